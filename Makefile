@@ -1,0 +1,67 @@
+# Each target installs what it needs; a second run reuses it. Needs Python 3.11+, Node 20+ and make.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV_VERSION := 0.13.9
+
+# jsii, under the CDK, prints a banner for each Node release that it regards as too old or too new.
+export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION := 1
+export JSII_SILENCE_WARNING_UNTESTED_NODE_VERSION := 1
+export JSII_SILENCE_WARNING_DEPRECATED_NODE_VERSION := 1
+# The CDK asks the network for notices and versions otherwise.
+export CDK_DISABLE_CLI_TELEMETRY := true
+export PATH := $(CURDIR)/$(BIN):$(CURDIR)/node_modules/.bin:$(PATH)
+
+.PHONY: help setup demo test lint format synth deploy destroy bench lock clean
+
+help: ## Show this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+
+setup: $(VENV)/.installed node_modules/.installed ## Install the pinned Python packages and the cdk CLI
+
+$(VENV)/.installed: requirements-dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else f"Python 3.11 or newer is needed, $(PYTHON) is {sys.version.split()[0]}: set PYTHON=<path>")'
+	@echo "Installing the pinned Python packages into $(VENV) (about a minute) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@touch $@
+
+node_modules/.installed: package.json package-lock.json
+	@node -e 'if (+process.versions.node.split(".")[0] < 20) { console.error("Node 20 or newer is needed, this is " + process.version); process.exit(1) }'
+	@npm ci --no-fund --no-audit --loglevel=error
+	@touch $@
+
+lint: setup ## Check style, types, the map of imports
+	@ruff check .
+	@ruff format --check .
+	@mypy
+	@lint-imports --no-logo
+
+format: setup ## Format the code
+	@ruff check --fix .
+	@ruff format .
+
+test: lint ## Run every check and every test
+	@pytest
+
+synth: setup ## Synthesize the CloudFormation template into cdk.out/
+	@cdk synth --quiet
+	@echo "Template: cdk.out/BedrockBatchMonitor.template.json"
+
+deploy: setup ## Deploy to the AWS account and region of your credentials (ARGS="-c key=value" for settings)
+	@cdk deploy $(ARGS)
+
+destroy: setup ## Remove the stack (tables stay unless deployed with removalPolicy=destroy)
+	@cdk destroy $(ARGS)
+
+lock: setup ## Pin every package again from pyproject.toml
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@for pair in app:requirements.txt function:functions/requirements.txt dev:requirements-dev.txt; do \
+	  UV_CUSTOM_COMPILE_COMMAND="make lock" uv pip compile pyproject.toml --group $${pair%%:*} --universal \
+	    --python-version 3.11 --generate-hashes --quiet -o $${pair##*:}; done
+
+clean: ## Remove everything that the targets made
+	@rm -rf $(VENV) node_modules cdk.out build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

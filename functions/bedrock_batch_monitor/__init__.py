@@ -1,0 +1,1 @@
+"""The monitor's runtime: everything that runs inside the deployed function."""

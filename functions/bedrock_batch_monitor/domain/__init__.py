@@ -1,0 +1,1 @@
+"""Pure decisions on typed values: nothing in here reads a clock, a network or the environment."""

@@ -1,0 +1,85 @@
+"""The function's settings: which environment variables it reads and what they may hold.
+
+The stack writes these variables and the function reads them; both take the names from here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+
+from bedrock_batch_monitor.domain.arns import Scope
+
+JOBS_TABLE_NAME = "JOBS_TABLE_NAME"
+HISTORY_TABLE_NAME = "HISTORY_TABLE_NAME"
+STATE_TABLE_NAME = "STATE_TABLE_NAME"
+EVENT_BUS_NAME = "EVENT_BUS_NAME"
+MONITORED_ACCOUNT = "MONITORED_ACCOUNT"
+MONITORED_REGION = "MONITORED_REGION"
+EMIT_STATUS_CHANGES = "EMIT_STATUS_CHANGES"
+PROGRESS_INTERVAL_MINUTES = "PROGRESS_INTERVAL_MINUTES"
+HISTORY_RETENTION_DAYS = "HISTORY_RETENTION_DAYS"
+
+
+class SettingError(ValueError):
+    """An environment variable of the function is missing or holds a value that is not allowed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What one deployment of the function works with."""
+
+    jobs_table_name: str
+    history_table_name: str
+    state_table_name: str
+    event_bus_name: str
+    scope: Scope
+    emit_status_changes: bool
+    progress_interval: timedelta
+    history_retention: timedelta | None
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Settings:
+        """Read and check the variables; raises `SettingError` naming the variable and the remedy."""
+        return cls(
+            jobs_table_name=_text(environment, JOBS_TABLE_NAME),
+            history_table_name=_text(environment, HISTORY_TABLE_NAME),
+            state_table_name=_text(environment, STATE_TABLE_NAME),
+            event_bus_name=_text(environment, EVENT_BUS_NAME),
+            scope=Scope(
+                account=_text(environment, MONITORED_ACCOUNT),
+                region=_text(environment, MONITORED_REGION),
+            ),
+            emit_status_changes=_flag(environment, EMIT_STATUS_CHANGES),
+            progress_interval=timedelta(minutes=_whole(environment, PROGRESS_INTERVAL_MINUTES)),
+            history_retention=(
+                timedelta(days=_whole(environment, HISTORY_RETENTION_DAYS))
+                if environment.get(HISTORY_RETENTION_DAYS)
+                else None
+            ),
+        )
+
+
+def _text(environment: Mapping[str, str], name: str) -> str:
+    value = environment.get(name, "")
+    if not value:
+        message = f"environment variable {name} is not set: deploy the stack again, it sets it"
+        raise SettingError(message)
+    return value
+
+
+def _flag(environment: Mapping[str, str], name: str) -> bool:
+    value = _text(environment, name)
+    if value not in {"true", "false"}:
+        message = f"environment variable {name} is {value!r}: it must be 'true' or 'false'"
+        raise SettingError(message)
+    return value == "true"
+
+
+def _whole(environment: Mapping[str, str], name: str) -> int:
+    value = _text(environment, name)
+    if not (value.isascii() and value.isdigit()) or int(value) < 1:
+        message = f"environment variable {name} is {value!r}: it must be a whole number from 1"
+        raise SettingError(message)
+    return int(value)
