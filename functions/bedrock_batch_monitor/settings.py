@@ -41,7 +41,7 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
-        """Read and check the variables; raises `SettingError` naming the variable and the remedy."""
+        """Read and check the variables; raises `SettingError` naming variable and remedy."""
         return cls(
             jobs_table_name=_text(environment, JOBS_TABLE_NAME),
             history_table_name=_text(environment, HISTORY_TABLE_NAME),

@@ -1,4 +1,4 @@
-"""The public names that stack, function and tools share: indexes, key attributes, events, metrics."""
+"""The names that stack, function and tools share: indexes, key attributes, events, metrics."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ EVENT_PENDING: Final = "eventPending"
 EVENT_PENDING_VALUE: Final = "PENDING"
 PENDING_SINCE: Final = "pendingSince"
 
-# What a poll needs to know of a job before it asks Bedrock; everything else stays in the base table.
+# What a poll needs to know of a job before it asks Bedrock; the rest stays in the base table.
 ACTIVE_JOBS_PROJECTION: Final = (
     "status",
     "sequence",

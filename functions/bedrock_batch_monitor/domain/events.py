@@ -1,0 +1,176 @@
+"""Where an event is shaped: one envelope for all, and no key for a value that is unknown."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from bedrock_batch_monitor.domain import names, statuses
+from bedrock_batch_monitor.domain.arns import JobArn
+from bedrock_batch_monitor.domain.jobs import HistoryEntry, JobObservation, JobRecord
+from bedrock_batch_monitor.domain.times import seconds_between, to_iso
+from bedrock_batch_monitor.domain.transitions import event_id
+
+SCHEMA_VERSION: Final = "1"
+
+# PutEvents takes ten entries a call. The size limit of a call has been 256 KB for years; newer
+# texts say 1 MB, and the smaller one is safe under both.
+ENTRIES_PER_CALL: Final = 10
+BYTES_PER_CALL: Final = 256 * 1024
+_TIME_BYTES: Final = 14  # what EventBridge counts for an entry's Time
+
+_ENDED = "Ended"
+_STATUS_CHANGED = "StatusChanged"
+
+
+@dataclass(frozen=True, slots=True)
+class MonitorEvent:
+    """One event, ready to be put on the bus.
+
+    `mark` is the name under which the job's item says that this event is still to be sent.
+    """
+
+    job_arn: str
+    mark: str
+    detail_type: str
+    detail: str
+    time: datetime
+
+    @property
+    def size(self) -> int:
+        """Bytes as EventBridge counts them: time, source, detail type, detail, resources."""
+        texts = (names.EVENT_SOURCE, self.detail_type, self.detail, self.job_arn)
+        return _TIME_BYTES + sum(len(text.encode()) for text in texts)
+
+
+def marks_for(entry: HistoryEntry, *, emit_status_changes: bool) -> frozenset[str]:
+    """The events that a transition owes, as marks `<kind>#<sequence>`."""
+    if statuses.is_terminal(entry.status):
+        return frozenset({f"{_ENDED}#{entry.sequence}"})
+    if emit_status_changes:
+        return frozenset({f"{_STATUS_CHANGED}#{entry.sequence}"})
+    return frozenset()
+
+
+def sequence_of(mark: str) -> int:
+    """The transition that a mark stands for; raises ValueError for a text that is no mark."""
+    kind, separator, sequence = mark.partition("#")
+    if kind not in {_ENDED, _STATUS_CHANGED} or not separator or not sequence.isdecimal():
+        message = f"{mark!r} is no mark of an event: expected 'Ended#<n>' or 'StatusChanged#<n>'"
+        raise ValueError(message)
+    return int(sequence)
+
+
+def status_event(job: JobRecord, entry: HistoryEntry) -> MonitorEvent:
+    """The event for one recorded transition: `... Job Ended` or `... Job Status Changed`."""
+    ended = statuses.is_terminal(entry.status)
+    kind, detail_type = (
+        (_ENDED, names.JOB_ENDED) if ended else (_STATUS_CHANGED, names.JOB_STATUS_CHANGED)
+    )
+    detail = {
+        "metadata": {
+            "schemaVersion": SCHEMA_VERSION,
+            "eventId": entry.event_id or event_id(entry.job_arn, entry.sequence),
+            "sequence": entry.sequence,
+            "observedBy": entry.observed_by,
+            "observedAt": to_iso(entry.observed_at),
+        },
+        "data": _data(job, entry),
+    }
+    return MonitorEvent(
+        job_arn=entry.job_arn,
+        mark=f"{kind}#{entry.sequence}",
+        detail_type=detail_type,
+        detail=json.dumps(detail, ensure_ascii=False, separators=(",", ":")),
+        time=entry.observed_at,
+    )
+
+
+def _data(job: JobRecord, entry: HistoryEntry) -> dict[str, Any]:
+    observation = job.observation
+    arn = JobArn.parse(entry.job_arn)
+    ended = statuses.is_terminal(entry.status)
+    return _known(
+        {
+            "jobArn": entry.job_arn,
+            "jobName": entry.job_name,
+            "modelId": entry.model_id,
+            "account": arn.account,
+            "region": arn.region,
+            "status": entry.status,
+            "previousStatus": entry.previous_status,
+            "message": entry.message,
+            "submitTime": _iso(observation.submit_time),
+            "endTime": _iso(observation.end_time) if ended else None,
+            "changedAt": _iso(entry.changed_at),
+            "durations": _durations(job, ended=ended),
+            "records": _known(
+                {
+                    "total": entry.counts.total,
+                    "processed": entry.counts.processed,
+                    "success": entry.counts.success,
+                    "error": entry.counts.error,
+                }
+            ),
+            "inputS3Uri": _input_s3_uri(observation),
+            "outputS3Uri": _output_s3_uri(observation, arn.job_id),
+            "modelInvocationType": observation.model_invocation_type,
+        }
+    )
+
+
+def _durations(job: JobRecord, *, ended: bool) -> dict[str, Any]:
+    observation = job.observation
+    queued = seconds_between(observation.submit_time, job.first_in_progress_at)
+    total = seconds_between(observation.submit_time, observation.end_time) if ended else None
+    # An end before the first sight of InProgress is a fault of the clocks, not a negative duration.
+    running = total - queued if total is not None and queued is not None else None
+    return _known(
+        {
+            "queuedSeconds": queued,
+            "runningSeconds": running if running is not None and running >= 0 else None,
+            "totalSeconds": total,
+        }
+    )
+
+
+def _input_s3_uri(observation: JobObservation) -> str | None:
+    return _text_at(observation.input_data_config, "s3InputDataConfig", "s3Uri")
+
+
+def _output_s3_uri(observation: JobObservation, job_id: str) -> str | None:
+    """Where Bedrock writes: `<s3Uri>/<job id>/`, whether or not the prefix ends in a slash."""
+    prefix = _text_at(observation.output_data_config, "s3OutputDataConfig", "s3Uri")
+    return f"{prefix.rstrip('/')}/{job_id}/" if prefix else None
+
+
+def _text_at(config: Mapping[str, Any] | None, *path: str) -> str | None:
+    value: Any = config
+    for key in path:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value if isinstance(value, str) and value else None
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return None if moment is None else to_iso(moment)
+
+
+def _known(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if value is not None and value != {}}
+
+
+def calls(events: Iterable[MonitorEvent]) -> Iterator[tuple[MonitorEvent, ...]]:
+    """Group events into PutEvents calls: ten entries and 256 KB at most, in the order given."""
+    group: list[MonitorEvent] = []
+    size = 0
+    for event in events:
+        if group and (len(group) == ENTRIES_PER_CALL or size + event.size > BYTES_PER_CALL):
+            yield tuple(group)
+            group, size = [], 0
+        group.append(event)
+        size += event.size
+    if group:
+        yield tuple(group)

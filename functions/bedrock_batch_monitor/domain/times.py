@@ -1,0 +1,38 @@
+"""Times as the contract writes them: ISO 8601 in UTC with milliseconds and `Z`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+
+def to_iso(moment: datetime) -> str:
+    """Write an aware time: `2026-11-24T20:30:16.123Z`; raises ValueError on a naive one.
+
+    Digits after the milliseconds are cut off, not rounded, so that no time moves into the future.
+    """
+    if moment.tzinfo is None:
+        text = f"{moment!r} has no time zone: only aware times can be written as UTC"
+        raise ValueError(text)
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def from_iso(text: str) -> datetime:
+    """Read what `to_iso` wrote; raises ValueError for a text without a time or a time zone."""
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        message = f"{text!r} has no time zone"
+        raise ValueError(message)
+    return moment.astimezone(UTC)
+
+
+def to_milliseconds(moment: datetime) -> datetime:
+    """Cut a time to the precision in which it is stored, so that it reads back equal."""
+    aware = moment.astimezone(UTC)
+    return aware.replace(microsecond=aware.microsecond // 1000 * 1000)
+
+
+def seconds_between(start: datetime | None, end: datetime | None) -> int | None:
+    """Whole seconds from start to end; None where one is unknown or the end comes first."""
+    if start is None or end is None or end < start:
+        return None
+    return int((end - start).total_seconds())

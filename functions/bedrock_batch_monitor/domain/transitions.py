@@ -1,0 +1,133 @@
+"""Where a transition is decided: from what was known of a job and one observation of it."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from bedrock_batch_monitor.domain import statuses
+from bedrock_batch_monitor.domain.jobs import (
+    HistoryEntry,
+    JobObservation,
+    TrackedJob,
+    first_in_progress_at,
+)
+from bedrock_batch_monitor.domain.times import seconds_between
+
+# Namespace of all event ids. It must never change: the id of an event depends on it.
+_EVENT_NAMESPACE: Final = uuid.UUID("6f3d1a52-6b0b-5c3e-9d0e-3c1f5b7a9e21")
+
+
+@dataclass(frozen=True, slots=True)
+class Unchanged:
+    """Nothing that is worth a write."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outdated:
+    """The observation is older than what is known; it is ignored and counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refresh:
+    """The status is the same; record counts moved, or the job can be read again after an error."""
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """The job has a status that is not recorded yet: its first, the next, or its last one."""
+
+    entry: HistoryEntry
+    first_in_progress_at: datetime | None
+
+    @property
+    def is_first_sight(self) -> bool:
+        """Whether nothing was recorded of the job before."""
+        return self.entry.sequence == 1
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the job has ended with this transition."""
+        return statuses.is_terminal(self.entry.status)
+
+
+Decision = Unchanged | Outdated | Refresh | Transition
+
+
+def event_id(job_arn: str, sequence: int) -> str:
+    """The id of the event for one transition: a name-based UUID, so every delivery repeats it."""
+    return str(uuid.uuid5(_EVENT_NAMESPACE, f"{job_arn}#{sequence}"))
+
+
+def decide(
+    tracked: TrackedJob,
+    observation: JobObservation,
+    *,
+    now: datetime,
+    observed_by: str,
+    progress_interval: timedelta,
+) -> Decision:
+    """Say what an observation means for a tracked job.
+
+    A terminal status that is recorded is final. A terminal status that is observed is believed
+    whatever its time says: Bedrock never takes one back, and to doubt it could lose the ending.
+    """
+    if tracked.has_ended:
+        return Unchanged() if observation.status == tracked.status else Outdated()
+    if observation.status == tracked.status:
+        return _same_status(tracked, observation, now=now, progress_interval=progress_interval)
+    if not statuses.is_terminal(observation.status) and _is_older(tracked, observation):
+        return Outdated()
+    sequence = tracked.sequence + 1
+    entry = HistoryEntry(
+        job_arn=tracked.job_arn,
+        sequence=sequence,
+        status=observation.status,
+        observed_at=now,
+        observed_by=observed_by,
+        event_id=(
+            event_id(tracked.job_arn, sequence)
+            if statuses.is_terminal(observation.status)
+            else None
+        ),
+        previous_status=tracked.status,
+        changed_at=observation.last_modified_time,
+        seconds_in_previous_status=seconds_between(
+            tracked.changed_at, observation.last_modified_time
+        ),
+        job_name=observation.job_name,
+        model_id=observation.model_id,
+        message=observation.message,
+        counts=observation.counts,
+    )
+    return Transition(entry, first_in_progress_at(tracked.first_in_progress_at, entry))
+
+
+def _same_status(
+    tracked: TrackedJob,
+    observation: JobObservation,
+    *,
+    now: datetime,
+    progress_interval: timedelta,
+) -> Decision:
+    if _is_older(tracked, observation):
+        return Outdated()
+    if tracked.last_error is not None:
+        return Refresh()
+    counts_moved = observation.counts != tracked.counts
+    if counts_moved and (
+        tracked.progress_at is None or now - tracked.progress_at >= progress_interval
+    ):
+        return Refresh()
+    return Unchanged()
+
+
+def _is_older(tracked: TrackedJob, observation: JobObservation) -> bool:
+    if tracked.status is None:
+        return False
+    if tracked.last_modified_time is not None and observation.last_modified_time is not None:
+        return observation.last_modified_time < tracked.last_modified_time
+    # Without a time on both sides only the order of the statuses can tell.
+    return statuses.comes_before(observation.status, tracked.status)

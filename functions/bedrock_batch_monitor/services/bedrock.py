@@ -1,0 +1,124 @@
+"""Amazon Bedrock: reads one batch inference job."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from botocore.config import Config
+
+from bedrock_batch_monitor.domain.jobs import JobObservation, RecordCounts, bounded_message
+from bedrock_batch_monitor.domain.times import to_milliseconds
+from bedrock_batch_monitor.services.errors import ServiceError, calling
+
+if TYPE_CHECKING:
+    import boto3
+    from mypy_boto3_bedrock import BedrockClient
+
+SERVICE: Final = "Bedrock"
+UNUSABLE_ANSWER: Final = "UnusableAnswer"
+
+
+class BatchInferenceJobs:
+    """Reads batch inference jobs with GetModelInvocationJob; safe to use from many threads."""
+
+    def __init__(self, client: BedrockClient) -> None:
+        self._client = client
+
+    @classmethod
+    def connect(cls, session: boto3.Session, region: str, concurrency: int) -> BatchInferenceJobs:
+        """A reader whose connection pool serves `concurrency` threads.
+
+        One quick retry, then the next poll: an SDK that retries for long, or paces itself, keeps a
+        poll from the other jobs and runs it into its time limit when others use up the quota.
+        """
+        config = Config(
+            max_pool_connections=concurrency,
+            connect_timeout=2,
+            read_timeout=5,
+            retries={"mode": "standard", "total_max_attempts": 2},
+        )
+        return cls(session.client("bedrock", region_name=region, config=config))
+
+    def get(self, job_arn: str) -> JobObservation:
+        """Ask for a job now; raises `ServiceError`, also where the answer cannot be this job's."""
+        with calling(SERVICE):
+            try:
+                answer = self._client.get_model_invocation_job(jobIdentifier=job_arn)
+            except ValueError as error:  # botocore's parser, for a timestamp that is none
+                raise ServiceError(SERVICE, UNUSABLE_ANSWER, str(error)) from error
+        return observation(job_arn, answer)
+
+
+def observation(job_arn: str, answer: Mapping[str, Any]) -> JobObservation:
+    """Read an answer of GetModelInvocationJob; raises `ServiceError` if it cannot be this job's.
+
+    A body that is cut off reaches us as an answer without its fields, not as an error of botocore.
+    """
+    if answer.get("jobArn") != job_arn:
+        raise ServiceError(SERVICE, UNUSABLE_ANSWER, "the answer does not name the job asked for")
+    status = _text(answer, "status")
+    if status is None:
+        raise ServiceError(SERVICE, UNUSABLE_ANSWER, "the answer has no status")
+    return JobObservation(
+        job_arn=job_arn,
+        status=status,
+        model_id=_text(answer, "modelId"),
+        job_name=_text(answer, "jobName"),
+        message=bounded_message(_text(answer, "message")),
+        submit_time=_time(answer, "submitTime"),
+        last_modified_time=_time(answer, "lastModifiedTime"),
+        end_time=_time(answer, "endTime"),
+        job_expiration_time=_time(answer, "jobExpirationTime"),
+        timeout_duration_in_hours=_count(answer, "timeoutDurationInHours"),
+        role_arn=_text(answer, "roleArn"),
+        client_request_token=_text(answer, "clientRequestToken"),
+        model_invocation_type=_text(answer, "modelInvocationType"),
+        input_data_config=_config(answer, "inputDataConfig"),
+        output_data_config=_config(answer, "outputDataConfig"),
+        vpc_config=_config(answer, "vpcConfig"),
+        counts=RecordCounts(
+            total=_count(answer, "totalRecordCount"),
+            processed=_count(answer, "processedRecordCount"),
+            success=_count(answer, "successRecordCount"),
+            error=_count(answer, "errorRecordCount"),
+        ),
+    )
+
+
+def _text(answer: Mapping[str, Any], name: str) -> str | None:
+    value = answer.get(name)
+    return _storable(value) if isinstance(value, str) and value else None
+
+
+def _storable(value: str) -> str:
+    """The text without lone surrogates, which JSON can carry and neither UTF-8 nor DynamoDB can."""
+    return value.encode(errors="replace").decode()
+
+
+def _time(answer: Mapping[str, Any], name: str) -> datetime | None:
+    value = answer.get(name)
+    if not isinstance(value, datetime):
+        return None
+    return to_milliseconds(value if value.tzinfo else value.replace(tzinfo=UTC))
+
+
+def _count(answer: Mapping[str, Any], name: str) -> int | None:
+    value = answer.get(name)
+    return value if isinstance(value, int) and value >= 0 else None
+
+
+def _config(answer: Mapping[str, Any], name: str) -> Mapping[str, Any] | None:
+    value = answer.get(name)
+    return _clean(value) if isinstance(value, Mapping) and value else None
+
+
+def _clean(value: Any) -> Any:  # noqa: ANN401 - a JSON value
+    if isinstance(value, str):
+        return _storable(value)
+    if isinstance(value, Mapping):
+        return {_storable(key): _clean(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_clean(inner) for inner in value]
+    return value

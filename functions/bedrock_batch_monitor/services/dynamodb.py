@@ -1,0 +1,449 @@
+"""Amazon DynamoDB: the jobs table, the history table, and the monitor's own state table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Final
+
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from bedrock_batch_monitor.domain import names, statuses
+from bedrock_batch_monitor.domain.arns import Scope
+from bedrock_batch_monitor.domain.jobs import (
+    HistoryEntry,
+    JobError,
+    JobObservation,
+    JobRecord,
+    TrackedJob,
+)
+from bedrock_batch_monitor.domain.transitions import Transition
+from bedrock_batch_monitor.services import items
+from bedrock_batch_monitor.services.errors import ServiceError, calling
+
+if TYPE_CHECKING:
+    import boto3
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_dynamodb.type_defs import (
+        AttributeValueTypeDef,
+        QueryInputPaginateTypeDef,
+        UpdateTypeDef,
+    )
+
+    Item = Mapping[str, AttributeValueTypeDef]
+
+SERVICE: Final = "DynamoDB"
+_CONDITION_FAILED: Final = "ConditionalCheckFailed"
+# Another write to the same item was under way: whoever wins, the next poll sees the result.
+_CONFLICT: Final = "TransactionConflict"
+
+
+class Written(Enum):
+    """What became of a conditional write."""
+
+    DONE = auto()
+    LOST_RACE = auto()
+    HISTORY_AHEAD = auto()
+    """The job's item knows less than its history does: it was put anew by hand."""
+
+
+@dataclass(frozen=True, slots=True)
+class InvalidItem:
+    """An item of the active-jobs index that cannot be read, and why."""
+
+    job_arn: str
+    error: JobError
+    last_error: JobError | None
+
+
+def connect(session: boto3.Session, concurrency: int) -> DynamoDBClient:
+    """A client whose connection pool serves `concurrency` threads, with bounded time-outs."""
+    config = Config(
+        max_pool_connections=concurrency,
+        connect_timeout=2,
+        read_timeout=5,
+        retries={"mode": "standard", "total_max_attempts": 3},
+    )
+    return session.client("dynamodb", config=config)
+
+
+class HistoryTable:
+    """The observed transitions of every job, append-only."""
+
+    def __init__(self, client: DynamoDBClient, name: str, retention: timedelta | None) -> None:
+        self._client = client
+        self.name = name
+        self._retention = retention
+
+    def item(self, entry: HistoryEntry) -> dict[str, AttributeValueTypeDef]:
+        """An entry as it is put into the table, with its time to live where one is set."""
+        expires_at = None if self._retention is None else entry.observed_at + self._retention
+        return items.history_item(entry, expires_at)
+
+    def get(self, job_arn: str, sequence: int) -> HistoryEntry | None:
+        """One entry, read consistently; raises `ServiceError`, `InvalidItemError`."""
+        with calling(SERVICE):
+            answer = self._client.get_item(
+                TableName=self.name,
+                Key={"jobArn": items.text(job_arn), "sequence": items.number(sequence)},
+                ConsistentRead=True,
+            )
+        return items.history_entry(answer["Item"]) if "Item" in answer else None
+
+    def entries(self, job_arn: str) -> tuple[HistoryEntry, ...]:
+        """All entries of a job, oldest first, read consistently; raises `ServiceError`."""
+        found = _query(
+            self._client,
+            {
+                "TableName": self.name,
+                "KeyConditionExpression": "jobArn = :jobArn",
+                "ExpressionAttributeValues": {":jobArn": items.text(job_arn)},
+                "ConsistentRead": True,
+            },
+        )
+        return tuple(items.history_entry(item) for item in found)
+
+
+class JobsTable:
+    """The tracked jobs, and the transaction that moves one of them together with its history."""
+
+    def __init__(self, client: DynamoDBClient, name: str, history: HistoryTable) -> None:
+        self._client = client
+        self._name = name
+        self._history = history
+
+    def active(self, start_at: str | None) -> Iterator[TrackedJob | InvalidItem]:
+        """All jobs of the active-jobs index in the order of their ARNs, every page of it.
+
+        Begins at the ARN `start_at` and goes on with the ones before it at the end. The index is
+        eventually consistent: it nominates jobs, the conditions of the writes decide.
+        Raises `ServiceError`.
+        """
+        ranges: tuple[tuple[str, str | None], ...] = (
+            (("", None),)
+            if start_at is None
+            else ((" AND jobArn >= :start", start_at), (" AND jobArn < :start", start_at))
+        )
+        for condition, start in ranges:
+            values = {":active": items.text(names.TRACKING_ACTIVE)}
+            if start is not None:
+                values[":start"] = items.text(start)
+            for item in _query(
+                self._client,
+                {
+                    "TableName": self._name,
+                    "IndexName": names.ACTIVE_JOBS_INDEX,
+                    "KeyConditionExpression": f"{names.TRACKING} = :active{condition}",
+                    "ExpressionAttributeValues": values,
+                },
+            ):
+                yield _tracked_or_invalid(item)
+
+    def with_pending_events(self) -> Iterator[str]:
+        """ARNs of the jobs with an event still to be sent, longest waiting first."""
+        for item in _query(
+            self._client,
+            {
+                "TableName": self._name,
+                "IndexName": names.PENDING_EVENTS_INDEX,
+                "KeyConditionExpression": f"{names.EVENT_PENDING} = :pending",
+                "ExpressionAttributeValues": {":pending": items.text(names.EVENT_PENDING_VALUE)},
+            },
+        ):
+            yield item["jobArn"]["S"]
+
+    def get(self, job_arn: str) -> JobRecord | None:
+        """A job, read consistently; raises `ServiceError`, `InvalidItemError`."""
+        with calling(SERVICE):
+            answer = self._client.get_item(
+                TableName=self._name, Key={"jobArn": items.text(job_arn)}, ConsistentRead=True
+            )
+        return items.job_record(answer["Item"]) if "Item" in answer else None
+
+    def record(
+        self,
+        transition: Transition,
+        observation: JobObservation,
+        *,
+        known: TrackedJob,
+        marks: frozenset[str],
+    ) -> Written:
+        """Move the job on and append to its history, both or neither (TransactWriteItems).
+
+        The job moves only if it is still where `known` saw it, the entry is put only if its
+        sequence is free, and `marks` say in the same transaction which events are now owed.
+        Raises `ServiceError`.
+        """
+        try:
+            with calling(SERVICE):
+                self._client.transact_write_items(
+                    TransactItems=[
+                        {
+                            "Update": self._update(
+                                observation,
+                                transition.entry,
+                                transition.first_in_progress_at,
+                                known=known,
+                                marks=marks,
+                            )
+                        },
+                        {
+                            "Put": {
+                                "TableName": self._history.name,
+                                "Item": self._history.item(transition.entry),
+                                "ConditionExpression": "attribute_not_exists(jobArn)",
+                            }
+                        },
+                    ]
+                )
+        except ServiceError as error:
+            return _outcome_of_cancellation(error)
+        return Written.DONE
+
+    def restore(self, record: JobRecord, *, known: TrackedJob, marks: frozenset[str]) -> Written:
+        """Put back what the history says of a job put anew; raises `ServiceError`."""
+        update = self._update(
+            record.observation,
+            record.last,
+            record.first_in_progress_at,
+            known=known,
+            marks=marks,
+        )
+        return self._update_if(update)
+
+    def refresh(self, observation: JobObservation, *, known: TrackedJob, now: datetime) -> Written:
+        """Write a newer observation of the same status; raises `ServiceError`."""
+        changes = _Changes()
+        changes.replace(
+            items.observed_attributes(observation) | {"progressAt": items.time(now)},
+            out_of=(*items.OBSERVED, "progressAt", "lastError", "lastErrorAt"),
+        )
+        return self._update_if(self._keyed(known.job_arn, changes, _still(known, changes)))
+
+    def note_error(self, job_arn: str, error: JobError, now: datetime) -> Written:
+        """Say in the item why the job cannot be read; raises `ServiceError`."""
+        changes = _Changes()
+        changes.set("lastError", items.error(error))
+        changes.set("lastErrorAt", items.time(now))
+        return self._update_if(self._keyed(job_arn, changes, "attribute_exists(jobArn)"))
+
+    def stop_tracking(self, known: TrackedJob) -> Written:
+        """Take a job that has ended out of polling again; raises `ServiceError`."""
+        changes = _Changes()
+        changes.remove(names.TRACKING)
+        return self._update_if(self._keyed(known.job_arn, changes, _still(known, changes)))
+
+    def clear_mark(self, job_arn: str, mark: str) -> None:
+        """Note that an event was sent; a mark may be gone already; raises `ServiceError`."""
+        last = _Changes()
+        for name in (names.EVENT_PENDING, names.PENDING_SINCE, items.PENDING_EVENTS):
+            last.remove(name)
+        condition = f"{last.name(items.PENDING_EVENTS)} = {last.value({'SS': [mark]})}"
+        if self._update_if(self._keyed(job_arn, last, condition)) is Written.DONE:
+            return
+        one_of_several = _Changes()
+        one_of_several.delete(items.PENDING_EVENTS, mark)
+        condition = (
+            f"contains({one_of_several.name(items.PENDING_EVENTS)}, "
+            f"{one_of_several.value(items.text(mark))})"
+        )
+        self._update_if(self._keyed(job_arn, one_of_several, condition))
+
+    def clear_empty_marks(self, job_arn: str) -> None:
+        """Take a job out of the pending-events index that owes no event; raises `ServiceError`."""
+        changes = _Changes()
+        changes.remove(names.EVENT_PENDING)
+        changes.remove(names.PENDING_SINCE)
+        condition = f"attribute_not_exists({changes.name(items.PENDING_EVENTS)})"
+        self._update_if(self._keyed(job_arn, changes, condition))
+
+    def _update(
+        self,
+        observation: JobObservation,
+        entry: HistoryEntry,
+        first_in_progress_at: datetime | None,
+        *,
+        known: TrackedJob,
+        marks: frozenset[str],
+    ) -> UpdateTypeDef:
+        changes = _Changes()
+        changes.replace(
+            items.observed_attributes(observation)
+            | items.transition_attributes(entry, first_in_progress_at),
+            out_of=(*items.OBSERVED, *items.OF_TRANSITION, "lastError", "lastErrorAt"),
+        )
+        changes.set_once("trackedBy", items.text("user"))
+        changes.set_once("trackedAt", items.time(entry.observed_at))
+        if statuses.is_terminal(entry.status):
+            changes.remove(names.TRACKING)
+        if marks:
+            changes.set(names.EVENT_PENDING, items.text(names.EVENT_PENDING_VALUE))
+            changes.set_once(names.PENDING_SINCE, items.time(entry.observed_at))
+            changes.add(items.PENDING_EVENTS, marks)
+        return self._keyed(entry.job_arn, changes, _still(known, changes))
+
+    def _keyed(self, job_arn: str, changes: _Changes, condition: str) -> UpdateTypeDef:
+        update: UpdateTypeDef = {
+            "TableName": self._name,
+            "Key": {"jobArn": items.text(job_arn)},
+            "UpdateExpression": changes.expression(),
+            "ConditionExpression": condition,
+            "ExpressionAttributeNames": changes.names,
+        }
+        if changes.values:
+            update["ExpressionAttributeValues"] = changes.values
+        return update
+
+    def _update_if(self, update: UpdateTypeDef) -> Written:
+        try:
+            with calling(SERVICE):
+                self._client.update_item(**update)
+        except ServiceError as error:
+            if error.reason == "ConditionalCheckFailedException":
+                return Written.LOST_RACE
+            raise
+        return Written.DONE
+
+
+class StateTable:
+    """The monitor's bookmarks: where the next poll of an account and region starts."""
+
+    def __init__(self, client: DynamoDBClient, name: str) -> None:
+        self._client = client
+        self._name = name
+
+    def start_at(self, scope: Scope) -> str | None:
+        """The ARN to begin with, None to begin at the beginning; raises `ServiceError`."""
+        with calling(SERVICE):
+            answer = self._client.get_item(TableName=self._name, Key=_state_key(scope))
+        return answer.get("Item", {}).get("startAt", {}).get("S")
+
+    def set_start_at(self, scope: Scope, job_arn: str, now: datetime) -> None:
+        """Have the next poll begin with this ARN; raises `ServiceError`."""
+        with calling(SERVICE):
+            self._client.put_item(
+                TableName=self._name,
+                Item={
+                    **_state_key(scope),
+                    "startAt": items.text(job_arn),
+                    "updatedAt": items.time(now),
+                },
+            )
+
+    def clear_start_at(self, scope: Scope) -> None:
+        """Have the next poll begin at the beginning; raises `ServiceError`."""
+        with calling(SERVICE):
+            self._client.delete_item(TableName=self._name, Key=_state_key(scope))
+
+
+def _state_key(scope: Scope) -> dict[str, AttributeValueTypeDef]:
+    return {names.STATE_KEY: items.text(str(scope))}
+
+
+def _query(client: DynamoDBClient, query: QueryInputPaginateTypeDef) -> Iterator[Item]:
+    pages = iter(client.get_paginator("query").paginate(**query))
+    while True:
+        with calling(SERVICE):
+            page = next(pages, None)
+        if page is None:
+            return
+        yield from page["Items"]
+
+
+def _tracked_or_invalid(item: Item) -> TrackedJob | InvalidItem:
+    try:
+        return items.tracked_job(item)
+    except items.InvalidItemError as error:
+        return InvalidItem(
+            job_arn=item["jobArn"]["S"],
+            error=JobError("InvalidItem", str(error)),
+            last_error=items.last_error(item),
+        )
+
+
+def _still(known: TrackedJob, changes: _Changes) -> str:
+    """The condition that a job is where it was when the monitor looked, and was not removed."""
+    sequence = changes.name("sequence")
+    if known.sequence == 0:
+        return f"attribute_exists(jobArn) AND attribute_not_exists({sequence})"
+    return f"{sequence} = {changes.value(items.number(known.sequence))}"
+
+
+def _outcome_of_cancellation(error: ServiceError) -> Written:
+    cause = error.__cause__
+    if error.reason != "TransactionCanceledException" or not isinstance(cause, ClientError):
+        raise error
+    reasons = [
+        reason.get("Code", "None") for reason in cause.response.get("CancellationReasons", ())
+    ]
+    if not set(reasons) & {_CONDITION_FAILED, _CONFLICT} or set(reasons) - {
+        _CONDITION_FAILED,
+        _CONFLICT,
+        "None",
+    }:
+        raise ServiceError(SERVICE, next(_telling(reasons), error.reason), error.message) from error
+    job, *rest = reasons
+    history_alone = job == "None" and _CONDITION_FAILED in rest
+    return Written.HISTORY_AHEAD if history_alone else Written.LOST_RACE
+
+
+def _telling(reasons: Iterable[str]) -> Iterator[str]:
+    return (reason for reason in reasons if reason not in {"None", _CONDITION_FAILED, _CONFLICT})
+
+
+class _Changes:
+    """An UpdateExpression with its placeholders, put together clause by clause."""
+
+    def __init__(self) -> None:
+        self.names: dict[str, str] = {}
+        self.values: dict[str, AttributeValueTypeDef] = {}
+        self._clauses: dict[str, list[str]] = {"SET": [], "REMOVE": [], "ADD": [], "DELETE": []}
+
+    def name(self, attribute: str) -> str:
+        """The placeholder of an attribute name; many of Bedrock's names are reserved words."""
+        placeholder = f"#{attribute}"
+        self.names[placeholder] = attribute
+        return placeholder
+
+    def value(self, value: AttributeValueTypeDef) -> str:
+        """A new placeholder for a value."""
+        placeholder = f":v{len(self.values)}"
+        self.values[placeholder] = value
+        return placeholder
+
+    def set(self, attribute: str, value: AttributeValueTypeDef) -> None:
+        self._clauses["SET"].append(f"{self.name(attribute)} = {self.value(value)}")
+
+    def set_once(self, attribute: str, value: AttributeValueTypeDef) -> None:
+        name = self.name(attribute)
+        self._clauses["SET"].append(f"{name} = if_not_exists({name}, {self.value(value)})")
+
+    def remove(self, attribute: str) -> None:
+        self._clauses["REMOVE"].append(self.name(attribute))
+
+    def replace(
+        self, attributes: Mapping[str, AttributeValueTypeDef], *, out_of: Iterable[str]
+    ) -> None:
+        """Set what is there and remove the rest of `out_of`, so that nothing outlives its time."""
+        for attribute, value in attributes.items():
+            self.set(attribute, value)
+        for attribute in out_of:
+            if attribute not in attributes:
+                self.remove(attribute)
+
+    def add(self, attribute: str, texts: Iterable[str]) -> None:
+        self._clauses["ADD"].append(f"{self.name(attribute)} {self.value({'SS': sorted(texts)})}")
+
+    def delete(self, attribute: str, member: str) -> None:
+        self._clauses["DELETE"].append(f"{self.name(attribute)} {self.value({'SS': [member]})}")
+
+    def expression(self) -> str:
+        """The UpdateExpression."""
+        return " ".join(
+            f"{keyword} {', '.join(clauses)}"
+            for keyword, clauses in self._clauses.items()
+            if clauses
+        )

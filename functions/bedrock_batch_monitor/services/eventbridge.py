@@ -1,0 +1,81 @@
+"""Amazon EventBridge: puts events on the monitor's bus and says which of them were taken."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from botocore.config import Config
+
+from bedrock_batch_monitor.domain import names
+from bedrock_batch_monitor.domain.events import MonitorEvent
+from bedrock_batch_monitor.services.errors import ServiceError, calling
+
+if TYPE_CHECKING:
+    import boto3
+    from mypy_boto3_events import EventBridgeClient
+
+SERVICE: Final = "EventBridge"
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What became of one event: `error` is None if the bus took it, else `EventBridge.<code>`."""
+
+    event: MonitorEvent
+    error: str | None
+
+
+class EventBus:
+    """One event bus; safe to use from many threads."""
+
+    def __init__(self, client: EventBridgeClient, name: str) -> None:
+        self._client = client
+        self._name = name
+
+    @classmethod
+    def connect(cls, session: boto3.Session, name: str, concurrency: int) -> EventBus:
+        """A bus whose connection pool serves `concurrency` threads."""
+        config = Config(
+            max_pool_connections=concurrency,
+            connect_timeout=2,
+            read_timeout=5,
+            retries={"mode": "standard", "total_max_attempts": 2},
+        )
+        return cls(session.client("events", config=config), name)
+
+    def put(self, events: Sequence[MonitorEvent]) -> tuple[Delivery, ...]:
+        """Send one PutEvents call and look at the result of each entry.
+
+        PutEvents answers 200 while it refuses entries (`FailedEntryCount`), so only an entry's own
+        EventId says that it was taken. A call that failed as a whole took none, as far as we know.
+        """
+        try:
+            with calling(SERVICE):
+                results = self._client.put_events(
+                    Entries=[
+                        {
+                            "EventBusName": self._name,
+                            "Source": names.EVENT_SOURCE,
+                            "DetailType": event.detail_type,
+                            "Detail": event.detail,
+                            "Resources": [event.job_arn],
+                            "Time": event.time,
+                        }
+                        for event in events
+                    ]
+                )["Entries"]
+        except ServiceError as error:
+            return tuple(Delivery(event, error.code) for event in events)
+        if len(results) != len(events):
+            return tuple(Delivery(event, f"{SERVICE}.UnusableAnswer") for event in events)
+        return tuple(
+            Delivery(
+                event,
+                None
+                if result.get("EventId")
+                else f"{SERVICE}.{result.get('ErrorCode', 'UnusableAnswer')}",
+            )
+            for event, result in zip(events, results, strict=True)
+        )

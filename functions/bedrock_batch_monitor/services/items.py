@@ -1,0 +1,324 @@
+"""DynamoDB items on one side, the domain's values on the other; names are Bedrock's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+
+from bedrock_batch_monitor.domain import names
+from bedrock_batch_monitor.domain.jobs import (
+    HistoryEntry,
+    JobError,
+    JobObservation,
+    JobRecord,
+    RecordCounts,
+    TrackedJob,
+)
+from bedrock_batch_monitor.domain.times import from_iso, to_iso
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
+
+    Item = Mapping[str, AttributeValueTypeDef]
+    WritableItem = dict[str, AttributeValueTypeDef]
+
+T = TypeVar("T")
+
+PENDING_EVENTS: Final = "pendingEvents"
+COUNT_NAMES: Final = {
+    "total": "totalRecordCount",
+    "processed": "processedRecordCount",
+    "success": "successRecordCount",
+    "error": "errorRecordCount",
+}
+# What an observation sets in a job's item, or removes from it where Bedrock no longer reports it.
+OBSERVED: Final = (
+    "jobName",
+    "modelId",
+    "status",
+    "message",
+    "submitTime",
+    "lastModifiedTime",
+    "endTime",
+    "jobExpirationTime",
+    "timeoutDurationInHours",
+    "roleArn",
+    "clientRequestToken",
+    "modelInvocationType",
+    "inputDataConfig",
+    "outputDataConfig",
+    "vpcConfig",
+    *COUNT_NAMES.values(),
+)
+# What a transition sets in a job's item, or removes from it where it is unknown.
+OF_TRANSITION: Final = (
+    "sequence",
+    "previousStatus",
+    "changedAt",
+    "observedAt",
+    "observedBy",
+    "secondsInPreviousStatus",
+    "eventId",
+    "firstInProgressAt",
+    "progressAt",
+)
+
+_SHOWN_CHARACTERS: Final = 80
+_serialize = TypeSerializer().serialize
+_deserialize = TypeDeserializer().deserialize
+
+
+class InvalidItemError(ValueError):
+    """An item whose attribute has another type or form than the contract gives it."""
+
+
+def text(value: str) -> AttributeValueTypeDef:
+    """A DynamoDB string."""
+    return {"S": value}
+
+
+def number(value: int) -> AttributeValueTypeDef:
+    """A DynamoDB number."""
+    return {"N": str(value)}
+
+
+def time(value: datetime) -> AttributeValueTypeDef:
+    """A time, as a DynamoDB string in the contract's form."""
+    return {"S": to_iso(value)}
+
+
+def error(value: JobError) -> AttributeValueTypeDef:
+    """The `lastError` map: code and message."""
+    return {"M": {"code": text(value.code), "message": text(value.message)}}
+
+
+def observed_attributes(observation: JobObservation) -> WritableItem:
+    """The attributes of a job's item that come from Bedrock's answer; unknown ones are left out."""
+    attributes: WritableItem = {}
+    for name, value in (
+        ("jobName", observation.job_name),
+        ("modelId", observation.model_id),
+        ("status", observation.status),
+        ("message", observation.message),
+        ("roleArn", observation.role_arn),
+        ("clientRequestToken", observation.client_request_token),
+        ("modelInvocationType", observation.model_invocation_type),
+    ):
+        if value is not None:
+            attributes[name] = text(value)
+    for name, moment in (
+        ("submitTime", observation.submit_time),
+        ("lastModifiedTime", observation.last_modified_time),
+        ("endTime", observation.end_time),
+        ("jobExpirationTime", observation.job_expiration_time),
+    ):
+        if moment is not None:
+            attributes[name] = time(moment)
+    for name, config in (
+        ("inputDataConfig", observation.input_data_config),
+        ("outputDataConfig", observation.output_data_config),
+        ("vpcConfig", observation.vpc_config),
+    ):
+        if config is not None:
+            attributes[name] = _serialize(dict(config))
+    if observation.timeout_duration_in_hours is not None:
+        attributes["timeoutDurationInHours"] = number(observation.timeout_duration_in_hours)
+    return attributes | _counts(observation.counts)
+
+
+def transition_attributes(entry: HistoryEntry, first_in_progress: datetime | None) -> WritableItem:
+    """The attributes of a job's item that repeat its last transition; unknown ones are left out."""
+    attributes: WritableItem = {
+        "sequence": number(entry.sequence),
+        "observedAt": time(entry.observed_at),
+        "observedBy": text(entry.observed_by),
+        "progressAt": time(entry.observed_at),
+    }
+    if first_in_progress is not None:
+        attributes["firstInProgressAt"] = time(first_in_progress)
+    return attributes | _of_entry(entry)
+
+
+def history_item(entry: HistoryEntry, expires_at: datetime | None) -> WritableItem:
+    """A history entry as the table keeps it; `expiresAt` is in epoch seconds, as TTL asks."""
+    item: WritableItem = {
+        "jobArn": text(entry.job_arn),
+        "sequence": number(entry.sequence),
+        "status": text(entry.status),
+        "observedAt": time(entry.observed_at),
+        "observedBy": text(entry.observed_by),
+    }
+    for name, value in (
+        ("jobName", entry.job_name),
+        ("modelId", entry.model_id),
+        ("message", entry.message),
+    ):
+        if value is not None:
+            item[name] = text(value)
+    if expires_at is not None:
+        item[names.EXPIRES_AT] = number(int(expires_at.timestamp()))
+    return item | _of_entry(entry) | _counts(entry.counts)
+
+
+def tracked_job(item: Item) -> TrackedJob:
+    """Read an item of the active-jobs index; raises `InvalidItemError` naming the attribute.
+
+    Without a `sequence` nothing was recorded of the job yet, whatever else its item holds.
+    """
+    job_arn = _required(item, "jobArn", _text)
+    sequence = _optional(item, "sequence", _number) or 0
+    if sequence == 0:
+        return TrackedJob(job_arn=job_arn, last_error=last_error(item))
+    return TrackedJob(
+        job_arn=job_arn,
+        sequence=sequence,
+        status=_required(item, "status", _text),
+        changed_at=_optional(item, "changedAt", _time),
+        last_modified_time=_optional(item, "lastModifiedTime", _time),
+        first_in_progress_at=_optional(item, "firstInProgressAt", _time),
+        counts=_counts_of(item),
+        progress_at=_optional(item, "progressAt", _time),
+        last_error=last_error(item),
+    )
+
+
+def last_error(item: Item) -> JobError | None:
+    """The item's `lastError`; one that is no map of texts counts as none and is written anew."""
+    fields = item.get("lastError", {}).get("M", {})
+    code, message = fields.get("code", {}).get("S"), fields.get("message", {}).get("S")
+    return None if code is None or message is None else JobError(code, message)
+
+
+def job_record(item: Item) -> JobRecord:
+    """Read a whole item of the jobs table; raises `InvalidItemError` naming the attribute."""
+    observation = JobObservation(
+        job_arn=_required(item, "jobArn", _text),
+        status=_required(item, "status", _text),
+        model_id=_optional(item, "modelId", _text),
+        job_name=_optional(item, "jobName", _text),
+        message=_optional(item, "message", _text),
+        submit_time=_optional(item, "submitTime", _time),
+        last_modified_time=_optional(item, "lastModifiedTime", _time),
+        end_time=_optional(item, "endTime", _time),
+        job_expiration_time=_optional(item, "jobExpirationTime", _time),
+        timeout_duration_in_hours=_optional(item, "timeoutDurationInHours", _number),
+        role_arn=_optional(item, "roleArn", _text),
+        client_request_token=_optional(item, "clientRequestToken", _text),
+        model_invocation_type=_optional(item, "modelInvocationType", _text),
+        input_data_config=_optional(item, "inputDataConfig", _map),
+        output_data_config=_optional(item, "outputDataConfig", _map),
+        vpc_config=_optional(item, "vpcConfig", _map),
+        counts=_counts_of(item),
+    )
+    return JobRecord(
+        observation=observation,
+        last=history_entry(item),
+        first_in_progress_at=_optional(item, "firstInProgressAt", _time),
+        pending_events=frozenset(_optional(item, PENDING_EVENTS, _text_set) or ()),
+    )
+
+
+def history_entry(item: Item) -> HistoryEntry:
+    """Read an item of the history table, or the last transition out of a job's item."""
+    return HistoryEntry(
+        job_arn=_required(item, "jobArn", _text),
+        sequence=_required(item, "sequence", _number),
+        status=_required(item, "status", _text),
+        observed_at=_required(item, "observedAt", _time),
+        observed_by=_required(item, "observedBy", _text),
+        event_id=_optional(item, "eventId", _text),
+        previous_status=_optional(item, "previousStatus", _text),
+        changed_at=_optional(item, "changedAt", _time),
+        seconds_in_previous_status=_optional(item, "secondsInPreviousStatus", _number),
+        job_name=_optional(item, "jobName", _text),
+        model_id=_optional(item, "modelId", _text),
+        message=_optional(item, "message", _text),
+        counts=_counts_of(item),
+    )
+
+
+def _of_entry(entry: HistoryEntry) -> WritableItem:
+    """The attributes that a job's item and a history item share."""
+    attributes: WritableItem = {}
+    if entry.previous_status is not None:
+        attributes["previousStatus"] = text(entry.previous_status)
+    if entry.changed_at is not None:
+        attributes["changedAt"] = time(entry.changed_at)
+    if entry.seconds_in_previous_status is not None:
+        attributes["secondsInPreviousStatus"] = number(entry.seconds_in_previous_status)
+    if entry.event_id is not None:
+        attributes["eventId"] = text(entry.event_id)
+    return attributes
+
+
+def _counts(counts: RecordCounts) -> WritableItem:
+    return {
+        name: number(value)
+        for field, name in COUNT_NAMES.items()
+        if (value := getattr(counts, field)) is not None
+    }
+
+
+def _counts_of(item: Item) -> RecordCounts:
+    return RecordCounts(
+        **{field: _optional(item, name, _number) for field, name in COUNT_NAMES.items()}
+    )
+
+
+def _required(item: Item, name: str, read: Callable[[Item, str], T]) -> T:
+    if name not in item:
+        message = f"attribute {name} is missing"
+        raise InvalidItemError(message)
+    return read(item, name)
+
+
+def _optional(item: Item, name: str, read: Callable[[Item, str], T]) -> T | None:
+    return read(item, name) if name in item else None
+
+
+def _text(item: Item, name: str) -> str:
+    value = item[name].get("S")
+    if value is None:
+        raise _wrong(item, name, "a string")
+    return value
+
+
+def _number(item: Item, name: str) -> int:
+    value = item[name].get("N", "")
+    if not (value.isascii() and value.isdigit()):
+        raise _wrong(item, name, "a whole number from 0")
+    return int(value)
+
+
+def _time(item: Item, name: str) -> datetime:
+    try:
+        return from_iso(_text(item, name))
+    except (ValueError, OverflowError) as cause:
+        raise _wrong(item, name, "a time such as 2026-11-24T20:30:16.123Z") from cause
+
+
+def _map(item: Item, name: str) -> Mapping[str, Any]:
+    if "M" not in item[name]:
+        raise _wrong(item, name, "a map")
+    value: Mapping[str, Any] = _deserialize(item[name])
+    return value
+
+
+def _text_set(item: Item, name: str) -> tuple[str, ...]:
+    value = item[name].get("SS")
+    if value is None:
+        raise _wrong(item, name, "a set of strings")
+    return tuple(value)
+
+
+def _wrong(item: Item, name: str, expected: str) -> InvalidItemError:
+    shown = str(item[name])
+    if len(shown) > _SHOWN_CHARACTERS:
+        shown = shown[:_SHOWN_CHARACTERS] + "…"
+    return InvalidItemError(
+        f"attribute {name} is {shown}, expected {expected}: delete the item and put it again with "
+        "jobArn and tracking alone"
+    )
