@@ -1,0 +1,61 @@
+"""The published schemas, and what it takes for an event to keep to them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+
+from bedrock_batch_monitor.domain import names
+from bedrock_batch_monitor.domain.events import MonitorEvent
+
+SCHEMAS = Path(__file__).parents[2] / "schemas"
+FILES = {
+    names.JOB_ENDED: "batch-inference-job-ended.json",
+    names.JOB_STATUS_CHANGED: "batch-inference-job-status-changed.json",
+}
+
+
+def schema_of(detail_type: str, version: str = "1") -> dict[str, Any]:
+    """The published schema of a detail-type."""
+    loaded: dict[str, Any] = json.loads((SCHEMAS / f"v{version}" / FILES[detail_type]).read_text())
+    return loaded
+
+
+def as_delivered(event: MonitorEvent) -> dict[str, Any]:
+    """An event as a subscriber receives it, in the parts that the monitor decides on."""
+    return {
+        "source": names.EVENT_SOURCE,
+        "detail-type": event.detail_type,
+        "resources": [event.job_arn],
+        "detail": json.loads(event.detail),
+    }
+
+
+def assert_keeps_to_schema(delivered: Mapping[str, Any]) -> None:
+    """The event is valid, and has no field in its detail that the schema does not describe."""
+    schema = schema_of(delivered["detail-type"])
+    jsonschema.Draft4Validator(schema).validate(delivered)
+    undescribed = set(_undescribed(delivered["detail"], schema["properties"]["detail"], "detail"))
+    assert not undescribed
+    assert None not in _values(delivered["detail"])
+
+
+def _undescribed(value: Mapping[str, Any], schema: Mapping[str, Any], path: str) -> Iterator[str]:
+    for key, inner in value.items():
+        described = schema.get("properties", {}).get(key)
+        if described is None:
+            yield f"{path}.{key}"
+        elif isinstance(inner, Mapping):
+            yield from _undescribed(inner, described, f"{path}.{key}")
+
+
+def _values(value: Any) -> list[Any]:  # noqa: ANN401 - a JSON value
+    if isinstance(value, Mapping):
+        return [leaf for inner in value.values() for leaf in _values(inner)]
+    if isinstance(value, list):
+        return [leaf for inner in value for leaf in _values(inner)]
+    return [value]

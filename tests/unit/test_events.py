@@ -1,0 +1,205 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import timedelta
+
+import jsonschema
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.support.contracts import SCHEMAS, as_delivered, assert_keeps_to_schema, schema_of
+from tests.support.strategies import ARN, NOW, observations, tracked_jobs
+
+from bedrock_batch_monitor.domain import names, statuses
+from bedrock_batch_monitor.domain.events import (
+    BYTES_PER_CALL,
+    ENTRIES_PER_CALL,
+    MonitorEvent,
+    calls,
+    marks_for,
+    sequence_of,
+    status_event,
+)
+from bedrock_batch_monitor.domain.jobs import (
+    HistoryEntry,
+    JobObservation,
+    JobRecord,
+    RecordCounts,
+    TrackedJob,
+)
+from bedrock_batch_monitor.domain.transitions import Transition, decide, event_id
+
+SUBMITTED = NOW - timedelta(seconds=3720)
+ENDED = JobObservation(
+    job_arn=ARN,
+    status="Completed",
+    model_id="anthropic.claude-sonnet-4-20250514-v1:0",
+    job_name="nightly-summaries",
+    submit_time=SUBMITTED,
+    last_modified_time=NOW,
+    end_time=NOW,
+    model_invocation_type="InvokeModel",
+    input_data_config={"s3InputDataConfig": {"s3Uri": "s3://in/records.jsonl"}},
+    output_data_config={"s3OutputDataConfig": {"s3Uri": "s3://out/results"}},
+    counts=RecordCounts(1000, 1000, 998, 2),
+)
+ENTRY = HistoryEntry(
+    job_arn=ARN,
+    sequence=5,
+    status="Completed",
+    previous_status="InProgress",
+    observed_at=NOW,
+    observed_by="poll",
+    event_id=event_id(ARN, 5),
+    changed_at=NOW,
+    job_name="nightly-summaries",
+    model_id="anthropic.claude-sonnet-4-20250514-v1:0",
+    counts=RecordCounts(1000, 1000, 998, 2),
+)
+RECORD = JobRecord(ENDED, ENTRY, SUBMITTED + timedelta(seconds=120))
+
+
+def detail(event: MonitorEvent) -> dict[str, object]:
+    loaded: dict[str, object] = json.loads(event.detail)
+    return loaded
+
+
+def test_the_whole_event() -> None:
+    """An ending becomes the event that the published sample shows, key by key."""
+    event = status_event(RECORD, ENTRY)
+    sample = json.loads((SCHEMAS / "v1/samples/batch-inference-job-ended.json").read_text())
+    assert as_delivered(event) == {
+        key: sample[key] for key in ("source", "detail-type", "resources", "detail")
+    }
+    assert event.mark == "Ended#5"
+    assert event.time == NOW
+
+
+def test_the_whole_status_change() -> None:
+    """A non-terminal transition becomes the event that the published sample shows."""
+    running = replace(ENDED, status="InProgress", end_time=None, counts=RecordCounts(total=1000))
+    entry = HistoryEntry(
+        job_arn=ARN,
+        sequence=4,
+        status="InProgress",
+        previous_status="Scheduled",
+        observed_at=NOW,
+        observed_by="poll",
+        changed_at=SUBMITTED + timedelta(seconds=120),
+        job_name=running.job_name,
+        model_id=running.model_id,
+        counts=running.counts,
+    )
+    event = status_event(JobRecord(running, entry, entry.changed_at), entry)
+    sample = json.loads(
+        (SCHEMAS / "v1/samples/batch-inference-job-status-changed.json").read_text()
+    )
+    assert as_delivered(event) == {
+        key: sample[key] for key in ("source", "detail-type", "resources", "detail")
+    }
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in (SCHEMAS / "v1").glob("*.json")))
+def test_schemas_are_draft_4_and_have_a_valid_sample(name: str) -> None:
+    """Each schema is one that an EventBridge schema registry takes, and its sample is valid."""
+    schema = json.loads((SCHEMAS / "v1" / name).read_text())
+    jsonschema.Draft4Validator.check_schema(schema)
+    sample = json.loads((SCHEMAS / "v1/samples" / name).read_text())
+    assert_keeps_to_schema(sample)
+    assert schema_of(sample["detail-type"]) == schema
+
+
+@given(tracked_jobs, observations, st.sampled_from(["poll", "event"]))
+def test_every_event_keeps_to_its_schema(
+    tracked: TrackedJob, observation: JobObservation, observed_by: str
+) -> None:
+    """Whatever was observed, the event is valid, described field by field, and small enough."""
+    decision = decide(
+        tracked,
+        observation,
+        now=NOW,
+        observed_by=observed_by,
+        progress_interval=timedelta(minutes=5),
+    )
+    if not isinstance(decision, Transition):
+        return
+    record = JobRecord(observation, decision.entry, decision.first_in_progress_at)
+    event = status_event(record, decision.entry)
+    assert_keeps_to_schema(as_delivered(event))
+    assert event.size < 16 * 1024
+    assert event == status_event(record, decision.entry)
+    assert {event.mark} == marks_for(decision.entry, emit_status_changes=True)
+    assert sequence_of(event.mark) == decision.entry.sequence
+
+
+@given(st.sampled_from(statuses.KNOWN) | st.just("Paused"))
+def test_status_changes_are_off_unless_asked_for(status: str) -> None:
+    """Only endings owe an event by default, and they always do."""
+    entry = replace(ENTRY, status=status)
+    assert bool(marks_for(entry, emit_status_changes=False)) == statuses.is_terminal(status)
+    assert len(marks_for(entry, emit_status_changes=True)) == 1
+
+
+@pytest.mark.parametrize(
+    ("prefix", "expected"),
+    [
+        ("s3://out", "s3://out/abcdef123456/"),
+        ("s3://out/", "s3://out/abcdef123456/"),
+        ("s3://out/a/b", "s3://out/a/b/abcdef123456/"),
+    ],
+)
+def test_the_output_is_in_the_folder_of_the_job(prefix: str, expected: str) -> None:
+    """The output URI has the job's id, whether or not the configured prefix ends in a slash."""
+    observation = replace(
+        ENDED, output_data_config={"s3OutputDataConfig": {"s3Uri": prefix}}
+    )
+    data = detail(status_event(replace(RECORD, observation=observation), ENTRY))["data"]
+    assert isinstance(data, dict)
+    assert data["outputS3Uri"] == expected
+
+
+@pytest.mark.parametrize(
+    ("running_since", "ended_at", "expected"),
+    [
+        (120, 3720, {"queuedSeconds": 120, "runningSeconds": 3600, "totalSeconds": 3720}),
+        (None, 3720, {"totalSeconds": 3720}),
+        (120, None, {"queuedSeconds": 120}),
+        (None, None, None),
+        (-5, 3720, {"totalSeconds": 3720}),
+        (4000, 3720, {"queuedSeconds": 4000, "totalSeconds": 3720}),
+    ],
+)
+def test_unknown_durations_are_left_out(
+    running_since: int | None, ended_at: int | None, expected: dict[str, int] | None
+) -> None:
+    """A duration is what the times say, or it is absent; it is never null and never negative."""
+    observation = replace(
+        ENDED, end_time=None if ended_at is None else SUBMITTED + timedelta(seconds=ended_at)
+    )
+    started = None if running_since is None else SUBMITTED + timedelta(seconds=running_since)
+    data = detail(status_event(JobRecord(observation, ENTRY, started), ENTRY))["data"]
+    assert isinstance(data, dict)
+    assert data.get("durations") == expected
+
+
+@given(st.lists(st.integers(min_value=1, max_value=BYTES_PER_CALL), max_size=60))
+def test_calls_hold_ten_entries_and_256_kilobytes(sizes: list[int]) -> None:
+    """Grouping keeps every event and its order, and no call is too long or too large."""
+    events = [
+        MonitorEvent(ARN, f"Ended#{position}", names.JOB_ENDED, "x" * size, NOW)
+        for position, size in enumerate(sizes, start=1)
+    ]
+    groups = list(calls(events))
+    assert [event for group in groups for event in group] == events
+    for group in groups:
+        assert 1 <= len(group) <= ENTRIES_PER_CALL
+        assert len(group) == 1 or sum(event.size for event in group) <= BYTES_PER_CALL
+
+
+@pytest.mark.parametrize("text", ["", "Ended", "Ended#", "Ended#x", "Stalled#1", "#1", "Ended#-1"])
+def test_other_texts_are_no_marks(text: str) -> None:
+    """A mark that the monitor did not write is refused by name."""
+    with pytest.raises(ValueError, match="is no mark of an event") as caught:
+        sequence_of(text)
+    assert repr(text) in str(caught.value)
