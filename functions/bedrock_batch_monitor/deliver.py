@@ -15,11 +15,15 @@ from bedrock_batch_monitor.services.items import InvalidItemError
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """What came of sending some events: how many the bus took, how many wait for the next poll."""
+    """What came of sending some events: how many the bus took, how many wait for the next poll.
+
+    `bus_refuses` says that the call as a whole failed, as the next one probably will.
+    """
 
     sent: int = 0
     pending: int = 0
     errors: Counter[str] = field(default_factory=Counter)
+    bus_refuses: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +38,12 @@ class Courier:
         """Send one PutEvents call's worth of events; raises nothing that a service can cause."""
         sent = 0
         errors: Counter[str] = Counter()
-        for delivery in self.bus.put(events):
+        try:
+            deliveries = self.bus.put(events)
+        except ServiceError as error:
+            errors[error.code] += 1
+            return Delivered(pending=len(events), errors=errors, bus_refuses=True)
+        for delivery in deliveries:
             if delivery.error is not None:
                 errors[delivery.error] += 1
                 continue

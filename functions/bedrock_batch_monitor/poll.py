@@ -34,6 +34,14 @@ LEAVE_BEFORE_DEADLINE_SECONDS: Final = 3.0
 OBSERVED_BY_POLL: Final = "poll"
 
 
+class PollError(Exception):
+    """A poll could not list the active jobs; `summary` says what it did until then."""
+
+    def __init__(self, summary: PollSummary, cause: ServiceError) -> None:
+        super().__init__(f"the active jobs cannot be listed: {cause}")
+        self.summary = summary
+
+
 @dataclass(frozen=True, slots=True)
 class Monitor:
     """Everything that a poll of one scope works with."""
@@ -48,7 +56,7 @@ class Monitor:
     new_executor: Callable[[], Executor] = lambda: ThreadPoolExecutor(CONCURRENCY)
 
     def poll(self, remaining_seconds: Callable[[], float]) -> PollSummary:
-        """Run one poll in the time that is left; raises `ServiceError` if jobs cannot be listed.
+        """Run one poll in the time that is left; raises `PollError` if jobs cannot be listed.
 
         A job that cannot be read is counted and does not stop the others. What is recorded is never
         undone by what fails later: events not sent stay marked for the next poll.
@@ -59,10 +67,14 @@ class Monitor:
         try:
             run.send_left_over()
             run.look_at_active_jobs()
+        except ServiceError as error:
+            run.summary.errors[error.code] += 1
+            run.summary.complete = False
+            raise PollError(run.summary, error) from error
         finally:
             # Calls that outlast the poll must not hold up its answer.
             executor.shutdown(wait=False, cancel_futures=True)
-        run.summary.seconds = (self.clock() - started).total_seconds()
+            run.summary.seconds = (self.clock() - started).total_seconds()
         return run.summary
 
 
@@ -93,6 +105,9 @@ class _Run:
                 if self._time_is_up() or self.bus_refuses:
                     break
                 self._submit(self.monitor.courier.deliver, group, _Task(self._delivered))
+                if self.summary.events_sent == 0:
+                    # The first call finds out whether the bus takes anything at all.
+                    self._wait_for_all()
         except ServiceError as error:
             self.summary.errors[error.code] += 1
         self._wait_for_all()
@@ -195,7 +210,7 @@ class _Run:
         self.summary.events_sent += delivered.sent
         self.summary.events_pending += delivered.pending
         self.summary.errors.update(delivered.errors)
-        self.bus_refuses = self.bus_refuses or (delivered.sent == 0 and delivered.pending > 0)
+        self.bus_refuses = self.bus_refuses or delivered.bus_refuses
 
 
 def _look_at(task: tuple[Monitor, TrackedJob | InvalidItem]) -> Seen:

@@ -53,7 +53,7 @@ def _undescribed(value: Mapping[str, Any], schema: Mapping[str, Any], path: str)
             yield from _undescribed(inner, described, f"{path}.{key}")
 
 
-def _values(value: Any) -> list[Any]:  # noqa: ANN401 - a JSON value
+def _values(value: Any) -> list[Any]:
     if isinstance(value, Mapping):
         return [leaf for inner in value.values() for leaf in _values(inner)]
     if isinstance(value, list):

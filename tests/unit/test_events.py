@@ -8,8 +8,6 @@ import jsonschema
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.contracts import SCHEMAS, as_delivered, assert_keeps_to_schema, schema_of
-from tests.support.strategies import ARN, NOW, observations, tracked_jobs
 
 from bedrock_batch_monitor.domain import names, statuses
 from bedrock_batch_monitor.domain.events import (
@@ -29,6 +27,8 @@ from bedrock_batch_monitor.domain.jobs import (
     TrackedJob,
 )
 from bedrock_batch_monitor.domain.transitions import Transition, decide, event_id
+from tests.support.contracts import SCHEMAS, as_delivered, assert_keeps_to_schema, schema_of
+from tests.support.strategies import ARN, NOW, observations, tracked_jobs
 
 SUBMITTED = NOW - timedelta(seconds=3720)
 ENDED = JobObservation(
@@ -151,9 +151,7 @@ def test_status_changes_are_off_unless_asked_for(status: str) -> None:
 )
 def test_the_output_is_in_the_folder_of_the_job(prefix: str, expected: str) -> None:
     """The output URI has the job's id, whether or not the configured prefix ends in a slash."""
-    observation = replace(
-        ENDED, output_data_config={"s3OutputDataConfig": {"s3Uri": prefix}}
-    )
+    observation = replace(ENDED, output_data_config={"s3OutputDataConfig": {"s3Uri": prefix}})
     data = detail(status_event(replace(RECORD, observation=observation), ENTRY))["data"]
     assert isinstance(data, dict)
     assert data["outputS3Uri"] == expected

@@ -3,9 +3,9 @@ from __future__ import annotations
 import botocore.session
 import pytest
 from hypothesis import given
-from tests.support.strategies import any_status
 
 from bedrock_batch_monitor.domain import statuses
+from tests.support.strategies import any_status
 
 
 def test_the_ten_statuses_are_those_of_the_api() -> None:

@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.strategies import optional_times, times
 
 from bedrock_batch_monitor.domain.times import from_iso, seconds_between, to_iso, to_milliseconds
+from tests.support.strategies import optional_times, times
 
 
 def test_the_form_of_the_contract() -> None:
@@ -38,9 +38,7 @@ def test_text_sorts_as_time_does(one: datetime, other: datetime) -> None:
 
 
 @given(optional_times, optional_times)
-def test_seconds_are_whole_and_never_negative(
-    start: datetime | None, end: datetime | None
-) -> None:
+def test_seconds_are_whole_and_never_negative(start: datetime | None, end: datetime | None) -> None:
     """A span is a whole number from 0, or unknown; it is never guessed and never negative."""
     seconds = seconds_between(start, end)
     if start is None or end is None or end < start:

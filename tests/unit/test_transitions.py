@@ -8,18 +8,6 @@ from datetime import datetime, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.strategies import (
-    ARN,
-    NOW,
-    any_status,
-    intervals,
-    new_jobs,
-    observations,
-    optional_times,
-    seen_jobs,
-    times,
-    tracked_jobs,
-)
 
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.jobs import (
@@ -38,6 +26,18 @@ from bedrock_batch_monitor.domain.transitions import (
     decide,
     event_id,
 )
+from tests.support.strategies import (
+    ARN,
+    NOW,
+    any_status,
+    intervals,
+    new_jobs,
+    observations,
+    optional_times,
+    seen_jobs,
+    times,
+    tracked_jobs,
+)
 
 FIVE_MINUTES = timedelta(minutes=5)
 UNKNOWN = "Paused"
@@ -45,9 +45,7 @@ BEFORE = NOW - timedelta(hours=1)
 
 
 def decided(tracked: TrackedJob, observation: JobObservation, now: datetime = NOW) -> Decision:
-    return decide(
-        tracked, observation, now=now, observed_by="poll", progress_interval=FIVE_MINUTES
-    )
+    return decide(tracked, observation, now=now, observed_by="poll", progress_interval=FIVE_MINUTES)
 
 
 @pytest.mark.parametrize(
@@ -138,7 +136,12 @@ def test_the_first_sight_is_always_recorded(
     assert decision.entry.seconds_in_previous_status is None
 
 
-@given(seen_jobs, observations, times, st.timedeltas(min_value=timedelta(milliseconds=1), max_value=timedelta(days=9)))
+@given(
+    seen_jobs,
+    observations,
+    times,
+    st.timedeltas(min_value=timedelta(milliseconds=1), max_value=timedelta(days=9)),
+)
 def test_an_older_observation_changes_nothing(
     tracked: TrackedJob, observation: JobObservation, known_at: datetime, age: timedelta
 ) -> None:

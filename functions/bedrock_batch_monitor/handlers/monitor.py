@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 
 from bedrock_batch_monitor.composition import compose
+from bedrock_batch_monitor.poll import PollError
 from bedrock_batch_monitor.settings import Settings
 from bedrock_batch_monitor.telemetry import logger, metrics, publish
 
@@ -29,9 +30,13 @@ def monitor() -> Monitor:
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:  # noqa: ARG001
     """Run one poll; returns its summary (see `PollSummary.as_json`).
 
-    Takes the payload `{}`. Raises `ServiceError` when the active jobs cannot be listed, so that the
+    Takes the payload `{}`. Raises `PollError` when the active jobs cannot be listed, so that the
     invocation counts as failed and its event reaches the dead-letter queue.
     """
-    summary = monitor().poll(lambda: context.get_remaining_time_in_millis() / 1000)
+    try:
+        summary = monitor().poll(lambda: context.get_remaining_time_in_millis() / 1000)
+    except PollError as error:
+        publish(error.summary)
+        raise
     publish(summary)
     return summary.as_json()

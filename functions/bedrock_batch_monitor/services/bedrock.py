@@ -106,7 +106,8 @@ def _time(answer: Mapping[str, Any], name: str) -> datetime | None:
 
 def _count(answer: Mapping[str, Any], name: str) -> int | None:
     value = answer.get(name)
-    return value if isinstance(value, int) and value >= 0 else None
+    # A JSON true is an int to Python, and no count.
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 
 def _config(answer: Mapping[str, Any], name: str) -> Mapping[str, Any] | None:

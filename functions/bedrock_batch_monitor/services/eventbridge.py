@@ -49,25 +49,38 @@ class EventBus:
         """Send one PutEvents call and look at the result of each entry.
 
         PutEvents answers 200 while it refuses entries (`FailedEntryCount`), so only an entry's own
-        EventId says that it was taken. A call that failed as a whole took none, as far as we know.
+        EventId says that it was taken. Raises `ServiceError` when the call as a whole got no
+        answer or a refusal; nothing was taken then, as far as anybody knows.
         """
         try:
-            with calling(SERVICE):
-                results = self._client.put_events(
-                    Entries=[
-                        {
-                            "EventBusName": self._name,
-                            "Source": names.EVENT_SOURCE,
-                            "DetailType": event.detail_type,
-                            "Detail": event.detail,
-                            "Resources": [event.job_arn],
-                            "Time": event.time,
-                        }
-                        for event in events
-                    ]
-                )["Entries"]
+            return self._put(events)
         except ServiceError as error:
-            return tuple(Delivery(event, error.code) for event in events)
+            if error.reason != "ValidationException" or len(events) == 1:
+                raise
+        # One entry that EventBridge finds malformed must not hold up the others of its call.
+        return tuple(delivery for event in events for delivery in self._put_alone(event))
+
+    def _put_alone(self, event: MonitorEvent) -> tuple[Delivery, ...]:
+        try:
+            return self._put((event,))
+        except ServiceError as error:
+            return (Delivery(event, error.code),)
+
+    def _put(self, events: Sequence[MonitorEvent]) -> tuple[Delivery, ...]:
+        with calling(SERVICE):
+            results = self._client.put_events(
+                Entries=[
+                    {
+                        "EventBusName": self._name,
+                        "Source": names.EVENT_SOURCE,
+                        "DetailType": event.detail_type,
+                        "Detail": event.detail,
+                        "Resources": [event.job_arn],
+                        "Time": event.time,
+                    }
+                    for event in events
+                ]
+            )["Entries"]
         if len(results) != len(events):
             return tuple(Delivery(event, f"{SERVICE}.UnusableAnswer") for event in events)
         return tuple(

@@ -1,0 +1,279 @@
+"""The monitor's parts on moto's tables and bus, with the Bedrock stand-in answering over HTTP."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from io import StringIO
+from typing import Any, TextIO
+
+import boto3
+import pytest
+from aws_lambda_powertools import Logger
+from boto3.dynamodb.types import TypeDeserializer
+from moto import mock_aws
+
+from bedrock_batch_monitor.composition import compose
+from bedrock_batch_monitor.domain import names
+from bedrock_batch_monitor.domain.arns import Scope
+from bedrock_batch_monitor.domain.summary import PollSummary
+from bedrock_batch_monitor.poll import Monitor
+from bedrock_batch_monitor.settings import Settings
+from local.bedrock import ManualClock, Phase, Script, StandIn
+from tests.support.contracts import assert_keeps_to_schema
+
+START = datetime(2026, 11, 24, 20, 0, tzinfo=UTC)
+REGION = "us-east-1"
+ACCOUNT = "123456789012"
+SETTINGS = Settings(
+    jobs_table_name="jobs",
+    history_table_name="history",
+    state_table_name="state",
+    event_bus_name="monitor",
+    scope=Scope(ACCOUNT, REGION),
+    emit_status_changes=False,
+    progress_interval=timedelta(minutes=5),
+    history_retention=None,
+)
+# Powertools keeps one logger per service name, and with it the stream of whoever came first.
+_loggers = itertools.count()
+_plain = TypeDeserializer().deserialize
+
+
+class InlineExecutor(Executor):
+    """Runs each call at once in the calling thread: moto is not made for many threads."""
+
+    def submit(  # type: ignore[override]
+        self, call: Callable[..., Any], /, *arguments: Any, **named: Any
+    ) -> Future[Any]:
+        """Run the call; the future that comes back is done."""
+        future: Future[Any] = Future()
+        try:
+            future.set_result(call(*arguments, **named))
+        except Exception as error:  # noqa: BLE001 - what an executor does
+            future.set_exception(error)
+        return future
+
+
+@dataclass
+class Cloud:
+    """Tables, bus and a subscriber's queue on moto, a Bedrock stand-in, and a monitor on them."""
+
+    bedrock: StandIn
+    monitor: Monitor
+    dynamodb: Any
+    events: Any
+    sqs: Any
+    queue_url: str
+    log: StringIO
+    received: list[dict[str, Any]] = field(default_factory=list)
+
+    def poll(self, seconds_left: float = 900) -> PollSummary:
+        """Run one poll with this much time left on its clock, which does not move."""
+        return self.monitor.poll(lambda: seconds_left)
+
+    def with_settings(self, **changes: Any) -> Cloud:
+        """The same cloud with a monitor that is deployed with other settings."""
+        return replace(
+            self, monitor=monitor_on(self.bedrock, replace(SETTINGS, **changes), self.log)
+        )
+
+    def add_job(self, script: Script | str = "InProgress", **attributes: Any) -> str:
+        """A job in Bedrock that the monitor tracks, by its script or in one lasting status."""
+        arn = self.bedrock.add_job(
+            script=Script((Phase(script, None),)) if isinstance(script, str) else script,
+            account=attributes.pop("account", ACCOUNT),
+            region=attributes.pop("region", REGION),
+            **attributes,
+        )
+        return self.track(arn)
+
+    @contextmanager
+    def counting(self) -> Iterator[Counter[str]]:
+        """Count the calls that the monitor makes to DynamoDB and EventBridge, by operation."""
+        made: Counter[str] = Counter()
+
+        def count(model: Any, **_: Any) -> None:
+            made[model.name] += 1
+
+        clients = (self.monitor.jobs._client, self.monitor.courier.bus._client)
+        for client in clients:
+            client.meta.events.register("before-call", count)
+        yield made
+        for client in clients:
+            client.meta.events.unregister("before-call", count)
+
+    def asked(self) -> int:
+        """How often GetModelInvocationJob was called so far, whatever the answer."""
+        return sum(
+            times
+            for (operation, _), times in self.bedrock.calls.items()
+            if operation == "GetModelInvocationJob"
+        )
+
+    def with_bus(self, bus: Any) -> Cloud:
+        """The same cloud with another bus under the monitor."""
+        courier = replace(self.monitor.courier, bus=bus)
+        return replace(self, monitor=replace(self.monitor, courier=courier))
+
+    def track(self, job_arn: str) -> str:
+        """Track a job by hand, as the contract says: two attributes, nothing more."""
+        self.dynamodb.put_item(
+            TableName="jobs",
+            Item={"jobArn": {"S": job_arn}, "tracking": {"S": "ACTIVE"}},
+        )
+        return job_arn
+
+    def job(self, job_arn: str) -> dict[str, Any] | None:
+        """A job's item as plain values."""
+        answer = self.dynamodb.get_item(TableName="jobs", Key={"jobArn": {"S": job_arn}})
+        return plain(answer["Item"]) if "Item" in answer else None
+
+    def history(self, job_arn: str) -> list[dict[str, Any]]:
+        """A job's history as plain values, oldest first."""
+        answer = self.dynamodb.query(
+            TableName="history",
+            KeyConditionExpression="jobArn = :jobArn",
+            ExpressionAttributeValues={":jobArn": {"S": job_arn}},
+        )
+        return [plain(item) for item in answer["Items"]]
+
+    def new_events(self) -> list[dict[str, Any]]:
+        """The events that reached the subscriber since the last call; each keeps to its schema."""
+        events = []
+        while messages := self.sqs.receive_message(
+            QueueUrl=self.queue_url, MaxNumberOfMessages=10
+        ).get("Messages"):
+            for message in messages:
+                event = json.loads(message["Body"])
+                assert_keeps_to_schema(event)
+                events.append(event)
+                self.sqs.delete_message(
+                    QueueUrl=self.queue_url, ReceiptHandle=message["ReceiptHandle"]
+                )
+        self.received.extend(events)
+        return events
+
+    def items(self, table: str) -> list[dict[str, Any]]:
+        """All items of a table as plain values."""
+        return [plain(item) for item in self.dynamodb.scan(TableName=table)["Items"]]
+
+
+def plain(item: dict[str, Any]) -> dict[str, Any]:
+    """A DynamoDB item without its type tags."""
+    return {name: _plain(value) for name, value in item.items()}
+
+
+def monitor_on(bedrock: StandIn, settings: Settings, log: TextIO) -> Monitor:
+    """A monitor as the function composes it, on the stand-in's clock and without threads."""
+    monitor = compose(
+        settings,
+        boto3.Session(region_name=REGION),
+        Logger(service=f"test-{next(_loggers)}", stream=log),
+        clock=lambda: bedrock.clock.now(),  # noqa: PLW0108 - the clock may be exchanged later
+    )
+    return replace(monitor, new_executor=InlineExecutor)
+
+
+@pytest.fixture
+def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
+    """A cloud of its own for each test."""
+    for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    with StandIn(clock=ManualClock(START), seed=7) as bedrock, mock_aws():
+        # The stand-in takes the account from the key; moto has set one of its own just now.
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCOUNT)
+        monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
+        monkeypatch.setenv("AWS_ENDPOINT_URL_BEDROCK", bedrock.endpoint_url)
+        log = StringIO()
+        session = boto3.Session(region_name=REGION)
+        dynamodb, events, sqs = (session.client(name) for name in ("dynamodb", "events", "sqs"))
+        _create_tables(dynamodb)
+        events.create_event_bus(Name="monitor")
+        queue_url = sqs.create_queue(QueueName="subscriber")["QueueUrl"]
+        queue_arn = sqs.get_queue_attributes(QueueUrl=queue_url, AttributeNames=["QueueArn"])
+        events.put_rule(
+            Name="all",
+            EventBusName="monitor",
+            EventPattern=json.dumps({"source": [names.EVENT_SOURCE]}),
+        )
+        events.put_targets(
+            Rule="all",
+            EventBusName="monitor",
+            Targets=[{"Id": "queue", "Arn": queue_arn["Attributes"]["QueueArn"]}],
+        )
+        yield Cloud(
+            bedrock=bedrock,
+            monitor=monitor_on(bedrock, SETTINGS, log),
+            log=log,
+            dynamodb=dynamodb,
+            events=events,
+            sqs=sqs,
+            queue_url=queue_url,
+        )
+
+
+def _create_tables(dynamodb: Any) -> None:
+    """The tables as the stack defines them; tests/infra holds the template to the same names."""
+    create = dynamodb.create_table
+    create(
+        TableName="jobs",
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=_strings("jobArn", "tracking", "eventPending", "pendingSince"),
+        KeySchema=_key("jobArn"),
+        GlobalSecondaryIndexes=[
+            {
+                "IndexName": names.ACTIVE_JOBS_INDEX,
+                "KeySchema": _key("tracking", "jobArn"),
+                "Projection": {
+                    "ProjectionType": "INCLUDE",
+                    "NonKeyAttributes": list(names.ACTIVE_JOBS_PROJECTION),
+                },
+            },
+            {
+                "IndexName": names.PENDING_EVENTS_INDEX,
+                "KeySchema": _key("eventPending", "pendingSince"),
+                "Projection": {"ProjectionType": "KEYS_ONLY"},
+            },
+        ],
+    )
+    create(
+        TableName="history",
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[
+            *_strings("jobArn", "status", "observedAt"),
+            {"AttributeName": "sequence", "AttributeType": "N"},
+        ],
+        KeySchema=_key("jobArn", "sequence"),
+        GlobalSecondaryIndexes=[
+            {
+                "IndexName": names.BY_STATUS_INDEX,
+                "KeySchema": _key("status", "observedAt"),
+                "Projection": {
+                    "ProjectionType": "INCLUDE",
+                    "NonKeyAttributes": list(names.BY_STATUS_PROJECTION),
+                },
+            }
+        ],
+    )
+    create(
+        TableName="state",
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=_strings(names.STATE_KEY),
+        KeySchema=_key(names.STATE_KEY),
+    )
+
+
+def _strings(*attributes: str) -> list[dict[str, str]]:
+    return [{"AttributeName": name, "AttributeType": "S"} for name in attributes]
+
+
+def _key(partition: str, sort: str | None = None) -> list[dict[str, str]]:
+    key = [{"AttributeName": partition, "KeyType": "HASH"}]
+    return key if sort is None else [*key, {"AttributeName": sort, "KeyType": "RANGE"}]

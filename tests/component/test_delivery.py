@@ -1,0 +1,298 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError, ReadTimeoutError
+
+from bedrock_batch_monitor.services.eventbridge import EventBus
+from local.bedrock import Phase, Script
+
+from .conftest import Cloud
+
+MINUTE = 60
+
+
+class Faulty:
+    """An EventBridge client that sends through moto, except where it is told to fail."""
+
+    def __init__(self, client: Any, fault: Callable[[int, list[Any]], Iterable[int]]) -> None:
+        self.client = client
+        self.fault = fault
+        self.calls: list[list[Any]] = []
+
+    def put_events(self, *, Entries: list[Any]) -> dict[str, Any]:  # noqa: N803 - boto3's name
+        """Refuse the entries whose positions the fault names, which may also raise."""
+        self.calls.append(Entries)
+        refused = set(self.fault(len(self.calls), Entries))
+        taken = [entry for position, entry in enumerate(Entries) if position not in refused]
+        if taken:
+            self.client.put_events(Entries=taken)
+        return {
+            "FailedEntryCount": len(refused),
+            "Entries": [
+                {"ErrorCode": "InternalFailure", "ErrorMessage": "try again"}
+                if position in refused
+                else {"EventId": f"id-{position}"}
+                for position in range(len(Entries))
+            ],
+        }
+
+
+def faulty(cloud: Cloud, fault: Callable[[int, list[Any]], Iterable[int]]) -> tuple[Cloud, Faulty]:
+    client = Faulty(cloud.events, fault)
+    return cloud.with_bus(EventBus(client, "monitor")), client  # type: ignore[arg-type]
+
+
+def denied(_call: int, _entries: list[Any]) -> Iterable[int]:
+    answer = {"Error": {"Code": "AccessDeniedException", "Message": "not authorized"}}
+    raise ClientError(answer, "PutEvents")  # type: ignore[arg-type]
+
+
+def owed(cloud: Cloud) -> set[str]:
+    return {item["jobArn"] for item in cloud.items("jobs") if "eventPending" in item}
+
+
+def test_entries_go_in_calls_of_ten(cloud: Cloud) -> None:
+    """Twenty-five endings make three calls, and every one of them arrives."""
+    arns = {cloud.add_job("Completed") for _ in range(25)}
+    recorded, client = faulty(cloud, lambda _call, _entries: ())
+    summary = recorded.poll()
+    assert [len(entries) for entries in client.calls] == [10, 10, 5]
+    assert (summary.events_sent, summary.events_pending) == (25, 0)
+    assert {event["resources"][0] for event in cloud.new_events()} == arns
+    assert owed(cloud) == set()
+
+
+def test_each_entry_of_an_answer_is_looked_at(cloud: Cloud) -> None:
+    """Refused entries of a call that succeeded stay owed, and the next poll sends just those."""
+    arns = sorted(cloud.add_job("Failed") for _ in range(10))
+    recorded, _ = faulty(cloud, lambda call, _: (2, 7) if call == 1 else ())
+    summary = recorded.poll()
+    assert (summary.events_sent, summary.events_pending) == (8, 2)
+    assert summary.errors == {"EventBridge.InternalFailure": 2}
+    assert len(cloud.new_events()) == 8
+    missing = owed(cloud)
+    assert len(missing) == 2
+
+    summary = recorded.poll()
+    assert (summary.events_sent, summary.events_pending, summary.errors) == (2, 0, {})
+    assert {event["resources"][0] for event in cloud.new_events()} == missing
+    assert owed(cloud) == set()
+    ids = [event["detail"]["metadata"]["eventId"] for event in cloud.received]
+    assert sorted(ids) == sorted({cloud.history(arn)[-1]["eventId"] for arn in arns})
+
+
+def test_left_over_events_are_sent_first(cloud: Cloud) -> None:
+    """What an earlier poll left over goes out before Bedrock is asked for anything."""
+    cloud.add_job("Completed")
+    recorded, _ = faulty(cloud, lambda _, entries: range(len(entries)))
+    recorded.poll()
+    cloud.add_job("InProgress")
+    asked = cloud.asked()
+    seen: list[int] = []
+    recorded, _ = faulty(cloud, lambda _call, _entries: seen.append(cloud.asked() - asked) or ())
+    recorded.poll()
+    assert seen == [0]
+
+
+def test_nobody_scans(cloud: Cloud) -> None:
+    """Neither active jobs nor left-over events are found by a scan."""
+    cloud.add_job("Completed")
+    recorded, _ = faulty(cloud, lambda _, entries: range(len(entries)))
+    with cloud.counting() as made:
+        recorded.poll()
+        cloud.poll()
+    assert made["Scan"] == 0
+    assert made["Query"] == 4
+
+
+def test_a_crash_before_the_event_is_repaired(cloud: Cloud) -> None:
+    """A poll that dies between the write and the event leaves a mark, and the next one sends."""
+    arn = cloud.add_job("Expired")
+
+    def dies(_call: int, _entries: list[Any]) -> Iterable[int]:
+        raise SystemExit
+
+    recorded, _ = faulty(cloud, dies)
+    with pytest.raises(SystemExit):
+        recorded.poll()
+    assert cloud.new_events() == []
+    assert owed(cloud) == {arn}
+    assert cloud.poll().events_sent == 1
+    [event] = cloud.new_events()
+    assert event["detail"]["metadata"]["eventId"] == cloud.history(arn)[-1]["eventId"]
+    assert owed(cloud) == set()
+
+
+def test_a_crash_after_the_event_repeats_it_whole(cloud: Cloud) -> None:
+    """A poll that dies before it clears the mark causes a copy: same id, same detail."""
+    cloud.add_job(Script((Phase("InProgress", MINUTE), Phase("Stopped", None))))
+    cloud.poll()
+    cloud.bedrock.clock.advance(2 * MINUTE)
+    jobs = type(cloud.monitor.jobs)
+
+    def dies(*_: Any) -> None:
+        raise SystemExit
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jobs, "clear_mark", dies)
+        with pytest.raises(SystemExit):
+            cloud.poll()
+    cloud.bedrock.clock.advance(MINUTE)
+    assert cloud.poll().events_sent == 1
+    first, second = cloud.new_events()
+    assert first["detail"] == second["detail"]
+    assert cloud.poll().events_sent == 0
+
+
+def test_a_timed_out_call_counts_as_not_sent(cloud: Cloud) -> None:
+    """Nobody knows what a call without an answer did, so its events are sent again."""
+    cloud.add_job("Completed")
+
+    def times_out(call: int, entries: list[Any]) -> Iterable[int]:
+        if call == 1:
+            cloud.events.put_events(Entries=entries)
+            raise ReadTimeoutError(endpoint_url="https://events")
+        return ()
+
+    recorded, _ = faulty(cloud, times_out)
+    summary = recorded.poll()
+    assert summary.errors == {"EventBridge.ReadTimeoutError": 1}
+    assert (summary.events_sent, summary.events_pending) == (0, 1)
+    recorded.poll()
+    first, second = cloud.new_events()
+    assert first["detail"] == second["detail"]
+
+
+def test_a_bus_that_is_down_keeps_no_job_from_being_recorded(cloud: Cloud) -> None:
+    """Jobs are read and recorded while events wait, and waiting ones cost one call a poll."""
+    first = [cloud.add_job("Completed") for _ in range(30)]
+    recorded, client = faulty(cloud, denied)
+    summary = recorded.poll()
+    assert summary.events_pending == 30
+    assert summary.errors == {"EventBridge.AccessDeniedException": 3}
+    second = [cloud.add_job("Failed") for _ in range(3)]
+    client.calls.clear()
+    summary = recorded.poll()
+    assert summary.jobs_ended == 3
+    # One call finds out that the bus still refuses, one is for what has just ended.
+    assert len(client.calls) == 2
+    assert owed(cloud) == {*first, *second}
+    assert cloud.poll().events_sent == 33
+    assert {event["resources"][0] for event in cloud.new_events()} == {*first, *second}
+
+
+def test_a_malformed_entry_holds_up_no_other(cloud: Cloud) -> None:
+    """Where one entry makes EventBridge refuse the whole call, the other nine go out alone."""
+    bad, *good = sorted(cloud.add_job("Completed") for _ in range(10))
+
+    def picky(_call: int, entries: list[Any]) -> Iterable[int]:
+        if any(bad in entry["Resources"] for entry in entries):
+            answer = {"Error": {"Code": "ValidationException", "Message": "malformed"}}
+            raise ClientError(answer, "PutEvents")  # type: ignore[arg-type]
+        return ()
+
+    recorded, _ = faulty(cloud, picky)
+    summary = recorded.poll()
+    assert (summary.events_sent, summary.events_pending) == (9, 1)
+    assert {event["resources"][0] for event in cloud.new_events()} == set(good)
+    assert owed(cloud) == {bad}
+    assert recorded.poll().errors == {"EventBridge.ValidationException": 1}
+
+
+def test_an_ending_outlives_its_history(cloud: Cloud) -> None:
+    """The event of an ending needs no history item, which may have reached its retention."""
+    arn = cloud.add_job("Completed")
+    recorded, _ = faulty(cloud, lambda _, entries: range(len(entries)))
+    recorded.poll()
+    [item] = cloud.history(arn)
+    cloud.dynamodb.delete_item(
+        TableName="history", Key={"jobArn": {"S": arn}, "sequence": {"N": "1"}}
+    )
+    assert cloud.poll().events_sent == 1
+    [event] = cloud.new_events()
+    assert event["detail"]["metadata"]["eventId"] == item["eventId"]
+
+
+def test_status_changes_are_emitted_on_request(cloud: Cloud) -> None:
+    """With the setting, every non-terminal transition is an event too, and the end still one."""
+    cloud = cloud.with_settings(emit_status_changes=True)
+    cloud.add_job(Script((Phase("Submitted", 60), Phase("InProgress", 60), Phase("Failed", None))))
+    for _ in range(4):
+        cloud.poll()
+        cloud.bedrock.clock.advance(MINUTE)
+    assert [
+        (event["detail-type"], event["detail"]["data"]["status"]) for event in cloud.new_events()
+    ] == [
+        ("Batch Inference Job Status Changed", "Submitted"),
+        ("Batch Inference Job Status Changed", "InProgress"),
+        ("Batch Inference Job Ended", "Failed"),
+    ]
+    assert owed(cloud) == set()
+
+
+def test_several_events_of_one_job_can_wait(cloud: Cloud) -> None:
+    """While the bus is down a job's events pile up as marks; none pushes out another."""
+    cloud = cloud.with_settings(emit_status_changes=True)
+    arn = cloud.add_job(Script((Phase("Submitted", 60), Phase("Completed", None))))
+    recorded, _ = faulty(cloud, lambda _, entries: range(len(entries)))
+    recorded.poll()
+    cloud.bedrock.clock.advance(MINUTE)
+    recorded.poll()
+    job = cloud.job(arn)
+    assert job is not None
+    assert job["pendingEvents"] == {"StatusChanged#1", "Ended#2"}
+    assert job["pendingSince"] == "2026-11-24T20:00:00.000Z"
+    assert cloud.poll().events_sent == 2
+    assert {event["detail"]["data"]["status"] for event in cloud.new_events()} == {
+        "Submitted",
+        "Completed",
+    }
+    after = cloud.job(arn)
+    assert after is not None
+    assert not {"pendingEvents", "eventPending", "pendingSince"} & set(after)
+
+
+def test_a_status_change_without_history_is_given_up_and_counted(cloud: Cloud) -> None:
+    """A non-terminal event whose history item has expired cannot be told any more."""
+    cloud = cloud.with_settings(emit_status_changes=True, history_retention=timedelta(days=1))
+    arn = cloud.add_job(Script((Phase("Submitted", 60), Phase("InProgress", None))))
+    recorded, _ = faulty(cloud, lambda _, entries: range(len(entries)))
+    recorded.poll()
+    cloud.bedrock.clock.advance(MINUTE)
+    recorded.poll()
+    cloud.dynamodb.delete_item(
+        TableName="history", Key={"jobArn": {"S": arn}, "sequence": {"N": "1"}}
+    )
+    summary = cloud.poll()
+    assert summary.errors == {"Item.HistoryExpired": 1}
+    assert summary.events_sent == 1
+    assert owed(cloud) == set()
+
+
+@pytest.mark.parametrize("marks", [None, {"SS": ["Nonsense"]}])
+def test_marks_made_by_hand_do_no_harm(cloud: Cloud, marks: dict[str, Any] | None) -> None:
+    """A job in the pending index that owes nothing leaves it; an unknown mark is counted."""
+    arn = cloud.add_job("Completed")
+    cloud.poll()
+    cloud.new_events()
+    names = {"#e": "eventPending", "#s": "pendingSince"}
+    values = {":e": {"S": "PENDING"}, ":s": {"S": "2026-01-01T00:00:00.000Z"}}
+    expression = "SET #e = :e, #s = :s"
+    if marks is not None:
+        names["#m"], values[":m"] = "pendingEvents", marks
+        expression += ", #m = :m"
+    cloud.dynamodb.update_item(
+        TableName="jobs",
+        Key={"jobArn": {"S": arn}},
+        UpdateExpression=expression,
+        ExpressionAttributeNames=names,
+        ExpressionAttributeValues=values,
+    )
+    summary = cloud.poll()
+    assert summary.errors == ({} if marks is None else {"Item.InvalidMark": 1})
+    assert (arn in owed(cloud)) == (marks is not None)
+    assert cloud.new_events() == []

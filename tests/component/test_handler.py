@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from io import StringIO
+from typing import Any
+
+import pytest
+
+from bedrock_batch_monitor import settings
+from bedrock_batch_monitor.domain import names
+from bedrock_batch_monitor.domain.summary import COUNT_METRICS, POLL_SECONDS
+from bedrock_batch_monitor.handlers import monitor as module
+from bedrock_batch_monitor.poll import PollError
+from bedrock_batch_monitor.telemetry import logger, metrics
+from local.bedrock import Script
+
+from .conftest import ACCOUNT, REGION, Cloud, InlineExecutor
+
+SECRET = "patient 4711 has the following record"  # noqa: S105 - a customer's text in a message
+
+
+@dataclass
+class Context:
+    """What Lambda hands to a handler, as far as it is looked at."""
+
+    function_name: str = "monitor"
+    memory_limit_in_mb: int = 512
+    invoked_function_arn: str = "arn:aws:lambda:us-east-1:123456789012:function:monitor"
+    aws_request_id: str = "request-1"
+
+    def get_remaining_time_in_millis(self) -> int:
+        """Time enough."""
+        return 50_000
+
+
+@pytest.fixture
+def deployed(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Cloud:
+    """The handler with the environment that the stack writes."""
+    for name, value in {
+        settings.JOBS_TABLE_NAME: "jobs",
+        settings.HISTORY_TABLE_NAME: "history",
+        settings.STATE_TABLE_NAME: "state",
+        settings.EVENT_BUS_NAME: "monitor",
+        settings.MONITORED_ACCOUNT: ACCOUNT,
+        settings.MONITORED_REGION: REGION,
+        settings.EMIT_STATUS_CHANGES: "false",
+        settings.PROGRESS_INTERVAL_MINUTES: "5",
+    }.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(metrics, "service", "BedrockBatchMonitor")
+    module.monitor.cache_clear()
+    composed = replace(module.monitor(), new_executor=InlineExecutor)
+    monkeypatch.setattr(module, "monitor", lambda: composed)
+    return cloud
+
+
+def invoke() -> dict[str, Any]:
+    answer: dict[str, Any] = module.handler({}, Context())  # type: ignore[arg-type]
+    return answer
+
+
+def published(output: str) -> dict[str, Any]:
+    """The metrics document of an invocation, as CloudWatch reads it from the log."""
+    documents = [json.loads(line) for line in output.splitlines() if '"_aws"' in line]
+    [document] = [entry for entry in documents if "JobsActive" in entry]
+    assert isinstance(document, dict)
+    return document
+
+
+def test_a_poll_answers_with_its_summary(deployed: Cloud) -> None:
+    """The payload {} runs one poll; the answer is JSON and has the figures of the contract."""
+    deployed.add_job("Completed")
+    deployed.add_job("InProgress")
+    answer = json.loads(json.dumps(invoke()))
+    assert answer.pop("seconds") >= 0
+    assert answer == {
+        "jobsActive": 2,
+        "jobsRead": 2,
+        "jobsChanged": 2,
+        "jobsEnded": 1,
+        "eventsSent": 1,
+        "eventsPending": 0,
+        "observationsOutdated": 0,
+        "unknownStatuses": 0,
+        "lostRaces": 0,
+        "errors": {},
+        "complete": True,
+    }
+
+
+def test_the_figures_are_metrics(deployed: Cloud, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each figure is a metric in the monitor's namespace with the stack's name as dimension."""
+    deployed.add_job("Completed")
+    answer = invoke()
+    document = published(capsys.readouterr().out)
+    [directive] = document["_aws"]["CloudWatchMetrics"]
+    assert directive["Namespace"] == names.METRICS_NAMESPACE
+    assert directive["Dimensions"] == [["service"]]
+    assert document["service"] == "BedrockBatchMonitor"
+    assert {metric["Name"] for metric in directive["Metrics"]} == {*COUNT_METRICS, POLL_SECONDS}
+    for name in COUNT_METRICS:
+        expected = answer[name[0].lower() + name[1:]] if name != "Errors" else 0
+        assert document[name] == [expected]
+
+
+def test_errors_are_metrics_by_code(deployed: Cloud, capsys: pytest.CaptureFixture[str]) -> None:
+    """An error counts in the total and under its code; codes without errors cost no metric."""
+    deployed.bedrock.faults.deny(job_arn=deployed.add_job("InProgress"))
+    invoke()
+    output = capsys.readouterr().out
+    assert published(output)["Errors"] == [1]
+    by_code = [
+        entry
+        for entry in map(json.loads, output.splitlines())
+        if entry.get("_aws") and entry.get("code")
+    ]
+    assert [(entry["code"], entry["Errors"]) for entry in by_code] == [
+        ("Bedrock.AccessDeniedException", [1])
+    ]
+
+
+def test_messages_are_never_logged(deployed: Cloud, capsys: pytest.CaptureFixture[str]) -> None:
+    """A job's message reaches table and event, and no line of the log, even at level DEBUG."""
+    log = StringIO()
+    before = logger.registered_handler.setStream(log)
+    logger.setLevel("DEBUG")
+    arn = deployed.add_job(Script.ending("Failed", message=SECRET))
+    deployed.bedrock.clock.advance(10 * 86400)
+    invoke()
+    logger.setLevel("INFO")
+    logger.registered_handler.setStream(before)
+    assert deployed.history(arn)[-1]["message"] == SECRET
+    [event] = deployed.new_events()
+    assert event["detail"]["data"]["message"] == SECRET
+    captured = capsys.readouterr()
+    assert "job changed" in log.getvalue()
+    assert SECRET not in log.getvalue() + captured.out + captured.err
+
+
+def test_a_poll_that_cannot_list_jobs_fails_the_invocation(
+    deployed: Cloud, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An invocation that did not look at the jobs is an error to Lambda, not a quiet success."""
+    deployed.dynamodb.delete_table(TableName="jobs")
+    with pytest.raises(PollError, match=r"cannot be listed: DynamoDB\.ResourceNotFoundException"):
+        invoke()
+    # The Query for leftovers fails as the one for active jobs does.
+    assert published(capsys.readouterr().out)["Errors"] == [2]

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import botocore.session
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bedrock_batch_monitor.domain.jobs import MESSAGE_CHARACTERS, bounded_message
+from bedrock_batch_monitor.services.bedrock import observation
+from bedrock_batch_monitor.services.errors import ServiceError
+from bedrock_batch_monitor.services.items import COUNT_NAMES, OBSERVED, observed_attributes
+from tests.support.strategies import ARN
+
+FIELDS = [
+    member
+    for member in botocore.session.get_session()
+    .get_service_model("bedrock")
+    .operation_model("GetModelInvocationJob")
+    .output_shape.members
+    if member != "jobArn"
+]
+
+
+def test_every_field_of_the_api_is_kept() -> None:
+    """The item has every member of the Get answer in the service model of the pinned SDK."""
+    assert set(OBSERVED) == set(FIELDS)
+
+
+def test_a_full_answer_is_kept_whole() -> None:
+    """Each field arrives in the item under its own name."""
+    moment = datetime(2026, 11, 24, 20, 30, 16, 123456, tzinfo=UTC)
+    answer: dict[str, Any] = dict.fromkeys(FIELDS, "text") | {
+        "jobArn": ARN,
+        "submitTime": moment,
+        "lastModifiedTime": moment,
+        "endTime": moment,
+        "jobExpirationTime": moment,
+        "timeoutDurationInHours": 24,
+        "inputDataConfig": {"s3InputDataConfig": {"s3Uri": "s3://in/"}},
+        "outputDataConfig": {"s3OutputDataConfig": {"s3Uri": "s3://out/"}},
+        "vpcConfig": {"subnetIds": ["s"]},
+        **dict.fromkeys(COUNT_NAMES.values(), 7),
+    }
+    assert set(observed_attributes(observation(ARN, answer))) == set(FIELDS)
+
+
+@pytest.mark.parametrize("missing", FIELDS)
+def test_only_the_status_is_needed(missing: str) -> None:
+    """Any other field may be missing from an answer; a missing count is unknown, not 0."""
+    answer: dict[str, Any] = {"jobArn": ARN, "status": "InProgress"}
+    if missing == "status":
+        with pytest.raises(ServiceError, match="the answer has no status"):
+            observation(ARN, {"jobArn": ARN})
+    else:
+        assert set(observed_attributes(observation(ARN, answer))) == {"status"}
+
+
+@pytest.mark.parametrize("answer", [{}, {"jobArn": "another"}, {"message": '{"jobArn": "arn:'}])
+def test_an_answer_of_another_job_is_refused(answer: dict[str, Any]) -> None:
+    """A body that is cut off or belongs to another job is an error that passes, not a state."""
+    with pytest.raises(ServiceError) as caught:
+        observation(ARN, answer)
+    assert caught.value.code == "Bedrock.UnusableAnswer"
+    assert not caught.value.is_permanent
+
+
+@given(
+    st.dictionaries(st.sampled_from(FIELDS), st.none() | st.booleans() | st.text() | st.floats())
+)
+def test_values_of_other_types_are_left_out(answer: dict[str, Any]) -> None:
+    """An answer with values of unexpected types is read as far as it makes sense, or refused."""
+    answer = {"jobArn": ARN, **answer}
+    if not isinstance(answer.get("status"), str) or not answer["status"]:
+        with pytest.raises(ServiceError, match="the answer has no status"):
+            observation(ARN, answer)
+        return
+    item = observed_attributes(observation(ARN, answer))
+    assert set(item) <= set(answer)
+    assert all(value["N"].isdigit() for value in item.values() if "N" in value)
+
+
+def test_texts_can_be_stored() -> None:
+    """A lone surrogate, which JSON can carry, does not keep a job from being recorded."""
+    answer = {
+        "jobArn": ARN,
+        "status": "Failed",
+        "message": "bad \ud800 text",
+        "inputDataConfig": {"s3InputDataConfig": {"s3Uri": "s3://in/\udfff"}},
+    }
+    seen = observation(ARN, answer)
+    assert seen.message == "bad ? text"
+    assert seen.input_data_config == {"s3InputDataConfig": {"s3Uri": "s3://in/?"}}
+
+
+@given(st.none() | st.text(max_size=3000))
+def test_messages_are_bounded_and_say_so(message: str | None) -> None:
+    """A message within the API's limit is kept whole; a longer one says that it was cut."""
+    bounded = bounded_message(message)
+    if not message:
+        assert bounded is None
+    elif len(message) <= MESSAGE_CHARACTERS:
+        assert bounded == message
+    else:
+        assert bounded is not None
+        assert len(bounded) == MESSAGE_CHARACTERS
+        assert bounded.endswith("(cut by the monitor)")

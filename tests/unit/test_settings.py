@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from bedrock_batch_monitor.domain.arns import Scope
+from bedrock_batch_monitor.settings import SettingError, Settings
+
+COMPLETE = {
+    "JOBS_TABLE_NAME": "jobs",
+    "HISTORY_TABLE_NAME": "history",
+    "STATE_TABLE_NAME": "state",
+    "EVENT_BUS_NAME": "bus",
+    "MONITORED_ACCOUNT": "123456789012",
+    "MONITORED_REGION": "us-east-1",
+    "EMIT_STATUS_CHANGES": "false",
+    "PROGRESS_INTERVAL_MINUTES": "5",
+}
+
+
+def test_a_complete_environment() -> None:
+    """The variables that the stack writes become typed settings."""
+    assert Settings.from_environment(COMPLETE) == Settings(
+        jobs_table_name="jobs",
+        history_table_name="history",
+        state_table_name="state",
+        event_bus_name="bus",
+        scope=Scope("123456789012", "us-east-1"),
+        emit_status_changes=False,
+        progress_interval=timedelta(minutes=5),
+        history_retention=None,
+    )
+
+
+def test_retention_is_optional() -> None:
+    """History is kept for ever unless a number of days is set."""
+    settings = Settings.from_environment(COMPLETE | {"HISTORY_RETENTION_DAYS": "90"})
+    assert settings.history_retention == timedelta(days=90)
+
+
+@pytest.mark.parametrize("name", sorted(COMPLETE))
+def test_a_missing_variable_is_named(name: str) -> None:
+    """Each variable that is missing is named, together with the remedy."""
+    environment = {key: value for key, value in COMPLETE.items() if key != name}
+    with pytest.raises(SettingError, match=f"{name} is not set: deploy the stack again"):
+        Settings.from_environment(environment)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [
+        ("EMIT_STATUS_CHANGES", "yes", "'true' or 'false'"),
+        ("PROGRESS_INTERVAL_MINUTES", "0", "a whole number from 1"),
+        ("PROGRESS_INTERVAL_MINUTES", "five", "a whole number from 1"),
+        ("PROGRESS_INTERVAL_MINUTES", "\u0665", "a whole number from 1"),
+        ("HISTORY_RETENTION_DAYS", "-1", "a whole number from 1"),
+    ],
+)
+def test_a_wrong_value_is_named_with_what_is_allowed(name: str, value: str, allowed: str) -> None:
+    """A value that is not allowed is quoted beside what is."""
+    with pytest.raises(SettingError) as caught:
+        Settings.from_environment(COMPLETE | {name: value})
+    assert name in str(caught.value)
+    assert repr(value) in str(caught.value)
+    assert allowed in str(caught.value)
