@@ -1,0 +1,166 @@
+"""One call of the API, from parsed request to answer, with nothing of HTTP's mechanics."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from local.bedrock.model import NOT_FOUND, ModelMismatchError, ServiceError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from local.bedrock.clock import Clock
+    from local.bedrock.faults import Breakage, Faults
+    from local.bedrock.jobs import Scope, Store
+    from local.bedrock.model import Api, Operation
+
+__all__ = ["BUG", "OK", "Answer", "Service"]
+
+OK: Final = "OK"
+"""The outcome of a call that was answered well; other outcomes are error or breakage names."""
+
+BUG: Final = "StandInBug"
+"""The outcome of a call that the stand-in itself got wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What goes back: HTTP status, JSON document, and the error's name if it is one.
+
+    *delay* is in real seconds; *breakage* is what happens to the answer on its way.
+    """
+
+    status: int
+    document: Mapping[str, Any]
+    error: str | None = None
+    delay: float = 0.0
+    breakage: Breakage | None = None
+
+
+class Service:
+    """The four operations over a store, with faults, and a count of the calls."""
+
+    def __init__(self, api: Api, store: Store, faults: Faults, clock: Clock) -> None:
+        self._store = store
+        self._faults = faults
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._calls: Counter[tuple[str, str]] = Counter()
+        self.bugs: list[Exception] = []
+        """What went wrong inside: answers refused for not being the API's, and the like."""
+        self._handlers = {
+            "CreateModelInvocationJob": self._create,
+            "GetModelInvocationJob": self._get,
+            "ListModelInvocationJobs": self._list,
+            "StopModelInvocationJob": self._stop,
+        }
+        summaries: Any = api.operations["ListModelInvocationJobs"].output_shape
+        self._summary_members = frozenset(
+            summaries.members["invocationJobSummaries"].member.members
+        )
+
+    @property
+    def calls(self) -> Counter[tuple[str, str]]:
+        """Return how many calls there were, by operation and outcome: a copy."""
+        with self._lock:
+            return self._calls.copy()
+
+    def reset_calls(self) -> None:
+        """Count from zero again."""
+        with self._lock:
+            self._calls.clear()
+
+    def answer(
+        self,
+        operation: Operation,
+        scope: Scope,
+        path_values: Mapping[str, str],
+        query: str,
+        body: bytes,
+    ) -> Answer:
+        """Return the answer to a call by a caller in *scope*, and count it."""
+        job_arn = _named_job(scope, path_values.get("jobIdentifier"))
+        breakage = self._faults.breakage_of(operation.name, job_arn)
+        error = None
+        try:
+            self._faults.check(operation.name, job_arn)
+            request = operation.parse(path_values, query, body)
+            document = self._handlers[operation.name](operation, scope, request)
+            status = operation.success_status
+        except ServiceError as refusal:
+            error = refusal.code
+            document = {"message": refusal.message}
+            status = operation.error_status(error)
+        except ModelMismatchError:
+            error = BUG
+            raise
+        finally:
+            # An answer that never left whole is counted as what the caller saw of it.
+            with self._lock:
+                self._calls[operation.name, breakage or error or OK] += 1
+        return Answer(
+            status, document, error, self._faults.delay_of(operation.name, job_arn), breakage
+        )
+
+    def _create(
+        self, operation: Operation, scope: Scope, request: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        return operation.serialize({"jobArn": self._store.create(scope, request)})
+
+    def _get(
+        self, operation: Operation, scope: Scope, request: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        now = self._clock.now()
+        job = self._store.get(scope, request["jobIdentifier"], now)
+        self._refuse_hidden(job.arn)
+        document = operation.serialize(job.attributes(now))
+        return self._faults.overridden(operation.name, job.arn, document)
+
+    def _list(
+        self, operation: Operation, scope: Scope, request: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        now = self._clock.now() - timedelta(seconds=self._faults.list_lag())
+        page = self._store.page(
+            scope,
+            request,
+            now,
+            hidden=self._faults.left_out(),
+            examined=self._faults.examined(),
+        )
+        members = self._summary_members - self._faults.list_without()
+        summaries = [
+            {k: v for k, v in job.attributes(now).items() if k in members} for job in page.jobs
+        ]
+        output: dict[str, Any] = {"invocationJobSummaries": summaries}
+        if page.next_token is not None:
+            output["nextToken"] = page.next_token
+        document = operation.serialize(output)
+        document["invocationJobSummaries"] = [
+            self._faults.overridden(operation.name, job.arn, summary)
+            for job, summary in zip(page.jobs, document["invocationJobSummaries"], strict=True)
+        ]
+        return document
+
+    def _stop(
+        self, operation: Operation, scope: Scope, request: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        now = self._clock.now()
+        self._refuse_hidden(self._store.get(scope, request["jobIdentifier"], now).arn)
+        self._store.stop(scope, request["jobIdentifier"], now)
+        return operation.serialize({})
+
+    def _refuse_hidden(self, arn: str) -> None:
+        if arn in self._faults.hidden():
+            message = f"The job {arn} was not found"
+            raise ServiceError(NOT_FOUND, message)
+
+
+def _named_job(scope: Scope, identifier: str | None) -> str | None:
+    """Return the ARN of the job that a call names by ARN or id, if it names any."""
+    if identifier is None or "/" in identifier:
+        return identifier
+    return scope.job_arn(identifier)

@@ -1,0 +1,271 @@
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from botocore.exceptions import (
+    ClientError,
+    ConnectionClosedError,
+    ReadTimeoutError,
+)
+
+from local.bedrock import ManualClock, Script, StandIn
+from local.bedrock.model import ServiceError, load_api
+
+from .conftest import ACCOUNT, REQUEST, START, Connect
+
+if TYPE_CHECKING:
+    from mypy_boto3_bedrock import BedrockClient
+
+GET = "GetModelInvocationJob"
+
+
+def outcomes(client: BedrockClient, arn: str, calls: int) -> list[str]:
+    """Call Get so often and return how each call came out."""
+    seen = []
+    for _ in range(calls):
+        try:
+            client.get_model_invocation_job(jobIdentifier=arn)
+            seen.append("OK")
+        except ClientError as error:
+            seen.append(error.response["Error"]["Code"])
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("operation", "error"),
+    [(o.name, error) for o in load_api().operations.values() for error in o.errors],
+)
+def test_every_error_is_the_clients_own_class(
+    bedrock: StandIn, client: BedrockClient, operation: str, error: str
+) -> None:
+    """Each error that an operation lists parses as the client's exception, with its status."""
+    arn = bedrock.add_job()
+    bedrock.faults.fail(error, operation=operation)
+    call: dict[str, Any] = {
+        "CreateModelInvocationJob": lambda: client.create_model_invocation_job(**REQUEST),
+        GET: lambda: client.get_model_invocation_job(jobIdentifier=arn),
+        "ListModelInvocationJobs": client.list_model_invocation_jobs,
+        "StopModelInvocationJob": lambda: client.stop_model_invocation_job(jobIdentifier=arn),
+    }
+    with pytest.raises(getattr(client.exceptions, error)) as raised:
+        call[operation]()
+    response = raised.value.response
+    assert response["message"] == response["Error"]["Message"] != ""
+    shape = client.meta.service_model.shape_for(error)
+    status = response["ResponseMetadata"]["HTTPStatusCode"]
+    assert status == shape.metadata["error"]["httpStatusCode"]
+    assert response["ResponseMetadata"]["RequestId"]
+    assert bedrock.calls == {(operation, error): 1}
+
+
+def test_a_share_of_calls_is_throttled(bedrock: StandIn, client: BedrockClient) -> None:
+    """About the asked share of calls is throttled, and the same ones in every run."""
+    arn = bedrock.add_job()
+    bedrock.faults.throttle(share=0.5, operation=GET)
+    first = outcomes(client, arn, 100)
+    assert 30 < first.count("ThrottlingException") < 70
+    assert len(client.list_model_invocation_jobs()["invocationJobSummaries"]) == 1
+    with StandIn(clock=ManualClock(START), seed=7, account=ACCOUNT) as again:
+        again.faults.throttle(share=0.5, operation=GET)
+        results = []
+        for _ in range(100):
+            try:
+                again.faults.check(GET, None)
+                results.append("OK")
+            except ServiceError as error:
+                results.append(error.code)
+        assert results == first
+
+
+def test_a_rate_is_a_bucket(bedrock: StandIn, client: BedrockClient) -> None:
+    """With two calls a second, a burst of two passes, and each half second lets one more."""
+    arn = bedrock.add_job()
+    bedrock.faults.throttle(per_second=2)
+    assert outcomes(client, arn, 4) == ["OK", "OK"] + ["ThrottlingException"] * 2
+    bedrock.clock.advance(0.5)
+    assert outcomes(client, arn, 2) == ["OK", "ThrottlingException"]
+    bedrock.clock.advance(60)
+    assert outcomes(client, arn, 3) == ["OK", "OK", "ThrottlingException"]
+
+
+def test_a_rate_can_go_by_real_time(connect: Connect) -> None:
+    """A rate by real time does not mind the simulated clock."""
+    real = [0.0]
+    with StandIn(clock=ManualClock(START), account=ACCOUNT, monotonic=lambda: real[0]) as bedrock:
+        client = connect(bedrock.endpoint_url)
+        arn = bedrock.add_job()
+        bedrock.faults.throttle(per_second=1, real_time=True)
+        bedrock.clock.advance(60)
+        assert outcomes(client, arn, 2) == ["OK", "ThrottlingException"]
+        real[0] += 1
+        assert outcomes(client, arn, 2) == ["OK", "ThrottlingException"]
+
+
+def test_the_next_calls_fail(bedrock: StandIn, client: BedrockClient) -> None:
+    """A fault of the next calls is used up by them."""
+    arn = bedrock.add_job()
+    bedrock.faults.fail(next_calls=2)
+    assert outcomes(client, arn, 3) == ["InternalServerException"] * 2 + ["OK"]
+
+
+def test_an_error_strikes_where_it_is_listed(bedrock: StandIn, client: BedrockClient) -> None:
+    """An error for all operations spares those that cannot answer it."""
+    arn = bedrock.add_job()
+    bedrock.faults.fail("ConflictException")
+    assert outcomes(client, arn, 1) == ["OK"]
+    with pytest.raises(client.exceptions.ConflictException):
+        client.stop_model_invocation_job(jobIdentifier=arn)
+
+
+def test_the_connection_is_reset(bedrock: StandIn, client: BedrockClient) -> None:
+    """A reset is a ConnectionClosedError to the client, and the next call is well again."""
+    arn = bedrock.add_job()
+    bedrock.faults.fail("reset", next_calls=1)
+    with pytest.raises(ConnectionClosedError):
+        client.get_model_invocation_job(jobIdentifier=arn)
+    assert outcomes(client, arn, 1) == ["OK"]
+    assert bedrock.calls == {(GET, "reset"): 1, (GET, "OK"): 1}
+
+
+@pytest.mark.parametrize(
+    ("breakage", "begin"), [("truncated", '{"jobName":"batch-'), ("garbage", "<html>")]
+)
+def test_the_answer_is_no_json(
+    bedrock: StandIn, client: BedrockClient, breakage: str, begin: str
+) -> None:
+    """A truncated answer, and one of other content, is a job without a status to the client.
+
+    botocore takes a body that is no JSON for a message, and the output has a member of this name.
+    """
+    arn = bedrock.add_job()
+    fault = bedrock.faults.fail(breakage)
+    job = client.get_model_invocation_job(jobIdentifier=arn)
+    assert job.keys() == {"message", "ResponseMetadata"}
+    assert job["message"].startswith(begin)
+    assert job["ResponseMetadata"]["HTTPStatusCode"] == 200
+    bedrock.faults.remove(fault)
+    assert outcomes(client, arn, 1) == ["OK"]
+
+
+def test_an_answer_comes_too_late(bedrock: StandIn, connect: Connect) -> None:
+    """A delayed answer times the client out, and does not hold up the stand-in's end."""
+    client = connect(bedrock.endpoint_url, read_timeout=0.1)
+    arn = bedrock.add_job()
+    bedrock.faults.delay(600, operation=GET)
+    with pytest.raises(ReadTimeoutError):
+        client.get_model_invocation_job(jobIdentifier=arn)
+    assert client.list_model_invocation_jobs()["invocationJobSummaries"]
+
+
+def test_one_job_is_denied(bedrock: StandIn, client: BedrockClient) -> None:
+    """A job can be denied alone, named by ARN or by id, and allowed again."""
+    arn, other = bedrock.add_job(), bedrock.add_job()
+    bedrock.faults.deny(arn)
+    assert outcomes(client, arn, 1) == outcomes(client, arn[-12:], 1) == ["AccessDeniedException"]
+    assert outcomes(client, other, 1) == ["OK"]
+    bedrock.faults.clear()
+    assert outcomes(client, arn, 1) == ["OK"]
+
+
+def test_an_operation_is_denied(bedrock: StandIn, client: BedrockClient) -> None:
+    """An operation can be denied for all jobs while the others work."""
+    arn = bedrock.add_job()
+    bedrock.faults.deny(operation="ListModelInvocationJobs")
+    with pytest.raises(client.exceptions.AccessDeniedException):
+        client.list_model_invocation_jobs()
+    assert outcomes(client, arn, 1) == ["OK"]
+
+
+def test_a_hidden_job_is_gone_until_it_reappears(bedrock: StandIn, client: BedrockClient) -> None:
+    """A hidden job is in no answer and cannot be stopped; without the fault it is back."""
+    arn, other = bedrock.add_job(), bedrock.add_job()
+    fault = bedrock.faults.hide(arn)
+    assert outcomes(client, arn, 1) == ["ResourceNotFoundException"]
+    with pytest.raises(client.exceptions.ResourceNotFoundException):
+        client.stop_model_invocation_job(jobIdentifier=arn)
+    assert arns(client) == [other]
+    bedrock.faults.remove(fault)
+    assert outcomes(client, arn, 1) == ["OK"]
+    assert arns(client) == [other, arn]
+
+
+def arns(client: BedrockClient) -> list[str]:
+    """Return the jobs of all pages, as the real paginator finds them."""
+    pages = client.get_paginator("list_model_invocation_jobs").paginate()
+    return [summary["jobArn"] for page in pages for summary in page["invocationJobSummaries"]]
+
+
+def test_lists_lag_behind(bedrock: StandIn, client: BedrockClient) -> None:
+    """A stale list shows the jobs and statuses of some time ago, while Get is up to date."""
+    arn = bedrock.add_job(script=Script.ending("Failed", submitted=60, validating=60, running=0))
+    bedrock.clock.advance(120)
+    bedrock.add_job()
+    bedrock.faults.stale_lists(seconds=90)
+    (summary,) = client.list_model_invocation_jobs()["invocationJobSummaries"]
+    assert (summary["jobArn"], summary["status"]) == (arn, "Submitted")
+    assert client.list_model_invocation_jobs(statusEquals="Failed")["invocationJobSummaries"] == []
+    assert client.get_model_invocation_job(jobIdentifier=arn)["status"] == "Failed"
+
+
+def test_lists_leave_out(bedrock: StandIn, client: BedrockClient) -> None:
+    """A list can lack its summaries' status, and jobs that Get knows."""
+    arn, other = bedrock.add_job(), bedrock.add_job()
+    bedrock.faults.stale_lists(without=["status"], leave_out=[arn])
+    (summary,) = client.list_model_invocation_jobs()["invocationJobSummaries"]
+    assert summary["jobArn"] == other
+    assert "status" not in summary
+    assert outcomes(client, arn, 1) == ["OK"]
+
+
+def test_pages_are_short(bedrock: StandIn, client: BedrockClient) -> None:
+    """Pages can be short or empty and still have a next one; the paginator finds every job."""
+    made = [bedrock.add_job(job_name=f"{'a' if n else 'b'}-{n}") for n in range(10)]
+    bedrock.faults.short_pages(3)
+    page = client.list_model_invocation_jobs(nameContains="b-0")
+    assert page["invocationJobSummaries"] == []
+    assert "nextToken" in page
+    assert arns(client) == made[::-1]
+    assert bedrock.calls["ListModelInvocationJobs", "OK"] == 5
+
+
+def test_an_answer_is_overridden(bedrock: StandIn, client: BedrockClient) -> None:
+    """An unknown status, unknown members and missing ones reach the client as they are told."""
+    arn = bedrock.add_job()
+    bedrock.faults.override(arn, {"status": "Paused", "lastModifiedTime": None, "novel": {"a": 1}})
+    job = client.get_model_invocation_job(jobIdentifier=arn)
+    (summary,) = client.list_model_invocation_jobs()["invocationJobSummaries"]
+    for answer in (job, summary):
+        assert answer["status"] == "Paused"
+        assert "lastModifiedTime" not in answer
+        assert "novel" not in answer
+    assert bedrock.job(arn)["status"] == "Submitted"
+
+
+def test_a_time_goes_backwards(bedrock: StandIn, client: BedrockClient) -> None:
+    """An override can turn lastModifiedTime back, for one operation only."""
+    arn = bedrock.add_job()
+    earlier = START - timedelta(days=1)
+    bedrock.faults.override(arn, {"lastModifiedTime": earlier}, operation=GET)
+    assert client.get_model_invocation_job(jobIdentifier=arn)["lastModifiedTime"] == earlier
+    (summary,) = client.list_model_invocation_jobs()["invocationJobSummaries"]
+    assert summary["lastModifiedTime"] == START
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"kind": "nothing"},
+        {"kind": "throttle", "share": 2},
+        {"kind": "throttle", "next_calls": -1},
+        {"kind": "throttle", "operation": "DeleteModelInvocationJob"},
+        {"kind": "hide"},
+        {"kind": "short-pages", "examined": 0},
+    ],
+)
+def test_a_fault_without_sense_is_refused(bedrock: StandIn, fault: dict[str, Any]) -> None:
+    """A fault that cannot be is a ValueError, and none is set."""
+    with pytest.raises(ValueError, match=r"\w"):
+        bedrock.faults.add_json(fault)
+    assert bedrock.faults.active() == {}

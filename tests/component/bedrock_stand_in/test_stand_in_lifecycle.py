@@ -1,0 +1,216 @@
+from __future__ import annotations
+
+import random
+from datetime import timedelta
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from local.bedrock import ENDINGS, ManualClock, Phase, Script, StandIn
+from local.bedrock.lifecycle import SUCCESSORS
+
+from .conftest import REQUEST, START, Connect
+
+if TYPE_CHECKING:
+    from mypy_boto3_bedrock import BedrockClient
+
+    from local.bedrock.lifecycle import State
+
+# A busy machine is no failure.
+unhurried = settings(deadline=None)
+DAY = 86_400.0
+
+
+def rng(seed: int) -> random.Random:
+    """Make draws that repeat."""
+    return random.Random(seed)  # noqa: S311 - no secret
+
+
+scripts = st.builds(
+    lambda seed, ending: Script.random(rng(seed), ending=ending),
+    st.integers(0, 2**32),
+    st.sampled_from(ENDINGS),
+)
+moments = st.lists(st.floats(0, 2 * DAY), min_size=2, max_size=30).map(sorted)
+totals = st.integers(0, 100_000)
+
+
+def path(script: Script) -> list[str]:
+    """Return the statuses that a script goes through."""
+    return [phase.status for phase in script.phases]
+
+
+@given(script=scripts)
+@unhurried
+def test_drawn_paths_are_legal(script: Script) -> None:
+    """A drawn script begins Submitted, takes only steps that Bedrock takes, and ends."""
+    assert path(script)[0] == "Submitted"
+    assert path(script)[-1] in ENDINGS
+    for before, after in pairwise(path(script)):
+        assert after in SUCCESSORS[before]
+
+
+def test_all_endings_are_drawn() -> None:
+    """Without being told, scripts come to all five endings, most of them Completed."""
+    draws = rng(1)
+    drawn = [path(Script.random(draws))[-1] for _ in range(500)]
+    assert set(drawn) == set(ENDINGS)
+    assert drawn.count("Completed") > 250
+
+
+@given(script=scripts, elapsed=moments, total=totals)
+@unhurried
+def test_a_job_only_goes_forward(script: Script, elapsed: list[float], total: int) -> None:
+    """Counts, times and statuses never go back, and sums hold at every moment."""
+    states = [script.state(seconds, total) for seconds in elapsed]
+    for seconds, state in zip(elapsed, states, strict=True):
+        assert_consistent(state, seconds, total)
+    for before, after in pairwise(states):
+        assert path(script).index(before.status) <= path(script).index(after.status)
+        assert before.changed <= after.changed
+        if before.counts is not None:
+            assert after.counts is not None
+            assert before.counts.processed <= after.counts.processed
+            assert before.counts.success <= after.counts.success
+            assert before.counts.error <= after.counts.error
+        if before.counts != after.counts or before.status != after.status:
+            assert before.changed < after.changed or before.counts is None
+        if before.status in ENDINGS:
+            assert before == after
+
+
+def assert_consistent(state: State, seconds: float, total: int) -> None:
+    """Hold one state to what is true of every state."""
+    assert 0 <= state.changed <= seconds
+    assert (state.ended is not None) == (state.status in ENDINGS)
+    if state.message is not None:
+        assert state.status in set(ENDINGS) - {"Completed"}
+    if state.status in {"Submitted", "Validating", "Scheduled", "Expired"}:
+        assert state.counts is None
+    if state.counts is not None:
+        counts = state.counts
+        assert counts.total == total
+        assert counts.processed == counts.success + counts.error <= total
+        assert counts.success >= 0 <= counts.error
+        if state.status == "Completed":
+            assert counts.processed == total
+
+
+@given(script=scripts, total=totals, at=st.floats(0, DAY), later=moments)
+@unhurried
+def test_a_stop_is_the_end(script: Script, total: int, at: float, later: list[float]) -> None:
+    """Whenever a user stops a job, its counts stay, and Stopping leads to Stopped."""
+    stopped = script.stopped(at, 30)
+    for seconds in later:
+        state = stopped.state(seconds, total)
+        if seconds < at:
+            assert state == script.state(seconds, total)
+        else:
+            assert state.status == ("Stopping" if seconds < at + 30 else "Stopped")
+            assert state.counts == script.state(at, total).counts
+
+
+def test_counts_step_while_running(bedrock: StandIn, client: BedrockClient) -> None:
+    """Counts are absent before InProgress, then grow in steps, and lastModifiedTime with them."""
+    script = Script.ending("Completed", submitted=60, validating=60, scheduled=60, running=1000)
+    arn = bedrock.add_job(script=script, total_records=1000)
+    bedrock.clock.advance(179)
+    assert "totalRecordCount" not in client.get_model_invocation_job(jobIdentifier=arn)
+    bedrock.clock.advance(1)
+    job = client.get_model_invocation_job(jobIdentifier=arn)
+    assert (job["status"], job["totalRecordCount"]) == ("InProgress", 1000)
+    assert job["processedRecordCount"] == 0
+    seen = []
+    for _ in range(100):
+        bedrock.clock.advance(10)
+        job = client.get_model_invocation_job(jobIdentifier=arn)
+        seen.append((job["lastModifiedTime"], job["processedRecordCount"]))
+    assert seen[-1][1] == 1000
+    assert len(set(seen)) == 26
+    assert seen[4] == (START + timedelta(seconds=220), 40)
+    assert (job["status"], job["endTime"]) == ("Completed", START + timedelta(seconds=1180))
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_every_ending_is_reached(bedrock: StandIn, client: BedrockClient, ending: str) -> None:
+    """A client sees each ending come by legal steps, with its time, and a message if it is bad."""
+    bedrock.plan(REQUEST["jobName"], Script.random(rng(5), ending=ending))
+    arn = client.create_model_invocation_job(**REQUEST)["jobArn"]
+    seen = ["Submitted"]
+    for _ in range(60 * 25):
+        job = client.get_model_invocation_job(jobIdentifier=arn)
+        if job["status"] != seen[-1]:
+            seen.append(job["status"])
+        if "endTime" in job:
+            break
+        bedrock.clock.advance(60)
+    assert seen[-1] == ending
+    order = list(SUCCESSORS)
+    assert [order.index(status) for status in seen] == sorted(map(order.index, seen))
+    assert ("message" in job) == (ending != "Completed")
+    assert job["endTime"] == job["lastModifiedTime"] <= bedrock.clock.now()
+    if ending in {"Expired", "PartiallyCompleted"}:
+        assert job["endTime"] == job["jobExpirationTime"] == START + timedelta(hours=24)
+
+
+def test_a_stall_is_a_phase_that_lasts(bedrock: StandIn) -> None:
+    """A job can run half way and then show no progress for ever."""
+    half = Script(
+        (Phase("Submitted", 60), Phase("InProgress", 600, processed=0.5), Phase("InProgress", None))
+    )
+    arn = bedrock.add_job(script=half, total_records=1000)
+    bedrock.clock.advance(660)
+    stalled = bedrock.job(arn)
+    bedrock.clock.advance(DAY)
+    assert bedrock.job(arn) == stalled
+    assert (stalled["status"], stalled["processedRecordCount"]) == ("InProgress", 500)
+
+
+def test_a_seed_repeats(connect: Connect) -> None:
+    """Two runs with one seed have the same ids and lives; another seed has others."""
+
+    def run(seed: int) -> list[dict[str, object]]:
+        with StandIn(clock=ManualClock(START), seed=seed) as bedrock:
+            bedrock.add_job()
+            connect(bedrock.endpoint_url).create_model_invocation_job(
+                **REQUEST, clientRequestToken="token"
+            )
+            bedrock.add_job(script=Script.ending("Failed"))
+            bedrock.clock.advance(1800)
+            return [bedrock.job(arn) for arn in sorted(bedrock.store.arns())]
+
+    assert run(1) == run(1) != run(2)
+
+
+@given(script=scripts)
+@unhurried
+def test_a_script_survives_json(script: Script) -> None:
+    """A script that is sent to another process is the same there."""
+    assert Script.from_json(script.to_json()) == script
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Script(()),
+        lambda: Phase("Paused", 5),
+        lambda: Phase("Completed", 5),
+        lambda: Phase("Submitted", -1),
+        lambda: Phase("Submitted", float("nan")),
+        lambda: Phase("InProgress", 5, message="why"),
+        lambda: Phase("Completed", None, message="why"),
+        lambda: Phase("Scheduled", 5, processed=0.5),
+        lambda: Script((Phase("Submitted", 5),)),
+        lambda: Script((Phase("Completed", None), Phase("Failed", None))),
+        lambda: Script((Phase("InProgress", None),), error_share=1.5),
+        lambda: Script.from_json({"phases": [{"status": "Submitted", "length": 5}]}),
+        lambda: Script.from_json({}),
+    ],
+)
+def test_a_script_without_sense_is_refused(make: object) -> None:
+    """A script that no job could follow is a ValueError where it is made."""
+    with pytest.raises(ValueError, match=r"\w"):
+        make()

@@ -1,0 +1,413 @@
+from __future__ import annotations
+
+import http.client
+import json
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import pytest
+from botocore.exceptions import ClientError
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from local.bedrock import ManualClock, ModelMismatchError, Phase, Script, StandIn
+from local.bedrock.jobs import Job
+from local.bedrock.lifecycle import SUCCESSORS
+from local.bedrock.model import OPERATIONS, ServiceError, load_api
+
+from .conftest import ACCOUNT, REQUEST, START, Connect
+
+if TYPE_CHECKING:
+    from mypy_boto3_bedrock import BedrockClient
+
+ALL_MEMBERS = REQUEST | {
+    "clientRequestToken": "token-1",
+    "inputDataConfig": {
+        "s3InputDataConfig": {
+            "s3InputFormat": "JSONL",
+            "s3Uri": "s3://in-bucket/input.jsonl",
+            "s3BucketOwner": ACCOUNT,
+        }
+    },
+    "vpcConfig": {"subnetIds": ["subnet-1"], "securityGroupIds": ["sg-1"]},
+    "timeoutDurationInHours": 48,
+    "modelInvocationType": "Converse",
+    "tags": [{"key": "team", "value": "search"}],
+}
+# A busy machine is no failure.
+unhurried = settings(deadline=None)
+RUNNING = Script((Phase("Submitted", 60), Phase("InProgress", 600), Phase("Completed", None)))
+
+
+def refusal(error: pytest.ExceptionInfo[ClientError]) -> tuple[int, str, str]:
+    """Return the HTTP status, code and message that a client saw."""
+    response = error.value.response
+    return (
+        response["ResponseMetadata"]["HTTPStatusCode"],
+        response["Error"]["Code"],
+        response["Error"]["Message"],
+    )
+
+
+def test_a_created_job_is_read_back(bedrock: StandIn, client: BedrockClient) -> None:
+    """A job has what it was created with, as the API echoes it, and starts out Submitted."""
+    arn = client.create_model_invocation_job(**ALL_MEMBERS)["jobArn"]
+    job: dict[str, Any] = dict(client.get_model_invocation_job(jobIdentifier=arn))
+    del job["ResponseMetadata"]
+    echoed = {name: value for name, value in ALL_MEMBERS.items() if name != "tags"}
+    assert job == echoed | {
+        "jobArn": arn,
+        "status": "Submitted",
+        "submitTime": START,
+        "lastModifiedTime": START,
+        "jobExpirationTime": START + timedelta(hours=48),
+    }
+    assert arn.startswith(f"arn:aws:bedrock:us-east-1:{ACCOUNT}:model-invocation-job/")
+    assert job == bedrock.job(arn)
+
+
+def test_a_job_is_read_by_its_id(client: BedrockClient) -> None:
+    """The 12 characters at the end of the ARN are enough to name a job."""
+    arn = client.create_model_invocation_job(**REQUEST)["jobArn"]
+    assert client.get_model_invocation_job(jobIdentifier=arn[-12:])["jobArn"] == arn
+
+
+def test_every_member_of_the_outputs_is_there(bedrock: StandIn, client: BedrockClient) -> None:
+    """A job that failed while running shows every member that the model has, in Get and in List."""
+    bedrock.plan("nightly-summaries", Script.ending("Failed"), total_records=100)
+    arn = client.create_model_invocation_job(**ALL_MEMBERS)["jobArn"]
+    bedrock.clock.advance(7200)
+    model = client.meta.service_model
+    got = set(client.get_model_invocation_job(jobIdentifier=arn)) - {"ResponseMetadata"}
+    assert got == set(model.shape_for("GetModelInvocationJobResponse").members)
+    (summary,) = client.list_model_invocation_jobs()["invocationJobSummaries"]
+    assert set(summary) == set(model.shape_for("ModelInvocationJobSummary").members)
+
+
+def test_the_same_token_makes_one_job(client: BedrockClient) -> None:
+    """A repeated clientRequestToken returns the first job; with other parameters it conflicts."""
+    request = REQUEST | {"clientRequestToken": "once"}
+    first = client.create_model_invocation_job(**request)["jobArn"]
+    assert client.create_model_invocation_job(**request)["jobArn"] == first
+    assert len(client.list_model_invocation_jobs()["invocationJobSummaries"]) == 1
+    with pytest.raises(client.exceptions.ConflictException):
+        client.create_model_invocation_job(**request | {"jobName": "another"})
+
+
+def test_a_stopped_job_goes_through_stopping(bedrock: StandIn, client: BedrockClient) -> None:
+    """A stop keeps the counts of that moment, and leads through Stopping to Stopped for ever."""
+    arn = bedrock.add_job(script=RUNNING, total_records=1000)
+    bedrock.clock.advance(360)
+    before = client.get_model_invocation_job(jobIdentifier=arn)
+    client.stop_model_invocation_job(jobIdentifier=arn)
+    stopping = client.get_model_invocation_job(jobIdentifier=arn)
+    assert stopping["status"] == "Stopping"
+    assert stopping["lastModifiedTime"] == bedrock.clock.now()
+    client.stop_model_invocation_job(jobIdentifier=arn)
+    bedrock.clock.advance(61)
+    stopped = client.get_model_invocation_job(jobIdentifier=arn)
+    assert stopped["status"] == "Stopped"
+    assert stopped["endTime"] == stopped["lastModifiedTime"]
+    assert 0 < stopped["processedRecordCount"] == before["processedRecordCount"] < 1000
+    with pytest.raises(client.exceptions.ConflictException):
+        client.stop_model_invocation_job(jobIdentifier=arn)
+
+
+def test_no_such_job(client: BedrockClient) -> None:
+    """Get and Stop of a job that is not there answer ResourceNotFoundException, 404."""
+    for call in (client.get_model_invocation_job, client.stop_model_invocation_job):
+        with pytest.raises(client.exceptions.ResourceNotFoundException) as error:
+            call(jobIdentifier="abcdefghij12")
+        assert refusal(error)[0] == 404
+
+
+def test_accounts_and_regions_are_apart(bedrock: StandIn, connect: Connect) -> None:
+    """A 12-digit access key id is the account and the signature's region the region."""
+    other = connect(bedrock.endpoint_url, key="210987654321", region="eu-west-1")
+    named = connect(bedrock.endpoint_url, key="AKIDEXAMPLE", region="eu-west-1")
+    arn = other.create_model_invocation_job(**REQUEST)["jobArn"]
+    assert arn.startswith("arn:aws:bedrock:eu-west-1:210987654321:")
+    assert named.list_model_invocation_jobs()["invocationJobSummaries"] == []
+    assert named.create_model_invocation_job(**REQUEST)["jobArn"].split(":")[4] == ACCOUNT
+    with pytest.raises(named.exceptions.AccessDeniedException):
+        named.get_model_invocation_job(jobIdentifier=arn)
+    elsewhere = connect(bedrock.endpoint_url, key="210987654321", region="eu-west-2")
+    with pytest.raises(elsewhere.exceptions.ResourceNotFoundException):
+        elsewhere.get_model_invocation_job(jobIdentifier=arn)
+
+
+def test_the_endpoint_comes_from_the_environment(
+    bedrock: StandIn, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """AWS_ENDPOINT_URL_BEDROCK alone leads an unmodified client here."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL_BEDROCK", bedrock.endpoint_url)
+    arn = bedrock.add_job()
+    assert connect(None).get_model_invocation_job(jobIdentifier=arn)["jobArn"] == arn
+
+
+def test_a_job_to_come_is_not_there_yet(bedrock: StandIn, client: BedrockClient) -> None:
+    """A job with a later time of submission is neither read nor listed before that time."""
+    arn = bedrock.add_job(submitted_at=START + timedelta(seconds=60))
+    with pytest.raises(client.exceptions.ResourceNotFoundException):
+        client.get_model_invocation_job(jobIdentifier=arn)
+    assert client.list_model_invocation_jobs()["invocationJobSummaries"] == []
+    bedrock.clock.advance(60)
+    assert client.get_model_invocation_job(jobIdentifier=arn)["status"] == "Submitted"
+    assert len(client.list_model_invocation_jobs()["invocationJobSummaries"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"jobName": None}, "'jobName' failed to satisfy constraint: Member must not be null"),
+        ({"jobName": "with space"}, "'jobName' failed to satisfy constraint: Member must satisfy"),
+        ({"jobName": "x" * 64}, "less than or equal to 63"),
+        ({"jobName": ""}, "greater than or equal to 1"),
+        ({"jobName": 5}, "Member must be a string"),
+        ({"roleArn": "arn:aws:iam::1:user/x"}, "regular expression pattern"),
+        ({"timeoutDurationInHours": 23}, "greater than or equal to 24"),
+        ({"timeoutDurationInHours": 169}, "less than or equal to 168"),
+        ({"timeoutDurationInHours": "24"}, "Member must be a integer"),
+        ({"modelInvocationType": "Chat"}, "enum value set: [InvokeModel, Converse]"),
+        ({"inputDataConfig": {}}, "Exactly one member"),
+        ({"inputDataConfig": {"s3InputDataConfig": {}}}, "s3InputDataConfig.s3Uri"),
+        ({"vpcConfig": {"subnetIds": ["a b"], "securityGroupIds": ["s"]}}, "subnetIds.1.member"),
+        ({"vpcConfig": {"subnetIds": [], "securityGroupIds": ["s"]}}, "vpcConfig.subnetIds"),
+        ({"vpcConfig": {"subnetIds": ["s"], "securityGroupIds": ["s"] * 6}}, "equal to 5"),
+    ],
+)
+def test_a_wrong_request_is_refused(
+    bedrock: StandIn, connect: Connect, change: dict[str, Any], told: str
+) -> None:
+    """What botocore's model forbids is a ValidationException that says which member and why."""
+    client = connect(bedrock.endpoint_url, parameter_validation=False)
+    request = {k: v for k, v in (REQUEST | change).items() if v is not None}
+    with pytest.raises(client.exceptions.ValidationException) as error:
+        client.create_model_invocation_job(**request)
+    status, code, message = refusal(error)
+    assert (status, code) == (400, "ValidationException")
+    assert told in message
+    assert client.list_model_invocation_jobs()["invocationJobSummaries"] == []
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        {"maxResults": 0},
+        {"maxResults": 1001},
+        {"maxResults": "many"},
+        {"statusEquals": "Paused"},
+        {"sortBy": "Name"},
+        {"sortOrder": "Random"},
+        {"nameContains": "a b"},
+        {"nextToken": "no spaces please"},
+        {"nextToken": "made-up"},
+        {"nextToken": "W10="},
+    ],
+)
+def test_a_wrong_list_request_is_refused(
+    bedrock: StandIn, connect: Connect, request_: dict[str, Any]
+) -> None:
+    """Query parameters are held to the model's ranges, enums and patterns, tokens to their list."""
+    client = connect(bedrock.endpoint_url, parameter_validation=False)
+    with pytest.raises(client.exceptions.ValidationException):
+        client.list_model_invocation_jobs(**request_)
+
+
+@pytest.mark.parametrize(
+    "identifier", ["short", "UPPERCASE123", "arn:aws:bedrock:us-east-1:1:model-invocation-job/x"]
+)
+def test_a_wrong_identifier_is_refused(client: BedrockClient, identifier: str) -> None:
+    """An identifier that is neither an ARN nor an id is a ValidationException, not a 404."""
+    with pytest.raises(client.exceptions.ValidationException):
+        client.get_model_invocation_job(jobIdentifier=identifier)
+
+
+@pytest.mark.parametrize("body", [b"{", b"[]", b'"text"', b"\xff"])
+def test_a_body_that_is_no_object_is_refused(bedrock: StandIn, body: bytes) -> None:
+    """A body that is not a JSON object is a ValidationException."""
+    status, headers, document = raw(bedrock, "POST", "/model-invocation-job", body)
+    assert (status, headers["x-amzn-ErrorType"]) == (400, "ValidationException")
+    assert document.keys() == {"message"}
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/"),
+        ("GET", "/model-invocation-job"),
+        ("DELETE", "/model-invocation-job/abcdefghij12"),
+        ("GET", "/foundation-models"),
+    ],
+)
+def test_other_operations_are_unknown(bedrock: StandIn, method: str, path: str) -> None:
+    """What is not one of the four operations is a 404 that says so."""
+    status, headers, _ = raw(bedrock, method, path)
+    assert (status, headers["x-amzn-ErrorType"]) == (404, "UnknownOperationException")
+
+
+def raw(
+    bedrock: StandIn, method: str, path: str, body: bytes | None = None
+) -> tuple[int, dict[str, str], dict[str, Any]]:
+    """Send what no client would, and return status, headers and document."""
+    connection = http.client.HTTPConnection(urlsplit(bedrock.endpoint_url).netloc, timeout=10)
+    try:
+        connection.request(method, path, body)
+        response = connection.getresponse()
+        return response.status, dict(response.headers), json.loads(response.read())
+    finally:
+        connection.close()
+
+
+def test_answers_look_like_the_services(bedrock: StandIn) -> None:
+    """An answer is JSON with a request id, its times are ISO 8601 texts, an error names itself."""
+    arn = bedrock.add_job(submitted_at=START - timedelta(milliseconds=1500))
+    status, headers, document = raw(bedrock, "GET", f"/model-invocation-job/{arn[-12:]}")
+    assert status == 200
+    assert headers["Content-Type"] == "application/json"
+    assert len(headers["x-amzn-RequestId"]) == 36
+    assert document["submitTime"] == "2026-11-24T19:59:58.500Z"
+    assert document["jobExpirationTime"] == "2026-11-25T19:59:58.500Z"
+    status, headers, document = raw(bedrock, "GET", "/model-invocation-job/abcdefghij12")
+    assert (status, headers["x-amzn-ErrorType"]) == (404, "ResourceNotFoundException")
+    assert document == {"message": "The job abcdefghij12 was not found"}
+
+
+def test_calls_are_counted(bedrock: StandIn, client: BedrockClient) -> None:
+    """Every call counts under its operation and how it came out."""
+    arn = bedrock.add_job()
+    for _ in range(3):
+        client.get_model_invocation_job(jobIdentifier=arn)
+    with pytest.raises(client.exceptions.ResourceNotFoundException):
+        client.get_model_invocation_job(jobIdentifier="abcdefghij12")
+    client.list_model_invocation_jobs()
+    assert bedrock.calls == {
+        ("GetModelInvocationJob", "OK"): 3,
+        ("GetModelInvocationJob", "ResourceNotFoundException"): 1,
+        ("ListModelInvocationJobs", "OK"): 1,
+    }
+
+
+# Against drift
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_the_operations_are_botocores(client: BedrockClient, name: str) -> None:
+    """Route, members, required members and errors equal those of the client's own model."""
+    theirs = client.meta.service_model.operation_model(name)
+    ours = load_api().operations[name]
+    assert (ours.method, ours.request_uri) == (theirs.http["method"], theirs.http["requestUri"])
+    assert ours.success_status == theirs.http["responseCode"]
+    assert set(ours.input_shape.members) == set(theirs.input_shape.members)
+    assert set(ours.output_shape.members) == set(theirs.output_shape.members)
+    assert ours.input_shape.required_members == theirs.input_shape.required_members
+    assert ours.output_shape.required_members == theirs.output_shape.required_members
+    assert set(ours.errors) == {shape.name for shape in theirs.error_shapes}
+
+
+def test_the_lifecycles_statuses_are_botocores() -> None:
+    """The statuses that scripts know are exactly those of the model's enum."""
+    assert set(SUCCESSORS) == set(load_api().statuses)
+
+
+GOOD = {
+    "jobArn": f"arn:aws:bedrock:us-east-1:{ACCOUNT}:model-invocation-job/abcdefghij12",
+    "submitTime": START,
+    **{k: REQUEST[k] for k in ("modelId", "roleArn", "inputDataConfig", "outputDataConfig")},
+}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"progress": 5},
+        {"inputDataConfig": {"s3InputDataConfig": {"s3Uri": "s3://in-bucket/x", "size": 1}}},
+        {"inputDataConfig": {}},
+        {"jobArn": None},
+        {"status": "Paused"},
+        {"submitTime": "2026-11-24T20:00:00Z"},
+        {"submitTime": START.replace(tzinfo=None)},
+        {"totalRecordCount": -1},
+        {"totalRecordCount": 1.0},
+        {"totalRecordCount": True},
+        {"message": "x" * 2049},
+        {"roleArn": "role"},
+        {"timeoutDurationInHours": 12},
+        {"vpcConfig": {"subnetIds": "subnet-1", "securityGroupIds": ["sg-1"]}},
+    ],
+)
+def test_an_answer_that_the_model_lacks_is_refused(change: dict[str, Any]) -> None:
+    """No unknown member, no missing one, and no value outside of the model leaves the stand-in."""
+    get = load_api().operations["GetModelInvocationJob"]
+    assert get.serialize(GOOD).keys() == GOOD.keys()
+    with pytest.raises(ModelMismatchError):
+        get.serialize({k: v for k, v in (GOOD | change).items() if v is not None or k != "jobArn"})
+
+
+def test_an_error_that_the_operation_lacks_is_refused(bedrock: StandIn) -> None:
+    """List has no ResourceNotFoundException, so it cannot be sent there, nor asked for."""
+    with pytest.raises(ModelMismatchError):
+        load_api().operations["ListModelInvocationJobs"].error_status("ResourceNotFoundException")
+    for arguments in (
+        {"error": "ResourceNotFoundException", "operation": "ListModelInvocationJobs"},
+        {"error": "NoSuchException"},
+    ):
+        with pytest.raises(ValueError, match="cannot answer"):
+            bedrock.faults.fail(**arguments)
+
+
+def test_a_bug_of_the_stand_in_does_not_go_unnoticed(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An answer that is refused is a 500 to the client, and leaving the stand-in raises it."""
+    original = Job.attributes
+
+    def leave() -> None:
+        with StandIn(clock=ManualClock(START)) as bedrock:
+            arn = bedrock.add_job(account=ACCOUNT)
+            monkeypatch.setattr(Job, "attributes", lambda *a: original(*a) | {"progress": 5})
+            with pytest.raises(ClientError) as error:
+                connect(bedrock.endpoint_url).get_model_invocation_job(jobIdentifier=arn)
+            assert refusal(error)[0] == 500
+            assert bedrock.calls == {("GetModelInvocationJob", "StandInBug"): 1}
+
+    with pytest.raises(ModelMismatchError, match="has no member progress"):
+        leave()
+
+
+def test_a_job_that_the_model_forbids_is_not_added(bedrock: StandIn) -> None:
+    """A job that the API could not show, now or at its end, is refused where it is added."""
+    for wrong in (
+        {"job_name": "no spaces"},
+        {"timeout_hours": 12},
+        {"script": Script.ending("Failed", "x" * 2049)},
+    ):
+        with pytest.raises(ModelMismatchError):
+            bedrock.add_job(**wrong)
+    assert bedrock.store.arns() == []
+
+
+def test_many_clients_at_once(bedrock: StandIn, client: BedrockClient) -> None:
+    """Sixteen threads read 200 jobs while more are added, and each gets the job it asked for."""
+
+    def read(arn: str) -> str:
+        bedrock.add_job()
+        return client.get_model_invocation_job(jobIdentifier=arn)["jobArn"]
+
+    arns = [bedrock.add_job() for _ in range(200)]
+    with ThreadPoolExecutor(16) as threads:
+        assert list(threads.map(read, arns)) == arns
+    assert bedrock.calls == {("GetModelInvocationJob", "OK"): 200}
+    assert len(bedrock.store.arns()) == 400
+
+
+@given(query=st.text(max_size=60), body=st.binary(max_size=60), path=st.text(max_size=30))
+@unhurried
+def test_any_request_is_parsed_or_refused(query: str, body: bytes, path: str) -> None:
+    """Whatever a client sends is read or is a ValidationException, never another failure."""
+    for operation in load_api().operations.values():
+        with suppress(ServiceError):
+            operation.parse({"jobIdentifier": path}, query, body)
