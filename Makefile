@@ -37,11 +37,14 @@ lint: setup ## Check style, types, the map of imports
 	@ruff check .
 	@ruff format --check .
 	@mypy
-	@lint-imports --no-logo
+	@PYTHONPATH=functions:. lint-imports
 
 format: setup ## Format the code
 	@ruff check --fix .
 	@ruff format .
+
+demo: setup ## Run the whole monitor on this machine, without an AWS account (KEEP=1 leaves it running)
+	@PYTHONPATH=functions python -m local.demo $(if $(KEEP),--keep)
 
 test: lint ## Run every check and every test
 	@pytest

@@ -52,9 +52,9 @@ class Settings:
                 region=_text(environment, MONITORED_REGION),
             ),
             emit_status_changes=_flag(environment, EMIT_STATUS_CHANGES),
-            progress_interval=timedelta(minutes=_whole(environment, PROGRESS_INTERVAL_MINUTES)),
+            progress_interval=timedelta(minutes=_whole(environment, PROGRESS_INTERVAL_MINUTES, 0)),
             history_retention=(
-                timedelta(days=_whole(environment, HISTORY_RETENTION_DAYS))
+                timedelta(days=_whole(environment, HISTORY_RETENTION_DAYS, 1))
                 if environment.get(HISTORY_RETENTION_DAYS)
                 else None
             ),
@@ -77,9 +77,11 @@ def _flag(environment: Mapping[str, str], name: str) -> bool:
     return value == "true"
 
 
-def _whole(environment: Mapping[str, str], name: str) -> int:
+def _whole(environment: Mapping[str, str], name: str, least: int) -> int:
     value = _text(environment, name)
-    if not (value.isascii() and value.isdigit()) or int(value) < 1:
-        message = f"environment variable {name} is {value!r}: it must be a whole number from 1"
+    if not (value.isascii() and value.isdigit()) or int(value) < least:
+        message = (
+            f"environment variable {name} is {value!r}: it must be a whole number from {least}"
+        )
         raise SettingError(message)
     return int(value)

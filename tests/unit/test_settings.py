@@ -51,9 +51,9 @@ def test_a_missing_variable_is_named(name: str) -> None:
     ("name", "value", "allowed"),
     [
         ("EMIT_STATUS_CHANGES", "yes", "'true' or 'false'"),
-        ("PROGRESS_INTERVAL_MINUTES", "0", "a whole number from 1"),
-        ("PROGRESS_INTERVAL_MINUTES", "five", "a whole number from 1"),
-        ("PROGRESS_INTERVAL_MINUTES", "\u0665", "a whole number from 1"),
+        ("PROGRESS_INTERVAL_MINUTES", "-1", "a whole number from 0"),
+        ("PROGRESS_INTERVAL_MINUTES", "five", "a whole number from 0"),
+        ("PROGRESS_INTERVAL_MINUTES", "\u0665", "a whole number from 0"),
         ("HISTORY_RETENTION_DAYS", "-1", "a whole number from 1"),
     ],
 )

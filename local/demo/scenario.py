@@ -1,0 +1,137 @@
+"""Which jobs the demo submits, and what becomes of them: all five endings, in seconds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from local.bedrock import Phase, Script
+
+if TYPE_CHECKING:
+    from mypy_boto3_bedrock import BedrockClient
+
+    from local.bedrock import StandIn
+
+# What somebody put into the jobs table by mistake: an ARN, but not that of a batch job.
+MISTAKEN_ARN: Final = "arn:aws:bedrock:us-east-1:000000000000:guardrail/gr4zkq1xq9ab"
+
+_HAIKU: Final = "anthropic.claude-3-haiku-20240307-v1:0"
+_SONNET: Final = "anthropic.claude-3-5-sonnet-20240620-v1:0"
+_TITAN: Final = "amazon.titan-embed-text-v2:0"
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedJob:
+    """A job to submit: its name, its model, its number of records, and what becomes of it."""
+
+    name: str
+    model_id: str
+    records: int
+    script: Script
+    stopped_by_user: bool = False
+
+
+def _runs(*phases: Phase, error_share: float = 0.0, steps: int = 40) -> Script:
+    return Script(phases, error_share=error_share, steps=steps)
+
+
+JOBS: Final = (
+    PlannedJob(
+        "nightly-summaries",
+        _SONNET,
+        12_000,
+        _runs(
+            Phase("Submitted", 3),
+            Phase("Validating", 4),
+            Phase("Scheduled", 4),
+            Phase("InProgress", 30),
+            Phase("Completed", None),
+            error_share=0.002,
+        ),
+    ),
+    PlannedJob(
+        "embed-product-catalog",
+        _TITAN,
+        48_500,
+        _runs(
+            Phase("Submitted", 4),
+            Phase("Validating", 6),
+            Phase("Scheduled", 3),
+            Phase("InProgress", 20),
+            Phase("Completed", None),
+        ),
+    ),
+    PlannedJob(
+        "classify-tickets",
+        _HAIKU,
+        5_200,
+        _runs(
+            Phase("Submitted", 2),
+            Phase("Validating", 5),
+            Phase("Scheduled", 6),
+            Phase("InProgress", 25, processed=0.71),
+            Phase(
+                "PartiallyCompleted",
+                None,
+                "The job reached its timeout. 3692 of 5200 records were processed.",
+            ),
+            error_share=0.01,
+        ),
+    ),
+    PlannedJob(
+        "translate-manuals",
+        _SONNET,
+        800,
+        _runs(
+            Phase("Submitted", 3),
+            Phase("Validating", 9),
+            Phase(
+                "Failed",
+                None,
+                "Input validation failed: line 17 of s3://demo-input/translate-manuals.jsonl "
+                "has no recordId.",
+            ),
+        ),
+    ),
+    PlannedJob(
+        "score-leads",
+        _HAIKU,
+        9_000,
+        _runs(
+            Phase("Submitted", 2),
+            Phase("Validating", 3),
+            Phase("Scheduled", 5),
+            Phase("InProgress", 90),
+            Phase("Completed", None),
+        ),
+        stopped_by_user=True,
+    ),
+    PlannedJob(
+        "reindex-archive",
+        _TITAN,
+        250_000,
+        _runs(
+            Phase("Submitted", 5),
+            Phase("Validating", 6),
+            Phase("Scheduled", 24),
+            Phase("Expired", None, "The job expired before capacity was available."),
+        ),
+    ),
+)
+
+
+def submit(job: PlannedJob, bedrock: StandIn, client: BedrockClient) -> str:
+    """Create the job through CreateModelInvocationJob, as an application does; returns its ARN."""
+    bedrock.plan(job.name, job.script, job.records)
+    return client.create_model_invocation_job(
+        jobName=job.name,
+        modelId=job.model_id,
+        roleArn="arn:aws:iam::000000000000:role/batch-inference",
+        inputDataConfig={
+            "s3InputDataConfig": {
+                "s3Uri": f"s3://demo-input/{job.name}.jsonl",
+                "s3InputFormat": "JSONL",
+            }
+        },
+        outputDataConfig={"s3OutputDataConfig": {"s3Uri": f"s3://demo-output/{job.name}"}},
+    )["jobArn"]
