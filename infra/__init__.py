@@ -1,0 +1,1 @@
+"""The CDK app's constructs: the stack, its parts, and its settings."""

@@ -40,7 +40,7 @@ _AWS_PREFIXES = ("AWS_", "CDK_")
 _SETTINGS = {
     # One banner per Node release that jsii regards as too old or too new, and questions to the
     # network about notices and newer versions.
-    "JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION": "1",
+    "JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION": "20,22,24",
     "JSII_SILENCE_WARNING_UNTESTED_NODE_VERSION": "1",
     "CDK_DISABLE_CLI_TELEMETRY": "true",
     "CDK_DISABLE_VERSION_CHECK": "1",

@@ -1,0 +1,139 @@
+"""The function's code: the runtime package with its pinned requirements, bundled without Docker."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+import jsii
+from aws_cdk import AssetHashType, BundlingOptions, IgnoreMode, ILocalBundling
+from aws_cdk import aws_lambda as lambda_
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+SOURCE: Final = ROOT / "functions"
+REQUIREMENTS: Final = "requirements.txt"
+# Installed requirements, one directory per content of the requirements file: a change in our own
+# code alone installs nothing. `make clean` removes it.
+DEPENDENCIES: Final = ROOT / "build" / "function-dependencies"
+
+# What is in the source directory and not in the bundle, in the syntax of .gitignore.
+EXCLUDED: Final = ("__pycache__", "*.pyc", ".*")
+
+# Lambda's Python 3.14 on arm64. Every requirement is pure Python, so that the same bundle runs in
+# the local cloud; --only-binary keeps pip from building anything for this machine instead.
+PIP_INSTALL: Final = (
+    "install",
+    "--quiet",
+    "--disable-pip-version-check",
+    "--require-hashes",
+    "--no-compile",
+    "--only-binary=:all:",
+    "--implementation=cp",
+    "--python-version=3.14",
+    "--platform=manylinux_2_28_aarch64",
+    "--platform=manylinux2014_aarch64",
+)
+
+PipRunner = Callable[[Sequence[str]], None]
+
+
+class BundlingError(RuntimeError):
+    """The function's requirements could not be installed; the message ends with pip's own words."""
+
+
+def function_code() -> lambda_.Code:
+    """The asset of the function, bundled at synthesis unless the CDK skips bundling.
+
+    Its hash is that of the sources and of the way in which they are bundled, not of the result, so
+    that it is the same on every machine, and known without bundling: the CDK bundles only what its
+    output directory does not have yet.
+    """
+    return lambda_.Code.from_asset(
+        str(SOURCE),
+        exclude=list(EXCLUDED),
+        ignore_mode=IgnoreMode.GIT,
+        asset_hash_type=AssetHashType.SOURCE,
+        bundling=BundlingOptions(
+            # Required, and used only if local bundling declined, which it never does.
+            image=lambda_.Runtime.PYTHON_3_14.bundling_image,
+            # Not run either: it makes the way of installing a part of the asset's hash.
+            command=list(PIP_INSTALL),
+            local=LocalBundling(),
+        ),
+    )
+
+
+@jsii.implements(ILocalBundling)
+class LocalBundling:
+    """Bundles on this machine, with the pip of the Python that runs the app."""
+
+    def try_bundle(self, output_dir: str, *_: object, **__: object) -> bool:
+        """Fill the output directory; raises `BundlingError`.
+
+        It never returns False, upon which the CDK would turn to Docker.
+        """
+        bundle(Path(output_dir))
+        return True
+
+
+def run_pip(arguments: Sequence[str]) -> None:
+    """Run this Python's pip; raises `BundlingError`."""
+    result = subprocess.run(  # noqa: S603 - the arguments are this module's own
+        [sys.executable, "-m", "pip", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    if result.returncode != 0:
+        message = f"pip could not install the function's requirements:\n{result.stdout.strip()}"
+        raise BundlingError(message)
+
+
+def bundle(
+    output: Path,
+    *,
+    source: Path = SOURCE,
+    dependencies: Path = DEPENDENCIES,
+    pip: PipRunner = run_pip,
+) -> None:
+    """Put the installed requirements and the runtime package into `output`."""
+    installed = install_requirements(source / REQUIREMENTS, dependencies, pip)
+    shutil.copytree(installed, output, dirs_exist_ok=True)
+    shutil.copytree(
+        source, output, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*EXCLUDED, REQUIREMENTS)
+    )
+
+
+def install_requirements(requirements: Path, dependencies: Path, pip: PipRunner) -> Path:
+    """The directory with the installed requirements, made if there is none for this file yet."""
+    key = hashlib.sha256("\0".join(PIP_INSTALL).encode() + requirements.read_bytes()).hexdigest()
+    installed = dependencies / key
+    if installed.is_dir():
+        return installed
+    dependencies.mkdir(parents=True, exist_ok=True)
+    # Made aside and then renamed, so that an interrupted install is never taken for a whole one.
+    with tempfile.TemporaryDirectory(dir=dependencies) as name:
+        aside = Path(name) / "installed"
+        pip([*PIP_INSTALL, f"--requirement={requirements}", f"--target={aside}"])
+        _drop_what_names_this_machine(aside)
+        try:
+            aside.rename(installed)
+        except OSError:
+            # Another synthesis was faster; its result is the same.
+            if not installed.is_dir():
+                raise
+    return installed
+
+
+def _drop_what_names_this_machine(installed: Path) -> None:
+    """Remove the scripts, which name the Python that ran pip, and the records of their hashes."""
+    shutil.rmtree(installed / "bin", ignore_errors=True)
+    for record in installed.glob("*.dist-info/RECORD"):
+        record.unlink()

@@ -1,0 +1,323 @@
+"""The deployment's settings: what they are called, what they may hold, and their checked values.
+
+A setting is one field of `MonitorConfig`. Its CDK context key is the field's name in camelCase, so
+`poll_interval_minutes` is set with `cdk deploy -c pollIntervalMinutes=5` or in the context of
+`cdk.json`. Whatever is wrong is reported together, before anything is synthesized.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from types import MappingProxyType
+from typing import Any, Final, Protocol, TypeVar
+
+from aws_cdk.aws_logs import RetentionDays
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+# jsii hands the members of an enumeration over by name only; a test holds that this is all of them
+# and that each is the number of days that reaches the template.
+LOG_RETENTION: Final[Mapping[int, RetentionDays]] = MappingProxyType(
+    {
+        1: RetentionDays.ONE_DAY,
+        3: RetentionDays.THREE_DAYS,
+        5: RetentionDays.FIVE_DAYS,
+        7: RetentionDays.ONE_WEEK,
+        14: RetentionDays.TWO_WEEKS,
+        30: RetentionDays.ONE_MONTH,
+        60: RetentionDays.TWO_MONTHS,
+        90: RetentionDays.THREE_MONTHS,
+        120: RetentionDays.FOUR_MONTHS,
+        150: RetentionDays.FIVE_MONTHS,
+        180: RetentionDays.SIX_MONTHS,
+        365: RetentionDays.ONE_YEAR,
+        400: RetentionDays.THIRTEEN_MONTHS,
+        545: RetentionDays.EIGHTEEN_MONTHS,
+        731: RetentionDays.TWO_YEARS,
+        1096: RetentionDays.THREE_YEARS,
+        1827: RetentionDays.FIVE_YEARS,
+        2192: RetentionDays.SIX_YEARS,
+        2557: RetentionDays.SEVEN_YEARS,
+        2922: RetentionDays.EIGHT_YEARS,
+        3288: RetentionDays.NINE_YEARS,
+        3653: RetentionDays.TEN_YEARS,
+    }
+)
+
+_METADATA: Final = "setting"
+# CDK's own context keys (`@aws-cdk/core:…`, `aws:cdk:…`, `availability-zones:account=…`,
+# `cli-telemetry`) all have a character that an identifier has not.
+_IDENTIFIER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+_WHOLE_NUMBER: Final = re.compile(r"[0-9]{1,9}", re.ASCII)
+_SHOWN_CHARACTERS: Final = 80
+
+
+class ConfigError(ValueError):
+    """One or more settings are wrong; `problems` has a sentence for each."""
+
+    def __init__(self, problems: tuple[str, ...]) -> None:
+        self.problems = problems
+        super().__init__("\n".join(("The settings of the app are not valid:", *problems)))
+
+
+class _NotAllowedError(Exception):
+    """A value that its setting does not allow."""
+
+
+class Kind(Protocol[T_co]):
+    """What a setting may hold."""
+
+    allowed: str
+
+    def parse(self, value: object) -> T_co:
+        """The value as typed by Python; raises `_NotAllowedError`."""
+
+
+class Whole:
+    """A whole number between two bounds: `5` or `"5"`."""
+
+    def __init__(self, minimum: int, maximum: int) -> None:
+        self.allowed = f"a whole number from {minimum} to {maximum}"
+        self._range = range(minimum, maximum + 1)
+
+    def parse(self, value: object) -> int:
+        """The number."""
+        number = _whole_number(value)
+        if number not in self._range:
+            raise _NotAllowedError
+        return number
+
+
+class OneOfNumbers:
+    """One of some whole numbers."""
+
+    def __init__(self, *numbers: int) -> None:
+        self.allowed = "one of " + ", ".join(map(str, numbers))
+        self._numbers = frozenset(numbers)
+
+    def parse(self, value: object) -> int:
+        """The number."""
+        number = _whole_number(value)
+        if number not in self._numbers:
+            raise _NotAllowedError
+        return number
+
+
+class Flag:
+    """`true` or `false`, as JSON or as text."""
+
+    allowed = "true or false"
+
+    def parse(self, value: object) -> bool:
+        """The truth value."""
+        if isinstance(value, bool):
+            return value
+        if isinstance(value, str) and value in {"true", "false"}:
+            return value == "true"
+        raise _NotAllowedError
+
+
+class OneOf:
+    """One of some words, written exactly so."""
+
+    def __init__(self, *words: str) -> None:
+        self.allowed = "one of " + ", ".join(words)
+        self._words = frozenset(words)
+
+    def parse(self, value: object) -> str:
+        """The word."""
+        if isinstance(value, str) and value in self._words:
+            return value
+        raise _NotAllowedError
+
+
+class BusName:
+    """A name that EventBridge takes for a custom event bus."""
+
+    allowed = "1 to 256 letters, digits, '.', '-' or '_', and not \"default\""
+    # '/' is for the buses of partners.
+    _pattern = re.compile(r"[A-Za-z0-9._-]{1,256}", re.ASCII)
+
+    def parse(self, value: object) -> str:
+        """The name."""
+        if isinstance(value, str) and value != "default" and self._pattern.fullmatch(value):
+            return value
+        raise _NotAllowedError
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What is known of a setting beside its value."""
+
+    key: str
+    field_name: str
+    kind: Kind[Any]
+    default: object
+    unset: str
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Declaration:
+    kind: Kind[Any]
+    unset: str
+    description: str
+
+
+def _setting(kind: Kind[T], default: T, description: str) -> T:
+    return field(default=default, metadata={_METADATA: _Declaration(kind, "", description)})
+
+
+def _optional_setting(kind: Kind[T], unset: str, description: str) -> T | None:
+    """A setting without a value of its own; `unset` says in words what holds then."""
+    return field(default=None, metadata={_METADATA: _Declaration(kind, unset, description)})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MonitorConfig:
+    """One deployment's settings, checked when made by `from_context`."""
+
+    poll_interval_minutes: int = _setting(
+        Whole(1, 60), 1, "Minutes from the start of one poll to the start of the next."
+    )
+    emit_status_changes: bool = _setting(
+        Flag(), default=False, description="Also send an event for every non-terminal transition."
+    )
+    progress_interval_minutes: int = _setting(
+        Whole(0, 1440),
+        5,
+        "Record counts that moved are written at most this often per job, in minutes; "
+        "0 writes them at every poll.",
+    )
+    history_retention_days: int | None = _optional_setting(
+        Whole(1, 3650), "for ever", "Days after which a transition is removed from the history."
+    )
+    event_bus_name: str | None = _optional_setting(
+        BusName(), "generated", "Name of the event bus. A change replaces the bus and its rules."
+    )
+    removal_policy: str = _setting(
+        OneOf("retain", "destroy"),
+        "retain",
+        "Whether the tables outlive the stack; `destroy` also takes their deletion protection off.",
+    )
+    log_retention_days: int = _setting(
+        OneOfNumbers(*LOG_RETENTION), 30, "Days for which the function's log is kept."
+    )
+    log_level: str = _setting(
+        OneOf("DEBUG", "INFO", "WARNING", "ERROR"), "INFO", "Least severity that is logged."
+    )
+    function_memory_megabytes: int = _setting(
+        Whole(128, 10240), 512, "Memory of the function; its share of a CPU grows with it."
+    )
+
+    @classmethod
+    def from_context(cls, context: Mapping[str, object]) -> MonitorConfig:
+        """Read the settings from CDK context, as JSON types or as the text that `-c` gives.
+
+        A key that is absent or null leaves its setting at the default. Keys that cannot be
+        settings, as those of the CDK itself, are passed over. Raises `ConfigError` with every
+        problem found, unknown keys included.
+        """
+        settings = {setting.key: setting for setting in all_settings()}
+        values: dict[str, Any] = {}
+        problems: list[str] = []
+        unknown: list[str] = []
+        for key, value in context.items():
+            setting = settings.get(key)
+            if setting is None:
+                unknown.extend(_problem_of_unknown(key, settings))
+            elif value is not None:
+                try:
+                    values[setting.field_name] = setting.kind.parse(value)
+                except _NotAllowedError:
+                    problems.append(f"{key} is {_shown(value)}: it must be {setting.kind.allowed}")
+        if unknown:
+            problems += [*unknown, f"The settings are {', '.join(sorted(settings))}"]
+        if problems:
+            raise ConfigError(tuple(problems))
+        return cls(**values)
+
+    @property
+    def keeps_data(self) -> bool:
+        """Whether the tables are protected from deletion and outlive the stack."""
+        return self.removal_policy == "retain"
+
+    @property
+    def log_retention(self) -> RetentionDays:
+        """`log_retention_days` as the CDK has it."""
+        return LOG_RETENTION[self.log_retention_days]
+
+
+def all_settings() -> tuple[Setting, ...]:
+    """Every setting, in the order of declaration."""
+    declared = ((member, member.metadata[_METADATA]) for member in fields(MonitorConfig))
+    return tuple(
+        Setting(
+            key=_key(member.name),
+            field_name=member.name,
+            kind=declaration.kind,
+            default=member.default,
+            unset=declaration.unset,
+            description=declaration.description,
+        )
+        for member, declaration in declared
+    )
+
+
+def settings_table_markdown() -> str:
+    """The settings as a Markdown table, for the documentation."""
+    lines = ["| Setting | Default | Allowed | What it does |", "|---|---|---|---|"]
+    lines += [
+        f"| `{setting.key}` | {_default_in_words(setting)} | {setting.kind.allowed} "
+        f"| {setting.description} |"
+        for setting in all_settings()
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _key(field_name: str) -> str:
+    first, *others = field_name.split("_")
+    return first + "".join(word.capitalize() for word in others)
+
+
+def _default_in_words(setting: Setting) -> str:
+    if setting.default is None:
+        return setting.unset
+    text = setting.default if isinstance(setting.default, str) else json.dumps(setting.default)
+    return f"`{text}`"
+
+
+def _whole_number(value: object) -> int:
+    # bool is an int in Python, and `true` is no number of minutes.
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if isinstance(value, str) and _WHOLE_NUMBER.fullmatch(value):
+        return int(value)
+    raise _NotAllowedError
+
+
+def _problem_of_unknown(key: str, settings: Mapping[str, Setting]) -> list[str]:
+    by_letters = {_letters(known): known for known in settings}
+    meant = by_letters.get(_letters(key))
+    if meant is None:
+        if _IDENTIFIER.fullmatch(key) is None:
+            return []
+        close = difflib.get_close_matches(_letters(key), by_letters, n=1)
+        meant = by_letters[close[0]] if close else None
+    hint = f": did you mean {meant}?" if meant else ""
+    return [f"{key} is not a setting{hint}"]
+
+
+def _letters(key: str) -> str:
+    """A key without what people vary: `poll-interval-minutes` and `PollIntervalMinutes` agree."""
+    return re.sub("[-_]", "", key).lower()
+
+
+def _shown(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…"

@@ -1,0 +1,143 @@
+"""The dashboard: what the monitor sees, how the monitor fares, and what Bedrock reports itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from aws_cdk import Duration, Stack
+from aws_cdk import aws_cloudwatch as cloudwatch
+from constructs import Construct
+
+from bedrock_batch_monitor.domain import names, summary
+
+if TYPE_CHECKING:
+    from aws_cdk import aws_lambda as lambda_
+    from aws_cdk import aws_sqs as sqs
+
+JOBS: Final = (summary.JOBS_ACTIVE, summary.JOBS_READ)
+TRANSITIONS: Final = (summary.JOBS_CHANGED, summary.JOBS_ENDED)
+EVENTS: Final = (summary.EVENTS_SENT, summary.EVENTS_PENDING)
+TROUBLE: Final = (
+    summary.ERRORS,
+    summary.OBSERVATIONS_OUTDATED,
+    summary.UNKNOWN_STATUSES,
+    summary.LOST_RACES,
+)
+
+# Bedrock's own metrics: per model, and so of no single job.
+BEDROCK: Final = {
+    "Bedrock: records waiting, by model": "NumberOfRecordsPendingProcessing",
+    "Bedrock: input tokens a minute, by model": "NumberOfInputTokensProcessedPerMinute",
+    "Bedrock: output tokens a minute, by model": "NumberOfOutputTokensProcessedPerMinute",
+}
+
+_BEDROCK_NAMESPACE: Final = "AWS/Bedrock/Batch"
+_WIDTH: Final = 8
+_PERIOD: Final = Duration.minutes(5)
+
+
+class Dashboard(Construct):
+    """One CloudWatch dashboard over the metrics of one deployment."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        function: lambda_.IFunction,
+        dead_letters: sqs.IQueue,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        # Powertools publishes each metric with the service, which is the stack's name.
+        self._service = Stack.of(self).stack_name
+        self.dashboard = cloudwatch.Dashboard(
+            self,
+            "Dashboard",
+            default_interval=Duration.hours(12),
+            widgets=[
+                [
+                    # A level: the sum over several polls would count a job once for each.
+                    self._graph("Jobs at each poll", JOBS, cloudwatch.Stats.MAXIMUM),
+                    self._graph("Transitions", TRANSITIONS, cloudwatch.Stats.SUM),
+                    self._graph("Events", EVENTS, cloudwatch.Stats.SUM),
+                ],
+                [
+                    self._graph("Trouble", TROUBLE, cloudwatch.Stats.SUM),
+                    self._graph(
+                        "Seconds per poll", (summary.POLL_SECONDS,), cloudwatch.Stats.MAXIMUM
+                    ),
+                    _dead_letters_graph(dead_letters),
+                ],
+                _function_graphs(function),
+                [_bedrock_graph(title, metric) for title, metric in BEDROCK.items()],
+            ],
+        )
+
+    def _graph(self, title: str, metrics: tuple[str, ...], statistic: str) -> cloudwatch.IWidget:
+        return cloudwatch.GraphWidget(
+            title=title,
+            width=_WIDTH,
+            left=[
+                cloudwatch.Metric(
+                    namespace=names.METRICS_NAMESPACE,
+                    metric_name=metric,
+                    dimensions_map={"service": self._service},
+                    statistic=statistic,
+                    period=_PERIOD,
+                    label=metric,
+                )
+                for metric in metrics
+            ],
+        )
+
+
+def _dead_letters_graph(queue: sqs.IQueue) -> cloudwatch.IWidget:
+    return cloudwatch.GraphWidget(
+        title="Dead letters",
+        width=_WIDTH,
+        left=[
+            queue.metric_approximate_number_of_messages_visible(
+                statistic=cloudwatch.Stats.MAXIMUM, period=_PERIOD
+            )
+        ],
+    )
+
+
+def _function_graphs(function: lambda_.IFunction) -> list[cloudwatch.IWidget]:
+    return [
+        cloudwatch.GraphWidget(
+            title="Function: invocations",
+            width=_WIDTH,
+            left=[function.metric_invocations(period=_PERIOD)],
+        ),
+        cloudwatch.GraphWidget(
+            title="Function: errors and throttles",
+            width=_WIDTH,
+            left=[
+                function.metric_errors(period=_PERIOD),
+                function.metric_throttles(period=_PERIOD),
+            ],
+        ),
+        cloudwatch.GraphWidget(
+            title="Function: duration",
+            width=_WIDTH,
+            left=[
+                function.metric_duration(statistic=statistic, period=_PERIOD, label=statistic)
+                for statistic in (cloudwatch.Stats.AVERAGE, cloudwatch.Stats.MAXIMUM)
+            ],
+        ),
+    ]
+
+
+def _bedrock_graph(title: str, metric: str) -> cloudwatch.IWidget:
+    # A search, for the models that will be in use are not known; it names no dimension, so that it
+    # finds the metric whatever Bedrock tells it apart by.
+    expression = (
+        f'SEARCH(\'Namespace="{_BEDROCK_NAMESPACE}" '
+        f"MetricName=\"{metric}\"', 'Average', {_PERIOD.to_seconds():.0f})"
+    )
+    return cloudwatch.GraphWidget(
+        title=title,
+        width=_WIDTH,
+        left=[cloudwatch.SearchExpression(expression=expression, label="", period=_PERIOD)],
+    )

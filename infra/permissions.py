@@ -1,0 +1,125 @@
+"""Every permission of the stack: what the monitor function and its schedule may do.
+
+Each statement names exactly the actions that the code calls and the resources that it calls them
+on. The two roles start empty, without AWS managed policies. Only one permission is not written
+here: the failure destination of the function's asynchronous invocations lets the function's role
+send to the dead-letter queue (see `infra/monitor.py`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aws_cdk import Acknowledgment, Stack, Validations
+from aws_cdk import aws_iam as iam
+
+from bedrock_batch_monitor.domain import names
+
+if TYPE_CHECKING:
+    from aws_cdk import aws_dynamodb as dynamodb
+    from aws_cdk import aws_events as events
+    from aws_cdk import aws_lambda as lambda_
+    from aws_cdk import aws_logs as logs
+    from aws_cdk import aws_sqs as sqs
+    from constructs import Construct
+
+    from infra.tables import Tables
+
+
+def monitor_role(
+    scope: Construct, tables: Tables, bus: events.IEventBus, log_group: logs.ILogGroup
+) -> iam.Role:
+    """The role that the monitor function runs with."""
+    role = iam.Role(
+        scope,
+        "Role",
+        assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"),
+        description="Polls Bedrock batch inference jobs and records what they do",
+    )
+    log_group.grant_write(role)
+    _allow(
+        role,
+        "QueryActiveJobsAndPendingEvents",
+        ["dynamodb:Query"],
+        [
+            _index(tables.jobs, names.ACTIVE_JOBS_INDEX),
+            _index(tables.jobs, names.PENDING_EVENTS_INDEX),
+        ],
+    )
+    _allow(
+        role,
+        "ReadAndUpdateJobs",
+        ["dynamodb:GetItem", "dynamodb:UpdateItem"],
+        [tables.jobs.table_arn],
+    )
+    # No UpdateItem, no DeleteItem: the history is append-only.
+    _allow(
+        role,
+        "ReadAndAppendHistory",
+        ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query"],
+        [tables.history.table_arn],
+    )
+    _allow(
+        role,
+        "KeepBookmarks",
+        ["dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem"],
+        [tables.state.table_arn],
+    )
+    _allow(role, "SendEvents", ["events:PutEvents"], [bus.event_bus_arn])
+    # Every job of this account and region: which jobs there will be is not known at deployment.
+    _allow(role, "ReadBatchJobs", ["bedrock:GetModelInvocationJob"], [_every_batch_job(scope)])
+    Validations.of(role).acknowledge(
+        Acknowledgment(
+            id=(
+                "AwsSolutions-IAM5[Resource::arn:<AWS::Partition>:bedrock:<AWS::Region>"
+                ":<AWS::AccountId>:model-invocation-job/*]"
+            ),
+            reason="Jobs are created after the deployment, under ids that Bedrock chooses.",
+        )
+    )
+    return role
+
+
+def schedule_role(
+    scope: Construct, function: lambda_.IFunction, dead_letters: sqs.IQueue
+) -> iam.IRole:
+    """The role with which EventBridge Scheduler invokes the monitor function.
+
+    It is closed to further statements: the scheduler's target would add the right to invoke every
+    version and alias of the function, of which there are none.
+    """
+    stack = Stack.of(scope)
+    default_group = stack.format_arn(
+        service="scheduler", resource="schedule-group", resource_name="default"
+    )
+    role = iam.Role(
+        scope,
+        "Role",
+        assumed_by=iam.ServicePrincipal(
+            "scheduler.amazonaws.com",
+            conditions={
+                "StringEquals": {
+                    "aws:SourceAccount": stack.account,
+                    "aws:SourceArn": default_group,
+                }
+            },
+        ),
+        description="Invokes the monitor function on schedule",
+    )
+    _allow(role, "InvokeMonitor", ["lambda:InvokeFunction"], [function.function_arn])
+    _allow(role, "SendDeadLetters", ["sqs:SendMessage"], [dead_letters.queue_arn])
+    return role.without_policy_updates()
+
+
+def _allow(role: iam.Role, sid: str, actions: list[str], resources: list[str]) -> None:
+    role.add_to_policy(iam.PolicyStatement(sid=sid, actions=actions, resources=resources))
+
+
+def _index(table: dynamodb.TableV2, name: str) -> str:
+    return f"{table.table_arn}/index/{name}"
+
+
+def _every_batch_job(scope: Construct) -> str:
+    return Stack.of(scope).format_arn(
+        service="bedrock", resource="model-invocation-job", resource_name="*"
+    )

@@ -1,0 +1,110 @@
+"""The three tables: tracked jobs, the history of their transitions, and the monitor's bookmarks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aws_cdk import Acknowledgment, RemovalPolicy, Validations
+from aws_cdk import aws_dynamodb as dynamodb
+from constructs import Construct
+
+from bedrock_batch_monitor.domain import names
+
+if TYPE_CHECKING:
+    from infra.config import MonitorConfig
+
+
+class Tables(Construct):
+    """On-demand tables with generated names, encrypted with DynamoDB's own key.
+
+    A table's logical id comes from its place in the construct tree: to move or rename one of these
+    constructs is to replace the table, and with it what it holds.
+    """
+
+    def __init__(self, scope: Construct, construct_id: str, config: MonitorConfig) -> None:
+        super().__init__(scope, construct_id)
+        self._config = config
+        self.jobs = self._build_jobs()
+        self.history = self._build_history()
+        self.state = self._build_state()
+
+    def _build_jobs(self) -> dynamodb.TableV2:
+        return dynamodb.TableV2(
+            self,
+            "Jobs",
+            partition_key=_text("jobArn"),
+            billing=dynamodb.Billing.on_demand(),
+            encryption=dynamodb.TableEncryptionV2.dynamo_owned_key(),
+            point_in_time_recovery_specification=_recoverable(),
+            deletion_protection=self._config.keeps_data,
+            removal_policy=self._removal_policy(),
+            # Both indexes are sparse: a job is in them only while it has the partition attribute.
+            global_secondary_indexes=[
+                dynamodb.GlobalSecondaryIndexPropsV2(
+                    index_name=names.ACTIVE_JOBS_INDEX,
+                    partition_key=_text(names.TRACKING),
+                    sort_key=_text("jobArn"),
+                    projection_type=dynamodb.ProjectionType.INCLUDE,
+                    non_key_attributes=list(names.ACTIVE_JOBS_PROJECTION),
+                ),
+                dynamodb.GlobalSecondaryIndexPropsV2(
+                    index_name=names.PENDING_EVENTS_INDEX,
+                    partition_key=_text(names.EVENT_PENDING),
+                    sort_key=_text(names.PENDING_SINCE),
+                    projection_type=dynamodb.ProjectionType.KEYS_ONLY,
+                ),
+            ],
+        )
+
+    def _build_history(self) -> dynamodb.TableV2:
+        return dynamodb.TableV2(
+            self,
+            "History",
+            partition_key=_text("jobArn"),
+            sort_key=dynamodb.Attribute(name="sequence", type=dynamodb.AttributeType.NUMBER),
+            billing=dynamodb.Billing.on_demand(),
+            encryption=dynamodb.TableEncryptionV2.dynamo_owned_key(),
+            # On even where history is kept for ever: then no item has the attribute, and a
+            # retention that is set later needs no change of the table.
+            time_to_live_attribute=names.EXPIRES_AT,
+            point_in_time_recovery_specification=_recoverable(),
+            deletion_protection=self._config.keeps_data,
+            removal_policy=self._removal_policy(),
+            global_secondary_indexes=[
+                dynamodb.GlobalSecondaryIndexPropsV2(
+                    index_name=names.BY_STATUS_INDEX,
+                    partition_key=_text("status"),
+                    sort_key=_text("observedAt"),
+                    projection_type=dynamodb.ProjectionType.INCLUDE,
+                    non_key_attributes=list(names.BY_STATUS_PROJECTION),
+                )
+            ],
+        )
+
+    def _build_state(self) -> dynamodb.TableV2:
+        table = dynamodb.TableV2(
+            self,
+            "State",
+            partition_key=_text(names.STATE_KEY),
+            billing=dynamodb.Billing.on_demand(),
+            encryption=dynamodb.TableEncryptionV2.dynamo_owned_key(),
+            removal_policy=RemovalPolicy.DESTROY,
+        )
+        Validations.of(table).acknowledge(
+            Acknowledgment(
+                id="AwsSolutions-DDB3",
+                reason="Bookmarks only: without them the next poll starts at the first job.",
+            )
+        )
+        return table
+
+    def _removal_policy(self) -> RemovalPolicy:
+        return RemovalPolicy.RETAIN if self._config.keeps_data else RemovalPolicy.DESTROY
+
+
+def _text(name: str) -> dynamodb.Attribute:
+    return dynamodb.Attribute(name=name, type=dynamodb.AttributeType.STRING)
+
+
+def _recoverable() -> dynamodb.PointInTimeRecoverySpecification:
+    return dynamodb.PointInTimeRecoverySpecification(point_in_time_recovery_enabled=True)

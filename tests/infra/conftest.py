@@ -1,0 +1,92 @@
+"""Templates for the tests, each synthesized once: without bundling, so without pip or network."""
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import aws_cdk
+import pytest
+
+from infra.config import MonitorConfig
+from infra.stack import STACK_ID, MonitorStack
+
+ROOT = Path(__file__).resolve().parents[2]
+
+Template = Mapping[str, Any]
+
+
+@pytest.fixture(scope="session")
+def cdk_json() -> Mapping[str, Any]:
+    """What the `cdk` command reads."""
+    settings: Mapping[str, Any] = json.loads((ROOT / "cdk.json").read_text())
+    return settings
+
+
+@pytest.fixture(scope="session")
+def make_app(
+    cdk_json: Mapping[str, Any], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[], aws_cdk.App]:
+    """Makes an app as `cdk synth` would, with the feature flags of `cdk.json`."""
+
+    def make() -> aws_cdk.App:
+        return aws_cdk.App(
+            context={**cdk_json["context"], "aws:cdk:bundling-stacks": []},
+            outdir=str(tmp_path_factory.mktemp("cdk.out")),
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def synthesize(make_app: Callable[[], aws_cdk.App]) -> Callable[[MonitorConfig], Template]:
+    """The template of a configuration."""
+
+    @cache
+    def of(config: MonitorConfig) -> Template:
+        app = make_app()
+        MonitorStack(app, STACK_ID, config=config)
+        template: Template = app.synth().get_stack_by_name(STACK_ID).template
+        return template
+
+    return of
+
+
+@pytest.fixture(scope="session")
+def template(synthesize: Callable[[MonitorConfig], Template]) -> Template:
+    """The template of a deployment without any setting."""
+    return synthesize(MonitorConfig())
+
+
+@pytest.fixture(scope="session")
+def of_type() -> Callable[[Template, str], dict[str, Any]]:
+    """The resources of a CloudFormation type, by logical id."""
+
+    def find(template: Template, kind: str) -> dict[str, Any]:
+        resources: Iterable[tuple[str, Any]] = template["Resources"].items()
+        return {name: resource for name, resource in resources if resource["Type"] == kind}
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def render() -> Callable[[Any], Any]:
+    """A template value as text: `<Logical id>` for a Ref, `<Logical id.Attribute>` for a GetAtt."""
+
+    def of(value: Any) -> Any:
+        match value:
+            case {"Ref": str(name)}:
+                return f"<{name}>"
+            case {"Fn::GetAtt": [str(name), str(attribute)]}:
+                return f"<{name}.{attribute}>"
+            case {"Fn::Join": [str(separator), list(parts)]}:
+                return separator.join(of(part) for part in parts)
+            case list():
+                return [of(part) for part in value]
+            case dict():
+                return {key: of(part) for key, part in value.items()}
+            case _:
+                return value
+
+    return of

@@ -1,0 +1,108 @@
+"""The function's bundle: what goes into it, and when pip runs. pip itself is a stub here."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from infra.bundling import PIP_INSTALL, BundlingError, bundle, run_pip
+
+
+class StubPip:
+    """Installs one package, a script and a record, as pip's --target does."""
+
+    def __init__(self) -> None:
+        self.calls: list[list[str]] = []
+
+    def __call__(self, arguments: Sequence[str]) -> None:
+        """Install into the --target of the arguments."""
+        self.calls.append(list(arguments))
+        (target,) = [a.removeprefix("--target=") for a in arguments if a.startswith("--target=")]
+        for path in ("boto3/__init__.py", "boto3-1.dist-info/RECORD", "bin/jp.py"):
+            file = Path(target, path)
+            file.parent.mkdir(parents=True)
+            file.write_text("installed")
+        Path(target, "boto3-1.dist-info/METADATA").write_text("installed")
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """A source directory with what belongs into the bundle and what does not."""
+    root = tmp_path / "functions"
+    for path in (
+        "requirements.txt",
+        ".hidden/file",
+        "package/module.py",
+        "package/__pycache__/module.cpython-311.pyc",
+    ):
+        file = root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("boto3==1")
+    return root
+
+
+def files(directory: Path) -> list[str]:
+    """The files below a directory."""
+    return sorted(
+        str(path.relative_to(directory)) for path in directory.rglob("*") if path.is_file()
+    )
+
+
+def test_content(source: Path, tmp_path: Path) -> None:
+    """The bundle has requirements and package, no byte code, and nothing that names the machine."""
+    output = tmp_path / "out"
+    bundle(output, source=source, dependencies=tmp_path / "cache", pip=StubPip())
+
+    assert files(output) == ["boto3-1.dist-info/METADATA", "boto3/__init__.py", "package/module.py"]
+
+
+def test_pip_is_asked_for_pinned_wheels_of_the_function(source: Path, tmp_path: Path) -> None:
+    """Pip checks the hashes and takes wheels for Lambda's platform, whatever this machine is."""
+    pip = StubPip()
+    bundle(tmp_path / "out", source=source, dependencies=tmp_path / "cache", pip=pip)
+
+    (call,) = pip.calls
+    assert call[: len(PIP_INSTALL)] == list(PIP_INSTALL)
+    assert f"--requirement={source / 'requirements.txt'}" in call
+    assert {"--require-hashes", "--only-binary=:all:", "--python-version=3.14"} <= set(call)
+    assert "--platform=manylinux2014_aarch64" in call
+
+
+def test_pip_runs_once_per_requirements(source: Path, tmp_path: Path) -> None:
+    """A change in our own code installs nothing; a change of the requirements does."""
+    pip = StubPip()
+
+    def bundle_to(name: str) -> Path:
+        bundle(tmp_path / name, source=source, dependencies=tmp_path / "cache", pip=pip)
+        return tmp_path / name
+
+    first = bundle_to("first")
+    (source / "package" / "module.py").write_text("changed")
+    second = bundle_to("second")
+    assert len(pip.calls) == 1
+    assert files(first) == files(second)
+    assert (second / "package" / "module.py").read_text() == "changed"
+
+    (source / "requirements.txt").write_text("boto3==2")
+    bundle_to("third")
+    assert len(pip.calls) == 2
+
+
+def test_failed_install_leaves_nothing_to_reuse(source: Path, tmp_path: Path) -> None:
+    """An install that broke off half way is not taken for a whole one by the next synthesis."""
+    stub = StubPip()
+
+    def broken(arguments: Sequence[str]) -> None:
+        stub(arguments)
+        raise BundlingError
+
+    with pytest.raises(BundlingError):
+        bundle(tmp_path / "out", source=source, dependencies=tmp_path / "cache", pip=broken)
+
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_pip_failure_is_told_in_its_own_words() -> None:
+    """What pip said is in the error, for the user has to act on it."""
+    with pytest.raises(BundlingError, match="no such option: --no-such-option"):
+        run_pip(["install", "--no-such-option"])

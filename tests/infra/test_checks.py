@@ -1,0 +1,77 @@
+"""The template as a whole: other people's rules over it, and what changed since last time."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import aws_cdk
+import pytest
+from aws_cdk import aws_sqs as sqs
+from cdk_nag import AwsSolutionsChecks
+from syrupy.assertion import SnapshotAssertion
+from syrupy.extensions.json import JSONSnapshotExtension
+
+from infra.config import MonitorConfig
+from infra.stack import STACK_ID, MonitorStack
+
+pytestmark = pytest.mark.xdist_group("template")
+
+# The CDK writes out the dependency on a function's role that the role's ARN implies already.
+CFN_LINT_IGNORED = "W3005"
+
+
+def test_snapshot(template: dict[str, Any], snapshot: SnapshotAssertion) -> None:
+    """Every change of the template is seen in review; `pytest --snapshot-update` accepts it."""
+    masked = re.sub("[0-9a-f]{64}", "<asset hash>", json.dumps(template))
+
+    assert json.loads(masked) == snapshot(extension_class=JSONSnapshotExtension)
+
+
+@pytest.mark.parametrize("removal_policy", ["retain", "destroy"])
+def test_cdk_nag(make_app: Callable[[], aws_cdk.App], removal_policy: str) -> None:
+    """The stack meets the AWS Solutions rules, but for what it acknowledges with a reason."""
+    app = make_app()
+    MonitorStack(app, STACK_ID, config=MonitorConfig(removal_policy=removal_policy))
+    report = AwsSolutionsChecks(app).validate_scope(app)
+
+    assert [(finding.rule_name, finding.description) for finding in report.violations] == []
+    # Registered as the CDK's validation would run it: a finding raises.
+    aws_cdk.Validations.of(app).add_plugins(AwsSolutionsChecks(app))
+    app.synth()
+
+
+def test_cdk_nag_finds(make_app: Callable[[], aws_cdk.App]) -> None:
+    """The check can fail: a queue without TLS and without dead letters is found."""
+    app = make_app()
+    sqs.Queue(aws_cdk.Stack(app, "Careless"), "Queue")
+    report = AwsSolutionsChecks(app).validate_scope(app)
+
+    assert {finding.rule_name for finding in report.violations} == {
+        "AwsSolutions-SQS3",
+        "AwsSolutions-SQS4",
+    }
+
+
+@pytest.mark.parametrize("config", [MonitorConfig(), MonitorConfig(removal_policy="destroy")])
+def test_cfn_lint(
+    synthesize: Callable[[MonitorConfig], dict[str, Any]], config: MonitorConfig, tmp_path: Path
+) -> None:
+    """cfn-lint has nothing to say of the template."""
+    file = tmp_path / "template.json"
+    file.write_text(json.dumps(synthesize(config)))
+    result = subprocess.run(  # noqa: S603 - our own command
+        [
+            str(Path(sys.executable).with_name("cfn-lint")),
+            f"--ignore-checks={CFN_LINT_IGNORED}",
+            str(file),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")

@@ -1,0 +1,229 @@
+"""The settings: what they accept, and what is said of what they do not accept."""
+
+from pathlib import Path
+from typing import Any
+
+import aws_cdk
+import pytest
+from aws_cdk import aws_logs
+from hypothesis import given
+from hypothesis import strategies as st
+
+from infra.config import (
+    LOG_RETENTION,
+    ConfigError,
+    MonitorConfig,
+    all_settings,
+    settings_table_markdown,
+)
+
+DEFAULTS = {
+    "pollIntervalMinutes": 1,
+    "emitStatusChanges": False,
+    "progressIntervalMinutes": 5,
+    "historyRetentionDays": None,
+    "eventBusName": None,
+    "removalPolicy": "retain",
+    "logRetentionDays": 30,
+    "logLevel": "INFO",
+    "functionMemoryMegabytes": 512,
+}
+
+GOOD = [
+    ("pollIntervalMinutes", 1, 1),
+    ("pollIntervalMinutes", "60", 60),
+    ("emitStatusChanges", True, True),
+    ("emitStatusChanges", "true", True),
+    ("emitStatusChanges", "false", False),
+    ("progressIntervalMinutes", 1440, 1440),
+    ("progressIntervalMinutes", "1", 1),
+    ("historyRetentionDays", "1", 1),
+    ("historyRetentionDays", 3650, 3650),
+    ("historyRetentionDays", None, None),
+    ("eventBusName", "jobs.of-team_1", "jobs.of-team_1"),
+    ("eventBusName", "b" * 256, "b" * 256),
+    ("removalPolicy", "destroy", "destroy"),
+    ("logRetentionDays", "731", 731),
+    ("logRetentionDays", 1, 1),
+    ("logLevel", "DEBUG", "DEBUG"),
+    ("functionMemoryMegabytes", "128", 128),
+    ("functionMemoryMegabytes", 10240, 10240),
+]
+
+MINUTES = "a whole number from 1 to 60"
+NAME = "1 to 256 letters, digits, '.', '-' or '_', and not \"default\""
+BAD = [
+    ("pollIntervalMinutes", "0", '"0"', MINUTES),
+    ("pollIntervalMinutes", 61, "61", MINUTES),
+    ("pollIntervalMinutes", -1, "-1", MINUTES),
+    ("pollIntervalMinutes", 1.5, "1.5", MINUTES),
+    ("pollIntervalMinutes", "1.5", '"1.5"', MINUTES),
+    ("pollIntervalMinutes", "٣", '"٣"', MINUTES),
+    ("pollIntervalMinutes", True, "true", MINUTES),
+    ("pollIntervalMinutes", "", '""', MINUTES),
+    ("pollIntervalMinutes", [1], "[1]", MINUTES),
+    ("emitStatusChanges", "yes", '"yes"', "true or false"),
+    ("emitStatusChanges", 1, "1", "true or false"),
+    ("emitStatusChanges", [True], "[true]", "true or false"),
+    ("progressIntervalMinutes", 1441, "1441", "a whole number from 1 to 1440"),
+    ("historyRetentionDays", "forever", '"forever"', "a whole number from 1 to 3650"),
+    ("eventBusName", "", '""', NAME),
+    ("eventBusName", "default", '"default"', NAME),
+    ("eventBusName", "a/b", '"a/b"', NAME),
+    ("eventBusName", "b" * 257, '"' + "b" * 79 + "…", NAME),
+    ("eventBusName", 7, "7", NAME),
+    ("removalPolicy", "RETAIN", '"RETAIN"', "one of retain, destroy"),
+    ("removalPolicy", {"a": 1}, '{"a": 1}', "one of retain, destroy"),
+    ("logRetentionDays", "31", '"31"', "one of 1, 3, 5, 7, 14, 30, "),
+    ("logLevel", "info", '"info"', "one of DEBUG, INFO, WARNING, ERROR"),
+    ("functionMemoryMegabytes", 127, "127", "a whole number from 128 to 10240"),
+]
+
+CDK_CONTEXT = {
+    "@aws-cdk/core:checkSecretUsage": True,
+    "aws-cdk:enableDiffNoFail": True,
+    "aws:cdk:bundling-stacks": ["**"],
+    "aws:cdk:enable-path-metadata": True,
+    "cli-telemetry": False,
+    "acknowledged-issue-numbers": [1],
+    "availability-zones:account=123456789012:region=us-east-1": ["us-east-1a"],
+    "vpc-provider:account=123456789012:filter.isDefault=true:region=us-east-1": {},
+}
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+def value_of(config: MonitorConfig, key: str) -> object:
+    """A setting's value by its context key."""
+    names = {setting.key: setting.field_name for setting in all_settings()}
+    return getattr(config, names[key])
+
+
+def test_defaults() -> None:
+    """Without context every setting has its documented default, and no setting is untested."""
+    config = MonitorConfig.from_context({})
+
+    assert {setting.key: value_of(config, setting.key) for setting in all_settings()} == DEFAULTS
+
+
+@pytest.mark.parametrize(("key", "given_value", "expected"), GOOD)
+def test_allowed_value(key: str, given_value: object, expected: object) -> None:
+    """A setting takes the text of `-c` and the JSON of cdk.json, and has its own type."""
+    value = value_of(MonitorConfig.from_context({key: given_value}), key)
+
+    assert value == expected
+    assert type(value) is type(expected)
+
+
+@pytest.mark.parametrize(("key", "given_value", "shown", "allowed"), BAD)
+def test_wrong_value(key: str, given_value: object, shown: str, allowed: str) -> None:
+    """What is said of a wrong value names the key, the value, and what is allowed."""
+    with pytest.raises(ConfigError) as caught:
+        MonitorConfig.from_context({key: given_value})
+
+    (problem,) = caught.value.problems
+    assert problem.startswith(f"{key} is {shown}: it must be {allowed}")
+
+
+def test_every_setting_has_a_wrong_value() -> None:
+    """No setting accepts everything."""
+    assert {key for key, *_ in BAD} == {setting.key for setting in all_settings()}
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        ("pollIntervalMinute", "pollIntervalMinutes"),
+        ("poll_interval_minutes", "pollIntervalMinutes"),
+        ("poll-interval-minutes", "pollIntervalMinutes"),
+        ("LOGLEVEL", "logLevel"),
+        ("removePolicy", "removalPolicy"),
+    ],
+)
+def test_unknown_key_with_a_neighbour(key: str, meant: str) -> None:
+    """A misspelt setting is an error that suggests the nearest one and lists them all."""
+    with pytest.raises(ConfigError) as caught:
+        MonitorConfig.from_context({key: "1"})
+
+    problem, known = caught.value.problems
+    assert problem == f"{key} is not a setting: did you mean {meant}?"
+    assert known == "The settings are " + ", ".join(sorted(DEFAULTS))
+
+
+def test_unknown_key_without_a_neighbour() -> None:
+    """An unknown setting that resembles none is an error without a suggestion."""
+    with pytest.raises(ConfigError) as caught:
+        MonitorConfig.from_context({"zzz": None})
+
+    assert caught.value.problems[0] == "zzz is not a setting"
+
+
+def test_all_problems_at_once() -> None:
+    """Every wrong setting is reported in one error, one line each."""
+    with pytest.raises(ConfigError) as caught:
+        MonitorConfig.from_context({"pollIntervalMinutes": 0, "logLevel": "loud", "foo": 1})
+
+    assert str(caught.value).splitlines() == [
+        "The settings of the app are not valid:",
+        "pollIntervalMinutes is 0: it must be a whole number from 1 to 60",
+        'logLevel is "loud": it must be one of DEBUG, INFO, WARNING, ERROR',
+        "foo is not a setting",
+        "The settings are " + ", ".join(sorted(DEFAULTS)),
+    ]
+
+
+def test_context_of_the_cdk_is_no_setting(cdk_json: dict[str, Any]) -> None:
+    """The CDK's flags, its options and the results of its look-ups are passed over."""
+    context = {**cdk_json["context"], **CDK_CONTEXT}
+
+    assert MonitorConfig.from_context(context) == MonitorConfig()
+
+
+@given(st.dictionaries(st.sampled_from(sorted(DEFAULTS)) | st.text(), JSON))
+def test_any_context_is_accepted_or_refused(context: dict[str, object]) -> None:
+    """Whatever the context holds, there is a configuration or an error that says what is wrong."""
+    try:
+        MonitorConfig.from_context(context)
+    except ConfigError as error:
+        assert error.problems  # noqa: PT017 - either outcome is right
+
+
+@given(st.integers(min_value=1, max_value=60))
+def test_text_and_number_agree(minutes: int) -> None:
+    """`-c pollIntervalMinutes=5` and `"pollIntervalMinutes": 5` are the same setting."""
+    assert MonitorConfig.from_context(
+        {"pollIntervalMinutes": str(minutes)}
+    ) == MonitorConfig.from_context({"pollIntervalMinutes": minutes})
+
+
+def test_log_retention_is_what_cloudwatch_accepts(tmp_path: Path) -> None:
+    """Every retention that the CDK knows is allowed, under its number of days in the template."""
+    app = aws_cdk.App(outdir=str(tmp_path))
+    stack = aws_cdk.Stack(app, "Stack")
+    for member in aws_logs.RetentionDays:
+        aws_logs.LogGroup(stack, member.name, retention=member)
+    resources = app.synth().get_stack_by_name("Stack").template["Resources"]
+    # A logical id is the construct's id without punctuation, and eight characters of a hash.
+    in_template = {
+        name[:-8]: resource.get("Properties", {}).get("RetentionInDays")
+        for name, resource in resources.items()
+    }
+
+    ours = {member.name.replace("_", ""): days for days, member in LOG_RETENTION.items()}
+    assert in_template == {**ours, "INFINITE": None}
+
+
+def test_settings_table() -> None:
+    """The documentation's table has each setting with its default and what it allows."""
+    _, _, *rows = settings_table_markdown().splitlines()
+
+    assert [row.split("`")[1] for row in rows] == list(DEFAULTS)
+    assert all(row.count("|") == 5 for row in rows)
+    assert rows[0] == (
+        "| `pollIntervalMinutes` | `1` | a whole number from 1 to 60 "
+        "| Minutes from the start of one poll to the start of the next. |"
+    )
+    assert "| for ever |" in rows[3]

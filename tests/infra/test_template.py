@@ -1,0 +1,285 @@
+"""The template's properties that a deployment stands or falls with."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from bedrock_batch_monitor import settings
+from bedrock_batch_monitor.domain import names, summary
+from infra.config import MonitorConfig
+
+# All tests of the group run in one worker, which synthesizes each template once.
+pytestmark = pytest.mark.xdist_group("template")
+
+Template = dict[str, Any]
+OfType = Callable[[Template, str], dict[str, Any]]
+Synthesize = Callable[[MonitorConfig], Template]
+Render = Callable[[Any], Any]
+
+JOBS = "TablesJobs313634AE"
+HISTORY = "TablesHistory40CCE7D9"
+STATE = "TablesState705891C2"
+FUNCTION = "MonitorFunction39E4128B"
+DEAD_LETTERS = "EventsDeadLetters8A90034E"
+TABLE = "AWS::DynamoDB::GlobalTable"
+
+
+def keys(*pairs: tuple[str, str]) -> list[dict[str, str]]:
+    """A key schema."""
+    return [{"AttributeName": name, "KeyType": kind} for name, kind in pairs]
+
+
+def only(resources: dict[str, Any]) -> dict[str, Any]:
+    """The properties of the one resource."""
+    (resource,) = resources.values()
+    properties: dict[str, Any] = resource["Properties"]
+    return properties
+
+
+def test_logical_ids_of_tables(template: Template, of_type: OfType) -> None:
+    """The tables keep their logical ids: under another id CloudFormation makes an empty table."""
+    assert set(of_type(template, TABLE)) == {JOBS, HISTORY, STATE}
+
+
+def test_generated_names(template: Template, of_type: OfType) -> None:
+    """No table has a fixed name, so that a second stack can stand beside the first."""
+    assert all(
+        "TableName" not in table["Properties"] for table in of_type(template, TABLE).values()
+    )
+
+
+def test_jobs_table(template: Template) -> None:
+    """A job is found by its ARN; two sparse indexes list the active jobs and the owed events."""
+    table = template["Resources"][JOBS]["Properties"]
+
+    assert table["KeySchema"] == keys(("jobArn", "HASH"))
+    assert table["BillingMode"] == "PAY_PER_REQUEST"
+    assert table["GlobalSecondaryIndexes"] == [
+        {
+            "IndexName": "active-jobs",
+            "KeySchema": keys(("tracking", "HASH"), ("jobArn", "RANGE")),
+            "Projection": {
+                "ProjectionType": "INCLUDE",
+                "NonKeyAttributes": list(names.ACTIVE_JOBS_PROJECTION),
+            },
+        },
+        {
+            "IndexName": "pending-events",
+            "KeySchema": keys(("eventPending", "HASH"), ("pendingSince", "RANGE")),
+            "Projection": {"ProjectionType": "KEYS_ONLY"},
+        },
+    ]
+    assert {item["AttributeType"] for item in table["AttributeDefinitions"]} == {"S"}
+    assert "TimeToLiveSpecification" not in table
+
+
+def test_history_table(template: Template) -> None:
+    """A job's transitions are in order under its ARN, expire by `expiresAt`, and by status."""
+    table = template["Resources"][HISTORY]["Properties"]
+
+    assert table["KeySchema"] == keys(("jobArn", "HASH"), ("sequence", "RANGE"))
+    assert {"AttributeName": "sequence", "AttributeType": "N"} in table["AttributeDefinitions"]
+    assert table["BillingMode"] == "PAY_PER_REQUEST"
+    assert table["TimeToLiveSpecification"] == {"AttributeName": "expiresAt", "Enabled": True}
+    assert table["GlobalSecondaryIndexes"] == [
+        {
+            "IndexName": "by-status",
+            "KeySchema": keys(("status", "HASH"), ("observedAt", "RANGE")),
+            "Projection": {
+                "ProjectionType": "INCLUDE",
+                "NonKeyAttributes": list(names.BY_STATUS_PROJECTION),
+            },
+        }
+    ]
+
+
+def test_state_table(template: Template) -> None:
+    """The bookmarks have a key and nothing that protects them: they can be made anew."""
+    table = template["Resources"][STATE]
+
+    assert table["Properties"]["KeySchema"] == keys(("scope", "HASH"))
+    assert "GlobalSecondaryIndexes" not in table["Properties"]
+    assert table["DeletionPolicy"] == table["UpdateReplacePolicy"] == "Delete"
+
+
+@pytest.mark.parametrize("name", [JOBS, HISTORY])
+def test_data_is_kept_by_default(template: Template, name: str) -> None:
+    """Jobs and history outlive the stack, cannot be deleted by mistake, and can be restored."""
+    table = template["Resources"][name]
+    (replica,) = table["Properties"]["Replicas"]
+
+    assert table["DeletionPolicy"] == table["UpdateReplacePolicy"] == "Retain"
+    assert replica["DeletionProtectionEnabled"] is True
+    assert replica["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+
+
+@pytest.mark.parametrize("name", [JOBS, HISTORY])
+def test_data_is_thrown_away_on_demand(synthesize: Synthesize, name: str) -> None:
+    """With `removalPolicy=destroy` nothing keeps the tables from going with the stack."""
+    table = synthesize(MonitorConfig(removal_policy="destroy"))["Resources"][name]
+    (replica,) = table["Properties"]["Replicas"]
+
+    assert table["DeletionPolicy"] == table["UpdateReplacePolicy"] == "Delete"
+    assert replica["DeletionProtectionEnabled"] is False
+
+
+def test_event_bus(template: Template, of_type: OfType, synthesize: Synthesize) -> None:
+    """The bus has a generated name, or the one that the setting gives it."""
+    default = only(of_type(template, "AWS::Events::EventBus"))
+    named = only(of_type(synthesize(MonitorConfig(event_bus_name="jobs")), "AWS::Events::EventBus"))
+
+    assert default["Name"].startswith("BedrockBatchMonitor")
+    assert named["Name"] == "jobs"
+
+
+def test_dead_letter_queue(template: Template, of_type: OfType) -> None:
+    """Dead letters stay for two weeks, encrypted, and travel over TLS alone."""
+    queue = template["Resources"][DEAD_LETTERS]["Properties"]
+    policy = only(of_type(template, "AWS::SQS::QueuePolicy"))
+
+    assert queue == {"MessageRetentionPeriod": 14 * 24 * 3600, "SqsManagedSseEnabled": True}
+    (statement,) = policy["PolicyDocument"]["Statement"]
+    assert statement["Effect"] == "Deny"
+    assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+
+
+def test_function(template: Template, render: Render) -> None:
+    """The monitor function is the runtime package's handler on Python 3.14 and arm64."""
+    function = render(template["Resources"][FUNCTION]["Properties"])
+
+    assert function["Handler"] == "bedrock_batch_monitor.handlers.monitor.handler"
+    assert function["Runtime"] == "python3.14"
+    assert function["Architectures"] == ["arm64"]
+    assert function["MemorySize"] == 512
+    assert function["Timeout"] == 55
+    assert function["LoggingConfig"] == {
+        "LogFormat": "Text",
+        "LogGroup": "<MonitorLogEC78DC2E>",
+    }
+    assert function["Environment"]["Variables"] == {
+        "JOBS_TABLE_NAME": f"<{JOBS}>",
+        "HISTORY_TABLE_NAME": f"<{HISTORY}>",
+        "STATE_TABLE_NAME": f"<{STATE}>",
+        "EVENT_BUS_NAME": "<EventsBus45DE4339>",
+        "MONITORED_ACCOUNT": "<AWS::AccountId>",
+        "MONITORED_REGION": "<AWS::Region>",
+        "EMIT_STATUS_CHANGES": "false",
+        "PROGRESS_INTERVAL_MINUTES": "5",
+        "POWERTOOLS_SERVICE_NAME": "BedrockBatchMonitor",
+        "POWERTOOLS_METRICS_NAMESPACE": "BedrockBatchMonitor",
+        "POWERTOOLS_LOG_LEVEL": "INFO",
+    }
+
+
+def test_settings_reach_the_function(synthesize: Synthesize, render: Render) -> None:
+    """What the stack writes into the environment is what the function reads there."""
+    config = MonitorConfig(
+        emit_status_changes=True,
+        progress_interval_minutes=7,
+        history_retention_days=90,
+        log_level="DEBUG",
+        function_memory_megabytes=1024,
+    )
+    function = render(synthesize(config)["Resources"][FUNCTION]["Properties"])
+
+    read = settings.Settings.from_environment(function["Environment"]["Variables"])
+    assert read.emit_status_changes is True
+    assert read.progress_interval.total_seconds() == 7 * 60
+    assert read.history_retention is not None
+    assert read.history_retention.days == 90
+    assert function["Environment"]["Variables"]["POWERTOOLS_LOG_LEVEL"] == "DEBUG"
+    assert function["MemorySize"] == 1024
+
+
+def test_log_group(template: Template, of_type: OfType, synthesize: Synthesize) -> None:
+    """The function's log is kept for as long as the setting says and goes with the stack."""
+    (log,) = of_type(template, "AWS::Logs::LogGroup").values()
+    longer = synthesize(MonitorConfig(log_retention_days=400))
+
+    assert log["Properties"] == {"RetentionInDays": 30}
+    assert log["DeletionPolicy"] == "Delete"
+    assert only(of_type(longer, "AWS::Logs::LogGroup")) == {"RetentionInDays": 400}
+
+
+def test_schedule(template: Template, of_type: OfType, render: Render) -> None:
+    """Once a minute, on time, with the payload `{}`; what cannot be delivered is a dead letter."""
+    schedule = render(only(of_type(template, "AWS::Scheduler::Schedule")))
+
+    assert schedule["ScheduleExpression"] == "rate(1 minute)"
+    assert schedule["FlexibleTimeWindow"] == {"Mode": "OFF"}
+    assert schedule["State"] == "ENABLED"
+    assert schedule["Target"] == {
+        "Arn": f"<{FUNCTION}.Arn>",
+        "RoleArn": "<PollRole8FB8B3F0.Arn>",
+        "Input": "{}",
+        "RetryPolicy": {"MaximumEventAgeInSeconds": 60, "MaximumRetryAttempts": 2},
+        "DeadLetterConfig": {"Arn": f"<{DEAD_LETTERS}.Arn>"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("minutes", "rate", "timeout"),
+    [(2, "rate(2 minutes)", 115), (15, "rate(15 minutes)", 895), (60, "rate(1 hour)", 900)],
+)
+def test_poll_interval(
+    synthesize: Synthesize, of_type: OfType, minutes: int, rate: str, timeout: int
+) -> None:
+    """The interval sets the rate, how long an attempt is worth making, and ends a poll in time."""
+    template = synthesize(MonitorConfig(poll_interval_minutes=minutes))
+    schedule = only(of_type(template, "AWS::Scheduler::Schedule"))
+    invocation = only(of_type(template, "AWS::Lambda::EventInvokeConfig"))
+
+    assert schedule["ScheduleExpression"] == rate
+    assert schedule["Target"]["RetryPolicy"]["MaximumEventAgeInSeconds"] == minutes * 60
+    assert invocation["MaximumEventAgeInSeconds"] == minutes * 60
+    assert template["Resources"][FUNCTION]["Properties"]["Timeout"] == timeout
+
+
+def test_failed_invocations(template: Template, of_type: OfType, render: Render) -> None:
+    """A failed poll is not run again, for the next is due, and its event is a dead letter."""
+    invocation = render(only(of_type(template, "AWS::Lambda::EventInvokeConfig")))
+
+    assert invocation == {
+        "FunctionName": f"<{FUNCTION}>",
+        "Qualifier": "$LATEST",
+        "MaximumRetryAttempts": 0,
+        "MaximumEventAgeInSeconds": 60,
+        "DestinationConfig": {"OnFailure": {"Destination": f"<{DEAD_LETTERS}.Arn>"}},
+    }
+
+
+def test_outputs(template: Template, render: Render) -> None:
+    """The outputs are those of the public contract and no other."""
+    assert {name: render(output["Value"]) for name, output in template["Outputs"].items()} == {
+        "JobsTableName": f"<{JOBS}>",
+        "HistoryTableName": f"<{HISTORY}>",
+        "EventBusName": "<EventsBus45DE4339>",
+        "MonitorFunctionName": f"<{FUNCTION}>",
+        "DeadLetterQueueUrl": f"<{DEAD_LETTERS}>",
+        "DashboardName": "<OverviewDashboard78DADE12>",
+    }
+
+
+def test_dashboard(template: Template, of_type: OfType, render: Render) -> None:
+    """The dashboard shows every metric of a poll, the function, the dead letters and Bedrock."""
+    dashboard = only(of_type(template, "AWS::CloudWatch::Dashboard"))
+    widgets = json.loads(render(dashboard["DashboardBody"]))["widgets"]
+    metrics = [metric for widget in widgets for metric in widget["properties"]["metrics"]]
+    own = [metric for metric in metrics if metric[0] == names.METRICS_NAMESPACE]
+    searches = [metric[0]["expression"] for metric in metrics if isinstance(metric[0], dict)]
+
+    assert {metric[1] for metric in own} == {*summary.COUNT_METRICS, summary.POLL_SECONDS}
+    assert {tuple(metric[2:4]) for metric in own} == {("service", "BedrockBatchMonitor")}
+    assert {metric[1] for metric in metrics if metric[0] == "AWS/Lambda"} == {
+        "Invocations",
+        "Errors",
+        "Throttles",
+        "Duration",
+    }
+    assert [metric[1] for metric in metrics if metric[0] == "AWS/SQS"] == [
+        "ApproximateNumberOfMessagesVisible"
+    ]
+    assert len(searches) == 3
+    assert all('Namespace="AWS/Bedrock/Batch"' in search for search in searches)
