@@ -1,0 +1,257 @@
+"""The deployed stack, used as its users use it: tables, function payload, events, outputs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from bedrock_batch_monitor.domain import statuses
+from local.bedrock import Phase, Script
+from local.cloud import Cloud
+from local.deployment import PollError
+from local.waiting import wait_for
+from tests.support.contracts import assert_keeps_to_schema
+
+OWN_JOBS = "arn:aws:bedrock:us-east-1:000000000000:model-invocation-job/abcdef123456"
+SECRET = "the text of a patient's record"  # noqa: S105 - a customer's text in a message
+
+
+def job_in(cloud: Cloud, status: str, **attributes: Any) -> str:
+    """A job that is in this status for good, tracked by hand."""
+    arn = cloud.bedrock.add_job(script=Script((Phase(status, None),)), **attributes)
+    cloud.monitor.track(arn)
+    return arn
+
+
+def poll_until_recorded(cloud: Cloud, *arns: str) -> None:
+    """Poll until each job has a history: the schedule polls too, and may be the one to record."""
+
+    def recorded() -> bool:
+        cloud.monitor.poll()
+        return all(cloud.monitor.history(arn) for arn in arns)
+
+    wait_for(recorded, 30, what="every job to be recorded")
+
+
+def role_of(cloud: Cloud) -> str:
+    configuration = cloud.monitor.client("lambda").get_function_configuration(
+        FunctionName=cloud.monitor.outputs.monitor_function_name
+    )
+    return configuration["Role"].rsplit("/", 1)[-1]
+
+
+@contextmanager
+def denied(cloud: Cloud, action: str) -> Iterator[None]:
+    """Take a permission from the function's role for a while, as an operator's mistake would."""
+    iam, role = cloud.monitor.client("iam"), role_of(cloud)
+    document = {
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Deny", "Action": action, "Resource": "*"}],
+    }
+    iam.put_role_policy(RoleName=role, PolicyName="denied", PolicyDocument=json.dumps(document))
+    try:
+        yield
+    finally:
+        iam.delete_role_policy(RoleName=role, PolicyName="denied")
+
+
+def test_a_job_goes_through_the_whole_contract(cloud: Cloud) -> None:
+    """Two attributes put a job in; statuses, history, event and the end of tracking come out."""
+    running = Script((Phase("InProgress", 3600), Phase("Completed", None)))
+    arn = cloud.bedrock.add_job(script=running, job_name="nightly", total_records=1000)
+    with cloud.monitor.subscribe() as subscription:
+        cloud.monitor.track(arn)
+        poll_until_recorded(cloud, arn)
+        job = cloud.monitor.job(arn)
+        assert job is not None
+        assert (job["status"], job["sequence"], job["tracking"]) == ("InProgress", 1, "ACTIVE")
+        assert (job["jobName"], job["trackedBy"]) == ("nightly", "user")
+
+        ended = Script((Phase("Completed", None),))
+        cloud.bedrock.store.find(arn).script = ended
+        cloud.monitor.poll()
+        [event] = [e for e in subscription.receive() if e["resources"] == [arn]]
+    assert_keeps_to_schema(event)
+    first, last = cloud.monitor.history(arn)
+    assert (first["status"], last["status"]) == ("InProgress", "Completed")
+    assert last["previousStatus"] == "InProgress"
+    assert event["detail"]["metadata"]["eventId"] == last["eventId"]
+    assert event["detail"]["metadata"]["sequence"] == last["sequence"] == 2
+    job = cloud.monitor.job(arn)
+    assert job is not None
+    assert "tracking" not in job
+    assert not [name for name in job if "ending" in name.lower() and name != "pendingEvents"]
+
+
+@pytest.mark.parametrize("ending", statuses.TERMINAL)
+def test_every_ending_reaches_a_subscriber_of_just_that_ending(cloud: Cloud, ending: str) -> None:
+    """A rule on the status receives the jobs that ended so, and no others."""
+    pattern = {
+        "source": ["bedrock-batch-monitor"],
+        "detail-type": ["Batch Inference Job Ended"],
+        "detail": {"data": {"status": [ending]}},
+    }
+    with cloud.monitor.subscribe(pattern) as subscription:
+        arns = {status: job_in(cloud, status) for status in statuses.TERMINAL}
+        poll_until_recorded(cloud, *arns.values())
+        events = subscription.receive()
+    assert [event["resources"] for event in events] == [[arns[ending]]]
+    assert_keeps_to_schema(events[0])
+
+
+def test_the_schedule_polls_by_itself(cloud: Cloud) -> None:
+    """A tracked job is recorded within two intervals though nobody invokes the function."""
+    arn = job_in(cloud, "Failed")
+    wait_for(lambda: cloud.monitor.history(arn), 130, what="the schedule to poll")
+    assert [item["status"] for item in cloud.monitor.history(arn)] == ["Failed"]
+
+
+def test_everything_that_failed_since_is_one_query(cloud: Cloud) -> None:
+    """The by-status index answers with what a person needs to see, from one moment on."""
+    earlier, later = job_in(cloud, "Failed", job_name="earlier"), None
+    poll_until_recorded(cloud, earlier)
+    since = cloud.monitor.history(earlier)[-1]["observedAt"]
+    later = job_in(cloud, "Failed", job_name="later")
+    poll_until_recorded(cloud, later)
+    answer = cloud.monitor.client("dynamodb").query(
+        TableName=cloud.monitor.outputs.history_table_name,
+        IndexName="by-status",
+        KeyConditionExpression="#status = :failed AND observedAt > :since",
+        ExpressionAttributeNames={"#status": "status"},
+        ExpressionAttributeValues={":failed": {"S": "Failed"}, ":since": {"S": since}},
+    )
+    [item] = answer["Items"]
+    assert (item["jobArn"]["S"], item["jobName"]["S"]) == (later, "later")
+    assert {"sequence", "modelId", "changedAt", "message"} <= set(item) | {"message"}
+
+
+def test_many_endings_at_once(cloud: Cloud) -> None:
+    """Three hundred jobs that end together are recorded and emitted, each exactly once."""
+    with cloud.monitor.subscribe() as subscription:
+        arns = {job_in(cloud, "Completed") for _ in range(300)}
+        poll_until_recorded(cloud, *arns)
+        events = subscription.receive(300, timeout=30)
+    assert {event["resources"][0] for event in events} == arns
+    assert len({event["detail"]["metadata"]["eventId"] for event in events}) == 300
+    assert all(len(cloud.monitor.history(arn)) == 1 for arn in arns)
+
+
+def test_overlapping_polls_record_once(cloud: Cloud) -> None:
+    """Polls at the same time write one history item per transition and owe no event."""
+    arns = [job_in(cloud, "Stopped") for _ in range(40)]
+    with cloud.monitor.subscribe() as subscription, ThreadPoolExecutor(3) as threads:
+        summaries = list(threads.map(lambda _: cloud.monitor.poll(), range(3)))
+        poll_until_recorded(cloud, *arns)
+        events = subscription.receive(40)
+    assert all(not summary["errors"] for summary in summaries)
+    assert all(len(cloud.monitor.history(arn)) == 1 for arn in arns)
+    ids = {event["detail"]["metadata"]["eventId"] for event in events}
+    assert ids == {cloud.monitor.history(arn)[0]["eventId"] for arn in arns}
+
+
+def test_an_arn_that_is_none_says_so_in_its_item(cloud: Cloud) -> None:
+    """A mistaken item keeps its place with the reason and the remedy, and others go on."""
+    cloud.monitor.track("i-am-no-arn")
+    try:
+        arn = job_in(cloud, "Completed")
+        poll_until_recorded(cloud, arn)
+        item = cloud.monitor.job("i-am-no-arn")
+        assert item is not None
+        assert item["lastError"]["code"] == "InvalidJobArn"
+        assert (
+            "'i-am-no-arn' is not the ARN of a batch inference job" in item["lastError"]["message"]
+        )
+    finally:
+        cloud.monitor.client("dynamodb").delete_item(
+            TableName=cloud.monitor.outputs.jobs_table_name, Key={"jobArn": {"S": "i-am-no-arn"}}
+        )
+
+
+def test_bedrock_faults_pass_without_loss(cloud: Cloud) -> None:
+    """Throttled, denied and failing reads are noted or waited out; all is recorded in the end."""
+    arns = [job_in(cloud, "PartiallyCompleted") for _ in range(20)]
+    faults = cloud.bedrock.faults
+    faults.throttle(share=0.6)
+    faults.deny(arns[0])
+    try:
+        summary = cloud.monitor.poll()
+        assert summary["errors"]["Bedrock.ThrottlingException"] > 0
+        wait_for(
+            lambda: cloud.monitor.poll() and "lastError" in (cloud.monitor.job(arns[0]) or {}),
+            30,
+            what="the denied job to say so",
+        )
+    finally:
+        faults.clear()
+    poll_until_recorded(cloud, *arns)
+    assert "lastError" not in (cloud.monitor.job(arns[0]) or {})
+
+
+def test_the_role_may_do_what_it_needs_and_nothing_beside(cloud: Cloud) -> None:
+    """Bedrock's stand-in asks nobody, so the role's own policy is asked what it allows there."""
+    may = cloud.monitor.may
+    assert may("bedrock:GetModelInvocationJob", OWN_JOBS)
+    assert not may("bedrock:GetModelInvocationJob", OWN_JOBS.replace("us-east-1", "eu-west-1"))
+    assert not may("bedrock:StopModelInvocationJob", OWN_JOBS)
+    assert not may("bedrock:CreateModelInvocationJob")
+    assert not may("dynamodb:DeleteTable")
+    assert not may("dynamodb:Scan")
+
+
+def test_without_the_events_permission_nothing_is_lost(cloud: Cloud) -> None:
+    """Endings are recorded while the bus refuses; the events follow once it is allowed again."""
+    with cloud.monitor.subscribe() as subscription:
+        with denied(cloud, "events:PutEvents"):
+            arns = {job_in(cloud, "Expired") for _ in range(3)}
+            poll_until_recorded(cloud, *arns)
+            # Each poll tries again what is owed.
+            assert cloud.monitor.poll()["eventsPending"] == 3
+            assert subscription.receive(0) == []
+        wait_for(
+            lambda: cloud.monitor.poll()["eventsPending"] == 0, 30, what="the bus to take them"
+        )
+        events = subscription.receive(3)
+    assert {event["resources"][0] for event in events} == arns
+
+
+def test_a_poll_that_fails_is_a_dead_letter_and_the_next_one_goes_on(cloud: Cloud) -> None:
+    """Without access to the jobs table an invocation fails visibly; with it all goes on."""
+    cloud.monitor.take_dead_letters()
+    with denied(cloud, "dynamodb:Query"):
+        arn = job_in(cloud, "Failed")
+        with pytest.raises(PollError, match=r"cannot be listed: DynamoDB\.AccessDeniedException"):
+            cloud.monitor.poll()
+        # As the schedule does it: asynchronously.
+        cloud.monitor.client("lambda").invoke(
+            FunctionName=cloud.monitor.outputs.monitor_function_name,
+            Payload=b"{}",
+            InvocationType="Event",
+        )
+        letters = wait_for(cloud.monitor.take_dead_letters, 60, what="a dead letter")
+        assert "DynamoDB.AccessDeniedException" in letters[0]
+    assert cloud.monitor.history(arn) == []
+    poll_until_recorded(cloud, arn)
+
+
+def test_messages_reach_tables_and_events_and_no_log(cloud: Cloud) -> None:
+    """A job's message can hold customer data: it is stored and emitted, never logged."""
+    script = Script((Phase("Failed", None, SECRET),))
+    arn = cloud.bedrock.add_job(script=script)
+    with cloud.monitor.subscribe() as subscription:
+        cloud.monitor.track(arn)
+        poll_until_recorded(cloud, arn)
+        [event] = subscription.receive()
+    assert event["detail"]["data"]["message"] == SECRET
+    assert cloud.monitor.history(arn)[-1]["message"] == SECRET
+    log = wait_for(
+        lambda: log if arn in (log := cloud.monitor.function_log()) else None,
+        10,
+        what="the poll's log",
+    )
+    assert "job changed" in log
+    assert SECRET not in log
