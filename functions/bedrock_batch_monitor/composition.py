@@ -48,8 +48,7 @@ def compose(
             jobs=jobs,
             history=history,
             clock=clock,
-            progress_interval=settings.progress_interval,
-            emit_status_changes=settings.emit_status_changes,
+            rules=settings.rules,
         ),
         courier=Courier(
             bus=EventBus.connect(session, settings.event_bus_name, CONCURRENCY),

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 
-from bedrock_batch_monitor.domain.events import MonitorEvent, sequence_of, status_event
+from bedrock_batch_monitor.domain.events import Mark, MonitorEvent, episode_event, status_event
+from bedrock_batch_monitor.domain.jobs import HistoryEntry, StoredJob
 from bedrock_batch_monitor.services.dynamodb import HistoryTable, JobsTable
 from bedrock_batch_monitor.services.errors import ServiceError
 from bedrock_batch_monitor.services.eventbridge import EventBus
@@ -17,13 +19,22 @@ from bedrock_batch_monitor.services.items import InvalidItemError
 class Delivered:
     """What came of sending some events: how many the bus took, how many wait for the next poll.
 
-    `bus_refuses` says that the call as a whole failed, as the next one probably will.
+    `waiting_since` is the time of the oldest of those. `bus_refuses` says that the call as a whole
+    failed, as the next one probably will.
     """
 
     sent: int = 0
     pending: int = 0
+    waiting_since: datetime | None = None
     errors: Counter[str] = field(default_factory=Counter)
     bus_refuses: bool = False
+
+
+def not_sent(events: Sequence[MonitorEvent]) -> Delivered:
+    """The outcome for events that wait for the next poll."""
+    return Delivered(
+        pending=len(events), waiting_since=min((event.time for event in events), default=None)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,23 +47,23 @@ class Courier:
 
     def deliver(self, events: Sequence[MonitorEvent]) -> Delivered:
         """Send one PutEvents call's worth of events; raises nothing that a service can cause."""
-        sent = 0
         errors: Counter[str] = Counter()
         try:
             deliveries = self.bus.put(events)
         except ServiceError as error:
             errors[error.code] += 1
-            return Delivered(pending=len(events), errors=errors, bus_refuses=True)
+            return replace(not_sent(events), errors=errors, bus_refuses=True)
+        waiting = []
         for delivery in deliveries:
             if delivery.error is not None:
                 errors[delivery.error] += 1
+                waiting.append(delivery.event)
                 continue
-            sent += 1
             try:
                 self.jobs.clear_mark(delivery.event.job_arn, delivery.event.mark)
             except ServiceError as error:
                 errors[error.code] += 1
-        return Delivered(sent=sent, pending=len(events) - sent, errors=errors)
+        return replace(not_sent(waiting), sent=len(events) - len(waiting), errors=errors)
 
     def left_over(self, errors: Counter[str]) -> Iterator[MonitorEvent]:
         """The events still owed, as the base table says now; `errors` counts what cannot be read.
@@ -68,27 +79,31 @@ class Courier:
                 errors["Item.InvalidItem"] += 1
 
     def _owed_by(self, job_arn: str, errors: Counter[str]) -> Iterator[MonitorEvent]:
-        record = self.jobs.get(job_arn)
-        if record is None:
+        job = self.jobs.get(job_arn)
+        if job is None:
             return
-        if not record.pending_events:
+        if not job.pending_events:
             self.jobs.clear_empty_marks(job_arn)
             return
-        for mark in sorted(record.pending_events):
+        for text in sorted(job.pending_events):
             try:
-                sequence = sequence_of(mark)
+                mark = Mark.parse(text)
             except ValueError:
                 errors["Item.InvalidMark"] += 1
                 continue
-            # A job's item repeats its last transition, so its ending needs no look at the history,
-            # which may have reached the end of its retention.
-            entry = (
-                record.last
-                if sequence == record.last.sequence
-                else self.history.get(job_arn, sequence)
-            )
-            if entry is None:
-                errors["Item.HistoryExpired"] += 1
-                self.jobs.clear_mark(job_arn, mark)
+            if mark.is_episode:
+                yield episode_event(job, mark)
                 continue
-            yield status_event(record, entry)
+            entry = self._entry(job, mark.sequence)
+            if job.record is None or entry is None:
+                errors["Item.HistoryExpired"] += 1
+                self.jobs.clear_mark(job_arn, text)
+                continue
+            yield status_event(job.record, entry)
+
+    def _entry(self, job: StoredJob, sequence: int) -> HistoryEntry | None:
+        # A job's item repeats its last transition, so its ending needs no look at the history,
+        # which may have reached the end of its retention.
+        if job.record is not None and job.record.last.sequence == sequence:
+            return job.record.last
+        return self.history.get(job.job_arn, sequence)

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.arns import InvalidJobArnError, JobArn, Scope
-from bedrock_batch_monitor.domain.events import MonitorEvent, marks_for, status_event
+from bedrock_batch_monitor.domain.episodes import is_due, unreadable
+from bedrock_batch_monitor.domain.events import (
+    Mark,
+    MonitorEvent,
+    episode_event,
+    marks_for,
+    stalled_mark,
+    status_event,
+    unreachable_mark,
+)
 from bedrock_batch_monitor.domain.jobs import (
     JobError,
     JobObservation,
@@ -17,7 +26,14 @@ from bedrock_batch_monitor.domain.jobs import (
     tracked_from_history,
     with_status_of,
 )
-from bedrock_batch_monitor.domain.transitions import Outdated, Refresh, Transition, decide
+from bedrock_batch_monitor.domain.rules import Rules
+from bedrock_batch_monitor.domain.transitions import (
+    Outdated,
+    Refresh,
+    Stalled,
+    Transition,
+    decide,
+)
 from bedrock_batch_monitor.services.dynamodb import HistoryTable, InvalidItem, JobsTable, Written
 from bedrock_batch_monitor.services.errors import ServiceError
 
@@ -32,11 +48,15 @@ if TYPE_CHECKING:
 class Seen:
     """What came of looking at one job.
 
-    `entry` is the transition that was recorded, `events` those that it owes; `errors` are codes of
-    the form `<Service>.<error code>`.
+    `entry` is the transition that was recorded, `events` those that are owed now; `errors` are
+    codes of the form `<Service>.<error code>`. `try_again` says that the failure may have passed
+    when the job is looked at once more.
     """
 
     was_read: bool = False
+    is_unreachable: bool = False
+    is_stalled: bool = False
+    try_again: bool = False
     entry: HistoryEntry | None = None
     events: tuple[MonitorEvent, ...] = ()
     outdated: bool = False
@@ -54,22 +74,27 @@ class Observer:
     jobs: JobsTable
     history: HistoryTable
     clock: Callable[[], datetime]
-    progress_interval: timedelta
-    emit_status_changes: bool
+    rules: Rules
 
     def look_at(self, job: TrackedJob | InvalidItem, *, observed_by: str) -> Seen:
         """Handle one item of the active-jobs index; raises nothing that a service can cause."""
         try:
             if isinstance(job, InvalidItem):
-                return self._unreadable(job.job_arn, job.error, job.last_error)
+                return self._refused(job.job_arn, job.error, job.last_error)
             if job.has_ended:
                 self.jobs.stop_tracking(job)
                 return Seen()
             if (problem := self._out_of_reach(job.job_arn)) is not None:
-                return self._unreadable(job.job_arn, problem, job.last_error)
+                return self._refused(job.job_arn, problem, job.last_error)
             return self._read(job, observed_by)
         except ServiceError as error:
-            return Seen(errors=(error.code,))
+            return Seen(errors=(error.code,), try_again=not error.is_permanent)
+
+    def is_due(self, job: TrackedJob | InvalidItem) -> bool:
+        """Whether to look at a job in this poll; an unreachable one is looked at now and then."""
+        if isinstance(job, InvalidItem):
+            return True
+        return is_due(job, now=self.clock(), rules=self.rules)
 
     def _out_of_reach(self, job_arn: str) -> JobError | None:
         try:
@@ -89,21 +114,41 @@ class Observer:
             observation = self.bedrock.get(job.job_arn)
         except ServiceError as error:
             if not error.is_permanent:
-                return Seen(errors=(error.code,))
-            problem = JobError(error.reason, error.message)
-            seen = self._unreadable(job.job_arn, problem, job.last_error)
-            return replace(seen, errors=(error.code,))
+                raise
+            return replace(
+                self._unreadable(job, JobError(error.reason, error.message)), errors=(error.code,)
+            )
+        if not self.rules.record_messages:
+            observation = replace(observation, message=None)
         return replace(
             self._record(job, observation, observed_by),
             was_read=True,
             unknown_status=not statuses.is_known(observation.status),
         )
 
-    def _unreadable(self, job_arn: str, problem: JobError, noted: JobError | None) -> Seen:
-        # Noted once: a job that stays unreadable must not cost a write with every poll.
+    def _refused(self, job_arn: str, problem: JobError, noted: JobError | None) -> Seen:
+        """Note once what is wrong with an item that is never asked for."""
         if noted is None or noted.code != problem.code:
             self.jobs.note_error(job_arn, problem, self.clock())
         return Seen(errors=(f"Item.{problem.code}",))
+
+    def _unreadable(self, job: TrackedJob, error: JobError) -> Seen:
+        now = self.clock()
+        found = unreadable(job, error, now=now, rules=self.rules)
+        if found is None:
+            return Seen(is_unreachable=True)
+        is_unreachable = found.unreachable_since is not None
+        begins = is_unreachable and job.unreachable_since is None
+        mark = unreachable_mark(job.sequence, now=now) if begins else None
+        written = self.jobs.note_unreadable(found, known=job, now=now, mark=mark)
+        if written is not Written.DONE:
+            return Seen(is_unreachable=is_unreachable, lost_race=True)
+        return Seen(is_unreachable=is_unreachable, events=self._events_of_episode(job, mark))
+
+    def _events_of_episode(self, job: TrackedJob, mark: Mark | None) -> tuple[MonitorEvent, ...]:
+        """The event of an episode that has just begun, told from what the item says by now."""
+        stored = None if mark is None else self.jobs.get(job.job_arn)
+        return () if mark is None or stored is None else (episode_event(stored, mark),)
 
     def _record(self, job: TrackedJob, observation: JobObservation, observed_by: str) -> Seen:
         now = self.clock()
@@ -112,16 +157,24 @@ class Observer:
             observation,
             now=now,
             observed_by=observed_by,
-            progress_interval=self.progress_interval,
+            rules=self.rules,
         )
         if isinstance(decision, Outdated):
             return Seen(outdated=True)
         if isinstance(decision, Refresh):
-            written = self.jobs.refresh(observation, known=job, now=now)
+            written = self.jobs.refresh(
+                observation, known=job, now=now, counts_moved=decision.counts_moved
+            )
             return Seen(lost_race=written is Written.LOST_RACE)
+        if isinstance(decision, Stalled):
+            mark = stalled_mark(job.sequence, since=decision.since, now=now)
+            written = self.jobs.note_stalled(decision.since, known=job, now=now, mark=mark)
+            if written is not Written.DONE:
+                return Seen(lost_race=True)
+            return Seen(is_stalled=True, events=self._events_of_episode(job, mark))
         if isinstance(decision, Transition):
             return self._move(job, decision, observation, observed_by)
-        return Seen()
+        return Seen(is_stalled=job.stalled_since is not None)
 
     def _move(
         self,
@@ -150,7 +203,7 @@ class Observer:
             observation,
             now=self.clock(),
             observed_by=observed_by,
-            progress_interval=self.progress_interval,
+            rules=self.rules,
         )
         if isinstance(decision, Transition):
             return self._write(job, decision, observation)[1]
@@ -165,7 +218,7 @@ class Observer:
         self, job: TrackedJob, transition: Transition, observation: JobObservation
     ) -> tuple[Written, Seen]:
         entry = transition.entry
-        marks = marks_for(entry, emit_status_changes=self.emit_status_changes)
+        marks = marks_for(entry, emit_status_changes=self.rules.emit_status_changes)
         written = self.jobs.record(transition, observation, known=job, marks=marks)
         if written is not Written.DONE:
             return written, Seen(lost_race=True)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from bedrock_batch_monitor.deliver import not_sent
 from bedrock_batch_monitor.domain.events import ENTRIES_PER_CALL, MonitorEvent, calls
+from bedrock_batch_monitor.domain.pace import MOST_REPEATS, Pace
 from bedrock_batch_monitor.domain.statuses import is_terminal
 from bedrock_batch_monitor.domain.summary import PollSummary
 from bedrock_batch_monitor.domain.times import to_iso
@@ -27,11 +29,13 @@ if TYPE_CHECKING:
 # Measured against a server with 30 ms latency: 32 threads give about 1,000 reads a second, and more
 # of them no more than that on one core.
 CONCURRENCY: Final = 32
-# From here on nothing new is begun: a call under way can take two attempts of 2 + 5 seconds.
+# From here on nothing new is begun: a look takes up to 2 + 5 seconds for Bedrock, and as much again
+# for the transaction, in the worst case.
 STOP_BEFORE_DEADLINE_SECONDS: Final = 15.0
 # What is not back by then is given up; its marks and its place in the round stay.
 LEAVE_BEFORE_DEADLINE_SECONDS: Final = 3.0
 OBSERVED_BY_POLL: Final = "poll"
+BUS_MISSING: Final = "EventBridge.BusMissing"
 
 
 class PollError(Exception):
@@ -74,16 +78,16 @@ class Monitor:
         finally:
             # Calls that outlast the poll must not hold up its answer.
             executor.shutdown(wait=False, cancel_futures=True)
-            run.summary.seconds = (self.clock() - started).total_seconds()
+            run.finish(started)
         return run.summary
 
 
 @dataclass(frozen=True, slots=True)
 class _Task:
-    """What to do with the result of a call under way, and the job it looks at, if it is a look."""
+    """What to do with the result of a call under way, and the job that it looks at, if it does."""
 
     then: Callable[[Any], None]
-    job_arn: str | None = None
+    job: TrackedJob | InvalidItem | None = None
 
 
 @dataclass(slots=True)
@@ -94,20 +98,29 @@ class _Run:
     executor: Executor
     remaining_seconds: Callable[[], float]
     summary: PollSummary = field(default_factory=PollSummary)
+    pace: Pace = field(default_factory=lambda: Pace(CONCURRENCY))
     under_way: dict[Future[Any], _Task] = field(default_factory=dict)
     outbox: list[MonitorEvent] = field(default_factory=list)
+    again: list[TrackedJob | InvalidItem] = field(default_factory=list)
+    # Jobs that could not be looked at, in the order of the round; a dictionary for want of an
+    # ordered set.
+    failed: dict[str, None] = field(default_factory=dict)
+    bus_is_missing: bool | None = None
     bus_refuses: bool = False
+    waiting_since: datetime | None = None
 
     def send_left_over(self) -> None:
         """Send what earlier polls could not; a bus that is down keeps no job from being read."""
         try:
             for group in calls(self.monitor.courier.left_over(self.summary.errors)):
-                if self._time_is_up() or self.bus_refuses:
+                if self._time_is_up():
                     break
-                self._submit(self.monitor.courier.deliver, group, _Task(self._delivered))
+                self._deliver(group)
                 if self.summary.events_sent == 0:
                     # The first call finds out whether the bus takes anything at all.
                     self._wait_for_all()
+                if self.bus_refuses or self.bus_is_missing:
+                    break
         except ServiceError as error:
             self.summary.errors[error.code] += 1
         self._wait_for_all()
@@ -121,15 +134,39 @@ class _Run:
                 not_reached = job.job_arn
                 break
             self.summary.jobs_active += 1
-            self._submit(_look_at, (self.monitor, job), _Task(self._seen, job.job_arn))
+            if self.monitor.observer.is_due(job):
+                self.pace.begun()
+                self._look_at(job)
+            else:
+                self.summary.jobs_unreachable += 1
         self._wait_for_all()
+        self._look_again()
         self._send_outbox(at_least=1)
         self._wait_for_all()
         # In the order in which they were begun: the first that did not come back is where to go on.
-        looks = [task.job_arn for task in self.under_way.values() if task.job_arn is not None]
-        not_reached = next(iter(looks), not_reached)
+        unfinished = [task.job.job_arn for task in self.under_way.values() if task.job is not None]
+        not_reached = next(iter(unfinished), not_reached)
         self.summary.complete = not_reached is None
-        self._note_start_at(not_reached, was=start_at)
+        # All were reached: then whoever was refused comes first, so that a limit on our calls that
+        # lets only so many through does not let the same ones through each time.
+        self._note_start_at(not_reached or next(iter(self.failed), None), was=start_at)
+
+    def finish(self, started: datetime) -> None:
+        """Put down what is known only at the end."""
+        now = self.monitor.clock()
+        if self.waiting_since is not None:
+            waiting = int((now - self.waiting_since).total_seconds())
+            self.summary.oldest_pending_event_seconds = max(waiting, 0)
+        self.summary.seconds = (now - started).total_seconds()
+
+    def _look_again(self) -> None:
+        """Give the jobs that failed one more chance; what fails now is the next poll's."""
+        jobs, self.again = self.again, []
+        for job in jobs:
+            if self._time_is_up() or not self.pace.grants_repeat():
+                break
+            self._look_at(job, is_repeat=True)
+        self._wait_for_all()
 
     def _start_at(self) -> str | None:
         try:
@@ -142,9 +179,9 @@ class _Run:
     def _note_start_at(self, job_arn: str | None, *, was: str | None) -> None:
         monitor = self.monitor
         try:
-            if job_arn is not None:
+            if job_arn is not None and job_arn != was:
                 monitor.state.set_start_at(monitor.scope, job_arn, monitor.clock())
-            elif was is not None:
+            elif job_arn is None and was is not None:
                 monitor.state.clear_start_at(monitor.scope)
         except ServiceError as error:
             self.summary.errors[error.code] += 1
@@ -152,8 +189,14 @@ class _Run:
     def _time_is_up(self) -> bool:
         return self.remaining_seconds() < STOP_BEFORE_DEADLINE_SECONDS
 
-    def _submit(self, call: Callable[[Any], Any], argument: Any, task: _Task) -> None:  # noqa: ANN401
-        while len(self.under_way) >= CONCURRENCY:
+    def _look_at(self, job: TrackedJob | InvalidItem, *, is_repeat: bool = False) -> None:
+        def then(seen: Seen) -> None:
+            self._seen(job, seen, is_repeat=is_repeat)
+
+        self._submit(_look_at, (self.monitor, job), _Task(then, job))
+
+    def _submit(self, call: Callable[[Any], Any], argument: Any, task: _Task) -> None:  # noqa: ANN401 - what one call takes
+        while len(self.under_way) >= self.pace.limit:
             if not self._wait_for_some():
                 break
         self.under_way[self.executor.submit(call, argument)] = task
@@ -166,7 +209,8 @@ class _Run:
         """Take the results that are there, or wait for one; False once there is no time to wait."""
         patience = self.remaining_seconds() - LEAVE_BEFORE_DEADLINE_SECONDS
         done, _ = wait(self.under_way, timeout=max(patience, 0), return_when=FIRST_COMPLETED)
-        for future in done:
+        # In the order in which they were begun, so that the order of the round stays known.
+        for future in [future for future in self.under_way if future in done]:
             task = self.under_way.pop(future)
             defect = future.exception()
             if defect is None:
@@ -185,13 +229,23 @@ class _Run:
             extra={"exceptionType": name, "stack": traceback.format_tb(defect.__traceback__)},
         )
 
-    def _seen(self, seen: Seen) -> None:
+    def _seen(self, job: TrackedJob | InvalidItem, seen: Seen, *, is_repeat: bool) -> None:
         summary = self.summary
         summary.jobs_read += seen.was_read
+        summary.jobs_unreachable += seen.is_unreachable
+        summary.jobs_stalled += seen.is_stalled
         summary.observations_outdated += seen.outdated
         summary.lost_races += seen.lost_race
         summary.unknown_statuses += seen.unknown_status
         summary.errors.update(seen.errors)
+        if seen.try_again:
+            self.pace.pushed_back(len(self.under_way))
+            self.failed[job.job_arn] = None
+            if not is_repeat and len(self.again) < MOST_REPEATS:
+                self.again.append(job)
+        else:
+            self.pace.answered()
+            self.failed.pop(job.job_arn, None)
         if seen.entry is not None:
             summary.jobs_changed += 1
             summary.jobs_ended += is_terminal(seen.entry.status)
@@ -203,6 +257,18 @@ class _Run:
         while len(self.outbox) >= at_least:
             group = next(calls(self.outbox))
             del self.outbox[: len(group)]
+            self._deliver(group)
+
+    def _deliver(self, group: Sequence[MonitorEvent]) -> None:
+        """Have events sent, unless there is no bus to take them."""
+        if self.bus_is_missing is None:
+            self.bus_is_missing = self.monitor.courier.bus.is_missing()
+            if self.bus_is_missing:
+                self.summary.errors[BUS_MISSING] += 1
+                self.monitor.logger.error("the event bus does not exist: deploy the stack again")
+        if self.bus_is_missing:
+            self._delivered(not_sent(group))
+        else:
             future = self.executor.submit(self.monitor.courier.deliver, group)
             self.under_way[future] = _Task(self._delivered)
 
@@ -211,6 +277,10 @@ class _Run:
         self.summary.events_pending += delivered.pending
         self.summary.errors.update(delivered.errors)
         self.bus_refuses = self.bus_refuses or delivered.bus_refuses
+        if delivered.waiting_since is not None:
+            self.waiting_since = min(
+                delivered.waiting_since, self.waiting_since or delivered.waiting_since
+            )
 
 
 def _look_at(task: tuple[Monitor, TrackedJob | InvalidItem]) -> Seen:

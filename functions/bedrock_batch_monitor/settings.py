@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from bedrock_batch_monitor.domain.arns import Scope
+from bedrock_batch_monitor.domain.rules import Rules
 
 JOBS_TABLE_NAME = "JOBS_TABLE_NAME"
 HISTORY_TABLE_NAME = "HISTORY_TABLE_NAME"
@@ -20,6 +21,10 @@ MONITORED_REGION = "MONITORED_REGION"
 EMIT_STATUS_CHANGES = "EMIT_STATUS_CHANGES"
 PROGRESS_INTERVAL_MINUTES = "PROGRESS_INTERVAL_MINUTES"
 HISTORY_RETENTION_DAYS = "HISTORY_RETENTION_DAYS"
+POLL_INTERVAL_MINUTES = "POLL_INTERVAL_MINUTES"
+UNREACHABLE_AFTER_POLLS = "UNREACHABLE_AFTER_POLLS"
+STALLED_AFTER_MINUTES = "STALLED_AFTER_MINUTES"
+RECORD_MESSAGES = "RECORD_MESSAGES"
 
 
 class SettingError(ValueError):
@@ -35,9 +40,8 @@ class Settings:
     state_table_name: str
     event_bus_name: str
     scope: Scope
-    emit_status_changes: bool
-    progress_interval: timedelta
     history_retention: timedelta | None
+    rules: Rules
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
@@ -51,12 +55,24 @@ class Settings:
                 account=_text(environment, MONITORED_ACCOUNT),
                 region=_text(environment, MONITORED_REGION),
             ),
-            emit_status_changes=_flag(environment, EMIT_STATUS_CHANGES),
-            progress_interval=timedelta(minutes=_whole(environment, PROGRESS_INTERVAL_MINUTES, 0)),
             history_retention=(
                 timedelta(days=_whole(environment, HISTORY_RETENTION_DAYS, 1))
                 if environment.get(HISTORY_RETENTION_DAYS)
                 else None
+            ),
+            rules=Rules(
+                progress_interval=timedelta(
+                    minutes=_whole(environment, PROGRESS_INTERVAL_MINUTES, 0)
+                ),
+                poll_interval=timedelta(minutes=_whole(environment, POLL_INTERVAL_MINUTES, 1)),
+                unreachable_after_polls=_whole(environment, UNREACHABLE_AFTER_POLLS, 1),
+                stalled_after=(
+                    timedelta(minutes=_whole(environment, STALLED_AFTER_MINUTES, 1))
+                    if environment.get(STALLED_AFTER_MINUTES)
+                    else None
+                ),
+                emit_status_changes=_flag(environment, EMIT_STATUS_CHANGES),
+                record_messages=_flag(environment, RECORD_MESSAGES),
             ),
         )
 

@@ -8,26 +8,40 @@ from aws_lambda_powertools import Logger, Metrics, single_metric
 from aws_lambda_powertools.metrics import MetricUnit
 
 from bedrock_batch_monitor.domain.names import METRICS_NAMESPACE
-from bedrock_batch_monitor.domain.summary import ERRORS, POLL_SECONDS, PollSummary
+from bedrock_batch_monitor.domain.summary import (
+    ERROR_CODE,
+    ERRORS,
+    OCCASIONAL_METRICS,
+    STEADY_METRICS,
+    PollSummary,
+)
 
 # Both take the service, which is the stack's name, from POWERTOOLS_SERVICE_NAME.
 logger: Final = Logger()
 metrics: Final = Metrics(namespace=METRICS_NAMESPACE)
 
 
-def publish(summary: PollSummary) -> None:
+def publish(summary: PollSummary, *, failed: bool = False) -> None:
     """Log a poll's summary and add its figures to the metrics of this invocation.
 
-    Errors are published once as a total, which is always there, and by code only where there are
-    some, so that a code costs a metric in the months in which it occurs.
+    A poll that failed publishes its errors alone, so that the steady metrics tell by their absence
+    that no poll succeeded. Errors are published as a total and by code.
     """
-    for name, value in summary.counts().items():
-        metrics.add_metric(name, MetricUnit.Count, value)
-    metrics.add_metric(POLL_SECONDS, MetricUnit.Seconds, summary.seconds)
+    for name, value in summary.figures().items():
+        if (
+            (name in STEADY_METRICS and not failed)
+            or name == ERRORS
+            or (name in OCCASIONAL_METRICS and value)
+        ):
+            metrics.add_metric(name, _unit(name), value)
     for code, count in summary.errors.items():
         with single_metric(
             name=ERRORS, unit=MetricUnit.Count, value=count, namespace=METRICS_NAMESPACE
         ) as metric:
             metric.add_dimension("service", metrics.service or "")
-            metric.add_dimension("code", code)
-    logger.info("poll finished", extra={"summary": summary.as_json()})
+            metric.add_dimension(ERROR_CODE, code)
+    logger.info("poll failed" if failed else "poll finished", extra={"summary": summary.as_json()})
+
+
+def _unit(name: str) -> MetricUnit:
+    return MetricUnit.Seconds if name.endswith("Seconds") else MetricUnit.Count

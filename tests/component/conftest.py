@@ -22,6 +22,7 @@ from moto import mock_aws
 from bedrock_batch_monitor.composition import compose
 from bedrock_batch_monitor.domain import names
 from bedrock_batch_monitor.domain.arns import Scope
+from bedrock_batch_monitor.domain.rules import Rules
 from bedrock_batch_monitor.domain.summary import PollSummary
 from bedrock_batch_monitor.poll import Monitor
 from bedrock_batch_monitor.settings import Settings
@@ -37,9 +38,12 @@ SETTINGS = Settings(
     state_table_name="state",
     event_bus_name="monitor",
     scope=Scope(ACCOUNT, REGION),
-    emit_status_changes=False,
-    progress_interval=timedelta(minutes=5),
     history_retention=None,
+    rules=Rules(
+        progress_interval=timedelta(minutes=5),
+        poll_interval=timedelta(minutes=1),
+        unreachable_after_polls=3,
+    ),
 )
 # Powertools keeps one logger per service name, and with it the stream of whoever came first.
 _loggers = itertools.count()
@@ -77,6 +81,10 @@ class Cloud:
     def poll(self, seconds_left: float = 900) -> PollSummary:
         """Run one poll with this much time left on its clock, which does not move."""
         return self.monitor.poll(lambda: seconds_left)
+
+    def with_rules(self, **changes: Any) -> Cloud:
+        """The same cloud with a monitor that is deployed with other rules."""
+        return self.with_settings(rules=replace(SETTINGS.rules, **changes))
 
     def with_settings(self, **changes: Any) -> Cloud:
         """The same cloud with a monitor that is deployed with other settings."""

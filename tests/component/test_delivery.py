@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -22,6 +21,10 @@ class Faulty:
         self.client = client
         self.fault = fault
         self.calls: list[list[Any]] = []
+
+    def describe_event_bus(self, **request: Any) -> Any:
+        """Say that the bus is there, if it is."""
+        return self.client.describe_event_bus(**request)
 
     def put_events(self, *, Entries: list[Any]) -> dict[str, Any]:  # noqa: N803 - boto3's name
         """Refuse the entries whose positions the fault names, which may also raise."""
@@ -219,7 +222,7 @@ def test_an_ending_outlives_its_history(cloud: Cloud) -> None:
 
 def test_status_changes_are_emitted_on_request(cloud: Cloud) -> None:
     """With the setting, every non-terminal transition is an event too, and the end still one."""
-    cloud = cloud.with_settings(emit_status_changes=True)
+    cloud = cloud.with_rules(emit_status_changes=True)
     cloud.add_job(Script((Phase("Submitted", 60), Phase("InProgress", 60), Phase("Failed", None))))
     for _ in range(4):
         cloud.poll()
@@ -236,7 +239,7 @@ def test_status_changes_are_emitted_on_request(cloud: Cloud) -> None:
 
 def test_several_events_of_one_job_can_wait(cloud: Cloud) -> None:
     """While the bus is down a job's events pile up as marks; none pushes out another."""
-    cloud = cloud.with_settings(emit_status_changes=True)
+    cloud = cloud.with_rules(emit_status_changes=True)
     arn = cloud.add_job(Script((Phase("Submitted", 60), Phase("Completed", None))))
     recorded, _ = faulty(cloud, lambda _, entries: range(len(entries)))
     recorded.poll()
@@ -258,7 +261,7 @@ def test_several_events_of_one_job_can_wait(cloud: Cloud) -> None:
 
 def test_a_status_change_without_history_is_given_up_and_counted(cloud: Cloud) -> None:
     """A non-terminal event whose history item has expired cannot be told any more."""
-    cloud = cloud.with_settings(emit_status_changes=True, history_retention=timedelta(days=1))
+    cloud = cloud.with_rules(emit_status_changes=True)
     arn = cloud.add_job(Script((Phase("Submitted", 60), Phase("InProgress", None))))
     recorded, _ = faulty(cloud, lambda _, entries: range(len(entries)))
     recorded.poll()

@@ -9,7 +9,7 @@ import pytest
 
 from bedrock_batch_monitor import settings
 from bedrock_batch_monitor.domain import names
-from bedrock_batch_monitor.domain.summary import COUNT_METRICS, POLL_SECONDS
+from bedrock_batch_monitor.domain.summary import OCCASIONAL_METRICS, STEADY_METRICS
 from bedrock_batch_monitor.handlers import monitor as module
 from bedrock_batch_monitor.poll import PollError
 from bedrock_batch_monitor.telemetry import logger, metrics
@@ -46,6 +46,9 @@ def deployed(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Cloud:
         settings.MONITORED_REGION: REGION,
         settings.EMIT_STATUS_CHANGES: "false",
         settings.PROGRESS_INTERVAL_MINUTES: "5",
+        settings.POLL_INTERVAL_MINUTES: "1",
+        settings.UNREACHABLE_AFTER_POLLS: "3",
+        settings.RECORD_MESSAGES: "true",
     }.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(metrics, "service", "BedrockBatchMonitor")
@@ -63,7 +66,7 @@ def invoke() -> dict[str, Any]:
 def published(output: str) -> dict[str, Any]:
     """The metrics document of an invocation, as CloudWatch reads it from the log."""
     documents = [json.loads(line) for line in output.splitlines() if '"_aws"' in line]
-    [document] = [entry for entry in documents if "JobsActive" in entry]
+    [document] = [entry for entry in documents if "code" not in entry]
     assert isinstance(document, dict)
     return document
 
@@ -81,6 +84,9 @@ def test_a_poll_answers_with_its_summary(deployed: Cloud) -> None:
         "jobsEnded": 1,
         "eventsSent": 1,
         "eventsPending": 0,
+        "oldestPendingEventSeconds": 0,
+        "jobsUnreachable": 0,
+        "jobsStalled": 0,
         "observationsOutdated": 0,
         "unknownStatuses": 0,
         "lostRaces": 0,
@@ -98,10 +104,23 @@ def test_the_figures_are_metrics(deployed: Cloud, capsys: pytest.CaptureFixture[
     assert directive["Namespace"] == names.METRICS_NAMESPACE
     assert directive["Dimensions"] == [["service"]]
     assert document["service"] == "BedrockBatchMonitor"
-    assert {metric["Name"] for metric in directive["Metrics"]} == {*COUNT_METRICS, POLL_SECONDS}
-    for name in COUNT_METRICS:
-        expected = answer[name[0].lower() + name[1:]] if name != "Errors" else 0
-        assert document[name] == [expected]
+    assert {metric["Name"] for metric in directive["Metrics"]} == set(STEADY_METRICS)
+    for name in STEADY_METRICS:
+        expected = {"Errors": 0, "PollSeconds": answer["seconds"]}.get(name)
+        key = name[0].lower() + name[1:]
+        assert document[name] == [answer[key] if expected is None else expected]
+
+
+def test_occasional_metrics_come_when_there_is_something(
+    deployed: Cloud, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A metric that is mostly zero is published, and paid for, only by polls in which it is not."""
+    arn = deployed.add_job("InProgress")
+    deployed.bedrock.faults.override(arn, {"status": "Paused"})
+    invoke()
+    document = published(capsys.readouterr().out)
+    assert document["UnknownStatuses"] == [1]
+    assert set(OCCASIONAL_METRICS) & set(document) == {"UnknownStatuses"}
 
 
 def test_errors_are_metrics_by_code(deployed: Cloud, capsys: pytest.CaptureFixture[str]) -> None:
@@ -145,5 +164,8 @@ def test_a_poll_that_cannot_list_jobs_fails_the_invocation(
     deployed.dynamodb.delete_table(TableName="jobs")
     with pytest.raises(PollError, match=r"cannot be listed: DynamoDB\.ResourceNotFoundException"):
         invoke()
+    document = published(capsys.readouterr().out)
     # The Query for leftovers fails as the one for active jobs does.
-    assert published(capsys.readouterr().out)["Errors"] == [2]
+    assert document["Errors"] == [2]
+    # An alarm tells by the absence of the steady metrics that no poll succeeds.
+    assert not (set(STEADY_METRICS) - {"Errors"}) & set(document)

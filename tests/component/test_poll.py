@@ -181,9 +181,10 @@ def test_one_bad_job_stops_no_other(cloud: Cloud) -> None:
     assert summary.errors == {
         "Bedrock.AccessDeniedException": 1,
         "Bedrock.ResourceNotFoundException": 1,
-        "Bedrock.InternalServerException": 1,
-        "Bedrock.ConnectionClosedError": 1,
-        "Bedrock.UnusableAnswer": 2,
+        # What may pass is tried a second time in the same poll.
+        "Bedrock.InternalServerException": 2,
+        "Bedrock.ConnectionClosedError": 2,
+        "Bedrock.UnusableAnswer": 4,
     }
     assert (summary.jobs_active, summary.jobs_read, summary.jobs_ended) == (11, 5, 5)
     assert all(cloud.history(arn) for arn in good)
@@ -204,24 +205,6 @@ def test_one_bad_job_stops_no_other(cloud: Cloud) -> None:
     for arn in (denied, hidden, failing, reset, truncated, garbage):
         assert [item["status"] for item in cloud.history(arn)] == ["InProgress"]
         assert "lastError" not in (cloud.job(arn) or {})
-
-
-def test_a_lasting_error_is_noted_once(cloud: Cloud) -> None:
-    """A job that stays unreadable costs one write, not one with every poll."""
-    arn = cloud.add_job("InProgress")
-    cloud.poll()
-    cloud.bedrock.faults.deny(job_arn=arn)
-    with cloud.counting() as made:
-        for _ in range(5):
-            assert cloud.poll().errors == {"Bedrock.AccessDeniedException": 1}
-    assert made["UpdateItem"] == 1
-    cloud.bedrock.faults.clear()
-    cloud.poll()
-    job = cloud.job(arn)
-    assert job is not None
-    assert "lastError" not in job
-    assert "lastErrorAt" not in job
-    assert job["status"] == "InProgress"
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,8 @@ SCHEMAS = Path(__file__).parents[2] / "schemas"
 FILES = {
     names.JOB_ENDED: "batch-inference-job-ended.json",
     names.JOB_STATUS_CHANGED: "batch-inference-job-status-changed.json",
+    names.JOB_STALLED: "batch-inference-job-stalled.json",
+    names.JOB_UNREACHABLE: "batch-inference-job-unreachable.json",
 }
 
 

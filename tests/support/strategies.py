@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.jobs import JobError, JobObservation, RecordCounts, TrackedJob
+from bedrock_batch_monitor.domain.rules import Rules
 from bedrock_batch_monitor.domain.times import to_milliseconds
 
 ARN = "arn:aws:bedrock:us-east-1:123456789012:model-invocation-job/abcdef123456"
@@ -69,7 +70,26 @@ seen_jobs = st.builds(
     counts=counts,
     progress_at=optional_times,
     last_error=st.none() | st.just(JobError("AccessDeniedException", "denied")),
+    unreadable_polls=st.integers(min_value=0, max_value=5),
+    unreachable_since=optional_times,
+    stalled_since=optional_times,
 )
 new_jobs = st.just(TrackedJob(job_arn=ARN))
 tracked_jobs = new_jobs | seen_jobs
-intervals = st.integers(min_value=1, max_value=1440).map(lambda minutes: timedelta(minutes=minutes))
+minutes = st.integers(min_value=1, max_value=1440).map(lambda number: timedelta(minutes=number))
+RULES = Rules(
+    progress_interval=timedelta(minutes=5),
+    poll_interval=timedelta(minutes=1),
+    unreachable_after_polls=3,
+)
+all_rules = st.builds(
+    Rules,
+    progress_interval=minutes | st.just(timedelta(0)),
+    poll_interval=st.integers(min_value=1, max_value=60).map(
+        lambda number: timedelta(minutes=number)
+    ),
+    unreachable_after_polls=st.integers(min_value=1, max_value=5),
+    stalled_after=st.none() | minutes,
+    emit_status_changes=st.booleans(),
+    record_messages=st.booleans(),
+)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import jsonschema
 import pytest
@@ -13,23 +13,29 @@ from bedrock_batch_monitor.domain import names, statuses
 from bedrock_batch_monitor.domain.events import (
     BYTES_PER_CALL,
     ENTRIES_PER_CALL,
+    Mark,
     MonitorEvent,
     calls,
+    episode_event,
     marks_for,
-    sequence_of,
+    stalled_mark,
     status_event,
+    unreachable_mark,
 )
 from bedrock_batch_monitor.domain.jobs import (
     HistoryEntry,
+    JobError,
     JobObservation,
     JobRecord,
     RecordCounts,
+    StoredJob,
     TrackedJob,
 )
 from bedrock_batch_monitor.domain.transitions import Transition, decide, event_id
 from tests.support.contracts import SCHEMAS, as_delivered, assert_keeps_to_schema, schema_of
-from tests.support.strategies import ARN, NOW, observations, tracked_jobs
+from tests.support.strategies import ARN, NOW, RULES, observations, seen_jobs, times, tracked_jobs
 
+DENIED = JobError("AccessDeniedException", "not authorized to read the job")
 SUBMITTED = NOW - timedelta(seconds=3720)
 ENDED = JobObservation(
     job_arn=ARN,
@@ -100,6 +106,50 @@ def test_the_whole_status_change() -> None:
     }
 
 
+RUNNING = JobRecord(
+    replace(
+        ENDED,
+        status="InProgress",
+        last_modified_time=NOW - timedelta(hours=3),
+        end_time=None,
+        counts=RecordCounts(1000, 420, 420, 0),
+    ),
+    HistoryEntry(
+        job_arn=ARN,
+        sequence=4,
+        status="InProgress",
+        previous_status="Scheduled",
+        observed_at=NOW - timedelta(hours=3),
+        observed_by="poll",
+        changed_at=NOW - timedelta(hours=3),
+        job_name="nightly-summaries",
+        model_id="anthropic.claude-sonnet-4-20250514-v1:0",
+        counts=RecordCounts(1000, 420, 420, 0),
+    ),
+    SUBMITTED + timedelta(seconds=120),
+)
+
+
+def test_the_whole_stalled_event() -> None:
+    """A job that stands still becomes the event that the published sample shows."""
+    mark = stalled_mark(4, since=NOW - timedelta(hours=2), now=NOW)
+    event = episode_event(StoredJob(ARN, RUNNING), mark)
+    sample = json.loads((SCHEMAS / "v1/samples/batch-inference-job-stalled.json").read_text())
+    assert as_delivered(event) == {
+        key: sample[key] for key in ("source", "detail-type", "resources", "detail")
+    }
+
+
+def test_the_whole_unreachable_event() -> None:
+    """A job that cannot be read becomes the event that the published sample shows."""
+    stored = StoredJob(ARN, RUNNING, last_error=DENIED)
+    event = episode_event(stored, unreachable_mark(4, now=NOW))
+    sample = json.loads((SCHEMAS / "v1/samples/batch-inference-job-unreachable.json").read_text())
+    assert as_delivered(event) == {
+        key: sample[key] for key in ("source", "detail-type", "resources", "detail")
+    }
+
+
 @pytest.mark.parametrize("name", sorted(path.name for path in (SCHEMAS / "v1").glob("*.json")))
 def test_schemas_are_draft_4_and_have_a_valid_sample(name: str) -> None:
     """Each schema is one that an EventBridge schema registry takes, and its sample is valid."""
@@ -120,7 +170,7 @@ def test_every_event_keeps_to_its_schema(
         observation,
         now=NOW,
         observed_by=observed_by,
-        progress_interval=timedelta(minutes=5),
+        rules=RULES,
     )
     if not isinstance(decision, Transition):
         return
@@ -130,7 +180,7 @@ def test_every_event_keeps_to_its_schema(
     assert event.size < 16 * 1024
     assert event == status_event(record, decision.entry)
     assert {event.mark} == marks_for(decision.entry, emit_status_changes=True)
-    assert sequence_of(event.mark) == decision.entry.sequence
+    assert Mark.parse(event.mark) == Mark(event.mark.split("#")[0], decision.entry.sequence)
 
 
 @given(st.sampled_from(statuses.KNOWN) | st.just("Paused"))
@@ -195,9 +245,60 @@ def test_calls_hold_ten_entries_and_256_kilobytes(sizes: list[int]) -> None:
         assert len(group) == 1 or sum(event.size for event in group) <= BYTES_PER_CALL
 
 
-@pytest.mark.parametrize("text", ["", "Ended", "Ended#", "Ended#x", "Stalled#1", "#1", "Ended#-1"])
+TEXTS = ["", "Ended", "Ended#", "Ended#x", "Ended#-1", "#1", "Stalled#1", "Stalled#1#x#y", "Odd#1"]
+
+
+@pytest.mark.parametrize("text", TEXTS)
 def test_other_texts_are_no_marks(text: str) -> None:
     """A mark that the monitor did not write is refused by name."""
     with pytest.raises(ValueError, match="is no mark of an event") as caught:
-        sequence_of(text)
+        Mark.parse(text)
     assert repr(text) in str(caught.value)
+
+
+@given(st.integers(min_value=0, max_value=10**6), times, times)
+def test_marks_read_back(sequence: int, since: datetime, now: datetime) -> None:
+    """What the item says of a waiting event is enough to name it again, times included."""
+    for mark in (
+        Mark("Ended", sequence),
+        stalled_mark(sequence, since=since, now=now),
+        unreachable_mark(sequence, now=now),
+    ):
+        assert Mark.parse(str(mark)) == mark
+        assert mark.is_episode == (mark.since is not None)
+
+
+@given(
+    seen_jobs,
+    observations,
+    st.booleans(),
+    times,
+    st.none() | st.just(DENIED),
+)
+def test_every_event_of_an_episode_keeps_to_its_schema(
+    tracked: TrackedJob,
+    observation: JobObservation,
+    was_seen: bool,  # noqa: FBT001 - drawn by Hypothesis
+    since: datetime,
+    error: JobError | None,
+) -> None:
+    """Whatever is known of a job, its stalled and unreachable events are valid and described."""
+    decision = decide(
+        replace(tracked, status=None), observation, now=NOW, observed_by="poll", rules=RULES
+    )
+    assert isinstance(decision, Transition)
+    record = JobRecord(observation, decision.entry, decision.first_in_progress_at)
+    stored = StoredJob(ARN, record if was_seen else None, last_error=error)
+    for mark in (
+        stalled_mark(tracked.sequence, since=since, now=max(NOW, since)),
+        unreachable_mark(tracked.sequence, now=NOW),
+    ):
+        event = episode_event(stored, mark)
+        assert_keeps_to_schema(as_delivered(event))
+        assert event == episode_event(stored, Mark.parse(event.mark))
+
+
+def test_a_transition_is_no_episode() -> None:
+    """An event of an episode cannot be made from the mark of a transition."""
+    with pytest.raises(ValueError, match="Ended#5 is not the mark of an episode"):
+        episode_event(StoredJob(ARN), Mark("Ended", 5))

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
@@ -9,7 +9,15 @@ from hypothesis import given
 from bedrock_batch_monitor.domain.jobs import JobError, JobObservation, TrackedJob
 from bedrock_batch_monitor.domain.transitions import Transition, decide
 from bedrock_batch_monitor.services import items
-from tests.support.strategies import ARN, NOW, observations, optional_times, seen_jobs, tracked_jobs
+from tests.support.strategies import (
+    ARN,
+    NOW,
+    RULES,
+    observations,
+    optional_times,
+    seen_jobs,
+    tracked_jobs,
+)
 
 
 def transition(tracked: TrackedJob, observation: JobObservation) -> Transition | None:
@@ -18,7 +26,7 @@ def transition(tracked: TrackedJob, observation: JobObservation) -> Transition |
         observation,
         now=NOW,
         observed_by="poll",
-        progress_interval=timedelta(minutes=5),
+        rules=RULES,
     )
     return decision if isinstance(decision, Transition) else None
 

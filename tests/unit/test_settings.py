@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 
 from bedrock_batch_monitor.domain.arns import Scope
+from bedrock_batch_monitor.domain.rules import Rules
 from bedrock_batch_monitor.settings import SettingError, Settings
 
 COMPLETE = {
@@ -16,6 +17,9 @@ COMPLETE = {
     "MONITORED_REGION": "us-east-1",
     "EMIT_STATUS_CHANGES": "false",
     "PROGRESS_INTERVAL_MINUTES": "5",
+    "POLL_INTERVAL_MINUTES": "1",
+    "UNREACHABLE_AFTER_POLLS": "3",
+    "RECORD_MESSAGES": "true",
 }
 
 
@@ -27,9 +31,15 @@ def test_a_complete_environment() -> None:
         state_table_name="state",
         event_bus_name="bus",
         scope=Scope("123456789012", "us-east-1"),
-        emit_status_changes=False,
-        progress_interval=timedelta(minutes=5),
         history_retention=None,
+        rules=Rules(
+            progress_interval=timedelta(minutes=5),
+            poll_interval=timedelta(minutes=1),
+            unreachable_after_polls=3,
+            stalled_after=None,
+            emit_status_changes=False,
+            record_messages=True,
+        ),
     )
 
 
@@ -37,6 +47,12 @@ def test_retention_is_optional() -> None:
     """History is kept for ever unless a number of days is set."""
     settings = Settings.from_environment(COMPLETE | {"HISTORY_RETENTION_DAYS": "90"})
     assert settings.history_retention == timedelta(days=90)
+
+
+def test_stalling_is_looked_for_on_request() -> None:
+    """No job counts as stalled unless a number of minutes is set."""
+    settings = Settings.from_environment(COMPLETE | {"STALLED_AFTER_MINUTES": "60"})
+    assert settings.rules.stalled_after == timedelta(hours=1)
 
 
 @pytest.mark.parametrize("name", sorted(COMPLETE))
@@ -54,6 +70,10 @@ def test_a_missing_variable_is_named(name: str) -> None:
         ("PROGRESS_INTERVAL_MINUTES", "-1", "a whole number from 0"),
         ("PROGRESS_INTERVAL_MINUTES", "five", "a whole number from 0"),
         ("PROGRESS_INTERVAL_MINUTES", "\u0665", "a whole number from 0"),
+        ("POLL_INTERVAL_MINUTES", "0", "a whole number from 1"),
+        ("UNREACHABLE_AFTER_POLLS", "0", "a whole number from 1"),
+        ("STALLED_AFTER_MINUTES", "soon", "a whole number from 1"),
+        ("RECORD_MESSAGES", "1", "'true' or 'false'"),
         ("HISTORY_RETENTION_DAYS", "-1", "a whole number from 1"),
     ],
 )

@@ -17,10 +17,12 @@ from bedrock_batch_monitor.domain.jobs import (
     TrackedJob,
     tracked_from_history,
 )
+from bedrock_batch_monitor.domain.rules import Rules
 from bedrock_batch_monitor.domain.transitions import (
     Decision,
     Outdated,
     Refresh,
+    Stalled,
     Transition,
     Unchanged,
     decide,
@@ -29,8 +31,9 @@ from bedrock_batch_monitor.domain.transitions import (
 from tests.support.strategies import (
     ARN,
     NOW,
+    RULES,
+    all_rules,
     any_status,
-    intervals,
     new_jobs,
     observations,
     optional_times,
@@ -39,13 +42,12 @@ from tests.support.strategies import (
     tracked_jobs,
 )
 
-FIVE_MINUTES = timedelta(minutes=5)
 UNKNOWN = "Paused"
 BEFORE = NOW - timedelta(hours=1)
 
 
 def decided(tracked: TrackedJob, observation: JobObservation, now: datetime = NOW) -> Decision:
-    return decide(tracked, observation, now=now, observed_by="poll", progress_interval=FIVE_MINUTES)
+    return decide(tracked, observation, now=now, observed_by="poll", rules=RULES)
 
 
 @pytest.mark.parametrize(
@@ -82,15 +84,13 @@ def test_every_pair_of_statuses(known: str | None, observed: str) -> None:
         assert decision.entry.seconds_in_previous_status == (None if known is None else 3600)
 
 
-@given(tracked_jobs, observations, times, intervals)
-def test_a_decision_is_always_one_of_four(
-    tracked: TrackedJob, observation: JobObservation, now: datetime, interval: timedelta
+@given(tracked_jobs, observations, times, all_rules)
+def test_a_decision_is_always_one_of_five(
+    tracked: TrackedJob, observation: JobObservation, now: datetime, rules: Rules
 ) -> None:
     """No input, however odd, makes the decision fail, and a transition is complete."""
-    decision = decide(
-        tracked, observation, now=now, observed_by="event", progress_interval=interval
-    )
-    assert isinstance(decision, Unchanged | Outdated | Refresh | Transition)
+    decision = decide(tracked, observation, now=now, observed_by="event", rules=rules)
+    assert isinstance(decision, Unchanged | Outdated | Refresh | Stalled | Transition)
     if isinstance(decision, Transition):
         entry = decision.entry
         assert entry.sequence == tracked.sequence + 1
@@ -178,7 +178,7 @@ def test_repeating_an_observation_changes_nothing(
     observation = JobObservation(
         job_arn=ARN, status=status, last_modified_time=changed_at, counts=RecordCounts(10, 5, 5, 0)
     )
-    decision = decided(replace(tracked, last_error=None), observation)
+    decision = decided(replace(tracked, last_error=None, unreadable_polls=0), observation)
     if isinstance(decision, Transition):
         assert decided(tracked.after(decision.entry), observation) == Unchanged()
 
@@ -214,7 +214,9 @@ def test_a_job_that_can_be_read_again_is_refreshed() -> None:
     tracked = TrackedJob(
         job_arn=ARN, sequence=1, status="InProgress", last_error=JobError("Denied", "no")
     )
-    assert decided(tracked, JobObservation(job_arn=ARN, status="InProgress")) == Refresh()
+    assert decided(tracked, JobObservation(job_arn=ARN, status="InProgress")) == Refresh(
+        counts_moved=False
+    )
 
 
 @given(st.lists(observations, min_size=1, max_size=12))

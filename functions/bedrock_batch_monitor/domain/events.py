@@ -10,9 +10,14 @@ from typing import Any, Final
 
 from bedrock_batch_monitor.domain import names, statuses
 from bedrock_batch_monitor.domain.arns import JobArn
-from bedrock_batch_monitor.domain.jobs import HistoryEntry, JobObservation, JobRecord
-from bedrock_batch_monitor.domain.times import seconds_between, to_iso
-from bedrock_batch_monitor.domain.transitions import event_id
+from bedrock_batch_monitor.domain.jobs import (
+    HistoryEntry,
+    JobObservation,
+    JobRecord,
+    StoredJob,
+)
+from bedrock_batch_monitor.domain.times import from_iso, seconds_between, to_iso
+from bedrock_batch_monitor.domain.transitions import event_id, named_id
 
 SCHEMA_VERSION: Final = "1"
 
@@ -22,8 +27,17 @@ ENTRIES_PER_CALL: Final = 10
 BYTES_PER_CALL: Final = 256 * 1024
 _TIME_BYTES: Final = 14  # what EventBridge counts for an entry's Time
 
-_ENDED = "Ended"
-_STATUS_CHANGED = "StatusChanged"
+_ENDED: Final = "Ended"
+_STATUS_CHANGED: Final = "StatusChanged"
+_STALLED: Final = "Stalled"
+_UNREACHABLE: Final = "Unreachable"
+_DETAIL_TYPES: Final = {
+    _ENDED: names.JOB_ENDED,
+    _STATUS_CHANGED: names.JOB_STATUS_CHANGED,
+    _STALLED: names.JOB_STALLED,
+    _UNREACHABLE: names.JOB_UNREACHABLE,
+}
+_EPISODES: Final = (_STALLED, _UNREACHABLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,43 +63,129 @@ class MonitorEvent:
 def marks_for(entry: HistoryEntry, *, emit_status_changes: bool) -> frozenset[str]:
     """The events that a transition owes, as marks `<kind>#<sequence>`."""
     if statuses.is_terminal(entry.status):
-        return frozenset({f"{_ENDED}#{entry.sequence}"})
+        return frozenset({str(Mark(_ENDED, entry.sequence))})
     if emit_status_changes:
-        return frozenset({f"{_STATUS_CHANGED}#{entry.sequence}"})
+        return frozenset({str(Mark(_STATUS_CHANGED, entry.sequence))})
     return frozenset()
 
 
-def sequence_of(mark: str) -> int:
-    """The transition that a mark stands for; raises ValueError for a text that is no mark."""
-    kind, separator, sequence = mark.partition("#")
-    if kind not in {_ENDED, _STATUS_CHANGED} or not separator or not sequence.isdecimal():
-        message = f"{mark!r} is no mark of an event: expected 'Ended#<n>' or 'StatusChanged#<n>'"
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """An event that a job owes, as its item names it: `Ended#5`, `Stalled#4#<since>#<seen at>`.
+
+    `sequence` is the number of transitions recorded when it became due. An episode, stalled or
+    unreachable, has the time at which it began and the one at which it was noticed besides.
+    """
+
+    kind: str
+    sequence: int
+    since: datetime | None = None
+    seen_at: datetime | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Mark:
+        """Read a mark; raises ValueError for a text that the monitor did not write."""
+        kind, *parts = text.split("#")
+        try:
+            if kind in _EPISODES:
+                sequence, since, seen_at = parts
+                return cls(kind, int(sequence), from_iso(since), from_iso(seen_at))
+            (sequence,) = parts
+            if kind in _DETAIL_TYPES and sequence.isdecimal():
+                return cls(kind, int(sequence))
+        except ValueError:
+            pass
+        message = f"{text!r} is no mark of an event, such as 'Ended#5'"
         raise ValueError(message)
-    return int(sequence)
+
+    @property
+    def is_episode(self) -> bool:
+        """Whether it stands for an episode and not for a transition."""
+        return self.kind in _EPISODES
+
+    def __str__(self) -> str:
+        """The mark as the item has it."""
+        times = (to_iso(time) for time in (self.since, self.seen_at) if time is not None)
+        return "#".join((self.kind, str(self.sequence), *times))
+
+
+def stalled_mark(sequence: int, *, since: datetime, now: datetime) -> Mark:
+    """What a job owes when it is found to have stalled."""
+    return Mark(_STALLED, sequence, since, now)
+
+
+def unreachable_mark(sequence: int, *, now: datetime) -> Mark:
+    """What a job owes when it becomes unreachable."""
+    return Mark(_UNREACHABLE, sequence, now, now)
 
 
 def status_event(job: JobRecord, entry: HistoryEntry) -> MonitorEvent:
     """The event for one recorded transition: `... Job Ended` or `... Job Status Changed`."""
-    ended = statuses.is_terminal(entry.status)
-    kind, detail_type = (
-        (_ENDED, names.JOB_ENDED) if ended else (_STATUS_CHANGED, names.JOB_STATUS_CHANGED)
+    return _event(
+        entry.job_arn,
+        Mark(_ENDED if statuses.is_terminal(entry.status) else _STATUS_CHANGED, entry.sequence),
+        event_id=entry.event_id or event_id(entry.job_arn, entry.sequence),
+        observed_by=entry.observed_by,
+        observed_at=entry.observed_at,
+        data=_data(job, entry),
     )
+
+
+def episode_event(job: StoredJob, mark: Mark) -> MonitorEvent:
+    """The event for an episode: `... Job Stalled` or `... Job Unreachable`.
+
+    Raises ValueError for a mark of a transition.
+    """
+    if mark.since is None or mark.seen_at is None:
+        message = f"{mark} is not the mark of an episode"
+        raise ValueError(message)
+    stalled = mark.kind == _STALLED
+    arn = JobArn.parse(job.job_arn)
+    known = {} if job.record is None else _data(job.record, job.record.last)
+    error = job.last_error
+    data = {"jobArn": job.job_arn, "account": arn.account, "region": arn.region} | known
+    data |= {
+        "stalledSince" if stalled else "unreachableSince": to_iso(mark.since),
+    }
+    if stalled:
+        data["stalledSeconds"] = seconds_between(mark.since, mark.seen_at)
+    elif error is not None:
+        data["error"] = {"code": error.code, "message": error.message}
+    return _event(
+        job.job_arn,
+        mark,
+        event_id=named_id(job.job_arn, str(mark)),
+        observed_by="poll",
+        observed_at=mark.seen_at,
+        data=data,
+    )
+
+
+def _event(  # noqa: PLR0913 - the parts of the envelope, all named
+    job_arn: str,
+    mark: Mark,
+    *,
+    event_id: str,
+    observed_by: str,
+    observed_at: datetime,
+    data: Mapping[str, Any],
+) -> MonitorEvent:
     detail = {
         "metadata": {
             "schemaVersion": SCHEMA_VERSION,
-            "eventId": entry.event_id or event_id(entry.job_arn, entry.sequence),
-            "sequence": entry.sequence,
-            "observedBy": entry.observed_by,
-            "observedAt": to_iso(entry.observed_at),
+            "eventId": event_id,
+            "sequence": mark.sequence,
+            "observedBy": observed_by,
+            "observedAt": to_iso(observed_at),
         },
-        "data": _data(job, entry),
+        "data": data,
     }
     return MonitorEvent(
-        job_arn=entry.job_arn,
-        mark=f"{kind}#{entry.sequence}",
-        detail_type=detail_type,
+        job_arn=job_arn,
+        mark=str(mark),
+        detail_type=_DETAIL_TYPES[mark.kind],
         detail=json.dumps(detail, ensure_ascii=False, separators=(",", ":")),
-        time=entry.observed_at,
+        time=observed_at,
     )
 
 

@@ -103,6 +103,9 @@ class TrackedJob:
     counts: RecordCounts = field(default_factory=RecordCounts)
     progress_at: datetime | None = None
     last_error: JobError | None = None
+    unreadable_polls: int = 0
+    unreachable_since: datetime | None = None
+    stalled_since: datetime | None = None
 
     @property
     def has_ended(self) -> bool:
@@ -125,12 +128,21 @@ class TrackedJob:
 
 @dataclass(frozen=True, slots=True)
 class JobRecord:
-    """A job as its item in the jobs table has it: the last observation and transition."""
+    """What is recorded of a job: the last observation and transition."""
 
     observation: JobObservation
     last: HistoryEntry
     first_in_progress_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredJob:
+    """A whole item of the jobs table; `record` is None while the job was never seen."""
+
+    job_arn: str
+    record: JobRecord | None = None
     pending_events: frozenset[str] = frozenset()
+    last_error: JobError | None = None
 
 
 def first_in_progress_at(known: datetime | None, entry: HistoryEntry) -> datetime | None:

@@ -28,6 +28,9 @@ ACTIVE_JOBS_PROJECTION: Final = (
     "errorRecordCount",
     "progressAt",
     "lastError",
+    "unreadablePolls",
+    "unreachableSince",
+    "stalledSince",
 )
 
 # History table: one item per observed transition.
@@ -51,5 +54,7 @@ STATE_KEY: Final = "scope"
 EVENT_SOURCE: Final = "bedrock-batch-monitor"
 JOB_ENDED: Final = "Batch Inference Job Ended"
 JOB_STATUS_CHANGED: Final = "Batch Inference Job Status Changed"
+JOB_STALLED: Final = "Batch Inference Job Stalled"
+JOB_UNREACHABLE: Final = "Batch Inference Job Unreachable"
 
 METRICS_NAMESPACE: Final = "BedrockBatchMonitor"

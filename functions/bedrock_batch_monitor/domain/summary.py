@@ -11,26 +11,40 @@ JOBS_READ: Final = "JobsRead"
 JOBS_CHANGED: Final = "JobsChanged"
 JOBS_ENDED: Final = "JobsEnded"
 EVENTS_SENT: Final = "EventsSent"
+ERRORS: Final = "Errors"
+POLL_SECONDS: Final = "PollSeconds"
+JOBS_UNREACHABLE: Final = "JobsUnreachable"
+JOBS_STALLED: Final = "JobsStalled"
 EVENTS_PENDING: Final = "EventsPending"
+OLDEST_PENDING_EVENT_SECONDS: Final = "OldestPendingEventSeconds"
 OBSERVATIONS_OUTDATED: Final = "ObservationsOutdated"
 UNKNOWN_STATUSES: Final = "UnknownStatuses"
 LOST_RACES: Final = "LostRaces"
-ERRORS: Final = "Errors"
-POLL_SECONDS: Final = "PollSeconds"
 
-# Published with every poll, zero included: each is one custom metric and is paid for as one.
-COUNT_METRICS: Final = (
+# A custom metric costs as much as 480,000 writes to DynamoDB, in each month in which it is
+# published at all. So few are published with every successful poll, zero included ...
+STEADY_METRICS: Final = (
     JOBS_ACTIVE,
     JOBS_READ,
     JOBS_CHANGED,
     JOBS_ENDED,
     EVENTS_SENT,
+    ERRORS,
+    POLL_SECONDS,
+)
+# ... and the others only by polls in which they are not zero.
+OCCASIONAL_METRICS: Final = (
+    JOBS_UNREACHABLE,
+    JOBS_STALLED,
     EVENTS_PENDING,
+    OLDEST_PENDING_EVENT_SECONDS,
     OBSERVATIONS_OUTDATED,
     UNKNOWN_STATUSES,
     LOST_RACES,
-    ERRORS,
 )
+# The dimension under which errors are counted by their code, beside the total without it.
+ERROR_CODE: Final = "code"
+THROTTLED: Final = "Bedrock.ThrottlingException"
 
 
 @dataclass(slots=True)
@@ -38,17 +52,21 @@ class PollSummary:
     """The figures of one poll; a poll counts them up as it goes.
 
     `jobs_active` counts the jobs that the poll came across, `jobs_read` those of them that Bedrock
-    answered for. `events_pending` are events that were due and could not be sent; they stay marked.
-    `errors` counts by `<Service>.<error code>`. `complete` is False when time ran out before every
-    active job was reached; the next poll starts with those.
+    answered for, `jobs_unreachable` and `jobs_stalled` those in such an episode. `events_pending`
+    are events that were due and could not be sent; they stay marked, the oldest of them for
+    `oldest_pending_event_seconds` so far. `errors` counts by `<Service>.<error code>`. `complete`
+    is False when time ran out before every active job was reached; the next poll starts with those.
     """
 
     jobs_active: int = 0
     jobs_read: int = 0
     jobs_changed: int = 0
     jobs_ended: int = 0
+    jobs_unreachable: int = 0
+    jobs_stalled: int = 0
     events_sent: int = 0
     events_pending: int = 0
+    oldest_pending_event_seconds: int = 0
     observations_outdated: int = 0
     unknown_statuses: int = 0
     lost_races: int = 0
@@ -56,25 +74,33 @@ class PollSummary:
     complete: bool = True
     seconds: float = 0.0
 
-    def counts(self) -> dict[str, int]:
-        """The counts by metric name, in the order of `COUNT_METRICS`."""
+    def figures(self) -> dict[str, float]:
+        """The figures by metric name."""
         return {
             JOBS_ACTIVE: self.jobs_active,
             JOBS_READ: self.jobs_read,
             JOBS_CHANGED: self.jobs_changed,
             JOBS_ENDED: self.jobs_ended,
+            JOBS_UNREACHABLE: self.jobs_unreachable,
+            JOBS_STALLED: self.jobs_stalled,
             EVENTS_SENT: self.events_sent,
             EVENTS_PENDING: self.events_pending,
+            OLDEST_PENDING_EVENT_SECONDS: self.oldest_pending_event_seconds,
             OBSERVATIONS_OUTDATED: self.observations_outdated,
             UNKNOWN_STATUSES: self.unknown_statuses,
             LOST_RACES: self.lost_races,
             ERRORS: self.errors.total(),
+            POLL_SECONDS: self.seconds,
         }
 
     def as_json(self) -> dict[str, Any]:
         """The summary as the function returns it: camelCase keys, `errors` by code."""
-        counts = {name[0].lower() + name[1:]: value for name, value in self.counts().items()}
-        return counts | {
+        figures: dict[str, Any] = {
+            name[0].lower() + name[1:]: value
+            for name, value in self.figures().items()
+            if name not in {ERRORS, POLL_SECONDS}
+        }
+        return figures | {
             "errors": dict(sorted(self.errors.items())),
             "complete": self.complete,
             "seconds": round(self.seconds, 3),

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 from bedrock_batch_monitor.domain import statuses
+from bedrock_batch_monitor.domain.episodes import stalled_since
 from bedrock_batch_monitor.domain.jobs import (
     HistoryEntry,
     JobObservation,
     TrackedJob,
     first_in_progress_at,
 )
+from bedrock_batch_monitor.domain.rules import Rules
 from bedrock_batch_monitor.domain.times import seconds_between
 
 # Namespace of all event ids. It must never change: the id of an event depends on it.
@@ -32,7 +34,16 @@ class Outdated:
 
 @dataclass(frozen=True, slots=True)
 class Refresh:
-    """The status is the same; record counts moved, or the job can be read again after an error."""
+    """The status is the same; counts moved, or the job can be read again after an error."""
+
+    counts_moved: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Stalled:
+    """The status is the same, and neither it nor the counts have moved since then."""
+
+    since: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +64,17 @@ class Transition:
         return statuses.is_terminal(self.entry.status)
 
 
-Decision = Unchanged | Outdated | Refresh | Transition
+Decision = Unchanged | Outdated | Refresh | Stalled | Transition
 
 
 def event_id(job_arn: str, sequence: int) -> str:
     """The id of the event for one transition: a name-based UUID, so every delivery repeats it."""
-    return str(uuid.uuid5(_EVENT_NAMESPACE, f"{job_arn}#{sequence}"))
+    return named_id(job_arn, str(sequence))
+
+
+def named_id(job_arn: str, name: str) -> str:
+    """The id of the event that has this name among those of the job."""
+    return str(uuid.uuid5(_EVENT_NAMESPACE, f"{job_arn}#{name}"))
 
 
 def decide(
@@ -67,7 +83,7 @@ def decide(
     *,
     now: datetime,
     observed_by: str,
-    progress_interval: timedelta,
+    rules: Rules,
 ) -> Decision:
     """Say what an observation means for a tracked job.
 
@@ -77,7 +93,7 @@ def decide(
     if tracked.has_ended:
         return Unchanged() if observation.status == tracked.status else Outdated()
     if observation.status == tracked.status:
-        return _same_status(tracked, observation, now=now, progress_interval=progress_interval)
+        return _same_status(tracked, observation, now=now, rules=rules)
     if not statuses.is_terminal(observation.status) and _is_older(tracked, observation):
         return Outdated()
     sequence = tracked.sequence + 1
@@ -110,18 +126,18 @@ def _same_status(
     observation: JobObservation,
     *,
     now: datetime,
-    progress_interval: timedelta,
+    rules: Rules,
 ) -> Decision:
     if _is_older(tracked, observation):
         return Outdated()
-    if tracked.last_error is not None:
-        return Refresh()
     counts_moved = observation.counts != tracked.counts
-    if counts_moved and (
-        tracked.progress_at is None or now - tracked.progress_at >= progress_interval
-    ):
-        return Refresh()
-    return Unchanged()
+    is_time = tracked.progress_at is None or now - tracked.progress_at >= rules.progress_interval
+    ends_episode = tracked.last_error is not None or tracked.unreadable_polls > 0
+    ends_stall = counts_moved and tracked.stalled_since is not None
+    if ends_episode or ends_stall or (counts_moved and is_time):
+        return Refresh(counts_moved=counts_moved)
+    since = stalled_since(tracked, observation, now=now, rules=rules)
+    return Unchanged() if since is None else Stalled(since)
 
 
 def _is_older(tracked: TrackedJob, observation: JobObservation) -> bool:

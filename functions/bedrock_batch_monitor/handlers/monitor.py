@@ -36,7 +36,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:  #
     try:
         summary = monitor().poll(lambda: context.get_remaining_time_in_millis() / 1000)
     except PollError as error:
-        publish(error.summary)
+        publish(error.summary, failed=True)
         raise
     publish(summary)
     return summary.as_json()

@@ -30,14 +30,15 @@ class BatchInferenceJobs:
     def connect(cls, session: boto3.Session, region: str, concurrency: int) -> BatchInferenceJobs:
         """A reader whose connection pool serves `concurrency` threads.
 
-        One quick retry, then the next poll: an SDK that retries for long, or paces itself, keeps a
-        poll from the other jobs and runs it into its time limit when others use up the quota.
+        The SDK tries once and the poll decides on repeats, within its budget and at its pace: an
+        SDK that retries for long, or paces itself, keeps a poll from the other jobs and runs it
+        into its time limit when others use up the account's quota.
         """
         config = Config(
             max_pool_connections=concurrency,
             connect_timeout=2,
             read_timeout=5,
-            retries={"mode": "standard", "total_max_attempts": 2},
+            retries={"mode": "standard", "total_max_attempts": 1},
         )
         return cls(session.client("bedrock", region_name=region, config=config))
 

@@ -13,11 +13,14 @@ from botocore.exceptions import ClientError
 
 from bedrock_batch_monitor.domain import names, statuses
 from bedrock_batch_monitor.domain.arns import Scope
+from bedrock_batch_monitor.domain.episodes import Unreadable
+from bedrock_batch_monitor.domain.events import Mark
 from bedrock_batch_monitor.domain.jobs import (
     HistoryEntry,
     JobError,
     JobObservation,
     JobRecord,
+    StoredJob,
     TrackedJob,
 )
 from bedrock_batch_monitor.domain.transitions import Transition
@@ -155,13 +158,13 @@ class JobsTable:
         ):
             yield item["jobArn"]["S"]
 
-    def get(self, job_arn: str) -> JobRecord | None:
+    def get(self, job_arn: str) -> StoredJob | None:
         """A job, read consistently; raises `ServiceError`, `InvalidItemError`."""
         with calling(SERVICE):
             answer = self._client.get_item(
                 TableName=self._name, Key={"jobArn": items.text(job_arn)}, ConsistentRead=True
             )
-        return items.job_record(answer["Item"]) if "Item" in answer else None
+        return items.stored_job(answer["Item"]) if "Item" in answer else None
 
     def record(
         self,
@@ -214,21 +217,65 @@ class JobsTable:
         )
         return self._update_if(update)
 
-    def refresh(self, observation: JobObservation, *, known: TrackedJob, now: datetime) -> Written:
+    def refresh(
+        self,
+        observation: JobObservation,
+        *,
+        known: TrackedJob,
+        now: datetime,
+        counts_moved: bool,
+    ) -> Written:
         """Write a newer observation of the same status; raises `ServiceError`."""
         changes = _Changes()
         changes.replace(
-            items.observed_attributes(observation) | {"progressAt": items.time(now)},
-            out_of=(*items.OBSERVED, "progressAt", "lastError", "lastErrorAt"),
+            items.observed_attributes(observation), out_of=(*items.OBSERVED, *items.OF_UNREADABLE)
         )
+        if counts_moved:
+            changes.set("progressAt", items.time(now))
+            changes.remove(items.STALLED_SINCE)
         return self._update_if(self._keyed(known.job_arn, changes, _still(known, changes)))
 
     def note_error(self, job_arn: str, error: JobError, now: datetime) -> Written:
-        """Say in the item why the job cannot be read; raises `ServiceError`."""
+        """Say in the item why nobody asks for this job; raises `ServiceError`."""
         changes = _Changes()
         changes.set("lastError", items.error(error))
         changes.set("lastErrorAt", items.time(now))
         return self._update_if(self._keyed(job_arn, changes, "attribute_exists(jobArn)"))
+
+    def note_unreadable(
+        self, unreadable: Unreadable, *, known: TrackedJob, now: datetime, mark: Mark | None
+    ) -> Written:
+        """Say in the item why the job cannot be read; raises `ServiceError`."""
+        changes = _Changes()
+        changes.set("lastError", items.error(unreadable.error))
+        changes.set("lastErrorAt", items.time(now))
+        changes.set("unreadablePolls", items.number(unreadable.polls))
+        if unreadable.unreachable_since is not None:
+            changes.set("unreachableSince", items.time(unreadable.unreachable_since))
+        if mark is not None:
+            changes.owe((str(mark),), now)
+        # Two polls at the same time count as one.
+        polls = changes.name("unreadablePolls")
+        counted = (
+            f"{polls} = {changes.value(items.number(known.unreadable_polls))}"
+            if known.unreadable_polls
+            else f"attribute_not_exists({polls})"
+        )
+        condition = f"{_still(known, changes)} AND {counted}"
+        return self._update_if(self._keyed(known.job_arn, changes, condition))
+
+    def note_stalled(
+        self, since: datetime, *, known: TrackedJob, now: datetime, mark: Mark
+    ) -> Written:
+        """Say in the item since when the job does not move; raises `ServiceError`."""
+        changes = _Changes()
+        changes.set(items.STALLED_SINCE, items.time(since))
+        changes.owe((str(mark),), now)
+        condition = (
+            f"{_still(known, changes)} AND "
+            f"attribute_not_exists({changes.name(items.STALLED_SINCE)})"
+        )
+        return self._update_if(self._keyed(known.job_arn, changes, condition))
 
     def stop_tracking(self, known: TrackedJob) -> Written:
         """Take a job that has ended out of polling again; raises `ServiceError`."""
@@ -273,16 +320,19 @@ class JobsTable:
         changes.replace(
             items.observed_attributes(observation)
             | items.transition_attributes(entry, first_in_progress_at),
-            out_of=(*items.OBSERVED, *items.OF_TRANSITION, "lastError", "lastErrorAt"),
+            out_of=(
+                *items.OBSERVED,
+                *items.OF_TRANSITION,
+                *items.OF_UNREADABLE,
+                items.STALLED_SINCE,
+            ),
         )
         changes.set_once("trackedBy", items.text("user"))
         changes.set_once("trackedAt", items.time(entry.observed_at))
         if statuses.is_terminal(entry.status):
             changes.remove(names.TRACKING)
         if marks:
-            changes.set(names.EVENT_PENDING, items.text(names.EVENT_PENDING_VALUE))
-            changes.set_once(names.PENDING_SINCE, items.time(entry.observed_at))
-            changes.add(items.PENDING_EVENTS, marks)
+            changes.owe(marks, entry.observed_at)
         return self._keyed(entry.job_arn, changes, _still(known, changes))
 
     def _keyed(self, job_arn: str, changes: _Changes, condition: str) -> UpdateTypeDef:
@@ -436,6 +486,12 @@ class _Changes:
 
     def add(self, attribute: str, texts: Iterable[str]) -> None:
         self._clauses["ADD"].append(f"{self.name(attribute)} {self.value({'SS': sorted(texts)})}")
+
+    def owe(self, marks: Iterable[str], since: datetime) -> None:
+        """Mark events as still to be sent, in the item and so in the pending-events index."""
+        self.set(names.EVENT_PENDING, items.text(names.EVENT_PENDING_VALUE))
+        self.set_once(names.PENDING_SINCE, items.time(since))
+        self.add(items.PENDING_EVENTS, marks)
 
     def delete(self, attribute: str, member: str) -> None:
         self._clauses["DELETE"].append(f"{self.name(attribute)} {self.value({'SS': [member]})}")

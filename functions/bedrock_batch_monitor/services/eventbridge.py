@@ -45,6 +45,18 @@ class EventBus:
         )
         return cls(session.client("events", config=config), name)
 
+    def is_missing(self) -> bool:
+        """Whether there is no such bus, to which PutEvents would answer as if all were well.
+
+        Where it cannot be told (DescribeEventBus is refused or fails), the bus counts as there.
+        """
+        try:
+            with calling(SERVICE):
+                self._client.describe_event_bus(Name=self._name)
+        except ServiceError as error:
+            return error.reason == "ResourceNotFoundException"
+        return False
+
     def put(self, events: Sequence[MonitorEvent]) -> tuple[Delivery, ...]:
         """Send one PutEvents call and look at the result of each entry.
 

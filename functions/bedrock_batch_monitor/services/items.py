@@ -15,6 +15,7 @@ from bedrock_batch_monitor.domain.jobs import (
     JobObservation,
     JobRecord,
     RecordCounts,
+    StoredJob,
     TrackedJob,
 )
 from bedrock_batch_monitor.domain.times import from_iso, to_iso
@@ -65,6 +66,9 @@ OF_TRANSITION: Final = (
     "firstInProgressAt",
     "progressAt",
 )
+# What is said of a job while it cannot be read, or does not move; gone when that is over.
+OF_UNREADABLE: Final = ("lastError", "lastErrorAt", "unreadablePolls", "unreachableSince")
+STALLED_SINCE: Final = "stalledSince"
 
 _SHOWN_CHARACTERS: Final = 80
 _serialize = TypeSerializer().serialize
@@ -171,7 +175,12 @@ def tracked_job(item: Item) -> TrackedJob:
     job_arn = _required(item, "jobArn", _text)
     sequence = _optional(item, "sequence", _number) or 0
     if sequence == 0:
-        return TrackedJob(job_arn=job_arn, last_error=last_error(item))
+        return TrackedJob(
+            job_arn=job_arn,
+            last_error=last_error(item),
+            unreadable_polls=_optional(item, "unreadablePolls", _number) or 0,
+            unreachable_since=_optional(item, "unreachableSince", _time),
+        )
     return TrackedJob(
         job_arn=job_arn,
         sequence=sequence,
@@ -182,6 +191,9 @@ def tracked_job(item: Item) -> TrackedJob:
         counts=_counts_of(item),
         progress_at=_optional(item, "progressAt", _time),
         last_error=last_error(item),
+        unreadable_polls=_optional(item, "unreadablePolls", _number) or 0,
+        unreachable_since=_optional(item, "unreachableSince", _time),
+        stalled_since=_optional(item, "stalledSince", _time),
     )
 
 
@@ -192,8 +204,18 @@ def last_error(item: Item) -> JobError | None:
     return None if code is None or message is None else JobError(code, message)
 
 
-def job_record(item: Item) -> JobRecord:
+def stored_job(item: Item) -> StoredJob:
     """Read a whole item of the jobs table; raises `InvalidItemError` naming the attribute."""
+    return StoredJob(
+        job_arn=_required(item, "jobArn", _text),
+        record=job_record(item) if "sequence" in item else None,
+        pending_events=frozenset(_optional(item, PENDING_EVENTS, _text_set) or ()),
+        last_error=last_error(item),
+    )
+
+
+def job_record(item: Item) -> JobRecord:
+    """Read what is recorded of a job that was seen; raises `InvalidItemError`."""
     observation = JobObservation(
         job_arn=_required(item, "jobArn", _text),
         status=_required(item, "status", _text),
@@ -217,7 +239,6 @@ def job_record(item: Item) -> JobRecord:
         observation=observation,
         last=history_entry(item),
         first_in_progress_at=_optional(item, "firstInProgressAt", _time),
-        pending_events=frozenset(_optional(item, PENDING_EVENTS, _text_set) or ()),
     )
 
 

@@ -1,0 +1,331 @@
+from __future__ import annotations
+
+import gc
+import tracemalloc
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from bedrock_batch_monitor.domain.jobs import TrackedJob
+from bedrock_batch_monitor.domain.summary import PollSummary
+from bedrock_batch_monitor.poll import BUS_MISSING, CONCURRENCY
+from bedrock_batch_monitor.services.bedrock import BatchInferenceJobs
+from bedrock_batch_monitor.services.errors import ServiceError
+from local.bedrock import Phase, Script
+
+from .conftest import Cloud
+
+MINUTE = 60
+HOUR = 3600
+
+
+def polls(cloud: Cloud, count: int) -> list[PollSummary]:
+    """Run polls a minute apart."""
+    summaries = []
+    for _ in range(count):
+        summaries.append(cloud.poll())
+        cloud.bedrock.clock.advance(MINUTE)
+    return summaries
+
+
+def fail_writes(cloud: Cloud, operation: str, error: dict[str, Any], times: int) -> None:
+    """Have DynamoDB refuse so many calls of one operation before they have an effect."""
+    left = [times]
+
+    def refuse(**_: Any) -> None:
+        if left[0]:
+            left[0] -= 1
+            raise ClientError(error, operation)  # type: ignore[arg-type]
+
+    cloud.monitor.jobs._client.meta.events.register(f"before-call.dynamodb.{operation}", refuse)
+
+
+@pytest.mark.parametrize("share", [0.5, 0.9])
+def test_throttling_is_no_storm_and_starves_nobody(cloud: Cloud, share: float) -> None:
+    """With half or nine tenths of all calls refused, calls stay in budget and all is recorded."""
+    arns = [cloud.add_job("Completed") for _ in range(40)]
+    cloud.bedrock.faults.throttle(share=share)
+    rounds = 0
+    while cloud.poll().jobs_active:
+        rounds += 1
+        asked = cloud.asked()
+        active = cloud.poll().jobs_active
+        # One call for each job, and half as many repeats or ten.
+        assert cloud.asked() - asked <= active + max(10, active // 2)
+        assert rounds < 60
+    assert all([item["status"] for item in cloud.history(arn)] == ["Completed"] for arn in arns)
+    assert len(cloud.new_events()) == 40
+
+
+def test_a_limit_on_our_calls_lets_everybody_have_a_turn(cloud: Cloud) -> None:
+    """Where only so many calls a poll get through, it is not the same jobs that get them."""
+    arns = [cloud.add_job("InProgress") for _ in range(30)]
+    cloud.bedrock.faults.throttle(per_second=10 / MINUTE, burst=10)
+    polls(cloud, 4)
+    assert all(cloud.history(arn) for arn in arns)
+
+
+def test_an_unreachable_job_is_told_of_once(cloud: Cloud) -> None:
+    """The third poll in a row that cannot read a job emits one event; tracking goes on slowly."""
+    arn, good = cloud.add_job("InProgress", job_name="gone"), cloud.add_job("InProgress")
+    cloud.poll()
+    cloud.bedrock.faults.hide(arn)
+    cloud.bedrock.clock.advance(MINUTE)
+    first, second, third = polls(cloud, 3)
+    assert [summary.jobs_unreachable for summary in (first, second, third)] == [0, 0, 1]
+    [event] = cloud.new_events()
+    assert event["detail-type"] == "Batch Inference Job Unreachable"
+    data = event["detail"]["data"]
+    assert data["error"]["code"] == "ResourceNotFoundException"
+    assert (data["status"], data["jobName"]) == ("InProgress", "gone")
+    job = cloud.job(arn)
+    assert job is not None
+    assert job["tracking"] == "ACTIVE"
+    assert (job["unreadablePolls"], job["unreachableSince"]) == (3, data["unreachableSince"])
+
+    asked = cloud.asked()
+    with cloud.counting() as made:
+        summaries = polls(cloud, 30)
+    # Every poll asks for the good job, one in fifteen for the unreachable one; nothing is written.
+    assert cloud.asked() - asked == 30 + 2
+    assert made["UpdateItem"] == made["TransactWriteItems"] == 0
+    assert all(summary.jobs_unreachable == 1 for summary in summaries)
+    assert cloud.new_events() == []
+    assert len(cloud.history(good)) == 1
+
+
+def test_an_unreachable_job_that_comes_back_goes_on(cloud: Cloud) -> None:
+    """A job that reappears is recorded as if nothing had been, and may become unreachable again."""
+    arn = cloud.add_job(Script((Phase("InProgress", 2 * HOUR), Phase("Completed", None))))
+    cloud.poll()
+    for _ in range(2):
+        fault = cloud.bedrock.faults.deny(job_arn=arn)
+        polls(cloud, 3)
+        cloud.bedrock.faults.remove(fault)
+        polls(cloud, 15)
+        job = cloud.job(arn)
+        assert job is not None
+        assert not {"lastError", "unreadablePolls", "unreachableSince"} & set(job)
+    first, second = cloud.new_events()
+    assert first["detail"]["metadata"]["eventId"] != second["detail"]["metadata"]["eventId"]
+    cloud.bedrock.clock.advance(2 * HOUR)
+    assert cloud.poll().jobs_ended == 1
+    assert [item["status"] for item in cloud.history(arn)] == ["InProgress", "Completed"]
+
+
+def test_passing_refusals_are_no_episode(cloud: Cloud) -> None:
+    """A job that is refused now and then, but not three polls in a row, emits nothing."""
+    arn = cloud.add_job("InProgress")
+    for _ in range(5):
+        fault = cloud.bedrock.faults.deny(job_arn=arn)
+        polls(cloud, 2)
+        cloud.bedrock.faults.remove(fault)
+        polls(cloud, 1)
+    assert cloud.new_events() == []
+    assert "lastError" not in (cloud.job(arn) or {})
+
+
+def test_a_job_that_was_never_readable_is_told_of_too(cloud: Cloud) -> None:
+    """An ARN that Bedrock does not know becomes unreachable without ever having had a status."""
+    arn = cloud.track("arn:aws:bedrock:us-east-1:123456789012:model-invocation-job/doesnotexist")
+    polls(cloud, 4)
+    [event] = cloud.new_events()
+    assert event["detail"]["metadata"]["sequence"] == 0
+    assert "status" not in event["detail"]["data"]
+    assert event["resources"] == [arn]
+    assert cloud.history(arn) == []
+
+
+def test_denied_access_to_all_jobs_shows_and_loses_nothing(cloud: Cloud) -> None:
+    """Without the permission every item says so; with it again everything carries on."""
+    arns = [cloud.add_job("Completed") for _ in range(5)]
+    fault = cloud.bedrock.faults.deny()
+    summary = cloud.poll()
+    assert summary.errors == {"Bedrock.AccessDeniedException": 5}
+    codes = [(cloud.job(arn) or {})["lastError"]["code"] for arn in arns]
+    assert codes == ["AccessDeniedException"] * 5
+    cloud.bedrock.faults.remove(fault)
+    assert cloud.poll().jobs_ended == 5
+    assert all("lastError" not in (cloud.job(arn) or {}) for arn in arns)
+
+
+def test_a_stalled_job_is_told_of_once_for_each_stall(cloud: Cloud) -> None:
+    """No movement for the time set emits one event; movement ends the episode."""
+    cloud = cloud.with_rules(stalled_after=timedelta(minutes=30), progress_interval=timedelta(0))
+    arn = cloud.add_job(
+        Script(
+            (
+                Phase("Scheduled", HOUR),
+                Phase("InProgress", 10 * MINUTE, processed=0.5),
+                Phase("InProgress", 2 * HOUR, processed=0.5),
+                Phase("Completed", None),
+            )
+        )
+    )
+    summaries = polls(cloud, 55)
+    assert [summary.jobs_stalled for summary in summaries] == [0] * 30 + [1] * 25
+    [event] = cloud.new_events()
+    assert event["detail-type"] == "Batch Inference Job Stalled"
+    assert event["detail"]["data"]["stalledSince"] == "2026-11-24T20:00:00.000Z"
+    assert event["detail"]["data"]["stalledSeconds"] == 30 * MINUTE
+    assert event["detail"]["data"]["status"] == "Scheduled"
+    polls(cloud, 10)
+    assert "stalledSince" not in (cloud.job(arn) or {})
+    polls(cloud, 60)
+    [event] = cloud.new_events()
+    assert event["detail"]["data"]["status"] == "InProgress"
+    assert event["detail"]["data"]["records"]["processed"] > 0
+    polls(cloud, 70)
+    assert [event["detail-type"] for event in cloud.new_events()] == ["Batch Inference Job Ended"]
+    assert "stalledSince" not in (cloud.job(arn) or {})
+
+
+def test_episodes_are_owed_like_endings(cloud: Cloud) -> None:
+    """The event of an episode waits for the bus as every other, and arrives whole."""
+    arn = cloud.add_job("InProgress")
+    cloud.poll()
+    cloud.bedrock.faults.hide(arn)
+    cloud.events.remove_targets(Rule="all", EventBusName="monitor", Ids=["queue"])
+    cloud.events.delete_rule(Name="all", EventBusName="monitor")
+    cloud.events.delete_event_bus(Name="monitor")
+    polls(cloud, 4)
+    marks = (cloud.job(arn) or {})["pendingEvents"]
+    [mark] = marks
+    assert mark.startswith("Unreachable#1#")
+    cloud.events.create_event_bus(Name="monitor")
+    assert cloud.poll().events_sent == 1
+    assert "pendingEvents" not in (cloud.job(arn) or {})
+
+
+def test_a_deleted_bus_swallows_nothing(cloud: Cloud) -> None:
+    """PutEvents to a missing bus answers success on AWS, so the monitor looks for itself first."""
+    cloud.events.remove_targets(Rule="all", EventBusName="monitor", Ids=["queue"])
+    cloud.events.delete_rule(Name="all", EventBusName="monitor")
+    cloud.events.delete_event_bus(Name="monitor")
+    arn = cloud.add_job("Completed")
+    summary = cloud.poll()
+    assert summary.errors == {BUS_MISSING: 1}
+    assert (summary.jobs_ended, summary.events_sent, summary.events_pending) == (1, 0, 1)
+    cloud.bedrock.clock.advance(5 * MINUTE)
+    summary = cloud.poll()
+    assert summary.oldest_pending_event_seconds == 5 * MINUTE
+    assert "the event bus does not exist" in cloud.log.getvalue()
+    cloud.events.create_event_bus(Name="monitor")
+    assert cloud.poll().events_sent == 1
+    assert "pendingEvents" not in (cloud.job(arn) or {})
+
+
+def test_messages_are_left_out_on_request(cloud: Cloud) -> None:
+    """With the setting, Bedrock's message is neither in the tables nor in the event."""
+    arn = cloud.add_job(Script((Phase("Failed", None, "a customer's text"),)))
+    cloud.with_rules(record_messages=False).poll()
+    [event] = cloud.new_events()
+    for place in (cloud.job(arn), *cloud.history(arn), event["detail"]["data"]):
+        assert place is not None
+        assert "message" not in place
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        {"Error": {"Code": "ThrottlingException", "Message": "slow down"}},
+        {"Error": {"Code": "InternalServerError", "Message": "oops"}},
+        {
+            "Error": {"Code": "TransactionCanceledException", "Message": "cancelled"},
+            "CancellationReasons": [{"Code": "None"}, {"Code": "ThrottlingError"}],
+        },
+    ],
+)
+def test_a_write_that_dynamodb_refuses_is_tried_again(cloud: Cloud, error: dict[str, Any]) -> None:
+    """A transaction refused by DynamoDB changed nothing; the same poll or the next repeats it."""
+    arn = cloud.add_job("Completed")
+    fail_writes(cloud, "TransactWriteItems", error, times=1)
+    first, second = cloud.poll(), cloud.poll()
+    assert first.jobs_ended + second.jobs_ended == 1
+    assert first.errors.total() == 1
+    assert [item["status"] for item in cloud.history(arn)] == ["Completed"]
+    assert len(cloud.new_events()) == 1
+
+
+def test_a_conflict_of_transactions_is_a_lost_race(cloud: Cloud) -> None:
+    """A write that met another one on the same item is no error; the next poll sees the result."""
+    cloud.add_job("Completed")
+    conflict = {
+        "Error": {"Code": "TransactionCanceledException", "Message": "cancelled"},
+        "CancellationReasons": [{"Code": "TransactionConflict"}, {"Code": "None"}],
+    }
+    fail_writes(cloud, "TransactWriteItems", conflict, times=1)
+    summary = cloud.poll()
+    assert (summary.lost_races, summary.errors) == (1, {})
+    assert cloud.poll().jobs_ended == 1
+
+
+def test_the_largest_answer_fits(cloud: Cloud) -> None:
+    """A message of 2,048 characters of four bytes and long URIs make one item and one event."""
+    arn = cloud.add_job(Script((Phase("Failed", None, "\U0001f40d" * 2048),)))
+    cloud.bedrock.faults.override(
+        arn, {"outputDataConfig": {"s3OutputDataConfig": {"s3Uri": "s3://b/" + "k" * 1000}}}
+    )
+    assert cloud.poll().events_sent == 1
+    [event] = cloud.new_events()
+    assert len(event["detail"]["data"]["message"]) == 2048
+
+
+class Counted:
+    """Fifty thousand active jobs that come from nowhere, and a Bedrock that takes its time."""
+
+    def __init__(self, jobs: int) -> None:
+        self.jobs = jobs
+        self.seconds_left = 40.0
+        self.asked: list[str] = []
+
+    def active(self, start_at: str | None) -> Iterator[TrackedJob]:
+        """The jobs in the order of their ARNs, one after the other, from `start_at` on."""
+        arns = "arn:aws:bedrock:us-east-1:123456789012:model-invocation-job/job{:09}"
+        first = 0 if start_at is None else int(start_at[-9:])
+        for number in (*range(first, self.jobs), *range(first)):
+            yield TrackedJob(arns.format(number), sequence=1, status="InProgress")
+
+    def get(self, job_arn: str) -> Any:
+        """Fail as a service that is overloaded does, a millisecond nearer to the deadline."""
+        overloaded = ServiceError("Bedrock", "InternalServerException", "overloaded")
+        self.seconds_left -= 0.001
+        self.asked.append(job_arn)
+        raise overloaded
+
+
+def test_fifty_thousand_jobs_and_a_slow_bedrock(cloud: Cloud) -> None:
+    """The poll ends before its deadline, in bounded memory, and the next ones go round the rest."""
+    many = Counted(50_000)
+    observer = replace(cloud.monitor.observer, bedrock=many)  # type: ignore[arg-type]
+    jobs = cloud.monitor.jobs
+    jobs.active = many.active  # type: ignore[method-assign,assignment]
+    monitor = replace(cloud.monitor, observer=observer)
+    reached: set[str] = set()
+    for _ in range(2):
+        many.asked.clear()
+        many.seconds_left = 40.0
+        gc.collect()
+        tracemalloc.start()
+        summary = monitor.poll(lambda: many.seconds_left)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert many.seconds_left > 0
+        assert not reached & set(many.asked)
+        reached |= set(many.asked)
+        # Far from what a list of all jobs would take (some 30 MB).
+        assert peak < 16 * 1024 * 1024
+    assert len(reached) > 49_900
+
+
+def test_the_pool_serves_as_many_calls_as_there_are_threads(cloud: Cloud) -> None:
+    """No thread waits for a connection, and the SDK leaves repeats to the poll and its budget."""
+    bedrock = cloud.monitor.observer.bedrock
+    assert isinstance(bedrock, BatchInferenceJobs)
+    config = bedrock._client.meta.config
+    assert config.max_pool_connections == CONCURRENCY
+    assert config.retries == {"mode": "standard", "total_max_attempts": 1}
