@@ -27,6 +27,7 @@ from bedrock_batch_monitor.domain.jobs import (
     with_status_of,
 )
 from bedrock_batch_monitor.domain.rules import Rules
+from bedrock_batch_monitor.domain.summary import Seen
 from bedrock_batch_monitor.domain.transitions import (
     Outdated,
     Refresh,
@@ -40,29 +41,7 @@ from bedrock_batch_monitor.services.errors import ServiceError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bedrock_batch_monitor.domain.jobs import HistoryEntry
     from bedrock_batch_monitor.services.bedrock import BatchInferenceJobs
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """What came of looking at one job.
-
-    `entry` is the transition that was recorded, `events` those that are owed now; `errors` are
-    codes of the form `<Service>.<error code>`. `try_again` says that the failure may have passed
-    when the job is looked at once more.
-    """
-
-    was_read: bool = False
-    is_unreachable: bool = False
-    is_stalled: bool = False
-    try_again: bool = False
-    entry: HistoryEntry | None = None
-    events: tuple[MonitorEvent, ...] = ()
-    outdated: bool = False
-    lost_race: bool = False
-    unknown_status: bool = False
-    errors: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,20 +10,26 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from bedrock_batch_monitor.deliver import not_sent
+from bedrock_batch_monitor.domain.discovery import LONGEST_JOB, OVERLAP, advanced
 from bedrock_batch_monitor.domain.events import ENTRIES_PER_CALL, MonitorEvent, calls
+from bedrock_batch_monitor.domain.jobs import TrackedJob
 from bedrock_batch_monitor.domain.pace import MOST_REPEATS, Pace
-from bedrock_batch_monitor.domain.statuses import is_terminal
+from bedrock_batch_monitor.domain.state import State
 from bedrock_batch_monitor.domain.summary import PollSummary
 from bedrock_batch_monitor.domain.times import to_iso
 from bedrock_batch_monitor.services.errors import ServiceError
+from bedrock_batch_monitor.services.items import InvalidItemError
 
 if TYPE_CHECKING:
     from aws_lambda_powertools import Logger
 
     from bedrock_batch_monitor.deliver import Courier, Delivered
+    from bedrock_batch_monitor.discover import Discoverer
     from bedrock_batch_monitor.domain.arns import Scope
-    from bedrock_batch_monitor.domain.jobs import HistoryEntry, TrackedJob
-    from bedrock_batch_monitor.observe import Observer, Seen
+    from bedrock_batch_monitor.domain.discovery import Bookmark
+    from bedrock_batch_monitor.domain.jobs import HistoryEntry
+    from bedrock_batch_monitor.domain.summary import Seen
+    from bedrock_batch_monitor.observe import Observer
     from bedrock_batch_monitor.services.dynamodb import InvalidItem, JobsTable, StateTable
 
 # Measured against a server with 30 ms latency: 32 threads give about 1,000 reads a second, and more
@@ -55,6 +61,7 @@ class Monitor:
     state: StateTable
     observer: Observer
     courier: Courier
+    discoverer: Discoverer | None
     clock: Callable[[], datetime]
     logger: Logger
     new_executor: Callable[[], Executor] = lambda: ThreadPoolExecutor(CONCURRENCY)
@@ -126,8 +133,13 @@ class _Run:
         self._wait_for_all()
 
     def look_at_active_jobs(self) -> None:
-        """Look at the active jobs in turn, beginning where the last poll had to stop."""
-        start_at = self._start_at()
+        """Look at the active jobs in turn, beginning where the last poll had to stop.
+
+        Then look for jobs that are not tracked yet: those that are have the first claim to the
+        time of the poll.
+        """
+        state = self._state()
+        start_at = state.start_at
         not_reached: str | None = None
         for job in self.monitor.jobs.active(start_at):
             if self._time_is_up():
@@ -140,6 +152,8 @@ class _Run:
             else:
                 self.summary.jobs_unreachable += 1
         self._wait_for_all()
+        if self.monitor.discoverer is not None:
+            self._discover(self.monitor.discoverer, state.discovery)
         self._look_again()
         self._send_outbox(at_least=1)
         self._wait_for_all()
@@ -168,21 +182,50 @@ class _Run:
             self._look_at(job, is_repeat=True)
         self._wait_for_all()
 
-    def _start_at(self) -> str | None:
+    def _discover(self, discoverer: Discoverer, bookmark: Bookmark | None) -> None:
+        """Take up the jobs that were submitted since the last list, and look at them at once."""
+        now = self.monitor.clock()
+        until = now - LONGEST_JOB if bookmark is None else bookmark.seen_until
         try:
-            return self.monitor.state.start_at(self.monitor.scope)
+            for batch in discoverer.listed(bookmark, now):
+                if self._time_is_up():
+                    break
+                for job_arn in discoverer.take_up(batch, bookmark, now):
+                    self.summary.jobs_discovered += 1
+                    self.pace.begun()
+                    self._look_at(TrackedJob(job_arn=job_arn))
+                until = batch[-1].submit_time
+            else:
+                until = now
         except ServiceError as error:
-            # Only the order of the round depends on it.
             self.summary.errors[error.code] += 1
-            return None
+        self._wait_for_all()
+        # A bookmark that lags a little only makes the next list a little longer.
+        if bookmark is None or until - bookmark.seen_until >= OVERLAP / 3:
+            self._note(
+                lambda: self.monitor.state.set_discovery(
+                    self.monitor.scope, advanced(bookmark, now=now, until=until)
+                )
+            )
+
+    def _state(self) -> State:
+        try:
+            return self.monitor.state.load(self.monitor.scope)
+        except ServiceError as error:
+            self.summary.errors[error.code] += 1
+        except InvalidItemError:
+            self.summary.errors["Item.InvalidState"] += 1
+        # Without its bookmarks a poll begins at the beginning, and lists more than it has to.
+        return State()
 
     def _note_start_at(self, job_arn: str | None, *, was: str | None) -> None:
-        monitor = self.monitor
+        if job_arn != was:
+            self._note(lambda: self.monitor.state.set_start_at(self.monitor.scope, job_arn))
+
+    def _note(self, write: Callable[[], None]) -> None:
+        """Write a bookmark; the poll's work is done, whether or not that succeeds."""
         try:
-            if job_arn is not None and job_arn != was:
-                monitor.state.set_start_at(monitor.scope, job_arn, monitor.clock())
-            elif job_arn is None and was is not None:
-                monitor.state.clear_start_at(monitor.scope)
+            write()
         except ServiceError as error:
             self.summary.errors[error.code] += 1
 
@@ -230,14 +273,7 @@ class _Run:
         )
 
     def _seen(self, job: TrackedJob | InvalidItem, seen: Seen, *, is_repeat: bool) -> None:
-        summary = self.summary
-        summary.jobs_read += seen.was_read
-        summary.jobs_unreachable += seen.is_unreachable
-        summary.jobs_stalled += seen.is_stalled
-        summary.observations_outdated += seen.outdated
-        summary.lost_races += seen.lost_race
-        summary.unknown_statuses += seen.unknown_status
-        summary.errors.update(seen.errors)
+        self.summary.count(seen)
         if seen.try_again:
             self.pace.pushed_back(len(self.under_way))
             self.failed[job.job_arn] = None
@@ -247,8 +283,6 @@ class _Run:
             self.pace.answered()
             self.failed.pop(job.job_arn, None)
         if seen.entry is not None:
-            summary.jobs_changed += 1
-            summary.jobs_ended += is_terminal(seen.entry.status)
             self.monitor.logger.info("job changed", extra=_as_logged(seen.entry))
         self.outbox.extend(seen.events)
         self._send_outbox(at_least=ENTRIES_PER_CALL)

@@ -25,6 +25,8 @@ POLL_INTERVAL_MINUTES = "POLL_INTERVAL_MINUTES"
 UNREACHABLE_AFTER_POLLS = "UNREACHABLE_AFTER_POLLS"
 STALLED_AFTER_MINUTES = "STALLED_AFTER_MINUTES"
 RECORD_MESSAGES = "RECORD_MESSAGES"
+DISCOVERY = "DISCOVERY"
+DISCOVERY_NAME_PREFIX = "DISCOVERY_NAME_PREFIX"
 
 
 class SettingError(ValueError):
@@ -33,7 +35,11 @@ class SettingError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What one deployment of the function works with."""
+    """What one deployment of the functions works with.
+
+    `discovery_prefix` is what the names of jobs begin with that are taken up without being tracked
+    by hand: empty for all, None for none.
+    """
 
     jobs_table_name: str
     history_table_name: str
@@ -41,6 +47,7 @@ class Settings:
     event_bus_name: str
     scope: Scope
     history_retention: timedelta | None
+    discovery_prefix: str | None
     rules: Rules
 
     @classmethod
@@ -58,6 +65,11 @@ class Settings:
             history_retention=(
                 timedelta(days=_whole(environment, HISTORY_RETENTION_DAYS, 1))
                 if environment.get(HISTORY_RETENTION_DAYS)
+                else None
+            ),
+            discovery_prefix=(
+                environment.get(DISCOVERY_NAME_PREFIX, "")
+                if _word(environment, DISCOVERY, "on", "off") == "on"
                 else None
             ),
             rules=Rules(
@@ -86,11 +98,15 @@ def _text(environment: Mapping[str, str], name: str) -> str:
 
 
 def _flag(environment: Mapping[str, str], name: str) -> bool:
+    return _word(environment, name, "true", "false") == "true"
+
+
+def _word(environment: Mapping[str, str], name: str, one: str, other: str) -> str:
     value = _text(environment, name)
-    if value not in {"true", "false"}:
-        message = f"environment variable {name} is {value!r}: it must be 'true' or 'false'"
+    if value not in {one, other}:
+        message = f"environment variable {name} is {value!r}: it must be {one!r} or {other!r}"
         raise SettingError(message)
-    return value == "true"
+    return value
 
 
 def _whole(environment: Mapping[str, str], name: str, least: int) -> int:

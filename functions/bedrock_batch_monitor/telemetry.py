@@ -11,8 +11,13 @@ from bedrock_batch_monitor.domain.names import METRICS_NAMESPACE
 from bedrock_batch_monitor.domain.summary import (
     ERROR_CODE,
     ERRORS,
+    EVENTS_MALFORMED,
+    EVENTS_SENT,
+    JOBS_CHANGED,
+    JOBS_ENDED,
     OCCASIONAL_METRICS,
     STEADY_METRICS,
+    UNKNOWN_STATUSES,
     PollSummary,
 )
 
@@ -41,6 +46,20 @@ def publish(summary: PollSummary, *, failed: bool = False) -> None:
             metric.add_dimension("service", metrics.service or "")
             metric.add_dimension(ERROR_CODE, code)
     logger.info("poll failed" if failed else "poll finished", extra={"summary": summary.as_json()})
+
+
+def publish_inbox(summary: PollSummary) -> None:
+    """Publish what came of a batch of events, where it is not zero.
+
+    The counts add up with those of the polls; the gauges of active jobs are a poll's alone.
+    """
+    figures = summary.figures()
+    names = (JOBS_CHANGED, JOBS_ENDED, EVENTS_SENT, EVENTS_MALFORMED, UNKNOWN_STATUSES, ERRORS)
+    counted = [name for name in names if figures[name]]
+    for name in counted:
+        metrics.add_metric(name, _unit(name), figures[name])
+    if counted:
+        metrics.flush_metrics()
 
 
 def _unit(name: str) -> MetricUnit:

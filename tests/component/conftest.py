@@ -39,6 +39,7 @@ SETTINGS = Settings(
     event_bus_name="monitor",
     scope=Scope(ACCOUNT, REGION),
     history_retention=None,
+    discovery_prefix=None,
     rules=Rules(
         progress_interval=timedelta(minutes=5),
         poll_interval=timedelta(minutes=1),

@@ -311,7 +311,7 @@ def test_fifty_thousand_jobs_and_a_slow_bedrock(cloud: Cloud) -> None:
         many.seconds_left = 40.0
         gc.collect()
         tracemalloc.start()
-        summary = monitor.poll(lambda: many.seconds_left)
+        monitor.poll(lambda: many.seconds_left)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert many.seconds_left > 0

@@ -49,6 +49,7 @@ def deployed(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Cloud:
         settings.POLL_INTERVAL_MINUTES: "1",
         settings.UNREACHABLE_AFTER_POLLS: "3",
         settings.RECORD_MESSAGES: "true",
+        settings.DISCOVERY: "off",
     }.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(metrics, "service", "BedrockBatchMonitor")
@@ -87,6 +88,7 @@ def test_a_poll_answers_with_its_summary(deployed: Cloud) -> None:
         "oldestPendingEventSeconds": 0,
         "jobsUnreachable": 0,
         "jobsStalled": 0,
+        "jobsDiscovered": 0,
         "observationsOutdated": 0,
         "unknownStatuses": 0,
         "lostRaces": 0,

@@ -325,7 +325,7 @@ def test_what_was_not_reached_comes_first_next_time(cloud: Cloud) -> None:
     while not cloud.poll().complete:
         pass
     assert all(len(cloud.history(arn)) == 1 for arn in arns)
-    assert cloud.items("state") == []
+    assert all("startAt" not in item for item in cloud.items("state"))
 
 
 def test_an_older_answer_is_ignored_and_counted(cloud: Cloud) -> None:

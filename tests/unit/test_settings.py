@@ -20,6 +20,7 @@ COMPLETE = {
     "POLL_INTERVAL_MINUTES": "1",
     "UNREACHABLE_AFTER_POLLS": "3",
     "RECORD_MESSAGES": "true",
+    "DISCOVERY": "on",
 }
 
 
@@ -32,6 +33,7 @@ def test_a_complete_environment() -> None:
         event_bus_name="bus",
         scope=Scope("123456789012", "us-east-1"),
         history_retention=None,
+        discovery_prefix="",
         rules=Rules(
             progress_interval=timedelta(minutes=5),
             poll_interval=timedelta(minutes=1),
@@ -47,6 +49,14 @@ def test_retention_is_optional() -> None:
     """History is kept for ever unless a number of days is set."""
     settings = Settings.from_environment(COMPLETE | {"HISTORY_RETENTION_DAYS": "90"})
     assert settings.history_retention == timedelta(days=90)
+
+
+def test_discovery_is_of_all_of_some_or_of_no_jobs() -> None:
+    """Discovery takes up every job, those whose name has a prefix, or none."""
+    some = Settings.from_environment(COMPLETE | {"DISCOVERY_NAME_PREFIX": "nightly-"})
+    none = Settings.from_environment(COMPLETE | {"DISCOVERY": "off"})
+    assert some.discovery_prefix == "nightly-"
+    assert none.discovery_prefix is None
 
 
 def test_stalling_is_looked_for_on_request() -> None:
@@ -74,6 +84,7 @@ def test_a_missing_variable_is_named(name: str) -> None:
         ("UNREACHABLE_AFTER_POLLS", "0", "a whole number from 1"),
         ("STALLED_AFTER_MINUTES", "soon", "a whole number from 1"),
         ("RECORD_MESSAGES", "1", "'true' or 'false'"),
+        ("DISCOVERY", "true", "'on' or 'off'"),
         ("HISTORY_RETENTION_DAYS", "-1", "a whole number from 1"),
     ],
 )

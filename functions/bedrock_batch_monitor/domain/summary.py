@@ -6,6 +6,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from bedrock_batch_monitor.domain import statuses
+from bedrock_batch_monitor.domain.events import MonitorEvent
+from bedrock_batch_monitor.domain.jobs import HistoryEntry
+
 JOBS_ACTIVE: Final = "JobsActive"
 JOBS_READ: Final = "JobsRead"
 JOBS_CHANGED: Final = "JobsChanged"
@@ -15,6 +19,8 @@ ERRORS: Final = "Errors"
 POLL_SECONDS: Final = "PollSeconds"
 JOBS_UNREACHABLE: Final = "JobsUnreachable"
 JOBS_STALLED: Final = "JobsStalled"
+JOBS_DISCOVERED: Final = "JobsDiscovered"
+EVENTS_MALFORMED: Final = "EventsMalformed"
 EVENTS_PENDING: Final = "EventsPending"
 OLDEST_PENDING_EVENT_SECONDS: Final = "OldestPendingEventSeconds"
 OBSERVATIONS_OUTDATED: Final = "ObservationsOutdated"
@@ -36,6 +42,8 @@ STEADY_METRICS: Final = (
 OCCASIONAL_METRICS: Final = (
     JOBS_UNREACHABLE,
     JOBS_STALLED,
+    JOBS_DISCOVERED,
+    EVENTS_MALFORMED,
     EVENTS_PENDING,
     OLDEST_PENDING_EVENT_SECONDS,
     OBSERVATIONS_OUTDATED,
@@ -47,12 +55,35 @@ ERROR_CODE: Final = "code"
 THROTTLED: Final = "Bedrock.ThrottlingException"
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What came of looking at one job.
+
+    `entry` is the transition that was recorded, `events` those that are owed now; `errors` are
+    codes of the form `<Service>.<error code>`. `try_again` says that the failure may have passed
+    when the job is looked at once more.
+    """
+
+    was_read: bool = False
+    is_unreachable: bool = False
+    is_stalled: bool = False
+    try_again: bool = False
+    entry: HistoryEntry | None = None
+    events: tuple[MonitorEvent, ...] = ()
+    outdated: bool = False
+    lost_race: bool = False
+    unknown_status: bool = False
+    errors: tuple[str, ...] = ()
+
+
 @dataclass(slots=True)
 class PollSummary:
     """The figures of one poll; a poll counts them up as it goes.
 
     `jobs_active` counts the jobs that the poll came across, `jobs_read` those of them that Bedrock
-    answered for, `jobs_unreachable` and `jobs_stalled` those in such an episode. `events_pending`
+    answered for, `jobs_unreachable` and `jobs_stalled` those in such an episode, `jobs_discovered`
+    those that were taken up without being tracked by hand. `events_malformed` are events that asked
+    for nothing that can be done. `events_pending`
     are events that were due and could not be sent; they stay marked, the oldest of them for
     `oldest_pending_event_seconds` so far. `errors` counts by `<Service>.<error code>`. `complete`
     is False when time ran out before every active job was reached; the next poll starts with those.
@@ -64,6 +95,8 @@ class PollSummary:
     jobs_ended: int = 0
     jobs_unreachable: int = 0
     jobs_stalled: int = 0
+    jobs_discovered: int = 0
+    events_malformed: int = 0
     events_sent: int = 0
     events_pending: int = 0
     oldest_pending_event_seconds: int = 0
@@ -74,6 +107,19 @@ class PollSummary:
     complete: bool = True
     seconds: float = 0.0
 
+    def count(self, seen: Seen) -> None:
+        """Add what came of looking at one job."""
+        self.jobs_read += seen.was_read
+        self.jobs_unreachable += seen.is_unreachable
+        self.jobs_stalled += seen.is_stalled
+        self.observations_outdated += seen.outdated
+        self.lost_races += seen.lost_race
+        self.unknown_statuses += seen.unknown_status
+        self.errors.update(seen.errors)
+        if seen.entry is not None:
+            self.jobs_changed += 1
+            self.jobs_ended += statuses.is_terminal(seen.entry.status)
+
     def figures(self) -> dict[str, float]:
         """The figures by metric name."""
         return {
@@ -83,6 +129,8 @@ class PollSummary:
             JOBS_ENDED: self.jobs_ended,
             JOBS_UNREACHABLE: self.jobs_unreachable,
             JOBS_STALLED: self.jobs_stalled,
+            JOBS_DISCOVERED: self.jobs_discovered,
+            EVENTS_MALFORMED: self.events_malformed,
             EVENTS_SENT: self.events_sent,
             EVENTS_PENDING: self.events_pending,
             OLDEST_PENDING_EVENT_SECONDS: self.oldest_pending_event_seconds,
@@ -98,7 +146,7 @@ class PollSummary:
         figures: dict[str, Any] = {
             name[0].lower() + name[1:]: value
             for name, value in self.figures().items()
-            if name not in {ERRORS, POLL_SECONDS}
+            if name not in {ERRORS, POLL_SECONDS, EVENTS_MALFORMED}
         }
         return figures | {
             "errors": dict(sorted(self.errors.items())),

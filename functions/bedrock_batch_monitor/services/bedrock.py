@@ -1,13 +1,14 @@
-"""Amazon Bedrock: reads one batch inference job."""
+"""Amazon Bedrock: reads one batch inference job, or lists those that were submitted."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from botocore.config import Config
 
+from bedrock_batch_monitor.domain.discovery import ListedJob
 from bedrock_batch_monitor.domain.jobs import JobObservation, RecordCounts, bounded_message
 from bedrock_batch_monitor.domain.times import to_milliseconds
 from bedrock_batch_monitor.services.errors import ServiceError, calling
@@ -15,13 +16,15 @@ from bedrock_batch_monitor.services.errors import ServiceError, calling
 if TYPE_CHECKING:
     import boto3
     from mypy_boto3_bedrock import BedrockClient
+    from mypy_boto3_bedrock.type_defs import ListModelInvocationJobsRequestPaginateTypeDef
 
 SERVICE: Final = "Bedrock"
 UNUSABLE_ANSWER: Final = "UnusableAnswer"
+_SUMMARIES_PER_PAGE: Final = 1000  # the most that ListModelInvocationJobs gives
 
 
 class BatchInferenceJobs:
-    """Reads batch inference jobs with GetModelInvocationJob; safe to use from many threads."""
+    """The batch inference jobs of the caller's account; safe to use from many threads."""
 
     def __init__(self, client: BedrockClient) -> None:
         self._client = client
@@ -50,6 +53,46 @@ class BatchInferenceJobs:
             except ValueError as error:  # botocore's parser, for a timestamp that is none
                 raise ServiceError(SERVICE, UNUSABLE_ANSWER, str(error)) from error
         return observation(job_arn, answer)
+
+    def submitted_after(self, moment: datetime, name_contains: str) -> Iterator[ListedJob]:
+        """List the jobs submitted after a moment, oldest first, every page of them.
+
+        A summary without ARN, name or submission time, which the API promises, is passed over.
+        Raises `ServiceError`.
+        """
+        request: ListModelInvocationJobsRequestPaginateTypeDef = {
+            "submitTimeAfter": moment,
+            "sortBy": "CreationTime",
+            "sortOrder": "Ascending",
+            "PaginationConfig": {"PageSize": _SUMMARIES_PER_PAGE},
+        }
+        if name_contains:
+            request["nameContains"] = name_contains
+        pages = iter(self._client.get_paginator("list_model_invocation_jobs").paginate(**request))
+        while True:
+            with calling(SERVICE):
+                page = next(pages, None)
+            if page is None:
+                return
+            for summary in page.get("invocationJobSummaries", ()):
+                job = listed_job(summary)
+                if job is not None:
+                    yield job
+
+
+def listed_job(summary: Mapping[str, Any]) -> ListedJob | None:
+    """Read a summary of ListModelInvocationJobs; None if it does not say which job it is of."""
+    arn, name = _text(summary, "jobArn"), _text(summary, "jobName")
+    submit_time = _time(summary, "submitTime")
+    if arn is None or name is None or submit_time is None:
+        return None
+    return ListedJob(
+        job_arn=arn,
+        job_name=name,
+        status=_text(summary, "status"),
+        submit_time=submit_time,
+        end_time=_time(summary, "endTime"),
+    )
 
 
 def observation(job_arn: str, answer: Mapping[str, Any]) -> JobObservation:

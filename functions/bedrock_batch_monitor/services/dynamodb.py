@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum, auto
@@ -13,6 +13,7 @@ from botocore.exceptions import ClientError
 
 from bedrock_batch_monitor.domain import names, statuses
 from bedrock_batch_monitor.domain.arns import Scope
+from bedrock_batch_monitor.domain.discovery import Bookmark
 from bedrock_batch_monitor.domain.episodes import Unreadable
 from bedrock_batch_monitor.domain.events import Mark
 from bedrock_batch_monitor.domain.jobs import (
@@ -23,6 +24,7 @@ from bedrock_batch_monitor.domain.jobs import (
     StoredJob,
     TrackedJob,
 )
+from bedrock_batch_monitor.domain.state import State
 from bedrock_batch_monitor.domain.transitions import Transition
 from bedrock_batch_monitor.services import items
 from bedrock_batch_monitor.services.errors import ServiceError, calling
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import (
         AttributeValueTypeDef,
         QueryInputPaginateTypeDef,
+        UpdateItemInputTypeDef,
         UpdateTypeDef,
     )
 
@@ -60,6 +63,14 @@ class InvalidItem:
     job_arn: str
     error: JobError
     last_error: JobError | None
+
+
+@dataclass(frozen=True, slots=True)
+class FoundJob:
+    """An item of the jobs table, and whether it takes part in polling."""
+
+    job: TrackedJob | InvalidItem
+    is_tracked: bool
 
 
 def connect(session: boto3.Session, concurrency: int) -> DynamoDBClient:
@@ -157,6 +168,65 @@ class JobsTable:
             },
         ):
             yield item["jobArn"]["S"]
+
+    def find(self, job_arn: str) -> FoundJob | None:
+        """A job as the next poll would take it, whether tracked or not, read consistently.
+
+        Raises `ServiceError`.
+        """
+        with calling(SERVICE):
+            answer = self._client.get_item(
+                TableName=self._name, Key={"jobArn": items.text(job_arn)}, ConsistentRead=True
+            )
+        if "Item" not in answer:
+            return None
+        return FoundJob(_tracked_or_invalid(answer["Item"]), items.is_tracked(answer["Item"]))
+
+    def unknown(self, job_arns: Sequence[str]) -> set[str]:
+        """Those of up to 100 ARNs that have no item (BatchGetItem); raises `ServiceError`."""
+        wanted: list[Mapping[str, AttributeValueTypeDef]] = [
+            {"jobArn": items.text(arn)} for arn in job_arns
+        ]
+        known: set[str] = set()
+        # Keys that are not answered for count as unknown: a put that finds an item does nothing.
+        with calling(SERVICE):
+            answer = self._client.batch_get_item(
+                RequestItems={self._name: {"Keys": wanted, "ProjectionExpression": "jobArn"}}
+            )
+        known.update(item["jobArn"]["S"] for item in answer["Responses"].get(self._name, ()))
+        return set(job_arns) - known
+
+    def start_tracking(self, job_arn: str, *, tracked_by: str, now: datetime) -> Written:
+        """Put a job into polling that has no item yet; raises `ServiceError`."""
+        try:
+            with calling(SERVICE):
+                self._client.put_item(
+                    TableName=self._name,
+                    Item={
+                        "jobArn": items.text(job_arn),
+                        names.TRACKING: items.text(names.TRACKING_ACTIVE),
+                        "trackedBy": items.text(tracked_by),
+                        "trackedAt": items.time(now),
+                    },
+                    ConditionExpression="attribute_not_exists(jobArn)",
+                )
+        except ServiceError as error:
+            if error.reason == "ConditionalCheckFailedException":
+                return Written.LOST_RACE
+            raise
+        return Written.DONE
+
+    def resume_tracking(self, known: TrackedJob) -> Written:
+        """Put a job back into polling that was taken out of it; raises `ServiceError`."""
+        changes = _Changes()
+        changes.set(names.TRACKING, items.text(names.TRACKING_ACTIVE))
+        return self._update_if(self._keyed(known.job_arn, changes, _still(known, changes)))
+
+    def untrack(self, job_arn: str) -> Written:
+        """Take a job out of polling, wherever it is; raises `ServiceError`."""
+        changes = _Changes()
+        changes.remove(names.TRACKING)
+        return self._update_if(self._keyed(job_arn, changes, "attribute_exists(jobArn)"))
 
     def get(self, job_arn: str) -> StoredJob | None:
         """A job, read consistently; raises `ServiceError`, `InvalidItemError`."""
@@ -359,34 +429,45 @@ class JobsTable:
 
 
 class StateTable:
-    """The monitor's bookmarks: where the next poll of an account and region starts."""
+    """The monitor's bookmarks: where the next poll starts, and how far discovery has come."""
 
     def __init__(self, client: DynamoDBClient, name: str) -> None:
         self._client = client
         self._name = name
 
-    def start_at(self, scope: Scope) -> str | None:
-        """The ARN to begin with, None to begin at the beginning; raises `ServiceError`."""
+    def load(self, scope: Scope) -> State:
+        """The bookmarks; raises `ServiceError`, `InvalidItemError`."""
         with calling(SERVICE):
             answer = self._client.get_item(TableName=self._name, Key=_state_key(scope))
-        return answer.get("Item", {}).get("startAt", {}).get("S")
+        return items.state(answer.get("Item", {}))
 
-    def set_start_at(self, scope: Scope, job_arn: str, now: datetime) -> None:
-        """Have the next poll begin with this ARN; raises `ServiceError`."""
-        with calling(SERVICE):
-            self._client.put_item(
-                TableName=self._name,
-                Item={
-                    **_state_key(scope),
-                    "startAt": items.text(job_arn),
-                    "updatedAt": items.time(now),
-                },
-            )
+    def set_start_at(self, scope: Scope, job_arn: str | None) -> None:
+        """Have the next poll begin with this ARN, or at the beginning; raises `ServiceError`."""
+        changes = _Changes()
+        if job_arn is None:
+            changes.remove("startAt")
+        else:
+            changes.set("startAt", items.text(job_arn))
+        self._update(scope, changes)
 
-    def clear_start_at(self, scope: Scope) -> None:
-        """Have the next poll begin at the beginning; raises `ServiceError`."""
+    def set_discovery(self, scope: Scope, bookmark: Bookmark) -> None:
+        """Note how far discovery has come; raises `ServiceError`."""
+        changes = _Changes()
+        changes.set("discoveryBeganAt", items.time(bookmark.began_at))
+        changes.set("discoveredUntil", items.time(bookmark.seen_until))
+        self._update(scope, changes)
+
+    def _update(self, scope: Scope, changes: _Changes) -> None:
+        update: UpdateItemInputTypeDef = {
+            "TableName": self._name,
+            "Key": _state_key(scope),
+            "UpdateExpression": changes.expression(),
+            "ExpressionAttributeNames": changes.names,
+        }
+        if changes.values:
+            update["ExpressionAttributeValues"] = changes.values
         with calling(SERVICE):
-            self._client.delete_item(TableName=self._name, Key=_state_key(scope))
+            self._client.update_item(**update)
 
 
 def _state_key(scope: Scope) -> dict[str, AttributeValueTypeDef]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 
 from bedrock_batch_monitor.domain import names
+from bedrock_batch_monitor.domain.discovery import Bookmark
 from bedrock_batch_monitor.domain.jobs import (
     HistoryEntry,
     JobError,
@@ -18,6 +19,7 @@ from bedrock_batch_monitor.domain.jobs import (
     StoredJob,
     TrackedJob,
 )
+from bedrock_batch_monitor.domain.state import State
 from bedrock_batch_monitor.domain.times import from_iso, to_iso
 
 if TYPE_CHECKING:
@@ -195,6 +197,23 @@ def tracked_job(item: Item) -> TrackedJob:
         unreachable_since=_optional(item, "unreachableSince", _time),
         stalled_since=_optional(item, "stalledSince", _time),
     )
+
+
+def state(item: Item) -> State:
+    """Read the monitor's bookmarks; raises `InvalidItemError` naming the attribute."""
+    began_at = _optional(item, "discoveryBeganAt", _time)
+    seen_until = _optional(item, "discoveredUntil", _time)
+    return State(
+        start_at=_optional(item, "startAt", _text),
+        discovery=(
+            None if began_at is None or seen_until is None else Bookmark(began_at, seen_until)
+        ),
+    )
+
+
+def is_tracked(item: Item) -> bool:
+    """Whether an item of the jobs table takes part in polling."""
+    return item.get(names.TRACKING) == {"S": names.TRACKING_ACTIVE}
 
 
 def last_error(item: Item) -> JobError | None:

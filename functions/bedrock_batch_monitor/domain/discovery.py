@@ -1,0 +1,62 @@
+"""Which jobs of a list are taken up, and from when on the next list is asked for.
+
+How far ListModelInvocationJobs lags behind is not documented, so each list begins some time before
+the end of the last one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from bedrock_batch_monitor.domain import statuses
+
+OVERLAP: Final = timedelta(minutes=15)
+# A job may run for 168 hours (`timeoutDurationInHours`) after it was submitted.
+LONGEST_JOB: Final = timedelta(days=8)
+
+
+@dataclass(frozen=True, slots=True)
+class Bookmark:
+    """How far discovery has come: when it began here, and until which submission it saw."""
+
+    began_at: datetime
+    seen_until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ListedJob:
+    """One summary of ListModelInvocationJobs; only the members that discovery looks at."""
+
+    job_arn: str
+    job_name: str
+    status: str | None
+    submit_time: datetime
+    end_time: datetime | None = None
+
+
+def list_from(bookmark: Bookmark | None, now: datetime) -> datetime:
+    """The submission time to list from: at first, that of every job that may still run."""
+    return now - LONGEST_JOB if bookmark is None else bookmark.seen_until - OVERLAP
+
+
+def is_wanted(job: ListedJob, *, bookmark: Bookmark | None, now: datetime, prefix: str) -> bool:
+    """Whether to take up a job, if it is not known yet.
+
+    Whatever was submitted since discovery began, ended or not; of what was there before, only what
+    had not ended by then.
+    """
+    if not job.job_name.startswith(prefix):
+        return False
+    if job.status is None or not statuses.is_terminal(job.status):
+        return True
+    began_at = now if bookmark is None else bookmark.began_at
+    return (job.end_time or job.submit_time) >= began_at
+
+
+def advanced(bookmark: Bookmark | None, *, now: datetime, until: datetime) -> Bookmark:
+    """The bookmark after a list was read as far as jobs submitted at `until`."""
+    if bookmark is None:
+        return Bookmark(began_at=now, seen_until=until)
+    return Bookmark(bookmark.began_at, max(bookmark.seen_until, until))

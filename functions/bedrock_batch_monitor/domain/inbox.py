@@ -1,0 +1,87 @@
+"""What an event asks for that reached the monitor: look at a job, track it, or untrack it.
+
+Bedrock's own events are hints, best-effort and possibly late, repeated or out of order: of one of
+them only the job's ARN is believed, and any other field may be missing. Source of their form: the
+sample in the Bedrock user guide, "Monitor batch inference jobs".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, NoReturn
+
+from bedrock_batch_monitor.domain.arns import InvalidJobArnError, JobArn, Scope
+
+NATIVE_SOURCE: Final = "aws.bedrock"
+NATIVE_DETAIL_TYPE: Final = "Batch Inference Job State Change"
+TRACK_DETAIL_TYPE: Final = "Track Batch Inference Job"
+UNTRACK_DETAIL_TYPE: Final = "Untrack Batch Inference Job"
+
+_SHOWN_CHARACTERS: Final = 80
+
+
+class MalformedEventError(ValueError):
+    """An event that asks for nothing that can be done; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class LookAt:
+    """Bedrock says that a job has changed."""
+
+    job_arn: str
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """Somebody wants a job to be tracked."""
+
+    job_arn: str
+
+
+@dataclass(frozen=True, slots=True)
+class Untrack:
+    """Somebody wants a job not to be tracked any more."""
+
+    job_arn: str
+
+
+Request = LookAt | Track | Untrack
+
+
+def request_of(event: object, scope: Scope) -> Request:
+    """Read an EventBridge event; raises `MalformedEventError` for one that cannot be followed."""
+    if not isinstance(event, Mapping):
+        _refuse("the event is no JSON object", event)
+    detail_type, detail = event.get("detail-type"), event.get("detail")
+    if not isinstance(detail, Mapping):
+        _refuse("the event's detail is no JSON object", detail)
+    if detail_type == NATIVE_DETAIL_TYPE and event.get("source") == NATIVE_SOURCE:
+        return LookAt(_arn_in(detail, "batchJobArn", scope))
+    if detail_type == TRACK_DETAIL_TYPE:
+        return Track(_arn_in(detail, "jobArn", scope))
+    if detail_type != UNTRACK_DETAIL_TYPE:
+        _refuse("the event's detail-type asks for nothing", detail_type)
+    return Untrack(_arn_in(detail, "jobArn", scope))
+
+
+def _arn_in(detail: Mapping[str, Any], key: str, scope: Scope) -> str:
+    value = detail.get(key)
+    if not isinstance(value, str):
+        _refuse(f"{key} is no text", value)
+    try:
+        arn = JobArn.parse(value)
+    except InvalidJobArnError as error:
+        message = f"{key}: {error}"
+        raise MalformedEventError(message) from error
+    if arn.scope != scope:
+        _refuse(f"{key} names {arn.scope}, and {scope} is monitored", value)
+    return value
+
+
+def _refuse(problem: str, value: object) -> NoReturn:
+    shown = repr(value)
+    if len(shown) > _SHOWN_CHARACTERS:
+        shown = shown[:_SHOWN_CHARACTERS] + "…"
+    message = f"{problem}: {shown}"
+    raise MalformedEventError(message)

@@ -1,0 +1,85 @@
+"""The function behind the inbox queue: Bedrock's own events, and commands to track and untrack."""
+
+from __future__ import annotations
+
+import json
+import os
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import boto3
+from aws_lambda_powertools.utilities.batch import (
+    BatchProcessor,
+    EventType,
+    process_partial_response,
+)
+
+from bedrock_batch_monitor.composition import compose_inbox
+from bedrock_batch_monitor.domain.inbox import MalformedEventError, Request, request_of
+from bedrock_batch_monitor.domain.summary import PollSummary
+from bedrock_batch_monitor.settings import Settings
+from bedrock_batch_monitor.telemetry import logger, publish_inbox
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+    from bedrock_batch_monitor.inbox import Inbox
+
+
+class NotNowError(Exception):
+    """A request that could not be followed now; the queue delivers it again."""
+
+
+@cache
+def inbox() -> Inbox:
+    """The inbox of this execution environment; its clients serve every invocation in it."""
+    return compose_inbox(Settings.from_environment(os.environ), boto3.Session())
+
+
+@logger.inject_lambda_context
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Follow the requests in a batch of queue messages, each of which holds one event.
+
+    Several events of one job in a batch are one look. Returns the messages that failed
+    (`batchItemFailures`); one that is malformed is dropped, logged and counted.
+    """
+    summary = PollSummary()
+    followed: dict[Request, Exception | None] = {}
+
+    def follow(record: SQSRecord) -> None:
+        try:
+            request = request_of(_json(record.body), inbox().observer.scope)
+        except MalformedEventError as error:
+            summary.events_malformed += 1
+            logger.warning("event dropped", extra={"reason": str(error)})
+            return
+        if request not in followed:
+            followed[request] = _follow(request, summary)
+        failure = followed[request]
+        if failure is not None:
+            raise failure
+
+    processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
+    try:
+        return dict(process_partial_response(event, follow, processor, context))
+    finally:
+        publish_inbox(summary)
+
+
+def _follow(request: Request, summary: PollSummary) -> Exception | None:
+    seen = inbox().handle(request)
+    summary.count(seen)
+    for delivered in inbox().deliver(seen):
+        summary.events_sent += delivered.sent
+        summary.events_pending += delivered.pending
+        summary.errors.update(delivered.errors)
+    return NotNowError(", ".join(seen.errors)) if seen.try_again else None
+
+
+def _json(body: str) -> object:
+    try:
+        return json.loads(body)
+    except ValueError as error:
+        message = f"the message is no JSON: {error}"
+        raise MalformedEventError(message) from error

@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from local.bedrock import Phase, Script
+
+from .conftest import ACCOUNT, REGION, START, Cloud
+
+MINUTE = 60
+HOUR = 3600
+DAY = 86400
+
+
+@pytest.fixture
+def discovering(cloud: Cloud) -> Cloud:
+    """The cloud with a monitor that takes up jobs by itself."""
+    return cloud.with_settings(discovery_prefix="")
+
+
+def submit(cloud: Cloud, script: Script | str = "InProgress", **attributes: object) -> str:
+    """A job that somebody submits to Bedrock, and that nobody tracks."""
+    return cloud.bedrock.add_job(
+        script=Script((Phase(script, None),)) if isinstance(script, str) else script,  # type: ignore[arg-type]
+        account=ACCOUNT,
+        region=REGION,
+        **attributes,  # type: ignore[arg-type]
+    )
+
+
+def test_a_new_deployment_takes_up_what_still_runs(discovering: Cloud) -> None:
+    """Jobs that run when the monitor is deployed are recorded; those that had ended are not."""
+    running = submit(discovering, submitted_at=START - timedelta(days=6))
+    ended = submit(discovering, "Failed", submitted_at=START - timedelta(hours=1))
+    summary = discovering.poll()
+    assert (summary.jobs_discovered, summary.jobs_changed) == (1, 1)
+    job = discovering.job(running)
+    assert job is not None
+    assert (job["trackedBy"], job["tracking"]) == ("discovery", "ACTIVE")
+    assert discovering.job(ended) is None
+    discovering.bedrock.clock.advance(MINUTE)
+    assert discovering.poll().jobs_discovered == 0
+    assert discovering.new_events() == []
+
+
+def test_a_job_that_starts_and_ends_between_two_polls_is_recorded(discovering: Cloud) -> None:
+    """No job submitted after the deployment goes unrecorded, however short."""
+    discovering.poll()
+    discovering.bedrock.clock.advance(10)
+    arn = submit(discovering, Script.ending("Failed", running=0, submitted=5, validating=10))
+    discovering.bedrock.clock.advance(50)
+    assert discovering.poll().jobs_discovered == 1
+    assert [item["status"] for item in discovering.history(arn)] == ["Failed"]
+    [event] = discovering.new_events()
+    assert event["resources"] == [arn]
+
+
+def test_what_ran_while_the_monitor_was_down_is_recorded(discovering: Cloud) -> None:
+    """After an outage the list goes on where it stopped, and every ending gets its event."""
+    discovering.poll()
+    arns = set()
+    for _ in range(30):
+        discovering.bedrock.clock.advance(HOUR)
+        arns.add(submit(discovering, Script.ending("Completed", running=60)))
+    discovering.bedrock.clock.advance(HOUR)
+    summary = discovering.poll()
+    assert (summary.jobs_discovered, summary.jobs_ended) == (30, 30)
+    assert {event["resources"][0] for event in discovering.new_events()} == arns
+    assert discovering.poll().jobs_discovered == 0
+
+
+def test_a_list_that_lags_hides_nothing(discovering: Cloud) -> None:
+    """A job that a list shows minutes late is still found, for each list reaches further back."""
+    discovering.poll()
+    discovering.bedrock.clock.advance(MINUTE)
+    arn = submit(discovering, "Completed")
+    discovering.bedrock.faults.stale_lists(leave_out=[arn])
+    for _ in range(10):
+        assert discovering.poll().jobs_discovered == 0
+        discovering.bedrock.clock.advance(MINUTE)
+    discovering.bedrock.faults.clear()
+    assert discovering.poll().jobs_discovered == 1
+    assert len(discovering.new_events()) == 1
+
+
+def test_a_list_without_statuses_serves(discovering: Cloud) -> None:
+    """The status is not among the members that a summary must have; Get tells it."""
+    discovering.bedrock.faults.stale_lists(without=["status", "endTime"])
+    running = submit(discovering, "InProgress")
+    assert discovering.poll().jobs_discovered == 1
+    assert [item["status"] for item in discovering.history(running)] == ["InProgress"]
+
+
+def test_pages_may_be_short_or_empty(discovering: Cloud) -> None:
+    """Every page is read to the last token, whatever the pages hold."""
+    arns = {submit(discovering) for _ in range(25)}
+    discovering.bedrock.faults.short_pages(3)
+    assert discovering.poll().jobs_discovered == 25
+    assert {item["jobArn"] for item in discovering.items("jobs")} == arns
+
+
+def test_the_prefix_is_kept_to(cloud: Cloud) -> None:
+    """With a prefix, jobs of other names stay alone, also where the prefix is inside a name."""
+    cloud = cloud.with_settings(discovery_prefix="nightly-")
+    wanted = submit(cloud, job_name="nightly-summaries")
+    submit(cloud, job_name="not-nightly-summaries")
+    submit(cloud, job_name="weekly")
+    assert cloud.poll().jobs_discovered == 1
+    assert [item["jobArn"] for item in cloud.items("jobs")] == [wanted]
+
+
+def test_an_untracked_job_is_not_taken_up_again(discovering: Cloud) -> None:
+    """A person's decision stands: the job stays in the lists, and out of polling."""
+    arn = submit(discovering)
+    discovering.poll()
+    discovering.dynamodb.update_item(
+        TableName="jobs", Key={"jobArn": {"S": arn}}, UpdateExpression="REMOVE tracking"
+    )
+    discovering.bedrock.clock.advance(MINUTE)
+    summary = discovering.poll()
+    assert (summary.jobs_discovered, summary.jobs_active) == (0, 0)
+    assert "tracking" not in (discovering.job(arn) or {})
+
+
+def test_a_list_that_fails_is_repeated(discovering: Cloud) -> None:
+    """Without the permission to list, tracked jobs go on, and nothing is skipped afterwards."""
+    tracked = discovering.add_job("InProgress")
+    fault = discovering.bedrock.faults.deny(operation="ListModelInvocationJobs")
+    summary = discovering.poll()
+    assert summary.errors == {"Bedrock.AccessDeniedException": 1}
+    assert len(discovering.history(tracked)) == 1
+    discovering.bedrock.clock.advance(MINUTE)
+    arn = submit(discovering, "Completed")
+    discovering.bedrock.clock.advance(2 * HOUR)
+    discovering.bedrock.faults.remove(fault)
+    assert discovering.poll().jobs_discovered == 1
+    assert len(discovering.history(arn)) == 1
+
+
+def test_nothing_new_costs_one_call_and_no_write(discovering: Cloud) -> None:
+    """A poll that finds nothing makes one List call; the bookmark is moved now and then."""
+    discovering.poll()
+    written = []
+    asked = discovering.bedrock.calls["ListModelInvocationJobs", "OK"]
+    for _ in range(10):
+        discovering.bedrock.clock.advance(MINUTE)
+        with discovering.counting() as made:
+            discovering.poll()
+        written.append(made["UpdateItem"])
+    assert discovering.bedrock.calls["ListModelInvocationJobs", "OK"] - asked == 10
+    assert sum(written) == 2
+
+
+def test_a_poll_cut_short_goes_on_where_it_stopped(discovering: Cloud) -> None:
+    """When time runs out within a long list, the next poll lists the rest."""
+    discovering.poll()
+    for _ in range(250):
+        discovering.bedrock.clock.advance(MINUTE)
+        submit(discovering)
+    found = 0
+    for _ in range(6):
+        looks = [0]
+
+        def left(looks: list[int] = looks) -> float:
+            looks[0] += 1
+            return 900 if looks[0] < 400 else 10
+
+        found += discovering.monitor.poll(left).jobs_discovered
+    assert found == 250
+    assert len(discovering.items("jobs")) == 250
+
+
+def test_a_broken_bookmark_is_no_reason_to_stop(discovering: Cloud) -> None:
+    """A state item that nobody can read is counted, and the poll begins at the beginning."""
+    discovering.dynamodb.put_item(
+        TableName="state",
+        Item={"scope": {"S": f"{ACCOUNT}/{REGION}"}, "discoveredUntil": {"S": "yesterday"}},
+    )
+    arn = submit(discovering)
+    summary = discovering.poll()
+    assert summary.errors == {"Item.InvalidState": 1}
+    assert len(discovering.history(arn)) == 1
