@@ -13,7 +13,7 @@ export JSII_SILENCE_WARNING_UNTESTED_NODE_VERSION := 1
 export CDK_DISABLE_CLI_TELEMETRY := true
 export PATH := $(CURDIR)/$(BIN):$(CURDIR)/node_modules/.bin:$(PATH)
 
-.PHONY: help setup demo test lint format synth deploy destroy bench lock clean
+.PHONY: help setup demo test lint format bench explore synth deploy destroy lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -47,6 +47,12 @@ demo: setup ## Run the whole monitor on this machine, without an AWS account (KE
 
 test: lint ## Run every check and every test
 	@pytest
+
+bench: setup ## Count what a poll costs in calls and units, against a scan that updates every job
+	@PYTHONPATH=functions python -m local.bench
+
+explore: setup ## Run the fault explorer: every crash and refusal at every call of overlapping polls
+	@PYTHONPATH=functions:. python -m tests.explorer
 
 synth: setup ## Synthesize the CloudFormation template into cdk.out/
 	@cdk synth --quiet
