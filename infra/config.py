@@ -150,6 +150,33 @@ class BusName:
         raise _NotAllowedError
 
 
+class NamePrefix:
+    """The beginning of a job's name, in the characters that Bedrock takes for one."""
+
+    allowed = "1 to 63 letters, digits, '+', '-' or '.'"
+    # From the pattern of `ModelInvocationJobName` in Bedrock's service model.
+    _pattern = re.compile(r"[a-zA-Z0-9+\-.]{1,63}", re.ASCII)
+
+    def parse(self, value: object) -> str:
+        """The prefix."""
+        if isinstance(value, str) and self._pattern.fullmatch(value):
+            return value
+        raise _NotAllowedError
+
+
+class EmailAddress:
+    """An address that can be written to; whether it exists, the confirmation mail finds out."""
+
+    allowed = "an e-mail address such as team@example.com"
+    _pattern = re.compile(r"[^\s@]{1,64}@[^\s@.]+(\.[^\s@.]+)+", re.ASCII)
+
+    def parse(self, value: object) -> str:
+        """The address."""
+        if isinstance(value, str) and self._pattern.fullmatch(value):
+            return value
+        raise _NotAllowedError
+
+
 @dataclass(frozen=True, slots=True)
 class Setting:
     """What is known of a setting beside its value."""
@@ -185,6 +212,12 @@ class MonitorConfig:
     poll_interval_minutes: int = _setting(
         Whole(1, 60), 1, "Minutes from the start of one poll to the start of the next."
     )
+    discovery: str = _setting(
+        OneOf("on", "off"), "on", "Whether jobs are taken up that nobody tracks by hand."
+    )
+    discovery_name_prefix: str | None = _optional_setting(
+        NamePrefix(), "all jobs", "What the names of the jobs begin with that discovery takes up."
+    )
     emit_status_changes: bool = _setting(
         Flag(), default=False, description="Also send an event for every non-terminal transition."
     )
@@ -193,6 +226,17 @@ class MonitorConfig:
         5,
         "Record counts that moved are written at most this often per job, in minutes; "
         "0 writes them at every poll.",
+    )
+    stalled_after_minutes: int | None = _optional_setting(
+        Whole(1, 10080), "never", "Minutes without any movement after which a job has stalled."
+    )
+    unreachable_after_polls: int = _setting(
+        Whole(1, 1000), 3, "Polls in a row that cannot read a job before it is unreachable."
+    )
+    record_messages: bool = _setting(
+        Flag(),
+        default=True,
+        description="Whether Bedrock's message on a job goes into tables and events.",
     )
     history_retention_days: int | None = _optional_setting(
         Whole(1, 3650), "for ever", "Days after which a transition is removed from the history."
@@ -205,6 +249,9 @@ class MonitorConfig:
         "retain",
         "Whether the tables outlive the stack; `destroy` also takes their deletion protection off.",
     )
+    alarm_email: str | None = _optional_setting(
+        EmailAddress(), "nobody", "Who is written to when an alarm goes off, and when it ends."
+    )
     log_retention_days: int = _setting(
         OneOfNumbers(*LOG_RETENTION), 30, "Days for which the function's log is kept."
     )
@@ -212,7 +259,12 @@ class MonitorConfig:
         OneOf("DEBUG", "INFO", "WARNING", "ERROR"), "INFO", "Least severity that is logged."
     )
     function_memory_megabytes: int = _setting(
-        Whole(128, 10240), 512, "Memory of the function; its share of a CPU grows with it."
+        Whole(128, 10240), 512, "Memory of the functions; their share of a CPU grows with it."
+    )
+    function_reserved_concurrency: int | None = _optional_setting(
+        Whole(1, 1000),
+        "none",
+        "Polls that may run at once, out of the account's concurrency; see `docs/architecture.md`.",
     )
 
     @classmethod
@@ -246,6 +298,11 @@ class MonitorConfig:
     def keeps_data(self) -> bool:
         """Whether the tables are protected from deletion and outlive the stack."""
         return self.removal_policy == "retain"
+
+    @property
+    def discovers(self) -> bool:
+        """Whether jobs are taken up that nobody tracks by hand."""
+        return self.discovery == "on"
 
     @property
     def log_retention(self) -> RetentionDays:

@@ -4,25 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from aws_cdk import Duration, RemovalPolicy, Stack
-from aws_cdk import aws_lambda as lambda_
+from aws_cdk import Duration
 from aws_cdk import aws_lambda_destinations as destinations
-from aws_cdk import aws_logs as logs
 from aws_cdk import aws_scheduler as scheduler
 from aws_cdk import aws_scheduler_targets as targets
 from constructs import Construct
 
-from bedrock_batch_monitor import settings
-from bedrock_batch_monitor.domain import names
-from infra.bundling import function_code
+from infra.function import build_function, build_log_group, environment_of
 from infra.permissions import monitor_role, schedule_role
 
 if TYPE_CHECKING:
+    from aws_cdk import aws_lambda as lambda_
+
     from infra.config import MonitorConfig
     from infra.events import Events
     from infra.tables import Tables
-
-HANDLER: Final = "bedrock_batch_monitor.handlers.monitor.handler"
 
 _SECONDS_BETWEEN_POLLS: Final = 5
 _LONGEST_TIMEOUT_SECONDS: Final = 900
@@ -42,60 +38,22 @@ class Monitor(Construct):
         events: Events,
     ) -> None:
         super().__init__(scope, construct_id)
-        self._config = config
-        self.log_group = self._build_log_group()
-        self.function = self._build_function(tables, events)
-
-    def _build_log_group(self) -> logs.LogGroup:
-        return logs.LogGroup(
+        log_group = build_log_group(self, config)
+        self.function = build_function(
             self,
-            "Log",
-            retention=self._config.log_retention,
-            # What a deployment leaves behind is in the tables; its log goes with it.
-            removal_policy=RemovalPolicy.DESTROY,
-        )
-
-    def _build_function(self, tables: Tables, events: Events) -> lambda_.Function:
-        return lambda_.Function(
-            self,
-            "Function",
+            module="monitor",
             description="Polls Bedrock batch inference jobs, records changes, sends events",
-            runtime=lambda_.Runtime.PYTHON_3_14,
-            architecture=lambda_.Architecture.ARM_64,
-            handler=HANDLER,
-            code=function_code(),
-            role=monitor_role(self, tables, events.bus, self.log_group),
-            memory_size=self._config.function_memory_megabytes,
-            timeout=_timeout(self._config),
-            environment=self._environment(tables, events),
-            log_group=self.log_group,
-            # Every line that the function writes is JSON already. Lambda's own JSON format would
-            # bring a second log level, which drops what Powertools was told to let through.
-            logging_format=lambda_.LoggingFormat.TEXT,
+            config=config,
+            role=monitor_role(self, tables, events.bus, log_group, discovers=config.discovers),
+            log_group=log_group,
+            timeout=_timeout(config),
+            environment=environment_of(self, config=config, tables=tables, events=events),
+            reserved_concurrent_executions=config.function_reserved_concurrency,
             # The next scheduled poll is the retry of a failed one.
             retry_attempts=0,
-            max_event_age=_interval(self._config),
+            max_event_age=_interval(config),
             on_failure=destinations.SqsDestination(events.dead_letters),
         )
-
-    def _environment(self, tables: Tables, events: Events) -> dict[str, str]:
-        stack = Stack.of(self)
-        environment = {
-            settings.JOBS_TABLE_NAME: tables.jobs.table_name,
-            settings.HISTORY_TABLE_NAME: tables.history.table_name,
-            settings.STATE_TABLE_NAME: tables.state.table_name,
-            settings.EVENT_BUS_NAME: events.bus.event_bus_name,
-            settings.MONITORED_ACCOUNT: stack.account,
-            settings.MONITORED_REGION: stack.region,
-            settings.EMIT_STATUS_CHANGES: "true" if self._config.emit_status_changes else "false",
-            settings.PROGRESS_INTERVAL_MINUTES: str(self._config.progress_interval_minutes),
-            "POWERTOOLS_SERVICE_NAME": stack.stack_name,
-            "POWERTOOLS_METRICS_NAMESPACE": names.METRICS_NAMESPACE,
-            "POWERTOOLS_LOG_LEVEL": self._config.log_level,
-        }
-        if self._config.history_retention_days is not None:
-            environment[settings.HISTORY_RETENTION_DAYS] = str(self._config.history_retention_days)
-        return environment
 
 
 class PollSchedule(Construct):
@@ -138,7 +96,9 @@ def _timeout(config: MonitorConfig) -> Duration:
 
     Overlapping polls do no harm to what is recorded, but they read every job twice and share the
     same request limits, so a slow poll would make the following ones slower still. The monitor
-    itself stops in good time before the time-out and leaves the rest to the next poll.
+    itself stops in good time before the time-out and leaves the rest to the next poll. So scheduled
+    polls overlap only if one is delivered late or twice; `functionReservedConcurrency=1` rules that
+    out too. It is off by default, for an account with the lowest limit has nothing to reserve from.
     """
     until_next = config.poll_interval_minutes * 60 - _SECONDS_BETWEEN_POLLS
     return Duration.seconds(min(until_next, _LONGEST_TIMEOUT_SECONDS))

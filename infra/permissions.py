@@ -1,9 +1,9 @@
-"""Every permission of the stack: what the monitor function and its schedule may do.
+"""Every permission of the stack: what the functions and the schedule may do.
 
 Each statement names exactly the actions that the code calls and the resources that it calls them
-on. The two roles start empty, without AWS managed policies. Only one permission is not written
-here: the failure destination of the function's asynchronous invocations lets the function's role
-send to the dead-letter queue (see `infra/monitor.py`).
+on. The roles start empty, without AWS managed policies. Two permissions are not written here: the
+failure destination of the monitor function's asynchronous invocations lets its role send to the
+dead-letter queue, and the inbox function's event source lets its role take messages.
 """
 
 from __future__ import annotations
@@ -27,16 +27,15 @@ if TYPE_CHECKING:
 
 
 def monitor_role(
-    scope: Construct, tables: Tables, bus: events.IEventBus, log_group: logs.ILogGroup
+    scope: Construct,
+    tables: Tables,
+    bus: events.IEventBus,
+    log_group: logs.ILogGroup,
+    *,
+    discovers: bool,
 ) -> iam.Role:
     """The role that the monitor function runs with."""
-    role = iam.Role(
-        scope,
-        "Role",
-        assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"),
-        description="Polls Bedrock batch inference jobs and records what they do",
-    )
-    log_group.grant_write(role)
+    role = _function_role(scope, log_group, "Polls Bedrock batch inference jobs and records them")
     _allow(
         role,
         "QueryActiveJobsAndPendingEvents",
@@ -62,10 +61,68 @@ def monitor_role(
     _allow(
         role,
         "KeepBookmarks",
-        ["dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem"],
+        ["dynamodb:GetItem", "dynamodb:UpdateItem"],
         [tables.state.table_arn],
     )
-    _allow(role, "SendEvents", ["events:PutEvents"], [bus.event_bus_arn])
+    _allow_events(role, bus)
+    _allow_reading_jobs(scope, role)
+    if discovers:
+        _allow(
+            role,
+            "TakeUpJobs",
+            ["dynamodb:BatchGetItem", "dynamodb:PutItem"],
+            [tables.jobs.table_arn],
+        )
+        # The operation has no resource type (Service Authorization Reference, Amazon Bedrock).
+        _allow(role, "ListBatchJobs", ["bedrock:ListModelInvocationJobs"], ["*"])
+        Validations.of(role).acknowledge(
+            Acknowledgment(
+                id="AwsSolutions-IAM5[Resource::*]",
+                reason="ListModelInvocationJobs has no resource type to narrow it down by.",
+            )
+        )
+    return role
+
+
+def inbox_role(
+    scope: Construct, tables: Tables, bus: events.IEventBus, log_group: logs.ILogGroup
+) -> iam.Role:
+    """The role that the inbox function runs with; its event source lets it take messages too."""
+    role = _function_role(scope, log_group, "Follows events and commands on batch inference jobs")
+    _allow(
+        role,
+        "ReadTrackAndUpdateJobs",
+        ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"],
+        [tables.jobs.table_arn],
+    )
+    _allow(
+        role,
+        "ReadAndAppendHistory",
+        ["dynamodb:PutItem", "dynamodb:Query"],
+        [tables.history.table_arn],
+    )
+    _allow_events(role, bus)
+    _allow_reading_jobs(scope, role)
+    return role
+
+
+def _function_role(scope: Construct, log_group: logs.ILogGroup, description: str) -> iam.Role:
+    role = iam.Role(
+        scope,
+        "Role",
+        assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"),
+        description=description,
+    )
+    log_group.grant_write(role)
+    return role
+
+
+def _allow_events(role: iam.Role, bus: events.IEventBus) -> None:
+    # PutEvents to a bus that does not exist answers as if all were well: it is looked for first.
+    _allow(role, "SendEvents", ["events:DescribeEventBus", "events:PutEvents"], [bus.event_bus_arn])
+
+
+def _allow_reading_jobs(scope: Construct, role: iam.Role) -> None:
     # Every job of this account and region: which jobs there will be is not known at deployment.
     _allow(role, "ReadBatchJobs", ["bedrock:GetModelInvocationJob"], [_every_batch_job(scope)])
     Validations.of(role).acknowledge(
@@ -77,7 +134,6 @@ def monitor_role(
             reason="Jobs are created after the deployment, under ids that Bedrock chooses.",
         )
     )
-    return role
 
 
 def schedule_role(

@@ -8,6 +8,7 @@ from aws_cdk import CfnOutput, Stack
 
 from infra.dashboard import Dashboard
 from infra.events import Events
+from infra.inbox import Inbox
 from infra.monitor import Monitor, PollSchedule
 from infra.tables import Tables
 
@@ -29,6 +30,7 @@ class MonitorStack(Stack):
         tables = Tables(self, "Tables", config)
         events = Events(self, "Events", config)
         monitor = Monitor(self, "Monitor", config=config, tables=tables, events=events)
+        Inbox(self, "Inbox", config=config, tables=tables, events=events)
         PollSchedule(self, "Poll", config=config, function=monitor.function, events=events)
         dashboard = Dashboard(
             self, "Overview", function=monitor.function, dead_letters=events.dead_letters

@@ -1,0 +1,103 @@
+"""What the functions of the stack have in common: runtime, code, log, settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from aws_cdk import RemovalPolicy, Stack
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_logs as logs
+
+from bedrock_batch_monitor import settings
+from bedrock_batch_monitor.domain import names
+from infra.bundling import function_code
+
+if TYPE_CHECKING:
+    from aws_cdk import Duration
+    from aws_cdk import aws_iam as iam
+    from constructs import Construct
+
+    from infra.config import MonitorConfig
+    from infra.events import Events
+    from infra.tables import Tables
+
+_HANDLERS: Final = "bedrock_batch_monitor.handlers"
+
+
+def build_log_group(scope: Construct, config: MonitorConfig) -> logs.LogGroup:
+    """The log group of one function."""
+    return logs.LogGroup(
+        scope,
+        "Log",
+        retention=config.log_retention,
+        # What a deployment leaves behind is in the tables; its log goes with it.
+        removal_policy=RemovalPolicy.DESTROY,
+    )
+
+
+def build_function(  # noqa: PLR0913 - what functions differ in, all named
+    scope: Construct,
+    *,
+    module: str,
+    description: str,
+    config: MonitorConfig,
+    role: iam.IRole,
+    log_group: logs.ILogGroup,
+    timeout: Duration,
+    environment: Mapping[str, str],
+    **options: Any,  # noqa: ANN401 - of lambda_.Function
+) -> lambda_.Function:
+    """A function of the runtime package; `module` is the one of its handler."""
+    return lambda_.Function(
+        scope,
+        "Function",
+        description=description,
+        runtime=lambda_.Runtime.PYTHON_3_14,
+        architecture=lambda_.Architecture.ARM_64,
+        handler=f"{_HANDLERS}.{module}.handler",
+        code=function_code(),
+        role=role,
+        memory_size=config.function_memory_megabytes,
+        timeout=timeout,
+        environment=dict(environment),
+        log_group=log_group,
+        # Every line that the functions write is JSON already. Lambda's own JSON format would
+        # bring a second log level, which drops what Powertools was told to let through.
+        logging_format=lambda_.LoggingFormat.TEXT,
+        **options,
+    )
+
+
+def environment_of(
+    scope: Construct, *, config: MonitorConfig, tables: Tables, events: Events
+) -> dict[str, str]:
+    """The settings of a deployment as its functions read them."""
+    stack = Stack.of(scope)
+    optional = {
+        settings.HISTORY_RETENTION_DAYS: config.history_retention_days,
+        settings.STALLED_AFTER_MINUTES: config.stalled_after_minutes,
+        settings.DISCOVERY_NAME_PREFIX: config.discovery_name_prefix,
+    }
+    return {
+        settings.JOBS_TABLE_NAME: tables.jobs.table_name,
+        settings.HISTORY_TABLE_NAME: tables.history.table_name,
+        settings.STATE_TABLE_NAME: tables.state.table_name,
+        settings.EVENT_BUS_NAME: events.bus.event_bus_name,
+        settings.MONITORED_ACCOUNT: stack.account,
+        settings.MONITORED_REGION: stack.region,
+        settings.DISCOVERY: config.discovery,
+        settings.EMIT_STATUS_CHANGES: _flag(config.emit_status_changes),
+        settings.RECORD_MESSAGES: _flag(config.record_messages),
+        settings.PROGRESS_INTERVAL_MINUTES: str(config.progress_interval_minutes),
+        settings.POLL_INTERVAL_MINUTES: str(config.poll_interval_minutes),
+        settings.UNREACHABLE_AFTER_POLLS: str(config.unreachable_after_polls),
+        **{name: str(value) for name, value in optional.items() if value is not None},
+        "POWERTOOLS_SERVICE_NAME": stack.stack_name,
+        "POWERTOOLS_METRICS_NAMESPACE": names.METRICS_NAMESPACE,
+        "POWERTOOLS_LOG_LEVEL": config.log_level,
+    }
+
+
+def _flag(value: bool) -> str:  # noqa: FBT001 - it is the value
+    return "true" if value else "false"

@@ -1,0 +1,106 @@
+"""The inbox: Bedrock's own events and commands, queued for the function that follows them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from aws_cdk import Duration, RemovalPolicy
+from aws_cdk import aws_events as events_
+from aws_cdk import aws_events_targets as targets
+from aws_cdk import aws_lambda_event_sources as sources
+from aws_cdk import aws_sqs as sqs
+from constructs import Construct
+
+from bedrock_batch_monitor.domain import inbox
+from infra.function import build_function, build_log_group, environment_of
+from infra.permissions import inbox_role
+
+if TYPE_CHECKING:
+    from infra.config import MonitorConfig
+    from infra.events import Events
+    from infra.tables import Tables
+
+_TIMEOUT: Final = Duration.seconds(30)
+# Lambda's advice for a queue that feeds a function: six times its time-out.
+_VISIBILITY_TIMEOUT: Final = Duration.seconds(180)
+_RECEIVES: Final = 5
+_MESSAGES_PER_BATCH: Final = 100
+_LEAST_CONCURRENCY: Final = 2
+
+
+class Inbox(Construct):
+    """A queue between EventBridge and the function.
+
+    It absorbs bursts: the events of a batch that are of the same job are one look at it, and two
+    invocations at most run at once. What fails five times goes to the dead-letter queue, though
+    the next poll has done the same work by then.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        config: MonitorConfig,
+        tables: Tables,
+        events: Events,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        self.queue = self._build_queue(events)
+        self._build_rules(events)
+        log_group = build_log_group(self, config)
+        self.function = build_function(
+            self,
+            module="inbox",
+            description="Follows Bedrock's own events on batch jobs, and commands to track them",
+            config=config,
+            role=inbox_role(self, tables, events.bus, log_group),
+            log_group=log_group,
+            timeout=_TIMEOUT,
+            environment=environment_of(self, config=config, tables=tables, events=events),
+        )
+        self.function.add_event_source(
+            sources.SqsEventSource(
+                self.queue,
+                batch_size=_MESSAGES_PER_BATCH,
+                max_batching_window=Duration.seconds(1),
+                max_concurrency=_LEAST_CONCURRENCY,
+                report_batch_item_failures=True,
+            )
+        )
+
+    def _build_queue(self, events: Events) -> sqs.Queue:
+        return sqs.Queue(
+            self,
+            "Queue",
+            encryption=sqs.QueueEncryption.SQS_MANAGED,
+            enforce_ssl=True,
+            visibility_timeout=_VISIBILITY_TIMEOUT,
+            dead_letter_queue=sqs.DeadLetterQueue(
+                queue=events.dead_letters, max_receive_count=_RECEIVES
+            ),
+            # What it holds are hints; the next poll finds out without them.
+            removal_policy=RemovalPolicy.DESTROY,
+        )
+
+    def _build_rules(self, events: Events) -> None:
+        target = targets.SqsQueue(self.queue, dead_letter_queue=events.dead_letters)
+        events_.Rule(
+            self,
+            "NativeEvents",
+            description="Bedrock's own events on batch inference jobs",
+            event_pattern=events_.EventPattern(
+                source=[inbox.NATIVE_SOURCE], detail_type=[inbox.NATIVE_DETAIL_TYPE]
+            ),
+            targets=[target],
+        )
+        events_.Rule(
+            self,
+            "Commands",
+            description="Commands to track and untrack batch inference jobs",
+            event_bus=events.bus,
+            event_pattern=events_.EventPattern(
+                detail_type=[inbox.TRACK_DETAIL_TYPE, inbox.UNTRACK_DETAIL_TYPE]
+            ),
+            targets=[target],
+        )

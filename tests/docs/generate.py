@@ -1,0 +1,71 @@
+"""`python -m tests.docs.generate`: writes the parts of the documentation that code knows best."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+# Run as a program it has to find the function's code, as `app.py` has.
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "functions"))
+
+from infra.config import settings_table_markdown
+from tests.docs import cost
+from tests.docs.pages import ROOT
+from tests.support.contracts import FILES, schema_of
+
+
+def event_fields() -> str:
+    """Every field of every detail-type, in the order of the schemas."""
+    fields: dict[str, tuple[str, Mapping[str, Any], bool]] = {}
+    carried: dict[str, list[str]] = {}
+    for detail_type in FILES:
+        detail = schema_of(detail_type)["properties"]["detail"]
+        for path, schema, always in _fields(detail):
+            if path in fields:
+                _, known, known_always = fields[path]
+                fields[path] = (path, known, known_always and always)
+            else:
+                fields[path] = (path, schema, always)
+            carried.setdefault(path, []).append(detail_type)
+    lines = ["| Field of `detail` | Type | What it holds |", "|---|---|---|"]
+    for path, schema, always in fields.values():
+        words = [schema["description"]]
+        if always and len(carried[path]) == len(FILES):
+            words.append("Always.")
+        if len(carried[path]) < len(FILES):
+            words.append("Only in " + ", ".join(f"`{name}`" for name in carried[path]) + ".")
+        lines.append(f"| `{path}` | {schema['type']} | {' '.join(words)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _fields(schema: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any, bool]]:
+    required = schema.get("required", ())
+    for name, inner in schema["properties"].items():
+        path = f"{prefix}{name}"
+        if "properties" in inner:
+            yield from _fields(inner, f"{path}.")
+        else:
+            yield path, inner, name in required
+
+
+REGIONS = {
+    ("README.md", "generated: settings"): settings_table_markdown,
+    ("README.md", "cost"): cost.sentence,
+    ("docs/events.md", "generated: event fields"): event_fields,
+    ("docs/cost.md", "generated: cost"): cost.table,
+}
+
+
+def main() -> None:
+    for (name, mark), render in REGIONS.items():
+        page = ROOT / name
+        text = page.read_text()
+        before, begin, rest = text.partition(f"<!-- {mark} -->\n")
+        _, end, after = rest.partition("<!-- end of ")
+        page.write_text(before + begin + render() + end + after)
+
+
+if __name__ == "__main__":
+    main()

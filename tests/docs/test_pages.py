@@ -1,0 +1,327 @@
+"""What the pages say of names, numbers and files is what the code has."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+from dataclasses import fields
+from io import StringIO
+from urllib.parse import unquote
+
+import pytest
+
+from bedrock_batch_monitor.domain import names, statuses
+from bedrock_batch_monitor.domain.jobs import HistoryEntry, RecordCounts
+from bedrock_batch_monitor.domain.summary import (
+    ERRORS,
+    OCCASIONAL_METRICS,
+    STEADY_METRICS,
+    PollSummary,
+)
+from bedrock_batch_monitor.services import errors, items
+from bedrock_batch_monitor.telemetry import logger
+from tests.component.conftest import START, Cloud
+from tests.component.test_handler import deployed, invoke
+from tests.docs import cost
+from tests.docs.generate import REGIONS
+from tests.docs.pages import (
+    PAGES,
+    ROOT,
+    blocks,
+    code,
+    name_of,
+    read,
+    region,
+    rows,
+    section,
+    without_blocks,
+)
+
+__all__ = ["deployed"]
+
+PAGE_NAMES = [name_of(page) for page in PAGES]
+LINK = re.compile(r"!?\[[^\]]*\]\((?P<target>[^)\s]+)\)")
+
+
+def anchors(name: str) -> set[str]:
+    headings = re.findall(r"^#+ (.+)$", without_blocks(read(name)), re.MULTILINE)
+    return {
+        re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings
+    }
+
+
+@pytest.mark.parametrize(("page", "mark"), REGIONS)
+def test_generated_parts_are_current(page: str, mark: str) -> None:
+    """What is generated is what `python -m tests.docs.generate` would write now."""
+    assert region(read(page), mark) == REGIONS[page, mark]()
+
+
+@pytest.mark.parametrize("page", PAGE_NAMES)
+def test_links_lead_somewhere(page: str) -> None:
+    """Every link to a file finds it, and every anchor is a heading there."""
+    for match in LINK.finditer(without_blocks(read(page))):
+        target, _, anchor = unquote(match["target"]).partition("#")
+        if "://" in target:
+            continue
+        path = ((ROOT / page).parent / target).resolve() if target else ROOT / page
+        assert path.exists(), match[0]
+        assert not anchor or anchor in anchors(path.relative_to(ROOT).as_posix()), match[0]
+
+
+def test_every_page_is_reached_from_the_readme() -> None:
+    """No page is an orphan."""
+    linked = {match["target"].partition("#")[0] for match in LINK.finditer(read("README.md"))}
+
+    assert {name for name in PAGE_NAMES if name.startswith("docs/")} <= linked
+
+
+@pytest.mark.parametrize("page", PAGE_NAMES)
+def test_make_targets_exist(page: str) -> None:
+    """Every `make <target>` that a page names is a target of the Makefile."""
+    text = read(page)
+    targets = set(re.findall(r"^([a-z]+):", read("Makefile"), re.MULTILINE))
+    mentioned = set(re.findall(r"`make ([a-z]+)", text)) | set(
+        re.findall(r"^make ([a-z]+)", text, re.MULTILINE)
+    )
+
+    assert mentioned <= targets
+
+
+@pytest.mark.parametrize("page", PAGE_NAMES)
+def test_settings_exist(page: str) -> None:
+    """Every setting that a page gives with `-c` is one of the app's."""
+    settings = {
+        code(cells[0])[0] for cells in rows(region(read("README.md"), "generated: settings"))
+    }
+
+    assert set(re.findall(r"-c (\w+)=", read(page))) <= settings
+
+
+def test_outputs_exist() -> None:
+    """Every stack output that a page names is one of the stack's."""
+    outputs = set(re.findall(r'_output\("(\w+)"', read("infra/stack.py")))
+    text = "\n".join(map(read, PAGE_NAMES))
+    mentioned = set(re.findall(r"output `(\w+)`|\(output (\w+)\)", text))
+
+    assert {first or second for first, second in mentioned} <= outputs
+    assert len(mentioned) >= len(outputs) - 1
+
+
+def test_endings_are_all_there() -> None:
+    """The README's table has exactly the terminal statuses."""
+    table = rows(read("README.md").partition("## Try it")[0])
+
+    assert sorted(code(cells[0])[0] for cells in table) == sorted(statuses.TERMINAL)
+
+
+def test_jobs_table_attributes() -> None:
+    """The page describes every attribute of a job's item and no other."""
+    written = {
+        "jobArn",
+        names.TRACKING,
+        *items.OBSERVED,
+        *items.OF_TRANSITION,
+        *re.findall(
+            r'set(?:_once)?\(\s*"(\w+)"',
+            read(SERVICES + "dynamodb.py").partition("class StateTable")[0],
+        ),
+        names.EVENT_PENDING,
+        names.PENDING_SINCE,
+        items.PENDING_EVENTS,
+        *items.OF_UNREADABLE,
+        items.STALLED_SINCE,
+    }
+    described = [
+        name
+        for cells in rows(section("docs/tables.md", "## Jobs table"))
+        for name in code(cells[0])
+    ]
+
+    assert len(described) == len(set(described))
+    assert set(described) == written
+
+
+def test_history_table_attributes() -> None:
+    """The page describes every attribute of a history item and no other."""
+    known = {
+        field.name: "text" for field in fields(HistoryEntry) if field.type in {"str", "str | None"}
+    }
+    entry = HistoryEntry(
+        **known,
+        sequence=2,
+        observed_at=START,
+        changed_at=START,
+        seconds_in_previous_status=1,
+        counts=RecordCounts(1, 1, 1, 0),
+    )
+    described = [
+        name
+        for cells in rows(section("docs/tables.md", "## History table"))
+        for name in code(cells[0])
+    ]
+
+    assert sorted(described) == sorted(items.history_item(entry, START))
+
+
+def test_indexes() -> None:
+    """The page has each index with its key and what `by-status` carries."""
+    page = read("docs/tables.md")
+    table = rows(page.partition("## Track")[0])
+
+    assert [code(cells[2]) for cells in table] == [
+        [
+            *(names.ACTIVE_JOBS_INDEX, names.TRACKING, "jobArn"),
+            *(names.PENDING_EVENTS_INDEX, names.EVENT_PENDING, names.PENDING_SINCE),
+        ],
+        [names.BY_STATUS_INDEX, "status", "observedAt"],
+        [],
+    ]
+    assert code(region(page, "by-status")) == list(names.BY_STATUS_PROJECTION)
+
+    state = (
+        read(SERVICES + "dynamodb.py").partition("class StateTable")[2].partition("def _query")[0]
+    )
+    described = [code(cells[0])[0] for cells in rows(section("docs/tables.md", "## State table"))]
+    assert sorted(described) == sorted(
+        {names.STATE_KEY, *re.findall(r'(?:set|remove)\("(\w+)"', state)}
+    )
+
+
+SERVICES = "functions/bedrock_batch_monitor/services/"
+
+
+def calls_in_function() -> Iterator[ast.Call]:
+    """Every call in the function's code."""
+    for path in (ROOT / "functions").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call):
+                yield node
+
+
+def test_error_codes_of_items() -> None:
+    """The page explains every code that `lastError` can have."""
+    own = {
+        argument.value
+        for call in calls_in_function()
+        if isinstance(call.func, ast.Name) and call.func.id == "JobError"
+        for argument in call.args[:1]
+        if isinstance(argument, ast.Constant)
+    }
+    table = rows(section("docs/tables.md", "## When a job cannot be read"))
+
+    assert {code(cells[0])[0] for cells in table} == own | errors._PERMANENT
+
+
+def test_summary_and_metrics() -> None:
+    """The page explains each figure of a poll's summary beside its metric, and no other."""
+    table = rows(section("docs/operating.md", "## What a poll reports"))
+    table = [cells for cells in table if not cells[0].endswith(".`")]
+    figures = [(code(cells[0]), code(cells[1])) for cells in table]
+
+    assert sorted(name for figure, _ in figures for name in figure) == sorted(
+        PollSummary().as_json()
+    )
+    assert sorted(name for _, metric in figures for name in metric) == sorted(
+        (*STEADY_METRICS, *OCCASIONAL_METRICS)
+    )
+    steady = [code(cells[1])[0] for cells in table if "(steady)" in cells[1]]
+    assert sorted(steady) == sorted(STEADY_METRICS)
+    assert f"`{names.METRICS_NAMESPACE}`" in read("docs/operating.md")
+    assert f"metric `{ERRORS}`" in read("docs/operating.md")
+
+
+def test_alarms_are_on_metrics_that_exist() -> None:
+    """What the page tells to alarm on is published by the monitor or by AWS."""
+    table = rows(section("docs/operating.md", "## What to alarm on"))
+    foreign = {"AWS/Lambda", "AWS/SQS", "ApproximateNumberOfMessagesVisible"}
+
+    assert {word for cells in table for word in code(cells[0])} <= {
+        *STEADY_METRICS,
+        *OCCASIONAL_METRICS,
+        *foreign,
+        names.METRICS_NAMESPACE,
+    }
+
+
+def test_log_lines_exist() -> None:
+    """The log lines that the page lists are those that the function writes."""
+    written = {
+        text.value
+        for call in calls_in_function()
+        if isinstance(call.func, ast.Attribute)
+        and call.args
+        and call.func.attr in {"info", "warning", "error", "exception"}
+        for text in ast.walk(call.args[0])
+        if isinstance(text, ast.Constant)
+    }
+    listed = [code(cells[0])[0] for cells in rows(section("docs/operating.md", "## Logs"))]
+
+    assert sorted(listed) == sorted(written)
+
+
+def test_cost_assumptions(deployed: Cloud, capsys: pytest.CaptureFixture[str]) -> None:
+    """The bytes and calls that the bill counts with are not below those of a real poll."""
+    for _ in range(20):
+        deployed.add_job("InProgress")
+    log = StringIO()
+    before = logger.registered_handler.setStream(log)
+    try:
+        invoke()
+        log.seek(0)
+        log.truncate()
+        capsys.readouterr()
+        invoke()
+    finally:
+        logger.registered_handler.setStream(before)
+    # Lambda's own START, END and REPORT come on top of it.
+    assert len(log.getvalue() + capsys.readouterr().out) < cost.LOG_BYTES - 400
+    [largest] = sorted(map(size_of, deployed.dynamodb.scan(TableName="jobs")["Items"]))[-1:]
+    assert largest < cost.JOB_ITEM_BYTES
+    index = deployed.dynamodb.query(
+        TableName="jobs",
+        IndexName=names.ACTIVE_JOBS_INDEX,
+        KeyConditionExpression="tracking = :active",
+        ExpressionAttributeValues={":active": {"S": "ACTIVE"}},
+    )["Items"]
+    assert max(map(size_of, index)) < cost.INDEX_ENTRY_BYTES
+
+
+def size_of(item: dict[str, dict[str, object]]) -> int:
+    """Bytes of an item, by the length of its JSON, which is more than DynamoDB counts."""
+    return sum(
+        len(name) + len(json.dumps(value)) - len('{"S": ""}') for name, value in item.items()
+    )
+
+
+def test_a_poll_reads_what_the_bill_says(cloud: Cloud) -> None:
+    """A poll in which nothing changed makes two queries and one read, and writes nothing."""
+    cloud.add_job("InProgress")
+    cloud.poll()
+    made: list[str] = []
+    cloud.monitor.jobs._client.meta.events.register(
+        "before-call", lambda model, **_: made.append(model.name)
+    )
+    cloud.poll()
+
+    assert made == ["Query", "GetItem", "Query"]
+
+
+def test_layout_exists() -> None:
+    """What the layout names is there."""
+    (layout,) = [block for block in blocks() if block.mark == "layout"]
+
+    assert all((ROOT / line.split()[0]).exists() for line in layout.text.splitlines())
+
+
+def test_the_picture_is_sound() -> None:
+    """The picture is well-formed, says what it shows, and adapts to dark pages."""
+    text = read("docs/architecture.svg")
+    root = ET.fromstring(text)  # noqa: S314 - a file of this repository
+
+    assert {child.tag.rpartition("}")[2] for child in root} >= {"title", "desc"}
+    assert "prefers-color-scheme: dark" in text
+    for name in (names.ACTIVE_JOBS_INDEX, names.PENDING_EVENTS_INDEX, names.BY_STATUS_INDEX):
+        assert name in text

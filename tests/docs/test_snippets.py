@@ -1,0 +1,396 @@
+"""Every command, pattern and piece of Python on the pages works."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+import runpy
+import shlex
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import aws_cdk
+import pytest
+from moto.events.models import EventPattern, EventPatternParser
+
+from bedrock_batch_monitor.domain import names, statuses
+from local.bedrock import Script
+from tests.component.conftest import ACCOUNT, Cloud
+from tests.docs.pages import ROOT, Block, blocks
+from tests.docs.shell import bash
+from tests.support.contracts import FILES, SCHEMAS, assert_keeps_to_schema
+
+Run = Callable[[str, Mapping[str, str]], "subprocess.CompletedProcess[str]"]
+
+SAMPLES = SCHEMAS / "v1" / "samples"
+ENDED = json.loads((SAMPLES / FILES[names.JOB_ENDED]).read_text())
+CHANGED = json.loads((SAMPLES / FILES[names.JOB_STATUS_CHANGED]).read_text())
+TROUBLE = {"Failed", "PartiallyCompleted", "Expired", "Stopped"}
+OUTPUTS = {
+    "JobsTableName": "jobs",
+    "HistoryTableName": "history",
+    "EventBusName": "monitor",
+    "MonitorFunctionName": "function",
+    "DeadLetterQueueUrl": "http://queue",
+}
+QUEUE_ARN = f"arn:aws:sqs:us-east-1:{ACCOUNT}:subscriber"
+
+
+def snippet(page: str, words: str) -> Block:
+    """The one block of a page that contains these words."""
+    (block,) = [block for block in blocks() if block.page == page and words in block.text]
+    return block
+
+
+def sample_events() -> Iterator[tuple[str, dict[str, Any]]]:
+    """A sample event for each status, and for each detail-type that is no change of status."""
+    for detail_type in FILES.keys() - {names.JOB_ENDED, names.JOB_STATUS_CHANGED}:
+        name = detail_type.rpartition(" ")[2]
+        yield name, json.loads((SAMPLES / FILES[detail_type]).read_text())
+    for status in statuses.KNOWN:
+        event = copy.deepcopy(ENDED if statuses.is_terminal(status) else CHANGED)
+        event["detail"]["data"]["status"] = status
+        yield status, event
+
+
+def matched_by(pattern: Mapping[str, Any]) -> set[str]:
+    """The statuses and other names whose sample event matches."""
+    parsed = EventPatternParser(json.dumps(pattern)).parse()
+    matches = EventPattern(None, parsed).matches_event
+    return {name for name, event in sample_events() if matches(event)}
+
+
+@pytest.fixture
+def run(cloud: Cloud, tmp_path: Path) -> Iterator[Run]:  # noqa: ARG001 - moto has to be on
+    """Bash with an `aws` that talks to the test's cloud, and to a stack's outputs."""
+    stack = {"OutputKey": "", "OutputValue": ""}
+    outputs = [{**stack, "OutputKey": key, "OutputValue": OUTPUTS[key]} for key in OUTPUTS]
+    canned = {
+        "cloudformation describe-stacks": lambda asked: {
+            "Stacks": [{"Outputs": outputs}] if asked["StackName"] == "BedrockBatchMonitor" else []
+        },
+        "lambda invoke": lambda asked: (tmp_path / "summary.json").write_text(asked["Payload"]),
+        "sqs receive-message": lambda asked: asked,
+        "sqs purge-queue": lambda asked: asked,
+    }
+    with bash(tmp_path, canned) as run_script:
+        yield run_script
+
+
+@pytest.fixture
+def variables(cloud: Cloud) -> dict[str, str]:
+    """What the pages take from the environment."""
+    return {
+        "JOBS_TABLE": "jobs",
+        "HISTORY_TABLE": "history",
+        "EVENT_BUS": "monitor",
+        "JOB_ARN": cloud.bedrock.add_job(
+            script=Script.ending("Completed"), account=ACCOUNT, region="us-east-1"
+        ),
+        "QUEUE_ARN": QUEUE_ARN,
+        "QUEUE_URL": cloud.queue_url,
+        "RULE_ARN": f"arn:aws:events:us-east-1:{ACCOUNT}:rule/monitor/batch-jobs-in-trouble",
+    }
+
+
+def succeeds(
+    run: Run, variables: Mapping[str, str], script: str
+) -> subprocess.CompletedProcess[str]:
+    result = run(script, variables)
+    assert result.returncode == 0, result.stderr
+    return result
+
+
+def put_failures(cloud: Cloud) -> tuple[str, str]:
+    """Two failures in the history, one of an hour ago and one of three days ago."""
+    arns = []
+    for hours in (1, 72):
+        arn = f"arn:aws:bedrock:us-east-1:{ACCOUNT}:model-invocation-job/failed{hours:06d}"
+        moment = datetime.now(UTC) - timedelta(hours=hours)
+        cloud.dynamodb.put_item(
+            TableName="history",
+            Item={
+                "jobArn": {"S": arn},
+                "sequence": {"N": "1"},
+                "status": {"S": "Failed"},
+                "observedAt": {"S": moment.strftime("%Y-%m-%dT%H:%M:%S.000Z")},
+            },
+        )
+        arns.append(arn)
+    return arns[0], arns[1]
+
+
+def test_every_block_is_tested_or_marked(any_block: Block) -> None:
+    """A block is in a language whose blocks are tested, or says that it is sample output."""
+    tested = any_block.language in {"bash", "python"} or any_block.mark.startswith(
+        ("matches:", "sample event:", "layout")
+    )
+
+    assert tested or any_block.mark == "sample output"
+
+
+def test_shell_blocks_are_sound(bash_block: Block) -> None:
+    """Bash can parse every shell block."""
+    result = subprocess.run(
+        ["/bin/bash", "-n"], input=bash_block.text, text=True, capture_output=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+
+
+def test_aws_commands_run(bash_block: Block, run: Run, variables: dict[str, str]) -> None:
+    """Every block of AWS CLI commands succeeds against tables like the stack's."""
+    if "aws " not in bash_block.text:
+        words = shlex.split(bash_block.text, comments=True)
+        known = {"make", "git", "cd", ".venv/bin/pytest", ".venv/bin/python"}
+        assert words[0] in known, "a command that no test knows"
+        return
+    preface = snippet("README.md", "output()").text if "$(output" in bash_block.text else ""
+    succeeds(run, variables, preface + bash_block.text)
+
+
+def test_programs_of_the_repository_exist() -> None:
+    """The files and folders that commands outside of the AWS CLI name are there."""
+    text = "\n".join(block.text for block in blocks() if block.language == "bash")
+    for folder in re.findall(r"pytest (\S+)", text):
+        assert (ROOT / folder).is_dir()
+    for module in re.findall(r"python -m (\S+)", text):
+        assert (ROOT / f"{module.replace('.', '/')}.py").is_file()
+    assert '"aws-cdk"' in (ROOT / "package.json").read_text()
+
+
+def test_outputs_become_variables(run: Run) -> None:
+    """The README's function finds a stack output by its name."""
+    script = snippet("README.md", "output()").text + 'echo "$JOBS_TABLE $HISTORY_TABLE $EVENT_BUS"'
+
+    assert succeeds(run, {}, script).stdout == "jobs history monitor\n"
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/tables.md"])
+def test_tracking_by_command(cloud: Cloud, run: Run, variables: dict[str, str], page: str) -> None:
+    """The command puts exactly two attributes, and the next poll follows the job."""
+    succeeds(run, variables, snippet(page, "put-item --table-name").text)
+
+    assert cloud.job(variables["JOB_ARN"]) == {
+        "jobArn": variables["JOB_ARN"],
+        "tracking": "ACTIVE",
+    }
+    assert cloud.poll().jobs_changed == 1
+
+
+def test_untracking_by_command(cloud: Cloud, run: Run, variables: dict[str, str]) -> None:
+    """The command takes a job out of polling and keeps its item."""
+    cloud.track(variables["JOB_ARN"])
+    succeeds(run, variables, snippet("docs/tables.md", "REMOVE tracking").text)
+
+    assert cloud.job(variables["JOB_ARN"]) == {"jobArn": variables["JOB_ARN"]}
+    assert cloud.poll().jobs_active == 0
+
+
+def test_tracking_an_ended_job_again_repeats_its_event(
+    cloud: Cloud, run: Run, variables: dict[str, str]
+) -> None:
+    """The same put-item has a job's ending sent once more, with the same id."""
+    put = snippet("docs/tables.md", "put-item --table-name").text
+    succeeds(run, variables, put)
+    cloud.bedrock.clock.advance(10 * 86400)
+    cloud.poll()
+    succeeds(run, variables, put)
+    cloud.poll()
+
+    first, second = (event["detail"]["metadata"]["eventId"] for event in cloud.new_events())
+    assert first == second
+
+
+@pytest.mark.parametrize("ending", statuses.TERMINAL)
+def test_subscribing_by_command(
+    cloud: Cloud, run: Run, variables: dict[str, str], ending: str
+) -> None:
+    """The rule of the README delivers the endings that need a look, and not Completed."""
+    cloud.events.remove_targets(Rule="all", EventBusName="monitor", Ids=["queue"])
+    succeeds(run, variables, snippet("README.md", "put-rule").text)
+    cloud.add_job(ending)
+    cloud.poll()
+
+    received = [event["detail"]["data"]["status"] for event in cloud.new_events()]
+    assert received == ([ending] if ending in TROUBLE else [])
+
+
+def test_queue_policy(cloud: Cloud, run: Run, variables: dict[str, str]) -> None:
+    """The command lets EventBridge, for this rule, send to this queue."""
+    succeeds(run, variables, snippet("docs/events.md", "set-queue-attributes").text)
+    answer = cloud.sqs.get_queue_attributes(QueueUrl=cloud.queue_url, AttributeNames=["Policy"])
+
+    (statement,) = json.loads(answer["Attributes"]["Policy"])["Statement"]
+    assert statement["Resource"] == QUEUE_ARN
+    assert statement["Condition"] == {"ArnEquals": {"aws:SourceArn": variables["RULE_ARN"]}}
+
+
+def test_history_by_command(cloud: Cloud, run: Run, variables: dict[str, str]) -> None:
+    """The query returns a job's transitions in their order."""
+    cloud.track(variables["JOB_ARN"])
+    cloud.poll()
+    cloud.bedrock.clock.advance(10 * 86400)
+    cloud.poll()
+    result = succeeds(run, variables, snippet("README.md", "'jobArn = :job'").text)
+
+    items = json.loads(result.stdout)["Items"]
+    assert [item["sequence"]["N"] for item in items] == ["1", "2"]
+    assert items[-1]["status"]["S"] == "Completed"
+
+
+def test_failures_by_command(cloud: Cloud, run: Run, variables: dict[str, str]) -> None:
+    """The query finds the failures since yesterday, and none before."""
+    recent, _ = put_failures(cloud)
+    result = succeeds(run, variables, snippet("README.md", "'#status = :failed").text)
+
+    assert [item["jobArn"]["S"] for item in json.loads(result.stdout)["Items"]] == [recent]
+
+
+def test_failures_in_partiql(cloud: Cloud, run: Run, variables: dict[str, str]) -> None:
+    """The statement finds the failures, and no other status."""
+    failures = put_failures(cloud)
+    cloud.add_job("Completed")
+    cloud.poll()
+    result = succeeds(run, variables, snippet("README.md", "execute-statement").text)
+
+    assert {item["jobArn"]["S"] for item in json.loads(result.stdout)["Items"]} == set(failures)
+
+
+def test_unreadable_jobs_by_command(cloud: Cloud, run: Run, variables: dict[str, str]) -> None:
+    """The query of the active jobs finds those that have an error."""
+    cloud.add_job("InProgress")
+    mistaken = cloud.track("arn:aws:bedrock:us-east-1:123456789012:guardrail/gr4zkq1xq9ab")
+    cloud.poll()
+    result = succeeds(run, variables, snippet("docs/tables.md", "attribute_exists(lastError)").text)
+
+    assert [item["jobArn"]["S"] for item in json.loads(result.stdout)["Items"]] == [mistaken]
+
+
+def test_pending_events_by_command(cloud: Cloud, run: Run, variables: dict[str, str]) -> None:
+    """The query of the pending events finds the job whose event the bus did not take."""
+    arn = cloud.add_job("Failed")
+    cloud.events.remove_targets(Rule="all", EventBusName="monitor", Ids=["queue"])
+    cloud.events.delete_rule(Name="all", EventBusName="monitor")
+    cloud.events.delete_event_bus(Name="monitor")
+    assert cloud.poll().events_pending == 1
+    result = succeeds(run, variables, snippet("docs/operating.md", "pending-events \\").text)
+
+    assert [item["jobArn"]["S"] for item in json.loads(result.stdout)["Items"]] == [arn]
+
+
+def test_python_blocks_compile(python_block: Block) -> None:
+    """Every block of Python is Python."""
+    compile(python_block.text, str(python_block), "exec")
+
+
+def run_python(block: Block, directory: Path) -> dict[str, Any]:
+    """Run a block as a program; returns its names."""
+    program = directory / "snippet.py"
+    program.write_text(block.text)
+    return runpy.run_path(str(program))
+
+
+@pytest.fixture
+def in_environment(variables: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The variables of the pages, in this process."""
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.mark.usefixtures("in_environment")
+def test_tracking_in_python(cloud: Cloud, tmp_path: Path) -> None:
+    """The README's Python creates a job and tracks it, and the next poll follows it."""
+    arn = run_python(snippet("README.md", "create_model_invocation_job"), tmp_path)["job_arn"]
+
+    assert cloud.job(arn) == {"jobArn": arn, "tracking": "ACTIVE"}
+    assert cloud.poll().jobs_changed == 1
+
+
+@pytest.mark.usefixtures("in_environment")
+def test_failures_in_python(cloud: Cloud, tmp_path: Path) -> None:
+    """The README's Python finds the failures since yesterday, and none before."""
+    recent, _ = put_failures(cloud)
+    failed = run_python(snippet("README.md", "get_paginator"), tmp_path)["failed"]
+
+    assert [item["jobArn"]["S"] for item in failed] == [recent]
+
+
+def test_handling_once(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The receiver's Python calls an event new the first time, and its copy not."""
+    cloud.dynamodb.create_table(
+        TableName="handled",
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[{"AttributeName": "eventId", "AttributeType": "S"}],
+        KeySchema=[{"AttributeName": "eventId", "KeyType": "HASH"}],
+    )
+    monkeypatch.setenv("HANDLED_TABLE", "handled")
+    is_new = run_python(snippet("docs/events.md", "def is_new"), tmp_path)["is_new"]
+
+    assert [is_new(ENDED), is_new(ENDED), is_new(CHANGED)] == [True, False, True]
+
+
+def test_cdk_rule(tmp_path: Path) -> None:
+    """The CDK stack synthesizes a rule on the monitor's bus for the same four endings."""
+    names_of = run_python(snippet("README.md", "from aws_cdk import Stack"), tmp_path)
+    app = aws_cdk.App(outdir=str(tmp_path / "cdk.out"))
+    names_of["BatchJobsInTrouble"](app, "Alerts", event_bus_name="monitor")
+    resources = app.synth().get_stack_by_name("Alerts").template["Resources"]
+    by_type = {resource["Type"]: resource.get("Properties") for resource in resources.values()}
+
+    rule = by_type["AWS::Events::Rule"]
+    assert rule["EventBusName"] == "monitor"
+    assert matched_by(rule["EventPattern"]) == TROUBLE
+    assert "AWS::SQS::QueuePolicy" in by_type
+
+
+def test_patterns(pattern_block: Block) -> None:
+    """Each pattern is valid, and matches the events that the page says and no others."""
+    expected = pattern_block.mark.removeprefix("matches: ").split(", ")
+
+    assert matched_by(json.loads(pattern_block.text)) == set(expected)
+
+
+def test_patterns_are_accepted_for_a_rule(cloud: Cloud, pattern_block: Block) -> None:
+    """PutRule takes each pattern for a rule on the monitor's bus."""
+    cloud.events.put_rule(Name="rule", EventBusName="monitor", EventPattern=pattern_block.text)
+
+
+def test_no_pattern_takes_what_is_not_the_monitors() -> None:
+    """Events of another source match no pattern of the pages."""
+    foreign = {**ENDED, "source": "somebody-else"}
+    for block in blocks():
+        if block.mark.startswith("matches:"):
+            pattern = EventPattern(None, json.loads(block.text))
+            assert not pattern.matches_event(foreign), str(block)
+
+
+def test_sample_events(event_block: Block) -> None:
+    """A sample event on a page is the published sample, which keeps to its schema."""
+    file = event_block.mark.removeprefix("sample event: ")
+    event = json.loads(event_block.text)
+
+    assert event == json.loads((SAMPLES / file).read_text())
+    assert_keeps_to_schema(event)
+
+
+def test_sample_summary(cloud: Cloud) -> None:
+    """The sample of a poll's answer is that of a poll with one job ended and one running."""
+    cloud.add_job("Completed")
+    cloud.add_job("InProgress")
+    answer = cloud.poll().as_json()
+    sample = json.loads(snippet("docs/operating.md", '"jobsActive"').text)
+
+    assert sample == {**answer, "seconds": sample["seconds"]}
+
+
+def test_event_types_are_all_there() -> None:
+    """The page lists each detail-type under its exact name."""
+    text = (ROOT / "docs" / "events.md").read_text()
+    listed = re.findall(r"^\| `(Batch Inference[^`]+)` \|", text, re.MULTILINE)
+
+    assert sorted(listed) == sorted(FILES)
+    assert f"`source` is `{names.EVENT_SOURCE}`" in text
