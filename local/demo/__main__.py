@@ -111,11 +111,12 @@ def _run_jobs(cloud: Cloud, subscription: Subscription) -> Watched:
     bedrock = _bedrock_client(cloud)
     for job in scenario.JOBS:
         watched.names[scenario.submit(job, cloud.bedrock, bedrock)] = job.name
-    cloud.monitor.track(*watched.names, scenario.MISTAKEN_ARN)
+    cloud.monitor.track(scenario.MISTAKEN_ARN)
     say(
-        f"Submitted {len(watched.names)} jobs with CreateModelInvocationJob and put their ARNs "
-        "into the jobs table,\nand by mistake one ARN that is not a batch job's. While they run, "
-        "Bedrock will throttle\nhalf of all calls for a while.\n"
+        f"Submitted {len(watched.names)} jobs with CreateModelInvocationJob. Nobody tells the "
+        "monitor of them: it discovers them.\nBy mistake somebody has put an ARN into the jobs "
+        "table that is not a batch job's, and while the jobs run,\nBedrock will throttle half of "
+        "all calls for a while.\n"
     )
     started = time.monotonic()
     with _display() as show:

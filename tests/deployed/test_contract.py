@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,10 +14,11 @@ import pytest
 from bedrock_batch_monitor.domain import statuses
 from local.bedrock import Phase, Script
 from local.cloud import Cloud
-from local.deployment import PollError
+from local.deployment import PollError, Subscription
 from local.waiting import wait_for
 from tests.support.contracts import assert_keeps_to_schema
 
+EVENTS = Path(__file__).parents[1] / "events"
 OWN_JOBS = "arn:aws:bedrock:us-east-1:000000000000:model-invocation-job/abcdef123456"
 SECRET = "the text of a patient's record"  # noqa: S105 - a customer's text in a message
 
@@ -26,6 +28,23 @@ def job_in(cloud: Cloud, status: str, **attributes: Any) -> str:
     arn = cloud.bedrock.add_job(script=Script((Phase(status, None),)), **attributes)
     cloud.monitor.track(arn)
     return arn
+
+
+def once(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The events without repeats, which at-least-once delivery allows."""
+    return list({event["detail"]["metadata"]["eventId"]: event for event in events}.values())
+
+
+def received(subscription: Subscription, count: int) -> list[dict[str, Any]]:
+    """So many different events, however often each of them came."""
+    events: list[dict[str, Any]] = []
+
+    def enough() -> bool:
+        events.extend(subscription.receive(0))
+        return len(once(events)) >= count
+
+    wait_for(enough, 30, what=f"{count} events")
+    return once(events)
 
 
 def poll_until_recorded(cloud: Cloud, *arns: str) -> None:
@@ -70,11 +89,11 @@ def test_a_job_goes_through_the_whole_contract(cloud: Cloud) -> None:
         job = cloud.monitor.job(arn)
         assert job is not None
         assert (job["status"], job["sequence"], job["tracking"]) == ("InProgress", 1, "ACTIVE")
-        assert (job["jobName"], job["trackedBy"]) == ("nightly", "user")
+        assert job["jobName"] == "nightly"
 
         cloud.bedrock.clock.advance(3600)
         cloud.monitor.poll()
-        [event] = [e for e in subscription.receive() if e["resources"] == [arn]]
+        [event] = once([e for e in subscription.receive() if e["resources"] == [arn]])
     assert_keeps_to_schema(event)
     first, last = cloud.monitor.history(arn)
     assert (first["status"], last["status"]) == ("InProgress", "Completed")
@@ -99,7 +118,7 @@ def test_every_ending_reaches_a_subscriber_of_just_that_ending(cloud: Cloud, end
         arns = {status: job_in(cloud, status) for status in statuses.TERMINAL}
         poll_until_recorded(cloud, *arns.values())
         events = subscription.receive()
-    assert [event["resources"] for event in events] == [[arns[ending]]]
+    assert [event["resources"] for event in once(events)] == [[arns[ending]]]
     assert_keeps_to_schema(events[0])
 
 
@@ -134,7 +153,7 @@ def test_many_endings_at_once(cloud: Cloud) -> None:
     with cloud.monitor.subscribe() as subscription:
         arns = {job_in(cloud, "Completed") for _ in range(300)}
         poll_until_recorded(cloud, *arns)
-        events = subscription.receive(300, timeout=30)
+        events = received(subscription, 300)
     assert {event["resources"][0] for event in events} == arns
     assert len({event["detail"]["metadata"]["eventId"] for event in events}) == 300
     assert all(len(cloud.monitor.history(arn)) == 1 for arn in arns)
@@ -146,7 +165,7 @@ def test_overlapping_polls_record_once(cloud: Cloud) -> None:
     with cloud.monitor.subscribe() as subscription, ThreadPoolExecutor(3) as threads:
         summaries = list(threads.map(lambda _: cloud.monitor.poll(), range(3)))
         poll_until_recorded(cloud, *arns)
-        events = subscription.receive(40)
+        events = received(subscription, 40)
     assert all(not summary["errors"] for summary in summaries)
     assert all(len(cloud.monitor.history(arn)) == 1 for arn in arns)
     ids = {event["detail"]["metadata"]["eventId"] for event in events}
@@ -195,6 +214,7 @@ def test_the_role_may_do_what_it_needs_and_nothing_beside(cloud: Cloud) -> None:
     """Bedrock's stand-in asks nobody, so the role's own policy is asked what it allows there."""
     may = cloud.monitor.may
     assert may("bedrock:GetModelInvocationJob", OWN_JOBS)
+    assert may("bedrock:ListModelInvocationJobs")
     assert not may("bedrock:GetModelInvocationJob", OWN_JOBS.replace("us-east-1", "eu-west-1"))
     assert not may("bedrock:StopModelInvocationJob", OWN_JOBS)
     assert not may("bedrock:CreateModelInvocationJob")
@@ -209,12 +229,12 @@ def test_without_the_events_permission_nothing_is_lost(cloud: Cloud) -> None:
             arns = {job_in(cloud, "Expired") for _ in range(3)}
             poll_until_recorded(cloud, *arns)
             # Each poll tries again what is owed.
-            assert cloud.monitor.poll()["eventsPending"] == 3
+            assert cloud.monitor.poll()["eventsPending"] >= 3
             assert subscription.receive(0) == []
         wait_for(
             lambda: cloud.monitor.poll()["eventsPending"] == 0, 30, what="the bus to take them"
         )
-        events = subscription.receive(3)
+        events = received(subscription, 3)
     assert {event["resources"][0] for event in events} == arns
 
 
@@ -244,7 +264,7 @@ def test_messages_reach_tables_and_events_and_no_log(cloud: Cloud) -> None:
     with cloud.monitor.subscribe() as subscription:
         cloud.monitor.track(arn)
         poll_until_recorded(cloud, arn)
-        [event] = subscription.receive()
+        [event] = once(subscription.receive())
     assert event["detail"]["data"]["message"] == SECRET
     assert cloud.monitor.history(arn)[-1]["message"] == SECRET
     log = wait_for(
@@ -254,3 +274,57 @@ def test_messages_reach_tables_and_events_and_no_log(cloud: Cloud) -> None:
     )
     assert "job changed" in log
     assert SECRET not in log
+
+
+def test_a_job_that_nobody_tracks_is_discovered(cloud: Cloud) -> None:
+    """With the default settings a job needs no more than to be submitted."""
+    cloud.monitor.poll()
+    with cloud.monitor.subscribe() as subscription:
+        arn = cloud.bedrock.add_job(script=Script((Phase("Completed", None),)))
+        poll_until_recorded(cloud, arn)
+        [event] = once([e for e in subscription.receive() if e["resources"] == [arn]])
+    assert event["detail"]["data"]["status"] == "Completed"
+    assert (cloud.monitor.job(arn) or {})["trackedBy"] == "discovery"
+
+
+def test_commands_on_the_bus_track_and_untrack(cloud: Cloud) -> None:
+    """An application tracks a job, and takes it out again, with an event on the monitor's bus."""
+    arn = cloud.bedrock.add_job(script=Script((Phase("InProgress", None),)))
+    cloud.monitor.send("Track Batch Inference Job", {"jobArn": arn})
+    wait_for(lambda: cloud.monitor.history(arn), 30, what="the tracked job to be recorded")
+    cloud.monitor.send("Untrack Batch Inference Job", {"jobArn": arn})
+    wait_for(
+        lambda: "tracking" not in (cloud.monitor.job(arn) or {}), 30, what="the job to be untracked"
+    )
+
+
+def test_a_native_event_reaches_the_history_without_a_poll(cloud: Cloud) -> None:
+    """Bedrock's own event matches the rule, and what its target gets is followed at once.
+
+    Nobody but AWS may put an event with this source, so the pattern is tested with
+    TestEventPattern and the event handed to the rule's target, as EventBridge would.
+    """
+    arn = cloud.bedrock.add_job(script=Script((Phase("Failed", None),)))
+    # The schedule's own poll must not be faster.
+    hidden = cloud.bedrock.faults.stale_lists(leave_out=[arn])
+    event = json.loads((EVENTS / "native-failed.json").read_text())
+    event |= {"resources": [arn], "time": "2026-11-24T20:00:00Z", "account": "000000000000"}
+    event["detail"]["batchJobArn"] = arn
+    events = cloud.monitor.client("events")
+    [rule] = [
+        rule
+        for rule in events.list_rules()["Rules"]
+        if "aws.bedrock" in rule.get("EventPattern", "")
+    ]
+    matches = events.test_event_pattern(EventPattern=rule["EventPattern"], Event=json.dumps(event))
+    assert matches["Result"]
+    [target] = events.list_targets_by_rule(Rule=rule["Name"])["Targets"]
+    sqs = cloud.monitor.client("sqs")
+    url = sqs.get_queue_url(QueueName=target["Arn"].rsplit(":", 1)[-1])["QueueUrl"]
+    with cloud.monitor.subscribe() as subscription:
+        sqs.send_message(QueueUrl=url, MessageBody=json.dumps(event))
+        wait_for(lambda: cloud.monitor.history(arn), 30, what="the event to be followed")
+        received = once([e for e in subscription.receive() if e["resources"] == [arn]])
+    assert [item["observedBy"] for item in cloud.monitor.history(arn)] == ["event"]
+    assert [e["detail"]["metadata"]["observedBy"] for e in received] == ["event"]
+    cloud.bedrock.faults.remove(hidden)
