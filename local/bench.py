@@ -65,8 +65,8 @@ class Meter:
         events.register("provide-client-params.dynamodb", self._ask)
         events.register("after-call", self._count)
 
-    def _ask(self, params: dict[str, Any], **_: object) -> dict[str, Any]:
-        return {**params, "ReturnConsumedCapacity": "TOTAL"}
+    def _ask(self, params: dict[str, Any], **_: object) -> None:
+        params["ReturnConsumedCapacity"] = "TOTAL"
 
     def _count(self, model: Any, parsed: dict[str, Any], **_: object) -> None:  # noqa: ANN401 - botocore's
         self.cost.calls[model.name] += 1

@@ -30,7 +30,8 @@ _STOP_AFTER_SECONDS: Final = 22.0
 _THROTTLE_FROM_TO: Final = (14.0, 26.0)
 _LAST_EVENTS_SECONDS: Final = 10.0
 
-console = Console(highlight=False)
+# A pipe has no width; what is written to one is read in a log, which is wide enough.
+console = Console(highlight=False, width=None if sys.stdout.isatty() else 110)
 
 
 def say(text: str = "", *, markup: bool = True, style: str | None = None) -> None:
@@ -262,7 +263,8 @@ def _show_result(cloud: Cloud, watched: Watched, missing: list[str], seconds: fl
         f"An ending was recorded {max(delays, default=0):.1f} s after it happened at the latest.\n"
     )
     say(
-        "[bold]Query it[/] (AWS CLI, boto3, PartiQL: the tables are yours):\n"
+        "[bold]Query it[/] (here while `make demo KEEP=1` runs; in AWS with the names among the "
+        "stack's outputs):\n"
         f"  aws dynamodb query --table-name {outputs.history_table_name} \\\n"
         "      --key-condition-expression 'jobArn = :j' \\\n"
         f'      --expression-attribute-values \'{{":j": {{"S": "{arn}"}}}}\'\n'
