@@ -1,0 +1,113 @@
+"""No permission is there without need: without any one of them a poll says so."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import Any
+
+from local.bedrock import Phase, Script
+from local.cloud import Cloud
+from local.deployment import PollError
+from local.waiting import wait_for
+
+from .test_contract import denied, job_in, poll_until_recorded, role_of
+
+# What the emulator does not see, or the code only notices when something else is wrong as well:
+# that these are used, and how, is tested elsewhere; here it is asked that the role has them.
+NOT_SEEN = {
+    # Calls to Bedrock go to its stand-in.
+    "bedrock:GetModelInvocationJob",
+    "bedrock:ListModelInvocationJobs",
+    # Lambda itself writes logs and dead letters in the function's name.
+    "logs:CreateLogStream",
+    "logs:PutLogEvents",
+    "sqs:GetQueueAttributes",
+    "sqs:GetQueueUrl",
+    "sqs:SendMessage",
+    # Where it is refused, the bus counts as there.
+    "events:DescribeEventBus",
+}
+
+
+def actions_of(cloud: Cloud) -> dict[str, list[str]]:
+    """The actions that the monitor function's role allows, with their resources."""
+    iam, role = cloud.monitor.client("iam"), role_of(cloud)
+    found: dict[str, list[str]] = {}
+    for name in iam.list_role_policies(RoleName=role)["PolicyNames"]:
+        policy = iam.get_role_policy(RoleName=role, PolicyName=name)
+        for statement in policy["PolicyDocument"]["Statement"]:
+            actions, resources = statement["Action"], statement["Resource"]
+            for action in [actions] if isinstance(actions, str) else actions:
+                found.setdefault(action, []).extend(
+                    [resources] if isinstance(resources, str) else resources
+                )
+    return found
+
+
+def prepare(cloud: Cloud) -> ExitStack:
+    """Have everything wait for the next poll that a poll can have to do."""
+    client, outputs = cloud.monitor.client("dynamodb"), cloud.monitor.outputs
+    # An event of an earlier transition that is still owed: read from jobs and history.
+    behind = cloud.bedrock.add_job(
+        script=Script((Phase("InProgress", 3600), Phase("Completed", None)))
+    )
+    poll_until_recorded(cloud, behind)
+    cloud.bedrock.clock.advance(3600)
+    wait_for(
+        lambda: cloud.monitor.poll() and len(cloud.monitor.history(behind)) == 2,
+        30,
+        what="the job's end",
+    )
+    client.update_item(
+        TableName=outputs.jobs_table_name,
+        Key={"jobArn": {"S": behind}},
+        UpdateExpression="SET eventPending = :p, pendingSince = :s, pendingEvents = :m",
+        ExpressionAttributeValues={
+            ":p": {"S": "PENDING"},
+            ":s": {"S": "2026-01-01T00:00:00.000Z"},
+            ":m": {"SS": ["StatusChanged#1"]},
+        },
+    )
+    # A job that was put anew over what had been recorded: its whole history is queried.
+    anew = job_in(cloud, "Failed")
+    poll_until_recorded(cloud, anew)
+    cloud.monitor.track(anew)
+    # A job that nobody tracks, and one that fails, so that the next poll begins with it.
+    cloud.bedrock.add_job(script=Script((Phase("Completed", None),)))
+    failing = job_in(cloud, "InProgress")
+    stack = ExitStack()
+    fault = cloud.bedrock.faults.fail(job_arn=failing)
+    stack.callback(cloud.bedrock.faults.remove, fault)
+    stack.callback(
+        client.update_item,
+        TableName=outputs.jobs_table_name,
+        Key={"jobArn": {"S": failing}},
+        UpdateExpression="REMOVE tracking",
+    )
+    return stack
+
+
+def refusals(cloud: Cloud) -> list[str]:
+    """The codes of the refusals that a poll reports, in its summary or by failing."""
+    try:
+        summary: dict[str, Any] = cloud.monitor.poll()
+    except PollError as error:
+        return ["AccessDenied"] if "AccessDenied" in str(error) else []
+    return [code for code in summary["errors"] if "AccessDenied" in code]
+
+
+def is_missed(cloud: Cloud, action: str) -> bool:
+    """Whether a poll with everything to do reports that it may not do this."""
+    with prepare(cloud), denied(cloud, action):
+        return bool(refusals(cloud))
+
+
+def test_every_permission_is_needed(cloud: Cloud) -> None:
+    """Take any action from the role, and a poll that has everything to do reports the refusal."""
+    actions = actions_of(cloud)
+    for action in sorted(set(actions) - NOT_SEEN):
+        # The schedule may poll in between and be refused in our place, though not three times.
+        assert any(is_missed(cloud, action) for _ in range(3)), f"nothing misses {action}"
+    for action in set(actions) & NOT_SEEN:
+        assert all(cloud.monitor.may(action, resource) for resource in actions[action])
+    assert refusals(cloud) == []
