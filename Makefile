@@ -13,18 +13,19 @@ export JSII_SILENCE_WARNING_UNTESTED_NODE_VERSION := 1
 export CDK_DISABLE_CLI_TELEMETRY := true
 export PATH := $(CURDIR)/$(BIN):$(CURDIR)/node_modules/.bin:$(PATH)
 
-.PHONY: help setup demo test lint format bench explore synth deploy destroy lock clean
+.PHONY: help setup demo test lint format bench explore docs synth deploy destroy lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
 
 setup: $(VENV)/.installed node_modules/.installed ## Install the pinned Python packages and the cdk CLI
 
-$(VENV)/.installed: requirements-dev.txt
+$(VENV)/.installed: requirements-dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else f"Python 3.11 or newer is needed, $(PYTHON) is {sys.version.split()[0]}: set PYTHON=<path>")'
 	@echo "Installing the pinned Python packages into $(VENV) (about a minute) ..."
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
 node_modules/.installed: package.json package-lock.json
@@ -36,7 +37,7 @@ lint: setup ## Check style, types, the map of imports
 	@ruff check .
 	@ruff format --check .
 	@mypy
-	@PYTHONPATH=functions:. lint-imports
+	@PYTHONPATH=functions:cli:. lint-imports
 
 format: setup ## Format the code
 	@ruff check --fix .
@@ -64,10 +65,14 @@ deploy: setup ## Deploy to the AWS account and region of your credentials (ARGS=
 destroy: setup ## Remove the stack (tables stay unless deployed with removalPolicy=destroy)
 	@cdk destroy $(ARGS)
 
+docs: setup ## Write the parts of the documentation that come from the code
+	@python -m tests.docs.generate
+	@python -m tests.cli.documentation
+
 lock: setup ## Pin every package again from pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 	@for pair in app:requirements.txt function:functions/requirements.txt dev:requirements-dev.txt; do \
-	  UV_CUSTOM_COMPILE_COMMAND="make lock" uv pip compile pyproject.toml --group $${pair%%:*} --universal \
+	  UV_CUSTOM_COMPILE_COMMAND="make lock" uv pip compile --group pyproject.toml:$${pair%%:*} --universal \
 	    --python-version 3.11 --generate-hashes --quiet -o $${pair##*:}; done
 
 clean: ## Remove everything that the targets made

@@ -1,0 +1,1 @@
+"""`bbm`, the command line of the Bedrock Batch Monitor."""

@@ -1,0 +1,6 @@
+"""`python -m bbm` is `bbm`."""
+
+from bbm.main import app
+
+if __name__ == "__main__":
+    app(prog_name="bbm")

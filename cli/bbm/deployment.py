@@ -1,0 +1,63 @@
+"""The deployed monitor, as the outputs of its stack name it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from bbm.problems import Problem, stack_missing
+from bedrock_batch_monitor.domain.arns import JobArn, Scope
+
+if TYPE_CHECKING:
+    from bbm.aws import Clients
+
+DEFAULT_STACK: Final = "BedrockBatchMonitor"
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """The names of what was deployed, and the account and Region it was deployed to."""
+
+    jobs_table: str
+    history_table: str
+    event_bus: str
+    function: str
+    partition: str
+    scope: Scope
+
+    def job_arn(self, job_id: str) -> str:
+        """The ARN of the job with this id in the deployment's own account and Region."""
+        return str(JobArn(self.partition, self.scope.region, self.scope.account, job_id))
+
+    def is_own(self, job_arn: str) -> bool:
+        """Whether a job belongs to the deployment's own account and Region."""
+        return JobArn.parse(job_arn).scope == self.scope
+
+
+def find(clients: Clients, stack: str) -> Deployment:
+    """Look the stack up; raises `Problem` if it is not there or not the monitor's."""
+    stacks = clients.cloudformation.describe_stacks(StackName=stack)["Stacks"]
+    if not stacks or stacks[0]["StackStatus"] == "DELETE_COMPLETE":
+        raise stack_missing(stack, clients.region)
+    outputs = {
+        output.get("OutputKey", ""): output.get("OutputValue", "")
+        for output in stacks[0].get("Outputs", ())
+    }
+    # arn:<partition>:cloudformation:<region>:<account>:stack/<name>/<id>
+    _, partition, _, region, account, *_ = stacks[0].get("StackId", "").split(":") + [""] * 5
+    try:
+        return Deployment(
+            jobs_table=outputs["JobsTableName"],
+            history_table=outputs["HistoryTableName"],
+            event_bus=outputs["EventBusName"],
+            function=outputs["MonitorFunctionName"],
+            partition=partition or "aws",
+            scope=Scope(account, region),
+        )
+    except KeyError as error:
+        status = stacks[0]["StackStatus"]
+        message = (
+            f"stack {stack} has no output {error.args[0]} (it is {status}): name the monitor's "
+            "stack with --stack, or deploy it with `make deploy`"
+        )
+        raise Problem(message) from error

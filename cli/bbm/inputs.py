@@ -1,0 +1,47 @@
+"""What a person types, read into values: statuses and moments."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from bbm.problems import UsageProblem
+from bedrock_batch_monitor.domain import statuses
+
+_UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_DURATION: Final = re.compile(r"(\d+)\s*([smhdw])", re.ASCII | re.IGNORECASE)
+
+
+def status(text: str) -> str:
+    """One of the ten statuses, however it is capitalised; raises `UsageProblem` with the list."""
+    by_form = {_form(name): name for name in statuses.KNOWN}
+    if (known := by_form.get(_form(text))) is not None:
+        return known
+    near = difflib.get_close_matches(_form(text), by_form, n=1, cutoff=0.5)
+    hint = f" (did you mean {by_form[near[0]]}?)" if near else ""
+    message = f"unknown status {text!r}{hint}: the statuses are {', '.join(statuses.KNOWN)}"
+    raise UsageProblem(message)
+
+
+def since(text: str, now: datetime) -> datetime:
+    """A moment in the past from a duration (`30m`, `24h`, `7d`) or an ISO 8601 time.
+
+    A time without a zone is UTC, as the tables are. Raises `UsageProblem`.
+    """
+    try:
+        if (duration := _DURATION.fullmatch(text.strip())) is not None:
+            return now - timedelta(**{_UNITS[duration[2].lower()]: int(duration[1])})
+        moment = datetime.fromisoformat(text.strip())
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        message = (
+            f"--since {text!r} is no time: give a duration such as 30m, 24h or 7d, or an ISO "
+            "time such as 2026-11-24 or 2026-11-24T20:30:00Z"
+        )
+        raise UsageProblem(message) from error
+
+
+def _form(text: str) -> str:
+    return re.sub(r"[\s_-]", "", text).lower()

@@ -1,0 +1,182 @@
+"""What can go wrong, in one line each: what happened, and what to do about it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from botocore import exceptions as sdk
+from botocore.exceptions import BotoCoreError, ClientError
+
+from bedrock_batch_monitor.services.errors import ServiceError
+from bedrock_batch_monitor.services.items import InvalidItemError
+
+FAILED: Final = 1
+BAD_USAGE: Final = 2
+
+# The operations that bbm calls, as IAM names their actions.
+_ACTIONS: Final = {
+    "DescribeStacks": "cloudformation:DescribeStacks",
+    "BatchGetItem": "dynamodb:BatchGetItem",
+    "GetItem": "dynamodb:GetItem",
+    "PutItem": "dynamodb:PutItem",
+    "Query": "dynamodb:Query",
+    "Scan": "dynamodb:Scan",
+    "UpdateItem": "dynamodb:UpdateItem",
+    "PutEvents": "events:PutEvents",
+    "Invoke": "lambda:InvokeFunction",
+}
+_DENIED: Final = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"})
+_EXPIRED: Final = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired"})
+_NOT_ACCEPTED: Final = frozenset(
+    {
+        "AuthFailure",
+        "IncompleteSignature",
+        "InvalidAccessKeyId",
+        "InvalidClientTokenId",
+        "InvalidSignatureException",
+        "MissingAuthenticationToken",
+        "SignatureDoesNotMatch",
+        "UnrecognizedClientException",
+    }
+)
+_BUSY: Final = frozenset(
+    {
+        "InternalServerError",
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "ServiceUnavailable",
+        "ServiceException",
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequestsException",
+    }
+)
+_NO_ANSWER: Final = (
+    sdk.ConnectionError,
+    sdk.HTTPClientError,
+)
+_NO_LOGIN: Final = (
+    sdk.NoCredentialsError,
+    sdk.PartialCredentialsError,
+    sdk.CredentialRetrievalError,
+)
+_LOGIN_EXPIRED: Final = (
+    sdk.SSOTokenLoadError,
+    sdk.UnauthorizedSSOTokenError,
+    sdk.TokenRetrievalError,
+)
+_SIGN_IN: Final = "sign in again (for instance `aws sso login`) or name another profile (--profile)"
+_ACTION_IN_MESSAGE: Final = re.compile(r"not authorized to perform:? ([a-z0-9-]+:[A-Za-z]+)")
+
+
+class Problem(Exception):  # noqa: N818 - what a person reads is a problem, not an error class
+    """Something that ends a command; its text is one line with the remedy."""
+
+    exit_code = FAILED
+
+
+class UsageProblem(Problem):
+    """The command was given something that it cannot take."""
+
+    exit_code = BAD_USAGE
+
+
+def explain(  # noqa: PLR0911 - a case for each kind of error
+    error: Exception, *, stack: str, region: str | None
+) -> Problem | None:
+    """Turn what botocore and the runtime raise into a `Problem`; None for what is a defect of bbm.
+
+    `stack` and `region` are what the command worked with, for the remedies that name them.
+    """
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, ServiceError):
+        # The runtime wraps what botocore raised; the remedy depends on the original.
+        if isinstance(error.__cause__, Exception):
+            return explain(error.__cause__, stack=stack, region=region)
+        return Problem(str(error))
+    if isinstance(error, InvalidItemError):
+        return Problem(f"an item of the tables cannot be read: {error}")
+    if isinstance(error, ClientError):
+        return _of_answer(error, stack, region)
+    if isinstance(error, BotoCoreError):
+        return _of_sdk(error)
+    return None
+
+
+def can_pass(error: Exception) -> bool:
+    """Whether the same call may well succeed a moment later: no answer, or a busy service."""
+    if isinstance(error, ClientError):
+        return error.response.get("Error", {}).get("Code") in _BUSY
+    return isinstance(error, _NO_ANSWER)
+
+
+def unknown_job(name: str) -> Problem:
+    """Nothing in the tables goes by this name."""
+    return Problem(
+        f"no job {name!r} in the jobs table: `bbm jobs --all` lists what is there, "
+        "`bbm track <ARN>` puts a job in"
+    )
+
+
+def _of_sdk(error: BotoCoreError) -> Problem:  # noqa: PLR0911 - a case for each kind of error
+    if isinstance(error, sdk.ProfileNotFound):
+        return Problem(f"{error}: `aws configure list-profiles` lists those that there are")
+    if isinstance(error, _NO_LOGIN):
+        return Problem(
+            "no AWS credentials found: name a profile (--profile, AWS_PROFILE), sign in "
+            "(`aws sso login`) or set some up (`aws configure`)"
+        )
+    if isinstance(error, _LOGIN_EXPIRED):
+        return Problem(f"the AWS session has expired: {_SIGN_IN}")
+    if isinstance(error, sdk.NoRegionError):
+        return Problem("no AWS Region is set: use --region or set AWS_DEFAULT_REGION")
+    if isinstance(error, sdk.InvalidRegionError):
+        return Problem(f"{error}: a Region looks like us-east-1")
+    if isinstance(error, _NO_ANSWER):
+        return Problem(
+            f"no answer from AWS ({error}): check the network, the Region (--region) and "
+            "AWS_ENDPOINT_URL if it is set"
+        )
+    return Problem(f"the AWS SDK gave up ({type(error).__name__}: {error})")
+
+
+def _of_answer(  # noqa: PLR0911 - a case for each kind of error
+    error: ClientError, stack: str, region: str | None
+) -> Problem:
+    details: Mapping[str, str] = error.response.get("Error", {})  # type: ignore[assignment]
+    code, message = details.get("Code", "Unknown"), details.get("Message", "")
+    operation = error.operation_name
+    if operation == "DescribeStacks" and code == "ValidationError":
+        return stack_missing(stack, region)
+    if code in _DENIED:
+        named = _ACTION_IN_MESSAGE.search(message)
+        action = named[1] if named else _ACTIONS.get(operation, operation)
+        return Problem(
+            f"no permission for {action}: have it allowed for your role or user ({message})"
+        )
+    if code in _EXPIRED:
+        return Problem(f"the AWS session has expired: {_SIGN_IN}")
+    if code in _NOT_ACCEPTED:
+        return Problem(
+            f"AWS does not accept these credentials ({code}): check the profile (--profile, "
+            "AWS_PROFILE) and the access keys in the environment"
+        )
+    if code == "ResourceNotFoundException":
+        return Problem(
+            f"what the outputs of stack {stack} name is not there ({message}): deploy it again "
+            "with `make deploy`"
+        )
+    if code in _BUSY:
+        return Problem(f"AWS is busy ({operation}: {code}): try again in a moment")
+    return Problem(f"AWS refused {_ACTIONS.get(operation, operation)}: {code}: {message}")
+
+
+def stack_missing(stack: str, region: str | None) -> Problem:
+    """The stack is not where bbm looked for it."""
+    return Problem(
+        f"no stack {stack} in {region or 'this Region'}: name its Region (--region) or its name "
+        "(--stack), or deploy it with `make deploy`"
+    )

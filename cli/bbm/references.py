@@ -1,0 +1,93 @@
+"""How a person names a job, and which job is meant."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from bbm.problems import Problem, UsageProblem
+from bedrock_batch_monitor.domain.arns import InvalidJobArnError, JobArn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from bbm.deployment import Deployment
+
+_JOB_ID: Final = re.compile(r"[a-z0-9]{12}", re.ASCII)
+
+
+def is_arn(text: str) -> bool:
+    """Whether this is the ARN of a batch inference job."""
+    try:
+        JobArn.parse(text)
+    except InvalidJobArnError:
+        return False
+    return True
+
+
+def job_id(job_arn: str) -> str:
+    """The short id at the end of an ARN; of what is no job's ARN, the part behind the last `:`."""
+    return JobArn.parse(job_arn).job_id if is_arn(job_arn) else job_arn.rsplit(":", 1)[-1]
+
+
+def check_trackable(text: str) -> None:
+    """Accept the ARN or the id of a job to track; raises `UsageProblem` with the remedy.
+
+    A name does not do here: only the table knows names, and this job is not in it yet.
+    """
+    if _JOB_ID.fullmatch(text):
+        return
+    try:
+        JobArn.parse(text)
+    except InvalidJobArnError as error:
+        message = (
+            f"{error}; take jobArn from the answer of CreateModelInvocationJob or from "
+            "`aws bedrock list-model-invocation-jobs`. Nothing was tracked"
+        )
+        raise UsageProblem(message) from error
+
+
+def arn_of(text: str, deployment: Deployment) -> str:
+    """The ARN as it is, or that of the id in the deployment's own account and Region."""
+    return deployment.job_arn(text) if _JOB_ID.fullmatch(text) else text
+
+
+def resolve(
+    text: str, deployment: Deployment, active: Callable[[], Sequence[Mapping[str, Any]]]
+) -> str:
+    """The ARN of the job that is named by ARN, by id, or by the name of an active job.
+
+    `active` reads the items of the active jobs and is asked only where `text` is no ARN. An id
+    that no active job has is one of the deployment's own account and Region, whose job may have
+    ended. Raises `Problem` if nothing or more than one job goes by the name.
+    """
+    if is_arn(text):
+        return text
+    meant = [
+        item
+        for item in active()
+        if text in {item["jobArn"], job_id(item["jobArn"]), item.get("jobName")}
+    ]
+    if len(meant) == 1:
+        return str(meant[0]["jobArn"])
+    if meant:
+        candidates = ", ".join(sorted(f"{item['jobArn']}" for item in meant))
+        message = f"{text!r} is the name of {len(meant)} active jobs, give one's ARN: {candidates}"
+        raise Problem(message)
+    if _JOB_ID.fullmatch(text):
+        return deployment.job_arn(text)
+    if text.startswith("arn:"):
+        try:
+            JobArn.parse(text)
+        except InvalidJobArnError as error:
+            raise UsageProblem(str(error)) from error
+    raise unknown_active(text)
+
+
+def unknown_active(text: str) -> Problem:
+    """No active job goes by this name."""
+    return Problem(
+        f"no active job is named {text!r}: `bbm jobs` lists them; a job that has ended is named "
+        "by its ARN or id (`bbm jobs --all`)"
+    )

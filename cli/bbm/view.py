@@ -1,0 +1,479 @@
+"""What people see: pure renderings of what the tables hold.
+
+Every text from a table goes through `clean` into a `Text`: a job's name or message is no markup
+and must not move the cursor.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final, TypeGuard
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from bbm.progress import Point, records_per_second, time_left
+from bbm.references import job_id
+from bbm.tables import Change, Changed, Item, has_ended, is_tracked
+from bedrock_batch_monitor.domain import statuses
+from bedrock_batch_monitor.domain.times import from_iso
+
+# Terminals narrower than this get the columns without which a line would say nothing.
+_WIDE: Final = 110
+_BAR_WIDTH: Final = 10
+_SPENT_BAR_WIDTH: Final = 16
+_ID_WIDTH: Final = 12
+_STYLES: Final = {
+    statuses.SUBMITTED: "cyan",
+    statuses.VALIDATING: "cyan",
+    statuses.SCHEDULED: "blue",
+    statuses.IN_PROGRESS: "bold blue",
+    statuses.STOPPING: "yellow",
+    statuses.COMPLETED: "bold green",
+    statuses.PARTIALLY_COMPLETED: "bold yellow",
+    statuses.FAILED: "bold red",
+    statuses.STOPPED: "bold magenta",
+    statuses.EXPIRED: "bold red",
+}
+_NOT_SEEN: Final = "not polled yet"
+# The monitor's own notes of an episode; gone from the item when it is over.
+_UNREACHABLE_SINCE: Final = "unreachableSince"
+_STALLED_SINCE: Final = "stalledSince"
+_MINUTE: Final = 60
+_HOUR: Final = 60 * _MINUTE
+_DAY: Final = 24 * _HOUR
+# Records per second from which on a minute's worth would be a long number.
+_FAST: Final = 10
+
+
+def clean(value: object) -> str:
+    """A text in one line and without control characters."""
+    return "".join(
+        " " if character.isspace() else character
+        for character in str(value)
+        if character.isspace() or unicodedata.category(character) not in {"Cc", "Cf", "Cs"}
+    )
+
+
+def status(name: str | None) -> Text:
+    """A status in its colour; one that is not among the ten in no colour."""
+    if name is None:
+        return Text(_NOT_SEEN, style="dim")
+    return Text(clean(name), style=_STYLES.get(name, ""))
+
+
+def duration(seconds: float) -> str:
+    """A span in two units at most: `45 s`, `12 min`, `3 h 05 min`, `2 d 4 h`."""
+    whole = max(0, int(seconds))
+    if whole < _MINUTE:
+        return f"{whole} s"
+    if whole < 10 * _MINUTE:
+        return f"{whole // _MINUTE} min {whole % _MINUTE:02} s"
+    if whole < _HOUR:
+        return f"{whole // _MINUTE} min"
+    if whole < _DAY:
+        return f"{whole // _HOUR} h {whole % _HOUR // _MINUTE:02} min"
+    return f"{whole // _DAY} d {whole % _DAY // _HOUR} h"
+
+
+def moment(value: object) -> str:
+    """A time of the tables for people: to the second, in UTC as the heading says."""
+    parsed = time_of(value)
+    return clean(value) if parsed is None else f"{parsed:%Y-%m-%d %H:%M:%S}"
+
+
+def time_of(value: object) -> datetime | None:
+    """A time of the tables, None where an item has none or something else in its place."""
+    try:
+        return from_iso(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+
+
+def name_of(item: Item) -> str:
+    """What a person calls the job: its name, or its id as long as the name is not known."""
+    return clean(item.get("jobName") or job_id(item["jobArn"]))
+
+
+def jobs_table(jobs: Sequence[Item], now: datetime, width: int | None) -> RenderableType:
+    """The jobs as the jobs table has them, one line each, and below it why one failed.
+
+    Why it cannot be read (`lastError`), or Bedrock's message of one that has ended.
+    `width` is the terminal's; None, for a pipe, gives every column and no bars.
+    """
+    table = _table(width)
+    _add_name_column(table)
+    _add_id_column(table, width)
+    table.add_column("STATUS", no_wrap=True)
+    table.add_column("PROGRESS", no_wrap=True)
+    if _is_wide(width):
+        table.add_column("RECORDS", justify="right", no_wrap=True)
+        table.add_column("ERRORS", justify="right", no_wrap=True)
+    table.add_column("IN STATUS", justify="right", no_wrap=True)
+    table.add_column("SEQ", justify="right", no_wrap=True)
+    if width is None:
+        table.add_column("MESSAGE", no_wrap=True)
+    for item in jobs:
+        cells: list[RenderableType] = [
+            _name_cell(item),
+            Text(clean(job_id(item["jobArn"]))),
+            _job_status(item),
+            _progress(item, width),
+        ]
+        if _is_wide(width):
+            cells += [_records(item), _errors(item)]
+        cells += [Text(_in_status(item, now)), Text(str(item.get("sequence", "")))]
+        if width is None:
+            cells.append(_why(item))
+        table.add_row(*cells)
+    if width is None:
+        return table
+    problems = [
+        Text.assemble((f"{name_of(item)}: ", "bold"), words)
+        for item in jobs
+        if (words := _why(item)).plain
+    ]
+    return Group(table, *([Text("")] if problems else []), *problems)
+
+
+def history(entries: Sequence[Item], now: datetime, width: int | None) -> RenderableType:
+    """A job's recorded transitions as a timeline, with the time spent in each status.
+
+    A status lasts from its own `changedAt` to that of the next; the last one of a job that has not
+    ended lasts until now.
+    """
+    spent = _seconds_spent(entries, now)
+    longest = max((seconds for seconds in spent if seconds is not None), default=0)
+    table = _table(width)
+    table.add_column("SEQ", justify="right", no_wrap=True)
+    table.add_column("CHANGED (UTC)", no_wrap=True)
+    table.add_column("STATUS", no_wrap=True)
+    table.add_column("SPENT", justify="right", no_wrap=True)
+    if width is not None:
+        # What gives way in a narrow terminal, as the name does elsewhere.
+        table.add_column("")
+    table.add_column("RECORDS", justify="right", no_wrap=True)
+    if _is_wide(width):
+        table.add_column("SEEN (UTC)", no_wrap=True)
+        table.add_column("BY", no_wrap=True)
+    for position, (entry, seconds) in enumerate(zip(entries, spent, strict=True)):
+        goes_on = position == len(entries) - 1 and seconds is not None
+        cells: list[RenderableType] = [
+            Text(str(entry["sequence"])),
+            Text(moment(entry.get("changedAt", ""))),
+            status(entry.get("status")),
+            Text("" if seconds is None else f"{duration(seconds)}{' so far' if goes_on else ''}"),
+        ]
+        if width is not None:
+            cells.append(_spent_bar(seconds, longest, entry.get("status")))
+        cells.append(_records(entry))
+        if _is_wide(width):
+            cells += [
+                Text(moment(entry.get("observedAt", ""))),
+                Text(clean(entry.get("observedBy", ""))),
+            ]
+        table.add_row(*cells)
+    messages = [
+        Text.assemble((f"{entry['sequence']}: ", "bold"), clean(entry["message"]))
+        for entry in entries
+        if entry.get("message")
+    ]
+    return Group(table, *([Text("")] if messages else []), *messages)
+
+
+def history_heading(entries: Sequence[Item]) -> Text:
+    """Which job it is, and how long it took all in all."""
+    last = entries[-1]
+    heading = Text.assemble((name_of(last), "bold"))
+    if last.get("modelId"):
+        heading.append(f"  {clean(last['modelId'])}")
+    first, end = time_of(entries[0].get("changedAt")), time_of(last.get("changedAt"))
+    if has_ended(last) and first is not None and end is not None and end > first:
+        heading.append(f"  {duration((end - first).total_seconds())} in all")
+    heading.append(f"\n{clean(last['jobArn'])}\n", style="dim")
+    return heading
+
+
+def found(transitions: Sequence[Item], width: int | None) -> RenderableType:
+    """Transitions into one status, one line each; a failure's message is what people look for."""
+    table = _table(width)
+    table.add_column("SEEN (UTC)", no_wrap=True)
+    _add_name_column(table)
+    _add_id_column(table, width)
+    if _is_wide(width):
+        table.add_column("BEFORE", no_wrap=True)
+        table.add_column("RECORDS", justify="right", no_wrap=True)
+    table.add_column("MESSAGE", no_wrap=width is None, overflow="fold")
+    for item in transitions:
+        cells: list[RenderableType] = [
+            Text(moment(item.get("observedAt", ""))),
+            _name_cell(item),
+            Text(clean(job_id(item["jobArn"]))),
+        ]
+        if _is_wide(width):
+            cells += [status(item.get("previousStatus") or ""), _records(item)]
+        cells.append(Text(clean(item.get("message", ""))))
+        table.add_row(*cells)
+    return table
+
+
+def watched(
+    jobs: Sequence[Item],
+    points: Mapping[str, Sequence[Point]],
+    now: datetime,
+    width: int,
+    rows: int,
+) -> RenderableType:
+    """The live view: a line per job, as many as fit into `rows`, the ones that run first."""
+    table = _table(width)
+    _add_name_column(table)
+    table.add_column("STATUS", no_wrap=True, min_width=len(statuses.PARTIALLY_COMPLETED))
+    table.add_column("PROGRESS", no_wrap=True, min_width=_BAR_WIDTH + 5)
+    if _is_wide(width):
+        table.add_column("RECORDS", justify="right", no_wrap=True)
+    table.add_column("PACE", justify="right", no_wrap=True)
+    table.add_column("LEFT", justify="right", no_wrap=True, min_width=8)
+    table.add_column("IN STATUS", justify="right", no_wrap=True, min_width=8)
+    shown = sorted(jobs, key=_liveliness)[: max(rows, 1)]
+    for item in shown:
+        seen = points.get(item["jobArn"], ())
+        cells: list[RenderableType] = [
+            _name_cell(item),
+            _job_status(item),
+            _progress(item, width),
+        ]
+        if _is_wide(width):
+            cells.append(_records(item))
+        cells += [
+            Text(_pace(item, seen)),
+            Text(_left(item, seen, now)),
+            Text(_in_status(item, now)),
+        ]
+        table.add_row(*cells)
+    hidden = len(jobs) - len(shown)
+    return Group(table, *([Text(f"... and {hidden} more", style="dim")] if hidden else []))
+
+
+def watch_line(item: Item, points: Sequence[Point], now: datetime) -> Text:
+    """One change of a watched job in one line, for output that cannot redraw."""
+    percent = _percent(item)
+    parts = [
+        f"{now:%H:%M:%S}",
+        name_of(item),
+        str(item.get("status") or _NOT_SEEN),
+        *([percent] if percent else []),
+        *([f"{_count_text(item)} records"] if _count_text(item) else []),
+    ]
+    if pace := _pace(item, points):
+        parts.append(f"{pace}, {_left(item, points, now)} left")
+    return Text("  ".join(clean(part) for part in parts))
+
+
+def watch_result(jobs: Sequence[Item]) -> Text:
+    """How the watched jobs ended, counted by status."""
+    counted: dict[str, int] = {}
+    for item in jobs:
+        name = str(item.get("status") or _NOT_SEEN)
+        counted[name] = counted.get(name, 0) + 1
+    result = Text()
+    for name, count in sorted(counted.items()):
+        result.append(", " if result.plain else "").append(f"{count} ")
+        result.append(clean(name), style=_STYLES.get(name, "dim"))
+    return result
+
+
+def changed(result: Changed) -> Text:
+    """What `track` or `untrack` did to a job, in one line."""
+    known = f" (last seen {result.status})" if result.status is not None else ""
+    said = {
+        Change.ADDED: ("tracked", "the monitor reads it at its next poll"),
+        Change.RESUMED: ("tracked again", f"its item was there, without tracking{known}"),
+        Change.ALREADY_TRACKED: ("already tracked", f"nothing to do{known}"),
+        Change.ENDED: ("not tracked", f"it has ended as {result.status or 'unknown'}"),
+        Change.UNTRACKED: ("untracked", f"its item and its history stay{known}"),
+        Change.NOT_TRACKED: ("not tracked", f"nothing to do{known}"),
+        Change.UNKNOWN: ("unknown", "no such item in the jobs table"),
+    }
+    word, rest = said[result.change]
+    good = result.change in {Change.ADDED, Change.RESUMED, Change.UNTRACKED}
+    style = "green" if good else "red" if result.change is Change.UNKNOWN else "yellow"
+    return Text.assemble((clean(result.job_arn), ""), "  ", (word, style), f": {rest}")
+
+
+def poll_summary(summary: Mapping[str, Any]) -> RenderableType:
+    """The figures of one poll, as the function returned them; those that are zero and rare not."""
+    always = ("jobsActive", "jobsRead", "jobsChanged", "jobsEnded", "eventsSent")
+    table = Table.grid(padding=(0, 2))
+    table.add_column()
+    table.add_column(justify="right")
+    for name, value in summary.items():
+        if name in {"errors", "complete", "seconds"} or isinstance(value, dict | list):
+            continue
+        if value or name in always:
+            table.add_row(
+                Text(_words(name)), Text(f"{value:,}" if _is_number(value) else clean(value))
+            )
+    errors = summary.get("errors")
+    for code, count in errors.items() if isinstance(errors, dict) else ():
+        table.add_row(Text(clean(code), style="red"), Text(str(count), style="red"))
+    complete = summary.get("complete", True)
+    seconds = summary.get("seconds")
+    end = (
+        Text("Poll finished", style="green")
+        if complete
+        else Text(
+            "Poll ran out of time; the next one starts with the jobs it did not reach",
+            style="yellow",
+        )
+    )
+    if _is_number(seconds):
+        end.append(f" in {seconds:.1f} s")
+    return Group(table, end)
+
+
+def _table(width: int | None) -> Table:
+    return Table(
+        box=None,
+        pad_edge=False,
+        padding=(0, 2 if width is None or width >= _WIDE else 1, 0, 0),
+        header_style="dim",
+    )
+
+
+def _is_wide(width: int | None) -> bool:
+    return width is None or width >= _WIDE
+
+
+def _add_name_column(table: Table) -> None:
+    # The one column that gives way in a narrow terminal, since Rich narrows those that may wrap;
+    # its cells are cut all the same.
+    table.add_column("JOB", min_width=8)
+
+
+def _name_cell(item: Item) -> Text:
+    return Text(name_of(item), no_wrap=True, overflow="ellipsis")
+
+
+def _add_id_column(table: Table, width: int | None) -> None:
+    # What somebody put in by mistake can be longer than an id.
+    longest = None if width is None else _ID_WIDTH
+    table.add_column("ID", no_wrap=True, max_width=longest, overflow="ellipsis")
+
+
+def _job_status(item: Item) -> Text:
+    error = item.get("lastError")
+    if "status" not in item and isinstance(error, Mapping):
+        return Text(clean(error.get("code", "unreadable")), style="red")
+    text = status(item.get("status"))
+    if not is_tracked(item) and not has_ended(item):
+        text.append(" (untracked)", style="dim")
+    elif _UNREACHABLE_SINCE in item:
+        text.append(" (unreachable)", style="red")
+    elif _STALLED_SINCE in item:
+        text.append(" (stalled)", style="yellow")
+    return text
+
+
+def _why(item: Item) -> Text:
+    """Why a job cannot be read, or else why it ended as it did; empty where neither is known.
+
+    The message of a job that goes on is left out: it is of no consequence yet.
+    """
+    error = item.get("lastError")
+    if isinstance(error, Mapping):
+        return Text(clean(f"{error.get('code', '')}: {error.get('message', '')}"), style="red")
+    return Text(clean(item.get("message", "")) if has_ended(item) else "")
+
+
+def _counts(item: Item) -> tuple[int, int] | None:
+    total, processed = item.get("totalRecordCount"), item.get("processedRecordCount")
+    return (total, processed) if _is_number(total) and _is_number(processed) else None
+
+
+def _is_number(value: object) -> TypeGuard[int]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _percent(item: Item) -> str:
+    counts = _counts(item)
+    if counts is None or counts[0] <= 0:
+        return ""
+    total, processed = counts
+    # Rounded down: 100% is said of a job whose every record is done.
+    return f"{min(100, 100 * processed // total)}%"
+
+
+def _progress(item: Item, width: int | None) -> Text:
+    percent, counts = _percent(item), _counts(item)
+    if not percent or counts is None or width is None:
+        return Text(percent)
+    filled = min(_BAR_WIDTH, _BAR_WIDTH * counts[1] // max(counts[0], 1))
+    return Text.assemble(
+        ("━" * filled, "green"), ("─" * (_BAR_WIDTH - filled), "dim"), f"{percent:>5}"
+    )
+
+
+def _count_text(item: Item) -> str:
+    counts = _counts(item)
+    return "" if counts is None else f"{counts[1]:,} / {counts[0]:,}"
+
+
+def _records(item: Item) -> Text:
+    return Text(_count_text(item))
+
+
+def _errors(item: Item) -> Text:
+    errors = item.get("errorRecordCount")
+    if not _is_number(errors):
+        return Text("")
+    return Text(f"{errors:,}", style="red" if errors else "")
+
+
+def _in_status(item: Item, now: datetime) -> str:
+    since = time_of(item.get("changedAt"))
+    return "" if since is None else duration((now - since).total_seconds())
+
+
+def _seconds_spent(entries: Sequence[Item], now: datetime) -> list[float | None]:
+    times = [time_of(entry.get("changedAt")) for entry in entries]
+    ends = [*times[1:], None if entries and has_ended(entries[-1]) else now]
+    return [
+        (end - start).total_seconds() if start is not None and end is not None else None
+        for start, end in zip(times, ends, strict=True)
+    ]
+
+
+def _spent_bar(seconds: float | None, longest: float, name: str | None) -> Text:
+    if seconds is None or longest <= 0:
+        return Text("")
+    cells = max(1, round(_SPENT_BAR_WIDTH * seconds / longest))
+    return Text("━" * cells, style=_STYLES.get(name or "", ""), no_wrap=True, overflow="crop")
+
+
+def _pace(item: Item, points: Sequence[Point]) -> str:
+    pace = records_per_second(points)
+    if pace is None or item.get("status") != statuses.IN_PROGRESS:
+        return ""
+    return f"{pace:,.0f}/s" if pace >= _FAST else f"{pace * _MINUTE:,.0f}/min"
+
+
+def _left(item: Item, points: Sequence[Point], now: datetime) -> str:
+    if item.get("status") != statuses.IN_PROGRESS:
+        return ""
+    counts = _counts(item)
+    left = time_left(points, counts[0] if counts else None, now)
+    if left is None:
+        return "unknown"
+    return "soon" if left < timedelta(seconds=1) else duration(left.total_seconds())
+
+
+def _liveliness(item: Item) -> tuple[bool, bool, str]:
+    return (has_ended(item), item.get("status") != statuses.IN_PROGRESS, item["jobArn"])
+
+
+def _words(name: str) -> str:
+    """`jobsActive` as `jobs active`."""
+    return "".join(f" {c.lower()}" if c.isupper() else c for c in clean(name))

@@ -1,0 +1,442 @@
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from bedrock_batch_monitor.domain import statuses
+from local.bedrock import Phase, Script
+from tests.component.conftest import ACCOUNT, REGION
+
+from .conftest import Bbm, Functions
+
+RUNS = Script((Phase("Validating", 60), Phase("InProgress", 600), Phase("Completed", None)))
+
+
+def arn_of(job_id: str, region: str = REGION) -> str:
+    return f"arn:aws:bedrock:{region}:{ACCOUNT}:model-invocation-job/{job_id}"
+
+
+def ended(bbm: Bbm, status: str = "Failed", **attributes: Any) -> str:
+    """A job whose end is recorded, and its event received."""
+    message = None if status == "Completed" else f"{status} for a reason"
+    arn = bbm.cloud.add_job(Script((Phase(status, None, message),)), **attributes)
+    bbm.cloud.poll()
+    return arn
+
+
+def test_track_puts_two_attributes_and_nothing_more(bbm: Bbm) -> None:
+    """The item is the contract's, the answer says so."""
+    arn = arn_of("abcdefghijkl")
+    answer = bbm("track", arn)
+    assert answer.code == 0
+    assert answer.out == f"{arn}  tracked: the monitor reads it at its next poll\n"
+    assert bbm.cloud.items("jobs") == [{"jobArn": arn, "tracking": "ACTIVE"}]
+
+
+def test_track_takes_an_id_and_says_each_job_once(bbm: Bbm) -> None:
+    """The account and Region are the stack's."""
+    arn = arn_of("abcdefghijkl")
+    assert bbm.json("track", "abcdefghijkl", arn) == {"jobs": [{"jobArn": arn, "result": "added"}]}
+
+
+def test_track_never_writes_over_an_item(bbm: Bbm) -> None:
+    """What is recorded stays as it is; only tracking comes back."""
+    arn = bbm.cloud.add_job("InProgress")
+    bbm.cloud.poll()
+    before = bbm.cloud.job(arn)
+    [result] = bbm.json("track", arn)["jobs"]
+    assert result == {"jobArn": arn, "result": "alreadyTracked", "status": "InProgress"}
+    bbm("untrack", arn)
+    [result] = bbm.json("track", arn)["jobs"]
+    assert result == {"jobArn": arn, "result": "resumed", "status": "InProgress"}
+    assert bbm.cloud.job(arn) == before
+
+
+@pytest.mark.parametrize("ending", statuses.TERMINAL)
+def test_track_leaves_a_job_alone_that_has_ended(bbm: Bbm, ending: str) -> None:
+    """Its item is as it was, and the answer says how it ended."""
+    arn = ended(bbm, ending)
+    before = bbm.cloud.job(arn)
+    answer = bbm("track", arn)
+    assert (answer.code, answer.out) == (0, f"{arn}  not tracked: it has ended as {ending}\n")
+    assert bbm.cloud.job(arn) == before
+
+
+def test_track_checks_all_before_it_writes_any(bbm: Bbm) -> None:
+    """One bad ARN among good ones is bad usage, and nothing was tracked."""
+    answer = bbm("track", arn_of("abcdefghijkl"), "arn:aws:s3:::bucket")
+    assert (answer.code, answer.out) == (2, "")
+    assert "'arn:aws:s3:::bucket' is not the ARN of a batch inference job" in answer.err
+    assert "CreateModelInvocationJob" in answer.err
+    assert bbm.cloud.items("jobs") == []
+
+
+def test_track_warns_of_a_job_that_is_not_the_deployments(bbm: Bbm) -> None:
+    """It is put in all the same: the deployment may monitor other Regions as well."""
+    answer = bbm("track", arn_of("abcdefghijkl", "eu-west-1"))
+    assert answer.code == 0
+    assert "abcdefghijkl belongs to another account or Region" in answer.err
+    assert len(bbm.cloud.items("jobs")) == 1
+
+
+def test_untrack_removes_tracking_alone(bbm: Bbm) -> None:
+    """All else of the item stays; a second time there is nothing to do."""
+    arn = bbm.cloud.add_job("InProgress", job_name="nightly")
+    bbm.cloud.poll()
+    before = bbm.cloud.job(arn)
+    assert before is not None
+    assert bbm.json("untrack", "nightly")["jobs"][0]["result"] == "untracked"
+    assert bbm.cloud.job(arn) == {k: v for k, v in before.items() if k != "tracking"}
+    assert bbm.json("untrack", arn)["jobs"][0]["result"] == "notTracked"
+
+
+def test_untrack_of_an_unknown_job_fails_and_does_the_others(bbm: Bbm) -> None:
+    """Exit code 1, and nothing is put in by mistake."""
+    arn = bbm.cloud.add_job("InProgress")
+    answer = bbm("untrack", arn_of("zzzzzzzzzzzz"), arn, "--json")
+    assert answer.code == 1
+    assert [job["result"] for job in answer.document["jobs"]] == ["unknown", "untracked"]
+    assert "no job" in answer.err
+    assert [item["jobArn"] for item in bbm.cloud.items("jobs")] == [arn]
+
+
+def test_untrack_takes_out_what_somebody_put_in_by_mistake(bbm: Bbm) -> None:
+    """An item whose key is no ARN can be named by that key."""
+    bbm.cloud.track("i-am-no-arn")
+    assert bbm("untrack", "i-am-no-arn").code == 0
+    assert bbm.cloud.job("i-am-no-arn") == {"jobArn": "i-am-no-arn"}
+
+
+def test_jobs_shows_the_active_ones_with_their_progress(bbm: Bbm) -> None:
+    """A pipe gets plain lines with every column."""
+    bbm.cloud.add_job(RUNS, job_name="nightly", total_records=1000)
+    bbm.cloud.add_job("Completed", job_name="done")
+    bbm.cloud.bedrock.clock.advance(360)
+    bbm.cloud.poll()
+    bbm.cloud.bedrock.clock.advance(30)
+    heading, line = bbm("jobs").lines
+    assert heading.split()[:4] == ["JOB", "ID", "STATUS", "PROGRESS"]
+    assert line.startswith("nightly  ")
+    assert "InProgress" in line
+    assert "48%" in line
+    assert "480 / 1,000" in line
+    assert "42 s" in line
+    assert "\x1b" not in line
+
+
+def test_jobs_answers_with_the_items_of_the_table(bbm: Bbm) -> None:
+    """`--json` has the names, times and numbers of the table itself."""
+    arn = bbm.cloud.add_job("InProgress", total_records=10)
+    bbm.cloud.poll()
+    assert bbm.json("jobs") == {"jobs": [bbm.cloud.job(arn)]}
+    [job] = bbm.json("jobs")["jobs"]
+    assert (job["totalRecordCount"], job["sequence"]) == (10, 1)
+    assert job["inputDataConfig"]["s3InputDataConfig"]["s3Uri"].startswith("s3://")
+
+
+def test_jobs_shows_a_job_before_its_first_poll_and_one_that_cannot_be_read(bbm: Bbm) -> None:
+    """Neither has a status; the one says so, the other says why."""
+    bbm.cloud.track("i-am-no-arn")
+    bbm.cloud.poll()
+    bbm("track", "abcdefghijkl")
+    answer = bbm("jobs")
+    assert "abcdefghijkl  abcdefghijkl  not polled yet" in answer.out
+    assert "InvalidJobArn: 'i-am-no-arn' is not the ARN" in answer.out
+
+
+def test_jobs_all_includes_what_has_ended_and_the_active_come_first(bbm: Bbm) -> None:
+    """Every item of the table, those that go on before those that do not."""
+    over, going = ended(bbm), bbm.cloud.add_job("InProgress")
+    bbm.cloud.poll()
+    assert [job["jobArn"] for job in bbm.json("jobs")["jobs"]] == [going]
+    assert [job["jobArn"] for job in bbm.json("jobs", "--all")["jobs"]] == [going, over]
+
+
+def test_jobs_with_a_status_means_the_status_now(bbm: Bbm) -> None:
+    """A job that was once Validating is not, and an ending is found in the history."""
+    arn = bbm.cloud.add_job(RUNS)
+    bbm.cloud.poll()
+    failed = ended(bbm)
+
+    def with_status(*options: str) -> list[str]:
+        return [job["jobArn"] for job in bbm.json("jobs", *options)["jobs"]]
+
+    assert with_status("--status", "Validating") == [arn]
+    bbm.cloud.bedrock.clock.advance(61)
+    bbm.cloud.poll()
+    assert with_status("--status", "Validating") == []
+    assert with_status("--status", "inprogress") == [arn]
+    assert (
+        with_status("--status", "Failed") == with_status("--status", "Failed", "--all") == [failed]
+    )
+
+
+def test_jobs_reads_more_than_one_call_can_take(bbm: Bbm) -> None:
+    """A hundred keys a call, and what DynamoDB leaves undone is asked for again."""
+    for _ in range(203):
+        bbm.cloud.add_job("InProgress")
+    sizes, whole = [], bbm.clients.dynamodb
+
+    class Reluctant:
+        """Answers all but a few keys of each call."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(whole, name)
+
+        def batch_get_item(self, *, RequestItems: dict[str, Any]) -> Any:  # noqa: N803
+            keys = RequestItems["jobs"]["Keys"]
+            sizes.append(len(keys))
+            answered, left = keys[:60], keys[60:]
+            answer = whole.batch_get_item(
+                RequestItems={"jobs": RequestItems["jobs"] | {"Keys": answered}}
+            )
+            return answer | {"UnprocessedKeys": {"jobs": {"Keys": left}} if left else {}}
+
+    bbm.clients.dynamodb = Reluctant()
+    assert len(bbm.json("jobs")["jobs"]) == 203
+    assert sizes == [100, 40, 100, 40, 3]
+    assert len(bbm.slept) == 2
+
+
+def test_jobs_gives_up_where_nothing_is_answered(bbm: Bbm) -> None:
+    """Eight calls without one item are enough."""
+    bbm.cloud.add_job("InProgress")
+    real = bbm.clients.dynamodb
+
+    class Silent:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(real, name)
+
+        def batch_get_item(self, *, RequestItems: Any) -> Any:  # noqa: N803
+            return {"Responses": {}, "UnprocessedKeys": RequestItems}
+
+    bbm.clients.dynamodb = Silent()
+    answer = bbm("jobs")
+    assert (answer.code, len(bbm.slept)) == (1, 7)
+    assert "leaves reads of jobs undone" in answer.err
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ((), "No job is active"),
+        (("--all",), "The jobs table is empty"),
+        (("--status", "Failed"), "No job has the status Failed."),
+    ],
+)
+def test_jobs_says_so_where_there_are_none(bbm: Bbm, options: tuple[str, ...], said: str) -> None:
+    """An empty table is a sentence for people and an empty list for programs."""
+    assert said in bbm("jobs", *options).out
+    assert bbm.json("jobs", *options) == {"jobs": []}
+
+
+def test_history_tells_the_time_spent_in_each_status(bbm: Bbm) -> None:
+    """From one changedAt to the next; until now for the last of a job that goes on."""
+    arn = bbm.cloud.add_job(RUNS, job_name="nightly")
+    bbm.cloud.poll()
+    bbm.cloud.bedrock.clock.advance(60)
+    bbm.cloud.poll()
+    bbm.cloud.bedrock.clock.advance(30)
+    text = bbm("history", "nightly").out
+    assert arn in text
+    assert re.search(r"Validating +1 min 00 s", text)
+    assert re.search(r"InProgress +30 s so far", text)
+    bbm.cloud.bedrock.clock.advance(600)
+    bbm.cloud.poll()
+    text = bbm("history", arn).out
+    assert re.search(r"InProgress +10 min", text)
+    assert "11 min in all" in text
+    assert bbm.json("history", arn) == {"jobArn": arn, "history": bbm.cloud.history(arn)}
+
+
+def test_history_of_a_job_not_polled_yet_and_of_none(bbm: Bbm) -> None:
+    """The one is no error, the other is."""
+    bbm("track", "abcdefghijkl")
+    assert "Nothing is recorded" in bbm("history", "abcdefghijkl").out
+    assert bbm.json("history", "abcdefghijkl")["history"] == []
+    assert bbm("history", "zzzzzzzzzzzz").code == 1
+
+
+def test_find_is_one_query_newest_first(bbm: Bbm) -> None:
+    """All transitions into a status since a moment, with their messages."""
+    ended(bbm, job_name="old")
+    bbm.cloud.bedrock.clock.advance(7200)
+    ended(bbm, job_name="first")
+    bbm.cloud.bedrock.clock.advance(60)
+    ended(bbm, job_name="second")
+    ended(bbm, "Stopped")
+    found = bbm.json("find", "--status", "failed", "--since", "1h")
+    assert found["status"] == "Failed"
+    assert found["since"] == "2026-11-24T21:01:00.000Z"
+    assert [item["jobName"] for item in found["transitions"]] == ["second", "first"]
+    heading, second, _ = bbm("find", "--status", "Failed", "--since", "1h").lines
+    assert heading.startswith("SEEN (UTC)")
+    assert second.endswith("Failed for a reason")
+    assert "No job changed to Expired" in bbm("find", "--status", "Expired").out
+
+
+def test_find_reads_every_page(bbm: Bbm) -> None:
+    """More than DynamoDB answers in one page."""
+    for n in range(30):
+        bbm.cloud.dynamodb.put_item(
+            TableName="history",
+            Item={
+                "jobArn": {"S": arn_of(f"abcdefghij{n:02}")},
+                "sequence": {"N": "1"},
+                "status": {"S": "Failed"},
+                "observedAt": {"S": f"2026-11-24T19:00:{n:02}.000Z"},
+                "message": {"S": "x" * 60_000},
+            },
+        )
+    found = bbm.json("find", "--status", "Failed", "--since", "2h")["transitions"]
+    assert [item["observedAt"][17:19] for item in found] == [f"{n:02}" for n in range(29, -1, -1)]
+
+
+def test_replay_sends_the_same_event_again(bbm: Bbm) -> None:
+    """Same eventId, same detail, valid under its schema; the item is left as it is."""
+    arn = ended(bbm, job_name="nightly")
+    [first] = bbm.cloud.new_events()
+    before = bbm.cloud.job(arn)
+    bbm.cloud.bedrock.clock.advance(3600)
+    answer = bbm.json("replay", arn)
+    [again] = bbm.cloud.new_events()
+    assert again["detail"] == first["detail"] == answer["detail"]
+    assert again["resources"] == answer["resources"] == [arn]
+    assert answer["eventId"] == first["detail"]["metadata"]["eventId"]
+    assert bbm.cloud.job(arn) == before
+    assert f"(Failed), eventId {answer['eventId']} as before" in bbm("replay", arn).out
+
+
+def test_replay_of_a_job_that_goes_on(bbm: Bbm) -> None:
+    """There is no event of its end; nothing is sent."""
+    arn = bbm.cloud.add_job("InProgress")
+    for state in ("not polled yet", "InProgress"):
+        answer = bbm("replay", arn)
+        assert answer.code == 1
+        assert f"has not ended ({state})" in answer.err
+        bbm.cloud.poll()
+    assert bbm.cloud.new_events() == []
+
+
+def test_replay_looks_at_what_the_bus_says_of_the_entry(bbm: Bbm) -> None:
+    """A call that is answered well can still have refused the event."""
+    arn = ended(bbm)
+
+    class Refusing:
+        def describe_event_bus(self, **_: Any) -> dict[str, Any]:
+            return {}
+
+        def put_events(self, **_: Any) -> dict[str, Any]:
+            return {"FailedEntryCount": 1, "Entries": [{"ErrorCode": "InternalFailure"}]}
+
+    bbm.clients.events = Refusing()
+    answer = bbm("replay", arn, "--json")
+    assert (answer.code, answer.out) == (1, "")
+    assert "did not take the event (EventBridge.InternalFailure)" in answer.err
+
+
+def test_replay_to_a_bus_that_is_gone(bbm: Bbm) -> None:
+    """PutEvents would answer as if all were well, so the bus is looked for first."""
+    arn = ended(bbm)
+    events = bbm.cloud.events
+    events.remove_targets(Rule="all", EventBusName="monitor", Ids=["queue"])
+    events.delete_rule(Name="all", EventBusName="monitor")
+    events.delete_event_bus(Name="monitor")
+    answer = bbm("replay", arn)
+    assert answer.code == 1
+    assert "the bus monitor does not exist: deploy the stack again" in answer.err
+
+
+def test_poll_runs_one_and_shows_its_summary(bbm: Bbm) -> None:
+    """The figures are the function's own."""
+    bbm.cloud.add_job("Completed")
+    summary = bbm.json("poll")
+    assert (summary["jobsEnded"], summary["complete"]) == (1, True)
+    bbm.cloud.track("i-am-no-arn")
+    text = bbm("poll").out
+    assert "jobs active" in text
+    assert "Item.InvalidJobArn" in text
+    assert "Poll finished in 0.0 s" in text
+
+
+def test_poll_that_fails_says_why(bbm: Bbm) -> None:
+    """The function's error, and where to look on."""
+    bbm.clients.functions = Functions(
+        lambda: {"errorType": "PollError", "errorMessage": "the active jobs cannot be listed"},
+        error="Unhandled",
+    )
+    answer = bbm("poll")
+    assert (answer.code, answer.out) == (1, "")
+    assert "PollError: the active jobs cannot be listed" in answer.err
+    assert "monitor-function" in answer.err
+
+
+def test_poll_tells_of_one_that_ran_out_of_time(bbm: Bbm) -> None:
+    """It is no failure: the next poll starts with the rest."""
+    bbm.clients.functions = Functions(lambda: {"jobsActive": 3, "complete": False, "seconds": 45.0})
+    assert "ran out of time" in bbm("poll").out
+
+
+def test_a_name_is_read_from_the_table_once_for_all_arguments(bbm: Bbm) -> None:
+    """Two names cost one look at the active jobs."""
+    for name in ("one", "two"):
+        bbm.cloud.add_job("InProgress", job_name=name)
+    bbm.cloud.poll()
+    queries: list[Any] = []
+    bbm.clients.dynamodb.meta.events.register(
+        "before-call.dynamodb.Query", lambda **call: queries.append(call)
+    )
+    assert len(bbm.json("untrack", "one", "two")["jobs"]) == 2
+    assert len(queries) == 1
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_nothing_is_wider_than_the_terminal(bbm: Bbm, width: int) -> None:
+    """Long names are cut, columns that matter less go, in colour and without."""
+    bbm.cloud.add_job(
+        RUNS, job_name="a-job-whose-name-was-made-by-a-machine-" + "x" * 24, total_records=10**9
+    )
+    ended(bbm, "PartiallyCompleted", job_name="short", total_records=1000)
+    bbm.cloud.bedrock.clock.advance(360)
+    bbm.cloud.poll()
+    for command in (("jobs", "--all"), ("find", "--status", "Failed"), ("history", "short")):
+        for line in bbm(*command, terminal=width).lines:
+            plain = re.sub(r"\x1b\[[0-9;]*m", "", line)
+            # An ARN is never cut: it is there to be copied.
+            assert len(plain.rstrip()) <= width or plain.startswith("arn:")
+    text = bbm("jobs", "--all", terminal=width).out
+    assert "PartiallyCompleted" in text
+    assert ("RECORDS" in text) is (width == 120)
+
+
+def test_a_deleted_item_of_an_ending_is_left_out(bbm: Bbm) -> None:
+    """The history remembers a job whose item somebody deleted; there is nothing to show."""
+    arn = ended(bbm)
+    bbm.cloud.dynamodb.delete_item(TableName="jobs", Key={"jobArn": {"S": arn}})
+    assert bbm.json("jobs", "--status", "Failed") == {"jobs": []}
+    assert len(bbm.json("find", "--status", "Failed")["transitions"]) == 1
+
+
+def test_an_odd_item_is_shown_and_not_stumbled_over(bbm: Bbm) -> None:
+    """Attributes of other types than the contract's, a binary, markup and escapes."""
+    bbm.cloud.dynamodb.put_item(
+        TableName="jobs",
+        Item={
+            "jobArn": {"S": arn_of("abcdefghijkl")},
+            "tracking": {"S": "ACTIVE"},
+            "jobName": {"S": "[bold]\x1b[2J"},
+            "status": {"S": "Paused"},
+            "changedAt": {"N": "5"},
+            "totalRecordCount": {"S": "many"},
+            "processedRecordCount": {"N": "1.5"},
+            "lastError": {"S": "text"},
+            "blob": {"B": b"x"},
+            "set": {"NS": ["2", "1"]},
+        },
+    )
+    assert "[bold][2J" in bbm("jobs").out
+    assert "Paused" in bbm("jobs", terminal=80).out
+    [job] = bbm.json("jobs")["jobs"]
+    assert (job["set"], job["blob"], job["processedRecordCount"]) == ([1, 2], "eA==", 1.5)

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from typing import Any
+
+import pytest
+from typer.main import get_command
+
+from bbm.main import app
+from bbm.tables import Change
+from bedrock_batch_monitor.domain.summary import PollSummary
+from local.bedrock import Phase, Script
+
+from .conftest import Bbm
+from .documentation import PAGE, commands, documented, help_of
+
+TEXT = PAGE.read_text()
+EXAMPLES = re.findall(r"^\$ (bbm .*)$", TEXT, re.MULTILINE)
+
+
+def options_of(command: str) -> set[str]:
+    """Every option that a command takes."""
+    found = get_command(app).commands[command]  # type: ignore[attr-defined]
+    return {name for parameter in found.params for name in parameter.opts if name[0] == "-"}
+
+
+@pytest.mark.parametrize("command", commands(), ids=lambda command: command or "bbm")
+def test_help_on_the_page_is_current(command: str) -> None:
+    """The page has the help of every command as it is; `tests.cli.documentation` writes it."""
+    assert documented()[command] == help_of(command)
+
+
+def test_no_help_is_left_of_a_command_that_is_gone() -> None:
+    """The page documents what there is."""
+    assert set(documented()) == set(commands())
+
+
+@pytest.mark.parametrize("command", [command for command in commands() if command])
+def test_every_command_has_a_section_with_an_example(command: str) -> None:
+    """A heading of its own, and a line to type."""
+    assert f"\n## bbm {command}\n" in TEXT
+    assert any(example.split()[1] == command for example in EXAMPLES)
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_examples_use_what_there_is(example: str) -> None:
+    """Commands and options of the examples exist."""
+    _, command, *rest = shlex.split(example.partition(" | ")[0])
+    used = {word.partition("=")[0] for word in rest if word.startswith("-")}
+    assert used <= options_of(command)
+
+
+def test_every_option_is_on_the_page() -> None:
+    """In the help texts, at least."""
+    for command in commands()[1:]:
+        assert {
+            option
+            for option in options_of(command)
+            if not re.search(rf"(?<![\w-]){re.escape(option)}(?![\w-])", documented()[command])
+        } == set()
+
+
+def test_json_shapes(bbm: Bbm) -> None:
+    """The page names exactly the keys that the documents have."""
+    rows = re.findall(r"^\| `bbm (\w+)` \| (.*?) \|$", TEXT, re.MULTILINE)
+    on_page = {command: set(re.findall(r"`(\w+)`", keys)) for command, keys in rows}
+    arn = bbm.cloud.add_job(Script((Phase("Failed", None, "why"),)))
+    bbm.cloud.poll()
+
+    def keys(*arguments: str) -> set[str]:
+        return set(bbm(*arguments, "--json").document)
+
+    assert on_page == {
+        "track": keys("track", arn) | {"jobArn", "result", "status"},
+        "untrack": keys("untrack", arn) | {"jobArn", "result", "status"},
+        "jobs": keys("jobs"),
+        "history": keys("history", arn),
+        "find": keys("find", "--status", "Failed"),
+        "watch": keys("watch", arn),
+        "replay": keys("replay", arn),
+        "poll": set(),
+    }
+
+
+def test_results_of_track_and_untrack() -> None:
+    """The page explains every value of `result`."""
+    assert set(re.findall(r"^- `(\w+)`: ", TEXT, re.MULTILINE)) == {str(c) for c in Change}
+
+
+def test_samples_are_json() -> None:
+    """What the page shows as a document is one."""
+    samples: list[Any] = [
+        json.loads(text) for text in re.findall(r"```json\n(.*?)```", TEXT, re.DOTALL)
+    ]
+    assert len(samples) >= 2
+    [summary] = [sample for sample in samples if "complete" in sample]
+    assert set(summary) <= set(PollSummary().as_json())

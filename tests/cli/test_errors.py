@@ -1,0 +1,283 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from botocore import exceptions as sdk
+from botocore.exceptions import ClientError
+
+from bbm.aws import SessionClients
+from bbm.problems import can_pass
+from bedrock_batch_monitor.domain import statuses
+from local.bedrock import Phase, Script
+
+from .conftest import Bbm, Stacks, refusal
+
+DENIED = (
+    "User: arn:aws:iam::123456789012:user/x is not authorized to perform: dynamodb:Query on "
+    "resource: arn:aws:dynamodb:us-east-1:123456789012:table/jobs/index/active-jobs"
+)
+
+
+class Raising:
+    """A client whose every operation fails in the same way."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def __getattr__(self, name: str) -> Any:
+        def operation(*_: Any, **__: Any) -> Any:
+            raise self.error
+
+        return operation
+
+
+def connecting(error: Exception) -> Callable[[Bbm], None]:
+    """The clients cannot be made."""
+    return lambda bbm: setattr(bbm, "raising", error)
+
+
+def failing(service: str, error: Exception) -> Callable[[Bbm], None]:
+    """The clients can be made, and this one's calls fail."""
+    return lambda bbm: setattr(bbm.clients, service, Raising(error))
+
+
+def nothing(_: Bbm) -> None:
+    """The fault is in what was typed."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """What a newcomer meets, with what is said of it."""
+
+    name: str
+    fault: Callable[[Bbm], None]
+    says: tuple[str, ...]
+    command: tuple[str, ...] = ("jobs",)
+    code: int = 1
+
+
+CASES = (
+    Case(
+        "no credentials",
+        failing("cloudformation", sdk.NoCredentialsError()),
+        ("no AWS credentials found", "--profile", "aws sso login", "aws configure"),
+    ),
+    Case(
+        "half of the credentials",
+        failing("cloudformation", sdk.PartialCredentialsError(provider="env", cred_var="key")),
+        ("no AWS credentials found",),
+    ),
+    Case(
+        "unknown profile",
+        connecting(sdk.ProfileNotFound(profile="x")),
+        ("(x)", "aws configure list-profiles"),
+    ),
+    Case(
+        "no region",
+        connecting(sdk.NoRegionError()),
+        ("no AWS Region is set", "--region", "AWS_DEFAULT_REGION"),
+    ),
+    Case(
+        "no region's name",
+        connecting(sdk.InvalidRegionError(region_name="us east 1")),
+        ("us east 1", "looks like us-east-1"),
+    ),
+    Case(
+        "wrong region or not deployed",
+        lambda bbm: setattr(bbm.clients, "region", "eu-west-1"),
+        ("no stack Other in eu-west-1", "--region", "--stack", "make deploy"),
+        ("jobs", "--stack", "Other"),
+    ),
+    Case(
+        "deleted stack",
+        lambda bbm: setattr(bbm.clients, "cloudformation", Stacks(status="DELETE_COMPLETE")),
+        ("no stack BedrockBatchMonitor in us-east-1",),
+    ),
+    Case(
+        "another stack or one under way",
+        lambda bbm: setattr(bbm.clients, "cloudformation", Stacks({}, "CREATE_IN_PROGRESS")),
+        ("has no output JobsTableName (it is CREATE_IN_PROGRESS)", "--stack"),
+    ),
+    Case(
+        "a table that is gone",
+        failing("dynamodb", refusal("ResourceNotFoundException", "Query", "Table: jobs")),
+        ("outputs of stack BedrockBatchMonitor", "make deploy"),
+    ),
+    Case(
+        "no permission, named by the service",
+        failing("dynamodb", refusal("AccessDeniedException", "Query", DENIED)),
+        ("no permission for dynamodb:Query", "allowed for your role"),
+    ),
+    Case(
+        "no permission, named by the operation",
+        failing("cloudformation", refusal("AccessDenied", "DescribeStacks")),
+        ("no permission for cloudformation:DescribeStacks",),
+    ),
+    Case(
+        "no permission to invoke",
+        failing("functions", refusal("AccessDeniedException", "Invoke")),
+        ("no permission for lambda:InvokeFunction",),
+        ("poll",),
+    ),
+    Case(
+        "expired token",
+        failing("cloudformation", refusal("ExpiredToken", "DescribeStacks")),
+        ("the AWS session has expired", "aws sso login"),
+    ),
+    Case(
+        "expired login",
+        failing("cloudformation", sdk.UnauthorizedSSOTokenError()),
+        ("the AWS session has expired",),
+    ),
+    Case(
+        "wrong keys",
+        failing("cloudformation", refusal("InvalidClientTokenId", "DescribeStacks")),
+        ("does not accept these credentials (InvalidClientTokenId)",),
+    ),
+    Case(
+        "unreachable endpoint",
+        failing("cloudformation", sdk.EndpointConnectionError(endpoint_url="http://127.0.0.1:9")),
+        ("no answer from AWS", "http://127.0.0.1:9", "AWS_ENDPOINT_URL"),
+    ),
+    Case(
+        "an answer that does not come",
+        failing("dynamodb", sdk.ReadTimeoutError(endpoint_url="http://127.0.0.1:9")),
+        ("no answer from AWS",),
+    ),
+    Case(
+        "a busy service",
+        failing("dynamodb", refusal("ThrottlingException", "Query")),
+        ("AWS is busy (Query: ThrottlingException)", "try again"),
+    ),
+    Case(
+        "another refusal",
+        failing("dynamodb", refusal("ValidationException", "Query", "two\nlines")),
+        ("AWS refused dynamodb:Query: ValidationException: two lines",),
+    ),
+    Case(
+        "another fault of the SDK",
+        failing("dynamodb", sdk.DataNotFoundError(data_path="x")),
+        ("the AWS SDK gave up (DataNotFoundError",),
+    ),
+    Case(
+        "unknown job",
+        nothing,
+        ("no job 'zzzzzzzzzzzz' in the jobs table", "bbm jobs --all", "bbm track"),
+        ("history", "zzzzzzzzzzzz"),
+    ),
+    Case(
+        "unknown name",
+        nothing,
+        ("no active job is named 'nightly'", "by its ARN or id"),
+        ("replay", "nightly"),
+    ),
+    Case(
+        "unknown status",
+        nothing,
+        ("unknown status 'Complete' (did you mean Completed?)", *statuses.KNOWN),
+        ("jobs", "--status", "Complete"),
+        2,
+    ),
+    Case(
+        "no time",
+        nothing,
+        ("--since 'soon'",),
+        ("find", "--status", "Failed", "--since", "soon"),
+        2,
+    ),
+    Case("no ARN", nothing, ("is not the ARN",), ("track", "nightly"), 2),
+    Case("no such option", nothing, ("No such option: --nope",), ("jobs", "--nope"), 2),
+    Case("no such command", nothing, ("No such command 'cost'",), ("cost",), 2),
+    Case("no argument", nothing, ("Missing argument 'ARN'",), ("track",), 2),
+    Case("interval", nothing, ("--interval",), ("watch", "--interval", "0"), 2),
+    Case(
+        "a defect of bbm",
+        failing("dynamodb", KeyError("x")),
+        ("bbm itself failed (KeyError: 'x')", "--debug"),
+    ),
+)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_an_error_is_one_line_with_its_remedy(bbm: Bbm, case: Case) -> None:
+    """On standard error alone, without a traceback, with the right exit code."""
+    case.fault(bbm)
+    for options in ((), ("--json",)):
+        answer = bbm(*case.command, *options)
+        assert (answer.code, answer.out) == (case.code, "")
+        assert "Traceback" not in answer.err
+        [line] = [line for line in answer.err.splitlines() if line.startswith("Error: ")]
+        assert answer.err.endswith(f"{line}\n")
+        for said in case.says:
+            assert said in line
+
+
+def test_debug_shows_the_traceback_before_the_line(bbm: Bbm) -> None:
+    """For a report, or for who wants to know where."""
+    bbm.clients.dynamodb = Raising(KeyError("x"))
+    answer = bbm("jobs", "--debug")
+    assert answer.code == 1
+    assert answer.err.startswith("Traceback")
+    assert answer.err.splitlines()[-1].startswith("Error: bbm itself failed")
+
+
+def test_an_ambiguous_name_lists_its_jobs(bbm: Bbm) -> None:
+    """The candidates can be copied from the error."""
+    arns = [bbm.cloud.add_job("InProgress", job_name="nightly") for _ in range(2)]
+    bbm.cloud.poll()
+    answer = bbm("history", "nightly")
+    assert answer.code == 1
+    assert all(arn in answer.err for arn in arns)
+
+
+def test_a_refusal_of_the_whole_call_to_the_bus(bbm: Bbm) -> None:
+    """The runtime's own error, with the remedy of what is behind it."""
+    arn = bbm.cloud.add_job(Script((Phase("Failed", None, "why"),)))
+    bbm.cloud.poll()
+    bbm.clients.events = Raising(refusal("AccessDeniedException", "PutEvents"))
+    answer = bbm("replay", arn)
+    assert answer.code == 1
+    assert "no permission for events:PutEvents" in answer.err
+
+
+def test_an_item_that_cannot_be_read_back(bbm: Bbm) -> None:
+    """Somebody wrote into an item of a job that has ended."""
+    bbm.cloud.dynamodb.put_item(
+        TableName="jobs",
+        Item={
+            "jobArn": {
+                "S": "arn:aws:bedrock:us-east-1:123456789012:model-invocation-job/abcdefghijkl"
+            },
+            "status": {"S": "Failed"},
+        },
+    )
+    answer = bbm("replay", "abcdefghijkl")
+    assert answer.code == 1
+    assert "an item of the tables cannot be read: attribute" in answer.err
+
+
+def test_what_can_pass() -> None:
+    """No answer and busy services; neither refusals nor missing credentials."""
+    assert can_pass(sdk.ConnectTimeoutError(endpoint_url="x"))
+    assert can_pass(refusal("ThrottlingException", "Query"))
+    assert not can_pass(refusal("AccessDeniedException", "Query"))
+    assert not can_pass(sdk.NoCredentialsError())
+    assert isinstance(refusal("x", "y"), ClientError)
+
+
+def test_clients_are_made_as_boto3_makes_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Region and endpoint come from the environment, options go before them."""
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.delenv("AWS_PROFILE", raising=False)
+    ours = SessionClients(None, None)
+    assert (ours.region, ours.dynamodb.meta.region_name) == ("eu-west-1", "eu-west-1")
+    assert ours.functions.meta.endpoint_url == "http://127.0.0.1:9"
+    assert ours.functions.meta.config.retries["total_max_attempts"] == 1
+    assert SessionClients(None, "us-west-2").events.meta.region_name == "us-west-2"
+    assert ours.cloudformation is ours.cloudformation

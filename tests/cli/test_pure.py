@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bbm import inputs, view
+from bbm.deployment import Deployment
+from bbm.problems import Problem, UsageProblem
+from bbm.progress import POINTS_KEPT, Point, records_per_second, time_left, with_point
+from bbm.references import arn_of, check_trackable, resolve
+from bedrock_batch_monitor.domain import statuses
+from bedrock_batch_monitor.domain.arns import Scope
+
+NOW = datetime(2026, 11, 24, 20, 0, tzinfo=UTC)
+DEPLOYMENT = Deployment(
+    "jobs", "history", "bus", "function", "aws", Scope("123456789012", "us-east-1")
+)
+PREFIX = "arn:aws:bedrock:us-east-1:123456789012:model-invocation-job/"
+
+
+def points(*pairs: tuple[int, int]) -> tuple[Point, ...]:
+    return tuple(Point(NOW + timedelta(seconds=at), processed) for at, processed in pairs)
+
+
+def item(job_id: str, name: str | None = None, prefix: str = PREFIX) -> dict[str, Any]:
+    return {"jobArn": prefix + job_id} | ({} if name is None else {"jobName": name})
+
+
+@pytest.mark.parametrize("status", statuses.KNOWN)
+def test_every_status_is_read_in_any_capitals(status: str) -> None:
+    """A person need not know the capitals of a status."""
+    assert inputs.status(status) == inputs.status(status.lower()) == status
+
+
+def test_forms_of_a_status_with_a_gap() -> None:
+    """Neither blanks nor dashes within a status matter."""
+    assert inputs.status("in progress") == "InProgress"
+    assert inputs.status("partially-completed") == "PartiallyCompleted"
+
+
+def test_an_unknown_status_lists_the_ten_and_the_nearest() -> None:
+    """The remedy is in the error."""
+    with pytest.raises(UsageProblem) as raised:
+        inputs.status("Faild")
+    assert "did you mean Failed?" in str(raised.value)
+    assert all(status in str(raised.value) for status in statuses.KNOWN)
+    with pytest.raises(UsageProblem, match="unknown status 'xyz':"):
+        inputs.status("xyz")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("90s", NOW - timedelta(seconds=90)),
+        ("30m", NOW - timedelta(minutes=30)),
+        ("24h", NOW - timedelta(hours=24)),
+        ("7d", NOW - timedelta(days=7)),
+        ("2W", NOW - timedelta(weeks=2)),
+        ("2026-11-20", datetime(2026, 11, 20, tzinfo=UTC)),
+        ("2026-11-20T12:30", datetime(2026, 11, 20, 12, 30, tzinfo=UTC)),
+        ("2026-11-20T12:30:00+02:00", datetime(2026, 11, 20, 10, 30, tzinfo=UTC)),
+        ("2026-11-20T12:30:00.123Z", datetime(2026, 11, 20, 12, 30, 0, 123000, tzinfo=UTC)),
+    ],
+)
+def test_since_takes_durations_and_times(text: str, expected: datetime) -> None:
+    """A duration counts back from now, a time without a zone is UTC."""
+    assert inputs.since(text, NOW) == expected
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "24", "h", "-3h", "99999999999d", "2026-13-01"])
+def test_since_refuses_what_is_no_time(text: str) -> None:
+    """The error shows both forms."""
+    with pytest.raises(UsageProblem, match=r"24h or 7d, or an ISO time such as"):
+        inputs.since(text, NOW)
+
+
+@given(st.text())
+def test_since_raises_nothing_else(text: str) -> None:
+    """Whatever is typed is a moment or bad usage."""
+    with suppress(UsageProblem):
+        assert inputs.since(text, NOW).tzinfo is UTC
+
+
+def test_a_job_is_named_by_arn_id_or_name() -> None:
+    """All three lead to the same ARN; an ARN does not even ask what is active."""
+    active = [item("abcdefghijkl", "nightly"), item("mnopqrstuvwx", "other")]
+    for text in ("abcdefghijkl", "nightly"):
+        assert resolve(text, DEPLOYMENT, lambda: active) == PREFIX + "abcdefghijkl"
+    assert resolve(PREFIX + "abcdefghijkl", DEPLOYMENT, lambda: pytest.fail("asked")) == (
+        PREFIX + "abcdefghijkl"
+    )
+
+
+def test_an_id_that_is_not_active_is_one_of_the_own_account() -> None:
+    """A job that has ended is found by its id; one that is active elsewhere is preferred."""
+    assert resolve("abcdefghijkl", DEPLOYMENT, list) == PREFIX + "abcdefghijkl"
+    elsewhere = "arn:aws:bedrock:eu-west-1:210987654321:model-invocation-job/"
+    active = [item("abcdefghijkl", prefix=elsewhere)]
+    assert resolve("abcdefghijkl", DEPLOYMENT, lambda: active) == elsewhere + "abcdefghijkl"
+
+
+def test_an_ambiguous_name_lists_the_candidates() -> None:
+    """Two jobs of one name, or a name that is another job's id."""
+    active = [item("abcdefghijkl", "nightly"), item("mnopqrstuvwx", "nightly")]
+    with pytest.raises(Problem) as raised:
+        resolve("nightly", DEPLOYMENT, lambda: active)
+    assert all(PREFIX + job_id in str(raised.value) for job_id in ("abcdefghijkl", "mnopqrstuvwx"))
+    active = [item("abcdefghijkl"), item("mnopqrstuvwx", "abcdefghijkl")]
+    with pytest.raises(Problem, match="is the name of 2 active jobs"):
+        resolve("abcdefghijkl", DEPLOYMENT, lambda: active)
+
+
+def test_a_mistaken_item_can_still_be_named() -> None:
+    """What somebody put in by mistake is taken out under the text that it has as its key."""
+    active = [{"jobArn": "i-am-no-arn"}]
+    assert resolve("i-am-no-arn", DEPLOYMENT, lambda: active) == "i-am-no-arn"
+    with pytest.raises(UsageProblem, match="is not the ARN of a batch inference job"):
+        resolve("arn:aws:s3:::bucket", DEPLOYMENT, lambda: active)
+    with pytest.raises(Problem, match="no active job is named 'nothing'"):
+        resolve("nothing", DEPLOYMENT, lambda: active)
+
+
+def test_only_arns_and_ids_can_be_tracked() -> None:
+    """A name is nothing that a table knows before the job is in it."""
+    check_trackable("abcdefghijkl")
+    assert arn_of("abcdefghijkl", DEPLOYMENT) == PREFIX + "abcdefghijkl"
+    with pytest.raises(UsageProblem, match="list-model-invocation-jobs"):
+        check_trackable("nightly")
+
+
+def test_one_point_tells_no_pace() -> None:
+    """The time left is unknown until the count was seen to move."""
+    assert records_per_second(()) is None
+    assert time_left(points((0, 100)), 1000, NOW) is None
+    assert with_point(points((0, 100)), *points((60, 100))) == points((0, 100))
+
+
+def test_the_time_left_goes_on_from_the_last_point() -> None:
+    """100 records a second, 400 to go, and one second has gone since."""
+    seen = points((0, 100), (5, 600))
+    assert records_per_second(seen) == 100
+    assert time_left(seen, 1000, NOW + timedelta(seconds=6)) == timedelta(seconds=3)
+    assert time_left(seen, 1000, NOW + timedelta(hours=1)) == timedelta(0)
+    assert time_left(seen, None, NOW) is None
+    assert time_left(seen, 300, NOW) is None
+
+
+@given(st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 10**9)), max_size=40))
+def test_points_stay_few_and_in_order(pairs: list[tuple[int, int]]) -> None:
+    """Whatever counts come in whatever order, the pace is positive or unknown."""
+    kept: tuple[Point, ...] = ()
+    for point in points(*pairs):
+        kept = with_point(kept, point)
+    assert len(kept) <= POINTS_KEPT
+    assert list(kept) == sorted(kept, key=lambda point: point.at)
+    pace = records_per_second(kept)
+    assert pace is None or pace > 0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (-5, "0 s"),
+        (59.9, "59 s"),
+        (61, "1 min 01 s"),
+        (600, "10 min"),
+        (3660, "1 h 01 min"),
+        (90_000, "1 d 1 h"),
+    ],
+)
+def test_durations_have_two_units_at_most(seconds: float, text: str) -> None:
+    """No more precision than a person reads."""
+    assert view.duration(seconds) == text
+
+
+def test_texts_of_a_table_cannot_steer_the_terminal() -> None:
+    """Control characters go, line breaks become blanks, brackets stay."""
+    assert view.clean("a\x1b[31mb\r\nc\u202e [bold]") == "a[31mb  c [bold]"

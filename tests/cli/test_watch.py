@@ -1,0 +1,259 @@
+from __future__ import annotations
+
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import EndpointConnectionError
+
+from local.bedrock import Phase, Script
+from tests.component.conftest import Cloud
+
+from .conftest import Bbm, refusal
+
+ROOT = Path(__file__).parents[2]
+RUNS = Script((Phase("InProgress", 1000), Phase("Completed", None)), steps=10)
+
+
+def polled_while_asleep(bbm: Bbm, times: int = 400) -> None:
+    """The schedule polls between two looks."""
+    bbm.when_asleep += [bbm.cloud.poll] * times  # type: ignore[list-item]
+
+
+class Failing:
+    """A client of DynamoDB whose next reads fail."""
+
+    def __init__(self, real: Any, *errors: Exception) -> None:
+        self.real = real
+        self.errors = list(errors)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.real, name)
+
+    def batch_get_item(self, **call: Any) -> Any:
+        """Fail as often as there are errors left."""
+        if self.errors:
+            raise self.errors.pop(0)
+        return self.real.batch_get_item(**call)
+
+
+def test_watch_follows_a_job_to_its_end(bbm: Bbm) -> None:
+    """In a pipe every change is a line, with pace and time left once they are known."""
+    bbm.cloud = bbm.cloud.with_rules(progress_interval=timedelta(0))
+    arn = bbm.cloud.add_job(RUNS, job_name="nightly", total_records=1000)
+    bbm.cloud.poll()
+    polled_while_asleep(bbm)
+    answer = bbm("watch", arn, "--interval", "100")
+    assert (answer.code, answer.err) == (0, "")
+    first, second, *_, last, result = answer.lines
+    assert first == "20:00:00  nightly  InProgress  0%  0 / 1,000 records"
+    assert second.startswith("20:01:40  nightly  InProgress  10%  100 / 1,000 records")
+    assert "60/min, 15 min left" in second
+    assert "nightly  Completed  100%" in last
+    assert "left" not in last
+    assert result == "1 Completed"
+    assert set(bbm.slept) == {100}
+
+
+def test_watch_without_arns_takes_the_active_jobs_of_the_start(bbm: Bbm) -> None:
+    """What comes later is another watch; what is no job's ARN is left out, and said."""
+    first = bbm.cloud.add_job(Script((Phase("InProgress", 10), Phase("Completed", None))))
+    bbm.cloud.track("i-am-no-arn")
+    bbm.cloud.poll()
+
+    def another() -> None:
+        bbm.cloud.add_job(RUNS)
+        bbm.cloud.poll()
+
+    bbm.when_asleep += [another] * 3
+    answer = bbm("watch", "--json")
+    assert answer.code == 0
+    assert [job["jobArn"] for job in answer.document["jobs"]] == [first]
+    assert "i-am-no-arn is not watched" in answer.err
+
+
+@pytest.mark.parametrize("ending", ["Failed", "PartiallyCompleted", "Stopped", "Expired"])
+def test_watch_ends_with_one_unless_all_completed(bbm: Bbm, ending: str) -> None:
+    """One bad ending among good ones is enough; the document has every job."""
+    arns = [
+        bbm.cloud.add_job(Script((Phase("InProgress", 5), Phase(last, None))))
+        for last in ("Completed", ending)
+    ]
+    polled_while_asleep(bbm)
+    answer = bbm("watch", *arns, "--json")
+    assert answer.code == 1
+    assert answer.document == {
+        "jobs": [bbm.cloud.job(arn) for arn in arns],
+        "allCompleted": False,
+    }
+
+
+def test_watch_has_nothing_to_do(bbm: Bbm) -> None:
+    """Without an active job it ends at once and well."""
+    assert bbm("watch").out == "There is no active job to watch.\n"
+    assert bbm.json("watch") == {"jobs": [], "allCompleted": True}
+    assert bbm.slept == []
+
+
+def test_watch_of_an_unknown_job_is_an_error(bbm: Bbm) -> None:
+    """Rather than a watch that never ends."""
+    assert bbm("watch", "zzzzzzzzzzzz").code == 1
+
+
+@pytest.mark.parametrize("how", ["untrack", "delete"])
+def test_watch_ends_when_nobody_polls_the_job_any_more(bbm: Bbm, how: str) -> None:
+    """Untracked or deleted: nothing would ever change again, and it did not complete."""
+    arn = bbm.cloud.add_job(RUNS)
+    bbm.cloud.poll()
+
+    def remove() -> None:
+        if how == "untrack":
+            bbm("untrack", arn)
+        else:
+            bbm.cloud.dynamodb.delete_item(TableName="jobs", Key={"jobArn": {"S": arn}})
+
+    bbm.when_asleep.append(remove)
+    answer = bbm("watch", arn)
+    assert (answer.code, len(bbm.slept)) == (1, 1)
+
+
+def test_watch_outlasts_what_can_pass(bbm: Bbm) -> None:
+    """A lost connection and a busy table are noted and tried again."""
+    arn = bbm.cloud.add_job(Script((Phase("InProgress", 5), Phase("Completed", None))))
+    bbm.cloud.poll()
+    failing = Failing(bbm.clients.dynamodb)
+    bbm.clients.dynamodb = failing
+    errors = (
+        EndpointConnectionError(endpoint_url="http://127.0.0.1:1"),
+        refusal("ThrottlingException", "BatchGetItem"),
+    )
+    bbm.when_asleep += [lambda: failing.errors.extend(errors), bbm.cloud.poll]  # type: ignore[list-item]
+    answer = bbm("watch", arn)
+    assert answer.code == 0
+    assert answer.err.count("trying again") == 2
+
+
+def test_watch_ends_with_the_session(bbm: Bbm) -> None:
+    """An expired token does not pass by waiting."""
+    arn = bbm.cloud.add_job(RUNS)
+    failing = Failing(bbm.clients.dynamodb)
+    bbm.clients.dynamodb = failing
+    bbm.when_asleep.append(
+        lambda: failing.errors.append(refusal("ExpiredTokenException", "BatchGetItem"))
+    )
+    answer = bbm("watch", arn)
+    assert answer.code == 1
+    assert "the AWS session has expired" in answer.err
+
+
+def test_watch_reads_consistently_and_never_asks_bedrock(bbm: Bbm) -> None:
+    """It costs reads of the table, not calls under Bedrock's limits."""
+    arn = bbm.cloud.add_job(Script((Phase("Completed", None),)))
+    bbm.cloud.poll()
+    asked = bbm.cloud.asked()
+    calls: list[Any] = []
+    bbm.clients.dynamodb.meta.events.register(
+        "provide-client-params.dynamodb.BatchGetItem",
+        lambda params, **_: calls.append(params),
+    )
+    assert bbm("watch", arn).code == 0
+    assert [call["RequestItems"]["jobs"]["ConsistentRead"] for call in calls] == [True]
+    assert bbm.cloud.asked() == asked
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_watch_redraws_in_a_terminal(bbm: Bbm, width: int) -> None:
+    """As often as it looks and no more, within the terminal's height; the cursor comes back."""
+    for n in range(24):
+        script = Script((Phase("InProgress", 100), Phase("Completed", None)))
+        bbm.cloud.add_job(script, job_name=f"job-{n}", total_records=1000)
+    bbm.cloud.poll()
+    polled_while_asleep(bbm)
+    answer = bbm("watch", "--interval", "50", terminal=width)
+    assert answer.code == 0
+    assert "... and 5 more" in answer.out
+    assert answer.out.count("PROGRESS") == len(bbm.slept) + 2  # Live draws once more at its end
+    assert answer.out.rindex("\x1b[?25h") > answer.out.rindex("\x1b[?25l")
+    assert "24 \x1b[1;32mCompleted" in answer.out
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_ctrl_c_leaves_the_terminal_whole(cloud: Cloud, terminal: bool) -> None:  # noqa: FBT001
+    """Exit code 130, no traceback, and the cursor is shown again."""
+    program = (
+        "import sys; from bbm.main import World, app; from tests.cli.test_watch import Endless; "
+        "app(['watch', 'abcdefghijkl'], obj=World(connect=Endless), prog_name='bbm')"
+    )
+    del cloud  # its settings of the environment are what is needed of it
+    reader, writer = pty.openpty()
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "functions"), str(ROOT / "cli")]),
+        "TERM": "xterm-256color",
+        "COLUMNS": "80",
+        "LINES": "24",
+    }
+    with subprocess.Popen(  # noqa: S603 - this Python
+        [sys.executable, "-c", program],
+        stdout=writer if terminal else subprocess.PIPE,
+        stderr=writer if terminal else subprocess.STDOUT,
+        env=environment,
+        cwd=ROOT,
+    ) as process:
+        os.close(writer)
+        source = reader if terminal else process.stdout.fileno()  # type: ignore[union-attr]
+        output = b""
+        deadline = time.monotonic() + 30
+        while b"endless" not in output and time.monotonic() < deadline:
+            output += os.read(source, 4096)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 130
+        if terminal:
+            output += os.read(reader, 65536)
+    os.close(reader)
+    assert b"Traceback" not in output
+    if terminal:
+        assert output.rindex(b"\x1b[?25h") > output.rindex(b"\x1b[?25l")
+
+
+class Endless:
+    """Clients of a deployment with one job that runs for ever."""
+
+    region = "us-east-1"
+    arn = "arn:aws:bedrock:us-east-1:123456789012:model-invocation-job/abcdefghijkl"
+
+    def __init__(self, *_: Any) -> None:
+        self.cloudformation = self.dynamodb = self
+
+    def describe_stacks(self, **_: Any) -> Any:
+        """One stack."""
+        names = ("JobsTableName", "HistoryTableName", "EventBusName", "MonitorFunctionName")
+        return {
+            "Stacks": [
+                {
+                    "StackId": "arn:aws:cloudformation:us-east-1:123456789012:stack/name/id",
+                    "StackStatus": "CREATE_COMPLETE",
+                    "Outputs": [{"OutputKey": name, "OutputValue": name} for name in names],
+                }
+            ]
+        }
+
+    def get_paginator(self, _: str) -> Any:
+        """One paginator for all."""
+        return self
+
+    def paginate(self, **_: Any) -> Any:
+        """No job has another name."""
+        return [{"Items": []}]
+
+    def batch_get_item(self, **_: Any) -> Any:
+        """The job, as it always is."""
+        item = {"jobArn": {"S": self.arn}, "jobName": {"S": "endless"}, "tracking": {"S": "ACTIVE"}}
+        return {"Responses": {"JobsTableName": [item]}}
