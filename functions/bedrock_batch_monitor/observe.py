@@ -186,6 +186,9 @@ class Observer:
         )
         if isinstance(decision, Transition):
             return self._write(job, decision, observation)[1]
+        if isinstance(decision, Outdated):
+            # An answer from before the last entry cannot tell what is missing; a later one can.
+            return Seen(outdated=True)
         last = entries[-1]
         record = JobRecord(with_status_of(observation, last), last, recorded.first_in_progress_at)
         marks = marks_for(last, emit_status_changes=False)

@@ -206,7 +206,7 @@ def _data(job: JobRecord, entry: HistoryEntry) -> dict[str, Any]:
             "submitTime": _iso(observation.submit_time),
             "endTime": _iso(observation.end_time) if ended else None,
             "changedAt": _iso(entry.changed_at),
-            "durations": _durations(job, ended=ended),
+            "durations": _durations(job, entry, ended=ended),
             "records": _known(
                 {
                     "total": entry.counts.total,
@@ -222,9 +222,9 @@ def _data(job: JobRecord, entry: HistoryEntry) -> dict[str, Any]:
     )
 
 
-def _durations(job: JobRecord, *, ended: bool) -> dict[str, Any]:
+def _durations(job: JobRecord, entry: HistoryEntry, *, ended: bool) -> dict[str, Any]:
     observation = job.observation
-    queued = seconds_between(observation.submit_time, job.first_in_progress_at)
+    queued = seconds_between(observation.submit_time, _running_since(job, entry, ended=ended))
     total = seconds_between(observation.submit_time, observation.end_time) if ended else None
     # An end before the first sight of InProgress is a fault of the clocks, not a negative duration.
     running = total - queued if total is not None and queued is not None else None
@@ -235,6 +235,17 @@ def _durations(job: JobRecord, *, ended: bool) -> dict[str, Any]:
             "totalSeconds": total,
         }
     )
+
+
+def _running_since(job: JobRecord, entry: HistoryEntry, *, ended: bool) -> datetime | None:
+    """When the job was first seen to run, as far as that was known at this transition.
+
+    An event that had to wait tells the same as its first copy, though more is known by now.
+    """
+    since = job.first_in_progress_at
+    if ended or since is None:
+        return since
+    return since if entry.changed_at is not None and since <= entry.changed_at else None
 
 
 def _input_s3_uri(observation: JobObservation) -> str | None:

@@ -374,7 +374,8 @@ class JobsTable:
         changes = _Changes()
         changes.remove(names.EVENT_PENDING)
         changes.remove(names.PENDING_SINCE)
-        condition = f"attribute_not_exists({changes.name(items.PENDING_EVENTS)})"
+        marks = changes.name(items.PENDING_EVENTS)
+        condition = f"attribute_exists(jobArn) AND attribute_not_exists({marks})"
         self._update_if(self._keyed(job_arn, changes, condition))
 
     def _update(

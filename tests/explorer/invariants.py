@@ -1,0 +1,197 @@
+"""What must hold when all has come to rest, whatever went wrong on the way."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from bedrock_batch_monitor.domain import names, statuses
+from tests.explorer.expressions import Item
+from tests.explorer.simulation import World
+
+LOST: Final = "event lost"
+OTHER_ID: Final = "duplicate with another id"
+OTHER_DETAIL: Final = "duplicate with another detail"
+PHANTOM: Final = "event of a transition that is not recorded"
+HISTORY: Final = "history"
+ITEM: Final = "item differs from history"
+MARK: Final = "mark left"
+TRACKING: Final = "tracked after the end"
+UNTRACKED: Final = "tracked against a person's will"
+NOT_FOLLOWED: Final = "end not recorded"
+DEFECT: Final = "exception"
+# A later observation of the same status may bring these up to date in the item.
+_REFRESHED: Final = frozenset(
+    {
+        "jobName",
+        "modelId",
+        "message",
+        "totalRecordCount",
+        "processedRecordCount",
+        "successRecordCount",
+        "errorRecordCount",
+    }
+)
+_NOT_SHARED: Final = frozenset({names.EXPIRES_AT})
+
+
+@dataclass(frozen=True)
+class Violation:
+    """A promise that was broken, and where."""
+
+    kind: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.text}"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What came of a case: what was broken, and how many events came more than once."""
+
+    violations: tuple[Violation, ...]
+    repeated: int = 0
+
+
+def judge(world: World, *, emits_status_changes: bool, every_job_ends: bool = True) -> Verdict:
+    """Look at everything that is there after recovery."""
+    received = _received(world)
+    history = world.history()
+    violations = [
+        *_of_events(received, history),
+        *(violation for arn, entries in history.items() for violation in _of_history(arn, entries)),
+        *(
+            violation
+            for arn in world.jobs
+            for violation in _of_job(world, arn, history.get(arn, []), ends=every_job_ends)
+        ),
+        *_lost(world, received, history, emits_status_changes=emits_status_changes),
+    ]
+    repeated = sum(len(copies) > 1 for copies in received.values())
+    return Verdict(tuple(violations), repeated)
+
+
+Received = dict[tuple[str, int, str], list[dict[str, Any]]]
+
+
+def _received(world: World) -> Received:
+    """What the bus took, by job, sequence and detail-type; episodes go by their id besides."""
+    found: Received = {}
+    for entry in world.received:
+        detail = json.loads(entry["Detail"])
+        kind = entry["DetailType"]
+        if kind not in {names.JOB_ENDED, names.JOB_STATUS_CHANGED}:
+            kind += detail["metadata"]["eventId"]
+        key = (detail["data"]["jobArn"], detail["metadata"]["sequence"], kind)
+        found.setdefault(key, []).append(detail)
+    return found
+
+
+def _of_events(received: Received, history: Mapping[str, list[Item]]) -> Iterator[Violation]:
+    for (arn, sequence, kind), copies in received.items():
+        where = f"{kind} {arn[-3:]}#{sequence}"
+        first = copies[0]
+        ids = {copy["metadata"]["eventId"] for copy in copies}
+        if len(ids) > 1:
+            yield Violation(OTHER_ID, f"{where}: {sorted(ids)}")
+        if kind not in {names.JOB_ENDED, names.JOB_STATUS_CHANGED}:
+            # An episode's event describes the job as it is when the event is sent.
+            continue
+        if len(ids) == 1 and any(copy != first for copy in copies):
+            yield Violation(OTHER_DETAIL, f"{where}: {copies}")
+        entries = history.get(arn, [])
+        entry = entries[sequence - 1] if sequence <= len(entries) else None
+        for copy in copies:
+            if entry is None or not _tells(copy, entry):
+                yield Violation(PHANTOM, f"{where}: {copy['metadata']}, recorded is {entry}")
+                break
+
+
+def _tells(detail: Mapping[str, Any], entry: Item) -> bool:
+    """Whether an event says what the history says."""
+    told = {**detail["metadata"], **detail["data"]}
+    if "eventId" in entry and entry["eventId"]["S"] != told["eventId"]:
+        return False
+    return all(
+        entry.get(name, {}).get("S") == told.get(name)
+        for name in ("status", "previousStatus", "observedAt", "observedBy", "changedAt", "message")
+    )
+
+
+def _of_history(arn: str, entries: list[Item]) -> Iterator[Violation]:
+    where = arn[-3:]
+    sequences = [int(entry["sequence"]["N"]) for entry in entries]
+    if sequences != list(range(1, len(entries) + 1)):
+        yield Violation(HISTORY, f"{where}: sequences {sequences}")
+    before = None
+    for entry in entries:
+        if entry.get("previousStatus", {}).get("S") != before:
+            yield Violation(HISTORY, f"{where}: {before} is followed by {entry}")
+        before = entry["status"]["S"]
+    ends = [statuses.is_terminal(entry["status"]["S"]) for entry in entries]
+    if any(ends[:-1]):
+        yield Violation(HISTORY, f"{where}: it goes on after its end: {entries}")
+
+
+def _of_job(world: World, arn: str, entries: list[Item], *, ends: bool) -> Iterator[Violation]:
+    where, item = arn[-3:], world.item(arn)
+    if arn in world.deleted:
+        if item is not None:
+            yield Violation(UNTRACKED, f"{where}: deleted, and there again: {item}")
+        return
+    if item is None:
+        return
+    left = sorted({names.EVENT_PENDING, names.PENDING_SINCE, "pendingEvents"}.intersection(item))
+    if left:
+        yield Violation(MARK, f"{where}: {left}")
+    ended = bool(entries) and statuses.is_terminal(entries[-1]["status"]["S"])
+    if ended and names.TRACKING in item:
+        yield Violation(TRACKING, where)
+    if arn in world.untracked and names.TRACKING in item:
+        yield Violation(UNTRACKED, where)
+    if entries:
+        yield from _of_item(where, item, entries[-1], ended=ended)
+    job = world.jobs[arn]
+    if (
+        ends
+        and arn not in world.untracked
+        and not (ended and entries[-1]["status"]["S"] == job.status)
+    ):
+        yield Violation(NOT_FOLLOWED, f"{where}: {job.status}, recorded are {len(entries)}")
+
+
+def _of_item(where: str, item: Item, last: Item, *, ended: bool) -> Iterator[Violation]:
+    if "sequence" not in item:
+        # Put anew by hand and untracked before anybody looked: it owes nothing to the history.
+        if names.TRACKING in item:
+            yield Violation(ITEM, f"{where}: nothing recorded in it")
+        return
+    shared = {*last, "previousStatus", "eventId", "secondsInPreviousStatus"} - _NOT_SHARED
+    if not ended:
+        shared -= _REFRESHED
+    differing = sorted(name for name in shared if item.get(name) != last.get(name))
+    if differing:
+        yield Violation(ITEM, f"{where}: {differing}: {item}, history says {last}")
+
+
+def _lost(
+    world: World,
+    received: Received,
+    history: Mapping[str, list[Item]],
+    *,
+    emits_status_changes: bool,
+) -> Iterator[Violation]:
+    for arn, entries in history.items():
+        item = world.item(arn)
+        if item is None or ("sequence" not in item and names.TRACKING not in item):
+            # Whoever deletes an item, or overwrites and untracks it, takes away what it owes.
+            continue
+        for entry in entries:
+            sequence, status = int(entry["sequence"]["N"]), entry["status"]["S"]
+            ended = statuses.is_terminal(status)
+            kind = names.JOB_ENDED if ended else names.JOB_STATUS_CHANGED
+            if (ended or emits_status_changes) and (arn, sequence, kind) not in received:
+                yield Violation(LOST, f"{kind} {arn[-3:]}#{sequence} {status}")

@@ -1,0 +1,521 @@
+"""A world in memory for the real monitor: tables, bus, Bedrock, time, and calls that go wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import Any, Final, Protocol
+
+from botocore.exceptions import ReadTimeoutError
+
+from bedrock_batch_monitor.composition import compose, compose_inbox
+from bedrock_batch_monitor.domain import names
+from bedrock_batch_monitor.domain.arns import Scope
+from bedrock_batch_monitor.domain.inbox import LookAt
+from bedrock_batch_monitor.domain.rules import Rules
+from bedrock_batch_monitor.inbox import Inbox
+from bedrock_batch_monitor.poll import Monitor, PollError
+from bedrock_batch_monitor.services.errors import ServiceError
+from bedrock_batch_monitor.settings import Settings
+from tests.explorer.dynamodb import DynamoDB, Paginator, refusal
+
+START: Final = datetime(2026, 11, 24, 20, 0, tzinfo=UTC)
+ACCOUNT: Final = "123456789012"
+REGION: Final = "us-east-1"
+RULES: Final = Rules(
+    progress_interval=timedelta(minutes=5),
+    poll_interval=timedelta(minutes=1),
+    unreachable_after_polls=3,
+)
+SETTINGS: Final = Settings(
+    jobs_table_name="jobs",
+    history_table_name="history",
+    state_table_name="state",
+    event_bus_name="monitor",
+    scope=Scope(ACCOUNT, REGION),
+    history_retention=None,
+    discovery_prefix=None,
+    rules=RULES,
+)
+_READS: Final = frozenset({"GetItem", "Query", "DescribeEventBus", "GetModelInvocationJob"})
+# How far back an index may answer, counted in changes of its own content.
+STALEST: Final = 3
+
+
+class Crash(BaseException):
+    """The process is gone: nothing that the monitor does can catch it."""
+
+
+class InlineExecutor(Executor):
+    """Runs each call at once in the calling thread, so that the order of calls is decided here."""
+
+    def submit(self, call: Callable[..., Any], /, *arguments: Any, **named: Any) -> Future[Any]:
+        """Run the call; the future that comes back is done."""
+        future: Future[Any] = Future()
+        try:
+            future.set_result(call(*arguments, **named))
+        except Exception as error:  # noqa: BLE001 - what an executor does
+            future.set_exception(error)
+        return future
+
+
+def job_arn(number: int) -> str:
+    """The ARN of the job with this number."""
+    return f"arn:aws:bedrock:{REGION}:{ACCOUNT}:model-invocation-job/job{number:09}"
+
+
+@dataclass
+class Job:
+    """A job as Bedrock has it: the statuses that it goes through, and where it is."""
+
+    arn: str
+    statuses: tuple[str, ...]
+    answers: list[Mapping[str, Any]] = field(default_factory=list)
+
+    def fork(self) -> Job:
+        """A copy whose changes leave this one alone."""
+        return Job(self.arn, self.statuses, [*self.answers])
+
+    @property
+    def status(self) -> str:
+        """The status now."""
+        return str(self.answers[-1]["status"])
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has come to its last status."""
+        return len(self.answers) == len(self.statuses)
+
+    def advance(self, now: datetime) -> None:
+        """Go on to the next status, if there is one."""
+        if self.is_over:
+            return
+        position = len(self.answers)
+        status = self.statuses[position]
+        answer: dict[str, Any] = {
+            "jobArn": self.arn,
+            "jobName": self.arn[-6:],
+            "modelId": "amazon.nova-lite-v1:0",
+            "status": status,
+            "submitTime": self.answers[0]["submitTime"] if self.answers else now,
+            "lastModifiedTime": now,
+            "roleArn": f"arn:aws:iam::{ACCOUNT}:role/batch",
+            "inputDataConfig": {"s3InputDataConfig": {"s3Uri": "s3://bucket/in.jsonl"}},
+            "outputDataConfig": {"s3OutputDataConfig": {"s3Uri": "s3://bucket/out"}},
+            "totalRecordCount": 100,
+            "processedRecordCount": 10 * position,
+        }
+        if self.statuses[position + 1 :] == ():
+            answer |= {"endTime": now, "message": f"{status}: that was all"}
+        self.answers.append(answer)
+
+
+@dataclass
+class World:
+    """Everything outside the monitor, and the time."""
+
+    dynamodb: DynamoDB
+    jobs: dict[str, Job] = field(default_factory=dict)
+    received: list[Mapping[str, Any]] = field(default_factory=list)
+    """What the bus took, in the order in which it took it."""
+    now: datetime = START
+    untracked: frozenset[str] = frozenset()
+    """Jobs that a person took out of polling, and not back in since."""
+    deleted: frozenset[str] = frozenset()
+    """Jobs whose item a person deleted, and did not put anew since."""
+    refuses: bool = False
+    """Whether the bus refuses every entry."""
+    skew: timedelta = timedelta(0)
+    """How far the monitor's clock is ahead of Bedrock's."""
+
+    @classmethod
+    def empty(cls, page_size: int = 1000) -> World:
+        """A world with the tables that the stack defines, and nothing in them."""
+        dynamodb = DynamoDB(page_size)
+        create_tables(dynamodb)
+        return cls(dynamodb)
+
+    def fork(self) -> World:
+        """A copy whose changes leave this one alone."""
+        return World(
+            self.dynamodb.fork(),
+            {arn: job.fork() for arn, job in self.jobs.items()},
+            [*self.received],
+            self.now,
+            self.untracked,
+            self.deleted,
+            self.refuses,
+            self.skew,
+        )
+
+    def tick(self, seconds: float = 1) -> None:
+        """Let time pass; every call takes a second, so that no two moments are the same."""
+        self.now += timedelta(seconds=seconds)
+
+    def perform(self, operation: str, request: Mapping[str, Any]) -> Any:
+        """Answer one call as the service does."""
+        return _SERVICES[operation](self, **request)
+
+    # What people and Bedrock do
+
+    def add_job(self, *statuses: str) -> str:
+        """A new job in Bedrock, in its first status."""
+        arn = job_arn(len(self.jobs) + 1)
+        job = self.jobs[arn] = Job(arn, statuses)
+        job.advance(self.now)
+        return arn
+
+    def advance(self, arn: str) -> None:
+        """Bedrock moves a job on."""
+        self.jobs[arn].advance(self.now)
+
+    def put(self, arn: str) -> None:
+        """A person tracks a job by hand, over whatever is there: two attributes, nothing more."""
+        item = {"jobArn": {"S": arn}, "tracking": {"S": names.TRACKING_ACTIVE}}
+        self.dynamodb.put_item(TableName="jobs", Item=item)
+        self.untracked -= {arn}
+        self.deleted -= {arn}
+
+    def untrack(self, arn: str) -> None:
+        """A person takes a job out of polling."""
+        if self.item(arn) is None:
+            return
+        self.dynamodb.update_item(
+            TableName="jobs", Key={"jobArn": {"S": arn}}, UpdateExpression="REMOVE tracking"
+        )
+        self.untracked |= {arn}
+
+    def track_again(self, arn: str) -> None:
+        """A person sets `tracking` in an item, whatever else it says."""
+        if self.item(arn) is None:
+            return
+        self.dynamodb.update_item(
+            TableName="jobs",
+            Key={"jobArn": {"S": arn}},
+            UpdateExpression="SET tracking = :active",
+            ExpressionAttributeValues={":active": {"S": names.TRACKING_ACTIVE}},
+        )
+        self.untracked -= {arn}
+
+    def delete(self, arn: str) -> None:
+        """A person deletes a job's item."""
+        self.dynamodb.delete_item(TableName="jobs", Key={"jobArn": {"S": arn}})
+        self.deleted |= {arn}
+        self.untracked -= {arn}
+
+    # What is looked at afterwards
+
+    def item(self, arn: str) -> Mapping[str, Any] | None:
+        """A job's item."""
+        return self.dynamodb.tables["jobs"].items.get((arn,))
+
+    def history(self) -> dict[str, list[Mapping[str, Any]]]:
+        """The history of every job, oldest entry first."""
+        found: dict[str, list[Mapping[str, Any]]] = {}
+        content = self.dynamodb.tables["history"].items
+        for key in sorted(content):
+            found.setdefault(key[0], []).append(content[key])
+        return found
+
+    def is_settled(self) -> bool:
+        """Whether nothing is tracked any more, and no event is owed."""
+        indexes = self.dynamodb.tables["jobs"].indexes.values()
+        return not any(index.versions[-1] for index in indexes)
+
+    # The services besides DynamoDB
+
+    def put_events(self, *, Entries: list[dict[str, Any]]) -> dict[str, Any]:  # noqa: N803 - boto3's name
+        """Amazon EventBridge takes what it is sent."""
+        return self.take_events(Entries, frozenset(range(len(Entries)) if self.refuses else ()))
+
+    def take_events(self, entries: list[dict[str, Any]], refused: frozenset[int]) -> dict[str, Any]:
+        """Take all entries but those at the refused places."""
+        results: list[dict[str, Any]] = []
+        for place, entry in enumerate(entries):
+            if place in refused:
+                results.append({"ErrorCode": "InternalFailure", "ErrorMessage": "try again"})
+            else:
+                self.received.append(entry)
+                results.append({"EventId": f"taken-{len(self.received)}"})
+        return {"FailedEntryCount": len(refused), "Entries": results}
+
+    def describe_event_bus(self, *, Name: str) -> dict[str, Any]:  # noqa: N803 - boto3's name
+        """The bus is there."""
+        return {"Name": Name}
+
+    def get_model_invocation_job(self, *, jobIdentifier: str) -> Mapping[str, Any]:  # noqa: N803 - boto3's name
+        """Amazon Bedrock says how the job is now."""
+        job = self.jobs.get(jobIdentifier)
+        if job is None:
+            operation, message = "GetModelInvocationJob", "no such job"
+            raise refusal(operation, "ResourceNotFoundException", message)
+        return job.answers[-1]
+
+
+_SERVICES: Final[Mapping[str, Callable[..., Any]]] = {
+    "GetItem": lambda world, **request: world.dynamodb.get_item(**request),
+    "PutItem": lambda world, **request: world.dynamodb.put_item(**request),
+    "UpdateItem": lambda world, **request: world.dynamodb.update_item(**request),
+    "DeleteItem": lambda world, **request: world.dynamodb.delete_item(**request),
+    "Query": lambda world, **request: world.dynamodb.query(**request),
+    "TransactWriteItems": lambda world, **request: world.dynamodb.transact_write_items(**request),
+    "PutEvents": World.put_events,
+    "DescribeEventBus": World.describe_event_bus,
+    "GetModelInvocationJob": World.get_model_invocation_job,
+}
+
+
+def create_tables(dynamodb: Any) -> None:
+    """The tables as the stack defines them, on this client or on boto3's."""
+    dynamodb.create_table(
+        TableName="jobs",
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=_strings("jobArn", "tracking", "eventPending", "pendingSince"),
+        KeySchema=_key("jobArn"),
+        GlobalSecondaryIndexes=[
+            {
+                "IndexName": names.ACTIVE_JOBS_INDEX,
+                "KeySchema": _key("tracking", "jobArn"),
+                "Projection": {
+                    "ProjectionType": "INCLUDE",
+                    "NonKeyAttributes": list(names.ACTIVE_JOBS_PROJECTION),
+                },
+            },
+            {
+                "IndexName": names.PENDING_EVENTS_INDEX,
+                "KeySchema": _key("eventPending", "pendingSince"),
+                "Projection": {"ProjectionType": "KEYS_ONLY"},
+            },
+        ],
+    )
+    dynamodb.create_table(
+        TableName="history",
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[
+            *_strings("jobArn"),
+            {"AttributeName": "sequence", "AttributeType": "N"},
+        ],
+        KeySchema=_key("jobArn", "sequence"),
+    )
+    dynamodb.create_table(
+        TableName="state",
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=_strings(names.STATE_KEY),
+        KeySchema=_key(names.STATE_KEY),
+    )
+
+
+def _strings(*attributes: str) -> list[dict[str, str]]:
+    return [{"AttributeName": name, "AttributeType": "S"} for name in attributes]
+
+
+def _key(partition: str, sort: str | None = None) -> list[dict[str, str]]:
+    key = [{"AttributeName": partition, "KeyType": "HASH"}]
+    return key if sort is None else [*key, {"AttributeName": sort, "KeyType": "RANGE"}]
+
+
+class Oversight(Protocol):
+    """Whoever is asked before each call what becomes of it."""
+
+    world: World
+
+    def before(self, actor: str, operation: str, request: Mapping[str, Any]) -> str | None:
+        """The kind of fault that the call meets, None if all goes well."""
+
+
+def kinds_for(world: World, operation: str, request: Mapping[str, Any]) -> tuple[str, ...]:
+    """The faults that this call can meet now.
+
+    A crash after a read is the crash before the next call, so reads have none of their own.
+    """
+    if operation in _READS:
+        kinds = ["crash", "throttled"]
+        if operation == "Query" and "IndexName" in request:
+            index = world.dynamodb.tables[request["TableName"]].indexes[request["IndexName"]]
+            versions = min(STALEST, len(index.versions) - 1)
+            kinds += [f"stale-{changes}" for changes in range(1, versions + 1)]
+        elif operation == "GetModelInvocationJob":
+            kinds.append("denied")
+        elif operation == "DescribeEventBus":
+            kinds.append("missing")
+        return tuple(kinds)
+    kinds = ["crash", "crash-after", "throttled", "timed-out"]
+    if operation == "TransactWriteItems":
+        kinds += ["conflict", "throttled-item"]
+    elif operation == "PutEvents":
+        kinds += ["retried", "refused"]
+        if len(request["Entries"]) > 1:
+            kinds += ["refused-first", "refused-last"]
+    else:
+        kinds += ["conflict", "retried"]
+    return tuple(kinds)
+
+
+def meet(world: World, kind: str, operation: str, request: Mapping[str, Any]) -> Any:  # noqa: C901 - one branch a kind
+    """What the call comes to when it meets this fault: an answer, an error, or the end."""
+    if kind == "crash":
+        raise Crash
+    if kind == "throttled":
+        code = (
+            "ProvisionedThroughputExceededException"
+            if operation in {"GetItem", "Query"}
+            else "ThrottlingException"
+        )
+        raise refusal(operation, code, "slow down")
+    if kind == "denied":
+        raise refusal(operation, "AccessDeniedException", "not authorized")
+    if kind == "missing":
+        raise refusal(operation, "ResourceNotFoundException", "no such bus")
+    if kind.startswith("stale-"):
+        changes = int(kind.removeprefix("stale-"))
+        return world.dynamodb.query(versions_ago=changes, **request)
+    if kind in {"conflict", "throttled-item"}:
+        if operation != "TransactWriteItems":
+            raise refusal(operation, "TransactionConflictException", "another is under way")
+        code = "TransactionConflict" if kind == "conflict" else "ThrottlingError"
+        others = [{"Code": "None"}] * (len(request["TransactItems"]) - 1)
+        message = f"Transaction cancelled [{code}, None]"
+        reasons = [{"Code": code, "Message": "another is under way"}, *others]
+        raise refusal(
+            operation, "TransactionCanceledException", message, CancellationReasons=reasons
+        )
+    if kind.startswith("refused"):
+        entries = request["Entries"]
+        places = {"refused-first": {0}, "refused-last": {len(entries) - 1}}
+        return world.take_events(entries, frozenset(places.get(kind, range(len(entries)))))
+    answer = world.perform(operation, request)
+    if kind == "crash-after":
+        raise Crash
+    if kind == "timed-out":
+        raise ReadTimeoutError(endpoint_url=f"https://{operation}")
+    if kind == "retried":
+        # The first answer was lost; the SDK repeats the call, and its second answer is what counts.
+        return world.perform(operation, request)
+    message = f"unknown kind of fault: {kind}"
+    raise ValueError(message, answer)
+
+
+class Seat:
+    """Where an actor sits: its clients, under whoever oversees the case that is played."""
+
+    def __init__(self, actor: str) -> None:
+        self.actor = actor
+        self.oversight: Oversight
+
+    def call(self, operation: str, request: Mapping[str, Any]) -> Any:
+        """One call of a service, from its boundary to its answer."""
+        oversight = self.oversight
+        kind = oversight.before(self.actor, operation, request)
+        if kind is None:
+            return oversight.world.perform(operation, request)
+        return meet(oversight.world, kind, operation, request)
+
+    def clock(self) -> datetime:
+        """The time as this actor has it."""
+        return self.oversight.world.now + self.oversight.world.skew
+
+    def client(self, service: str, **_: Any) -> Any:
+        """What a boto3 session makes for `compose`."""
+        return _DynamoDBClient(self) if service == "dynamodb" else _Client(self)
+
+
+class _Client:
+    """Clients of EventBridge and Bedrock."""
+
+    def __init__(self, seat: Seat) -> None:
+        self._seat = seat
+
+    def put_events(self, **request: Any) -> Any:
+        return self._seat.call("PutEvents", request)
+
+    def describe_event_bus(self, **request: Any) -> Any:
+        return self._seat.call("DescribeEventBus", request)
+
+    def get_model_invocation_job(self, **request: Any) -> Any:
+        return self._seat.call("GetModelInvocationJob", request)
+
+
+class _DynamoDBClient:
+    """The client of DynamoDB; each page of a query is a call."""
+
+    def __init__(self, seat: Seat) -> None:
+        self._seat = seat
+
+    def get_item(self, **request: Any) -> Any:
+        return self._seat.call("GetItem", request)
+
+    def put_item(self, **request: Any) -> Any:
+        return self._seat.call("PutItem", request)
+
+    def update_item(self, **request: Any) -> Any:
+        return self._seat.call("UpdateItem", request)
+
+    def delete_item(self, **request: Any) -> Any:
+        return self._seat.call("DeleteItem", request)
+
+    def transact_write_items(self, **request: Any) -> Any:
+        return self._seat.call("TransactWriteItems", request)
+
+    def query(self, **request: Any) -> Any:
+        return self._seat.call("Query", request)
+
+    def get_paginator(self, operation: str) -> Paginator:
+        if operation != "query":
+            raise NotImplementedError(operation)
+        return Paginator(self.query)
+
+
+class _Silent:
+    """A logger that nobody reads."""
+
+    def info(self, *_: Any, **__: Any) -> None:
+        """Say nothing."""
+
+    debug = warning = error = exception = info
+
+
+@dataclass
+class Actor:
+    """A monitor and an inbox of its own at a seat of its own, as another process has them."""
+
+    seat: Seat
+    monitor: Monitor
+    inbox: Inbox
+
+    def poll(self, seconds_left: Callable[[], float] = lambda: 900.0) -> Iterator[str]:
+        """Run one poll to its end; names what no service can have caused."""
+        try:
+            summary = self.monitor.poll(seconds_left)
+        except PollError as error:
+            summary = error.summary
+        yield from (code for code in summary.errors if code.startswith("Monitor."))
+
+    def look(self, arn: str) -> None:
+        """Handle a native event for one job: look at it now, then send what that owes."""
+        try:
+            seen = self.inbox.handle(LookAt(arn))
+        except ServiceError:
+            return  # the event goes back to its queue
+        self.inbox.deliver(seen)
+
+
+@lru_cache(maxsize=64)
+def actor(name: str, settings: Settings = SETTINGS) -> Actor:
+    """The monitor of this name, composed once for all cases."""
+    return deployed(name, settings)
+
+
+def deployed(name: str, settings: Settings) -> Actor:
+    """A new monitor, composed as the functions compose it."""
+    seat = Seat(name)
+    session: Any = seat
+    logger: Any = _Silent()
+    monitor = compose(settings, session, logger, clock=seat.clock)
+    return Actor(
+        seat,
+        replace(monitor, new_executor=InlineExecutor),
+        compose_inbox(settings, session, clock=seat.clock),
+    )

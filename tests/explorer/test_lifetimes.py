@@ -1,0 +1,262 @@
+"""Longer lives than the explorer enumerates: many jobs, deploys, bad clocks, people, and faults."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    initialize,
+    rule,
+    run_state_machine_as_test,
+)
+
+from bedrock_batch_monitor.domain import statuses
+from bedrock_batch_monitor.settings import Settings
+from tests.explorer import variants
+from tests.explorer.invariants import judge
+from tests.explorer.scenarios import recover
+from tests.explorer.simulation import RULES, SETTINGS, Crash, World, deployed, kinds_for
+
+lifecycles = st.builds(
+    lambda passed, ending: (
+        *(status for status in statuses.NON_TERMINAL if status in passed),
+        ending,
+    ),
+    st.sets(st.sampled_from(statuses.NON_TERMINAL)),
+    st.sampled_from(statuses.TERMINAL),
+)
+deployments = st.builds(
+    lambda emits, retention, patience, stalled, messages: replace(
+        SETTINGS,
+        history_retention=retention,
+        rules=replace(
+            RULES,
+            emit_status_changes=emits,
+            unreachable_after_polls=patience,
+            stalled_after=stalled,
+            record_messages=messages,
+        ),
+    ),
+    st.booleans(),
+    st.sampled_from([None, timedelta(days=30)]),
+    st.integers(min_value=1, max_value=3),
+    st.sampled_from([None, timedelta(minutes=2)]),
+    st.just(value=True),
+)
+# At which call something goes wrong, and which of the kinds that are possible there.
+troubles = st.dictionaries(
+    st.integers(min_value=1, max_value=25), st.integers(min_value=0, max_value=9), max_size=4
+)
+# In the middle of a run: before its n-th call, or before its n-th call of one operation.
+moments = st.tuples(
+    st.sampled_from([None, "TransactWriteItems", "UpdateItem", "PutEvents"]),
+    st.integers(min_value=1, max_value=8),
+)
+seconds_left = st.sampled_from([900.0, 900.0, 900.0, 40.0, 25.0, 16.0])
+
+
+@dataclass
+class Troubled:
+    """The oversight of one run: some of its calls meet a fault, and at one something happens."""
+
+    world: World
+    faults: Mapping[int, int] = field(default_factory=dict)
+    moment: tuple[str | None, int] = (None, 0)
+    interruption: Callable[[], None] | None = None
+    calls: int = 0
+    made: Counter[str | None] = field(default_factory=Counter)
+
+    def before(self, _actor: str, operation: str, request: Mapping[str, Any]) -> str | None:
+        """Count the call, let happen what happens now, and say what the call meets."""
+        self.calls += 1
+        self.world.tick()
+        self.made.update((None, operation))
+        watched, number = self.moment
+        if (
+            self.interruption is not None
+            and watched in {None, operation}
+            and self.made[watched] == number
+        ):
+            self.interruption()
+        choice = self.faults.get(self.calls)
+        if choice is None:
+            return None
+        kinds = kinds_for(self.world, operation, request)
+        return kinds[choice % len(kinds)]
+
+
+class Lifetimes(RuleBasedStateMachine):
+    """Jobs come and go while monitors are deployed over each other and nothing works well."""
+
+    jobs = Bundle("jobs")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.defects: list[str] = []
+        self.deployment = SETTINGS
+
+    @initialize(page_size=st.sampled_from([1, 2, 1000]))
+    def begin(self, page_size: int) -> None:
+        """An empty world."""
+        self.world = World.empty(page_size)
+
+    @rule(target=jobs, statuses_=lifecycles)
+    def track(self, statuses_: tuple[str, ...]) -> str:
+        """A job is submitted and tracked by hand."""
+        arn = self.world.add_job(*statuses_)
+        self.world.put(arn)
+        return arn
+
+    @rule(arn=jobs, times=st.integers(min_value=1, max_value=3))
+    def go_on(self, arn: str, times: int) -> None:
+        """Bedrock moves a job on, perhaps past statuses that nobody sees."""
+        for _ in range(times):
+            self.world.tick(30)
+            self.world.advance(arn)
+
+    @rule(deployment=deployments)
+    def deploy(self, deployment: Settings) -> None:
+        """Another version with other settings takes over."""
+        self.deployment = deployment
+
+    @rule(faults=troubles, left=seconds_left)
+    def poll(self, faults: dict[int, int], left: float) -> None:
+        """A poll, which may crash, be throttled, be told old things or run out of time."""
+        self.world.tick(60)
+        self._poll(Troubled(self.world, faults), left)
+
+    @rule(faults=troubles, other=troubles, at=moments, left=seconds_left)
+    def overlapping_polls(
+        self,
+        faults: dict[int, int],
+        other: dict[int, int],
+        at: tuple[str | None, int],
+        left: float,
+    ) -> None:
+        """A poll in the middle of which another one runs, of the same or another deployment."""
+
+        def another() -> None:
+            self._poll(Troubled(self.world, other), 900.0)
+
+        self._poll(Troubled(self.world, faults, at, another), left)
+
+    @rule(arn=jobs, faults=troubles, at=moments, event=jobs)
+    def event(
+        self, arn: str, faults: dict[int, int], at: tuple[str | None, int], event: str
+    ) -> None:
+        """A native event, late, repeated or early, perhaps in the middle of another one's look."""
+
+        def another() -> None:
+            self._look(event, Troubled(self.world))
+
+        self._look(arn, Troubled(self.world, faults, at, another))
+
+    @rule(
+        arn=jobs,
+        act=st.sampled_from(["put", "untrack", "track_again", "delete"]),
+        at=st.none() | moments,
+        faults=troubles,
+    )
+    def by_hand(
+        self, arn: str, act: str, at: tuple[str | None, int] | None, faults: dict[int, int]
+    ) -> None:
+        """A person does something to a job's item, at rest or in the middle of a poll."""
+
+        def do() -> None:
+            getattr(self.world, act)(arn)
+
+        if at is None:
+            do()
+        else:
+            self.world.advance(arn)
+            self._poll(Troubled(self.world, faults, at, do), 900.0)
+
+    @rule(minutes=st.integers(min_value=-90, max_value=90))
+    def clock_steps(self, minutes: int) -> None:
+        """The monitor's clock is set, forwards or back."""
+        self.world.skew = timedelta(minutes=minutes)
+
+    @rule(refuses=st.booleans())
+    def bus(self, refuses: bool) -> None:  # noqa: FBT001 - Hypothesis passes it by name
+        """The bus goes down, or comes back."""
+        self.world.refuses = refuses
+
+    def teardown(self) -> None:
+        """In the end every promise is kept: no event lost, one id and one text for each."""
+        if not hasattr(self, "world"):
+            return
+        self.defects.extend(recover(self.world, self.deployment))
+        assert self.defects == []
+        # Whether a status change was owed depends on the deployment that recorded it.
+        verdict = judge(self.world, emits_status_changes=False)
+        assert [str(violation) for violation in verdict.violations] == []
+
+    def _poll(self, oversight: Troubled, left: float) -> None:
+        acting = deployed("A", self.deployment)
+        acting.seat.oversight = oversight
+        try:
+            # Each look at the clock that is left costs some of it: a deadline cuts the poll short.
+            self.defects.extend(acting.poll(_Ticking(left)))
+        except Crash:
+            return
+
+    def _look(self, arn: str, oversight: Troubled) -> None:
+        acting = deployed("E", self.deployment)
+        acting.seat.oversight = oversight
+        try:
+            acting.look(arn)
+        except Crash:
+            return
+
+
+@dataclass
+class _Ticking:
+    """Time that runs out with each look at it."""
+
+    left: float
+
+    def __call__(self) -> float:
+        self.left -= 1
+        return self.left
+
+
+BOUNDS = settings(
+    max_examples=300,
+    stateful_step_count=40,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+TestLifetimes = Lifetimes.TestCase
+TestLifetimes.settings = BOUNDS
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        variants.no_mark,
+        variants.refusals_ignored,
+        variants.mark_cleared_first,
+        variants.job_condition_dropped,
+        variants.random_event_id,
+    ],
+)
+def test_a_broken_monitor_does_not_live_long(
+    broken: Callable[[], AbstractContextManager[None]],
+) -> None:
+    """These lives, too, find out a monitor that is broken in one place."""
+    quickly = settings(
+        BOUNDS, phases=[Phase.generate], report_multiple_bugs=False, print_blob=False
+    )
+    with broken(), pytest.raises(AssertionError):
+        run_state_machine_as_test(Lifetimes, settings=quickly)

@@ -1,0 +1,157 @@
+"""The monitor, broken on purpose in one place each: what the explorer must find.
+
+Each variant patches the runtime for as long as its context lasts.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+from unittest.mock import patch
+
+from bedrock_batch_monitor import observe
+from bedrock_batch_monitor.deliver import Courier
+from bedrock_batch_monitor.domain.events import status_event
+from bedrock_batch_monitor.domain.jobs import JobRecord
+from bedrock_batch_monitor.domain.statuses import is_terminal
+from bedrock_batch_monitor.observe import Observer
+from bedrock_batch_monitor.services import dynamodb
+from bedrock_batch_monitor.services.dynamodb import JobsTable
+from bedrock_batch_monitor.services.errors import ServiceError
+from bedrock_batch_monitor.services.eventbridge import Delivery, EventBus
+from tests.explorer.simulation import _DynamoDBClient
+
+
+@contextmanager
+def event_before_write() -> Iterator[None]:
+    """The event goes out first, then the transition is recorded, and no mark is needed."""
+    write = Observer._write
+
+    def broken(self: Observer, job: Any, transition: Any, observation: Any) -> Any:
+        entry = transition.entry
+        if transition.is_terminal:
+            client: Any = self.jobs._client
+            record = JobRecord(observation, entry, transition.first_in_progress_at)
+            EventBus(client._seat.client("events"), "monitor").put((status_event(record, entry),))
+        return write(self, job, transition, observation)
+
+    def nothing(_entry: Any, *, emit_status_changes: bool) -> frozenset[str]:
+        del emit_status_changes
+        return frozenset()
+
+    with patch.object(observe, "marks_for", nothing), patch.object(Observer, "_write", broken):
+        yield
+
+
+@contextmanager
+def no_mark() -> Iterator[None]:
+    """The transition is written, then the event is sent, and nothing says that it is owed."""
+    record = JobsTable.record
+
+    def broken(self: JobsTable, *arguments: Any, marks: Any, **named: Any) -> Any:
+        del marks
+        return record(self, *arguments, marks=frozenset(), **named)
+
+    with patch.object(JobsTable, "record", broken):
+        yield
+
+
+@contextmanager
+def no_sweep() -> Iterator[None]:
+    """What is left over is marked, and nobody looks for it."""
+
+    def broken(_self: Courier, _errors: Any) -> Iterator[Any]:
+        return iter(())
+
+    with patch.object(Courier, "left_over", broken):
+        yield
+
+
+@contextmanager
+def index_trusted() -> Iterator[None]:
+    """What the pending-events index says is owed is sent, whatever the base table says by now."""
+
+    def broken(self: Courier, job_arn: str, _errors: Any) -> Iterator[Any]:
+        job = self.jobs.get(job_arn)
+        if job is not None and job.record is not None and is_terminal(job.record.last.status):
+            yield status_event(job.record, job.record.last)
+
+    with patch.object(Courier, "_owed_by", broken):
+        yield
+
+
+@contextmanager
+def refusals_ignored() -> Iterator[None]:
+    """PutEvents answered, so all of its entries count as sent."""
+    put = EventBus._put
+
+    def broken(self: EventBus, events: Any) -> tuple[Delivery, ...]:
+        return tuple(Delivery(delivery.event, None) for delivery in put(self, events))
+
+    with patch.object(EventBus, "_put", broken):
+        yield
+
+
+@contextmanager
+def job_condition_dropped() -> Iterator[None]:
+    """The job's item is written whatever has become of it meanwhile."""
+
+    def whatever(_known: Any, _changes: Any) -> str:
+        return "attribute_exists(jobArn) OR attribute_not_exists(jobArn)"
+
+    with patch.object(dynamodb, "_still", whatever):
+        yield
+
+
+@contextmanager
+def history_condition_dropped() -> Iterator[None]:
+    """Besides, the history entry is put over one that may be there."""
+
+    def broken(self: _DynamoDBClient, **request: Any) -> Any:
+        update, put = request["TransactItems"]
+        unconditional = {
+            name: value for name, value in put["Put"].items() if name != "ConditionExpression"
+        }
+        parts = [update, {"Put": unconditional}]
+        return self._seat.call("TransactWriteItems", {"TransactItems": parts})
+
+    with job_condition_dropped(), patch.object(_DynamoDBClient, "transact_write_items", broken):
+        yield
+
+
+@contextmanager
+def mark_cleared_first() -> Iterator[None]:
+    """The mark is taken away, then the event is sent."""
+    deliver = Courier.deliver
+
+    def broken(self: Courier, events: Any) -> Any:
+        for event in events:
+            try:
+                self.jobs.clear_mark(event.job_arn, event.mark)
+            except ServiceError:
+                continue
+        return deliver(self, events)
+
+    with patch.object(Courier, "deliver", broken):
+        yield
+
+
+@contextmanager
+def random_event_id() -> Iterator[None]:
+    """Each sending makes up an id of its own."""
+    put = EventBus._put
+
+    def renamed(event: Any) -> Any:
+        detail = json.loads(event.detail)
+        detail["metadata"]["eventId"] = str(uuid.uuid4())
+        return replace(event, detail=json.dumps(detail))
+
+    def broken(self: EventBus, events: Any) -> tuple[Delivery, ...]:
+        return put(self, tuple(renamed(event) for event in events))
+
+    with patch.object(EventBus, "_put", broken):
+        yield
