@@ -110,7 +110,7 @@ RUNNING = JobRecord(
     replace(
         ENDED,
         status="InProgress",
-        last_modified_time=NOW - timedelta(hours=3),
+        last_modified_time=SUBMITTED + timedelta(seconds=120),
         end_time=None,
         counts=RecordCounts(1000, 420, 420, 0),
     ),
@@ -119,9 +119,9 @@ RUNNING = JobRecord(
         sequence=4,
         status="InProgress",
         previous_status="Scheduled",
-        observed_at=NOW - timedelta(hours=3),
+        observed_at=SUBMITTED + timedelta(seconds=120),
         observed_by="poll",
-        changed_at=NOW - timedelta(hours=3),
+        changed_at=SUBMITTED + timedelta(seconds=120),
         job_name="nightly-summaries",
         model_id="anthropic.claude-sonnet-4-20250514-v1:0",
         counts=RecordCounts(1000, 420, 420, 0),
@@ -132,7 +132,7 @@ RUNNING = JobRecord(
 
 def test_the_whole_stalled_event() -> None:
     """A job that stands still becomes the event that the published sample shows."""
-    mark = stalled_mark(4, since=NOW - timedelta(hours=2), now=NOW)
+    mark = stalled_mark(4, since=NOW - timedelta(minutes=45), now=NOW)
     event = episode_event(StoredJob(ARN, RUNNING), mark)
     sample = json.loads((SCHEMAS / "v1/samples/batch-inference-job-stalled.json").read_text())
     assert as_delivered(event) == {
