@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import Any, Final, Protocol, TypeVar
 
+from aws_cdk import RemovalPolicy
 from aws_cdk.aws_logs import RetentionDays
 
 T = TypeVar("T")
@@ -249,6 +250,12 @@ class MonitorConfig:
         "retain",
         "Whether the tables outlive the stack; `destroy` also takes their deletion protection off.",
     )
+    kms: str = _setting(
+        OneOf("aws", "customer"),
+        "aws",
+        "Whose keys encrypt what is stored: `customer` makes one for tables, queues, alarm topic "
+        "and logs, which whoever reads these must be allowed to use.",
+    )
     alarm_email: str | None = _optional_setting(
         EmailAddress(), "nobody", "Who is written to when an alarm goes off, and when it ends."
     )
@@ -298,6 +305,11 @@ class MonitorConfig:
     def keeps_data(self) -> bool:
         """Whether the tables are protected from deletion and outlive the stack."""
         return self.removal_policy == "retain"
+
+    @property
+    def removal_policy_of_data(self) -> RemovalPolicy:
+        """What becomes of the tables, and of a key of their own, when the stack goes."""
+        return RemovalPolicy.RETAIN if self.keeps_data else RemovalPolicy.DESTROY
 
     @property
     def discovers(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from aws_cdk import Duration, Stack
@@ -15,10 +16,13 @@ if TYPE_CHECKING:
     from aws_cdk import aws_sqs as sqs
 
 JOBS: Final = (summary.JOBS_ACTIVE, summary.JOBS_READ)
-TRANSITIONS: Final = (summary.JOBS_CHANGED, summary.JOBS_ENDED)
-EVENTS: Final = (summary.EVENTS_SENT, summary.EVENTS_PENDING)
+TRANSITIONS: Final = (summary.JOBS_DISCOVERED, summary.JOBS_CHANGED, summary.JOBS_ENDED)
+EVENTS: Final = (summary.EVENTS_SENT,)
+JOBS_IN_TROUBLE: Final = (summary.JOBS_UNREACHABLE, summary.JOBS_STALLED)
+EVENTS_WAITING: Final = (summary.EVENTS_PENDING,)
 TROUBLE: Final = (
     summary.ERRORS,
+    summary.EVENTS_MALFORMED,
     summary.OBSERVATIONS_OUTDATED,
     summary.UNKNOWN_STATUSES,
     summary.LOST_RACES,
@@ -33,19 +37,22 @@ BEDROCK: Final = {
 
 _BEDROCK_NAMESPACE: Final = "AWS/Bedrock/Batch"
 _WIDTH: Final = 8
+_WHOLE_WIDTH: Final = 3 * _WIDTH
+_ALARMS_HEIGHT: Final = 3
 _PERIOD: Final = Duration.minutes(5)
 
 
 class Dashboard(Construct):
-    """One CloudWatch dashboard over the metrics of one deployment."""
+    """One CloudWatch dashboard over the alarms and metrics of one deployment."""
 
     def __init__(
         self,
         scope: Construct,
         construct_id: str,
         *,
-        function: lambda_.IFunction,
-        dead_letters: sqs.IQueue,
+        alarms: Sequence[cloudwatch.IAlarm],
+        functions: Mapping[str, lambda_.IFunction],
+        queues: Mapping[str, sqs.IQueue],
     ) -> None:
         super().__init__(scope, construct_id)
         # Powertools publishes each metric with the service, which is the stack's name.
@@ -56,44 +63,69 @@ class Dashboard(Construct):
             default_interval=Duration.hours(12),
             widgets=[
                 [
+                    cloudwatch.AlarmStatusWidget(
+                        title="Alarms",
+                        alarms=list(alarms),
+                        width=_WHOLE_WIDTH,
+                        height=_ALARMS_HEIGHT,
+                    )
+                ],
+                [
                     # A level: the sum over several polls would count a job once for each.
                     self._graph("Jobs at each poll", JOBS, cloudwatch.Stats.MAXIMUM),
                     self._graph("Transitions", TRANSITIONS, cloudwatch.Stats.SUM),
-                    self._graph("Events", EVENTS, cloudwatch.Stats.SUM),
+                    self._graph("Events sent", EVENTS, cloudwatch.Stats.SUM),
                 ],
                 [
-                    self._graph("Trouble", TROUBLE, cloudwatch.Stats.SUM),
+                    self._graph("Jobs in trouble", JOBS_IN_TROUBLE, cloudwatch.Stats.MAXIMUM),
+                    self._graph(
+                        "Events waiting",
+                        EVENTS_WAITING,
+                        cloudwatch.Stats.MAXIMUM,
+                        right=(summary.OLDEST_PENDING_EVENT_SECONDS,),
+                    ),
+                    self._graph("Other trouble", TROUBLE, cloudwatch.Stats.SUM),
+                ],
+                [
                     self._graph(
                         "Seconds per poll", (summary.POLL_SECONDS,), cloudwatch.Stats.MAXIMUM
                     ),
-                    _dead_letters_graph(dead_letters),
+                    *(_queue_graph(f"Queue: {name}", queue) for name, queue in queues.items()),
                 ],
-                _function_graphs(function),
+                _function_graphs(functions),
                 [_bedrock_graph(title, metric) for title, metric in BEDROCK.items()],
             ],
         )
 
-    def _graph(self, title: str, metrics: tuple[str, ...], statistic: str) -> cloudwatch.IWidget:
+    def _graph(
+        self,
+        title: str,
+        metrics: tuple[str, ...],
+        statistic: str,
+        *,
+        right: tuple[str, ...] = (),
+    ) -> cloudwatch.IWidget:
         return cloudwatch.GraphWidget(
             title=title,
             width=_WIDTH,
-            left=[
-                cloudwatch.Metric(
-                    namespace=names.METRICS_NAMESPACE,
-                    metric_name=metric,
-                    dimensions_map={"service": self._service},
-                    statistic=statistic,
-                    period=_PERIOD,
-                    label=metric,
-                )
-                for metric in metrics
-            ],
+            left=[self._metric(metric, statistic) for metric in metrics],
+            right=[self._metric(metric, statistic) for metric in right],
+        )
+
+    def _metric(self, name: str, statistic: str) -> cloudwatch.IMetric:
+        return cloudwatch.Metric(
+            namespace=names.METRICS_NAMESPACE,
+            metric_name=name,
+            dimensions_map={"service": self._service},
+            statistic=statistic,
+            period=_PERIOD,
+            label=name,
         )
 
 
-def _dead_letters_graph(queue: sqs.IQueue) -> cloudwatch.IWidget:
+def _queue_graph(title: str, queue: sqs.IQueue) -> cloudwatch.IWidget:
     return cloudwatch.GraphWidget(
-        title="Dead letters",
+        title=title,
         width=_WIDTH,
         left=[
             queue.metric_approximate_number_of_messages_visible(
@@ -103,27 +135,36 @@ def _dead_letters_graph(queue: sqs.IQueue) -> cloudwatch.IWidget:
     )
 
 
-def _function_graphs(function: lambda_.IFunction) -> list[cloudwatch.IWidget]:
+def _function_graphs(functions: Mapping[str, lambda_.IFunction]) -> list[cloudwatch.IWidget]:
     return [
         cloudwatch.GraphWidget(
-            title="Function: invocations",
-            width=_WIDTH,
-            left=[function.metric_invocations(period=_PERIOD)],
-        ),
-        cloudwatch.GraphWidget(
-            title="Function: errors and throttles",
+            title="Functions: invocations",
             width=_WIDTH,
             left=[
-                function.metric_errors(period=_PERIOD),
-                function.metric_throttles(period=_PERIOD),
+                function.metric_invocations(period=_PERIOD, label=name)
+                for name, function in functions.items()
             ],
         ),
         cloudwatch.GraphWidget(
-            title="Function: duration",
+            title="Functions: errors and throttles",
             width=_WIDTH,
             left=[
-                function.metric_duration(statistic=statistic, period=_PERIOD, label=statistic)
-                for statistic in (cloudwatch.Stats.AVERAGE, cloudwatch.Stats.MAXIMUM)
+                metric
+                for name, function in functions.items()
+                for metric in (
+                    function.metric_errors(period=_PERIOD, label=f"{name}: errors"),
+                    function.metric_throttles(period=_PERIOD, label=f"{name}: throttles"),
+                )
+            ],
+        ),
+        cloudwatch.GraphWidget(
+            title="Functions: longest duration",
+            width=_WIDTH,
+            left=[
+                function.metric_duration(
+                    statistic=cloudwatch.Stats.MAXIMUM, period=_PERIOD, label=name
+                )
+                for name, function in functions.items()
             ],
         ),
     ]

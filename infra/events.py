@@ -9,19 +9,31 @@ from aws_cdk import aws_events as events
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
+from infra.encryption import queue_encryption
+
 if TYPE_CHECKING:
+    from aws_cdk import aws_kms as kms
+
     from infra.config import MonitorConfig
 
 
 class Events(Construct):
-    """The custom event bus and the dead-letter queue.
+    """The custom event bus and the dead-letter queue; `key` encrypts queues and logs, if set.
 
     The bus is a classic one: EventBridge's newer custom bus has deduplication, but only raw
     CloudFormation support in the CDK, and the events here carry an id to deduplicate by.
+
+    It is encrypted with AWS's own key whatever `kms` says. Under a customer's key EventBridge
+    encrypts the patterns and targets of its rules too, so that whoever subscribes would depend on
+    the key, and trouble with the key would keep an event from the rules after PutEvents had taken
+    it: the one loss that the monitor could not notice.
     """
 
-    def __init__(self, scope: Construct, construct_id: str, config: MonitorConfig) -> None:
+    def __init__(
+        self, scope: Construct, construct_id: str, config: MonitorConfig, key: kms.IKey | None
+    ) -> None:
         super().__init__(scope, construct_id)
+        self.key = key
         self.bus = events.EventBus(
             self,
             "Bus",
@@ -34,7 +46,7 @@ class Events(Construct):
         queue = sqs.Queue(
             self,
             "DeadLetters",
-            encryption=sqs.QueueEncryption.SQS_MANAGED,
+            **queue_encryption(self.key),
             enforce_ssl=True,
             # The longest that SQS offers: somebody has to find the time to look.
             retention_period=Duration.days(14),

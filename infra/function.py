@@ -16,6 +16,7 @@ from infra.bundling import function_code
 if TYPE_CHECKING:
     from aws_cdk import Duration
     from aws_cdk import aws_iam as iam
+    from aws_cdk import aws_kms as kms
     from constructs import Construct
 
     from infra.config import MonitorConfig
@@ -25,12 +26,13 @@ if TYPE_CHECKING:
 _HANDLERS: Final = "bedrock_batch_monitor.handlers"
 
 
-def build_log_group(scope: Construct, config: MonitorConfig) -> logs.LogGroup:
+def build_log_group(scope: Construct, config: MonitorConfig, key: kms.IKey | None) -> logs.LogGroup:
     """The log group of one function."""
     return logs.LogGroup(
         scope,
         "Log",
         retention=config.log_retention,
+        encryption_key=key,
         # What a deployment leaves behind is in the tables; its log goes with it.
         removal_policy=RemovalPolicy.DESTROY,
     )

@@ -12,6 +12,7 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from bedrock_batch_monitor.domain import inbox
+from infra.encryption import queue_encryption
 from infra.function import build_function, build_log_group, environment_of
 from infra.permissions import inbox_role
 
@@ -48,13 +49,13 @@ class Inbox(Construct):
         super().__init__(scope, construct_id)
         self.queue = self._build_queue(events)
         self._build_rules(events)
-        log_group = build_log_group(self, config)
+        log_group = build_log_group(self, config, events.key)
         self.function = build_function(
             self,
             module="inbox",
             description="Follows Bedrock's own events on batch jobs, and commands to track them",
             config=config,
-            role=inbox_role(self, tables, events.bus, log_group),
+            role=inbox_role(self, tables, events, log_group),
             log_group=log_group,
             timeout=_TIMEOUT,
             environment=environment_of(self, config=config, tables=tables, events=events),
@@ -73,7 +74,7 @@ class Inbox(Construct):
         return sqs.Queue(
             self,
             "Queue",
-            encryption=sqs.QueueEncryption.SQS_MANAGED,
+            **queue_encryption(events.key),
             enforce_ssl=True,
             visibility_timeout=_VISIBILITY_TIMEOUT,
             dead_letter_queue=sqs.DeadLetterQueue(

@@ -38,13 +38,13 @@ class Monitor(Construct):
         events: Events,
     ) -> None:
         super().__init__(scope, construct_id)
-        log_group = build_log_group(self, config)
+        log_group = build_log_group(self, config, events.key)
         self.function = build_function(
             self,
             module="monitor",
             description="Polls Bedrock batch inference jobs, records changes, sends events",
             config=config,
-            role=monitor_role(self, tables, events.bus, log_group, discovers=config.discovers),
+            role=monitor_role(self, tables, events, log_group, discovers=config.discovers),
             log_group=log_group,
             timeout=_timeout(config),
             environment=environment_of(self, config=config, tables=tables, events=events),
@@ -82,7 +82,7 @@ class PollSchedule(Construct):
                 retry_attempts=_SCHEDULER_RETRIES,
                 max_event_age=_interval(config),
                 dead_letter_queue=events.dead_letters,
-                role=schedule_role(self, function, events.dead_letters),
+                role=schedule_role(self, function, events),
             ),
         )
 

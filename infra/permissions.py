@@ -1,9 +1,8 @@
 """Every permission of the stack: what the functions and the schedule may do.
 
 Each statement names exactly the actions that the code calls and the resources that it calls them
-on. The roles start empty, without AWS managed policies. Two permissions are not written here: the
-failure destination of the monitor function's asynchronous invocations lets its role send to the
-dead-letter queue, and the inbox function's event source lets its role take messages.
+on. The roles start empty, without AWS managed policies. One permission is not written here: the
+inbox function's event source lets its role take messages, and decrypt them.
 """
 
 from __future__ import annotations
@@ -17,24 +16,29 @@ from bedrock_batch_monitor.domain import names
 
 if TYPE_CHECKING:
     from aws_cdk import aws_dynamodb as dynamodb
-    from aws_cdk import aws_events as events
+    from aws_cdk import aws_events as eventbridge
+    from aws_cdk import aws_kms as kms
     from aws_cdk import aws_lambda as lambda_
     from aws_cdk import aws_logs as logs
-    from aws_cdk import aws_sqs as sqs
     from constructs import Construct
 
+    from infra.events import Events
     from infra.tables import Tables
 
 
 def monitor_role(
     scope: Construct,
     tables: Tables,
-    bus: events.IEventBus,
+    events: Events,
     log_group: logs.ILogGroup,
     *,
     discovers: bool,
-) -> iam.Role:
-    """The role that the monitor function runs with."""
+) -> iam.IRole:
+    """The role that the monitor function runs with.
+
+    It is closed to further statements: the failure destination of asynchronous invocations would
+    add the right to look the dead-letter queue up, and to use a key of its own without condition.
+    """
     role = _function_role(scope, log_group, "Polls Bedrock batch inference jobs and records them")
     _allow(
         role,
@@ -64,8 +68,11 @@ def monitor_role(
         ["dynamodb:GetItem", "dynamodb:UpdateItem"],
         [tables.state.table_arn],
     )
-    _allow_events(role, bus)
+    _allow_events(role, events.bus)
     _allow_reading_jobs(scope, role)
+    _allow(role, "SendDeadLetters", ["sqs:SendMessage"], [events.dead_letters.queue_arn])
+    _allow_key_of_tables(role, events.key)
+    _allow_key_of_queues(role, events.key)
     if discovers:
         _allow(
             role,
@@ -81,11 +88,11 @@ def monitor_role(
                 reason="ListModelInvocationJobs has no resource type to narrow it down by.",
             )
         )
-    return role
+    return role.without_policy_updates()
 
 
 def inbox_role(
-    scope: Construct, tables: Tables, bus: events.IEventBus, log_group: logs.ILogGroup
+    scope: Construct, tables: Tables, events: Events, log_group: logs.ILogGroup
 ) -> iam.Role:
     """The role that the inbox function runs with; its event source lets it take messages too."""
     role = _function_role(scope, log_group, "Follows events and commands on batch inference jobs")
@@ -101,8 +108,9 @@ def inbox_role(
         ["dynamodb:PutItem", "dynamodb:Query"],
         [tables.history.table_arn],
     )
-    _allow_events(role, bus)
+    _allow_events(role, events.bus)
     _allow_reading_jobs(scope, role)
+    _allow_key_of_tables(role, events.key)
     return role
 
 
@@ -117,7 +125,7 @@ def _function_role(scope: Construct, log_group: logs.ILogGroup, description: str
     return role
 
 
-def _allow_events(role: iam.Role, bus: events.IEventBus) -> None:
+def _allow_events(role: iam.Role, bus: eventbridge.IEventBus) -> None:
     # PutEvents to a bus that does not exist answers as if all were well: it is looked for first.
     _allow(role, "SendEvents", ["events:DescribeEventBus", "events:PutEvents"], [bus.event_bus_arn])
 
@@ -136,9 +144,7 @@ def _allow_reading_jobs(scope: Construct, role: iam.Role) -> None:
     )
 
 
-def schedule_role(
-    scope: Construct, function: lambda_.IFunction, dead_letters: sqs.IQueue
-) -> iam.IRole:
+def schedule_role(scope: Construct, function: lambda_.IFunction, events: Events) -> iam.IRole:
     """The role with which EventBridge Scheduler invokes the monitor function.
 
     It is closed to further statements: the scheduler's target would add the right to invoke every
@@ -163,12 +169,53 @@ def schedule_role(
         description="Invokes the monitor function on schedule",
     )
     _allow(role, "InvokeMonitor", ["lambda:InvokeFunction"], [function.function_arn])
-    _allow(role, "SendDeadLetters", ["sqs:SendMessage"], [dead_letters.queue_arn])
+    _allow(role, "SendDeadLetters", ["sqs:SendMessage"], [events.dead_letters.queue_arn])
+    _allow_key_of_queues(role, events.key)
     return role.without_policy_updates()
 
 
-def _allow(role: iam.Role, sid: str, actions: list[str], resources: list[str]) -> None:
-    role.add_to_policy(iam.PolicyStatement(sid=sid, actions=actions, resources=resources))
+def _allow_key_of_tables(role: iam.Role, key: kms.IKey | None) -> None:
+    # What the CDK would grant to whoever reads and writes such a table, without its wildcards, and
+    # by way of DynamoDB alone. Grants are not among it: DynamoDB has its own since it made the
+    # table.
+    actions = [
+        "kms:Decrypt",
+        "kms:DescribeKey",
+        "kms:Encrypt",
+        "kms:GenerateDataKey",
+        "kms:ReEncryptFrom",
+        "kms:ReEncryptTo",
+    ]
+    _allow_key(role, "UseKeyOfTables", actions, key, through="dynamodb")
+
+
+def _allow_key_of_queues(role: iam.Role, key: kms.IKey | None) -> None:
+    # SQS decrypts a data key in order to use it again for the next messages.
+    _allow_key(role, "UseKeyOfQueues", ["kms:Decrypt", "kms:GenerateDataKey"], key, through="sqs")
+
+
+def _allow_key(
+    role: iam.Role, sid: str, actions: list[str], key: kms.IKey | None, *, through: str
+) -> None:
+    if key is None:
+        return
+    stack = Stack.of(role)
+    service = f"{through}.{stack.region}.{stack.url_suffix}"
+    _allow(
+        role, sid, actions, [key.key_arn], conditions={"StringEquals": {"kms:ViaService": service}}
+    )
+
+
+def _allow(
+    role: iam.Role,
+    sid: str,
+    actions: list[str],
+    resources: list[str],
+    conditions: dict[str, dict[str, str]] | None = None,
+) -> None:
+    role.add_to_policy(
+        iam.PolicyStatement(sid=sid, actions=actions, resources=resources, conditions=conditions)
+    )
 
 
 def _index(table: dynamodb.TableV2, name: str) -> str:

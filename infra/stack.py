@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Final
 
 from aws_cdk import CfnOutput, Stack
 
+from infra.alarms import Alarms
 from infra.dashboard import Dashboard
+from infra.encryption import customer_key
 from infra.events import Events
 from infra.inbox import Inbox
 from infra.monitor import Monitor, PollSchedule
@@ -27,13 +29,25 @@ class MonitorStack(Stack):
         super().__init__(
             scope, construct_id, description="Monitors Amazon Bedrock batch inference jobs"
         )
-        tables = Tables(self, "Tables", config)
-        events = Events(self, "Events", config)
+        key = customer_key(self, config)
+        tables = Tables(self, "Tables", config, key)
+        events = Events(self, "Events", config, key)
         monitor = Monitor(self, "Monitor", config=config, tables=tables, events=events)
-        Inbox(self, "Inbox", config=config, tables=tables, events=events)
+        inbox = Inbox(self, "Inbox", config=config, tables=tables, events=events)
         PollSchedule(self, "Poll", config=config, function=monitor.function, events=events)
+        alarms = Alarms(
+            self,
+            "Alarms",
+            config=config,
+            function=monitor.function,
+            events=events,
+        )
         dashboard = Dashboard(
-            self, "Overview", function=monitor.function, dead_letters=events.dead_letters
+            self,
+            "Overview",
+            alarms=alarms.alarms,
+            functions={"monitor": monitor.function, "inbox": inbox.function},
+            queues={"dead letters": events.dead_letters, "inbox": inbox.queue},
         )
 
         self._output("JobsTableName", tables.jobs.table_name)

@@ -9,24 +9,32 @@ from aws_cdk import aws_dynamodb as dynamodb
 from constructs import Construct
 
 from bedrock_batch_monitor.domain import names
+from infra.encryption import encrypt_table
 
 if TYPE_CHECKING:
+    from aws_cdk import aws_kms as kms
+
     from infra.config import MonitorConfig
 
 
 class Tables(Construct):
-    """On-demand tables with generated names, encrypted with DynamoDB's own key.
+    """On-demand tables with generated names, encrypted with DynamoDB's own key or a customer's.
 
     A table's logical id comes from its place in the construct tree: to move or rename one of these
     constructs is to replace the table, and with it what it holds.
     """
 
-    def __init__(self, scope: Construct, construct_id: str, config: MonitorConfig) -> None:
+    def __init__(
+        self, scope: Construct, construct_id: str, config: MonitorConfig, key: kms.IKey | None
+    ) -> None:
         super().__init__(scope, construct_id)
         self._config = config
         self.jobs = self._build_jobs()
         self.history = self._build_history()
         self.state = self._build_state()
+        if key is not None:
+            for table in (self.jobs, self.history, self.state):
+                encrypt_table(table, key)
 
     def _build_jobs(self) -> dynamodb.TableV2:
         return dynamodb.TableV2(
@@ -37,7 +45,7 @@ class Tables(Construct):
             encryption=dynamodb.TableEncryptionV2.dynamo_owned_key(),
             point_in_time_recovery_specification=_recoverable(),
             deletion_protection=self._config.keeps_data,
-            removal_policy=self._removal_policy(),
+            removal_policy=self._config.removal_policy_of_data,
             # Both indexes are sparse: a job is in them only while it has the partition attribute.
             global_secondary_indexes=[
                 dynamodb.GlobalSecondaryIndexPropsV2(
@@ -69,7 +77,7 @@ class Tables(Construct):
             time_to_live_attribute=names.EXPIRES_AT,
             point_in_time_recovery_specification=_recoverable(),
             deletion_protection=self._config.keeps_data,
-            removal_policy=self._removal_policy(),
+            removal_policy=self._config.removal_policy_of_data,
             global_secondary_indexes=[
                 dynamodb.GlobalSecondaryIndexPropsV2(
                     index_name=names.BY_STATUS_INDEX,
@@ -97,9 +105,6 @@ class Tables(Construct):
             )
         )
         return table
-
-    def _removal_policy(self) -> RemovalPolicy:
-        return RemovalPolicy.RETAIN if self._config.keeps_data else RemovalPolicy.DESTROY
 
 
 def _text(name: str) -> dynamodb.Attribute:

@@ -16,6 +16,27 @@ ROOT = Path(__file__).resolve().parents[2]
 
 Template = Mapping[str, Any]
 
+# Every setting away from its default.
+EVERYTHING = MonitorConfig(
+    poll_interval_minutes=7,
+    discovery="off",
+    discovery_name_prefix="team-a",
+    emit_status_changes=True,
+    progress_interval_minutes=11,
+    stalled_after_minutes=60,
+    unreachable_after_polls=5,
+    record_messages=False,
+    history_retention_days=90,
+    event_bus_name="jobs",
+    removal_policy="destroy",
+    kms="customer",
+    alarm_email="a@example.com",
+    log_retention_days=400,
+    log_level="DEBUG",
+    function_memory_megabytes=1024,
+    function_reserved_concurrency=1,
+)
+
 
 @pytest.fixture(scope="session")
 def cdk_json() -> Mapping[str, Any]:

@@ -17,11 +17,19 @@ from syrupy.extensions.json import JSONSnapshotExtension
 
 from infra.config import MonitorConfig
 from infra.stack import STACK_ID, MonitorStack
+from tests.infra.conftest import EVERYTHING
 
 pytestmark = pytest.mark.xdist_group("template")
 
 # The CDK writes out the dependency on a function's role that the role's ARN implies already.
 CFN_LINT_IGNORED = "W3005"
+
+CONFIGS = [
+    MonitorConfig(),
+    MonitorConfig(removal_policy="destroy", discovery="off"),
+    MonitorConfig(kms="customer"),
+    EVERYTHING,
+]
 
 
 def test_snapshot(template: dict[str, Any], snapshot: SnapshotAssertion) -> None:
@@ -31,11 +39,11 @@ def test_snapshot(template: dict[str, Any], snapshot: SnapshotAssertion) -> None
     assert json.loads(masked) == snapshot(extension_class=JSONSnapshotExtension)
 
 
-@pytest.mark.parametrize("removal_policy", ["retain", "destroy"])
-def test_cdk_nag(make_app: Callable[[], aws_cdk.App], removal_policy: str) -> None:
+@pytest.mark.parametrize("config", CONFIGS)
+def test_cdk_nag(make_app: Callable[[], aws_cdk.App], config: MonitorConfig) -> None:
     """The stack meets the AWS Solutions rules, but for what it acknowledges with a reason."""
     app = make_app()
-    MonitorStack(app, STACK_ID, config=MonitorConfig(removal_policy=removal_policy))
+    MonitorStack(app, STACK_ID, config=config)
     report = AwsSolutionsChecks(app).validate_scope(app)
 
     assert [(finding.rule_name, finding.description) for finding in report.violations] == []
@@ -56,7 +64,7 @@ def test_cdk_nag_finds(make_app: Callable[[], aws_cdk.App]) -> None:
     }
 
 
-@pytest.mark.parametrize("config", [MonitorConfig(), MonitorConfig(removal_policy="destroy")])
+@pytest.mark.parametrize("config", CONFIGS)
 def test_cfn_lint(
     synthesize: Callable[[MonitorConfig], dict[str, Any]], config: MonitorConfig, tmp_path: Path
 ) -> None:

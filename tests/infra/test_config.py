@@ -19,38 +19,62 @@ from infra.config import (
 
 DEFAULTS = {
     "pollIntervalMinutes": 1,
+    "discovery": "on",
+    "discoveryNamePrefix": None,
     "emitStatusChanges": False,
     "progressIntervalMinutes": 5,
+    "stalledAfterMinutes": None,
+    "unreachableAfterPolls": 3,
+    "recordMessages": True,
     "historyRetentionDays": None,
     "eventBusName": None,
     "removalPolicy": "retain",
+    "kms": "aws",
+    "alarmEmail": None,
     "logRetentionDays": 30,
     "logLevel": "INFO",
     "functionMemoryMegabytes": 512,
+    "functionReservedConcurrency": None,
 }
 
 GOOD = [
     ("pollIntervalMinutes", 1, 1),
     ("pollIntervalMinutes", "60", 60),
+    ("discovery", "off", "off"),
+    ("discoveryNamePrefix", "team-a.", "team-a."),
+    ("discoveryNamePrefix", "p" * 63, "p" * 63),
     ("emitStatusChanges", True, True),
     ("emitStatusChanges", "true", True),
     ("emitStatusChanges", "false", False),
     ("progressIntervalMinutes", 1440, 1440),
     ("progressIntervalMinutes", "1", 1),
+    ("stalledAfterMinutes", "1", 1),
+    ("stalledAfterMinutes", 10080, 10080),
+    ("unreachableAfterPolls", 1, 1),
+    ("unreachableAfterPolls", "1000", 1000),
+    ("recordMessages", "false", False),
+    ("recordMessages", True, True),
     ("historyRetentionDays", "1", 1),
     ("historyRetentionDays", 3650, 3650),
     ("historyRetentionDays", None, None),
     ("eventBusName", "jobs.of-team_1", "jobs.of-team_1"),
     ("eventBusName", "b" * 256, "b" * 256),
     ("removalPolicy", "destroy", "destroy"),
+    ("kms", "customer", "customer"),
+    ("alarmEmail", "a@example.com", "a@example.com"),
+    ("alarmEmail", "on-call+batch@mail.example.co.uk", "on-call+batch@mail.example.co.uk"),
     ("logRetentionDays", "731", 731),
     ("logRetentionDays", 1, 1),
     ("logLevel", "DEBUG", "DEBUG"),
     ("functionMemoryMegabytes", "128", 128),
     ("functionMemoryMegabytes", 10240, 10240),
+    ("functionReservedConcurrency", "1", 1),
+    ("functionReservedConcurrency", 1000, 1000),
 ]
 
 MINUTES = "a whole number from 1 to 60"
+PREFIX = "1 to 63 letters, digits, '+', '-' or '.'"
+ADDRESS = "an e-mail address such as team@example.com"
 NAME = "1 to 256 letters, digits, '.', '-' or '_', and not \"default\""
 BAD = [
     ("pollIntervalMinutes", "0", '"0"', MINUTES),
@@ -62,10 +86,20 @@ BAD = [
     ("pollIntervalMinutes", True, "true", MINUTES),
     ("pollIntervalMinutes", "", '""', MINUTES),
     ("pollIntervalMinutes", [1], "[1]", MINUTES),
+    ("discovery", "true", '"true"', "one of on, off"),
+    ("discovery", False, "false", "one of on, off"),
+    ("discoveryNamePrefix", "", '""', PREFIX),
+    ("discoveryNamePrefix", "team a", '"team a"', PREFIX),
+    ("discoveryNamePrefix", "p" * 64, '"' + "p" * 64 + '"', PREFIX),
     ("emitStatusChanges", "yes", '"yes"', "true or false"),
     ("emitStatusChanges", 1, "1", "true or false"),
     ("emitStatusChanges", [True], "[true]", "true or false"),
-    ("progressIntervalMinutes", 1441, "1441", "a whole number from 1 to 1440"),
+    ("progressIntervalMinutes", 1441, "1441", "a whole number from 0 to 1440"),
+    ("stalledAfterMinutes", 0, "0", "a whole number from 1 to 10080"),
+    ("stalledAfterMinutes", "never", '"never"', "a whole number from 1 to 10080"),
+    ("unreachableAfterPolls", "0", '"0"', "a whole number from 1 to 1000"),
+    ("unreachableAfterPolls", 1001, "1001", "a whole number from 1 to 1000"),
+    ("recordMessages", "no", '"no"', "true or false"),
     ("historyRetentionDays", "forever", '"forever"', "a whole number from 1 to 3650"),
     ("eventBusName", "", '""', NAME),
     ("eventBusName", "default", '"default"', NAME),
@@ -74,9 +108,19 @@ BAD = [
     ("eventBusName", 7, "7", NAME),
     ("removalPolicy", "RETAIN", '"RETAIN"', "one of retain, destroy"),
     ("removalPolicy", {"a": 1}, '{"a": 1}', "one of retain, destroy"),
+    ("kms", "CUSTOMER", '"CUSTOMER"', "one of aws, customer"),
+    ("kms", True, "true", "one of aws, customer"),
+    ("alarmEmail", "", '""', ADDRESS),
+    ("alarmEmail", "team", '"team"', ADDRESS),
+    ("alarmEmail", "team@example", '"team@example"', ADDRESS),
+    ("alarmEmail", "a@b@example.com", '"a@b@example.com"', ADDRESS),
+    ("alarmEmail", "a b@example.com", '"a b@example.com"', ADDRESS),
+    ("alarmEmail", ["a@example.com"], '["a@example.com"]', ADDRESS),
     ("logRetentionDays", "31", '"31"', "one of 1, 3, 5, 7, 14, 30, "),
     ("logLevel", "info", '"info"', "one of DEBUG, INFO, WARNING, ERROR"),
     ("functionMemoryMegabytes", 127, "127", "a whole number from 128 to 10240"),
+    ("functionReservedConcurrency", 0, "0", "a whole number from 1 to 1000"),
+    ("functionReservedConcurrency", "1001", '"1001"', "a whole number from 1 to 1000"),
 ]
 
 CDK_CONTEXT = {
@@ -226,4 +270,6 @@ def test_settings_table() -> None:
         "| `pollIntervalMinutes` | `1` | a whole number from 1 to 60 "
         "| Minutes from the start of one poll to the start of the next. |"
     )
-    assert "| for ever |" in rows[3]
+    unset = {row.split("`")[1]: row.split("|")[2].strip() for row in rows if "| `" in row}
+    assert unset["historyRetentionDays"] == "for ever"
+    assert unset["stalledAfterMinutes"] == "never"

@@ -1,15 +1,22 @@
 """What the roles may do: all of it, so that a permission more or less is seen in review."""
 
-from collections.abc import Callable
+import ast
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+
+from infra.config import MonitorConfig
+from tests.infra.conftest import EVERYTHING
 
 pytestmark = pytest.mark.xdist_group("template")
 
 JOBS = "<TablesJobs313634AE.Arn>"
 HISTORY = "<TablesHistory40CCE7D9.Arn>"
 STATE = "<TablesState705891C2.Arn>"
+BUS = "<EventsBus45DE4339.Arn>"
 DEAD_LETTERS = "<EventsDeadLetters8A90034E.Arn>"
 EVERY_BATCH_JOB = (
     "arn:<AWS::Partition>:bedrock:<AWS::Region>:<AWS::AccountId>:model-invocation-job/*"
@@ -21,16 +28,58 @@ STATEMENTS = {
         (("dynamodb:Query",), (f"{JOBS}/index/active-jobs", f"{JOBS}/index/pending-events")),
         (("dynamodb:GetItem", "dynamodb:UpdateItem"), (JOBS,)),
         (("dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query"), (HISTORY,)),
-        (("dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem"), (STATE,)),
-        (("events:PutEvents",), ("<EventsBus45DE4339.Arn>",)),
+        (("dynamodb:GetItem", "dynamodb:UpdateItem"), (STATE,)),
+        (("dynamodb:BatchGetItem", "dynamodb:PutItem"), (JOBS,)),
+        (("events:DescribeEventBus", "events:PutEvents"), (BUS,)),
         (("bedrock:GetModelInvocationJob",), (EVERY_BATCH_JOB,)),
-        (("sqs:GetQueueAttributes", "sqs:GetQueueUrl", "sqs:SendMessage"), (DEAD_LETTERS,)),
+        (("bedrock:ListModelInvocationJobs",), ("*",)),
+        (("sqs:SendMessage",), (DEAD_LETTERS,)),
+    },
+    "InboxRole8D20667B": {
+        (("logs:CreateLogStream", "logs:PutLogEvents"), ("<InboxLog75BA9A4E.Arn>",)),
+        (("dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"), (JOBS,)),
+        (("dynamodb:PutItem", "dynamodb:Query"), (HISTORY,)),
+        (("events:DescribeEventBus", "events:PutEvents"), (BUS,)),
+        (("bedrock:GetModelInvocationJob",), (EVERY_BATCH_JOB,)),
+        (
+            (
+                "sqs:ChangeMessageVisibility",
+                "sqs:DeleteMessage",
+                "sqs:GetQueueAttributes",
+                "sqs:GetQueueUrl",
+                "sqs:ReceiveMessage",
+            ),
+            ("<InboxQueue96F60793.Arn>",),
+        ),
     },
     "PollRole8FB8B3F0": {
         (("lambda:InvokeFunction",), ("<MonitorFunction39E4128B.Arn>",)),
         (("sqs:SendMessage",), (DEAD_LETTERS,)),
     },
 }
+
+
+# With `kms=customer`: what each role may do with the key, and through which service alone.
+OF_TABLES = (
+    "kms:Decrypt",
+    "kms:DescribeKey",
+    "kms:Encrypt",
+    "kms:GenerateDataKey",
+    "kms:ReEncryptFrom",
+    "kms:ReEncryptTo",
+)
+OF_QUEUES = ("kms:Decrypt", "kms:GenerateDataKey")
+KEY_STATEMENTS = {
+    "MonitorRole6D26CBE9": {(OF_TABLES, "dynamodb"), (OF_QUEUES, "sqs")},
+    # It takes messages off the inbox queue; the statement is the event source's.
+    "InboxRole8D20667B": {(OF_TABLES, "dynamodb"), (("kms:Decrypt",), "")},
+    "PollRole8FB8B3F0": {(OF_QUEUES, "sqs")},
+}
+
+SERVICES = Path(__file__).resolve().parents[2] / "functions" / "bedrock_batch_monitor" / "services"
+PREFIXES = {"bedrock": "bedrock", "dynamodb": "dynamodb", "eventbridge": "events"}
+# A transaction is permitted by what it is made of.
+IN_TRANSACTIONS = {"Put": "put_item", "Update": "update_item"}
 
 
 def as_tuple(value: str | list[str]) -> tuple[str, ...]:
@@ -58,12 +107,107 @@ def test_statements(
     assert found == STATEMENTS
 
 
+def test_discovery_off(
+    synthesize: Callable[[MonitorConfig], dict[str, Any]],
+    of_type: Callable[[dict[str, Any], str], dict[str, Any]],
+) -> None:
+    """Without discovery the monitor may neither list jobs nor put new ones."""
+    template = synthesize(MonitorConfig(discovery="off"))
+    sids = {
+        statement.get("Sid")
+        for policy in of_type(template, "AWS::IAM::Policy").values()
+        for statement in policy["Properties"]["PolicyDocument"]["Statement"]
+    }
+
+    assert {"TakeUpJobs", "ListBatchJobs"}.isdisjoint(sids)
+
+
+def test_customer_key(
+    synthesize: Callable[[MonitorConfig], dict[str, Any]],
+    of_type: Callable[[dict[str, Any], str], dict[str, Any]],
+    render: Callable[[Any], Any],
+) -> None:
+    """With a key of its own each role may use it as its services need, and nothing else is new."""
+    on_key: dict[str, set[tuple[tuple[str, ...], str]]] = {}
+    others: dict[str, set[tuple[tuple[str, ...], tuple[str, ...]]]] = {}
+    template = synthesize(MonitorConfig(kms="customer"))
+    for policy in of_type(template, "AWS::IAM::Policy").values():
+        (role,) = policy["Properties"]["Roles"]
+        for statement in render(policy["Properties"]["PolicyDocument"]["Statement"]):
+            actions, resources = as_tuple(statement["Action"]), as_tuple(statement["Resource"])
+            if resources == ("<Key961B73FD.Arn>",):
+                condition = statement.get("Condition", {}).get("StringEquals", {})
+                service = condition.get("kms:ViaService", "")
+                through = service.removesuffix(".<AWS::Region>.<AWS::URLSuffix>")
+                on_key.setdefault(role["Ref"], set()).add((actions, through))
+            else:
+                others.setdefault(role["Ref"], set()).add((actions, resources))
+
+    assert on_key == KEY_STATEMENTS
+    assert others == STATEMENTS
+
+
+def called_operations(source: str) -> Iterator[str]:
+    """The operations of a service that a module calls through its client, in snake case."""
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Call(func=ast.Attribute(attr="get_paginator"), args=[ast.Constant(str(name))]):
+                yield name
+            case ast.Call(func=ast.Attribute(attr="get_paginator")):
+                message = f"line {node.lineno}: the test cannot tell which operation this is"
+                raise AssertionError(message)
+            case ast.Call(func=ast.Attribute(attr="transact_write_items")):
+                keys = (
+                    key
+                    for item in ast.walk(node)
+                    if isinstance(item, ast.Dict)
+                    for key in item.keys
+                )
+                yield from (
+                    IN_TRANSACTIONS[key.value]
+                    for key in keys
+                    if isinstance(key, ast.Constant) and key.value in IN_TRANSACTIONS
+                )
+            case ast.Call(func=ast.Attribute(value=ast.Attribute(attr="_client"), attr=name)):
+                yield name
+
+
+@pytest.mark.parametrize("config", [MonitorConfig(), replace(EVERYTHING, discovery="on")])
+def test_what_is_called_is_granted(
+    synthesize: Callable[[MonitorConfig], dict[str, Any]],
+    of_type: Callable[[dict[str, Any], str], dict[str, Any]],
+    config: MonitorConfig,
+) -> None:
+    """The functions may call every operation that the runtime's code calls, and no other."""
+    granted = {
+        action
+        for policy in of_type(synthesize(config), "AWS::IAM::Policy").values()
+        for statement in policy["Properties"]["PolicyDocument"]["Statement"]
+        for action in as_tuple(statement["Action"])
+        if action.split(":")[0] in PREFIXES.values()
+    }
+    called = {
+        f"{prefix}:{operation.title().replace('_', '')}"
+        for module, prefix in PREFIXES.items()
+        for operation in called_operations((SERVICES / f"{module}.py").read_text())
+    }
+
+    assert granted == called
+
+
+def test_every_service_is_looked_at() -> None:
+    """No other module of the runtime makes a client."""
+    makers = {path.stem for path in SERVICES.parent.rglob("*.py") if ".client(" in path.read_text()}
+
+    assert makers == set(PREFIXES)
+
+
 def test_wildcards(
     template: dict[str, Any],
     of_type: Callable[[dict[str, Any], str], dict[str, Any]],
     render: Callable[[Any], Any],
 ) -> None:
-    """The one wildcard is the id of the batch job, in the deployment's own account and region."""
+    """Wildcards are the id of a batch job of the own account and region, and the list of jobs."""
     statements = [
         statement
         for policy in of_type(template, "AWS::IAM::Policy").values()
@@ -75,7 +219,7 @@ def test_wildcards(
         for name in (*as_tuple(statement["Action"]), *as_tuple(render(statement["Resource"])))
     ]
 
-    assert [name for name in named if "*" in name] == [EVERY_BATCH_JOB]
+    assert sorted(name for name in named if "*" in name) == ["*", EVERY_BATCH_JOB, EVERY_BATCH_JOB]
 
 
 def test_roles(
@@ -93,9 +237,10 @@ def test_roles(
     assert all(
         "ManagedPolicyArns" not in role and "Policies" not in role for role in roles.values()
     )
-    (function,) = roles["MonitorRole6D26CBE9"]["AssumeRolePolicyDocument"]["Statement"]
+    (monitor,) = roles["MonitorRole6D26CBE9"]["AssumeRolePolicyDocument"]["Statement"]
+    (inbox,) = roles["InboxRole8D20667B"]["AssumeRolePolicyDocument"]["Statement"]
     (schedule,) = roles["PollRole8FB8B3F0"]["AssumeRolePolicyDocument"]["Statement"]
-    assert function["Principal"] == {"Service": "lambda.amazonaws.com"}
+    assert monitor["Principal"] == inbox["Principal"] == {"Service": "lambda.amazonaws.com"}
     assert schedule["Principal"] == {"Service": "scheduler.amazonaws.com"}
     assert schedule["Condition"] == {
         "StringEquals": {

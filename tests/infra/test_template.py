@@ -2,13 +2,17 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import fields, replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from bedrock_batch_monitor import settings
 from bedrock_batch_monitor.domain import names, summary
+from bedrock_batch_monitor.domain.rules import Rules
 from infra.config import MonitorConfig
+from tests.infra.conftest import EVERYTHING
 
 # All tests of the group run in one worker, which synthesizes each template once.
 pytestmark = pytest.mark.xdist_group("template")
@@ -23,6 +27,8 @@ HISTORY = "TablesHistory40CCE7D9"
 STATE = "TablesState705891C2"
 FUNCTION = "MonitorFunction39E4128B"
 DEAD_LETTERS = "EventsDeadLetters8A90034E"
+INBOX = "InboxQueue96F60793"
+INBOX_FUNCTION = "InboxFunctionE487909E"
 TABLE = "AWS::DynamoDB::GlobalTable"
 
 
@@ -134,15 +140,93 @@ def test_event_bus(template: Template, of_type: OfType, synthesize: Synthesize) 
     assert named["Name"] == "jobs"
 
 
-def test_dead_letter_queue(template: Template, of_type: OfType) -> None:
-    """Dead letters stay for two weeks, encrypted, and travel over TLS alone."""
+def test_dead_letter_queue(template: Template) -> None:
+    """Dead letters stay for two weeks, encrypted."""
     queue = template["Resources"][DEAD_LETTERS]["Properties"]
-    policy = only(of_type(template, "AWS::SQS::QueuePolicy"))
 
     assert queue == {"MessageRetentionPeriod": 14 * 24 * 3600, "SqsManagedSseEnabled": True}
-    (statement,) = policy["PolicyDocument"]["Statement"]
-    assert statement["Effect"] == "Deny"
-    assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+
+
+def test_inbox_queue(template: Template) -> None:
+    """What the inbox cannot handle in five attempts is a dead letter; the queue is encrypted."""
+    queue = template["Resources"][INBOX]["Properties"]
+
+    assert queue == {
+        "RedrivePolicy": {
+            "deadLetterTargetArn": {"Fn::GetAtt": [DEAD_LETTERS, "Arn"]},
+            "maxReceiveCount": 5,
+        },
+        "SqsManagedSseEnabled": True,
+        "VisibilityTimeout": 180,
+    }
+
+
+@pytest.mark.parametrize("config", [MonitorConfig(), EVERYTHING])
+def test_messages_travel_over_tls_alone(
+    synthesize: Synthesize, of_type: OfType, render: Render, config: MonitorConfig
+) -> None:
+    """Every queue and topic refuses whoever comes without TLS."""
+    template = synthesize(config)
+    refused = {
+        target
+        for kind, targets in (
+            ("AWS::SQS::QueuePolicy", "Queues"),
+            ("AWS::SNS::TopicPolicy", "Topics"),
+        )
+        for policy in of_type(template, kind).values()
+        for statement in policy["Properties"]["PolicyDocument"]["Statement"]
+        if statement["Effect"] == "Deny"
+        and statement["Principal"] in ("*", {"AWS": "*"})
+        and statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+        for target in render(policy["Properties"][targets])
+    }
+
+    assert refused == {
+        f"<{name}>"
+        for kind in ("AWS::SQS::Queue", "AWS::SNS::Topic")
+        for name in of_type(template, kind)
+    }
+
+
+def test_inbox_function(template: Template, of_type: OfType, render: Render) -> None:
+    """The inbox takes its queue in batches, two at a time, and answers for each message."""
+    function = render(template["Resources"][INBOX_FUNCTION]["Properties"])
+    monitor = render(template["Resources"][FUNCTION]["Properties"])
+    source = render(only(of_type(template, "AWS::Lambda::EventSourceMapping")))
+
+    assert function["Handler"] == "bedrock_batch_monitor.handlers.inbox.handler"
+    assert function["Environment"] == monitor["Environment"]
+    assert (
+        function["Timeout"] * 6 <= template["Resources"][INBOX]["Properties"]["VisibilityTimeout"]
+    )
+    assert source == {
+        "BatchSize": 100,
+        "EventSourceArn": f"<{INBOX}.Arn>",
+        "FunctionName": f"<{INBOX_FUNCTION}>",
+        "FunctionResponseTypes": ["ReportBatchItemFailures"],
+        "MaximumBatchingWindowInSeconds": 1,
+        "ScalingConfig": {"MaximumConcurrency": 2},
+    }
+
+
+def test_rules(template: Template, of_type: OfType, render: Render) -> None:
+    """Bedrock's events on the default bus and commands on ours go to the inbox, or are kept."""
+    rules = [render(rule["Properties"]) for rule in of_type(template, "AWS::Events::Rule").values()]
+
+    assert {rule.get("EventBusName"): rule["EventPattern"] for rule in rules} == {
+        None: {
+            "source": ["aws.bedrock"],
+            "detail-type": ["Batch Inference Job State Change"],
+        },
+        "<EventsBus45DE4339>": {
+            "detail-type": ["Track Batch Inference Job", "Untrack Batch Inference Job"]
+        },
+    }
+    assert all(
+        [(target["Arn"], target["DeadLetterConfig"]) for target in rule["Targets"]]
+        == [(f"<{INBOX}.Arn>", {"Arn": f"<{DEAD_LETTERS}.Arn>"})]
+        for rule in rules
+    )
 
 
 def test_function(template: Template, render: Render) -> None:
@@ -165,42 +249,59 @@ def test_function(template: Template, render: Render) -> None:
         "EVENT_BUS_NAME": "<EventsBus45DE4339>",
         "MONITORED_ACCOUNT": "<AWS::AccountId>",
         "MONITORED_REGION": "<AWS::Region>",
+        "DISCOVERY": "on",
         "EMIT_STATUS_CHANGES": "false",
+        "RECORD_MESSAGES": "true",
         "PROGRESS_INTERVAL_MINUTES": "5",
+        "POLL_INTERVAL_MINUTES": "1",
+        "UNREACHABLE_AFTER_POLLS": "3",
         "POWERTOOLS_SERVICE_NAME": "BedrockBatchMonitor",
         "POWERTOOLS_METRICS_NAMESPACE": "BedrockBatchMonitor",
         "POWERTOOLS_LOG_LEVEL": "INFO",
     }
+    assert "ReservedConcurrentExecutions" not in function
+
+
+def test_everything_is_set() -> None:
+    """What the tests take for everything set leaves no setting at its default."""
+    default = MonitorConfig()
+
+    assert [
+        setting.name
+        for setting in fields(MonitorConfig)
+        if getattr(EVERYTHING, setting.name) == getattr(default, setting.name)
+    ] == []
 
 
 def test_settings_reach_the_function(synthesize: Synthesize, render: Render) -> None:
     """What the stack writes into the environment is what the function reads there."""
-    config = MonitorConfig(
-        emit_status_changes=True,
-        progress_interval_minutes=7,
-        history_retention_days=90,
-        log_level="DEBUG",
-        function_memory_megabytes=1024,
-    )
+    config = replace(EVERYTHING, discovery="on")
     function = render(synthesize(config)["Resources"][FUNCTION]["Properties"])
 
     read = settings.Settings.from_environment(function["Environment"]["Variables"])
-    assert read.emit_status_changes is True
-    assert read.progress_interval.total_seconds() == 7 * 60
-    assert read.history_retention is not None
-    assert read.history_retention.days == 90
+    assert read.history_retention == timedelta(days=90)
+    assert read.discovery_prefix == "team-a"
+    assert read.rules == Rules(
+        progress_interval=timedelta(minutes=11),
+        poll_interval=timedelta(minutes=7),
+        unreachable_after_polls=5,
+        stalled_after=timedelta(minutes=60),
+        emit_status_changes=True,
+        record_messages=False,
+    )
+    assert function["ReservedConcurrentExecutions"] == 1
     assert function["Environment"]["Variables"]["POWERTOOLS_LOG_LEVEL"] == "DEBUG"
     assert function["MemorySize"] == 1024
 
 
 def test_log_group(template: Template, of_type: OfType, synthesize: Synthesize) -> None:
-    """The function's log is kept for as long as the setting says and goes with the stack."""
-    (log,) = of_type(template, "AWS::Logs::LogGroup").values()
-    longer = synthesize(MonitorConfig(log_retention_days=400))
+    """A function's log is kept for as long as the setting says and goes with the stack."""
+    monitor, inbox = of_type(template, "AWS::Logs::LogGroup").values()
+    longer = of_type(synthesize(MonitorConfig(log_retention_days=400)), "AWS::Logs::LogGroup")
 
-    assert log["Properties"] == {"RetentionInDays": 30}
-    assert log["DeletionPolicy"] == "Delete"
-    assert only(of_type(longer, "AWS::Logs::LogGroup")) == {"RetentionInDays": 400}
+    assert monitor["Properties"] == inbox["Properties"] == {"RetentionInDays": 30}
+    assert monitor["DeletionPolicy"] == inbox["DeletionPolicy"] == "Delete"
+    assert all(log["Properties"] == {"RetentionInDays": 400} for log in longer.values())
 
 
 def test_schedule(template: Template, of_type: OfType, render: Render) -> None:
@@ -263,14 +364,20 @@ def test_outputs(template: Template, render: Render) -> None:
 
 
 def test_dashboard(template: Template, of_type: OfType, render: Render) -> None:
-    """The dashboard shows every metric of a poll, the function, the dead letters and Bedrock."""
+    """The dashboard shows alarms, every metric, the functions, the queues and Bedrock."""
     dashboard = only(of_type(template, "AWS::CloudWatch::Dashboard"))
     widgets = json.loads(render(dashboard["DashboardBody"]))["widgets"]
-    metrics = [metric for widget in widgets for metric in widget["properties"]["metrics"]]
+    status, *graphs = [widget["properties"] for widget in widgets]
+    metrics = [metric for graph in graphs for metric in graph["metrics"]]
     own = [metric for metric in metrics if metric[0] == names.METRICS_NAMESPACE]
     searches = [metric[0]["expression"] for metric in metrics if isinstance(metric[0], dict)]
 
-    assert {metric[1] for metric in own} == {*summary.COUNT_METRICS, summary.POLL_SECONDS}
+    assert status["alarms"] == [
+        f"<{name}.Arn>" for name in of_type(template, "AWS::CloudWatch::Alarm")
+    ]
+    assert sorted(metric[1] for metric in own) == sorted(
+        (*summary.STEADY_METRICS, *summary.OCCASIONAL_METRICS)
+    )
     assert {tuple(metric[2:4]) for metric in own} == {("service", "BedrockBatchMonitor")}
     assert {metric[1] for metric in metrics if metric[0] == "AWS/Lambda"} == {
         "Invocations",
@@ -278,8 +385,13 @@ def test_dashboard(template: Template, of_type: OfType, render: Render) -> None:
         "Throttles",
         "Duration",
     }
-    assert [metric[1] for metric in metrics if metric[0] == "AWS/SQS"] == [
-        "ApproximateNumberOfMessagesVisible"
+    assert {metric[3] for metric in metrics if metric[0] == "AWS/Lambda"} == {
+        f"<{FUNCTION}>",
+        f"<{INBOX_FUNCTION}>",
+    }
+    assert [metric[1:4:2] for metric in metrics if metric[0] == "AWS/SQS"] == [
+        ["ApproximateNumberOfMessagesVisible", f"<{queue}.QueueName>"]
+        for queue in (DEAD_LETTERS, INBOX)
     ]
     assert len(searches) == 3
     assert all('Namespace="AWS/Bedrock/Batch"' in search for search in searches)

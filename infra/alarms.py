@@ -1,0 +1,275 @@
+"""The alarms on the monitor itself, and the topic that they report to.
+
+An alarm costs $0.10 a month: nine are $0.90, and ten with `stalledAfterMinutes` are $1.00. So there
+is none for what another one tells soon enough. A function that is throttled, a schedule that is
+switched off and tables that refuse are polls that do not succeed; an inbox function that fails
+leaves dead letters; a bus that is missing or refuses leaves events waiting.
+
+Most metrics are published only when they are not zero. Their missing data is no breach.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+from aws_cdk import Acknowledgment, Duration, Stack, Validations
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_cloudwatch_actions as actions
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_sns as sns
+from aws_cdk import aws_sns_subscriptions as subscriptions
+from constructs import Construct
+
+from bedrock_batch_monitor.domain import names, summary
+
+if TYPE_CHECKING:
+    from aws_cdk import aws_kms as kms
+    from aws_cdk import aws_lambda as lambda_
+
+    from infra.config import MonitorConfig
+    from infra.events import Events
+
+# How the function's `AccessDeniedException` from Bedrock is counted.
+DENIED: Final = "Bedrock.AccessDeniedException"
+
+_MANUAL: Final = "docs/operating.md"
+_LONGEST_WAIT_SECONDS: Final = 15 * 60
+# An unreachable job is asked for every 15 minutes only, and its refusals are to be one alarm.
+_SLOW_PACE_MINUTES: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What an alarm looks at, and what it means when it goes off."""
+
+    metric: str
+    meaning: str
+
+
+NO_POLL: Final = "NoPoll"
+POLL_FAILS: Final = "PollFails"
+DEAD_LETTERS: Final = "DeadLetters"
+EVENTS_WAITING: Final = "EventsWaiting"
+JOBS_UNREACHABLE: Final = "JobsUnreachable"
+JOBS_STALLED: Final = "JobsStalled"
+BEDROCK_THROTTLES: Final = "BedrockThrottles"
+BEDROCK_DENIES: Final = "BedrockDenies"
+UNKNOWN_STATUS: Final = "UnknownStatus"
+ERRORS_PERSIST: Final = "ErrorsPersist"
+
+# Every alarm by its id, a part of the alarm's generated name. The documentation is checked
+# against it.
+ALARMS: Final[Mapping[str, Meaning]] = MappingProxyType(
+    {
+        NO_POLL: Meaning(
+            summary.JOBS_ACTIVE,
+            "No poll has succeeded for several intervals, or none yet: no job is being followed.",
+        ),
+        POLL_FAILS: Meaning(
+            "Errors of AWS/Lambda",
+            "The monitor function fails again and again: it raises an error or runs out of time.",
+        ),
+        DEAD_LETTERS: Meaning(
+            "ApproximateNumberOfMessagesVisible of AWS/SQS",
+            "The dead-letter queue holds what could not be delivered or handled.",
+        ),
+        EVENTS_WAITING: Meaning(
+            summary.OLDEST_PENDING_EVENT_SECONDS,
+            "An event has been due for more than 15 minutes and the bus does not take it.",
+        ),
+        JOBS_UNREACHABLE: Meaning(
+            summary.JOBS_UNREACHABLE,
+            "A tracked job cannot be read any more: it is not found, or access is denied.",
+        ),
+        JOBS_STALLED: Meaning(
+            summary.JOBS_STALLED,
+            "A job has shown no movement for as long as `stalledAfterMinutes` allows.",
+        ),
+        BEDROCK_THROTTLES: Meaning(
+            f"{summary.ERRORS}, {summary.ERROR_CODE} {summary.THROTTLED}",
+            "Bedrock has been throttling for a while: endings are noticed late.",
+        ),
+        BEDROCK_DENIES: Meaning(
+            f"{summary.ERRORS}, {summary.ERROR_CODE} {DENIED}",
+            "Bedrock denies the function's role a call: jobs are not read, or none discovered.",
+        ),
+        UNKNOWN_STATUS: Meaning(
+            summary.UNKNOWN_STATUSES,
+            "Bedrock has a status that this version does not know and does not take for an end.",
+        ),
+        ERRORS_PERSIST: Meaning(
+            summary.ERRORS,
+            "Errors have not ceased for an hour or more: some job may not be followed.",
+        ),
+    }
+)
+
+
+class Alarms(Construct):
+    """The alarms of one deployment and their topic, to which `alarmEmail` subscribes."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        config: MonitorConfig,
+        function: lambda_.IFunction,
+        events: Events,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        self._interval = config.poll_interval_minutes
+        # Powertools publishes each metric with the service, which is the stack's name.
+        self._service = Stack.of(self).stack_name
+        self.topic = self._build_topic(config, events.key)
+        self._action = actions.SnsAction(self.topic)
+        self.alarms: list[cloudwatch.IAlarm] = []
+        self._build_alarms_on_polls(function)
+        self._build_alarms_on_jobs(stalled=config.stalled_after_minutes is not None)
+        self._build_alarms_on_errors()
+        self._alarm(
+            DEAD_LETTERS,
+            events.dead_letters.metric_approximate_number_of_messages_visible(
+                statistic=cloudwatch.Stats.MAXIMUM, period=Duration.minutes(5)
+            ),
+        )
+
+    def _build_topic(self, config: MonitorConfig, key: kms.IKey | None) -> sns.Topic:
+        topic = sns.Topic(
+            self,
+            "Topic",
+            display_name="Bedrock Batch Monitor",
+            enforce_ssl=True,
+            master_key=key,
+        )
+        # A policy of its own takes the place of the default one, by which alarms may publish.
+        topic.add_to_resource_policy(
+            iam.PolicyStatement(
+                sid="PublishAlarms",
+                principals=[iam.ServicePrincipal("cloudwatch.amazonaws.com")],
+                actions=["sns:Publish"],
+                resources=[topic.topic_arn],
+                conditions={"StringEquals": {"aws:SourceAccount": Stack.of(self).account}},
+            )
+        )
+        if config.alarm_email is not None:
+            topic.add_subscription(subscriptions.EmailSubscription(config.alarm_email))
+        if key is None:
+            Validations.of(topic).acknowledge(
+                Acknowledgment(
+                    id="AwsSolutions-SNS2",
+                    reason=(
+                        "Alarms cannot publish under the key that SNS has for nothing, and say "
+                        "nothing of any job. `kms=customer` encrypts the topic."
+                    ),
+                )
+            )
+        return topic
+
+    def _build_alarms_on_polls(self, function: lambda_.IFunction) -> None:
+        self._alarm(
+            NO_POLL,
+            # Zero jobs are data too, so it is the samples that count.
+            self._metric(summary.JOBS_ACTIVE, cloudwatch.Stats.SAMPLE_COUNT, self._window()),
+            comparison=cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD,
+            threshold=1,
+            missing=cloudwatch.TreatMissingData.BREACHING,
+        )
+        self._alarm(
+            POLL_FAILS,
+            function.metric_errors(
+                statistic=cloudwatch.Stats.SUM, period=Duration.minutes(self._interval)
+            ),
+            # The next poll makes good for a single one that failed.
+            periods=3,
+            breaching_periods=2,
+        )
+        self._alarm(
+            EVENTS_WAITING,
+            self._metric(
+                summary.OLDEST_PENDING_EVENT_SECONDS, cloudwatch.Stats.MAXIMUM, self._window()
+            ),
+            threshold=_LONGEST_WAIT_SECONDS,
+        )
+
+    def _build_alarms_on_jobs(self, *, stalled: bool) -> None:
+        metrics = {
+            JOBS_UNREACHABLE: summary.JOBS_UNREACHABLE,
+            UNKNOWN_STATUS: summary.UNKNOWN_STATUSES,
+        }
+        if stalled:
+            metrics[JOBS_STALLED] = summary.JOBS_STALLED
+        for alarm_id, metric in metrics.items():
+            self._alarm(alarm_id, self._metric(metric, cloudwatch.Stats.MAXIMUM, self._window()))
+
+    def _build_alarms_on_errors(self) -> None:
+        # Twice the interval, so that no period is without a poll, whenever it begins.
+        period = Duration.minutes(max(5, 2 * self._interval))
+        self._alarm(
+            BEDROCK_THROTTLES,
+            self._metric(summary.ERRORS, cloudwatch.Stats.SUM, period, code=summary.THROTTLED),
+            periods=5,
+        )
+        self._alarm(
+            BEDROCK_DENIES,
+            self._metric(
+                summary.ERRORS,
+                cloudwatch.Stats.SUM,
+                self._window(at_least_minutes=_SLOW_PACE_MINUTES),
+                code=DENIED,
+            ),
+        )
+        self._alarm(
+            ERRORS_PERSIST,
+            self._metric(summary.ERRORS, cloudwatch.Stats.SUM, period),
+            periods=max(3, 60 // int(period.to_minutes())),
+        )
+
+    def _window(self, at_least_minutes: int = 5) -> Duration:
+        """So long that a poll or two may fail or come late without anybody being woken."""
+        return Duration.minutes(max(at_least_minutes, 3 * self._interval))
+
+    def _metric(
+        self, name: str, statistic: str, period: Duration, *, code: str | None = None
+    ) -> cloudwatch.Metric:
+        dimensions = {"service": self._service}
+        if code is not None:
+            dimensions[summary.ERROR_CODE] = code
+        return cloudwatch.Metric(
+            namespace=names.METRICS_NAMESPACE,
+            metric_name=name,
+            dimensions_map=dimensions,
+            statistic=statistic,
+            period=period,
+        )
+
+    def _alarm(  # noqa: PLR0913 - an alarm's properties, most with a default
+        self,
+        alarm_id: str,
+        metric: cloudwatch.IMetric,
+        *,
+        comparison: cloudwatch.ComparisonOperator = (
+            cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD
+        ),
+        threshold: float = 0,
+        periods: int = 1,
+        breaching_periods: int | None = None,
+        missing: cloudwatch.TreatMissingData = cloudwatch.TreatMissingData.NOT_BREACHING,
+    ) -> None:
+        alarm = cloudwatch.Alarm(
+            self,
+            alarm_id,
+            alarm_description=f"{ALARMS[alarm_id].meaning} What to do: {_MANUAL}.",
+            metric=metric,
+            comparison_operator=comparison,
+            threshold=threshold,
+            evaluation_periods=periods,
+            datapoints_to_alarm=breaching_periods,
+            treat_missing_data=missing,
+        )
+        alarm.add_alarm_action(self._action)
+        alarm.add_ok_action(self._action)
+        self.alarms.append(alarm)

@@ -1,0 +1,87 @@
+"""The customer-managed key, which `kms=customer` asks for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from aws_cdk import Stack
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_sqs as sqs
+
+if TYPE_CHECKING:
+    from aws_cdk import CfnResource
+    from aws_cdk import aws_dynamodb as dynamodb
+    from constructs import Construct
+
+    from infra.config import MonitorConfig
+
+
+def customer_key(scope: Construct, config: MonitorConfig) -> kms.Key | None:
+    """The key of tables, queues, topic and log groups, or None where AWS's own keys do.
+
+    Roles use it through their own statements (see `infra/permissions.py`), which the key's first
+    statement lets count. Services that act with no role of this stack are let in by name, for this
+    account alone: CloudWatch and its logs here, EventBridge where a rule has an encrypted queue for
+    a target.
+    """
+    if config.kms != "customer":
+        return None
+    key = kms.Key(
+        scope,
+        "Key",
+        description="Encrypts what the monitor of Bedrock batch inference jobs stores",
+        enable_key_rotation=True,
+        # With the key goes whatever was encrypted under it, backups of the tables included.
+        removal_policy=config.removal_policy_of_data,
+    )
+    stack = Stack.of(scope)
+    key.add_to_resource_policy(
+        iam.PolicyStatement(
+            sid="EncryptLogs",
+            principals=[iam.ServicePrincipal(f"logs.{stack.region}.{stack.url_suffix}")],
+            actions=[
+                "kms:Decrypt",
+                "kms:DescribeKey",
+                "kms:Encrypt",
+                "kms:GenerateDataKey*",
+                "kms:ReEncrypt*",
+            ],
+            resources=["*"],
+            conditions={
+                "ArnLike": {
+                    "kms:EncryptionContext:aws:logs:arn": stack.format_arn(
+                        service="logs", resource="log-group:*"
+                    )
+                }
+            },
+        )
+    )
+    key.add_to_resource_policy(
+        iam.PolicyStatement(
+            sid="PublishAlarms",
+            principals=[iam.ServicePrincipal("cloudwatch.amazonaws.com")],
+            actions=["kms:Decrypt", "kms:GenerateDataKey*"],
+            resources=["*"],
+            conditions={"StringEquals": {"aws:SourceAccount": stack.account}},
+        )
+    )
+    return key
+
+
+def encrypt_table(table: dynamodb.TableV2, key: kms.IKey) -> None:
+    """Encrypt a table with the key.
+
+    The CDK's own way works only for a stack whose Region is known at synthesis: it writes a key per
+    replica, and cannot tell the one replica of an unknown Region from others.
+    """
+    resource = cast("CfnResource", table.node.default_child)
+    resource.add_property_override("SSESpecification", {"SSEEnabled": True, "SSEType": "KMS"})
+    resource.add_property_override("Replicas.0.SSESpecification.KMSMasterKeyId", key.key_arn)
+
+
+def queue_encryption(key: kms.IKey | None) -> dict[str, Any]:
+    """The properties that encrypt a queue, with the key or with one that SQS has for nothing."""
+    if key is None:
+        return {"encryption": sqs.QueueEncryption.SQS_MANAGED}
+    return {"encryption": sqs.QueueEncryption.KMS, "encryption_master_key": key}

@@ -1,0 +1,117 @@
+"""The customer-managed key: what it encrypts, and who may use it."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from infra.config import MonitorConfig
+from tests.infra.conftest import EVERYTHING
+
+pytestmark = pytest.mark.xdist_group("template")
+
+Template = dict[str, Any]
+OfType = Callable[[Template, str], dict[str, Any]]
+Synthesize = Callable[[MonitorConfig], Template]
+Render = Callable[[Any], Any]
+
+KEY = "Key961B73FD"
+CUSTOMER = MonitorConfig(kms="customer")
+
+
+def test_no_key_by_default(template: Template, of_type: OfType) -> None:
+    """A deployment makes no key unless it is told to, and names none."""
+    assert of_type(template, "AWS::KMS::Key") == {}
+    assert all(
+        "KmsMasterKeyId" not in resource.get("Properties", {})
+        and "KmsKeyId" not in resource.get("Properties", {})
+        for resource in template["Resources"].values()
+    )
+
+
+def test_what_is_encrypted(synthesize: Synthesize, of_type: OfType, render: Render) -> None:
+    """With `kms=customer` every table, queue, topic and log group is under the one key."""
+    template = render(synthesize(CUSTOMER))
+    tables = [
+        table["Properties"] for table in of_type(template, "AWS::DynamoDB::GlobalTable").values()
+    ]
+
+    assert set(of_type(template, "AWS::KMS::Key")) == {KEY}
+    for table in tables:
+        (replica,) = table["Replicas"]
+        assert table["SSESpecification"] == {"SSEEnabled": True, "SSEType": "KMS"}
+        assert replica["SSESpecification"] == {"KMSMasterKeyId": f"<{KEY}.Arn>"}
+    for kind, attribute, count in (
+        ("AWS::SQS::Queue", "KmsMasterKeyId", 2),
+        ("AWS::SNS::Topic", "KmsMasterKeyId", 1),
+        ("AWS::Logs::LogGroup", "KmsKeyId", 2),
+    ):
+        encrypted = [
+            resource["Properties"][attribute] for resource in of_type(template, kind).values()
+        ]
+        assert encrypted == [f"<{KEY}.Arn>"] * count
+    assert len(tables) == 3
+
+
+def test_bus_has_no_key(synthesize: Synthesize, of_type: OfType) -> None:
+    """The event bus keeps AWS's own key, so that subscribers do not depend on the customer's."""
+    (bus,) = of_type(synthesize(CUSTOMER), "AWS::Events::EventBus").values()
+
+    assert "KmsKeyIdentifier" not in bus["Properties"]
+
+
+def test_tables_keep_their_ids(synthesize: Synthesize, of_type: OfType, template: Template) -> None:
+    """To change the key of a deployment is no reason for CloudFormation to replace a table."""
+    kind = "AWS::DynamoDB::GlobalTable"
+
+    assert set(of_type(synthesize(CUSTOMER), kind)) == set(of_type(template, kind))
+
+
+def test_key_policy(synthesize: Synthesize, of_type: OfType, render: Render) -> None:
+    """The account's own policies decide on the key; services come in for this account alone."""
+    key = render(of_type(synthesize(CUSTOMER), "AWS::KMS::Key")[KEY])["Properties"]
+    this_account = {"StringEquals": {"aws:SourceAccount": "<AWS::AccountId>"}}
+    account, *services = key["KeyPolicy"]["Statement"]
+
+    assert key["EnableKeyRotation"] is True
+    assert account["Principal"] == {"AWS": "arn:<AWS::Partition>:iam::<AWS::AccountId>:root"}
+    assert account["Action"] == "kms:*"
+    assert all(statement["Resource"] == "*" for statement in services)
+    assert {
+        statement["Principal"]["Service"]: (set(statement["Action"]), statement["Condition"])
+        for statement in services
+    } == {
+        "logs.<AWS::Region>.<AWS::URLSuffix>": (
+            {
+                "kms:Decrypt",
+                "kms:DescribeKey",
+                "kms:Encrypt",
+                "kms:GenerateDataKey*",
+                "kms:ReEncrypt*",
+            },
+            {
+                "ArnLike": {
+                    "kms:EncryptionContext:aws:logs:arn": (
+                        "arn:<AWS::Partition>:logs:<AWS::Region>:<AWS::AccountId>:log-group:*"
+                    )
+                }
+            },
+        ),
+        "cloudwatch.amazonaws.com": ({"kms:Decrypt", "kms:GenerateDataKey*"}, this_account),
+        "events.amazonaws.com": (
+            {"kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey*", "kms:ReEncrypt*"},
+            this_account,
+        ),
+    }
+
+
+@pytest.mark.parametrize(("config", "policy"), [(CUSTOMER, "Retain"), (EVERYTHING, "Delete")])
+def test_key_goes_with_the_data(
+    synthesize: Synthesize, of_type: OfType, config: MonitorConfig, policy: str
+) -> None:
+    """The key outlives the stack exactly if the tables do, which nobody could read without it."""
+    template = synthesize(config)
+    key = of_type(template, "AWS::KMS::Key")[KEY]
+
+    assert key["DeletionPolicy"] == key["UpdateReplacePolicy"] == policy
+    assert template["Resources"]["TablesJobs313634AE"]["DeletionPolicy"] == policy

@@ -1,0 +1,43 @@
+"""The two functions beside each other: one code, one set of settings."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from bedrock_batch_monitor.settings import Settings
+from infra.config import MonitorConfig
+from tests.infra.conftest import EVERYTHING
+
+pytestmark = pytest.mark.xdist_group("template")
+
+MONITOR = "MonitorFunction39E4128B"
+INBOX = "InboxFunctionE487909E"
+
+
+@pytest.mark.parametrize("config", [MonitorConfig(), EVERYTHING])
+def test_functions_share_code_and_settings(
+    synthesize: Callable[[MonitorConfig], dict[str, Any]],
+    of_type: Callable[[dict[str, Any], str], dict[str, Any]],
+    config: MonitorConfig,
+) -> None:
+    """Both functions run the same asset in the same environment, and differ in their handler."""
+    found = of_type(synthesize(config), "AWS::Lambda::Function")
+    monitor, inbox = (found[name]["Properties"] for name in (MONITOR, INBOX))
+
+    assert set(found) == {MONITOR, INBOX}
+    for same in ("Code", "Environment", "Runtime", "Architectures", "MemorySize"):
+        assert monitor[same] == inbox[same]
+    assert monitor["Handler"] != inbox["Handler"]
+    assert monitor["Code"]["S3Key"]
+
+
+def test_discovery_off_reaches_both_functions(
+    synthesize: Callable[[MonitorConfig], dict[str, Any]], render: Callable[[Any], Any]
+) -> None:
+    """With `discovery=off` no function takes a job up of itself, whatever prefix is set."""
+    resources = synthesize(EVERYTHING)["Resources"]
+
+    for name in (MONITOR, INBOX):
+        variables = render(resources[name]["Properties"]["Environment"]["Variables"])
+        assert Settings.from_environment(variables).discovery_prefix is None
