@@ -1,0 +1,188 @@
+"""Every alarm on the monitor's own metrics, set off by the fault that it is for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import aws_cdk
+import boto3
+import pytest
+
+from bedrock_batch_monitor.composition import compose
+from bedrock_batch_monitor.handlers import monitor as module
+from bedrock_batch_monitor.poll import PollError
+from bedrock_batch_monitor.telemetry import logger, metrics
+from infra import alarms
+from infra.alarms import ALARMS
+from infra.config import MonitorConfig
+from infra.stack import STACK_ID, MonitorStack
+
+from .conftest import REGION, SETTINGS, Cloud, InlineExecutor
+from .test_handler import Context
+
+# AWS publishes these metrics, of the function and of the queue.
+NOT_OURS = {alarms.POLL_FAILS, alarms.DEAD_LETTERS}
+MINUTE = 60
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The template of a deployment that looks for stalled jobs too."""
+    app = aws_cdk.App(
+        context={"aws:cdk:bundling-stacks": []}, outdir=str(tmp_path_factory.mktemp("cdk.out"))
+    )
+    MonitorStack(app, STACK_ID, config=MonitorConfig(stalled_after_minutes=30))
+    synthesized: dict[str, Any] = app.synth().get_stack_by_name(STACK_ID).template
+    return synthesized
+
+
+def alarm_of(template: dict[str, Any], alarm_id: str) -> dict[str, Any]:
+    """The properties of an alarm."""
+    [alarm] = [
+        resource["Properties"]
+        for resource in template["Resources"].values()
+        if resource["Type"] == "AWS::CloudWatch::Alarm"
+        and resource["Properties"]["AlarmDescription"].startswith(ALARMS[alarm_id].meaning)
+    ]
+    assert isinstance(alarm, dict)
+    return alarm
+
+
+def published(output: str, alarm: dict[str, Any]) -> list[float]:
+    """The values that an invocation published of just the metric that the alarm looks at."""
+    dimensions = {one["Name"]: one["Value"] for one in alarm["Dimensions"]}
+    values: list[float] = []
+    for line in output.splitlines():
+        if '"_aws"' not in line:
+            continue
+        document = json.loads(line)
+        for directive in document["_aws"]["CloudWatchMetrics"]:
+            names = {metric["Name"] for metric in directive["Metrics"]}
+            matches = (
+                directive["Namespace"] == alarm["Namespace"]
+                and alarm["MetricName"] in names
+                and [set(one) for one in directive["Dimensions"]] == [set(dimensions)]
+                and all(document[name] == value for name, value in dimensions.items())
+            )
+            if matches:
+                values.extend(document[alarm["MetricName"]])
+    return values
+
+
+@pytest.fixture
+def invoke(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Invokes the function as it is deployed, under the name of the stack."""
+    rules = replace(SETTINGS.rules, stalled_after=timedelta(minutes=30))
+    composed = compose(
+        replace(SETTINGS, rules=rules),
+        boto3.Session(region_name=REGION),
+        logger,
+        clock=cloud.bedrock.clock.now,
+    )
+    composed = replace(composed, new_executor=InlineExecutor)
+    monkeypatch.setattr(module, "monitor", lambda: composed)
+    monkeypatch.setattr(metrics, "service", STACK_ID)
+
+    def run() -> None:
+        module.handler({}, Context())  # type: ignore[arg-type]
+
+    return run
+
+
+def without_a_bus(cloud: Cloud) -> None:
+    cloud.add_job("Failed")
+    cloud.events.remove_targets(Rule="all", EventBusName="monitor", Ids=["queue"])
+    cloud.events.delete_rule(Name="all", EventBusName="monitor")
+    cloud.events.delete_event_bus(Name="monitor")
+
+
+def unreachable(cloud: Cloud) -> None:
+    cloud.bedrock.faults.hide(cloud.add_job("InProgress"))
+
+
+def unknown_status(cloud: Cloud) -> None:
+    cloud.bedrock.faults.override(cloud.add_job("InProgress"), {"status": "Paused"})
+
+
+def throttled(cloud: Cloud) -> None:
+    cloud.add_job("InProgress")
+    cloud.bedrock.faults.throttle()
+
+
+def denied(cloud: Cloud) -> None:
+    cloud.add_job("InProgress")
+    cloud.bedrock.faults.deny()
+
+
+def failing(cloud: Cloud) -> None:
+    cloud.add_job("InProgress")
+    cloud.bedrock.faults.fail()
+
+
+def stalled(cloud: Cloud) -> None:
+    cloud.add_job("Scheduled")
+
+
+FAULTS: dict[str, Callable[[Cloud], None]] = {
+    alarms.EVENTS_WAITING: without_a_bus,
+    alarms.JOBS_UNREACHABLE: unreachable,
+    alarms.JOBS_STALLED: stalled,
+    alarms.BEDROCK_THROTTLES: throttled,
+    alarms.BEDROCK_DENIES: denied,
+    alarms.UNKNOWN_STATUS: unknown_status,
+    alarms.ERRORS_PERSIST: failing,
+}
+
+
+def test_every_alarm_has_its_fault() -> None:
+    """No alarm on our own metrics is left out of what follows."""
+    assert set(FAULTS) | NOT_OURS | {alarms.NO_POLL} == set(ALARMS)
+
+
+@pytest.mark.parametrize("alarm_id", sorted(FAULTS))
+def test_the_fault_sets_off_its_alarm(
+    cloud: Cloud,
+    template: dict[str, Any],
+    invoke: Callable[[], None],
+    capsys: pytest.CaptureFixture[str],
+    alarm_id: str,
+) -> None:
+    """The metric that the code publishes under the fault is the one that the alarm looks at."""
+    alarm = alarm_of(template, alarm_id)
+    invoke()
+    sound = published(capsys.readouterr().out, alarm)
+    assert not [value for value in sound if value > alarm["Threshold"]]
+
+    FAULTS[alarm_id](cloud)
+    for _ in range(45):
+        invoke()
+        cloud.bedrock.clock.advance(MINUTE)
+    values = published(capsys.readouterr().out, alarm)
+    assert alarm["ComparisonOperator"] == "GreaterThanThreshold"
+    assert alarm["TreatMissingData"] == "notBreaching"
+    assert max(values) > alarm["Threshold"]
+
+
+def test_no_successful_poll_is_an_alarm(
+    cloud: Cloud,
+    template: dict[str, Any],
+    invoke: Callable[[], None],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A poll that succeeds gives one sample, even without jobs; one that fails gives none."""
+    alarm = alarm_of(template, alarms.NO_POLL)
+    assert (alarm["Statistic"], alarm["ComparisonOperator"]) == (
+        "SampleCount",
+        "LessThanThreshold",
+    )
+    assert alarm["TreatMissingData"] == "breaching"
+    invoke()
+    assert published(capsys.readouterr().out, alarm) == [0]
+    cloud.dynamodb.delete_table(TableName="jobs")
+    with pytest.raises(PollError):
+        invoke()
+    assert published(capsys.readouterr().out, alarm) == []
