@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from bedrock_batch_monitor.deliver import not_sent
-from bedrock_batch_monitor.domain.discovery import LONGEST_JOB, OVERLAP, advanced
+from bedrock_batch_monitor.domain.discovery import OVERLAP, advanced, everything
 from bedrock_batch_monitor.domain.events import ENTRIES_PER_CALL, MonitorEvent, calls
 from bedrock_batch_monitor.domain.jobs import TrackedJob
 from bedrock_batch_monitor.domain.pace import MOST_REPEATS, Pace
@@ -139,7 +139,7 @@ class _Run:
         time of the poll.
         """
         state = self._state()
-        start_at = state.start_at
+        start_at = None if state is None else state.start_at
         not_reached: str | None = None
         for job in self.monitor.jobs.active(start_at):
             if self._time_is_up():
@@ -152,7 +152,8 @@ class _Run:
             else:
                 self.summary.jobs_unreachable += 1
         self._wait_for_all()
-        if self.monitor.discoverer is not None:
+        # Without its bookmark discovery would take itself for new, and what has ended for old.
+        if self.monitor.discoverer is not None and state is not None:
             self._discover(self.monitor.discoverer, state.discovery)
         self._look_again()
         self._send_outbox(at_least=1)
@@ -185,7 +186,8 @@ class _Run:
     def _discover(self, discoverer: Discoverer, bookmark: Bookmark | None) -> None:
         """Take up the jobs that were submitted since the last list, and look at them at once."""
         now = self.monitor.clock()
-        until = now - LONGEST_JOB if bookmark is None else bookmark.seen_until
+        last: datetime | None = None
+        whole = False
         try:
             for batch in discoverer.listed(bookmark, now):
                 if self._time_is_up():
@@ -194,29 +196,28 @@ class _Run:
                     self.summary.jobs_discovered += 1
                     self.pace.begun()
                     self._look_at(TrackedJob(job_arn=job_arn))
-                until = batch[-1].submit_time
+                last = batch[-1].submit_time
             else:
-                until = now
+                whole = True
         except ServiceError as error:
             self.summary.errors[error.code] += 1
         self._wait_for_all()
+        reached = advanced(bookmark, now=now, last=last, whole=whole)
         # A bookmark that lags a little only makes the next list a little longer.
-        if bookmark is None or until - bookmark.seen_until >= OVERLAP / 3:
-            self._note(
-                lambda: self.monitor.state.set_discovery(
-                    self.monitor.scope, advanced(bookmark, now=now, until=until)
-                )
-            )
+        if bookmark is None or reached.seen_until - bookmark.seen_until >= OVERLAP / 3:
+            self._note(lambda: self.monitor.state.set_discovery(self.monitor.scope, reached))
 
-    def _state(self) -> State:
+    def _state(self) -> State | None:
+        """The bookmarks; None if they cannot be read now: the poll goes on from the beginning."""
         try:
             return self.monitor.state.load(self.monitor.scope)
         except ServiceError as error:
             self.summary.errors[error.code] += 1
+            return None
         except InvalidItemError:
             self.summary.errors["Item.InvalidState"] += 1
-        # Without its bookmarks a poll begins at the beginning, and lists more than it has to.
-        return State()
+            # Nobody knows any more how far discovery had come, so nothing counts as seen.
+            return State(discovery=everything(self.monitor.clock()))
 
     def _note_start_at(self, job_arn: str | None, *, was: str | None) -> None:
         if job_arn != was:

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
+from bedrock_batch_monitor.services.errors import ServiceError
 from local.bedrock import Phase, Script
 
 from .conftest import ACCOUNT, REGION, START, Cloud
@@ -139,7 +141,7 @@ def test_a_list_that_fails_is_repeated(discovering: Cloud) -> None:
 
 
 def test_nothing_new_costs_one_call_and_no_write(discovering: Cloud) -> None:
-    """A poll that finds nothing makes one List call; the bookmark is moved now and then."""
+    """A poll that finds nothing makes one List call and moves the bookmark now and then."""
     discovering.poll()
     written = []
     asked = discovering.bedrock.calls["ListModelInvocationJobs", "OK"]
@@ -172,12 +174,35 @@ def test_a_poll_cut_short_goes_on_where_it_stopped(discovering: Cloud) -> None:
 
 
 def test_a_broken_bookmark_is_no_reason_to_stop(discovering: Cloud) -> None:
-    """A state item that nobody can read is counted, and the poll begins at the beginning."""
+    """A state item that nobody can read is counted, and nothing counts as seen: nor is lost."""
     discovering.dynamodb.put_item(
         TableName="state",
         Item={"scope": {"S": f"{ACCOUNT}/{REGION}"}, "discoveredUntil": {"S": "yesterday"}},
     )
-    arn = submit(discovering)
+    arn = submit(discovering, "Failed")
     summary = discovering.poll()
     assert summary.errors == {"Item.InvalidState": 1}
+    assert len(discovering.history(arn)) == 1
+    assert discovering.poll().errors == {}
+
+
+def test_a_bookmark_that_cannot_be_read_now_is_kept(discovering: Cloud) -> None:
+    """While the state table refuses, discovery waits instead of taking itself for new."""
+    discovering.poll()
+    discovering.bedrock.clock.advance(MINUTE)
+    arn = submit(discovering, "Failed")
+    before = discovering.items("state")
+
+    class Refusing:
+        def __getattr__(self, _: str) -> object:
+            def refuse(*_: object, **__: object) -> None:
+                throttled = ServiceError("DynamoDB", "ThrottlingException", "slow down")
+                raise throttled
+
+            return refuse
+
+    refused = replace(discovering, monitor=replace(discovering.monitor, state=Refusing()))  # type: ignore[arg-type]
+    assert refused.poll().jobs_discovered == 0
+    assert discovering.items("state") == before
+    assert discovering.poll().jobs_discovered == 1
     assert len(discovering.history(arn)) == 1

@@ -40,7 +40,16 @@ SETTINGS: Final = Settings(
     discovery_prefix=None,
     rules=RULES,
 )
-_READS: Final = frozenset({"GetItem", "Query", "DescribeEventBus", "GetModelInvocationJob"})
+_READS: Final = frozenset(
+    {
+        "BatchGetItem",
+        "DescribeEventBus",
+        "GetItem",
+        "GetModelInvocationJob",
+        "ListModelInvocationJobs",
+        "Query",
+    }
+)
 # How far back an index may answer, counted in changes of its own content.
 STALEST: Final = 3
 
@@ -130,6 +139,8 @@ class World:
     """Whether the bus refuses every entry."""
     skew: timedelta = timedelta(0)
     """How far the monitor's clock is ahead of Bedrock's."""
+    unlisted: frozenset[str] = frozenset()
+    """Jobs that Bedrock's lists do not show yet."""
 
     @classmethod
     def empty(cls, page_size: int = 1000) -> World:
@@ -149,6 +160,7 @@ class World:
             self.deleted,
             self.refuses,
             self.skew,
+            self.unlisted,
         )
 
     def tick(self, seconds: float = 1) -> None:
@@ -254,6 +266,21 @@ class World:
             raise refusal(operation, "ResourceNotFoundException", message)
         return job.answers[-1]
 
+    def list_model_invocation_jobs(self, **request: Any) -> dict[str, Any]:
+        """Amazon Bedrock lists the jobs submitted after a moment, oldest first, two on a page."""
+        shown = sorted(
+            (
+                job.answers[-1]
+                for job in self.jobs.values()
+                if job.arn not in self.unlisted
+                and job.answers[0]["submitTime"] > request["submitTimeAfter"]
+            ),
+            key=lambda answer: answer["submitTime"],
+        )
+        first = int(request.get("nextToken", 0))
+        page = {"invocationJobSummaries": shown[first : first + 2]}
+        return page | ({"nextToken": str(first + 2)} if first + 2 < len(shown) else {})
+
 
 _SERVICES: Final[Mapping[str, Callable[..., Any]]] = {
     "GetItem": lambda world, **request: world.dynamodb.get_item(**request),
@@ -265,6 +292,8 @@ _SERVICES: Final[Mapping[str, Callable[..., Any]]] = {
     "PutEvents": World.put_events,
     "DescribeEventBus": World.describe_event_bus,
     "GetModelInvocationJob": World.get_model_invocation_job,
+    "ListModelInvocationJobs": World.list_model_invocation_jobs,
+    "BatchGetItem": lambda world, **request: world.dynamodb.batch_get_item(**request),
 }
 
 
@@ -337,7 +366,7 @@ def kinds_for(world: World, operation: str, request: Mapping[str, Any]) -> tuple
             index = world.dynamodb.tables[request["TableName"]].indexes[request["IndexName"]]
             versions = min(STALEST, len(index.versions) - 1)
             kinds += [f"stale-{changes}" for changes in range(1, versions + 1)]
-        elif operation == "GetModelInvocationJob":
+        elif operation in {"GetModelInvocationJob", "ListModelInvocationJobs"}:
             kinds.append("denied")
         elif operation == "DescribeEventBus":
             kinds.append("missing")
@@ -437,6 +466,27 @@ class _Client:
     def get_model_invocation_job(self, **request: Any) -> Any:
         return self._seat.call("GetModelInvocationJob", request)
 
+    def get_paginator(self, operation: str) -> _JobLists:
+        assert operation == "list_model_invocation_jobs"
+        return _JobLists(self._seat)
+
+
+class _JobLists:
+    """boto3's paginator of ListModelInvocationJobs: each page is a call of its own."""
+
+    def __init__(self, seat: Seat) -> None:
+        self._seat = seat
+
+    def paginate(self, **options: Any) -> Iterator[dict[str, Any]]:
+        """Every page up to the one without a token."""
+        request = {name: value for name, value in options.items() if name != "PaginationConfig"}
+        while True:
+            page = self._seat.call("ListModelInvocationJobs", request)
+            yield page
+            if "nextToken" not in page:
+                return
+            request = {**request, "nextToken": page["nextToken"]}
+
 
 class _DynamoDBClient:
     """The client of DynamoDB; each page of a query is a call."""
@@ -446,6 +496,9 @@ class _DynamoDBClient:
 
     def get_item(self, **request: Any) -> Any:
         return self._seat.call("GetItem", request)
+
+    def batch_get_item(self, **request: Any) -> Any:
+        return self._seat.call("BatchGetItem", request)
 
     def put_item(self, **request: Any) -> Any:
         return self._seat.call("PutItem", request)

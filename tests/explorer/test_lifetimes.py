@@ -20,7 +20,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from bedrock_batch_monitor.domain import statuses
+from bedrock_batch_monitor.domain import discovery, statuses
 from bedrock_batch_monitor.settings import Settings
 from tests.explorer import variants
 from tests.explorer.invariants import judge
@@ -202,21 +202,118 @@ class Lifetimes(RuleBasedStateMachine):
         assert [str(violation) for violation in verdict.violations] == []
 
     def _poll(self, oversight: Troubled, left: float) -> None:
-        acting = deployed("A", self.deployment)
-        acting.seat.oversight = oversight
-        try:
-            # Each look at the clock that is left costs some of it: a deadline cuts the poll short.
-            self.defects.extend(acting.poll(_Ticking(left)))
-        except Crash:
-            return
+        self.defects.extend(poll(self.deployment, oversight, left))
 
     def _look(self, arn: str, oversight: Troubled) -> None:
-        acting = deployed("E", self.deployment)
-        acting.seat.oversight = oversight
-        try:
-            acting.look(arn)
-        except Crash:
+        look(self.deployment, arn, oversight)
+
+
+class Discovered(RuleBasedStateMachine):
+    """Jobs that nobody tracks, in lists that lag, told of by events that may never come."""
+
+    jobs = Bundle("jobs")
+
+    @initialize(page_size=st.sampled_from([1, 2, 1000]))
+    def begin(self, page_size: int) -> None:
+        """A monitor that has just been deployed."""
+        self.world = World.empty(page_size)
+        self.deployment = replace(SETTINGS, discovery_prefix="")
+        self.defects = poll(self.deployment, Troubled(self.world), 900.0)
+
+    @rule(target=jobs, statuses_=lifecycles, lags=st.booleans())
+    def submit(self, statuses_: tuple[str, ...], lags: bool) -> str:  # noqa: FBT001 - by name
+        """A job is submitted, and may be in no list for up to ten minutes."""
+        self._pass(60)
+        arn = self.world.add_job(*statuses_)
+        if lags:
+            self.world.unlisted |= {arn}
+        return arn
+
+    @rule(arn=jobs, times=st.integers(min_value=1, max_value=3))
+    def go_on(self, arn: str, times: int) -> None:
+        """Bedrock moves a job on, perhaps to its end, before anybody looked."""
+        for _ in range(times):
+            self.world.advance(arn)
+
+    @rule(faults=troubles, left=seconds_left)
+    def poll(self, faults: dict[int, int], left: float) -> None:
+        """A poll, which may crash, be throttled or denied, or run out of time."""
+        self._pass(60)
+        self.defects += poll(self.deployment, Troubled(self.world, faults), left)
+
+    @rule(faults=troubles, other=troubles, at=moments)
+    def overlapping_polls(
+        self, faults: dict[int, int], other: dict[int, int], at: tuple[str | None, int]
+    ) -> None:
+        """A poll in the middle of which another one discovers the same jobs."""
+
+        def another() -> None:
+            self.defects += poll(self.deployment, Troubled(self.world, other), 900.0)
+
+        self.defects += poll(self.deployment, Troubled(self.world, faults, at, another), 900.0)
+
+    @rule(arn=jobs, faults=troubles)
+    def event(self, arn: str, faults: dict[int, int]) -> None:
+        """A native event, before or after anybody else knows of the job."""
+        look(self.deployment, arn, Troubled(self.world, faults))
+
+    @rule(arn=jobs, act=st.sampled_from(["put", "untrack", "track_again"]))
+    def by_hand(self, arn: str, act: str) -> None:
+        """A person does something to a job's item; an untracked one is not to come back."""
+        getattr(self.world, act)(arn)
+
+    @rule(days=st.integers(min_value=1, max_value=3))
+    def outage(self, days: int) -> None:
+        """Nothing runs for days."""
+        self._pass(days * 86400)
+
+    @rule(minutes=st.integers(min_value=-90, max_value=90))
+    def clock_steps(self, minutes: int) -> None:
+        """The monitor's clock is set, forwards or back."""
+        self.world.skew = timedelta(minutes=minutes)
+
+    def teardown(self) -> None:
+        """Every job that was ever submitted is recorded to its end, and told of."""
+        if not hasattr(self, "world"):
             return
+        self.world.unlisted = frozenset()
+        self.defects += recover(self.world, self.deployment)
+        assert self.defects == []
+        known = {*self.world.history(), *self.world.untracked}
+        assert [arn for arn in self.world.jobs if arn not in known] == []
+        verdict = judge(self.world, emits_status_changes=False)
+        assert [str(violation) for violation in verdict.violations] == []
+
+    def _pass(self, seconds: float) -> None:
+        """Time passes, and a list shows what was submitted ten minutes ago."""
+        self.world.tick(seconds)
+        recently = self.world.now - timedelta(minutes=10)
+        self.world.unlisted = frozenset(
+            arn
+            for arn in self.world.unlisted
+            if self.world.jobs[arn].answers[0]["submitTime"] > recently
+        )
+
+
+def poll(deployment: Settings, oversight: Troubled, left: float) -> list[str]:
+    """Run a poll to its end or its crash; the defects that it counted."""
+    acting = deployed("A", deployment)
+    acting.seat.oversight = oversight
+    try:
+        # Each look at the clock that is left costs some of it: a deadline cuts the poll short.
+        return list(acting.poll(_Ticking(left)))
+    except Crash:
+        return []
+
+
+def look(deployment: Settings, arn: str, oversight: Troubled) -> None:
+    """Follow a native event to the end or the crash of who does."""
+    acting = deployed("E", deployment)
+    acting.seat.oversight = oversight
+    try:
+        acting.look(arn)
+    except Crash:
+        return
 
 
 @dataclass
@@ -239,6 +336,8 @@ BOUNDS = settings(
 )
 TestLifetimes = Lifetimes.TestCase
 TestLifetimes.settings = BOUNDS
+TestDiscovered = Discovered.TestCase
+TestDiscovered.settings = BOUNDS
 
 
 @pytest.mark.parametrize(
@@ -260,3 +359,18 @@ def test_a_broken_monitor_does_not_live_long(
     )
     with broken(), pytest.raises(AssertionError):
         run_state_machine_as_test(Lifetimes, settings=quickly)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("OVERLAP", timedelta(0)), ("CLOCK_TOLERANCE", timedelta(days=-1))]
+)
+def test_lists_that_do_not_overlap_lose_jobs(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: timedelta
+) -> None:
+    """Without the overlap, or with trust in the own clock, these lives find a job that is lost."""
+    monkeypatch.setattr(discovery, name, value)
+    quickly = settings(
+        BOUNDS, phases=[Phase.generate], report_multiple_bugs=False, print_blob=False
+    )
+    with pytest.raises(AssertionError):
+        run_state_machine_as_test(Discovered, settings=quickly)

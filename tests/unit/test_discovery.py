@@ -1,12 +1,13 @@
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bedrock_batch_monitor.domain.discovery import (
+    CLOCK_TOLERANCE,
     LONGEST_JOB,
     OVERLAP,
     Bookmark,
@@ -56,11 +57,37 @@ def test_the_first_list_has_every_job_that_may_still_run() -> None:
     assert timedelta(hours=168) < LONGEST_JOB
 
 
-@given(st.none() | st.builds(Bookmark, began_at=times, seen_until=times), times)
-def test_lists_overlap_and_never_go_back(bookmark: Bookmark | None, until: object) -> None:
-    """The next list begins before the end of the last one, whatever the clock did."""
-    after = advanced(bookmark, now=NOW, until=until)  # type: ignore[arg-type]
-    assert list_from(after, NOW) == after.seen_until - OVERLAP
+@given(
+    st.none() | st.builds(Bookmark, began_at=times, seen_until=times),
+    st.none() | times,
+    times,
+    st.booleans(),
+)
+def test_lists_overlap_and_never_go_back(
+    bookmark: Bookmark | None,
+    last: datetime | None,
+    now: datetime,
+    whole: bool,  # noqa: FBT001 - drawn by Hypothesis
+) -> None:
+    """The next list begins before the last job of this one, whatever the clock says."""
+    after = advanced(bookmark, now=now, last=last, whole=whole)
+    assert list_from(after, now) == after.seen_until - OVERLAP
     if bookmark is not None:
         assert after.seen_until >= bookmark.seen_until
         assert after.began_at == bookmark.began_at
+    if not whole:
+        assert after.seen_until in {last, (bookmark or after).seen_until}
+
+
+@given(times, st.timedeltas(min_value=timedelta(0), max_value=timedelta(minutes=119)))
+def test_a_clock_that_is_ahead_skips_nothing(now: datetime, ahead: timedelta) -> None:
+    """A job that is submitted now is in the next list, though our clock runs an hour or so fast."""
+    after = advanced(BOOKMARK, now=now + ahead, last=None, whole=True)
+    assert list_from(after, now + ahead) < max(now, BOOKMARK.seen_until)
+
+
+def test_in_quiet_times_the_bookmark_follows() -> None:
+    """When no job has come for long, lists do not reach back to the last one for ever."""
+    later = NOW + timedelta(days=3)
+    after = advanced(BOOKMARK, now=later, last=None, whole=True)
+    assert after.seen_until == later - CLOCK_TOLERANCE

@@ -1,7 +1,8 @@
 """Which jobs of a list are taken up, and from when on the next list is asked for.
 
 How far ListModelInvocationJobs lags behind is not documented, so each list begins some time before
-the end of the last one.
+the last job of the one before. That is Bedrock's own time; the monitor's clock only moves the
+bookmark when no job has come for long, and so far behind that it may be wrong by two hours.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Final
 from bedrock_batch_monitor.domain import statuses
 
 OVERLAP: Final = timedelta(minutes=15)
+CLOCK_TOLERANCE: Final = timedelta(hours=2)
 # A job may run for 168 hours (`timeoutDurationInHours`) after it was submitted.
 LONGEST_JOB: Final = timedelta(days=8)
 
@@ -36,6 +38,11 @@ class ListedJob:
     end_time: datetime | None = None
 
 
+def everything(now: datetime) -> Bookmark:
+    """The bookmark of a discovery that takes up all that the lists may still tell of."""
+    return Bookmark(began_at=now - LONGEST_JOB, seen_until=now - LONGEST_JOB)
+
+
 def list_from(bookmark: Bookmark | None, now: datetime) -> datetime:
     """The submission time to list from: at first, that of every job that may still run."""
     return now - LONGEST_JOB if bookmark is None else bookmark.seen_until - OVERLAP
@@ -55,8 +62,14 @@ def is_wanted(job: ListedJob, *, bookmark: Bookmark | None, now: datetime, prefi
     return (job.end_time or job.submit_time) >= began_at
 
 
-def advanced(bookmark: Bookmark | None, *, now: datetime, until: datetime) -> Bookmark:
-    """The bookmark after a list was read as far as jobs submitted at `until`."""
-    if bookmark is None:
-        return Bookmark(began_at=now, seen_until=until)
-    return Bookmark(bookmark.began_at, max(bookmark.seen_until, until))
+def advanced(
+    bookmark: Bookmark | None, *, now: datetime, last: datetime | None, whole: bool
+) -> Bookmark:
+    """The bookmark after a list was read up to a job submitted at `last`, to its end or not."""
+    before = bookmark or Bookmark(began_at=now, seen_until=now - LONGEST_JOB)
+    seen = [before.seen_until]
+    if last is not None:
+        seen.append(last)
+    if whole:
+        seen.append(now - CLOCK_TOLERANCE)
+    return Bookmark(before.began_at, max(seen))
