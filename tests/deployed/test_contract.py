@@ -65,9 +65,9 @@ def role_of(cloud: Cloud) -> str:
 
 
 @contextmanager
-def denied(cloud: Cloud, action: str) -> Iterator[None]:
-    """Take a permission from the function's role for a while, as an operator's mistake would."""
-    iam, role = cloud.monitor.client("iam"), role_of(cloud)
+def denied(cloud: Cloud, action: str, *, role: str | None = None) -> Iterator[None]:
+    """Take a permission from a role, by default the monitor function's, by mistake and a while."""
+    iam, role = cloud.monitor.client("iam"), role or role_of(cloud)
     document = {
         "Version": "2012-10-17",
         "Statement": [{"Effect": "Deny", "Action": action, "Resource": "*"}],
@@ -328,3 +328,33 @@ def test_a_native_event_reaches_the_history_without_a_poll(cloud: Cloud) -> None
     assert [item["observedBy"] for item in cloud.monitor.history(arn)] == ["event"]
     assert [e["detail"]["metadata"]["observedBy"] for e in received] == ["event"]
     cloud.bedrock.faults.remove(hidden)
+
+
+def test_a_dead_letter_can_be_redriven(cloud: Cloud) -> None:
+    """What the inbox could not follow five times is a dead letter that still can be followed.
+
+    `StartMessageMoveTask`, which moves letters on AWS, is not in the local cloud: the letter is put
+    back into the queue as that does, body unchanged.
+    """
+    arn = cloud.bedrock.add_job(script=Script((Phase("Failed", None),)))
+    hidden = cloud.bedrock.faults.stale_lists(leave_out=[arn])
+    cloud.monitor.take_dead_letters()
+    lambda_, sqs = cloud.monitor.client("lambda"), cloud.monitor.client("sqs")
+    [mapping] = lambda_.list_event_source_mappings()["EventSourceMappings"]
+    url = sqs.get_queue_url(QueueName=mapping["EventSourceArn"].rsplit(":", 1)[-1])["QueueUrl"]
+    configuration = lambda_.get_function_configuration(FunctionName=mapping["FunctionArn"])
+    role = configuration["Role"].rsplit("/", 1)[-1]
+    timeout = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["VisibilityTimeout"])
+    # Five attempts are to take seconds here, not a quarter of an hour.
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": "0"})
+    command = {"detail-type": "Track Batch Inference Job", "detail": {"jobArn": arn}}
+    try:
+        with denied(cloud, "dynamodb:GetItem", role=role):
+            sqs.send_message(QueueUrl=url, MessageBody=json.dumps(command))
+            [letter] = wait_for(cloud.monitor.take_dead_letters, 120, what="the dead letter")
+        assert cloud.monitor.history(arn) == []
+        sqs.send_message(QueueUrl=url, MessageBody=letter)
+        wait_for(lambda: cloud.monitor.history(arn), 60, what="the letter to be followed")
+    finally:
+        sqs.set_queue_attributes(QueueUrl=url, Attributes=timeout["Attributes"])
+        cloud.bedrock.faults.remove(hidden)
