@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 UV_VERSION := 0.13.9
+PIP_AUDIT_VERSION := 2.10.1
 
 # jsii, under the CDK, prints a banner for Node releases that it regards as too old or too new: a list.
 export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION := 20,22,24
@@ -13,7 +14,7 @@ export JSII_SILENCE_WARNING_UNTESTED_NODE_VERSION := 1
 export CDK_DISABLE_CLI_TELEMETRY := true
 export PATH := $(CURDIR)/$(BIN):$(CURDIR)/node_modules/.bin:$(PATH)
 
-.PHONY: help setup demo test lint format bench explore docs synth deploy destroy lock clean
+.PHONY: help setup demo test lint format audit bench explore docs synth deploy destroy lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -64,6 +65,10 @@ deploy: setup ## Deploy to the AWS account and region of your credentials (ARGS=
 
 destroy: setup ## Remove the stack (tables stay unless deployed with removalPolicy=destroy)
 	@cdk destroy $(ARGS)
+
+audit: setup ## Look up known vulnerabilities of the function's pins (asks pypi.org)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-audit==$(PIP_AUDIT_VERSION)
+	@pip-audit --requirement functions/requirements.txt --require-hashes --disable-pip
 
 docs: setup ## Write the parts of the documentation that come from the code
 	@python -m tests.docs.generate

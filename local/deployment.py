@@ -16,17 +16,12 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from boto3.dynamodb.types import TypeDeserializer
-
+from bbm.tables import plain
 from local.clients import Clients
 from local.emulator import Emulator
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
 
 ROOT = Path(__file__).resolve().parent.parent
 STACK = "BedrockBatchMonitor"
@@ -201,7 +196,7 @@ class Deployment:
             Key={"jobArn": {"S": job_arn}},
             ConsistentRead=True,
         )
-        return _plain_item(answer["Item"]) if "Item" in answer else None
+        return dict(plain(answer["Item"])) if "Item" in answer else None
 
     def history(self, job_arn: str) -> list[dict[str, Any]]:
         """Return a job's recorded transitions as plain values, by sequence."""
@@ -215,7 +210,7 @@ class Deployment:
                 ConsistentRead=True,
             )
         )
-        return [_plain_item(item) for page in pages for item in page["Items"]]
+        return [dict(plain(item)) for page in pages for item in page["Items"]]
 
     @contextlib.contextmanager
     def subscribe(self, pattern: Mapping[str, Any] | None = None) -> Iterator["Subscription"]:
@@ -361,25 +356,6 @@ def _delivery_policy(queue_arn: str, rule_arn: str) -> str:
             ],
         }
     )
-
-
-def _plain_item(item: "Mapping[str, AttributeValueTypeDef]") -> dict[str, Any]:
-    deserialize = TypeDeserializer().deserialize
-    return {name: _plain(deserialize(value)) for name, value in item.items()}
-
-
-def _plain(value: Any) -> Any:  # noqa: ANN401 - any value an item can hold
-    match value:
-        case Decimal():
-            return int(value) if value == value.to_integral_value() else float(value)
-        case dict():
-            return {name: _plain(inner) for name, inner in value.items()}
-        case list():
-            return [_plain(inner) for inner in value]
-        case set():
-            return {_plain(inner) for inner in value}
-        case _:
-            return value
 
 
 def _cdk_environment(emulator: Emulator, account: str | None, region: str | None) -> dict[str, str]:

@@ -28,6 +28,7 @@ from bedrock_batch_monitor.poll import Monitor
 from bedrock_batch_monitor.settings import Settings
 from local.bedrock import ManualClock, Phase, Script, StandIn
 from tests.support.contracts import assert_keeps_to_schema
+from tests.support.tables import create_tables
 
 START = datetime(2026, 11, 24, 20, 0, tzinfo=UTC)
 REGION = "us-east-1"
@@ -203,7 +204,7 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
         log = StringIO()
         session = boto3.Session(region_name=REGION)
         dynamodb, events, sqs = (session.client(name) for name in ("dynamodb", "events", "sqs"))
-        _create_tables(dynamodb)
+        create_tables(dynamodb)
         events.create_event_bus(Name="monitor")
         queue_url = sqs.create_queue(QueueName="subscriber")["QueueUrl"]
         queue_arn = sqs.get_queue_attributes(QueueUrl=queue_url, AttributeNames=["QueueArn"])
@@ -226,63 +227,3 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
             sqs=sqs,
             queue_url=queue_url,
         )
-
-
-def _create_tables(dynamodb: Any) -> None:
-    """The tables as the stack defines them; tests/infra holds the template to the same names."""
-    create = dynamodb.create_table
-    create(
-        TableName="jobs",
-        BillingMode="PAY_PER_REQUEST",
-        AttributeDefinitions=_strings("jobArn", "tracking", "eventPending", "pendingSince"),
-        KeySchema=_key("jobArn"),
-        GlobalSecondaryIndexes=[
-            {
-                "IndexName": names.ACTIVE_JOBS_INDEX,
-                "KeySchema": _key("tracking", "jobArn"),
-                "Projection": {
-                    "ProjectionType": "INCLUDE",
-                    "NonKeyAttributes": list(names.ACTIVE_JOBS_PROJECTION),
-                },
-            },
-            {
-                "IndexName": names.PENDING_EVENTS_INDEX,
-                "KeySchema": _key("eventPending", "pendingSince"),
-                "Projection": {"ProjectionType": "KEYS_ONLY"},
-            },
-        ],
-    )
-    create(
-        TableName="history",
-        BillingMode="PAY_PER_REQUEST",
-        AttributeDefinitions=[
-            *_strings("jobArn", "status", "observedAt"),
-            {"AttributeName": "sequence", "AttributeType": "N"},
-        ],
-        KeySchema=_key("jobArn", "sequence"),
-        GlobalSecondaryIndexes=[
-            {
-                "IndexName": names.BY_STATUS_INDEX,
-                "KeySchema": _key("status", "observedAt"),
-                "Projection": {
-                    "ProjectionType": "INCLUDE",
-                    "NonKeyAttributes": list(names.BY_STATUS_PROJECTION),
-                },
-            }
-        ],
-    )
-    create(
-        TableName="state",
-        BillingMode="PAY_PER_REQUEST",
-        AttributeDefinitions=_strings(names.STATE_KEY),
-        KeySchema=_key(names.STATE_KEY),
-    )
-
-
-def _strings(*attributes: str) -> list[dict[str, str]]:
-    return [{"AttributeName": name, "AttributeType": "S"} for name in attributes]
-
-
-def _key(partition: str, sort: str | None = None) -> list[dict[str, str]]:
-    key = [{"AttributeName": partition, "KeyType": "HASH"}]
-    return key if sort is None else [*key, {"AttributeName": sort, "KeyType": "RANGE"}]

@@ -21,6 +21,7 @@ from bedrock_batch_monitor.poll import Monitor, PollError
 from bedrock_batch_monitor.services.errors import ServiceError
 from bedrock_batch_monitor.settings import Settings
 from tests.explorer.dynamodb import DynamoDB, Paginator, refusal
+from tests.support.tables import create_tables
 
 START: Final = datetime(2026, 11, 24, 20, 0, tzinfo=UTC)
 ACCOUNT: Final = "123456789012"
@@ -295,55 +296,6 @@ _SERVICES: Final[Mapping[str, Callable[..., Any]]] = {
     "ListModelInvocationJobs": World.list_model_invocation_jobs,
     "BatchGetItem": lambda world, **request: world.dynamodb.batch_get_item(**request),
 }
-
-
-def create_tables(dynamodb: Any) -> None:
-    """The tables as the stack defines them, on this client or on boto3's."""
-    dynamodb.create_table(
-        TableName="jobs",
-        BillingMode="PAY_PER_REQUEST",
-        AttributeDefinitions=_strings("jobArn", "tracking", "eventPending", "pendingSince"),
-        KeySchema=_key("jobArn"),
-        GlobalSecondaryIndexes=[
-            {
-                "IndexName": names.ACTIVE_JOBS_INDEX,
-                "KeySchema": _key("tracking", "jobArn"),
-                "Projection": {
-                    "ProjectionType": "INCLUDE",
-                    "NonKeyAttributes": list(names.ACTIVE_JOBS_PROJECTION),
-                },
-            },
-            {
-                "IndexName": names.PENDING_EVENTS_INDEX,
-                "KeySchema": _key("eventPending", "pendingSince"),
-                "Projection": {"ProjectionType": "KEYS_ONLY"},
-            },
-        ],
-    )
-    dynamodb.create_table(
-        TableName="history",
-        BillingMode="PAY_PER_REQUEST",
-        AttributeDefinitions=[
-            *_strings("jobArn"),
-            {"AttributeName": "sequence", "AttributeType": "N"},
-        ],
-        KeySchema=_key("jobArn", "sequence"),
-    )
-    dynamodb.create_table(
-        TableName="state",
-        BillingMode="PAY_PER_REQUEST",
-        AttributeDefinitions=_strings(names.STATE_KEY),
-        KeySchema=_key(names.STATE_KEY),
-    )
-
-
-def _strings(*attributes: str) -> list[dict[str, str]]:
-    return [{"AttributeName": name, "AttributeType": "S"} for name in attributes]
-
-
-def _key(partition: str, sort: str | None = None) -> list[dict[str, str]]:
-    key = [{"AttributeName": partition, "KeyType": "HASH"}]
-    return key if sort is None else [*key, {"AttributeName": sort, "KeyType": "RANGE"}]
 
 
 class Oversight(Protocol):

@@ -1,0 +1,67 @@
+"""The tables as the stack defines them, for tests without it; tests/infra pins the stack's own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bedrock_batch_monitor.domain import names
+
+
+def create_tables(dynamodb: Any) -> None:
+    """Make the tables `jobs`, `history` and `state` with this client of DynamoDB."""
+    create = dynamodb.create_table
+    create(
+        TableName="jobs",
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=_strings("jobArn", "tracking", "eventPending", "pendingSince"),
+        KeySchema=_key("jobArn"),
+        GlobalSecondaryIndexes=[
+            {
+                "IndexName": names.ACTIVE_JOBS_INDEX,
+                "KeySchema": _key("tracking", "jobArn"),
+                "Projection": {
+                    "ProjectionType": "INCLUDE",
+                    "NonKeyAttributes": list(names.ACTIVE_JOBS_PROJECTION),
+                },
+            },
+            {
+                "IndexName": names.PENDING_EVENTS_INDEX,
+                "KeySchema": _key("eventPending", "pendingSince"),
+                "Projection": {"ProjectionType": "KEYS_ONLY"},
+            },
+        ],
+    )
+    create(
+        TableName="history",
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[
+            *_strings("jobArn", "status", "observedAt"),
+            {"AttributeName": "sequence", "AttributeType": "N"},
+        ],
+        KeySchema=_key("jobArn", "sequence"),
+        GlobalSecondaryIndexes=[
+            {
+                "IndexName": names.BY_STATUS_INDEX,
+                "KeySchema": _key("status", "observedAt"),
+                "Projection": {
+                    "ProjectionType": "INCLUDE",
+                    "NonKeyAttributes": list(names.BY_STATUS_PROJECTION),
+                },
+            }
+        ],
+    )
+    create(
+        TableName="state",
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=_strings(names.STATE_KEY),
+        KeySchema=_key(names.STATE_KEY),
+    )
+
+
+def _strings(*attributes: str) -> list[dict[str, str]]:
+    return [{"AttributeName": name, "AttributeType": "S"} for name in attributes]
+
+
+def _key(partition: str, sort: str | None = None) -> list[dict[str, str]]:
+    key = [{"AttributeName": partition, "KeyType": "HASH"}]
+    return key if sort is None else [*key, {"AttributeName": sort, "KeyType": "RANGE"}]
