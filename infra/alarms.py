@@ -82,7 +82,7 @@ ALARMS: Final[Mapping[str, Meaning]] = MappingProxyType(
         ),
         JOBS_UNREACHABLE: Meaning(
             summary.JOBS_UNREACHABLE,
-            "A tracked job cannot be read any more: it is not found, or access is denied.",
+            "A tracked job cannot be read any more: not found, denied, or the request refused.",
         ),
         JOBS_STALLED: Meaning(
             summary.JOBS_STALLED,

@@ -260,7 +260,7 @@ class MonitorConfig:
         EmailAddress(), "nobody", "Who is written to when an alarm goes off, and when it ends."
     )
     log_retention_days: int = _setting(
-        OneOfNumbers(*LOG_RETENTION), 30, "Days for which the function's log is kept."
+        OneOfNumbers(*LOG_RETENTION), 30, "Days for which the functions' logs are kept."
     )
     log_level: str = _setting(
         OneOf("DEBUG", "INFO", "WARNING", "ERROR"), "INFO", "Least severity that is logged."

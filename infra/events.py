@@ -50,7 +50,7 @@ class Events(Construct):
             enforce_ssl=True,
             # The longest that SQS offers: somebody has to find the time to look.
             retention_period=Duration.days(14),
-            # Nothing in it is needed to go on: the next poll does again what a failed one left.
+            # No poll needs what is in it: the next one does again what a failed one left.
             removal_policy=RemovalPolicy.DESTROY,
         )
         Validations.of(queue).acknowledge(

@@ -34,7 +34,7 @@ class Inbox(Construct):
 
     It absorbs bursts: the events of a batch that are of the same job are one look at it, and two
     invocations at most run at once. What fails five times goes to the dead-letter queue, though
-    the next poll has done the same work by then.
+    the next poll has done the same work by then, but for a command to untrack a job.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Inbox(Construct):
             dead_letter_queue=sqs.DeadLetterQueue(
                 queue=events.dead_letters, max_receive_count=_RECEIVES
             ),
-            # What it holds are hints; the next poll finds out without them.
+            # What it holds goes with it: hints, which a poll does without, and unheard commands.
             removal_policy=RemovalPolicy.DESTROY,
         )
 

@@ -384,7 +384,7 @@ def replay(this: Run, arn: Reference) -> None:
     event_bus = EventBus(this.clients.events, bus)
     if event_bus.is_missing():
         # PutEvents would answer as if all were well.
-        message = f"the bus {bus} does not exist: deploy the stack again, then replay"
+        message = f"the bus {bus} does not exist: bring it back (docs/operating.md), then replay"
         raise Problem(message)
     for delivery in event_bus.put((event,)):
         if delivery.error is not None:

@@ -300,7 +300,7 @@ class _Run:
             self.bus_is_missing = self.monitor.courier.bus.is_missing()
             if self.bus_is_missing:
                 self.summary.errors[BUS_MISSING] += 1
-                self.monitor.logger.error("the event bus does not exist: deploy the stack again")
+                self.monitor.logger.error("the event bus does not exist")
         if self.bus_is_missing:
             self._delivered(not_sent(group))
         else:

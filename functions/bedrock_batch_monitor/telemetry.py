@@ -39,12 +39,7 @@ def publish(summary: PollSummary, *, failed: bool = False) -> None:
             or (name in OCCASIONAL_METRICS and value)
         ):
             metrics.add_metric(name, _unit(name), value)
-    for code, count in summary.errors.items():
-        with single_metric(
-            name=ERRORS, unit=MetricUnit.Count, value=count, namespace=METRICS_NAMESPACE
-        ) as metric:
-            metric.add_dimension("service", metrics.service or "")
-            metric.add_dimension(ERROR_CODE, code)
+    _publish_errors_by_code(summary)
     logger.info("poll failed" if failed else "poll finished", extra={"summary": summary.as_json()})
 
 
@@ -60,6 +55,16 @@ def publish_inbox(summary: PollSummary) -> None:
         metrics.add_metric(name, _unit(name), figures[name])
     if counted:
         metrics.flush_metrics()
+    _publish_errors_by_code(summary)
+
+
+def _publish_errors_by_code(summary: PollSummary) -> None:
+    for code, count in summary.errors.items():
+        with single_metric(
+            name=ERRORS, unit=MetricUnit.Count, value=count, namespace=METRICS_NAMESPACE
+        ) as metric:
+            metric.add_dimension("service", metrics.service or "")
+            metric.add_dimension(ERROR_CODE, code)
 
 
 def _unit(name: str) -> MetricUnit:

@@ -346,7 +346,7 @@ def test_replay_to_a_bus_that_is_gone(bbm: Bbm) -> None:
     events.delete_event_bus(Name="monitor")
     answer = bbm("replay", arn)
     assert answer.code == 1
-    assert "the bus monitor does not exist: deploy the stack again" in answer.err
+    assert "the bus monitor does not exist: bring it back" in answer.err
 
 
 def test_poll_runs_one_and_shows_its_summary(bbm: Bbm) -> None:

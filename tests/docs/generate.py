@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -10,10 +11,16 @@ from typing import Any
 # Run as a program it has to find the function's code, as `app.py` has.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "functions"))
 
+from infra.alarms import ALARMS
 from infra.config import settings_table_markdown
 from tests.docs import cost
 from tests.docs.pages import ROOT
-from tests.support.contracts import FILES, schema_of
+from tests.support.contracts import FILES, SCHEMAS, schema_of
+
+_SAMPLE = re.compile(
+    r"(?P<start><!-- sample event: (?P<file>[\w.-]+) -->\n```json\n)(?P<text>.*?)(?P<end>```\n)",
+    re.DOTALL,
+)
 
 
 def event_fields() -> str:
@@ -50,11 +57,22 @@ def _fields(schema: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield path, inner, name in required
 
 
+def alarms() -> str:
+    """Every alarm, with what it looks at and what it means."""
+    lines = ["| Alarm | On the metric | What it means |", "|---|---|---|"]
+    lines += [
+        f"| [{name}](#{name.lower()}) | {alarm.metric} | {alarm.meaning} |"
+        for name, alarm in ALARMS.items()
+    ]
+    return "\n".join(lines) + "\n"
+
+
 REGIONS = {
     ("README.md", "generated: settings"): settings_table_markdown,
     ("README.md", "cost"): cost.sentence,
     ("docs/events.md", "generated: event fields"): event_fields,
     ("docs/cost.md", "generated: cost"): cost.table,
+    ("docs/operating.md", "generated: alarms"): alarms,
 }
 
 
@@ -65,6 +83,12 @@ def main() -> None:
         before, begin, rest = text.partition(f"<!-- {mark} -->\n")
         _, end, after = rest.partition("<!-- end of ")
         page.write_text(before + begin + render() + end + after)
+    page = ROOT / "docs" / "events.md"
+    page.write_text(_SAMPLE.sub(_sample, page.read_text()))
+
+
+def _sample(match: re.Match[str]) -> str:
+    return match["start"] + (SCHEMAS / "v1" / "samples" / match["file"]).read_text() + match["end"]
 
 
 if __name__ == "__main__":

@@ -59,7 +59,7 @@ def call(arguments: list[str], canned: Canned) -> str:
         answer.pop("ResponseMetadata", None)
     result = jmespath.search(options["query"], answer) if "query" in options else answer
     if options.get("output") == "text":
-        return "\t".join(result)
+        return result if isinstance(result, str) else "\t".join(result)
     return json.dumps(result, default=str)
 
 
@@ -90,6 +90,8 @@ def _value(shape: Shape, words: Iterator[str]) -> Any:
     if shape.type_name == "boolean":
         return True
     word = next(words)
+    if shape.type_name == "integer":
+        return int(word)
     if shape.type_name == "list" and not word.startswith("["):
         return [word]
     return json.loads(word) if shape.type_name in {"structure", "list", "map"} else word

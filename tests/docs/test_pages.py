@@ -19,10 +19,14 @@ from bedrock_batch_monitor.domain.summary import (
     ERRORS,
     OCCASIONAL_METRICS,
     STEADY_METRICS,
+    THROTTLED,
     PollSummary,
 )
 from bedrock_batch_monitor.services import errors, items
+from bedrock_batch_monitor.services.bedrock import UNUSABLE_ANSWER
 from bedrock_batch_monitor.telemetry import logger
+from infra.alarms import ALARMS
+from tests.cli.documentation import commands
 from tests.component.conftest import START, Cloud
 from tests.component.test_handler import deployed, invoke
 from tests.docs import cost
@@ -39,8 +43,10 @@ from tests.docs.pages import (
     section,
     without_blocks,
 )
+from tests.infra.conftest import Template, cdk_json, make_app, synthesize, template
+from tests.support.contracts import FILES
 
-__all__ = ["deployed"]
+__all__ = ["cdk_json", "deployed", "make_app", "synthesize", "template"]
 
 PAGE_NAMES = [name_of(page) for page in PAGES]
 LINK = re.compile(r"!?\[[^\]]*\]\((?P<target>[^)\s]+)\)")
@@ -59,7 +65,7 @@ def test_generated_parts_are_current(page: str, mark: str) -> None:
     assert region(read(page), mark) == REGIONS[page, mark]()
 
 
-@pytest.mark.parametrize("page", PAGE_NAMES)
+@pytest.mark.parametrize("page", [*PAGE_NAMES, "SECURITY.md"])
 def test_links_lead_somewhere(page: str) -> None:
     """Every link to a file finds it, and every anchor is a heading there."""
     for match in LINK.finditer(without_blocks(read(page))):
@@ -218,7 +224,6 @@ def test_error_codes_of_items() -> None:
 def test_summary_and_metrics() -> None:
     """The page explains each figure of a poll's summary beside its metric, and no other."""
     table = rows(section("docs/operating.md", "## What a poll reports"))
-    table = [cells for cells in table if not cells[0].endswith(".`")]
     figures = [(code(cells[0]), code(cells[1])) for cells in table]
 
     assert sorted(name for figure, _ in figures for name in figure) == sorted(
@@ -230,19 +235,56 @@ def test_summary_and_metrics() -> None:
     steady = [code(cells[1])[0] for cells in table if "(steady)" in cells[1]]
     assert sorted(steady) == sorted(STEADY_METRICS)
     assert f"`{names.METRICS_NAMESPACE}`" in read("docs/operating.md")
-    assert f"metric `{ERRORS}`" in read("docs/operating.md")
+    assert f"metric `{ERRORS}`" in section("docs/operating.md", "## Error codes")
 
 
-def test_alarms_are_on_metrics_that_exist() -> None:
-    """What the page tells to alarm on is published by the monitor or by AWS."""
-    table = rows(section("docs/operating.md", "## What to alarm on"))
-    foreign = {"AWS/Lambda", "AWS/SQS", "ApproximateNumberOfMessagesVisible"}
+def test_every_alarm_has_an_entry() -> None:
+    """The page has an entry for each alarm of the stack, with what to look at and what to do."""
+    text = section("docs/operating.md", "## Alarms")
+    entries = re.findall(r"^### (\w+)$", text, re.MULTILINE)
 
-    assert {word for cells in table for word in code(cells[0])} <= {
-        *STEADY_METRICS,
-        *OCCASIONAL_METRICS,
-        *foreign,
-        names.METRICS_NAMESPACE,
+    assert entries == list(ALARMS)
+    for name in entries:
+        entry = section("docs/operating.md", f"### {name}")
+        assert "Goes off when" in entry
+        assert "- **Look at**" in entry
+        assert "- **Do**" in entry
+
+
+def test_alarms_are_those_of_the_template(template: Template) -> None:
+    """A deployment without settings has as many alarms as the bill says, of the names listed."""
+    ids = [
+        logical_id
+        for logical_id, resource in template["Resources"].items()
+        if resource["Type"] == "AWS::CloudWatch::Alarm"
+    ]
+
+    assert len(ids) == cost.ALARMS_BY_DEFAULT
+    assert all(any(f"Alarms{name}" in logical_id for name in ALARMS) for logical_id in ids)
+
+
+def test_error_codes() -> None:
+    """The page explains each code of the monitor's own making, and every service that has codes."""
+    source = "\n".join(path.read_text() for path in (ROOT / "functions").rglob("*.py"))
+    own = set(re.findall(r'"((?:Item|EventBridge)\.\w+)"', source))
+    own |= {
+        f"Item.{argument.value}"
+        for call in calls_in_function()
+        if isinstance(call.func, ast.Name) and call.func.id == "JobError"
+        for argument in call.args[:1]
+        if isinstance(argument, ast.Constant)
+    }
+    own |= {f"Bedrock.{code}" for code in (*errors._PERMANENT, UNUSABLE_ANSWER)}
+    own |= {THROTTLED}
+    listed = {
+        name
+        for cells in rows(section("docs/operating.md", "## Error codes"))
+        for name in code(cells[0])
+    }
+
+    assert {name for name in listed if not name.endswith("…")} == own
+    assert {name.removesuffix("…") for name in listed if name.endswith("…")} == {
+        f"{service}." for service in ("Bedrock", "DynamoDB", "EventBridge", "Monitor")
     }
 
 
@@ -296,17 +338,23 @@ def size_of(item: dict[str, dict[str, object]]) -> int:
     )
 
 
-def test_a_poll_reads_what_the_bill_says(cloud: Cloud) -> None:
-    """A poll in which nothing changed makes two queries and one read, and writes nothing."""
+@pytest.mark.parametrize(
+    ("discovery", "more"), [(None, []), ("", ["ListModelInvocationJobs", "BatchGetItem"])]
+)
+def test_a_poll_reads_what_the_bill_says(
+    cloud: Cloud, discovery: str | None, more: list[str]
+) -> None:
+    """A poll in which nothing changed makes these calls beside those for jobs, and no write."""
+    cloud = cloud.with_settings(discovery_prefix=discovery)
     cloud.add_job("InProgress")
     cloud.poll()
     made: list[str] = []
-    cloud.monitor.jobs._client.meta.events.register(
-        "before-call", lambda model, **_: made.append(model.name)
-    )
+    for client in (cloud.monitor.jobs._client, cloud.monitor.observer.bedrock._client):
+        client.meta.events.register("before-call", lambda model, **_: made.append(model.name))
     cloud.poll()
+    made.remove("GetModelInvocationJob")
 
-    assert made == ["Query", "GetItem", "Query"]
+    assert made == ["Query", "GetItem", "Query", *more]
 
 
 def test_layout_exists() -> None:
@@ -325,3 +373,13 @@ def test_the_picture_is_sound() -> None:
     assert "prefers-color-scheme: dark" in text
     for name in (names.ACTIVE_JOBS_INDEX, names.PENDING_EVENTS_INDEX, names.BY_STATUS_INDEX):
         assert name in text
+    for detail_type in FILES:
+        assert detail_type.removeprefix("Batch Inference Job ") in text
+
+
+def test_every_command_of_bbm_is_in_the_readme() -> None:
+    """The README names each command of the command line, and no other."""
+    table = rows(section("README.md", "## Look at jobs"))
+    named = {words.split()[1] for cells in table for words in code(cells[0])}
+
+    assert named == {command for command in commands() if command}

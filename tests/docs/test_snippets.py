@@ -18,8 +18,9 @@ import pytest
 from moto.events.models import EventPattern, EventPatternParser
 
 from bedrock_batch_monitor.domain import names, statuses
+from bedrock_batch_monitor.domain.inbox import Track, Untrack, request_of
 from local.bedrock import Script
-from tests.component.conftest import ACCOUNT, Cloud
+from tests.component.conftest import ACCOUNT, SETTINGS, Cloud
 from tests.docs.pages import ROOT, Block, blocks
 from tests.docs.shell import bash
 from tests.support.contracts import FILES, SCHEMAS, assert_keeps_to_schema
@@ -35,7 +36,7 @@ OUTPUTS = {
     "HistoryTableName": "history",
     "EventBusName": "monitor",
     "MonitorFunctionName": "function",
-    "DeadLetterQueueUrl": "http://queue",
+    "DeadLetterQueueUrl": "http://dead-letters",
 }
 QUEUE_ARN = f"arn:aws:sqs:us-east-1:{ACCOUNT}:subscriber"
 
@@ -76,6 +77,13 @@ def run(cloud: Cloud, tmp_path: Path) -> Iterator[Run]:  # noqa: ARG001 - moto h
         "lambda invoke": lambda asked: (tmp_path / "summary.json").write_text(asked["Payload"]),
         "sqs receive-message": lambda asked: asked,
         "sqs purge-queue": lambda asked: asked,
+        "sqs list-dead-letter-source-queues": lambda asked: {
+            "queueUrls": [asked["QueueUrl"].replace("dead-letters", "inbox")]
+        },
+        "sqs get-queue-attributes": lambda asked: {
+            "Attributes": {"QueueArn": asked["QueueUrl"].replace("http://", "arn:")}
+        },
+        "sqs start-message-move-task": lambda asked: asked,
     }
     with bash(tmp_path, canned) as run_script:
         yield run_script
@@ -203,6 +211,33 @@ def test_tracking_an_ended_job_again_repeats_its_event(
 
     first, second = (event["detail"]["metadata"]["eventId"] for event in cloud.new_events())
     assert first == second
+
+
+@pytest.mark.parametrize(("page", "request_"), [("README.md", Track), ("docs/events.md", Untrack)])
+def test_commands_on_the_bus(
+    cloud: Cloud, run: Run, variables: dict[str, str], page: str, request_: type
+) -> None:
+    """The command that is put on the bus is read by the inbox as what the page says."""
+    cloud.events.put_rule(
+        Name="all", EventBusName="monitor", EventPattern=json.dumps({"source": ["my-pipeline"]})
+    )
+    result = succeeds(run, variables, snippet(page, "put-events").text)
+    assert json.loads(result.stdout)["FailedEntryCount"] == 0
+    [message] = cloud.sqs.receive_message(QueueUrl=cloud.queue_url)["Messages"]
+
+    assert request_of(json.loads(message["Body"]), SETTINGS.scope) == request_(variables["JOB_ARN"])
+
+
+def test_moving_dead_letters_back(run: Run) -> None:
+    """The commands move the messages from the dead-letter queue to the queue they came from."""
+    script = snippet("README.md", "output()").text
+    script += snippet("docs/operating.md", "start-message-move-task").text
+    result = succeeds(run, {}, script)
+
+    assert json.loads(result.stdout) == {
+        "SourceArn": "arn:dead-letters",
+        "DestinationArn": "arn:inbox",
+    }
 
 
 @pytest.mark.parametrize("ending", statuses.TERMINAL)
