@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.arns import InvalidJobArnError, JobArn, Scope
@@ -19,6 +19,7 @@ from bedrock_batch_monitor.domain.events import (
     unreachable_mark,
 )
 from bedrock_batch_monitor.domain.jobs import (
+    HistoryEntry,
     JobError,
     JobObservation,
     JobRecord,
@@ -28,6 +29,7 @@ from bedrock_batch_monitor.domain.jobs import (
 )
 from bedrock_batch_monitor.domain.rules import Rules
 from bedrock_batch_monitor.domain.summary import Seen
+from bedrock_batch_monitor.domain.times import to_iso
 from bedrock_batch_monitor.domain.transitions import (
     Outdated,
     Refresh,
@@ -206,3 +208,14 @@ class Observer:
             return written, Seen(lost_race=True)
         record = JobRecord(observation, entry, transition.first_in_progress_at)
         return written, Seen(entry=entry, events=(status_event(record, entry),) if marks else ())
+
+
+def loggable(entry: HistoryEntry) -> dict[str, Any]:
+    """What a log line tells of a transition: never its message, which can hold customer data."""
+    return {
+        "jobArn": entry.job_arn,
+        "sequence": entry.sequence,
+        "status": entry.status,
+        "previousStatus": entry.previous_status,
+        "changedAt": None if entry.changed_at is None else to_iso(entry.changed_at),
+    }

@@ -16,7 +16,7 @@ from bedrock_batch_monitor.domain.jobs import TrackedJob
 from bedrock_batch_monitor.domain.pace import MOST_REPEATS, Pace
 from bedrock_batch_monitor.domain.state import State
 from bedrock_batch_monitor.domain.summary import PollSummary
-from bedrock_batch_monitor.domain.times import to_iso
+from bedrock_batch_monitor.observe import loggable
 from bedrock_batch_monitor.services.errors import ServiceError
 from bedrock_batch_monitor.services.items import InvalidItemError
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from bedrock_batch_monitor.discover import Discoverer
     from bedrock_batch_monitor.domain.arns import Scope
     from bedrock_batch_monitor.domain.discovery import Bookmark
-    from bedrock_batch_monitor.domain.jobs import HistoryEntry
     from bedrock_batch_monitor.domain.summary import Seen
     from bedrock_batch_monitor.observe import Observer
     from bedrock_batch_monitor.services.dynamodb import InvalidItem, JobsTable, StateTable
@@ -284,7 +283,7 @@ class _Run:
             self.pace.answered()
             self.failed.pop(job.job_arn, None)
         if seen.entry is not None:
-            self.monitor.logger.info("job changed", extra=_as_logged(seen.entry))
+            self.monitor.logger.info("job changed", extra=loggable(seen.entry))
         self.outbox.extend(seen.events)
         self._send_outbox(at_least=ENTRIES_PER_CALL)
 
@@ -321,13 +320,3 @@ class _Run:
 def _look_at(task: tuple[Monitor, TrackedJob | InvalidItem]) -> Seen:
     monitor, job = task
     return monitor.observer.look_at(job, observed_by=OBSERVED_BY_POLL)
-
-
-def _as_logged(entry: HistoryEntry) -> dict[str, Any]:
-    return {
-        "jobArn": entry.job_arn,
-        "sequence": entry.sequence,
-        "status": entry.status,
-        "previousStatus": entry.previous_status,
-        "changedAt": None if entry.changed_at is None else to_iso(entry.changed_at),
-    }

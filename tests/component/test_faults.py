@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, ReadTimeoutError
 
 from bedrock_batch_monitor.domain.jobs import TrackedJob
 from bedrock_batch_monitor.domain.summary import PollSummary
@@ -262,6 +262,32 @@ def test_a_conflict_of_transactions_is_a_lost_race(cloud: Cloud) -> None:
     summary = cloud.poll()
     assert (summary.lost_races, summary.errors) == (1, {})
     assert cloud.poll().jobs_ended == 1
+
+
+def test_a_read_without_an_answer_is_tried_again(cloud: Cloud) -> None:
+    """A time-out of Bedrock is an error that passes; the job is recorded in the same poll."""
+    arn = cloud.add_job("Completed")
+    left = [1]
+
+    def time_out(**_: Any) -> None:
+        if left[0]:
+            left[0] -= 1
+            raise ReadTimeoutError(endpoint_url="https://bedrock")
+
+    bedrock = cloud.monitor.observer.bedrock
+    bedrock._client.meta.events.register("before-send", time_out)
+    summary = cloud.poll()
+    assert summary.errors == {"Bedrock.ReadTimeoutError": 1}
+    assert [item["status"] for item in cloud.history(arn)] == ["Completed"]
+
+
+def test_fields_that_the_sdk_does_not_know_do_no_harm(cloud: Cloud) -> None:
+    """A newer API may say more than the pinned SDK reads."""
+    arn = cloud.add_job("Completed")
+    cloud.bedrock.faults.override(arn, {"somethingNew": {"deep": [1, 2, 3]}})
+    summary = cloud.poll()
+    assert (summary.jobs_ended, summary.errors) == (1, {})
+    assert "somethingNew" not in (cloud.job(arn) or {})
 
 
 def test_the_largest_answer_fits(cloud: Cloud) -> None:

@@ -24,14 +24,18 @@ NOT_SEEN = {
     "sqs:GetQueueAttributes",
     "sqs:GetQueueUrl",
     "sqs:SendMessage",
+    # Lambda itself takes messages from the queue in the function's name.
+    "sqs:ChangeMessageVisibility",
+    "sqs:DeleteMessage",
+    "sqs:ReceiveMessage",
     # Where it is refused, the bus counts as there.
     "events:DescribeEventBus",
 }
 
 
-def actions_of(cloud: Cloud) -> dict[str, list[str]]:
-    """The actions that the monitor function's role allows, with their resources."""
-    iam, role = cloud.monitor.client("iam"), role_of(cloud)
+def actions_of(cloud: Cloud, role: str) -> dict[str, list[str]]:
+    """The actions that a role allows, with their resources."""
+    iam = cloud.monitor.client("iam")
     found: dict[str, list[str]] = {}
     for name in iam.list_role_policies(RoleName=role)["PolicyNames"]:
         policy = iam.get_role_policy(RoleName=role, PolicyName=name)
@@ -104,10 +108,60 @@ def is_missed(cloud: Cloud, action: str) -> bool:
 
 def test_every_permission_is_needed(cloud: Cloud) -> None:
     """Take any action from the role, and a poll that has everything to do reports the refusal."""
-    actions = actions_of(cloud)
+    actions = actions_of(cloud, role_of(cloud))
     for action in sorted(set(actions) - NOT_SEEN):
         # The schedule may poll in between and be refused in our place, though not three times.
         assert any(is_missed(cloud, action) for _ in range(3)), f"nothing misses {action}"
     for action in set(actions) & NOT_SEEN:
         assert all(cloud.monitor.may(action, resource) for resource in actions[action])
     assert refusals(cloud) == []
+
+
+def inbox_of(cloud: Cloud) -> dict[str, Any]:
+    """The configuration of the function behind the inbox queue."""
+    client = cloud.monitor.client("lambda")
+    [mapping] = client.list_event_source_mappings()["EventSourceMappings"]
+    return dict(client.get_function_configuration(FunctionName=mapping["FunctionArn"]))
+
+
+def log_of(cloud: Cloud, function: dict[str, Any]) -> str:
+    """What a function has logged so far."""
+    pages = (
+        cloud.monitor.client("logs")
+        .get_paginator("filter_log_events")
+        .paginate(logGroupName=function["LoggingConfig"]["LogGroup"])
+    )
+    return "\n".join(event["message"] for page in pages for event in page["events"])
+
+
+def test_every_permission_of_the_inbox_is_needed(cloud: Cloud) -> None:
+    """Take any action from its role, and an inbox with everything to do logs the refusal."""
+    function = inbox_of(cloud)
+    role = function["Role"].rsplit("/", 1)[-1]
+    actions = sorted(set(actions_of(cloud, role)) - NOT_SEEN)
+    assert actions
+    for action in actions:
+        # A job put anew over what had been recorded, and one that nobody knows yet.
+        anew = job_in(cloud, "InProgress")
+        poll_until_recorded(cloud, anew)
+        unknown = cloud.bedrock.add_job(script=Script((Phase("Failed", None),)))
+        hidden = cloud.bedrock.faults.stale_lists(leave_out=[unknown])
+        try:
+            with denied(cloud, action, role=role):
+                # Each message that fails is tried again in minutes, and may be logged then, too.
+                before = log_of(cloud, function).count("AccessDenied")
+                cloud.monitor.track(anew)
+                for arn in (anew, unknown):
+                    cloud.monitor.send("Track Batch Inference Job", {"jobArn": arn})
+                wait_for(
+                    lambda seen=before: log_of(cloud, function).count("AccessDenied") > seen,  # type: ignore[misc]
+                    30,
+                    what=f"the refusal of {action}",
+                )
+        finally:
+            cloud.bedrock.faults.remove(hidden)
+        cloud.monitor.client("dynamodb").update_item(
+            TableName=cloud.monitor.outputs.jobs_table_name,
+            Key={"jobArn": {"S": anew}},
+            UpdateExpression="REMOVE tracking",
+        )

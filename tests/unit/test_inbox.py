@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bedrock_batch_monitor.domain.arns import Scope
@@ -84,6 +84,7 @@ def test_what_cannot_be_followed_says_why(event: object, reason: str) -> None:
     assert len(str(caught.value)) < 500
 
 
+@settings(max_examples=1000)
 @given(
     json_values
     | st.fixed_dictionaries(

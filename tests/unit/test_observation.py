@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bedrock_batch_monitor.domain.jobs import MESSAGE_CHARACTERS, bounded_message
+from bedrock_batch_monitor.domain.jobs import TEXT_CHARACTERS, bounded
 from bedrock_batch_monitor.services.bedrock import observation
 from bedrock_batch_monitor.services.errors import ServiceError
 from bedrock_batch_monitor.services.items import COUNT_NAMES, OBSERVED, observed_attributes
@@ -95,15 +95,31 @@ def test_texts_can_be_stored() -> None:
     assert seen.input_data_config == {"s3InputDataConfig": {"s3Uri": "s3://in/?"}}
 
 
-@given(st.none() | st.text(max_size=3000))
-def test_messages_are_bounded_and_say_so(message: str | None) -> None:
-    """A message within the API's limit is kept whole; a longer one says that it was cut."""
-    bounded = bounded_message(message)
-    if not message:
-        assert bounded is None
-    elif len(message) <= MESSAGE_CHARACTERS:
-        assert bounded == message
+@given(st.text(max_size=3000))
+def test_texts_are_bounded_and_say_so(text: str) -> None:
+    """A text within the API's limit is kept whole; a longer one says that it was cut."""
+    kept = bounded(text)
+    if len(text) <= TEXT_CHARACTERS:
+        assert kept == text
     else:
-        assert bounded is not None
-        assert len(bounded) == MESSAGE_CHARACTERS
-        assert bounded.endswith("(cut by the monitor)")
+        assert len(kept) == TEXT_CHARACTERS
+        assert kept.endswith("(cut by the monitor)")
+
+
+def test_an_answer_beyond_every_limit_fits_an_item() -> None:
+    """Whatever size its texts and lists have, an answer becomes an item below 400 KB."""
+    huge = "\U0001f40d" * 10_000
+    answer: dict[str, Any] = dict.fromkeys(FIELDS, huge) | {
+        "jobArn": ARN,
+        "inputDataConfig": {"s3InputDataConfig": {"s3Uri": huge, "s3BucketOwner": huge}},
+        "outputDataConfig": {"s3OutputDataConfig": {"s3Uri": huge}},
+        "vpcConfig": {"subnetIds": ["s" * 3000] * 1000, "securityGroupIds": ["g" * 3000] * 1000},
+    }
+    item = observed_attributes(observation(ARN, answer))
+    assert len(str(item).encode()) < 400 * 1024
+    assert item["vpcConfig"]["M"]["subnetIds"]["L"][-1] == {"S": "… (cut by the monitor)"}
+
+
+def test_an_empty_text_counts_as_none() -> None:
+    """Bedrock sends an empty message where there is nothing to say."""
+    assert observation(ARN, {"jobArn": ARN, "status": "InProgress", "message": ""}).message is None

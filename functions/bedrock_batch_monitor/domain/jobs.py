@@ -9,19 +9,18 @@ from typing import Any
 
 from bedrock_batch_monitor.domain import statuses
 
-# The limit of `Message` in Bedrock's service model; a longer one would be a change of the API, and
-# a bounded item and a bounded event matter more than its tail.
-MESSAGE_CHARACTERS = 2048
-_CUT = "… (cut by the monitor)"
+# The longest text that Bedrock's service model has for a job (`Message`, model and role ARNs). A
+# longer one would be a change of the API, and an item and an event that fit matter more than its
+# tail.
+TEXT_CHARACTERS = 2048
+CUT = "… (cut by the monitor)"
 
 
-def bounded_message(message: str | None) -> str | None:
-    """The message, or its beginning with a note that it was cut; an empty one counts as none."""
-    if not message:
-        return None
-    if len(message) <= MESSAGE_CHARACTERS:
-        return message
-    return message[: MESSAGE_CHARACTERS - len(_CUT)] + _CUT
+def bounded(text: str) -> str:
+    """The text, or its beginning with a note that it was cut."""
+    if len(text) <= TEXT_CHARACTERS:
+        return text
+    return text[: TEXT_CHARACTERS - len(CUT)] + CUT
 
 
 @dataclass(frozen=True, slots=True)

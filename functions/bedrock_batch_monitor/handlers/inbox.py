@@ -17,6 +17,8 @@ from aws_lambda_powertools.utilities.batch import (
 from bedrock_batch_monitor.composition import compose_inbox
 from bedrock_batch_monitor.domain.inbox import MalformedEventError, Request, request_of
 from bedrock_batch_monitor.domain.summary import PollSummary
+from bedrock_batch_monitor.observe import loggable
+from bedrock_batch_monitor.services.errors import ServiceError
 from bedrock_batch_monitor.settings import Settings
 from bedrock_batch_monitor.telemetry import logger, publish_inbox
 
@@ -68,13 +70,23 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 
 
 def _follow(request: Request, summary: PollSummary) -> Exception | None:
-    seen = inbox().handle(request)
+    try:
+        seen = inbox().handle(request)
+    except ServiceError as error:
+        summary.errors[error.code] += 1
+        logger.warning("event not followed", extra={"error": error.code})
+        return error
     summary.count(seen)
+    if seen.entry is not None:
+        logger.info("job changed", extra=loggable(seen.entry))
     for delivered in inbox().deliver(seen):
         summary.events_sent += delivered.sent
         summary.events_pending += delivered.pending
         summary.errors.update(delivered.errors)
-    return NotNowError(", ".join(seen.errors)) if seen.try_again else None
+    if not seen.try_again:
+        return None
+    logger.warning("event not followed", extra={"errors": seen.errors})
+    return NotNowError(", ".join(seen.errors))
 
 
 def _json(body: str) -> object:

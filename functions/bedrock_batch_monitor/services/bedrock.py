@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from botocore.config import Config
 
 from bedrock_batch_monitor.domain.discovery import ListedJob
-from bedrock_batch_monitor.domain.jobs import JobObservation, RecordCounts, bounded_message
+from bedrock_batch_monitor.domain.jobs import CUT, JobObservation, RecordCounts, bounded
 from bedrock_batch_monitor.domain.times import to_milliseconds
 from bedrock_batch_monitor.services.errors import ServiceError, calling
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 SERVICE: Final = "Bedrock"
 UNUSABLE_ANSWER: Final = "UnusableAnswer"
+_LIST_ENTRIES: Final = 32  # twice what the API allows in a list of subnets
 _SUMMARIES_PER_PAGE: Final = 1000  # the most that ListModelInvocationJobs gives
 
 
@@ -110,7 +111,7 @@ def observation(job_arn: str, answer: Mapping[str, Any]) -> JobObservation:
         status=status,
         model_id=_text(answer, "modelId"),
         job_name=_text(answer, "jobName"),
-        message=bounded_message(_text(answer, "message")),
+        message=_text(answer, "message"),
         submit_time=_time(answer, "submitTime"),
         last_modified_time=_time(answer, "lastModifiedTime"),
         end_time=_time(answer, "endTime"),
@@ -137,8 +138,8 @@ def _text(answer: Mapping[str, Any], name: str) -> str | None:
 
 
 def _storable(value: str) -> str:
-    """The text without lone surrogates, which JSON can carry and neither UTF-8 nor DynamoDB can."""
-    return value.encode(errors="replace").decode()
+    """The text in bounds, without lone surrogates: JSON can carry those, DynamoDB cannot."""
+    return bounded(value.encode(errors="replace").decode())
 
 
 def _time(answer: Mapping[str, Any], name: str) -> datetime | None:
@@ -165,5 +166,6 @@ def _clean(value: Any) -> Any:  # noqa: ANN401 - a JSON value
     if isinstance(value, Mapping):
         return {_storable(key): _clean(inner) for key, inner in value.items()}
     if isinstance(value, list):
-        return [_clean(inner) for inner in value]
+        kept = [_clean(inner) for inner in value[:_LIST_ENTRIES]]
+        return kept if len(value) <= _LIST_ENTRIES else [*kept, CUT]
     return value
