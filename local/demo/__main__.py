@@ -302,7 +302,7 @@ def _stay(cloud: Cloud) -> None:
         say(f"  export {name}={value}", markup=False)
     say(
         "\nAny job that you create there with "
-        "`aws bedrock create-model-invocation-job` and track runs its course.",
+        "`aws bedrock create-model-invocation-job` is discovered and runs its course.",
         markup=False,
     )
     with contextlib.suppress(KeyboardInterrupt):
