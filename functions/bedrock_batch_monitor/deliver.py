@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from bedrock_batch_monitor.domain.arns import InvalidJobArnError
 from bedrock_batch_monitor.domain.events import Mark, MonitorEvent, episode_event, status_event
 from bedrock_batch_monitor.domain.jobs import HistoryEntry, StoredJob
 from bedrock_batch_monitor.services.dynamodb import HistoryTable, JobsTable
@@ -75,7 +76,7 @@ class Courier:
                 yield from self._owed_by(job_arn, errors)
             except ServiceError as error:
                 errors[error.code] += 1
-            except InvalidItemError:
+            except (InvalidItemError, InvalidJobArnError):
                 errors["Item.InvalidItem"] += 1
 
     def _owed_by(self, job_arn: str, errors: Counter[str]) -> Iterator[MonitorEvent]:

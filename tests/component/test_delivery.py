@@ -12,6 +12,8 @@ from local.bedrock import Phase, Script
 from .conftest import Cloud
 
 MINUTE = 60
+LONG_AGO = "2026-01-01T00:00:00.000Z"
+TOO_EARLY = "0001-01-01T00:00:00+23:59"
 
 
 class Faulty:
@@ -274,6 +276,35 @@ def test_a_status_change_without_history_is_given_up_and_counted(cloud: Cloud) -
     assert summary.errors == {"Item.HistoryExpired": 1}
     assert summary.events_sent == 1
     assert owed(cloud) == set()
+
+
+@pytest.mark.parametrize(
+    ("arn", "mark", "code"),
+    [
+        ("no-arn", f"Unreachable#0#{LONG_AGO}#{LONG_AGO}", "InvalidItem"),
+        ("no-arn", f"Stalled#0#{TOO_EARLY}#{TOO_EARLY}", "InvalidMark"),
+    ],
+)
+def test_an_item_made_by_hand_cannot_stop_the_events_of_others(
+    cloud: Cloud, arn: str, mark: str, code: str
+) -> None:
+    """A mark on an item that is no job, or with an impossible time, is counted and passed over."""
+    owing = cloud.add_job("Completed")
+    recorded, _ = faulty(cloud, lambda _, entries: range(len(entries)))
+    recorded.poll()
+    cloud.dynamodb.put_item(
+        TableName="jobs",
+        Item={
+            "jobArn": {"S": arn},
+            "eventPending": {"S": "PENDING"},
+            "pendingSince": {"S": "2026-01-01T00:00:00.000Z"},
+            "pendingEvents": {"SS": [mark]},
+        },
+    )
+    summary = cloud.poll()
+    assert summary.errors == {f"Item.{code}": 1}
+    assert summary.events_sent == 1
+    assert [event["resources"] for event in cloud.new_events()] == [[owing]]
 
 
 @pytest.mark.parametrize("marks", [None, {"SS": ["Nonsense"]}])

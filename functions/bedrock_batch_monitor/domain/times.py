@@ -22,7 +22,11 @@ def from_iso(text: str) -> datetime:
     if moment.tzinfo is None:
         message = f"{text!r} has no time zone"
         raise ValueError(message)
-    return moment.astimezone(UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:
+        message = f"{text!r} is out of range in UTC"
+        raise ValueError(message) from error
 
 
 def to_milliseconds(moment: datetime) -> datetime:
