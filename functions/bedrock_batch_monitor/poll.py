@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from bedrock_batch_monitor.deliver import not_sent
@@ -236,13 +237,11 @@ class _Run:
         def then(seen: Seen) -> None:
             self._seen(job, seen, is_repeat=is_repeat)
 
-        self._submit(_look_at, (self.monitor, job), _Task(then, job))
-
-    def _submit(self, call: Callable[[Any], Any], argument: Any, task: _Task) -> None:  # noqa: ANN401 - what one call takes
         while len(self.under_way) >= self.pace.limit:
             if not self._wait_for_some():
                 break
-        self.under_way[self.executor.submit(call, argument)] = task
+        look = partial(self.monitor.observer.look_at, job, observed_by=OBSERVED_BY_POLL)
+        self.under_way[self.executor.submit(look)] = _Task(then, job)
 
     def _wait_for_all(self) -> None:
         while self.under_way and self._wait_for_some():
@@ -307,16 +306,11 @@ class _Run:
             self.under_way[future] = _Task(self._delivered)
 
     def _delivered(self, delivered: Delivered) -> None:
-        self.summary.events_sent += delivered.sent
-        self.summary.events_pending += delivered.pending
-        self.summary.errors.update(delivered.errors)
+        self.summary.count_events(
+            sent=delivered.sent, pending=delivered.pending, errors=delivered.errors
+        )
         self.bus_refuses = self.bus_refuses or delivered.bus_refuses
         if delivered.waiting_since is not None:
             self.waiting_since = min(
                 delivered.waiting_since, self.waiting_since or delivered.waiting_since
             )
-
-
-def _look_at(task: tuple[Monitor, TrackedJob | InvalidItem]) -> Seen:
-    monitor, job = task
-    return monitor.observer.look_at(job, observed_by=OBSERVED_BY_POLL)

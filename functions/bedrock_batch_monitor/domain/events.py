@@ -62,11 +62,8 @@ class MonitorEvent:
 
 def marks_for(entry: HistoryEntry, *, emit_status_changes: bool) -> frozenset[str]:
     """The events that a transition owes, as marks `<kind>#<sequence>`."""
-    if statuses.is_terminal(entry.status):
-        return frozenset({str(Mark(_ENDED, entry.sequence))})
-    if emit_status_changes:
-        return frozenset({str(Mark(_STATUS_CHANGED, entry.sequence))})
-    return frozenset()
+    mark = _mark_of(entry)
+    return frozenset({str(mark)} if emit_status_changes or mark.kind == _ENDED else ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +106,10 @@ class Mark:
         return "#".join((self.kind, str(self.sequence), *times))
 
 
+def _mark_of(entry: HistoryEntry) -> Mark:
+    return Mark(_ENDED if statuses.is_terminal(entry.status) else _STATUS_CHANGED, entry.sequence)
+
+
 def stalled_mark(sequence: int, *, since: datetime, now: datetime) -> Mark:
     """What a job owes when it is found to have stalled."""
     return Mark(_STALLED, sequence, since, now)
@@ -123,7 +124,7 @@ def status_event(job: JobRecord, entry: HistoryEntry) -> MonitorEvent:
     """The event for one recorded transition: `... Job Ended` or `... Job Status Changed`."""
     return _event(
         entry.job_arn,
-        Mark(_ENDED if statuses.is_terminal(entry.status) else _STATUS_CHANGED, entry.sequence),
+        _mark_of(entry),
         event_id=entry.event_id or event_id(entry.job_arn, entry.sequence),
         observed_by=entry.observed_by,
         observed_at=entry.observed_at,

@@ -120,6 +120,12 @@ class PollSummary:
             self.jobs_changed += 1
             self.jobs_ended += statuses.is_terminal(seen.entry.status)
 
+    def count_events(self, *, sent: int, pending: int, errors: Counter[str]) -> None:
+        """Add what came of sending some events."""
+        self.events_sent += sent
+        self.events_pending += pending
+        self.errors.update(errors)
+
     def figures(self) -> dict[str, float]:
         """The figures by metric name."""
         return {

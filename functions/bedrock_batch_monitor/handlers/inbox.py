@@ -80,9 +80,9 @@ def _follow(request: Request, summary: PollSummary) -> Exception | None:
     if seen.entry is not None:
         logger.info("job changed", extra=loggable(seen.entry))
     for delivered in inbox().deliver(seen):
-        summary.events_sent += delivered.sent
-        summary.events_pending += delivered.pending
-        summary.errors.update(delivered.errors)
+        summary.count_events(
+            sent=delivered.sent, pending=delivered.pending, errors=delivered.errors
+        )
     if not seen.try_again:
         return None
     logger.warning("event not followed", extra={"errors": seen.errors})

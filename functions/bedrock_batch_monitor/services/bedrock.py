@@ -6,12 +6,11 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from botocore.config import Config
-
 from bedrock_batch_monitor.domain.discovery import ListedJob
 from bedrock_batch_monitor.domain.jobs import CUT, JobObservation, RecordCounts, bounded
 from bedrock_batch_monitor.domain.times import to_milliseconds
 from bedrock_batch_monitor.services.errors import ServiceError, calling
+from bedrock_batch_monitor.services.sdk import bounded_config, pages_of
 
 if TYPE_CHECKING:
     import boto3
@@ -38,12 +37,7 @@ class BatchInferenceJobs:
         SDK that retries for long, or paces itself, keeps a poll from the other jobs and runs it
         into its time limit when others use up the account's quota.
         """
-        config = Config(
-            max_pool_connections=concurrency,
-            connect_timeout=2,
-            read_timeout=5,
-            retries={"mode": "standard", "total_max_attempts": 1},
-        )
+        config = bounded_config(concurrency=concurrency, attempts=1)
         return cls(session.client("bedrock", region_name=region, config=config))
 
     def get(self, job_arn: str) -> JobObservation:
@@ -69,12 +63,8 @@ class BatchInferenceJobs:
         }
         if name_contains:
             request["nameContains"] = name_contains
-        pages = iter(self._client.get_paginator("list_model_invocation_jobs").paginate(**request))
-        while True:
-            with calling(SERVICE):
-                page = next(pages, None)
-            if page is None:
-                return
+        pages = self._client.get_paginator("list_model_invocation_jobs").paginate(**request)
+        for page in pages_of(SERVICE, pages):
             for summary in page.get("invocationJobSummaries", ()):
                 job = listed_job(summary)
                 if job is not None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Final
 
-from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from bedrock_batch_monitor.domain import names, statuses
@@ -28,6 +27,7 @@ from bedrock_batch_monitor.domain.state import State
 from bedrock_batch_monitor.domain.transitions import Transition
 from bedrock_batch_monitor.services import items
 from bedrock_batch_monitor.services.errors import ServiceError, calling
+from bedrock_batch_monitor.services.sdk import bounded_config, pages_of
 
 if TYPE_CHECKING:
     import boto3
@@ -75,12 +75,7 @@ class FoundJob:
 
 def connect(session: boto3.Session, concurrency: int) -> DynamoDBClient:
     """A client whose connection pool serves `concurrency` threads, with bounded time-outs."""
-    config = Config(
-        max_pool_connections=concurrency,
-        connect_timeout=2,
-        read_timeout=5,
-        retries={"mode": "standard", "total_max_attempts": 3},
-    )
+    config = bounded_config(concurrency=concurrency, attempts=3)
     return session.client("dynamodb", config=config)
 
 
@@ -174,13 +169,10 @@ class JobsTable:
 
         Raises `ServiceError`.
         """
-        with calling(SERVICE):
-            answer = self._client.get_item(
-                TableName=self._name, Key={"jobArn": items.text(job_arn)}, ConsistentRead=True
-            )
-        if "Item" not in answer:
+        item = self._item(job_arn)
+        if item is None:
             return None
-        return FoundJob(_tracked_or_invalid(answer["Item"]), items.is_tracked(answer["Item"]))
+        return FoundJob(_tracked_or_invalid(item), items.is_tracked(item))
 
     def unknown(self, job_arns: Sequence[str]) -> set[str]:
         """Those of up to 100 ARNs that have no item (BatchGetItem); raises `ServiceError`."""
@@ -198,23 +190,18 @@ class JobsTable:
 
     def start_tracking(self, job_arn: str, *, tracked_by: str, now: datetime) -> Written:
         """Put a job into polling that has no item yet; raises `ServiceError`."""
-        try:
-            with calling(SERVICE):
-                self._client.put_item(
-                    TableName=self._name,
-                    Item={
-                        "jobArn": items.text(job_arn),
-                        names.TRACKING: items.text(names.TRACKING_ACTIVE),
-                        "trackedBy": items.text(tracked_by),
-                        "trackedAt": items.time(now),
-                    },
-                    ConditionExpression="attribute_not_exists(jobArn)",
-                )
-        except ServiceError as error:
-            if error.reason == "ConditionalCheckFailedException":
-                return Written.LOST_RACE
-            raise
-        return Written.DONE
+        return _unless_refused(
+            lambda: self._client.put_item(
+                TableName=self._name,
+                Item={
+                    "jobArn": items.text(job_arn),
+                    names.TRACKING: items.text(names.TRACKING_ACTIVE),
+                    "trackedBy": items.text(tracked_by),
+                    "trackedAt": items.time(now),
+                },
+                ConditionExpression="attribute_not_exists(jobArn)",
+            )
+        )
 
     def resume_tracking(self, known: TrackedJob) -> Written:
         """Put a job back into polling that was taken out of it; raises `ServiceError`."""
@@ -230,11 +217,8 @@ class JobsTable:
 
     def get(self, job_arn: str) -> StoredJob | None:
         """A job, read consistently; raises `ServiceError`, `InvalidItemError`."""
-        with calling(SERVICE):
-            answer = self._client.get_item(
-                TableName=self._name, Key={"jobArn": items.text(job_arn)}, ConsistentRead=True
-            )
-        return items.stored_job(answer["Item"]) if "Item" in answer else None
+        item = self._item(job_arn)
+        return None if item is None else items.stored_job(item)
 
     def record(
         self,
@@ -308,8 +292,7 @@ class JobsTable:
     def note_error(self, job_arn: str, error: JobError, now: datetime) -> Written:
         """Say in the item why nobody asks for this job; raises `ServiceError`."""
         changes = _Changes()
-        changes.set("lastError", items.error(error))
-        changes.set("lastErrorAt", items.time(now))
+        changes.explain(error, now)
         return self._update_if(self._keyed(job_arn, changes, "attribute_exists(jobArn)"))
 
     def note_unreadable(
@@ -317,8 +300,7 @@ class JobsTable:
     ) -> Written:
         """Say in the item why the job cannot be read; raises `ServiceError`."""
         changes = _Changes()
-        changes.set("lastError", items.error(unreadable.error))
-        changes.set("lastErrorAt", items.time(now))
+        changes.explain(unreadable.error, now)
         changes.set("unreadablePolls", items.number(unreadable.polls))
         if unreadable.unreachable_since is not None:
             changes.set("unreachableSince", items.time(unreadable.unreachable_since))
@@ -419,14 +401,14 @@ class JobsTable:
         return update
 
     def _update_if(self, update: UpdateTypeDef) -> Written:
-        try:
-            with calling(SERVICE):
-                self._client.update_item(**update)
-        except ServiceError as error:
-            if error.reason == "ConditionalCheckFailedException":
-                return Written.LOST_RACE
-            raise
-        return Written.DONE
+        return _unless_refused(lambda: self._client.update_item(**update))
+
+    def _item(self, job_arn: str) -> Item | None:
+        with calling(SERVICE):
+            answer = self._client.get_item(
+                TableName=self._name, Key={"jobArn": items.text(job_arn)}, ConsistentRead=True
+            )
+        return answer.get("Item")
 
 
 class StateTable:
@@ -476,12 +458,7 @@ def _state_key(scope: Scope) -> dict[str, AttributeValueTypeDef]:
 
 
 def _query(client: DynamoDBClient, query: QueryInputPaginateTypeDef) -> Iterator[Item]:
-    pages = iter(client.get_paginator("query").paginate(**query))
-    while True:
-        with calling(SERVICE):
-            page = next(pages, None)
-        if page is None:
-            return
+    for page in pages_of(SERVICE, client.get_paginator("query").paginate(**query)):
         yield from page["Items"]
 
 
@@ -502,6 +479,18 @@ def _still(known: TrackedJob, changes: _Changes) -> str:
     if known.sequence == 0:
         return f"attribute_exists(jobArn) AND attribute_not_exists({sequence})"
     return f"{sequence} = {changes.value(items.number(known.sequence))}"
+
+
+def _unless_refused(write: Callable[[], object]) -> Written:
+    """Make a conditional write; a condition that does not hold is a lost race."""
+    try:
+        with calling(SERVICE):
+            write()
+    except ServiceError as error:
+        if error.reason == "ConditionalCheckFailedException":
+            return Written.LOST_RACE
+        raise
+    return Written.DONE
 
 
 def _outcome_of_cancellation(error: ServiceError) -> Written:
@@ -568,6 +557,11 @@ class _Changes:
 
     def add(self, attribute: str, texts: Iterable[str]) -> None:
         self._clauses["ADD"].append(f"{self.name(attribute)} {self.value({'SS': sorted(texts)})}")
+
+    def explain(self, error: JobError, now: datetime) -> None:
+        """Say why the job is not followed."""
+        self.set("lastError", items.error(error))
+        self.set("lastErrorAt", items.time(now))
 
     def owe(self, marks: Iterable[str], since: datetime) -> None:
         """Mark events as still to be sent, in the item and so in the pending-events index."""

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from botocore.config import Config
-
 from bedrock_batch_monitor.domain import names
 from bedrock_batch_monitor.domain.events import MonitorEvent
 from bedrock_batch_monitor.services.errors import ServiceError, calling
+from bedrock_batch_monitor.services.sdk import bounded_config
 
 if TYPE_CHECKING:
     import boto3
@@ -37,12 +36,7 @@ class EventBus:
     @classmethod
     def connect(cls, session: boto3.Session, name: str, concurrency: int) -> EventBus:
         """A bus whose connection pool serves `concurrency` threads."""
-        config = Config(
-            max_pool_connections=concurrency,
-            connect_timeout=2,
-            read_timeout=5,
-            retries={"mode": "standard", "total_max_attempts": 2},
-        )
+        config = bounded_config(concurrency=concurrency, attempts=2)
         return cls(session.client("events", config=config), name)
 
     def is_missing(self) -> bool:
