@@ -137,45 +137,31 @@ class OneOf:
         raise _NotAllowedError
 
 
-class BusName:
-    """A name that EventBridge takes for a custom event bus."""
+class Matching:
+    """A text of one form; `allowed` says in words which."""
 
-    allowed = "1 to 256 letters, digits, '.', '-' or '_', and not \"default\""
-    # '/' is for the buses of partners.
-    _pattern = re.compile(r"[A-Za-z0-9._-]{1,256}", re.ASCII)
-
-    def parse(self, value: object) -> str:
-        """The name."""
-        if isinstance(value, str) and value != "default" and self._pattern.fullmatch(value):
-            return value
-        raise _NotAllowedError
-
-
-class NamePrefix:
-    """The beginning of a job's name, in the characters that Bedrock takes for one."""
-
-    allowed = "1 to 63 letters, digits, '+', '-' or '.'"
-    # From the pattern of `ModelInvocationJobName` in Bedrock's service model.
-    _pattern = re.compile(r"[a-zA-Z0-9+\-.]{1,63}", re.ASCII)
+    def __init__(self, pattern: str, allowed: str) -> None:
+        self.allowed = allowed
+        self._pattern = re.compile(pattern, re.ASCII)
 
     def parse(self, value: object) -> str:
-        """The prefix."""
+        """The text."""
         if isinstance(value, str) and self._pattern.fullmatch(value):
             return value
         raise _NotAllowedError
 
 
-class EmailAddress:
-    """An address that can be written to; whether it exists, the confirmation mail finds out."""
-
-    allowed = "an e-mail address such as team@example.com"
-    _pattern = re.compile(r"[^\s@]{1,64}@[^\s@.]+(\.[^\s@.]+)+", re.ASCII)
-
-    def parse(self, value: object) -> str:
-        """The address."""
-        if isinstance(value, str) and self._pattern.fullmatch(value):
-            return value
-        raise _NotAllowedError
+# A name that EventBridge takes for a custom bus; '/' is for the buses of partners.
+_BUS_NAME: Final = Matching(
+    r"(?!default\Z)[A-Za-z0-9._-]{1,256}",
+    "1 to 256 letters, digits, '.', '-' or '_', and not \"default\"",
+)
+# The beginning of a job's name: the pattern of `ModelInvocationJobName` in Bedrock's service model.
+_NAME_PREFIX: Final = Matching(r"[a-zA-Z0-9+\-.]{1,63}", "1 to 63 letters, digits, '+', '-' or '.'")
+# Whether the address exists, the confirmation mail finds out.
+_EMAIL_ADDRESS: Final = Matching(
+    r"[^\s@]{1,64}@[^\s@.]+(\.[^\s@.]+)+", "an e-mail address such as team@example.com"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +203,7 @@ class MonitorConfig:
         OneOf("on", "off"), "on", "Whether jobs are taken up that nobody tracks by hand."
     )
     discovery_name_prefix: str | None = _optional_setting(
-        NamePrefix(), "all jobs", "What the names of the jobs begin with that discovery takes up."
+        _NAME_PREFIX, "all jobs", "What the names of the jobs begin with that discovery takes up."
     )
     emit_status_changes: bool = _setting(
         Flag(), default=False, description="Also send an event for every non-terminal transition."
@@ -243,7 +229,7 @@ class MonitorConfig:
         Whole(1, 3650), "for ever", "Days after which a transition is removed from the history."
     )
     event_bus_name: str | None = _optional_setting(
-        BusName(), "generated", "Name of the event bus. A change replaces the bus and its rules."
+        _BUS_NAME, "generated", "Name of the event bus. A change replaces the bus and its rules."
     )
     removal_policy: str = _setting(
         OneOf("retain", "destroy"),
@@ -257,7 +243,7 @@ class MonitorConfig:
         "and logs, which whoever reads these must be allowed to use.",
     )
     alarm_email: str | None = _optional_setting(
-        EmailAddress(), "nobody", "Who is written to when an alarm goes off, and when it ends."
+        _EMAIL_ADDRESS, "nobody", "Who is written to when an alarm goes off, and when it ends."
     )
     log_retention_days: int = _setting(
         OneOfNumbers(*LOG_RETENTION), 30, "Days for which the functions' logs are kept."

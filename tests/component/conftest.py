@@ -5,11 +5,10 @@ from __future__ import annotations
 import itertools
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from io import StringIO
 from typing import Any, TextIO
 
@@ -21,50 +20,18 @@ from moto import mock_aws
 
 from bedrock_batch_monitor.composition import compose
 from bedrock_batch_monitor.domain import names
-from bedrock_batch_monitor.domain.arns import Scope
-from bedrock_batch_monitor.domain.rules import Rules
 from bedrock_batch_monitor.domain.summary import PollSummary
 from bedrock_batch_monitor.poll import Monitor
 from bedrock_batch_monitor.settings import Settings
 from local.bedrock import ManualClock, Phase, Script, StandIn
 from tests.support.contracts import assert_keeps_to_schema
+from tests.support.monitor import ACCOUNT, REGION, SETTINGS, InlineExecutor
 from tests.support.tables import create_tables
 
 START = datetime(2026, 11, 24, 20, 0, tzinfo=UTC)
-REGION = "us-east-1"
-ACCOUNT = "123456789012"
-SETTINGS = Settings(
-    jobs_table_name="jobs",
-    history_table_name="history",
-    state_table_name="state",
-    event_bus_name="monitor",
-    scope=Scope(ACCOUNT, REGION),
-    history_retention=None,
-    discovery_prefix=None,
-    rules=Rules(
-        progress_interval=timedelta(minutes=5),
-        poll_interval=timedelta(minutes=1),
-        unreachable_after_polls=3,
-    ),
-)
 # Powertools keeps one logger per service name, and with it the stream of whoever came first.
 _loggers = itertools.count()
 _plain = TypeDeserializer().deserialize
-
-
-class InlineExecutor(Executor):
-    """Runs each call at once in the calling thread: moto is not made for many threads."""
-
-    def submit(  # type: ignore[override]
-        self, call: Callable[..., Any], /, *arguments: Any, **named: Any
-    ) -> Future[Any]:
-        """Run the call; the future that comes back is done."""
-        future: Future[Any] = Future()
-        try:
-            future.set_result(call(*arguments, **named))
-        except Exception as error:  # noqa: BLE001 - what an executor does
-            future.set_exception(error)
-        return future
 
 
 @dataclass

@@ -11,7 +11,8 @@ from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.settings import Settings
 from tests.explorer.invariants import DEFECT, Verdict, Violation, judge
 from tests.explorer.schedules import OUTSIDE, Case, Turns
-from tests.explorer.simulation import RULES, SETTINGS, World, actor, job_arn
+from tests.explorer.simulation import World, actor, job_arn
+from tests.support.monitor import RULES, SETTINGS
 
 # Two polls that are alike in everything, so that one order of them stands for the other.
 TWINS: Final = ("A", "B")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -13,34 +12,16 @@ from botocore.exceptions import ReadTimeoutError
 
 from bedrock_batch_monitor.composition import compose, compose_inbox
 from bedrock_batch_monitor.domain import names
-from bedrock_batch_monitor.domain.arns import Scope
 from bedrock_batch_monitor.domain.inbox import LookAt
-from bedrock_batch_monitor.domain.rules import Rules
 from bedrock_batch_monitor.inbox import Inbox
 from bedrock_batch_monitor.poll import Monitor, PollError
 from bedrock_batch_monitor.services.errors import ServiceError
 from bedrock_batch_monitor.settings import Settings
 from tests.explorer.dynamodb import DynamoDB, Paginator, refusal
+from tests.support.monitor import ACCOUNT, REGION, SETTINGS, InlineExecutor
 from tests.support.tables import create_tables
 
 START: Final = datetime(2026, 11, 24, 20, 0, tzinfo=UTC)
-ACCOUNT: Final = "123456789012"
-REGION: Final = "us-east-1"
-RULES: Final = Rules(
-    progress_interval=timedelta(minutes=5),
-    poll_interval=timedelta(minutes=1),
-    unreachable_after_polls=3,
-)
-SETTINGS: Final = Settings(
-    jobs_table_name="jobs",
-    history_table_name="history",
-    state_table_name="state",
-    event_bus_name="monitor",
-    scope=Scope(ACCOUNT, REGION),
-    history_retention=None,
-    discovery_prefix=None,
-    rules=RULES,
-)
 _READS: Final = frozenset(
     {
         "BatchGetItem",
@@ -57,19 +38,6 @@ STALEST: Final = 3
 
 class Crash(BaseException):
     """The process is gone: nothing that the monitor does can catch it."""
-
-
-class InlineExecutor(Executor):
-    """Runs each call at once in the calling thread, so that the order of calls is decided here."""
-
-    def submit(self, call: Callable[..., Any], /, *arguments: Any, **named: Any) -> Future[Any]:
-        """Run the call; the future that comes back is done."""
-        future: Future[Any] = Future()
-        try:
-            future.set_result(call(*arguments, **named))
-        except Exception as error:  # noqa: BLE001 - what an executor does
-            future.set_exception(error)
-        return future
 
 
 def job_arn(number: int) -> str:

@@ -25,7 +25,8 @@ from bedrock_batch_monitor.settings import Settings
 from tests.explorer import variants
 from tests.explorer.invariants import judge
 from tests.explorer.scenarios import recover
-from tests.explorer.simulation import RULES, SETTINGS, Crash, World, deployed, kinds_for
+from tests.explorer.simulation import Crash, World, deployed, kinds_for
+from tests.support.monitor import RULES, SETTINGS
 
 lifecycles = st.builds(
     lambda passed, ending: (

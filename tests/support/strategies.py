@@ -77,11 +77,6 @@ seen_jobs = st.builds(
 new_jobs = st.just(TrackedJob(job_arn=ARN))
 tracked_jobs = new_jobs | seen_jobs
 minutes = st.integers(min_value=1, max_value=1440).map(lambda number: timedelta(minutes=number))
-RULES = Rules(
-    progress_interval=timedelta(minutes=5),
-    poll_interval=timedelta(minutes=1),
-    unreachable_after_polls=3,
-)
 all_rules = st.builds(
     Rules,
     progress_interval=minutes | st.just(timedelta(0)),

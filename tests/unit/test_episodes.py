@@ -17,7 +17,8 @@ from bedrock_batch_monitor.domain.episodes import (
 from bedrock_batch_monitor.domain.jobs import JobError, JobObservation, RecordCounts, TrackedJob
 from bedrock_batch_monitor.domain.rules import Rules
 from bedrock_batch_monitor.domain.transitions import Refresh, Stalled, decide
-from tests.support.strategies import ARN, NOW, RULES, all_rules, times, tracked_jobs
+from tests.support.monitor import RULES
+from tests.support.strategies import ARN, NOW, all_rules, times, tracked_jobs
 
 DENIED = JobError("AccessDeniedException", "no")
 GONE = JobError("ResourceNotFoundException", "no such job")

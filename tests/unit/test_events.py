@@ -33,7 +33,8 @@ from bedrock_batch_monitor.domain.jobs import (
 )
 from bedrock_batch_monitor.domain.transitions import Transition, decide, event_id
 from tests.support.contracts import SCHEMAS, as_delivered, assert_keeps_to_schema, schema_of
-from tests.support.strategies import ARN, NOW, RULES, observations, seen_jobs, times, tracked_jobs
+from tests.support.monitor import RULES
+from tests.support.strategies import ARN, NOW, observations, seen_jobs, times, tracked_jobs
 
 DENIED = JobError("AccessDeniedException", "not authorized to read the job")
 SUBMITTED = NOW - timedelta(seconds=3720)

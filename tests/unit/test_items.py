@@ -9,10 +9,10 @@ from hypothesis import given
 from bedrock_batch_monitor.domain.jobs import JobError, JobObservation, TrackedJob
 from bedrock_batch_monitor.domain.transitions import Transition, decide
 from bedrock_batch_monitor.services import items
+from tests.support.monitor import RULES
 from tests.support.strategies import (
     ARN,
     NOW,
-    RULES,
     observations,
     optional_times,
     seen_jobs,

@@ -28,10 +28,10 @@ from bedrock_batch_monitor.domain.transitions import (
     decide,
     event_id,
 )
+from tests.support.monitor import RULES
 from tests.support.strategies import (
     ARN,
     NOW,
-    RULES,
     all_rules,
     any_status,
     new_jobs,
