@@ -38,7 +38,7 @@ lint: setup ## Check style, types, the map of imports
 	@ruff check .
 	@ruff format --check .
 	@mypy
-	@PYTHONPATH=functions:cli:. lint-imports
+	@PYTHONPATH=functions:cli:infra:. lint-imports
 
 format: setup ## Format the code
 	@ruff check --fix .

@@ -10,11 +10,12 @@ from pathlib import Path
 
 from aws_cdk import App
 
-# The stack takes names from the runtime package, which is not installed: it is the function's code.
+# The constructs and the runtime package, from which they take names, need not be installed.
 sys.path.insert(0, str(Path(__file__).resolve().parent / "functions"))
+sys.path.insert(0, str(Path(__file__).resolve().parent / "infra"))
 
-from infra.config import ConfigError, MonitorConfig
-from infra.stack import STACK_ID, MonitorStack
+from bedrock_batch_monitor_cdk.config import ConfigError, MonitorConfig
+from bedrock_batch_monitor_cdk.stack import STACK_ID, MonitorStack
 
 
 def main() -> None:

@@ -15,10 +15,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from bbm.progress import Point, records_per_second, time_left
 from bbm.references import job_id
 from bbm.tables import Change, Changed, Item, has_ended, is_tracked
 from bedrock_batch_monitor.domain import statuses
+from bedrock_batch_monitor.domain.progress import Point, records_per_second, time_left
 from bedrock_batch_monitor.domain.times import from_iso
 
 # Terminals narrower than this get the columns without which a line would say nothing.

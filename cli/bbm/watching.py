@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Final
 from botocore.exceptions import BotoCoreError, ClientError
 
 from bbm.problems import can_pass
-from bbm.progress import Point, with_point
 from bbm.tables import Item, has_ended, is_tracked
 from bbm.view import time_of
 from bedrock_batch_monitor.domain import names, statuses
+from bedrock_batch_monitor.domain.progress import Point, with_point
 
 if TYPE_CHECKING:
     from bbm.tables import Jobs

@@ -11,10 +11,16 @@ from hypothesis import strategies as st
 from bbm import inputs, view
 from bbm.deployment import Deployment
 from bbm.problems import Problem, UsageProblem
-from bbm.progress import POINTS_KEPT, Point, records_per_second, time_left, with_point
 from bbm.references import arn_of, check_trackable, resolve
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.arns import Scope
+from bedrock_batch_monitor.domain.progress import (
+    POINTS_KEPT,
+    Point,
+    records_per_second,
+    time_left,
+    with_point,
+)
 
 NOW = datetime(2026, 11, 24, 20, 0, tzinfo=UTC)
 DEPLOYMENT = Deployment(

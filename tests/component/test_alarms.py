@@ -16,10 +16,10 @@ from bedrock_batch_monitor.composition import compose
 from bedrock_batch_monitor.handlers import monitor as module
 from bedrock_batch_monitor.poll import PollError
 from bedrock_batch_monitor.telemetry import logger, metrics
-from infra import alarms
-from infra.alarms import ALARMS
-from infra.config import MonitorConfig
-from infra.stack import STACK_ID, MonitorStack
+from bedrock_batch_monitor_cdk import alarms
+from bedrock_batch_monitor_cdk.alarms import ALARMS
+from bedrock_batch_monitor_cdk.config import MonitorConfig
+from bedrock_batch_monitor_cdk.stack import STACK_ID, MonitorStack
 
 from .conftest import REGION, SETTINGS, Cloud, InlineExecutor
 from .test_handler import Context

@@ -9,8 +9,8 @@ from fractions import Fraction
 
 from bedrock_batch_monitor.domain.discovery import CLOCK_TOLERANCE, OVERLAP
 from bedrock_batch_monitor.domain.summary import JOBS_DISCOVERED, STEADY_METRICS
-from infra.alarms import ALARMS, JOBS_STALLED
-from infra.config import MonitorConfig
+from bedrock_batch_monitor_cdk.alarms import ALARMS, JOBS_STALLED
+from bedrock_batch_monitor_cdk.config import MonitorConfig
 
 # us-east-1 list prices in dollars a unit.
 LAMBDA_REQUEST = Fraction("0.20") / 10**6

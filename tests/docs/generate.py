@@ -11,8 +11,8 @@ from typing import Any
 # Run as a program it has to find the function's code, as `app.py` has.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "functions"))
 
-from infra.alarms import ALARMS
-from infra.config import settings_table_markdown
+from bedrock_batch_monitor_cdk.alarms import ALARMS
+from bedrock_batch_monitor_cdk.config import settings_table_markdown
 from tests.docs import cost
 from tests.docs.pages import ROOT
 from tests.support.contracts import FILES, SCHEMAS, schema_of

@@ -25,7 +25,7 @@ from bedrock_batch_monitor.domain.summary import (
 from bedrock_batch_monitor.services import errors, items
 from bedrock_batch_monitor.services.bedrock import UNUSABLE_ANSWER
 from bedrock_batch_monitor.telemetry import logger
-from infra.alarms import ALARMS
+from bedrock_batch_monitor_cdk.alarms import ALARMS
 from tests.cli.documentation import commands
 from tests.component.conftest import START, Cloud
 from tests.component.test_handler import deployed, invoke
@@ -108,7 +108,7 @@ def test_settings_exist(page: str) -> None:
 
 def test_outputs_exist() -> None:
     """Every stack output that a page names is one of the stack's."""
-    outputs = set(re.findall(r'_output\("(\w+)"', read("infra/stack.py")))
+    outputs = set(re.findall(r'_output\("(\w+)"', read("infra/bedrock_batch_monitor_cdk/stack.py")))
     text = "\n".join(map(read, PAGE_NAMES))
     mentioned = set(re.findall(r"output `(\w+)`|\(output (\w+)\)", text))
 

@@ -9,8 +9,8 @@ from typing import Any
 import aws_cdk
 import pytest
 
-from infra.config import MonitorConfig
-from infra.stack import STACK_ID, MonitorStack
+from bedrock_batch_monitor_cdk.config import MonitorConfig
+from bedrock_batch_monitor_cdk.stack import STACK_ID, MonitorStack
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -10,8 +10,8 @@ import pytest
 from bedrock_batch_monitor import telemetry
 from bedrock_batch_monitor.domain import names, summary
 from bedrock_batch_monitor.services import bedrock, errors
-from infra.alarms import ALARMS, DENIED, JOBS_STALLED
-from infra.config import MonitorConfig
+from bedrock_batch_monitor_cdk.alarms import ALARMS, DENIED, JOBS_STALLED
+from bedrock_batch_monitor_cdk.config import MonitorConfig
 from tests.infra.conftest import EVERYTHING
 
 pytestmark = pytest.mark.xdist_group("template")

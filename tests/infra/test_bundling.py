@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.bundling import PIP_INSTALL, BundlingError, bundle, run_pip
+from bedrock_batch_monitor_cdk.bundling import PIP_INSTALL, BundlingError, bundle, run_pip
 
 
 class StubPip:

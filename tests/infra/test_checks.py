@@ -15,8 +15,8 @@ from cdk_nag import AwsSolutionsChecks
 from syrupy.assertion import SnapshotAssertion
 from syrupy.extensions.json import JSONSnapshotExtension
 
-from infra.config import MonitorConfig
-from infra.stack import STACK_ID, MonitorStack
+from bedrock_batch_monitor_cdk.config import MonitorConfig
+from bedrock_batch_monitor_cdk.stack import STACK_ID, MonitorStack
 from tests.infra.conftest import EVERYTHING
 
 pytestmark = pytest.mark.xdist_group("template")

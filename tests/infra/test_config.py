@@ -9,7 +9,7 @@ from aws_cdk import aws_logs
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infra.config import (
+from bedrock_batch_monitor_cdk.config import (
     LOG_RETENTION,
     ConfigError,
     MonitorConfig,

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from bedrock_batch_monitor.settings import Settings
-from infra.config import MonitorConfig
+from bedrock_batch_monitor_cdk.config import MonitorConfig
 from tests.infra.conftest import EVERYTHING
 
 pytestmark = pytest.mark.xdist_group("template")

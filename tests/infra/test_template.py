@@ -11,7 +11,7 @@ import pytest
 from bedrock_batch_monitor import settings
 from bedrock_batch_monitor.domain import names, summary
 from bedrock_batch_monitor.domain.rules import Rules
-from infra.config import MonitorConfig
+from bedrock_batch_monitor_cdk.config import MonitorConfig
 from tests.infra.conftest import EVERYTHING
 
 # All tests of the group run in one worker, which synthesizes each template once.

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from aws_cdk import aws_kms as kms
     from aws_cdk import aws_lambda as lambda_
 
-    from infra.config import MonitorConfig
-    from infra.events import Events
+    from bedrock_batch_monitor_cdk.config import MonitorConfig
+    from bedrock_batch_monitor_cdk.events import Events
 
 # How the function's `AccessDeniedException` from Bedrock is counted.
 DENIED: Final = "Bedrock.AccessDeniedException"

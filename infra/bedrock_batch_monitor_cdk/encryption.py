@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from aws_cdk import aws_dynamodb as dynamodb
     from constructs import Construct
 
-    from infra.config import MonitorConfig
+    from bedrock_batch_monitor_cdk.config import MonitorConfig
 
 
 def customer_key(scope: Construct, config: MonitorConfig) -> kms.Key | None:
     """The key of tables, queues, topic and log groups, or None where AWS's own keys do.
 
-    Roles use it through their own statements (see `infra/permissions.py`), which the key's first
+    Roles use it through their own statements (see `permissions.py`), which the key's first
     statement lets count. Services that act with no role of this stack are let in by name, for this
     account alone: CloudWatch and its logs here, EventBridge where a rule has an encrypted queue for
     a target.

@@ -15,7 +15,7 @@ import jsii
 from aws_cdk import AssetHashType, BundlingOptions, IgnoreMode, ILocalBundling
 from aws_cdk import aws_lambda as lambda_
 
-ROOT: Final = Path(__file__).resolve().parent.parent
+ROOT: Final = Path(__file__).resolve().parents[2]
 SOURCE: Final = ROOT / "functions"
 REQUIREMENTS: Final = "requirements.txt"
 # Installed requirements, one directory per content of the requirements file: a change in our own

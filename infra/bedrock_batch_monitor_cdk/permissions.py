@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from aws_cdk import aws_logs as logs
     from constructs import Construct
 
-    from infra.events import Events
-    from infra.tables import Tables
+    from bedrock_batch_monitor_cdk.events import Events
+    from bedrock_batch_monitor_cdk.tables import Tables
 
 
 def monitor_role(

@@ -11,7 +11,7 @@ from aws_cdk import aws_logs as logs
 
 from bedrock_batch_monitor import settings
 from bedrock_batch_monitor.domain import names
-from infra.bundling import function_code
+from bedrock_batch_monitor_cdk.bundling import function_code
 
 if TYPE_CHECKING:
     from aws_cdk import Duration
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from aws_cdk import aws_kms as kms
     from constructs import Construct
 
-    from infra.config import MonitorConfig
-    from infra.events import Events
-    from infra.tables import Tables
+    from bedrock_batch_monitor_cdk.config import MonitorConfig
+    from bedrock_batch_monitor_cdk.events import Events
+    from bedrock_batch_monitor_cdk.tables import Tables
 
 _HANDLERS: Final = "bedrock_batch_monitor.handlers"
 

@@ -10,15 +10,15 @@ from aws_cdk import aws_scheduler as scheduler
 from aws_cdk import aws_scheduler_targets as targets
 from constructs import Construct
 
-from infra.function import build_function, build_log_group, environment_of
-from infra.permissions import monitor_role, schedule_role
+from bedrock_batch_monitor_cdk.function import build_function, build_log_group, environment_of
+from bedrock_batch_monitor_cdk.permissions import monitor_role, schedule_role
 
 if TYPE_CHECKING:
     from aws_cdk import aws_lambda as lambda_
 
-    from infra.config import MonitorConfig
-    from infra.events import Events
-    from infra.tables import Tables
+    from bedrock_batch_monitor_cdk.config import MonitorConfig
+    from bedrock_batch_monitor_cdk.events import Events
+    from bedrock_batch_monitor_cdk.tables import Tables
 
 _SECONDS_BETWEEN_POLLS: Final = 5
 _LONGEST_TIMEOUT_SECONDS: Final = 900

@@ -9,12 +9,12 @@ from aws_cdk import aws_dynamodb as dynamodb
 from constructs import Construct
 
 from bedrock_batch_monitor.domain import names
-from infra.encryption import encrypt_table
+from bedrock_batch_monitor_cdk.encryption import encrypt_table
 
 if TYPE_CHECKING:
     from aws_cdk import aws_kms as kms
 
-    from infra.config import MonitorConfig
+    from bedrock_batch_monitor_cdk.config import MonitorConfig
 
 
 class Tables(Construct):

@@ -12,14 +12,14 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from bedrock_batch_monitor.domain import inbox
-from infra.encryption import queue_encryption
-from infra.function import build_function, build_log_group, environment_of
-from infra.permissions import inbox_role
+from bedrock_batch_monitor_cdk.encryption import queue_encryption
+from bedrock_batch_monitor_cdk.function import build_function, build_log_group, environment_of
+from bedrock_batch_monitor_cdk.permissions import inbox_role
 
 if TYPE_CHECKING:
-    from infra.config import MonitorConfig
-    from infra.events import Events
-    from infra.tables import Tables
+    from bedrock_batch_monitor_cdk.config import MonitorConfig
+    from bedrock_batch_monitor_cdk.events import Events
+    from bedrock_batch_monitor_cdk.tables import Tables
 
 _TIMEOUT: Final = Duration.seconds(30)
 # Lambda's advice for a queue that feeds a function: six times its time-out.

@@ -6,18 +6,18 @@ from typing import TYPE_CHECKING, Final
 
 from aws_cdk import CfnOutput, Stack
 
-from infra.alarms import Alarms
-from infra.dashboard import Dashboard
-from infra.encryption import customer_key
-from infra.events import Events
-from infra.inbox import Inbox
-from infra.monitor import Monitor, PollSchedule
-from infra.tables import Tables
+from bedrock_batch_monitor_cdk.alarms import Alarms
+from bedrock_batch_monitor_cdk.dashboard import Dashboard
+from bedrock_batch_monitor_cdk.encryption import customer_key
+from bedrock_batch_monitor_cdk.events import Events
+from bedrock_batch_monitor_cdk.inbox import Inbox
+from bedrock_batch_monitor_cdk.monitor import Monitor, PollSchedule
+from bedrock_batch_monitor_cdk.tables import Tables
 
 if TYPE_CHECKING:
     from constructs import Construct
 
-    from infra.config import MonitorConfig
+    from bedrock_batch_monitor_cdk.config import MonitorConfig
 
 STACK_ID: Final = "BedrockBatchMonitor"
 

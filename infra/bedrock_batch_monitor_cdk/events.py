@@ -9,12 +9,12 @@ from aws_cdk import aws_events as events
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from infra.encryption import queue_encryption
+from bedrock_batch_monitor_cdk.encryption import queue_encryption
 
 if TYPE_CHECKING:
     from aws_cdk import aws_kms as kms
 
-    from infra.config import MonitorConfig
+    from bedrock_batch_monitor_cdk.config import MonitorConfig
 
 
 class Events(Construct):
