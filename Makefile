@@ -50,8 +50,8 @@ demo: setup ## Run the whole monitor on this machine, without an AWS account (KE
 test: lint ## Run every check and every test
 	@pytest
 
-bench: setup ## Count what a poll costs in calls and units, against a scan that updates every job
-	@PYTHONPATH=functions python -m local.bench
+bench: setup ## Measure the monitor beside what people write today; writes docs/performance.md (20 minutes)
+	@PYTHONPATH=functions:infra python -m local.bench $(ARGS)
 
 explore: setup ## Run the fault explorer: every crash and refusal at every call of overlapping polls
 	@PYTHONPATH=functions:. python -m tests.explorer

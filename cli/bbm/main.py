@@ -19,6 +19,7 @@ from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
+from bbm import cost as costs
 from bbm import deployment, inputs, references, view
 from bbm.aws import Clients, Connect, SessionClients
 from bbm.output import Output
@@ -431,6 +432,45 @@ def poll(this: Run) -> None:
         raise Problem(message)
     this.out.document(summary)
     this.out.show(view.poll_summary(summary))
+
+
+@_command
+def cost(  # noqa: PLR0913 - the options of a command line
+    this: Run,
+    *,
+    jobs: Annotated[
+        int, typer.Option(min=1, max=1_000_000, help="Jobs that are active all the time.")
+    ] = 20,
+    interval: Annotated[
+        int, typer.Option(min=1, max=60, metavar="MINUTES", help="Minutes between two polls.")
+    ] = 1,
+    hours_per_job: Annotated[
+        int, typer.Option(min=1, max=168, metavar="HOURS", help="Hours that a job is active.")
+    ] = 24,
+    progress_interval: Annotated[
+        int,
+        typer.Option(
+            min=1, max=1440, metavar="MINUTES", help="Minutes between two writes of record counts."
+        ),
+    ] = 5,
+    memory: Annotated[
+        int, typer.Option(min=128, max=10240, metavar="MB", help="Memory of the functions.")
+    ] = 512,
+) -> None:
+    """Reckon what the monitor costs in a month, beside other ways to do the same.
+
+    Asks no account: the counts are those of the benchmark, the prices list prices of us-east-1.
+    See docs/cost.md.
+    """
+    workload = costs.Workload(
+        jobs=jobs,
+        interval_minutes=interval,
+        hours_per_job=hours_per_job,
+        progress_minutes=progress_interval,
+        memory_megabytes=memory,
+    )
+    this.out.document(costs.as_json(workload))
+    this.out.show(view.bill(costs.bill(workload)), Text(), view.other_ways(workload))
 
 
 def _to_watch(this: Run, arns: Sequence[str] | None) -> tuple[Item, ...]:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final, TypeGuard
+from typing import Any, Final, Literal, TypeGuard
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from bbm.cost import Line, Workload, alternatives, total
 from bbm.references import job_id
 from bbm.tables import Change, Changed, Item, has_ended, is_tracked
 from bedrock_batch_monitor.domain import statuses
@@ -47,6 +48,12 @@ _HOUR: Final = 60 * _MINUTE
 _DAY: Final = 24 * _HOUR
 # Records per second from which on a minute's worth would be a long number.
 _FAST: Final = 10
+_BILL_COLUMNS: Final[Sequence[tuple[str, Literal["left", "right"]]]] = (
+    ("What", "left"),
+    ("Quantity", "right"),
+    ("Price", "left"),
+    ("Dollars", "right"),
+)
 
 
 def clean(value: object) -> str:
@@ -332,6 +339,30 @@ def poll_summary(summary: Mapping[str, Any]) -> RenderableType:
     if _is_number(seconds):
         end.append(f" in {seconds:.1f} s")
     return Group(table, end)
+
+
+def bill(lines: Sequence[Line]) -> RenderableType:
+    """What a month costs, line by line, and the sum."""
+    table = _table(None)
+    for heading, justify in _BILL_COLUMNS:
+        table.add_column(heading, justify=justify)
+    for line in lines:
+        table.add_row(line.what, line.quantity, line.price, f"{float(line.dollars):,.4f}")
+    table.add_row(
+        Text("A month", style="bold"), "", "", Text(f"{float(total(lines)):,.2f}", style="bold")
+    )
+    return table
+
+
+def other_ways(workload: Workload) -> RenderableType:
+    """What other ways to follow the same jobs cost, and what is wrong with each."""
+    table = _table(None)
+    table.add_column("Instead")
+    table.add_column("Dollars", justify="right")
+    table.add_column("But")
+    for other in alternatives(workload):
+        table.add_row(other.name, f"{float(other.dollars):,.2f}", other.remark)
+    return table
 
 
 def _table(width: int | None) -> Table:

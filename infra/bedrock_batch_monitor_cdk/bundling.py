@@ -22,6 +22,10 @@ REQUIREMENTS: Final = "requirements.txt"
 # code alone installs nothing. `make clean` removes it.
 DEPENDENCIES: Final = ROOT / "build" / "function-dependencies"
 
+# The services that the functions make clients of. botocore brings the models of all services, which
+# are most of its size. A test compares this with the clients that the code makes.
+SERVICE_MODELS: Final = ("bedrock", "dynamodb", "events")
+
 # What is in the source directory and not in the bundle, in the syntax of .gitignore.
 EXCLUDED: Final = ("__pycache__", "*.pyc", ".*")
 
@@ -63,7 +67,7 @@ def function_code() -> lambda_.Code:
             # Required, and used only if local bundling declined, which it never does.
             image=lambda_.Runtime.PYTHON_3_14.bundling_image,
             # Not run either: it makes the way of installing a part of the asset's hash.
-            command=list(PIP_INSTALL),
+            command=[*PIP_INSTALL, *SERVICE_MODELS],
             local=LocalBundling(),
         ),
     )
@@ -113,7 +117,8 @@ def bundle(
 
 def install_requirements(requirements: Path, dependencies: Path, pip: PipRunner) -> Path:
     """The directory with the installed requirements, made if there is none for this file yet."""
-    key = hashlib.sha256("\0".join(PIP_INSTALL).encode() + requirements.read_bytes()).hexdigest()
+    manner = "\0".join((*PIP_INSTALL, *SERVICE_MODELS))
+    key = hashlib.sha256(manner.encode() + requirements.read_bytes()).hexdigest()
     installed = dependencies / key
     if installed.is_dir():
         return installed
@@ -123,6 +128,7 @@ def install_requirements(requirements: Path, dependencies: Path, pip: PipRunner)
         aside = Path(name) / "installed"
         pip([*PIP_INSTALL, f"--requirement={requirements}", f"--target={aside}"])
         _drop_what_names_this_machine(aside)
+        _drop_models_of_other_services(aside)
         try:
             aside.rename(installed)
         except OSError:
@@ -137,3 +143,11 @@ def _drop_what_names_this_machine(installed: Path) -> None:
     shutil.rmtree(installed / "bin", ignore_errors=True)
     for record in installed.glob("*.dist-info/RECORD"):
         record.unlink()
+
+
+def _drop_models_of_other_services(installed: Path) -> None:
+    """Remove the service models that no client is made from; what all services share stays."""
+    for models in (installed / "botocore" / "data", installed / "boto3" / "data"):
+        for service in models.glob("*/"):
+            if service.name not in SERVICE_MODELS:
+                shutil.rmtree(service)

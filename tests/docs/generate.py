@@ -72,6 +72,7 @@ REGIONS = {
     ("README.md", "cost"): cost.sentence,
     ("docs/events.md", "generated: event fields"): event_fields,
     ("docs/cost.md", "generated: cost"): cost.table,
+    ("docs/cost.md", "generated: prices"): cost.prices,
     ("docs/operating.md", "generated: alarms"): alarms,
 }
 

@@ -13,6 +13,8 @@ from urllib.parse import unquote
 
 import pytest
 
+from bbm.cost import ALARMS as ALARMS_BY_DEFAULT
+from bbm.cost import LOG_BYTES
 from bedrock_batch_monitor.domain import names, statuses
 from bedrock_batch_monitor.domain.jobs import HistoryEntry, RecordCounts
 from bedrock_batch_monitor.domain.summary import (
@@ -259,7 +261,7 @@ def test_alarms_are_those_of_the_template(template: Template) -> None:
         if resource["Type"] == "AWS::CloudWatch::Alarm"
     ]
 
-    assert len(ids) == cost.ALARMS_BY_DEFAULT
+    assert len(ids) == ALARMS_BY_DEFAULT
     assert all(any(f"Alarms{name}" in logical_id for name in ALARMS) for logical_id in ids)
 
 
@@ -319,7 +321,7 @@ def test_cost_assumptions(deployed: Cloud, capsys: pytest.CaptureFixture[str]) -
     finally:
         logger.registered_handler.setStream(before)
     # Lambda's own START, END and REPORT come on top of it.
-    assert len(log.getvalue() + capsys.readouterr().out) < cost.LOG_BYTES - 400
+    assert len(log.getvalue() + capsys.readouterr().out) < LOG_BYTES - 400
     [largest] = sorted(map(size_of, deployed.dynamodb.scan(TableName="jobs")["Items"]))[-1:]
     assert largest < cost.JOB_ITEM_BYTES
     index = deployed.dynamodb.query(

@@ -1,15 +1,23 @@
 """The function's bundle: what goes into it, and when pip runs. pip itself is a stub here."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from bedrock_batch_monitor_cdk.bundling import PIP_INSTALL, BundlingError, bundle, run_pip
+from bedrock_batch_monitor_cdk.bundling import (
+    PIP_INSTALL,
+    SERVICE_MODELS,
+    SOURCE,
+    BundlingError,
+    bundle,
+    run_pip,
+)
 
 
 class StubPip:
-    """Installs one package, a script and a record, as pip's --target does."""
+    """Installs packages, a script and a record, as pip's --target does."""
 
     def __init__(self) -> None:
         self.calls: list[list[str]] = []
@@ -18,7 +26,15 @@ class StubPip:
         """Install into the --target of the arguments."""
         self.calls.append(list(arguments))
         (target,) = [a.removeprefix("--target=") for a in arguments if a.startswith("--target=")]
-        for path in ("boto3/__init__.py", "boto3-1.dist-info/RECORD", "bin/jp.py"):
+        for path in (
+            "boto3/__init__.py",
+            "boto3/data/ec2/resources.json",
+            "boto3-1.dist-info/RECORD",
+            "botocore/data/endpoints.json",
+            "botocore/data/dynamodb/service-2.json.gz",
+            "botocore/data/ec2/service-2.json.gz",
+            "bin/jp.py",
+        ):
             file = Path(target, path)
             file.parent.mkdir(parents=True)
             file.write_text("installed")
@@ -49,11 +65,27 @@ def files(directory: Path) -> list[str]:
 
 
 def test_content(source: Path, tmp_path: Path) -> None:
-    """The bundle has requirements and package, no byte code, and nothing that names the machine."""
+    """The bundle has what the functions run with, and nothing that names the machine."""
     output = tmp_path / "out"
     bundle(output, source=source, dependencies=tmp_path / "cache", pip=StubPip())
 
-    assert files(output) == ["boto3-1.dist-info/METADATA", "boto3/__init__.py", "package/module.py"]
+    assert files(output) == [
+        "boto3-1.dist-info/METADATA",
+        "boto3/__init__.py",
+        "botocore/data/dynamodb/service-2.json.gz",
+        "botocore/data/endpoints.json",
+        "package/module.py",
+    ]
+
+
+def test_model_of_every_client_is_in_the_bundle() -> None:
+    """A client of a service whose model was left out could not be made."""
+    made = {
+        service
+        for file in SOURCE.rglob("*.py")
+        for service in re.findall(r"\.(?:create_)?client\(\s*\"([\w-]+)\"", file.read_text())
+    }
+    assert made == set(SERVICE_MODELS)
 
 
 def test_pip_is_asked_for_pinned_wheels_of_the_function(source: Path, tmp_path: Path) -> None:

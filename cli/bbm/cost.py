@@ -1,0 +1,331 @@
+"""What a deployment costs in a month: from what was counted, list prices, and a few assumptions.
+
+The counts are those that `make bench` wrote to `counts.json`. Prices are list prices of us-east-1
+in dollars; free tiers are left out but for EventBridge Scheduler's.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from fractions import Fraction
+from functools import cache
+from importlib import resources
+from itertools import pairwise
+from typing import Any, Final
+
+from bedrock_batch_monitor.domain.discovery import OVERLAP
+from bedrock_batch_monitor.domain.summary import JOBS_DISCOVERED, STEADY_METRICS
+
+LAMBDA_REQUEST: Final = Fraction("0.20") / 10**6
+LAMBDA_GB_SECOND: Final = Fraction("0.0000133334")
+DYNAMODB_READ: Final = Fraction("0.125") / 10**6
+DYNAMODB_WRITE: Final = Fraction("0.625") / 10**6
+CUSTOM_EVENT: Final = Fraction(1) / 10**6
+SCHEDULE: Final = Fraction(1) / 10**6
+SCHEDULER_FREE: Final = 14_000_000
+LOG_GB: Final = Fraction("0.50")
+CUSTOM_METRIC: Final = Fraction("0.30")
+ALARM: Final = Fraction("0.10")
+SQS_REQUEST: Final = Fraction("0.40") / 10**6
+STATE_TRANSITION: Final = Fraction(25) / 10**6
+
+PRICES: Final[Mapping[str, tuple[Fraction, int, str]]] = {
+    "Lambda requests": (LAMBDA_REQUEST, 10**6, "million"),
+    "Lambda duration, arm64": (LAMBDA_GB_SECOND, 1, "GB-second"),
+    "DynamoDB reads, on demand": (DYNAMODB_READ, 10**6, "million units"),
+    "DynamoDB writes, on demand": (DYNAMODB_WRITE, 10**6, "million units"),
+    "EventBridge custom events": (CUSTOM_EVENT, 10**6, "million"),
+    "EventBridge Scheduler, after 14 million": (SCHEDULE, 10**6, "million"),
+    "CloudWatch Logs": (LOG_GB, 1, "GB"),
+    "CloudWatch custom metrics": (CUSTOM_METRIC, 1, "metric"),
+    "CloudWatch alarms": (ALARM, 1, "alarm"),
+    "SQS requests": (SQS_REQUEST, 10**6, "million"),
+    "Step Functions, standard": (STATE_TRANSITION, 10**6, "million transitions"),
+}
+
+DAYS: Final = 30
+# With discovery there are discovered jobs, of which another metric tells.
+METRICS: Final = len({*STEADY_METRICS, JOBS_DISCOVERED})
+ALARMS: Final = 9
+# Upper bounds, which a test compares with what a poll of the code leaves behind.
+LOG_BYTES: Final = 2000
+# Assumed, not found in the documentation: how Lambda polls a queue in which nothing is.
+QUEUE_POLLERS: Final = 5
+SECONDS_PER_QUEUE_POLL: Final = 20
+# At so much memory a function has a whole CPU (Lambda developer guide, "Configure Lambda function
+# memory").
+MEGABYTES_PER_CPU: Final = 1769
+# Bedrock's answers, and those of the other services, take their time besides.
+LEAST_SECONDS: Final = 1
+TRANSITIONS_PER_JOB: Final = 5
+
+_BOOKMARK_MINUTES: Final = OVERLAP / 3 // timedelta(minutes=1)
+_MINUTES: Final = DAYS * 24 * 60
+# A loop of states: wait, ask Bedrock, choose.
+_STATES_PER_LOOK: Final = 3
+_EVENTS_PER_EXECUTION: Final = 25_000
+_EVENTS_PER_LOOK: Final = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    """How many jobs are active all the time, how long each lives, and how they are followed."""
+
+    jobs: int = 20
+    interval_minutes: int = 1
+    hours_per_job: int = 24
+    progress_minutes: int = 5
+    memory_megabytes: int = 512
+
+    @property
+    def polls(self) -> int:
+        """Polls in a month."""
+        return _MINUTES // self.interval_minutes
+
+    @property
+    def ended(self) -> int:
+        """Jobs that end in a month."""
+        return self.jobs * DAYS * 24 // self.hours_per_job
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of the bill: so many at a price, dollars a month."""
+
+    what: str
+    quantity: str
+    price: str
+    dollars: Fraction
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What `make bench` counted: by contestant and number of jobs, in a poll without a change."""
+
+    polls: Mapping[str, Mapping[int, Mapping[str, float]]]
+    steps: Mapping[str, float]
+
+    def at(self, contestant: str, figure: str, jobs: int) -> Fraction:
+        """A poll's figure at so many jobs: a straight line between the numbers counted at."""
+        known = sorted(self.polls[contestant].items())
+        points = [(size, Fraction(str(figures[figure]))) for size, figures in known]
+        if len(points) == 1:
+            return points[0][1]
+        (x0, y0), (x1, y1) = _around(points, jobs)
+        return max(Fraction(0), y0 + (y1 - y0) * Fraction(jobs - x0, x1 - x0))
+
+
+@cache
+def counts() -> Counts:
+    """The counts of the last benchmark."""
+    text = resources.files("bbm").joinpath("counts.json").read_text()
+    found = json.loads(text)
+    polls: dict[str, dict[int, Mapping[str, float]]] = {}
+    for poll in found["polls"]:
+        if poll["ended"] == 0:
+            polls.setdefault(poll["contestant"], {})[poll["jobs"]] = poll
+    return Counts(polls, found["steps"])
+
+
+def bill(workload: Workload) -> list[Line]:
+    """The monitor's bill for a month, the dearest line first."""
+    counted = counts()
+    jobs, polls, ended = workload.jobs, workload.polls, workload.ended
+    # Bedrock's own events: one for each transition, each an invocation of its own.
+    received = ended * TRANSITIONS_PER_JOB
+    seconds = poll_seconds(workload, "monitor")
+    gigabytes = Fraction(workload.memory_megabytes, 1024)
+    gb_seconds = (polls * seconds + received * LEAST_SECONDS) * gigabytes
+    # An event reads its job, consistently.
+    reads = polls * counted.at("monitor", "readUnits", jobs) + received
+    refreshes = jobs * (_MINUTES // workload.progress_minutes)
+    # The first of the transitions comes with being taken up, the last with the event.
+    writes = {
+        "record counts": refreshes * _step("counts"),
+        "transitions": ended
+        * (_step("takenUp") + (TRANSITIONS_PER_JOB - 2) * _step("transition") + _step("ending")),
+        "bookmarks": Fraction(_MINUTES // _BOOKMARK_MINUTES),
+    }
+    # Each event is sent, received and deleted.
+    queue_requests = QUEUE_POLLERS * DAYS * 86400 // SECONDS_PER_QUEUE_POLL + 3 * received
+    log_gb = Fraction((polls + received) * LOG_BYTES, 10**9)
+    lines = [
+        Line("Custom metrics", f"{METRICS}", "$0.30 each", METRICS * CUSTOM_METRIC),
+        Line("Alarms", f"{ALARMS}", "$0.10 each", ALARMS * ALARM),
+        *(
+            Line(
+                f"DynamoDB writes, {what}",
+                f"{float(units):,.0f} units",
+                "$0.625 per million",
+                units * DYNAMODB_WRITE,
+            )
+            for what, units in writes.items()
+        ),
+        Line(
+            "DynamoDB reads",
+            f"{float(reads):,.0f} units",
+            "$0.125 per million",
+            reads * DYNAMODB_READ,
+        ),
+        _duration(gb_seconds),
+        _requests(polls + received),
+        Line(
+            "SQS requests, inbox",
+            f"{queue_requests:,}",
+            "$0.40 per million",
+            queue_requests * SQS_REQUEST,
+        ),
+        Line("Log", f"{float(log_gb):.3f} GB", "$0.50 per GB", log_gb * LOG_GB),
+        Line("Events", f"{ended:,}", "$1 per million", ended * CUSTOM_EVENT),
+        _schedules(polls),
+    ]
+    return sorted(lines, key=lambda line: line.dollars, reverse=True)
+
+
+def total(lines: Sequence[Line]) -> Fraction:
+    """The sum of a bill."""
+    return sum((line.dollars for line in lines), Fraction(0))
+
+
+@dataclass(frozen=True, slots=True)
+class Alternative:
+    """Another way to follow the same jobs, what it costs in a month, and what is wrong with it."""
+
+    name: str
+    dollars: Fraction
+    remark: str
+
+
+def alternatives(workload: Workload) -> list[Alternative]:
+    """What people write instead, without metrics and alarms, which they would need as well."""
+    return [alternative(workload) for alternative in _ALTERNATIVES]
+
+
+def poll_seconds(workload: Workload, contestant: str) -> Fraction:
+    """How long a poll takes: the CPU time that was measured, at the function's share of a CPU."""
+    cpu = counts().at(contestant, "cpuSeconds", workload.jobs)
+    return max(Fraction(LEAST_SECONDS), cpu * MEGABYTES_PER_CPU / workload.memory_megabytes)
+
+
+def _scan(workload: Workload) -> Alternative:
+    counted = counts()
+    polls, jobs = workload.polls, workload.jobs
+    gigabytes = Fraction(workload.memory_megabytes, 1024)
+    dollars = (
+        total(
+            [
+                _duration(polls * poll_seconds(workload, "scan") * gigabytes),
+                _requests(polls),
+                _schedules(polls),
+            ]
+        )
+        + polls * counted.at("scan", "readUnits", jobs) * DYNAMODB_READ
+        + polls * counted.at("scan", "writeUnits", jobs) * DYNAMODB_WRITE
+    )
+    return Alternative(
+        "One function, scans and updates every job",
+        dollars,
+        "a write for each job and poll; no history; a crash between write and event loses it",
+    )
+
+
+def _wait_loop(workload: Workload) -> Alternative:
+    looks = workload.polls * workload.jobs
+    hours = _EVENTS_PER_EXECUTION // _EVENTS_PER_LOOK * workload.interval_minutes // 60
+    return Alternative(
+        "A Step Functions wait loop per job",
+        looks * _STATES_PER_LOOK * STATE_TRANSITION,
+        f"ends at 25,000 history events, after about {hours:,} hours; jobs may take 168",
+    )
+
+
+def _function_per_job(workload: Workload) -> Alternative:
+    looks = workload.polls * workload.jobs
+    gigabytes = Fraction(workload.memory_megabytes, 1024)
+    lines = [_duration(looks * LEAST_SECONDS * gigabytes), _requests(looks), _schedules(looks)]
+    return Alternative(
+        "A scheduled function per job",
+        total(lines) + looks * DYNAMODB_READ,
+        "a schedule to make and to remove for each job; what makes it can fail too",
+    )
+
+
+_ALTERNATIVES: Final[Sequence[Callable[[Workload], Alternative]]] = (
+    _scan,
+    _wait_loop,
+    _function_per_job,
+)
+
+
+def as_json(workload: Workload) -> dict[str, Any]:
+    """The bill and the alternatives as one document; dollars a month."""
+    lines = bill(workload)
+    return {
+        "jobs": workload.jobs,
+        "intervalMinutes": workload.interval_minutes,
+        "hoursPerJob": workload.hours_per_job,
+        "progressIntervalMinutes": workload.progress_minutes,
+        "functionMemoryMegabytes": workload.memory_megabytes,
+        "dollarsPerMonth": _dollars(total(lines)),
+        "lines": [
+            {
+                "what": line.what,
+                "quantity": line.quantity,
+                "price": line.price,
+                "dollarsPerMonth": _dollars(line.dollars),
+            }
+            for line in lines
+        ],
+        "alternatives": [
+            {
+                "what": other.name,
+                "dollarsPerMonth": _dollars(other.dollars),
+                "remark": other.remark,
+            }
+            for other in alternatives(workload)
+        ],
+    }
+
+
+def _step(name: str) -> Fraction:
+    return Fraction(str(counts().steps[name]))
+
+
+def _duration(gb_seconds: Fraction) -> Line:
+    return Line(
+        "Lambda duration, arm64",
+        f"{float(gb_seconds):,.0f} GB-seconds",
+        "$0.0000133334 each",
+        gb_seconds * LAMBDA_GB_SECOND,
+    )
+
+
+def _requests(requests: int) -> Line:
+    return Line("Lambda requests", f"{requests:,}", "$0.20 per million", requests * LAMBDA_REQUEST)
+
+
+def _schedules(invocations: int) -> Line:
+    return Line(
+        "Scheduler",
+        f"{invocations:,}",
+        "$1 per million after 14 million",
+        max(0, invocations - SCHEDULER_FREE) * SCHEDULE,
+    )
+
+
+def _around(
+    points: Sequence[tuple[int, Fraction]], jobs: int
+) -> tuple[tuple[int, Fraction], tuple[int, Fraction]]:
+    """The two points between which the number lies, or the two that are nearest to it."""
+    for before, after in pairwise(points):
+        if jobs <= after[0]:
+            return before, after
+    return points[-2], points[-1]
+
+
+def _dollars(value: Fraction) -> float:
+    return math.floor(value * 10_000 + Fraction(1, 2)) / 10_000

@@ -1,0 +1,1 @@
+"""What the monitor costs and how fast it is, beside what people write today, in one run."""

@@ -1,0 +1,62 @@
+"""What one poll takes at so many jobs, of which a share has ended since the last one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from local.bench.arena import Arena
+from local.bench.contestants import CONTESTANTS
+from local.bench.meter import Cost, Meter, timing
+
+SHARES: Final = (0.0, 0.01, 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One contestant's poll: what a run that counts has counted, and the time of another run."""
+
+    contestant: str
+    jobs: int
+    changed: int
+    counted: Cost
+    timed: Cost
+
+
+def measure(arena: Arena, sizes: Sequence[int]) -> Iterator[Measured]:
+    """Measure every contestant at every size and share, smallest first."""
+    for jobs in sizes:
+        for share in SHARES:
+            changed = round(jobs * share)
+            if share and not changed:
+                continue
+            for contestant in CONTESTANTS:
+                counted = _counted(arena, contestant, jobs, changed)
+                timed = _timed(arena, contestant, jobs, changed)
+                yield Measured(contestant, jobs, changed, counted, timed)
+
+
+def _counted(arena: Arena, contestant: str, jobs: int, changed: int) -> Cost:
+    session = arena.session()
+    poll = CONTESTANTS[contestant](arena, session)
+    arena.fill(jobs, ending=changed)
+    poll()
+    arena.end_jobs()
+    # A session of its own, so that the first poll, which records all jobs, is not slowed down.
+    metered = arena.session()
+    meter = Meter(metered, arena.monitor.client("dynamodb"))
+    again = CONTESTANTS[contestant](arena, metered)
+    with meter.counting() as cost:
+        again()
+    return cost
+
+
+def _timed(arena: Arena, contestant: str, jobs: int, changed: int) -> Cost:
+    poll = CONTESTANTS[contestant](arena, arena.session())
+    arena.fill(jobs, ending=changed)
+    poll()
+    arena.end_jobs()
+    with timing() as cost:
+        poll()
+    return cost
