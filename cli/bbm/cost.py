@@ -68,7 +68,8 @@ _MINUTES: Final = DAYS * 24 * 60
 # A loop of states: wait, ask Bedrock, choose.
 _STATES_PER_LOOK: Final = 3
 _EVENTS_PER_EXECUTION: Final = 25_000
-_EVENTS_PER_LOOK: Final = 8
+# Of a wait (2), a task (5) and a choice (2).
+_EVENTS_PER_LOOK: Final = 9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

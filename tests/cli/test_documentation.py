@@ -81,6 +81,7 @@ def test_json_shapes(bbm: Bbm) -> None:
         "watch": keys("watch", arn),
         "replay": keys("replay", arn),
         "poll": set(),
+        "cost": keys("cost"),
     }
 
 

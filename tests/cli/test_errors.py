@@ -190,7 +190,7 @@ CASES = (
     ),
     Case("no ARN", nothing, ("is not the ARN",), ("track", "nightly"), 2),
     Case("no such option", nothing, ("No such option: --nope",), ("jobs", "--nope"), 2),
-    Case("no such command", nothing, ("No such command 'cost'",), ("cost",), 2),
+    Case("no such command", nothing, ("No such command 'price'",), ("price",), 2),
     Case("no argument", nothing, ("Missing argument 'ARN'",), ("track",), 2),
     Case("interval", nothing, ("--interval",), ("watch", "--interval", "0"), 2),
     Case(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typer.testing import CliRunner
+
 from bbm.cost import ALARM, ALARMS, CUSTOM_METRIC, METRICS, PRICES, Workload, bill, total
+from bbm.main import app
 
 # Upper bounds, which a test compares with what a poll of the code leaves behind.
 INDEX_ENTRY_BYTES = 400
@@ -37,6 +40,12 @@ def prices() -> str:
             "",
         ]
     )
+
+
+def sample() -> str:
+    """What the command prints."""
+    printed = CliRunner().invoke(app, ["cost", "--jobs", "1000"], catch_exceptions=False).stdout
+    return f"<!-- sample output -->\n```console\n$ bbm cost --jobs 1000\n{printed}```\n"
 
 
 def sentence() -> str:

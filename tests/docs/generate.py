@@ -73,6 +73,7 @@ REGIONS = {
     ("docs/events.md", "generated: event fields"): event_fields,
     ("docs/cost.md", "generated: cost"): cost.table,
     ("docs/cost.md", "generated: prices"): cost.prices,
+    ("docs/command-line.md", "generated: bbm cost"): cost.sample,
     ("docs/operating.md", "generated: alarms"): alarms,
 }
 
