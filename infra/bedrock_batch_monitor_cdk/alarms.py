@@ -24,6 +24,7 @@ from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct
 
 from bedrock_batch_monitor.domain import names, summary
+from bedrock_batch_monitor_cdk.service import service_of
 
 if TYPE_CHECKING:
     from aws_cdk import aws_kms as kms
@@ -122,8 +123,8 @@ class Alarms(Construct):
     ) -> None:
         super().__init__(scope, construct_id)
         self._interval = config.poll_interval_minutes
-        # Powertools publishes each metric with the service, which is the stack's name.
-        self._service = Stack.of(self).stack_name
+        # Powertools publishes each metric with the service.
+        self._service = service_of(self)
         self.topic = self._build_topic(config, events.key)
         self._action = actions.SnsAction(self.topic)
         self.alarms: list[cloudwatch.IAlarm] = []

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
-from aws_cdk import Duration, Stack
+from aws_cdk import Duration
 from aws_cdk import aws_cloudwatch as cloudwatch
 from constructs import Construct
 
 from bedrock_batch_monitor.domain import names, summary
+from bedrock_batch_monitor_cdk.service import service_of
 
 if TYPE_CHECKING:
     from aws_cdk import aws_lambda as lambda_
@@ -55,8 +56,8 @@ class Dashboard(Construct):
         queues: Mapping[str, sqs.IQueue],
     ) -> None:
         super().__init__(scope, construct_id)
-        # Powertools publishes each metric with the service, which is the stack's name.
-        self._service = Stack.of(self).stack_name
+        # Powertools publishes each metric with the service.
+        self._service = service_of(self)
         self.dashboard = cloudwatch.Dashboard(
             self,
             "Dashboard",

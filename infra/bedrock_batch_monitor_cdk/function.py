@@ -12,6 +12,7 @@ from aws_cdk import aws_logs as logs
 from bedrock_batch_monitor import settings
 from bedrock_batch_monitor.domain import names
 from bedrock_batch_monitor_cdk.bundling import function_code
+from bedrock_batch_monitor_cdk.service import service_of
 
 if TYPE_CHECKING:
     from aws_cdk import Duration
@@ -95,7 +96,7 @@ def environment_of(
         settings.POLL_INTERVAL_MINUTES: str(config.poll_interval_minutes),
         settings.UNREACHABLE_AFTER_POLLS: str(config.unreachable_after_polls),
         **{name: str(value) for name, value in optional.items() if value is not None},
-        "POWERTOOLS_SERVICE_NAME": stack.stack_name,
+        "POWERTOOLS_SERVICE_NAME": service_of(scope),
         "POWERTOOLS_METRICS_NAMESPACE": names.METRICS_NAMESPACE,
         "POWERTOOLS_LOG_LEVEL": config.log_level,
     }

@@ -1,0 +1,119 @@
+"""The monitor as one construct, for any CDK app: its parts, what they are, and who may use them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aws_cdk import CfnOutput, Stack
+from constructs import Construct
+
+from bedrock_batch_monitor_cdk.alarms import Alarms
+from bedrock_batch_monitor_cdk.config import MonitorConfig
+from bedrock_batch_monitor_cdk.dashboard import Dashboard
+from bedrock_batch_monitor_cdk.encryption import customer_key
+from bedrock_batch_monitor_cdk.events import Events
+from bedrock_batch_monitor_cdk.inbox import Inbox
+from bedrock_batch_monitor_cdk.monitor import Monitor, PollSchedule
+from bedrock_batch_monitor_cdk.service import name_service
+from bedrock_batch_monitor_cdk.tables import Tables
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from aws_cdk import aws_cloudwatch as cloudwatch
+    from aws_cdk import aws_dynamodb as dynamodb
+    from aws_cdk import aws_events as eventbridge
+    from aws_cdk import aws_lambda as lambda_
+    from aws_cdk import aws_sns as sns
+    from aws_cdk import aws_sqs as sqs
+
+
+class BedrockBatchMonitor(Construct):
+    """The monitor of one account and region, those that its stack is deployed to.
+
+    `config` holds the settings; without it every setting has its default.
+    """
+
+    def __init__(
+        self, scope: Construct, construct_id: str, *, config: MonitorConfig | None = None
+    ) -> None:
+        super().__init__(scope, construct_id)
+        config = config or MonitorConfig()
+        name_service(self)
+        key = customer_key(self, config)
+        self._tables = Tables(self, "Tables", config, key)
+        self._events = Events(self, "Events", config, key)
+        tables, events = self._tables, self._events
+        monitor = Monitor(self, "Monitor", config=config, tables=tables, events=events)
+        inbox = Inbox(self, "Inbox", config=config, tables=tables, events=events)
+        PollSchedule(self, "Poll", config=config, function=monitor.function, events=events)
+        alarms = Alarms(
+            self,
+            "Alarms",
+            config=config,
+            function=monitor.function,
+            events=events,
+        )
+        dashboard = Dashboard(
+            self,
+            "Overview",
+            alarms=alarms.alarms,
+            functions={"monitor": monitor.function, "inbox": inbox.function},
+            queues={"dead letters": events.dead_letters, "inbox": inbox.queue},
+        )
+        self._function = monitor.function
+        self._alarms = alarms
+        self._dashboard = dashboard.dashboard
+
+    @property
+    def jobs_table(self) -> dynamodb.TableV2:
+        """One item per tracked job."""
+        return self._tables.jobs
+
+    @property
+    def history_table(self) -> dynamodb.TableV2:
+        """One item per observed status transition."""
+        return self._tables.history
+
+    @property
+    def event_bus(self) -> eventbridge.EventBus:
+        """The bus that the monitor sends its events to, and takes commands from."""
+        return self._events.bus
+
+    @property
+    def function(self) -> lambda_.Function:
+        """The function that polls: invoked with the payload `{}`, it runs one poll."""
+        return self._function
+
+    @property
+    def dead_letter_queue(self) -> sqs.Queue:
+        """The queue of what could not be delivered or handled."""
+        return self._events.dead_letters
+
+    @property
+    def dashboard(self) -> cloudwatch.Dashboard:
+        """The dashboard over alarms and metrics."""
+        return self._dashboard
+
+    @property
+    def alarms(self) -> Sequence[cloudwatch.IAlarm]:
+        """The alarms on the monitor itself."""
+        return tuple(self._alarms.alarms)
+
+    @property
+    def alarm_topic(self) -> sns.Topic:
+        """The topic that the alarms report to."""
+        return self._alarms.topic
+
+    def add_outputs(self) -> None:
+        """Give the stack the outputs by which `bbm` and the documentation's commands find it."""
+        outputs = {
+            "JobsTableName": self.jobs_table.table_name,
+            "HistoryTableName": self.history_table.table_name,
+            "EventBusName": self.event_bus.event_bus_name,
+            "MonitorFunctionName": self.function.function_name,
+            "DeadLetterQueueUrl": self.dead_letter_queue.queue_url,
+            "DashboardName": self.dashboard.dashboard_name,
+        }
+        for name, value in outputs.items():
+            CfnOutput(Stack.of(self), name, value=value)
