@@ -1,1 +1,6 @@
-"""The CDK app's constructs: the stack, its parts, and its settings."""
+"""The CDK app's constructs: the monitor, its parts, its stack, and its settings."""
+
+from bedrock_batch_monitor_cdk.config import ConfigError, MonitorConfig
+from bedrock_batch_monitor_cdk.construct import BedrockBatchMonitor
+
+__all__ = ["BedrockBatchMonitor", "ConfigError", "MonitorConfig"]

@@ -63,7 +63,7 @@ class ConfigError(ValueError):
 
     def __init__(self, problems: tuple[str, ...]) -> None:
         self.problems = problems
-        super().__init__("\n".join(("The settings of the app are not valid:", *problems)))
+        super().__init__("\n".join(("The settings of the monitor are not valid:", *problems)))
 
 
 class _NotAllowedError(Exception):
@@ -194,7 +194,11 @@ def _optional_setting(kind: Kind[T], unset: str, description: str) -> T | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MonitorConfig:
-    """One deployment's settings, checked when made by `from_context`."""
+    """One deployment's settings, checked whichever way they are made.
+
+    A value given here may have the same forms as in CDK context. Raises `ConfigError` with every
+    problem found.
+    """
 
     poll_interval_minutes: int = _setting(
         Whole(1, 60), 1, "Minutes from the start of one poll to the start of the next."
@@ -260,6 +264,20 @@ class MonitorConfig:
         "Polls that may run at once, out of the account's concurrency; see `docs/architecture.md`.",
     )
 
+    def __post_init__(self) -> None:
+        problems: list[str] = []
+        for setting in all_settings():
+            name, value = setting.field_name, getattr(self, setting.field_name)
+            if value is None and setting.default is None:
+                continue
+            try:
+                # As its own type, so that "5" and 5 are the same configuration.
+                object.__setattr__(self, name, setting.kind.parse(value))
+            except _NotAllowedError:
+                problems.append(_problem(name, value, setting))
+        if problems:
+            raise ConfigError(tuple(problems))
+
     @classmethod
     def from_context(cls, context: Mapping[str, object]) -> MonitorConfig:
         """Read the settings from CDK context, as JSON types or as the text that `-c` gives.
@@ -280,7 +298,7 @@ class MonitorConfig:
                 try:
                     values[setting.field_name] = setting.kind.parse(value)
                 except _NotAllowedError:
-                    problems.append(f"{key} is {_shown(value)}: it must be {setting.kind.allowed}")
+                    problems.append(_problem(key, value, setting))
         if unknown:
             problems += [*unknown, f"The settings are {', '.join(sorted(settings))}"]
         if problems:
@@ -354,6 +372,10 @@ def _whole_number(value: object) -> int:
     if isinstance(value, str) and _WHOLE_NUMBER.fullmatch(value):
         return int(value)
     raise _NotAllowedError
+
+
+def _problem(name: str, value: object, setting: Setting) -> str:
+    return f"{name} is {_shown(value)}: it must be {setting.kind.allowed}"
 
 
 def _problem_of_unknown(key: str, settings: Mapping[str, Setting]) -> list[str]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from aws_cdk import CfnOutput, Stack
+from aws_cdk import aws_events as eventbridge
 from constructs import Construct
 
+from bedrock_batch_monitor.domain import names, statuses
+from bedrock_batch_monitor_cdk import permissions
 from bedrock_batch_monitor_cdk.alarms import Alarms
 from bedrock_batch_monitor_cdk.config import MonitorConfig
 from bedrock_batch_monitor_cdk.dashboard import Dashboard
@@ -18,11 +22,9 @@ from bedrock_batch_monitor_cdk.service import name_service
 from bedrock_batch_monitor_cdk.tables import Tables
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from aws_cdk import aws_cloudwatch as cloudwatch
     from aws_cdk import aws_dynamodb as dynamodb
-    from aws_cdk import aws_events as eventbridge
+    from aws_cdk import aws_iam as iam
     from aws_cdk import aws_lambda as lambda_
     from aws_cdk import aws_sns as sns
     from aws_cdk import aws_sqs as sqs
@@ -61,6 +63,8 @@ class BedrockBatchMonitor(Construct):
             functions={"monitor": monitor.function, "inbox": inbox.function},
             queues={"dead letters": events.dead_letters, "inbox": inbox.queue},
         )
+        # Rules that others add, apart from the parts' own names.
+        self._rules = Construct(self, "Rules")
         self._function = monitor.function
         self._alarms = alarms
         self._dashboard = dashboard.dashboard
@@ -105,6 +109,43 @@ class BedrockBatchMonitor(Construct):
         """The topic that the alarms report to."""
         return self._alarms.topic
 
+    def on_job_ended(
+        self,
+        rule_id: str,
+        target: eventbridge.IRuleTarget | None = None,
+        *,
+        statuses: Sequence[str] | None = None,
+        data: Mapping[str, Any] | None = None,
+    ) -> eventbridge.Rule:
+        """A rule on the bus that sends `Batch Inference Job Ended` to a target.
+
+        `statuses` limits it to some of the five endings, such as `["Failed", "Expired"]`. `data` is
+        more that `detail.data` has to match, as an EventBridge pattern:
+        `{"jobName": [{"prefix": "nightly-"}]}`. Raises `ValueError` for a status that is no ending.
+        """
+        return eventbridge.Rule(
+            self._rules,
+            rule_id,
+            event_bus=self.event_bus,
+            event_pattern=_job_ended(statuses, data or {}),
+            targets=[] if target is None else [target],
+        )
+
+    def grant_track(self, grantee: iam.IGrantable) -> iam.Grant:
+        """Let somebody track and untrack jobs by hand, in the jobs table: two attributes, no more.
+
+        `bbm track` needs more, for it looks before it writes: see `docs/command-line.md`.
+        """
+        return permissions.grant_track(grantee, self._tables, self._events.key)
+
+    def grant_send_commands(self, grantee: iam.IGrantable) -> iam.Grant:
+        """Let somebody track and untrack jobs by commands on the bus, and send no other event."""
+        return permissions.grant_send_commands(grantee, self.event_bus)
+
+    def grant_query(self, grantee: iam.IGrantable) -> iam.Grant:
+        """Let somebody read both tables by key and by index, also in PartiQL; not scan them."""
+        return permissions.grant_query(grantee, self._tables, self._events.key)
+
     def add_outputs(self) -> None:
         """Give the stack the outputs by which `bbm` and the documentation's commands find it."""
         outputs = {
@@ -117,3 +158,23 @@ class BedrockBatchMonitor(Construct):
         }
         for name, value in outputs.items():
             CfnOutput(Stack.of(self), name, value=value)
+
+
+def _job_ended(wanted: Sequence[str] | None, data: Mapping[str, Any]) -> eventbridge.EventPattern:
+    if wanted is not None:
+        unknown = sorted(set(wanted) - set(statuses.TERMINAL))
+        if isinstance(wanted, str) or unknown or not wanted:
+            message = (
+                f"statuses is {wanted!r}: it must be a list of endings, which are "
+                f"{', '.join(statuses.TERMINAL)}"
+            )
+            raise ValueError(message)
+        if "status" in data:
+            message = "data has the key 'status', and so has the rule from `statuses`: give one"
+            raise ValueError(message)
+        data = {"status": list(wanted), **data}
+    return eventbridge.EventPattern(
+        source=[names.EVENT_SOURCE],
+        detail_type=[names.JOB_ENDED],
+        detail={"data": dict(data)} if data else None,
+    )

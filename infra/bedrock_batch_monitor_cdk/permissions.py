@@ -1,4 +1,4 @@
-"""Every permission of the stack: what the functions and the schedule may do.
+"""Every permission: what the functions and the schedule may do, and what others are granted.
 
 Each statement names exactly the actions that the code calls and the resources that it calls them
 on. The roles start empty, without AWS managed policies. One permission is not written here: the
@@ -7,12 +7,13 @@ inbox function's event source lets its role take messages, and decrypt them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
 
 from aws_cdk import Acknowledgment, Stack, Validations
 from aws_cdk import aws_iam as iam
 
-from bedrock_batch_monitor.domain import names
+from bedrock_batch_monitor.domain import inbox, names
 
 if TYPE_CHECKING:
     from aws_cdk import aws_dynamodb as dynamodb
@@ -24,6 +25,17 @@ if TYPE_CHECKING:
 
     from bedrock_batch_monitor_cdk.events import Events
     from bedrock_batch_monitor_cdk.tables import Tables
+
+_KEY_TO_READ_TABLES: Final = ("kms:Decrypt", "kms:DescribeKey")
+# What the CDK would grant to whoever reads and writes such a table, without its wildcards. Grants
+# are not among it: DynamoDB has its own since it made the table.
+_KEY_TO_WRITE_TABLES: Final = (
+    *_KEY_TO_READ_TABLES,
+    "kms:Encrypt",
+    "kms:GenerateDataKey",
+    "kms:ReEncryptFrom",
+    "kms:ReEncryptTo",
+)
 
 
 def monitor_role(
@@ -174,19 +186,85 @@ def schedule_role(scope: Construct, function: lambda_.IFunction, events: Events)
     return role.without_policy_updates()
 
 
-def _allow_key_of_tables(role: iam.Role, key: kms.IKey | None) -> None:
-    # What the CDK would grant to whoever reads and writes such a table, without its wildcards, and
-    # by way of DynamoDB alone. Grants are not among it: DynamoDB has its own since it made the
-    # table.
-    actions = [
-        "kms:Decrypt",
-        "kms:DescribeKey",
-        "kms:Encrypt",
-        "kms:GenerateDataKey",
-        "kms:ReEncryptFrom",
-        "kms:ReEncryptTo",
+def grant_track(grantee: iam.IGrantable, tables: Tables, key: kms.IKey | None) -> iam.Grant:
+    """Let somebody put jobs into polling by hand and take them out, and nothing more.
+
+    The conditions are those of DynamoDB's fine-grained access control: of an item only the two
+    attributes that track a job can be written, and no write answers with what was there before.
+    Whoever puts an item that exists writes over it, which the monitor mends from the history.
+    """
+    grant = iam.Grant.add_to_principal(
+        grantee=grantee,
+        actions=["dynamodb:PutItem", "dynamodb:UpdateItem"],
+        resource_arns=[tables.jobs.table_arn],
+        conditions={
+            "ForAllValues:StringEquals": {"dynamodb:Attributes": ["jobArn", names.TRACKING]},
+            "StringEqualsIfExists": {
+                "dynamodb:ReturnValues": ["NONE", "UPDATED_OLD", "UPDATED_NEW"]
+            },
+        },
+    )
+    return _with_key_of_tables(grant, grantee, key, _KEY_TO_WRITE_TABLES)
+
+
+def grant_query(grantee: iam.IGrantable, tables: Tables, key: kms.IKey | None) -> iam.Grant:
+    """Let somebody read jobs and history by key and by index, in PartiQL too, without any scan."""
+    items = [tables.jobs.table_arn, tables.history.table_arn]
+    queried = [
+        *items,
+        _index(tables.jobs, names.ACTIVE_JOBS_INDEX),
+        _index(tables.jobs, names.PENDING_EVENTS_INDEX),
+        _index(tables.history, names.BY_STATUS_INDEX),
     ]
-    _allow_key(role, "UseKeyOfTables", actions, key, through="dynamodb")
+    by_key = iam.Grant.add_to_principal(
+        grantee=grantee,
+        actions=["dynamodb:BatchGetItem", "dynamodb:GetItem"],
+        resource_arns=items,
+    )
+    by_index = iam.Grant.add_to_principal(
+        grantee=grantee, actions=["dynamodb:Query"], resource_arns=queried
+    )
+    in_partiql = iam.Grant.add_to_principal(
+        grantee=grantee,
+        actions=["dynamodb:PartiQLSelect"],
+        resource_arns=queried,
+        conditions={"BoolIfExists": {"dynamodb:FullTableScan": "false"}},
+    )
+    grant = by_key.combine(by_index).combine(in_partiql)
+    return _with_key_of_tables(grant, grantee, key, _KEY_TO_READ_TABLES)
+
+
+def grant_send_commands(grantee: iam.IGrantable, bus: eventbridge.IEventBus) -> iam.Grant:
+    """Let somebody send the commands to track and untrack jobs, and no other event."""
+    return iam.Grant.add_to_principal(
+        grantee=grantee,
+        actions=["events:PutEvents"],
+        resource_arns=[bus.event_bus_arn],
+        conditions={
+            "StringEquals": {
+                "events:detail-type": [inbox.TRACK_DETAIL_TYPE, inbox.UNTRACK_DETAIL_TYPE]
+            }
+        },
+    )
+
+
+def _with_key_of_tables(
+    grant: iam.Grant, grantee: iam.IGrantable, key: kms.IKey | None, actions: Sequence[str]
+) -> iam.Grant:
+    if key is None:
+        return grant
+    return grant.combine(
+        iam.Grant.add_to_principal(
+            grantee=grantee,
+            actions=list(actions),
+            resource_arns=[key.key_arn],
+            conditions=_only_through("dynamodb", key),
+        )
+    )
+
+
+def _allow_key_of_tables(role: iam.Role, key: kms.IKey | None) -> None:
+    _allow_key(role, "UseKeyOfTables", list(_KEY_TO_WRITE_TABLES), key, through="dynamodb")
 
 
 def _allow_key_of_queues(role: iam.Role, key: kms.IKey | None) -> None:
@@ -197,13 +275,13 @@ def _allow_key_of_queues(role: iam.Role, key: kms.IKey | None) -> None:
 def _allow_key(
     role: iam.Role, sid: str, actions: list[str], key: kms.IKey | None, *, through: str
 ) -> None:
-    if key is None:
-        return
-    stack = Stack.of(role)
-    service = f"{through}.{stack.region}.{stack.url_suffix}"
-    _allow(
-        role, sid, actions, [key.key_arn], conditions={"StringEquals": {"kms:ViaService": service}}
-    )
+    if key is not None:
+        _allow(role, sid, actions, [key.key_arn], conditions=_only_through(through, key))
+
+
+def _only_through(service: str, key: kms.IKey) -> dict[str, dict[str, str]]:
+    stack = Stack.of(key)
+    return {"StringEquals": {"kms:ViaService": f"{service}.{stack.region}.{stack.url_suffix}"}}
 
 
 def _allow(

@@ -1,7 +1,7 @@
 """The settings: what they accept, and what is said of what they do not accept."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import aws_cdk
 import pytest
@@ -140,10 +140,12 @@ JSON = st.recursive(
 )
 
 
+FIELDS = {setting.key: setting.field_name for setting in all_settings()}
+
+
 def value_of(config: MonitorConfig, key: str) -> object:
     """A setting's value by its context key."""
-    names = {setting.key: setting.field_name for setting in all_settings()}
-    return getattr(config, names[key])
+    return getattr(config, FIELDS[key])
 
 
 def test_defaults() -> None:
@@ -170,6 +172,36 @@ def test_wrong_value(key: str, given_value: object, shown: str, allowed: str) ->
 
     (problem,) = caught.value.problems
     assert problem.startswith(f"{key} is {shown}: it must be {allowed}")
+
+
+@pytest.mark.parametrize(("key", "given_value", "expected"), GOOD)
+def test_allowed_value_in_code(key: str, given_value: object, expected: object) -> None:
+    """A configuration made in code is the one that the same values in the context make."""
+    made = MonitorConfig(**{FIELDS[key]: given_value})
+
+    assert value_of(made, key) == expected
+    assert made == MonitorConfig.from_context({key: given_value})
+
+
+@pytest.mark.parametrize(("key", "given_value", "shown", "allowed"), BAD)
+def test_wrong_value_in_code(key: str, given_value: object, shown: str, allowed: str) -> None:
+    """What is said of a wrong value in code names the argument, the value, and what is allowed."""
+    with pytest.raises(ConfigError) as caught:
+        MonitorConfig(**{FIELDS[key]: given_value})
+
+    (problem,) = caught.value.problems
+    assert problem.startswith(f"{FIELDS[key]} is {shown}: it must be {allowed}")
+
+
+def test_all_problems_in_code_at_once() -> None:
+    """Every wrong argument is reported in one error, None among them where there is a default."""
+    with pytest.raises(ConfigError) as caught:
+        MonitorConfig(poll_interval_minutes=0, log_level=cast("str", None))
+
+    assert caught.value.problems == (
+        "poll_interval_minutes is 0: it must be a whole number from 1 to 60",
+        "log_level is null: it must be one of DEBUG, INFO, WARNING, ERROR",
+    )
 
 
 def test_every_setting_has_a_wrong_value() -> None:
@@ -211,7 +243,7 @@ def test_all_problems_at_once() -> None:
         MonitorConfig.from_context({"pollIntervalMinutes": 0, "logLevel": "loud", "foo": 1})
 
     assert str(caught.value).splitlines() == [
-        "The settings of the app are not valid:",
+        "The settings of the monitor are not valid:",
         "pollIntervalMinutes is 0: it must be a whole number from 1 to 60",
         'logLevel is "loud": it must be one of DEBUG, INFO, WARNING, ERROR',
         "foo is not a setting",
