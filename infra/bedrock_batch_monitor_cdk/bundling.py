@@ -15,12 +15,13 @@ import jsii
 from aws_cdk import AssetHashType, BundlingOptions, IgnoreMode, ILocalBundling
 from aws_cdk import aws_lambda as lambda_
 
-ROOT: Final = Path(__file__).resolve().parents[2]
-SOURCE: Final = ROOT / "functions"
-REQUIREMENTS: Final = "requirements.txt"
-# Installed requirements, one directory per content of the requirements file: a change in our own
-# code alone installs nothing. `make clean` removes it.
-DEPENDENCIES: Final = ROOT / "build" / "function-dependencies"
+import bedrock_batch_monitor
+from bedrock_batch_monitor_cdk.packaged import CHECKOUT, packaged
+
+# The runtime package, in a checkout or where it is installed.
+SOURCE: Final = Path(bedrock_batch_monitor.__file__).resolve().parent
+REQUIREMENTS: Final = packaged("functions/requirements.txt")
+_DEPENDENCIES: Final = "function-dependencies"
 
 # The services that the functions make clients of. botocore brings the models of all services, which
 # are most of its size. A test compares this with the clients that the code makes.
@@ -54,10 +55,11 @@ class BundlingError(RuntimeError):
 def function_code() -> lambda_.Code:
     """The asset of the function, bundled at synthesis unless the CDK skips bundling.
 
-    Its hash is that of the sources and of the way in which they are bundled, not of the result, so
-    that it is the same on every machine, and known without bundling: the CDK bundles only what its
-    output directory does not have yet.
+    Its hash is that of the sources, of their requirements and of the way in which they are bundled,
+    not of the result, so that it is the same on every machine, in a checkout and installed, and
+    known without bundling: the CDK bundles only what its output directory does not have yet.
     """
+    requirements = hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()
     return lambda_.Code.from_asset(
         str(SOURCE),
         exclude=list(EXCLUDED),
@@ -66,8 +68,8 @@ def function_code() -> lambda_.Code:
         bundling=BundlingOptions(
             # Required, and used only if local bundling declined, which it never does.
             image=lambda_.Runtime.PYTHON_3_14.bundling_image,
-            # Not run either: it makes the way of installing a part of the asset's hash.
-            command=[*PIP_INSTALL, *SERVICE_MODELS],
+            # Not run either: it makes what is installed, and how, a part of the asset's hash.
+            command=[*PIP_INSTALL, *SERVICE_MODELS, requirements],
             local=LocalBundling(),
         ),
     )
@@ -82,8 +84,18 @@ class LocalBundling:
 
         It never returns False, upon which the CDK would turn to Docker.
         """
-        bundle(Path(output_dir))
+        output = Path(output_dir)
+        bundle(output, dependencies=dependencies_of(output))
         return True
+
+
+def dependencies_of(output: Path) -> Path:
+    """Where installed requirements are kept, one directory per content of their file.
+
+    A change in our own code alone installs nothing. In a checkout every synthesis shares them, and
+    `make clean` removes them; an app that has the package installed keeps them beside its assets.
+    """
+    return (CHECKOUT / "build" if CHECKOUT else output.parent) / _DEPENDENCIES
 
 
 def run_pip(arguments: Sequence[str]) -> None:
@@ -103,16 +115,15 @@ def run_pip(arguments: Sequence[str]) -> None:
 def bundle(
     output: Path,
     *,
+    dependencies: Path,
     source: Path = SOURCE,
-    dependencies: Path = DEPENDENCIES,
+    requirements: Path = REQUIREMENTS,
     pip: PipRunner = run_pip,
 ) -> None:
     """Put the installed requirements and the runtime package into `output`."""
-    installed = install_requirements(source / REQUIREMENTS, dependencies, pip)
+    installed = install_requirements(requirements, dependencies, pip)
     shutil.copytree(installed, output, dirs_exist_ok=True)
-    shutil.copytree(
-        source, output, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*EXCLUDED, REQUIREMENTS)
-    )
+    shutil.copytree(source, output / source.name, ignore=shutil.ignore_patterns(*EXCLUDED))
 
 
 def install_requirements(requirements: Path, dependencies: Path, pip: PipRunner) -> Path:

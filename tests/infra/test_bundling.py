@@ -1,7 +1,7 @@
 """The function's bundle: what goes into it, and when pip runs. pip itself is a stub here."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -11,9 +11,12 @@ from bedrock_batch_monitor_cdk.bundling import (
     SERVICE_MODELS,
     SOURCE,
     BundlingError,
+    PipRunner,
     bundle,
     run_pip,
 )
+
+Bundler = Callable[[str, PipRunner], Path]
 
 
 class StubPip:
@@ -43,18 +46,38 @@ class StubPip:
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    """A source directory with what belongs into the bundle and what does not."""
-    root = tmp_path / "functions"
-    for path in (
-        "requirements.txt",
-        ".hidden/file",
-        "package/module.py",
-        "package/__pycache__/module.cpython-311.pyc",
-    ):
+    """A package with what belongs into the bundle and what does not."""
+    root = tmp_path / "package"
+    for path in (".hidden/file", "module.py", "__pycache__/module.cpython-311.pyc"):
         file = root / path
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text("boto3==1")
+        file.write_text("pass")
     return root
+
+
+@pytest.fixture
+def requirements(tmp_path: Path) -> Path:
+    """The pins of the package."""
+    file = tmp_path / "requirements.txt"
+    file.write_text("boto3==1")
+    return file
+
+
+@pytest.fixture
+def into(source: Path, requirements: Path, tmp_path: Path) -> Bundler:
+    """Bundles into a directory of this name."""
+
+    def make(name: str, pip: PipRunner) -> Path:
+        bundle(
+            tmp_path / name,
+            source=source,
+            requirements=requirements,
+            dependencies=tmp_path / "cache",
+            pip=pip,
+        )
+        return tmp_path / name
+
+    return make
 
 
 def files(directory: Path) -> list[str]:
@@ -64,10 +87,9 @@ def files(directory: Path) -> list[str]:
     )
 
 
-def test_content(source: Path, tmp_path: Path) -> None:
+def test_content(into: Bundler) -> None:
     """The bundle has what the functions run with, and nothing that names the machine."""
-    output = tmp_path / "out"
-    bundle(output, source=source, dependencies=tmp_path / "cache", pip=StubPip())
+    output = into("out", StubPip())
 
     assert files(output) == [
         "boto3-1.dist-info/METADATA",
@@ -88,39 +110,34 @@ def test_model_of_every_client_is_in_the_bundle() -> None:
     assert made == set(SERVICE_MODELS)
 
 
-def test_pip_is_asked_for_pinned_wheels_of_the_function(source: Path, tmp_path: Path) -> None:
+def test_pip_is_asked_for_pinned_wheels_of_the_function(into: Bundler, requirements: Path) -> None:
     """Pip checks the hashes and takes wheels for Lambda's platform, whatever this machine is."""
     pip = StubPip()
-    bundle(tmp_path / "out", source=source, dependencies=tmp_path / "cache", pip=pip)
+    into("out", pip)
 
     (call,) = pip.calls
     assert call[: len(PIP_INSTALL)] == list(PIP_INSTALL)
-    assert f"--requirement={source / 'requirements.txt'}" in call
+    assert f"--requirement={requirements}" in call
     assert {"--require-hashes", "--only-binary=:all:", "--python-version=3.14"} <= set(call)
     assert "--platform=manylinux2014_aarch64" in call
 
 
-def test_pip_runs_once_per_requirements(source: Path, tmp_path: Path) -> None:
+def test_pip_runs_once_per_requirements(into: Bundler, source: Path, requirements: Path) -> None:
     """A change in our own code installs nothing; a change of the requirements does."""
     pip = StubPip()
-
-    def bundle_to(name: str) -> Path:
-        bundle(tmp_path / name, source=source, dependencies=tmp_path / "cache", pip=pip)
-        return tmp_path / name
-
-    first = bundle_to("first")
-    (source / "package" / "module.py").write_text("changed")
-    second = bundle_to("second")
+    first = into("first", pip)
+    (source / "module.py").write_text("changed")
+    second = into("second", pip)
     assert len(pip.calls) == 1
     assert files(first) == files(second)
     assert (second / "package" / "module.py").read_text() == "changed"
 
-    (source / "requirements.txt").write_text("boto3==2")
-    bundle_to("third")
+    requirements.write_text("boto3==2")
+    into("third", pip)
     assert len(pip.calls) == 2
 
 
-def test_failed_install_leaves_nothing_to_reuse(source: Path, tmp_path: Path) -> None:
+def test_failed_install_leaves_nothing_to_reuse(into: Bundler, tmp_path: Path) -> None:
     """An install that broke off half way is not taken for a whole one by the next synthesis."""
     stub = StubPip()
 
@@ -129,7 +146,7 @@ def test_failed_install_leaves_nothing_to_reuse(source: Path, tmp_path: Path) ->
         raise BundlingError
 
     with pytest.raises(BundlingError):
-        bundle(tmp_path / "out", source=source, dependencies=tmp_path / "cache", pip=broken)
+        into("out", broken)
 
     assert list((tmp_path / "cache").iterdir()) == []
 
