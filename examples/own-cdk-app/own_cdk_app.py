@@ -1,0 +1,55 @@
+"""The monitor inside a CDK app of your own, beside what submits the jobs and what uses them."""
+
+from __future__ import annotations
+
+from aws_cdk import App, CfnOutput, Duration, Stack
+from aws_cdk import aws_events_targets as targets
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_sqs as sqs
+from constructs import Construct
+
+from bedrock_batch_monitor_cdk import BedrockBatchMonitor, MonitorConfig
+
+
+class Pipeline(Stack):
+    """A monitor, a role that tracks jobs, a role that reads them, a queue of what went wrong."""
+
+    def __init__(
+        self, scope: Construct, construct_id: str, *, config: MonitorConfig | None = None
+    ) -> None:
+        super().__init__(scope, construct_id)
+        self.monitor = BedrockBatchMonitor(
+            self, "Batches", config=config or MonitorConfig(stalled_after_minutes=120)
+        )
+        # So that `bbm --stack Pipeline` finds it.
+        self.monitor.add_outputs()
+
+        # The roles of your own functions. One adds jobs, the other looks them up.
+        submitter = iam.Role(
+            self, "Submitter", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com")
+        )
+        self.monitor.grant_track(submitter)
+        reader = iam.Role(self, "Reader", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
+        self.monitor.grant_query(reader)
+
+        trouble = sqs.Queue(self, "Trouble", retention_period=Duration.days(14))
+        self.monitor.on_job_ended(
+            "ToTrouble",
+            targets.SqsQueue(trouble),
+            statuses=["Failed", "PartiallyCompleted", "Expired", "Stopped"],
+        )
+
+        CfnOutput(self, "SubmitterRoleName", value=submitter.role_name)
+        CfnOutput(self, "ReaderRoleName", value=reader.role_name)
+        CfnOutput(self, "TroubleQueueUrl", value=trouble.queue_url)
+
+
+def main() -> None:
+    """Synthesize the app."""
+    app = App()
+    Pipeline(app, "Pipeline")
+    app.synth()
+
+
+if __name__ == "__main__":
+    main()
