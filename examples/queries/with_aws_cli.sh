@@ -17,7 +17,7 @@ aws dynamodb query --table-name "$JOBS_TABLE" --index-name active-jobs \
   --query 'Items[].jobArn.S' --output text
 
 echo "Which have failed since yesterday, newest first?"
-SINCE=$(python3 -c 'import datetime as d; print((d.datetime.now(d.UTC) - d.timedelta(days=1)).strftime("%Y-%m-%dT%H:%M:%S.000Z"))')
+SINCE=$(date -u -d yesterday +%Y-%m-%dT%H:%M:%S.000Z) # macOS: date -u -v-1d +…
 aws dynamodb query --table-name "$HISTORY_TABLE" --index-name by-status --no-scan-index-forward \
   --key-condition-expression '#status = :failed AND observedAt >= :since' \
   --expression-attribute-names '{"#status": "status"}' \

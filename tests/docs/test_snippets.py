@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import re
 import runpy
@@ -15,7 +14,7 @@ from typing import Any
 
 import aws_cdk
 import pytest
-from moto.events.models import EventPattern, EventPatternParser
+from moto.events.models import EventPattern
 
 from bedrock_batch_monitor.domain import names, statuses
 from bedrock_batch_monitor.domain.inbox import Track, Untrack, request_of
@@ -23,14 +22,11 @@ from local.bedrock import Script
 from tests.component.conftest import ACCOUNT, SETTINGS, Cloud
 from tests.docs.pages import ROOT, Block, blocks
 from tests.docs.shell import bash
-from tests.support.contracts import FILES, SCHEMAS, assert_keeps_to_schema
+from tests.support.contracts import FILES, assert_keeps_to_schema
+from tests.support.patterns import CHANGED, ENDED, SAMPLES, TROUBLE, matched_by
 
 Run = Callable[[str, Mapping[str, str]], "subprocess.CompletedProcess[str]"]
 
-SAMPLES = SCHEMAS / "v1" / "samples"
-ENDED = json.loads((SAMPLES / FILES[names.JOB_ENDED]).read_text())
-CHANGED = json.loads((SAMPLES / FILES[names.JOB_STATUS_CHANGED]).read_text())
-TROUBLE = {"Failed", "PartiallyCompleted", "Expired", "Stopped"}
 OUTPUTS = {
     "JobsTableName": "jobs",
     "HistoryTableName": "history",
@@ -45,24 +41,6 @@ def snippet(page: str, words: str) -> Block:
     """The one block of a page that contains these words."""
     (block,) = [block for block in blocks() if block.page == page and words in block.text]
     return block
-
-
-def sample_events() -> Iterator[tuple[str, dict[str, Any]]]:
-    """A sample event for each status, and for each detail-type that is no change of status."""
-    for detail_type in FILES.keys() - {names.JOB_ENDED, names.JOB_STATUS_CHANGED}:
-        name = detail_type.rpartition(" ")[2]
-        yield name, json.loads((SAMPLES / FILES[detail_type]).read_text())
-    for status in statuses.KNOWN:
-        event = copy.deepcopy(ENDED if statuses.is_terminal(status) else CHANGED)
-        event["detail"]["data"]["status"] = status
-        yield status, event
-
-
-def matched_by(pattern: Mapping[str, Any]) -> set[str]:
-    """The statuses and other names whose sample event matches."""
-    parsed = EventPatternParser(json.dumps(pattern)).parse()
-    matches = EventPattern(None, parsed).matches_event
-    return {name for name, event in sample_events() if matches(event)}
 
 
 @pytest.fixture

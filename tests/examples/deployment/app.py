@@ -1,3 +1,4 @@
+# ruff: noqa: E402, INP001 - a program that has to find the examples first
 """Every example that is a CDK app, around one monitor: what the deployed tests deploy."""
 
 import sys

@@ -1,0 +1,138 @@
+"""The examples' rules match what they say, and EventBridge may deliver to their targets."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import aws_cdk
+import pytest
+
+from bedrock_batch_monitor.domain import statuses
+from tests.examples.conftest import EXAMPLES, names_of
+from tests.support.patterns import ENDED, TROUBLE, matched_by, matches
+
+Synthesize = Callable[[Callable[[aws_cdk.App], object]], dict[str, Any]]
+
+MONITOR_ACCOUNT = "123456789012"
+CONSUMER_ACCOUNT = "210987654321"
+ENDINGS = set(statuses.TERMINAL)
+
+
+def rules_of(template: dict[str, Any]) -> list[dict[str, Any]]:
+    """The properties of a template's rules."""
+    return [
+        resource["Properties"]
+        for resource in template["Resources"].values()
+        if resource["Type"] == "AWS::Events::Rule"
+    ]
+
+
+@pytest.fixture(scope="module")
+def templates(synthesize: Synthesize) -> dict[str, Any]:
+    """The templates of all examples, as their own programs make them."""
+    context = {
+        "eventBusName": "monitor",
+        "monitorAccount": MONITOR_ACCOUNT,
+        "consumerAccount": CONSUMER_ACCOUNT,
+    }
+
+    def add(app: aws_cdk.App) -> None:
+        bus = context["eventBusName"]
+        another = names_of("consumer-in-another-account/consumer_in_another_account.py")
+        names_of("own-cdk-app/own_cdk_app.py")["Pipeline"](app, "Pipeline")
+        names_of("rule-to-sqs/rule_to_sqs.py")["RuleToSqs"](app, "RuleToSqs", event_bus_name=bus)
+        names_of("rule-to-lambda/rule_to_lambda.py")["RuleToLambda"](
+            app, "RuleToLambda", event_bus_name=bus
+        )
+        names_of("rule-to-step-functions/rule_to_step_functions.py")["RuleToStepFunctions"](
+            app, "RuleToStepFunctions", event_bus_name=bus
+        )
+        another["ConsumerBus"](app, "ConsumerBus", monitor_account=MONITOR_ACCOUNT)
+        another["RuleToConsumer"](
+            app, "RuleToConsumer", event_bus_name=bus, consumer_account=CONSUMER_ACCOUNT
+        )
+
+    return synthesize(add)
+
+
+@pytest.mark.parametrize(
+    ("stack", "matched"),
+    [
+        ("RuleToSqs", TROUBLE),
+        ("RuleToLambda", {"Completed", "PartiallyCompleted"}),
+        ("RuleToStepFunctions", ENDINGS),
+        ("RuleToConsumer", ENDINGS),
+    ],
+)
+def test_rule(templates: dict[str, Any], stack: str, matched: set[str]) -> None:
+    """Each rule is on the monitor's bus, and matches the endings that the example is for."""
+    (rule,) = rules_of(templates[stack])
+
+    assert rule["EventBusName"] == "monitor"
+    assert matched_by(rule["EventPattern"]) == matched
+    (target,) = rule["Targets"]
+    assert "Arn" in target["DeadLetterConfig"]
+
+
+def test_rule_of_the_construct(templates: dict[str, Any]) -> None:
+    """The rule that the construct makes is on its own bus, beside the one for commands."""
+    by_bus = [rule for rule in rules_of(templates["Pipeline"]) if "EventBusName" in rule]
+
+    assert len({str(rule["EventBusName"]) for rule in by_bus}) == 1
+    assert [matched_by(rule["EventPattern"]) for rule in by_bus] == [set(), TROUBLE]
+
+
+def test_consumer(templates: dict[str, Any]) -> None:
+    """The consumer's bus takes endings from the monitor's account; the rule there knows both."""
+    by_type = {
+        resource["Type"]: resource["Properties"]
+        for resource in templates["ConsumerBus"]["Resources"].values()
+    }
+    (statement,) = by_type["AWS::Events::EventBus"]["Policy"]["Statement"]
+    assert f":iam::{MONITOR_ACCOUNT}:root" in str(statement["Principal"])
+    assert statement["Action"] == "events:PutEvents"
+    pattern = by_type["AWS::Events::Rule"]["EventPattern"]
+    assert matches(pattern, {**ENDED, "account": MONITOR_ACCOUNT})
+    assert not matches(pattern, {**ENDED, "account": CONSUMER_ACCOUNT})
+
+    (rule,) = rules_of(templates["RuleToConsumer"])
+    assert f":{CONSUMER_ACCOUNT}:event-bus/batch-job-endings" in str(rule["Targets"][0]["Arn"])
+    allowed = [
+        statement
+        for resource in templates["RuleToConsumer"]["Resources"].values()
+        if resource["Type"] == "AWS::IAM::Policy"
+        for statement in resource["Properties"]["PolicyDocument"]["Statement"]
+    ]
+    assert [(a["Action"], a["Resource"]) for a in allowed] == [
+        ("events:PutEvents", rule["Targets"][0]["Arn"])
+    ]
+
+
+def test_cfn_lint(templates: dict[str, Any], tmp_path: Path) -> None:
+    """cfn-lint has nothing to say of any example."""
+    files = []
+    for name, template in templates.items():
+        file = tmp_path / f"{name}.json"
+        file.write_text(json.dumps(template))
+        files.append(str(file))
+    result = subprocess.run(  # noqa: S603 - our own command
+        [str(Path(sys.executable).with_name("cfn-lint")), "--ignore-checks=W3005", *files],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+
+
+def test_every_app_says_how_it_is_run() -> None:
+    """Each folder with a CDK app has a `cdk.json` that runs the program there."""
+    for file in EXAMPLES.glob("*/cdk.json"):
+        program = file.parent / f"{file.parent.name.replace('-', '_')}.py"
+        assert program.name in file.read_text()
+        assert program.is_file()
