@@ -1,0 +1,262 @@
+"""The construct in an app of somebody else's: attributes, grants, rules, two of it in one stack."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import aws_cdk
+import pytest
+from aws_cdk import aws_events_targets as targets
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_sqs as sqs
+
+from bedrock_batch_monitor.domain import statuses
+from bedrock_batch_monitor_cdk import BedrockBatchMonitor, MonitorConfig
+from bedrock_batch_monitor_cdk.stack import STACK_ID, MonitorStack
+from tests.support.patterns import TROUBLE, matched_by
+
+pytestmark = pytest.mark.xdist_group("template")
+
+Template = dict[str, Any]
+OfType = Callable[[Template, str], dict[str, Any]]
+Render = Callable[[Any], Any]
+
+JOBS = "<BatchesTablesJobs6031C488.Arn>"
+HISTORY = "<BatchesTablesHistoryB3E9FC20.Arn>"
+BUS = "<BatchesEventsBusF1BED724.Arn>"
+KEY = "<BatchesKeyB2ABE137.Arn>"
+QUERIED = (
+    JOBS,
+    HISTORY,
+    f"{JOBS}/index/active-jobs",
+    f"{JOBS}/index/pending-events",
+    f"{HISTORY}/index/by-status",
+)
+GRANTED = {
+    "grant_track": {
+        ("dynamodb:PutItem", "dynamodb:UpdateItem"): (
+            (JOBS,),
+            {
+                "ForAllValues:StringEquals": {"dynamodb:Attributes": ["jobArn", "tracking"]},
+                "StringEqualsIfExists": {
+                    "dynamodb:ReturnValues": ["NONE", "UPDATED_OLD", "UPDATED_NEW"]
+                },
+            },
+        ),
+    },
+    "grant_query": {
+        ("dynamodb:BatchGetItem", "dynamodb:GetItem"): ((JOBS, HISTORY), {}),
+        ("dynamodb:Query",): (QUERIED, {}),
+        ("dynamodb:PartiQLSelect",): (
+            QUERIED,
+            {"BoolIfExists": {"dynamodb:FullTableScan": "false"}},
+        ),
+    },
+    "grant_send_commands": {
+        ("events:PutEvents",): (
+            (BUS,),
+            {
+                "StringEquals": {
+                    "events:detail-type": [
+                        "Track Batch Inference Job",
+                        "Untrack Batch Inference Job",
+                    ]
+                }
+            },
+        ),
+    },
+}
+THROUGH_DYNAMODB = {"StringEquals": {"kms:ViaService": "dynamodb.<AWS::Region>.<AWS::URLSuffix>"}}
+GRANTED_WITH_KEY = {
+    "grant_track": (
+        "kms:Decrypt",
+        "kms:DescribeKey",
+        "kms:Encrypt",
+        "kms:GenerateDataKey",
+        "kms:ReEncryptFrom",
+        "kms:ReEncryptTo",
+    ),
+    "grant_query": ("kms:Decrypt", "kms:DescribeKey"),
+}
+
+
+@pytest.fixture
+def stack(tmp_path: Path) -> aws_cdk.Stack:
+    """A stack of an app without any feature flag, as anybody's may be."""
+    app = aws_cdk.App(context={"aws:cdk:bundling-stacks": []}, outdir=str(tmp_path))
+    return aws_cdk.Stack(app, "Pipeline")
+
+
+def template_of(stack: aws_cdk.Stack) -> Template:
+    """The synthesized template."""
+    app = stack.node.root
+    assert isinstance(app, aws_cdk.App)
+    template: Template = app.synth().get_stack_by_name(stack.stack_name).template
+    return template
+
+
+def test_attributes(stack: aws_cdk.Stack) -> None:
+    """The attributes are the parts that the outputs name."""
+    monitor = BedrockBatchMonitor(stack, "Batches")
+    monitor.add_outputs()
+    outputs = {name: output["Value"] for name, output in template_of(stack)["Outputs"].items()}
+
+    assert {name: stack.resolve(value) for name, value in outputs.items()} == {
+        "JobsTableName": stack.resolve(monitor.jobs_table.table_name),
+        "HistoryTableName": stack.resolve(monitor.history_table.table_name),
+        "EventBusName": stack.resolve(monitor.event_bus.event_bus_name),
+        "MonitorFunctionName": stack.resolve(monitor.function.function_name),
+        "DeadLetterQueueUrl": stack.resolve(monitor.dead_letter_queue.queue_url),
+        "DashboardName": stack.resolve(monitor.dashboard.dashboard_name),
+    }
+
+
+def test_alarms_report_to_the_topic(stack: aws_cdk.Stack, of_type: OfType) -> None:
+    """`alarms` are all alarms, and `alarm_topic` is what they report to."""
+    monitor = BedrockBatchMonitor(stack, "Batches")
+    topic = stack.resolve(monitor.alarm_topic.topic_arn)
+    arns = {str(stack.resolve(alarm.alarm_arn)) for alarm in monitor.alarms}
+    alarms = of_type(template_of(stack), "AWS::CloudWatch::Alarm")
+
+    assert len(arns) == len(alarms)
+    assert all(name in str(arns) for name in alarms)
+    assert all(alarm["Properties"]["AlarmActions"] == [topic] for alarm in alarms.values())
+
+
+def granted(stack: aws_cdk.Stack, of_type: OfType, render: Render) -> dict[Any, Any]:
+    """What the policy of the role `Somebody` allows: resources and conditions by actions."""
+    [policy] = [
+        resource["Properties"]
+        for name, resource in of_type(template_of(stack), "AWS::IAM::Policy").items()
+        if name.startswith("Somebody")
+    ]
+    found = {}
+    for statement in render(policy["PolicyDocument"]["Statement"]):
+        actions, resources = (
+            (value,) if isinstance(value, str) else tuple(value)
+            for value in (statement["Action"], statement["Resource"])
+        )
+        assert statement["Effect"] == "Allow"
+        found[actions] = (resources, statement.get("Condition", {}))
+    return found
+
+
+@pytest.mark.parametrize("helper", GRANTED)
+def test_grants(stack: aws_cdk.Stack, of_type: OfType, render: Render, helper: str) -> None:
+    """Each grant allows exactly this, and says that it took effect."""
+    monitor = BedrockBatchMonitor(stack, "Batches")
+    role = iam.Role(stack, "Somebody", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
+    grant = getattr(monitor, helper)(role)
+
+    assert grant.success
+    assert granted(stack, of_type, render) == GRANTED[helper]
+
+
+@pytest.mark.parametrize("helper", GRANTED)
+def test_grants_with_a_key(
+    stack: aws_cdk.Stack, of_type: OfType, render: Render, helper: str
+) -> None:
+    """With `kms=customer` the grants on tables bring the use of the key, by way of DynamoDB."""
+    monitor = BedrockBatchMonitor(stack, "Batches", config=MonitorConfig(kms="customer"))
+    role = iam.Role(stack, "Somebody", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
+    getattr(monitor, helper)(role)
+    key = (
+        {GRANTED_WITH_KEY[helper]: ((KEY,), THROUGH_DYNAMODB)} if helper in GRANTED_WITH_KEY else {}
+    )
+
+    assert granted(stack, of_type, render) == {**GRANTED[helper], **key}
+
+
+def test_rules_on_endings(stack: aws_cdk.Stack) -> None:
+    """A rule matches the endings asked for, all by default, and what else `data` says."""
+    monitor = BedrockBatchMonitor(stack, "Batches")
+    queue = targets.SqsQueue(sqs.Queue(stack, "Queue"))
+    made = {
+        # A name that a part of the monitor has too.
+        "Events": monitor.on_job_ended("Events", queue),
+        "Trouble": monitor.on_job_ended("Trouble", queue, statuses=sorted(TROUBLE)),
+        "Nightly": monitor.on_job_ended(
+            "Nightly", queue, statuses=["Failed"], data={"jobName": [{"prefix": "nightly-"}]}
+        ),
+        "Weekly": monitor.on_job_ended("Weekly", data={"jobName": [{"prefix": "weekly-"}]}),
+    }
+    resources = template_of(stack)["Resources"]
+    rules = {
+        name: resources[stack.get_logical_id(rule.node.default_child)]["Properties"]
+        for name, rule in made.items()
+    }
+
+    assert {name: matched_by(rule["EventPattern"]) for name, rule in rules.items()} == {
+        "Events": set(statuses.TERMINAL),
+        "Trouble": TROUBLE,
+        "Nightly": {"Failed"},
+        "Weekly": set(),
+    }
+    bus = stack.resolve(monitor.event_bus.event_bus_name)
+    assert all(rule["EventBusName"] == bus for rule in rules.values())
+    assert ["Targets" in rule for rule in rules.values()] == [True, True, True, False]
+
+
+@pytest.mark.parametrize("wrong", [["Complete"], ["Failed", "InProgress"], [], "Failed"])
+def test_endings_that_are_none(stack: aws_cdk.Stack, wrong: list[str]) -> None:
+    """A status that is no ending is refused with the endings that there are."""
+    monitor = BedrockBatchMonitor(stack, "Batches")
+
+    with pytest.raises(ValueError, match="Completed, PartiallyCompleted, Failed, Stopped, Expired"):
+        monitor.on_job_ended("Rule", statuses=wrong)
+
+
+def test_status_given_twice(stack: aws_cdk.Stack) -> None:
+    """The status comes from one of the two arguments."""
+    monitor = BedrockBatchMonitor(stack, "Batches")
+
+    with pytest.raises(ValueError, match="give one"):
+        monitor.on_job_ended("Rule", statuses=["Failed"], data={"status": ["Stopped"]})
+
+
+def services(template: Template) -> set[str]:
+    """The service names that functions log under and alarms look for."""
+    found = {
+        resource["Properties"]["Environment"]["Variables"]["POWERTOOLS_SERVICE_NAME"]
+        for resource in template["Resources"].values()
+        if resource["Type"] == "AWS::Lambda::Function"
+    }
+    for resource in template["Resources"].values():
+        if resource["Type"] == "AWS::CloudWatch::Alarm":
+            dimensions = resource["Properties"].get("Dimensions", [])
+            found |= {one["Value"] for one in dimensions if one["Name"] == "service"}
+    return found
+
+
+def test_two_monitors_in_one_stack(stack: aws_cdk.Stack) -> None:
+    """Each has resources, logs and metrics of its own."""
+    BedrockBatchMonitor(stack, "Orders")
+    group = aws_cdk.Stack(stack.node.root, "Alone")
+    BedrockBatchMonitor(stack, "Invoices", config=MonitorConfig(discovery_name_prefix="invoice-"))
+    BedrockBatchMonitor(group, "Orders")
+    template = template_of(stack)
+    counts = [
+        sum(name.startswith(monitor) for name in template["Resources"])
+        for monitor in ("Orders", "Invoices")
+    ]
+
+    assert services(template) == {"Pipeline/Orders", "Pipeline/Invoices"}
+    assert counts[0] == counts[1] > 20
+    dashboards = [
+        json.dumps(resource)
+        for resource in template["Resources"].values()
+        if resource["Type"] == "AWS::CloudWatch::Dashboard"
+    ]
+    assert ["Pipeline/Orders" in body for body in dashboards].count(True) == 1
+
+
+def test_the_stack_adds_nothing_to_the_names(
+    make_app: Callable[[], aws_cdk.App], template: Template
+) -> None:
+    """In the stack of its own the monitor has the stack's name, and ids without a prefix."""
+    app = make_app()
+    alone = MonitorStack(app, STACK_ID, config=MonitorConfig())
+
+    assert services(template) == {STACK_ID}
+    assert alone.get_logical_id(alone.monitor.jobs_table.node.default_child).startswith("Tables")
