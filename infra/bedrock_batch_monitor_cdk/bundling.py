@@ -84,8 +84,7 @@ class LocalBundling:
 
         It never returns False, upon which the CDK would turn to Docker.
         """
-        output = Path(output_dir)
-        bundle(output, dependencies=dependencies_of(output))
+        bundle(Path(output_dir))
         return True
 
 
@@ -115,12 +114,13 @@ def run_pip(arguments: Sequence[str]) -> None:
 def bundle(
     output: Path,
     *,
-    dependencies: Path,
     source: Path = SOURCE,
     requirements: Path = REQUIREMENTS,
+    dependencies: Path | None = None,
     pip: PipRunner = run_pip,
 ) -> None:
     """Put the installed requirements and the runtime package into `output`."""
+    dependencies = dependencies or dependencies_of(output)
     installed = install_requirements(requirements, dependencies, pip)
     shutil.copytree(installed, output, dirs_exist_ok=True)
     shutil.copytree(source, output / source.name, ignore=shutil.ignore_patterns(*EXCLUDED))

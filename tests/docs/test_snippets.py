@@ -9,6 +9,7 @@ import shlex
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,10 @@ from moto.events.models import EventPattern
 
 from bedrock_batch_monitor.domain import names, statuses
 from bedrock_batch_monitor.domain.inbox import Track, Untrack, request_of
+from bedrock_batch_monitor_cdk import BedrockBatchMonitor
 from local.bedrock import Script
 from tests.component.conftest import ACCOUNT, SETTINGS, Cloud
-from tests.docs.pages import ROOT, Block, blocks
+from tests.docs.pages import ROOT, Block, blocks, code, rows, section
 from tests.docs.shell import bash
 from tests.support.contracts import FILES, assert_keeps_to_schema
 from tests.support.patterns import CHANGED, ENDED, SAMPLES, TROUBLE, matched_by
@@ -132,6 +134,8 @@ def test_aws_commands_run(bash_block: Block, run: Run, variables: dict[str, str]
     if "aws " not in bash_block.text:
         words = shlex.split(bash_block.text, comments=True)
         known = {"make", "git", "cd", "bbm", ".venv/bin/pytest", ".venv/bin/python"}
+        # Of the examples and the construct, which have tests of their own.
+        known |= {"cdk", "terraform", "pip", "python", f"CONTEXT={words[0].partition('=')[2]}"}
         assert words[0] in known, "a command that no test knows"
         return
     preface = snippet("README.md", "output()").text if "$(output" in bash_block.text else ""
@@ -358,6 +362,53 @@ def test_cdk_rule(tmp_path: Path) -> None:
     assert rule["EventBusName"] == "monitor"
     assert matched_by(rule["EventPattern"]) == TROUBLE
     assert "AWS::SQS::QueuePolicy" in by_type
+
+
+def test_construct(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page's app synthesizes a monitor with its grant and its rule."""
+    app = partial(
+        aws_cdk.App,
+        context={"aws:cdk:bundling-stacks": []},
+        outdir=str(tmp_path / "cdk.out"),
+    )
+    monkeypatch.setattr(aws_cdk, "App", app)
+    names_of = run_python(snippet("docs/construct.md", "import BedrockBatchMonitor"), tmp_path)
+    made = names_of["app"].synth().get_stack_by_name("Pipeline").template["Resources"]
+    rules = [
+        matched_by(resource["Properties"]["EventPattern"])
+        for resource in made.values()
+        if resource["Type"] == "AWS::Events::Rule"
+    ]
+
+    assert TROUBLE in rules
+    assert any(name.startswith("SubmitterDefaultPolicy") for name in made)
+    assert any(name.startswith("BatchesAlarmsJobsStalled") for name in made)
+
+
+def test_the_construct_is_described() -> None:
+    """The page lists the attributes and the methods of the construct, and no others."""
+    members = {
+        name: member
+        for name, member in vars(BedrockBatchMonitor).items()
+        if not name.startswith("_")
+    }
+    attributes, methods = (
+        {word for cells in rows(section("docs/construct.md", heading)) for word in code(cells[0])}
+        for heading in ("## Attributes", "## Methods")
+    )
+
+    assert attributes == {name for name, member in members.items() if isinstance(member, property)}
+    assert methods == set(members) - attributes
+
+
+def test_every_example_is_described() -> None:
+    """The page of examples lists each folder, and no other."""
+    folders = {path.name for path in (ROOT / "examples").iterdir() if path.is_dir()}
+    listed = re.findall(
+        r"^\| \[([\w-]+)\]\(", (ROOT / "examples/README.md").read_text(), re.MULTILINE
+    )
+
+    assert sorted(listed) == sorted(folders)
 
 
 def test_patterns(pattern_block: Block) -> None:
