@@ -10,6 +10,7 @@ import pytest
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_sqs as sqs
+from cdk_nag import AwsSolutionsChecks
 
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor_cdk import BedrockBatchMonitor, MonitorConfig
@@ -249,6 +250,20 @@ def test_two_monitors_in_one_stack(stack: aws_cdk.Stack) -> None:
         if resource["Type"] == "AWS::CloudWatch::Dashboard"
     ]
     assert ["Pipeline/Orders" in body for body in dashboards].count(True) == 1
+
+
+@pytest.mark.parametrize("kms", ["aws", "customer"])
+@pytest.mark.parametrize(
+    "environment", [None, aws_cdk.Environment(account="123456789012", region="eu-west-1")]
+)
+def test_cdk_nag(tmp_path: Path, environment: aws_cdk.Environment | None, kms: str) -> None:
+    """The construct meets the AWS Solutions rules in any stack, of a known environment or not."""
+    app = aws_cdk.App(context={"aws:cdk:bundling-stacks": []}, outdir=str(tmp_path))
+    stack = aws_cdk.Stack(app, "Pipeline", env=environment)
+    BedrockBatchMonitor(stack, "Batches", config=MonitorConfig(kms=kms))
+    report = AwsSolutionsChecks(app).validate_scope(app)
+
+    assert [(finding.rule_name, finding.description) for finding in report.violations] == []
 
 
 def test_the_stack_adds_nothing_to_the_names(
