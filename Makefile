@@ -56,9 +56,9 @@ bench: setup ## Measure the monitor beside what people write today; writes docs/
 explore: setup ## Run the fault explorer: every crash and refusal at every call of overlapping polls
 	@PYTHONPATH=functions:. python -m tests.explorer
 
-synth: setup ## Synthesize the CloudFormation template into cdk.out/
-	@cdk synth --quiet
-	@echo "Template: cdk.out/BedrockBatchMonitor.template.json"
+synth: setup ## Synthesize the CloudFormation template into cdk.out/ (ARGS as for deploy)
+	@cdk synth --quiet $(ARGS)
+	@ls cdk.out/*.template.json
 
 deploy: setup ## Deploy to the AWS account and region of your credentials (ARGS="-c key=value" for settings)
 	@cdk deploy $(ARGS)

@@ -1,20 +1,23 @@
-"""The CDK app: reads the settings, checks them, and synthesizes the stack.
+"""The CDK app: reads the settings, checks them, and synthesizes the monitor or a member.
 
-This is the only place that reads CDK context. Nothing here, nor in `infra`, asks the network.
+This is the only place that reads CDK context and the environment. Nothing here, nor in `infra`,
+asks the network.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
-from aws_cdk import App
+from aws_cdk import App, Environment
 
 # The constructs and the runtime package, from which they take names, need not be installed.
 sys.path.insert(0, str(Path(__file__).resolve().parent / "functions"))
 sys.path.insert(0, str(Path(__file__).resolve().parent / "infra"))
 
 from bedrock_batch_monitor_cdk.config import ConfigError, MonitorConfig
+from bedrock_batch_monitor_cdk.member import MEMBER_STACK_ID, MemberStack
 from bedrock_batch_monitor_cdk.stack import STACK_ID, MonitorStack
 
 
@@ -23,10 +26,22 @@ def main() -> None:
     app = App()
     try:
         config = MonitorConfig.from_context(app.node.get_all_context())
+        if config.member_of is not None:
+            MemberStack(app, MEMBER_STACK_ID, config=config, bus_arn=config.member_of)
+        else:
+            MonitorStack(app, STACK_ID, config=config, env=_home(config))
     except ConfigError as error:
         sys.exit(str(error))
-    MonitorStack(app, STACK_ID, config=config)
     app.synth()
+
+
+def _home(config: MonitorConfig) -> Environment | None:
+    """Where the `cdk` command deploys to, if the template depends on it."""
+    if not config.reaches_out:
+        return None
+    return Environment(
+        account=os.environ.get("CDK_DEFAULT_ACCOUNT"), region=os.environ.get("CDK_DEFAULT_REGION")
+    )
 
 
 if __name__ == "__main__":

@@ -14,17 +14,22 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bbm.tables import plain
 from local.clients import Clients
 from local.emulator import Emulator
+from local.waiting import wait_for
+
+if TYPE_CHECKING:
+    from mypy_boto3_cloudformation import CloudFormationClient
 
 ROOT = Path(__file__).resolve().parent.parent
 STACK = "BedrockBatchMonitor"
+MEMBER_STACK = "BedrockBatchMonitorMember"
 EVENT_SOURCE = "bedrock-batch-monitor"
 
 _COMMAND_SECONDS = 600.0
@@ -65,6 +70,8 @@ class Outputs:
     monitor_function_name: str
     dead_letter_queue_url: str
     dashboard_name: str
+    event_bus_arn: str | None = None
+    """Where more than the stack's own account and region is monitored."""
 
 
 def deploy(
@@ -92,11 +99,64 @@ def deploy(
             monitor_function_name=values["MonitorFunctionName"],
             dead_letter_queue_url=values["DeadLetterQueueUrl"],
             dashboard_name=values["DashboardName"],
+            event_bus_arn=values.get("EventBusArn"),
         )
     except KeyError as error:
         message = f"the stack has no output {error}, only {sorted(values)}"
         raise DeployError(message) from error
     return Deployment(emulator, outputs, account=account, region=region)
+
+
+def deploy_member(
+    monitor: "Deployment",
+    scopes: Iterable[tuple[str, str]],
+    *,
+    context: Mapping[str, str] | None = None,
+) -> None:
+    """Deploy the second stack to accounts and regions, as people do it without the CDK there.
+
+    One template is synthesized and given to CloudFormation in each. *context* are more settings.
+    Raises DeployError if the monitor monitors nothing else, or a stack is not created.
+    """
+    wanted = tuple(scopes)
+    if not wanted:
+        return
+    bus_arn = monitor.outputs.event_bus_arn
+    if bus_arn is None:
+        message = "the monitor has no output EventBusArn: its settings name nothing else"
+        raise DeployError(message)
+    emulator = monitor.emulator
+    with tempfile.TemporaryDirectory(dir=emulator.directory) as scratch:
+        settings = {"memberOf": bus_arn, **(context or {})}
+        _cdk(
+            ["synth", MEMBER_STACK, "--quiet", "--output", scratch, *_context(settings)],
+            ROOT,
+            _cdk_environment(emulator, None, None),
+        )
+        template = (Path(scratch) / f"{MEMBER_STACK}.template.json").read_text()
+    for account, region in wanted:
+        stacks = emulator.clients(account, region)("cloudformation")
+        stacks.create_stack(
+            StackName=MEMBER_STACK, TemplateBody=template, Capabilities=["CAPABILITY_NAMED_IAM"]
+        )
+        stack = wait_for(
+            lambda stacks=stacks: _finished(stacks),  # type: ignore[misc]
+            what=f"{MEMBER_STACK} in {account}/{region}",
+        )
+        if stack["StackStatus"] != "CREATE_COMPLETE":
+            message = f"{MEMBER_STACK} in {account}/{region}: {stack}"
+            raise DeployError(message)
+
+
+def _finished(stacks: "CloudFormationClient") -> Any:  # noqa: ANN401 - a stack's description
+    [stack] = stacks.describe_stacks(StackName=MEMBER_STACK)["Stacks"]
+    return None if stack["StackStatus"].endswith("IN_PROGRESS") else stack
+
+
+def _context(settings: Mapping[str, str]) -> list[str]:
+    return [
+        argument for key, value in settings.items() for argument in ("--context", f"{key}={value}")
+    ]
 
 
 def cdk_deploy(  # noqa: PLR0913 - settings with defaults, all named
@@ -132,11 +192,7 @@ def cdk_deploy(  # noqa: PLR0913 - settings with defaults, all named
                 str(scratch / "cdk.out"),
                 "--outputs-file",
                 str(outputs),
-                *(
-                    argument
-                    for key, value in (context or {}).items()
-                    for argument in ("--context", f"{key}={value}")
-                ),
+                *_context(context or {}),
             ],
             app_directory,
             environment,
@@ -174,13 +230,16 @@ class Deployment:
                 Item={"jobArn": {"S": arn}, "tracking": {"S": "ACTIVE"}},
             )
 
-    def poll(self) -> Any:  # noqa: ANN401 - whatever JSON the function answers with
-        """Run one poll and return the function's answer.
+    def poll(self, account: str | None = None, region: str | None = None) -> Any:  # noqa: ANN401 - whatever JSON the function answers with
+        """Run one poll, by default of the stack's own account and region; return the answer.
 
         Raises PollError if the function fails.
         """
+        scope = {"account": account, "region": region}
         answer = self.client("lambda").invoke(
-            FunctionName=self.outputs.monitor_function_name, Payload=b"{}", LogType="Tail"
+            FunctionName=self.outputs.monitor_function_name,
+            Payload=json.dumps({key: name for key, name in scope.items() if name}).encode(),
+            LogType="Tail",
         )
         payload = answer["Payload"].read()
         if "FunctionError" in answer:

@@ -31,6 +31,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Self, TypeVar
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 from local.clients import Clients
 from local.waiting import wait_for
 
@@ -83,6 +85,7 @@ class Emulator:
         self._port = port
         self._process: subprocess.Popen[bytes] | None = None
         self._clients: dict[tuple[str, str], Clients] = {}
+        self._accounts: dict[str, str] = {}
 
     @property
     def url(self) -> str:
@@ -129,6 +132,16 @@ class Emulator:
             "AWS_REGION": region or self.region,
             "AWS_DEFAULT_REGION": region or self.region,
         }
+
+    def account_of(self, access_key: str) -> str | None:
+        """The account of a key that the emulator issued, as of an assumed role; None if none."""
+        if access_key not in self._accounts:
+            try:
+                answer = self.client("sts").get_access_key_info(AccessKeyId=access_key)
+            except (BotoCoreError, ClientError):
+                return None
+            self._accounts[access_key] = answer["Account"]
+        return self._accounts[access_key]
 
     def start(self) -> None:
         """Start the server and wait until it answers.

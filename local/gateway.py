@@ -6,12 +6,32 @@ survives the starter, not even one that was killed.
 """
 
 import os
+import re
 import shutil
 import signal
 import sys
 import threading
+from typing import Any
 
 from ministack.app import main  # type: ignore[import-untyped] # it has no annotations
+from ministack.core import iam_evaluator  # type: ignore[import-untyped] # nor has this
+
+_SESSION = re.compile(
+    r"arn:(?P<partition>[^:]+):sts::(?P<account>\d+):assumed-role/(?P<role>[^/]+)/.*"
+)
+_value_of_key = iam_evaluator._resolve_condition_key  # noqa: SLF001 - of the pinned version
+
+
+def _value_as_on_aws(key: str, context: Any) -> Any:  # noqa: ANN401 - the emulator's own types
+    """The value of a condition key; for `aws:PrincipalArn`, the role of a session, as on AWS.
+
+    IAM user guide, "AWS global condition context keys": for a role it is the ARN of the role, and
+    not of the session, which is what the emulator compares.
+    """
+    value = _value_of_key(key, context)
+    if key.lower() == "aws:principalarn" and (session := _SESSION.fullmatch(value or "")):
+        return "arn:{partition}:iam::{account}:role/{role}".format(**session.groupdict())
+    return value
 
 
 def _end_with_starter(directories: list[str]) -> None:
@@ -25,5 +45,6 @@ def _end_with_starter(directories: list[str]) -> None:
 if __name__ == "__main__":
     # The server reads the command line too, and knows no such argument.
     arguments, sys.argv[1:] = sys.argv[1:], []
+    iam_evaluator._resolve_condition_key = _value_as_on_aws  # noqa: SLF001 - as above
     threading.Thread(target=_end_with_starter, args=(arguments,), daemon=True).start()
     main()

@@ -1,4 +1,4 @@
-"""What a person types, read into values: statuses and moments."""
+"""What a person types, read into values: statuses, moments, accounts and Regions."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Final
 
 from bbm.problems import UsageProblem
 from bedrock_batch_monitor.domain import statuses
+from bedrock_batch_monitor.domain.scopes import parse_scope
 
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _DURATION: Final = re.compile(r"(\d+)\s*([smhdw])", re.ASCII | re.IGNORECASE)
@@ -41,6 +42,15 @@ def since(text: str, now: datetime) -> datetime:
             "time such as 2026-11-24 or 2026-11-24T20:30:00Z"
         )
         raise UsageProblem(message) from error
+
+
+def scope(text: str) -> dict[str, str]:
+    """`<account>/<region>` as the monitor function takes it; raises `UsageProblem`."""
+    found = parse_scope(text)
+    if found is None:
+        message = f"--scope {text!r} is no account and Region: give them as 123456789012/eu-west-1"
+        raise UsageProblem(message)
+    return {"account": found.account, "region": found.region}
 
 
 def _form(text: str) -> str:

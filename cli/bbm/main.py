@@ -413,13 +413,27 @@ def replay(this: Run, arn: Reference) -> None:
 
 
 @_command
-def poll(this: Run) -> None:
-    """Have the monitor poll all active jobs now, and show what it did.
+def poll(
+    this: Run,
+    *,
+    scope: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ACCOUNT/REGION",
+            help="Another account and Region that the deployment monitors, if not its own.",
+        ),
+    ] = None,
+) -> None:
+    """Have the monitor poll the active jobs now, and show what it did.
 
-    Invokes the monitor function and waits for it; the schedule goes on as before.
+    Invokes the monitor function and waits for it; the schedule goes on as before. One poll is of
+    one account and Region, as the schedule's are.
     """
+    payload = {} if scope is None else inputs.scope(scope)
     answer = this.clients.functions.invoke(
-        FunctionName=this.deployment.function, Payload=b"{}", InvocationType="RequestResponse"
+        FunctionName=this.deployment.function,
+        Payload=json.dumps(payload).encode(),
+        InvocationType="RequestResponse",
     )
     summary = _json_object(answer["Payload"].read())
     if "FunctionError" in answer or summary is None:

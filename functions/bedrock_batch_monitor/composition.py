@@ -15,6 +15,7 @@ from bedrock_batch_monitor.services import dynamodb
 from bedrock_batch_monitor.services.bedrock import BatchInferenceJobs
 from bedrock_batch_monitor.services.dynamodb import HistoryTable, JobsTable, StateTable
 from bedrock_batch_monitor.services.eventbridge import EventBus
+from bedrock_batch_monitor.services.sts import RoleSessions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     import boto3
     from aws_lambda_powertools import Logger
 
+    from bedrock_batch_monitor.domain.arns import Scope
     from bedrock_batch_monitor.settings import Settings
 
 
@@ -37,44 +39,18 @@ def compose(
     clock: Callable[[], datetime] = utc_now,
 ) -> Monitor:
     """Build the monitor of the deployment's own account and region; makes no call."""
-    parts = _Parts(settings, session, clock, CONCURRENCY)
-    return Monitor(
-        scope=settings.scope,
-        jobs=parts.jobs,
-        state=StateTable(parts.client, settings.state_table_name),
-        observer=parts.observer,
-        courier=parts.courier,
-        discoverer=(
-            None
-            if settings.discovery_prefix is None
-            else Discoverer(
-                bedrock=parts.observer.bedrock,
-                jobs=parts.jobs,
-                clock=clock,
-                prefix=settings.discovery_prefix,
-            )
-        ),
-        clock=clock,
-        logger=logger,
-    )
+    return Parts(settings, session, clock, CONCURRENCY).monitor(settings.scope, logger)
 
 
 def compose_inbox(
     settings: Settings, session: boto3.Session, clock: Callable[[], datetime] = utc_now
 ) -> Inbox:
     """Build what follows events and commands, one at a time; makes no call."""
-    parts = _Parts(settings, session, clock, concurrency=1)
-    return Inbox(
-        observer=parts.observer,
-        jobs=parts.jobs,
-        courier=parts.courier,
-        clock=clock,
-        discovery_prefix=settings.discovery_prefix,
-    )
+    return Parts(settings, session, clock, concurrency=1).inbox()
 
 
-class _Parts:
-    """What both functions are made of."""
+class Parts:
+    """What both functions are made of; what depends on no scope is there once, and shared."""
 
     def __init__(
         self,
@@ -83,19 +59,75 @@ class _Parts:
         clock: Callable[[], datetime],
         concurrency: int,
     ) -> None:
-        self.client = dynamodb.connect(session, concurrency)
-        history = HistoryTable(self.client, settings.history_table_name, settings.history_retention)
-        self.jobs = JobsTable(self.client, settings.jobs_table_name, history)
-        self.observer = Observer(
-            scope=settings.scope,
-            bedrock=BatchInferenceJobs.connect(session, settings.scope.region, concurrency),
-            jobs=self.jobs,
-            history=history,
-            clock=clock,
-            rules=settings.rules,
+        self.settings = settings
+        self._session = session
+        self._clock = clock
+        self._concurrency = concurrency
+        self._dynamodb = dynamodb.connect(session, concurrency)
+        self._history = HistoryTable(
+            self._dynamodb, settings.history_table_name, settings.history_retention
         )
-        self.courier = Courier(
+        self._jobs = JobsTable(self._dynamodb, settings.jobs_table_name, self._history)
+        self._courier = Courier(
             bus=EventBus.connect(session, settings.event_bus_name, concurrency),
-            jobs=self.jobs,
-            history=history,
+            jobs=self._jobs,
+            history=self._history,
         )
+        self._observers: dict[Scope, Observer] = {}
+        members = settings.members
+        self._roles = None if members is None else RoleSessions(session, members.external_id, clock)
+
+    def monitor(self, scope: Scope, logger: Logger) -> Monitor:
+        """The monitor of one of the deployment's scopes; makes no call."""
+        observer = self.observer(scope)
+        prefix = self.settings.discovery_prefix
+        return Monitor(
+            scope=scope,
+            jobs=self._jobs,
+            state=StateTable(self._dynamodb, self.settings.state_table_name),
+            observer=observer,
+            courier=self._courier,
+            discoverer=(
+                None
+                if prefix is None
+                else Discoverer(
+                    bedrock=observer.bedrock, jobs=self._jobs, clock=self._clock, prefix=prefix
+                )
+            ),
+            clock=self._clock,
+            logger=logger,
+            share=self.settings.scopes.share_of(scope),
+        )
+
+    def inbox(self) -> Inbox:
+        """The inbox of every scope; makes no call."""
+        return Inbox(
+            monitored=self.settings.scopes,
+            observer_of=self.observer,
+            jobs=self._jobs,
+            courier=self._courier,
+            clock=self._clock,
+            discovery_prefix=self.settings.discovery_prefix,
+        )
+
+    def observer(self, scope: Scope) -> Observer:
+        """The observer of a scope, made when it is first asked for; makes no call."""
+        if scope not in self._observers:
+            self._observers[scope] = Observer(
+                scope=scope,
+                monitored=self.settings.scopes,
+                bedrock=BatchInferenceJobs.connect(
+                    self._session_for(scope), scope.region, self._concurrency
+                ),
+                jobs=self._jobs,
+                history=self._history,
+                clock=self._clock,
+                rules=self.settings.rules,
+            )
+        return self._observers[scope]
+
+    def _session_for(self, scope: Scope) -> boto3.Session:
+        members = self.settings.members
+        if scope.account == self.settings.scope.account or self._roles is None or members is None:
+            return self._session
+        return self._roles.of(members.arn_in(scope))

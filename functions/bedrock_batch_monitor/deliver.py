@@ -10,6 +10,7 @@ from datetime import datetime
 from bedrock_batch_monitor.domain.arns import InvalidJobArnError
 from bedrock_batch_monitor.domain.events import Mark, MonitorEvent, episode_event, status_event
 from bedrock_batch_monitor.domain.jobs import HistoryEntry, StoredJob
+from bedrock_batch_monitor.domain.scopes import EVERYTHING, Share
 from bedrock_batch_monitor.services.dynamodb import HistoryTable, JobsTable
 from bedrock_batch_monitor.services.errors import ServiceError
 from bedrock_batch_monitor.services.eventbridge import EventBus
@@ -66,12 +67,17 @@ class Courier:
                 errors[error.code] += 1
         return replace(not_sent(waiting), sent=len(events) - len(waiting), errors=errors)
 
-    def left_over(self, errors: Counter[str]) -> Iterator[MonitorEvent]:
+    def left_over(self, errors: Counter[str], share: Share = EVERYTHING) -> Iterator[MonitorEvent]:
         """The events still owed, as the base table says now; `errors` counts what cannot be read.
+
+        The index is sorted by time, so a share of it is found by looking at all of it: keys alone,
+        of the few jobs with an event that could not be sent at once.
 
         Raises `ServiceError` if the index cannot be read.
         """
         for job_arn in self.jobs.with_pending_events():
+            if job_arn not in share:
+                continue
             try:
                 yield from self._owed_by(job_arn, errors)
             except ServiceError as error:

@@ -8,9 +8,11 @@ from datetime import datetime
 from typing import Final
 
 from bedrock_batch_monitor.deliver import Courier, Delivered, not_sent
+from bedrock_batch_monitor.domain.arns import JobArn, Scope
 from bedrock_batch_monitor.domain.events import calls
 from bedrock_batch_monitor.domain.inbox import LookAt, Request, Track
 from bedrock_batch_monitor.domain.jobs import TrackedJob
+from bedrock_batch_monitor.domain.scopes import Scopes
 from bedrock_batch_monitor.domain.summary import Seen
 from bedrock_batch_monitor.observe import Observer
 from bedrock_batch_monitor.services.dynamodb import InvalidItem, JobsTable, Written
@@ -20,13 +22,14 @@ OBSERVED_BY_EVENT: Final = "event"
 
 @dataclass(frozen=True, slots=True)
 class Inbox:
-    """Takes the same path as a poll does, for one job.
+    """Takes the same path as a poll does, for one job, where the job's own ARN says.
 
     `discovery_prefix` is what the names of jobs begin with that are taken up when Bedrock tells of
     them and nobody tracks them yet: empty for all, None for none.
     """
 
-    observer: Observer
+    monitored: Scopes
+    observer_of: Callable[[Scope], Observer]
     jobs: JobsTable
     courier: Courier
     clock: Callable[[], datetime]
@@ -45,7 +48,9 @@ class Inbox:
         else:
             self.jobs.untrack(request.job_arn)
             job = None
-        return Seen() if job is None else self.observer.look_at(job, observed_by=OBSERVED_BY_EVENT)
+        if job is None:
+            return Seen()
+        return self._observer(job.job_arn).look_at(job, observed_by=OBSERVED_BY_EVENT)
 
     def deliver(self, seen: Seen) -> list[Delivered]:
         """Send what is owed after a look; what cannot be sent is left to the next poll."""
@@ -54,6 +59,9 @@ class Inbox:
         if self.courier.bus.is_missing():
             return [not_sent(seen.events)]
         return [self.courier.deliver(group) for group in calls(seen.events)]
+
+    def _observer(self, job_arn: str) -> Observer:
+        return self.observer_of(JobArn.parse(job_arn).scope)
 
     def _known(self, job_arn: str) -> TrackedJob | InvalidItem | None:
         """The job to look at; None for one that has ended, or that nobody wants tracked."""
@@ -69,7 +77,7 @@ class Inbox:
             return None
         # The event may lack the job's name, and is not believed anyway.
         if self.discovery_prefix:
-            name = self.observer.bedrock.get(job_arn).job_name or ""
+            name = self._observer(job_arn).bedrock.get(job_arn).job_name or ""
             if not name.startswith(self.discovery_prefix):
                 return None
         return self._started(job_arn)

@@ -28,6 +28,7 @@ from bedrock_batch_monitor.domain.jobs import (
     with_status_of,
 )
 from bedrock_batch_monitor.domain.rules import Rules
+from bedrock_batch_monitor.domain.scopes import Scopes
 from bedrock_batch_monitor.domain.summary import Seen
 from bedrock_batch_monitor.domain.times import to_iso
 from bedrock_batch_monitor.domain.transitions import (
@@ -51,6 +52,7 @@ class Observer:
     """Reads jobs of one scope and records what changed; safe to use from many threads."""
 
     scope: Scope
+    monitored: Scopes
     bedrock: BatchInferenceJobs
     jobs: JobsTable
     history: HistoryTable
@@ -85,8 +87,8 @@ class Observer:
         if scope != self.scope:
             return JobError(
                 "NotMonitored",
-                f"the job belongs to {scope}, this deployment monitors {self.scope}: deploy a "
-                "monitor there and track the job with that one",
+                f"the job belongs to {scope}, this deployment monitors {self.monitored}: name it "
+                "in the settings `accounts` and `regions`, or track the job with a monitor there",
             )
         return None
 

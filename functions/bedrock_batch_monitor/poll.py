@@ -15,6 +15,7 @@ from bedrock_batch_monitor.domain.discovery import OVERLAP, advanced, everything
 from bedrock_batch_monitor.domain.events import ENTRIES_PER_CALL, MonitorEvent, calls
 from bedrock_batch_monitor.domain.jobs import TrackedJob
 from bedrock_batch_monitor.domain.pace import MOST_REPEATS, Pace
+from bedrock_batch_monitor.domain.scopes import EVERYTHING, Share
 from bedrock_batch_monitor.domain.state import State
 from bedrock_batch_monitor.domain.summary import PollSummary
 from bedrock_batch_monitor.observe import loggable
@@ -54,7 +55,7 @@ class PollError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Monitor:
-    """Everything that a poll of one scope works with."""
+    """Everything that a poll of one scope works with; `share` says which items are its own."""
 
     scope: Scope
     jobs: JobsTable
@@ -65,6 +66,7 @@ class Monitor:
     clock: Callable[[], datetime]
     logger: Logger
     new_executor: Callable[[], Executor] = lambda: ThreadPoolExecutor(CONCURRENCY)
+    share: Share = EVERYTHING
 
     def poll(self, remaining_seconds: Callable[[], float]) -> PollSummary:
         """Run one poll in the time that is left; raises `PollError` if jobs cannot be listed.
@@ -119,7 +121,8 @@ class _Run:
     def send_left_over(self) -> None:
         """Send what earlier polls could not; a bus that is down keeps no job from being read."""
         try:
-            for group in calls(self.monitor.courier.left_over(self.summary.errors)):
+            left_over = self.monitor.courier.left_over(self.summary.errors, self.monitor.share)
+            for group in calls(left_over):
                 if self._time_is_up():
                     break
                 self._deliver(group)
@@ -141,7 +144,7 @@ class _Run:
         state = self._state()
         start_at = None if state is None else state.start_at
         not_reached: str | None = None
-        for job in self.monitor.jobs.active(start_at):
+        for job in self.monitor.jobs.active(start_at, self.monitor.share):
             if self._time_is_up():
                 not_reached = job.job_arn
                 break

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from bedrock_batch_monitor.domain.arns import Scope
+from bedrock_batch_monitor.domain.names import member_role_arn
 from bedrock_batch_monitor.domain.rules import Rules
+from bedrock_batch_monitor.domain.scopes import Scopes
 
 JOBS_TABLE_NAME = "JOBS_TABLE_NAME"
 HISTORY_TABLE_NAME = "HISTORY_TABLE_NAME"
@@ -18,6 +20,13 @@ STATE_TABLE_NAME = "STATE_TABLE_NAME"
 EVENT_BUS_NAME = "EVENT_BUS_NAME"
 MONITORED_ACCOUNT = "MONITORED_ACCOUNT"
 MONITORED_REGION = "MONITORED_REGION"
+# Set together, where other accounts or regions are monitored: comma-separated, the own ones among
+# them or not.
+MONITORED_PARTITION = "MONITORED_PARTITION"
+MONITORED_ACCOUNTS = "MONITORED_ACCOUNTS"
+MONITORED_REGIONS = "MONITORED_REGIONS"
+MEMBER_ROLE_NAME = "MEMBER_ROLE_NAME"
+MEMBER_EXTERNAL_ID = "MEMBER_EXTERNAL_ID"
 EMIT_STATUS_CHANGES = "EMIT_STATUS_CHANGES"
 PROGRESS_INTERVAL_MINUTES = "PROGRESS_INTERVAL_MINUTES"
 HISTORY_RETENTION_DAYS = "HISTORY_RETENTION_DAYS"
@@ -34,11 +43,25 @@ class SettingError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
+class MemberRoles:
+    """The roles to assume: their names up to the region, and the external id that they ask for."""
+
+    name: str
+    external_id: str
+    partition: str
+
+    def arn_in(self, scope: Scope) -> str:
+        """The ARN of the role of one account and region."""
+        return member_role_arn(self.partition, scope.account, self.name, scope.region)
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """What one deployment of the functions works with.
 
     `discovery_prefix` is what the names of jobs begin with that are taken up without being tracked
-    by hand: empty for all, None for none.
+    by hand: empty for all, None for none. `others` are all accounts and regions that are monitored,
+    None where it is `scope` alone; `members` is how other accounts are read, None where none is.
     """
 
     jobs_table_name: str
@@ -49,6 +72,13 @@ class Settings:
     history_retention: timedelta | None
     discovery_prefix: str | None
     rules: Rules
+    others: Scopes | None = None
+    members: MemberRoles | None = None
+
+    @property
+    def scopes(self) -> Scopes:
+        """Every account and region that is monitored."""
+        return self.others or Scopes(self.scope)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
@@ -58,10 +88,7 @@ class Settings:
             history_table_name=_text(environment, HISTORY_TABLE_NAME),
             state_table_name=_text(environment, STATE_TABLE_NAME),
             event_bus_name=_text(environment, EVENT_BUS_NAME),
-            scope=Scope(
-                account=_text(environment, MONITORED_ACCOUNT),
-                region=_text(environment, MONITORED_REGION),
-            ),
+            scope=_home(environment),
             history_retention=(
                 timedelta(days=_whole(environment, HISTORY_RETENTION_DAYS, 1))
                 if environment.get(HISTORY_RETENTION_DAYS)
@@ -86,7 +113,36 @@ class Settings:
                 emit_status_changes=_flag(environment, EMIT_STATUS_CHANGES),
                 record_messages=_flag(environment, RECORD_MESSAGES),
             ),
+            others=_others(environment),
+            members=(
+                MemberRoles(
+                    name=_text(environment, MEMBER_ROLE_NAME),
+                    external_id=_text(environment, MEMBER_EXTERNAL_ID),
+                    partition=_text(environment, MONITORED_PARTITION),
+                )
+                if environment.get(MONITORED_ACCOUNTS)
+                else None
+            ),
         )
+
+
+def _home(environment: Mapping[str, str]) -> Scope:
+    return Scope(
+        account=_text(environment, MONITORED_ACCOUNT), region=_text(environment, MONITORED_REGION)
+    )
+
+
+def _others(environment: Mapping[str, str]) -> Scopes | None:
+    accounts = environment.get(MONITORED_ACCOUNTS)
+    regions = environment.get(MONITORED_REGIONS)
+    if not accounts and not regions:
+        return None
+    return Scopes.named(
+        _home(environment),
+        accounts=accounts.split(",") if accounts else (),
+        regions=regions.split(",") if regions else (),
+        partition=_text(environment, MONITORED_PARTITION),
+    )
 
 
 def _text(environment: Mapping[str, str], name: str) -> str:

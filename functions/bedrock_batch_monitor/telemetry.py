@@ -7,6 +7,7 @@ from typing import Final
 from aws_lambda_powertools import Logger, Metrics, single_metric
 from aws_lambda_powertools.metrics import MetricUnit
 
+from bedrock_batch_monitor.domain.arns import Scope
 from bedrock_batch_monitor.domain.names import METRICS_NAMESPACE
 from bedrock_batch_monitor.domain.summary import (
     ERROR_CODE,
@@ -16,6 +17,7 @@ from bedrock_batch_monitor.domain.summary import (
     JOBS_CHANGED,
     JOBS_ENDED,
     OCCASIONAL_METRICS,
+    SCOPE,
     STEADY_METRICS,
     UNKNOWN_STATUSES,
     PollSummary,
@@ -26,12 +28,15 @@ logger: Final = Logger()
 metrics: Final = Metrics(namespace=METRICS_NAMESPACE)
 
 
-def publish(summary: PollSummary, *, failed: bool = False) -> None:
+def publish(summary: PollSummary, *, failed: bool = False, scope: Scope | None = None) -> None:
     """Log a poll's summary and add its figures to the metrics of this invocation.
 
     A poll that failed publishes its errors alone, so that the steady metrics tell by their absence
-    that no poll succeeded. Errors are published as a total and by code.
+    that no poll succeeded. Errors are published as a total and by code. `scope` is a dimension of
+    all of them; None for the deployment's own account and region.
     """
+    if scope is not None:
+        metrics.add_dimension(SCOPE, str(scope))
     for name, value in summary.figures().items():
         if (
             (name in STEADY_METRICS and not failed)
@@ -39,11 +44,11 @@ def publish(summary: PollSummary, *, failed: bool = False) -> None:
             or (name in OCCASIONAL_METRICS and value)
         ):
             metrics.add_metric(name, _unit(name), value)
-    _publish_errors_by_code(summary)
+    _publish_errors_by_code(summary, scope)
     logger.info("poll failed" if failed else "poll finished", extra={"summary": summary.as_json()})
 
 
-def publish_inbox(summary: PollSummary) -> None:
+def publish_inbox(summary: PollSummary, scope: Scope | None = None) -> None:
     """Publish what came of a batch of events, where it is not zero.
 
     The counts add up with those of the polls; the gauges of active jobs are a poll's alone.
@@ -54,16 +59,20 @@ def publish_inbox(summary: PollSummary) -> None:
     for name in counted:
         metrics.add_metric(name, _unit(name), figures[name])
     if counted:
+        if scope is not None:
+            metrics.add_dimension(SCOPE, str(scope))
         metrics.flush_metrics()
-    _publish_errors_by_code(summary)
+    _publish_errors_by_code(summary, scope)
 
 
-def _publish_errors_by_code(summary: PollSummary) -> None:
+def _publish_errors_by_code(summary: PollSummary, scope: Scope | None) -> None:
     for code, count in summary.errors.items():
         with single_metric(
             name=ERRORS, unit=MetricUnit.Count, value=count, namespace=METRICS_NAMESPACE
         ) as metric:
             metric.add_dimension("service", metrics.service or "")
+            if scope is not None:
+                metric.add_dimension(SCOPE, str(scope))
             metric.add_dimension(ERROR_CODE, code)
 
 

@@ -6,6 +6,9 @@ switched off and tables that refuse are polls that do not succeed; an inbox func
 leaves dead letters; a bus that is missing or refuses leaves events waiting.
 
 Most metrics are published only when they are not zero. Their missing data is no breach.
+
+Another account or Region has alarms of its own, with its name in theirs, on what can go wrong there
+and not here: four, one more in another account, and one with `stalledAfterMinutes`.
 """
 
 from __future__ import annotations
@@ -30,11 +33,14 @@ if TYPE_CHECKING:
     from aws_cdk import aws_kms as kms
     from aws_cdk import aws_lambda as lambda_
 
+    from bedrock_batch_monitor.domain.arns import Scope
     from bedrock_batch_monitor_cdk.config import MonitorConfig
     from bedrock_batch_monitor_cdk.events import Events
 
 # How the function's `AccessDeniedException` from Bedrock is counted.
 DENIED: Final = "Bedrock.AccessDeniedException"
+# How a refusal of the role to assume in another account is counted.
+ROLE_REFUSED_CODE: Final = "STS.AccessDenied"
 
 _MANUAL: Final = "docs/operating.md"
 _LONGEST_WAIT_SECONDS: Final = 15 * 60
@@ -60,6 +66,7 @@ BEDROCK_THROTTLES: Final = "BedrockThrottles"
 BEDROCK_DENIES: Final = "BedrockDenies"
 UNKNOWN_STATUS: Final = "UnknownStatus"
 ERRORS_PERSIST: Final = "ErrorsPersist"
+ROLE_REFUSED: Final = "RoleRefused"
 
 # Every alarm by its id, a part of the alarm's generated name. The documentation is checked
 # against it.
@@ -105,6 +112,10 @@ ALARMS: Final[Mapping[str, Meaning]] = MappingProxyType(
             summary.ERRORS,
             "Errors have not ceased for an hour or more: some job may not be followed.",
         ),
+        ROLE_REFUSED: Meaning(
+            f"{summary.ERRORS}, {summary.ERROR_CODE} {ROLE_REFUSED_CODE}",
+            "Another account does not let the monitor assume its role: no job there is read.",
+        ),
     }
 )
 
@@ -137,6 +148,32 @@ class Alarms(Construct):
                 statistic=cloudwatch.Stats.MAXIMUM, period=Duration.minutes(5)
             ),
         )
+        for other in events.others:
+            self._build_alarms_on_scope(
+                other,
+                stalled=config.stalled_after_minutes is not None,
+                assumes_role=events.reach is not None and other.account in events.reach.accounts,
+            )
+
+    def _build_alarms_on_scope(self, scope: Scope, *, stalled: bool, assumes_role: bool) -> None:
+        self._alarm_on_no_poll(scope)
+        self._alarm_on_events_waiting(scope)
+        self._alarm_on_errors(scope)
+        metrics = {JOBS_UNREACHABLE: summary.JOBS_UNREACHABLE}
+        if stalled:
+            metrics[JOBS_STALLED] = summary.JOBS_STALLED
+        for alarm_id, name in metrics.items():
+            metric = self._metric(name, cloudwatch.Stats.MAXIMUM, self._window(), scope=scope)
+            self._alarm(alarm_id, metric, of=scope)
+        if assumes_role:
+            metric = self._metric(
+                summary.ERRORS,
+                cloudwatch.Stats.SUM,
+                self._window(at_least_minutes=_SLOW_PACE_MINUTES),
+                code=ROLE_REFUSED_CODE,
+                scope=scope,
+            )
+            self._alarm(ROLE_REFUSED, metric, of=scope)
 
     def _build_topic(self, config: MonitorConfig, key: kms.IKey | None) -> sns.Topic:
         topic = sns.Topic(
@@ -171,14 +208,7 @@ class Alarms(Construct):
         return topic
 
     def _build_alarms_on_polls(self, function: lambda_.IFunction) -> None:
-        self._alarm(
-            NO_POLL,
-            # Zero jobs are data too, so it is the samples that count.
-            self._metric(summary.JOBS_ACTIVE, cloudwatch.Stats.SAMPLE_COUNT, self._window()),
-            comparison=cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD,
-            threshold=1,
-            missing=cloudwatch.TreatMissingData.BREACHING,
-        )
+        self._alarm_on_no_poll()
         self._alarm(
             POLL_FAILS,
             function.metric_errors(
@@ -188,12 +218,40 @@ class Alarms(Construct):
             periods=3,
             breaching_periods=2,
         )
+        self._alarm_on_events_waiting()
+
+    def _alarm_on_no_poll(self, scope: Scope | None = None) -> None:
+        # Zero jobs are data too, so it is the samples that count.
+        samples = cloudwatch.Stats.SAMPLE_COUNT
+        self._alarm(
+            NO_POLL,
+            self._metric(summary.JOBS_ACTIVE, samples, self._window(), scope=scope),
+            comparison=cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD,
+            threshold=1,
+            missing=cloudwatch.TreatMissingData.BREACHING,
+            of=scope,
+        )
+
+    def _alarm_on_events_waiting(self, scope: Scope | None = None) -> None:
         self._alarm(
             EVENTS_WAITING,
             self._metric(
-                summary.OLDEST_PENDING_EVENT_SECONDS, cloudwatch.Stats.MAXIMUM, self._window()
+                summary.OLDEST_PENDING_EVENT_SECONDS,
+                cloudwatch.Stats.MAXIMUM,
+                self._window(),
+                scope=scope,
             ),
             threshold=_LONGEST_WAIT_SECONDS,
+            of=scope,
+        )
+
+    def _alarm_on_errors(self, scope: Scope | None = None) -> None:
+        period = self._period()
+        self._alarm(
+            ERRORS_PERSIST,
+            self._metric(summary.ERRORS, cloudwatch.Stats.SUM, period, scope=scope),
+            periods=max(3, 60 // int(period.to_minutes())),
+            of=scope,
         )
 
     def _build_alarms_on_jobs(self, *, stalled: bool) -> None:
@@ -207,11 +265,11 @@ class Alarms(Construct):
             self._alarm(alarm_id, self._metric(metric, cloudwatch.Stats.MAXIMUM, self._window()))
 
     def _build_alarms_on_errors(self) -> None:
-        # Twice the interval, so that no period is without a poll, whenever it begins.
-        period = Duration.minutes(max(5, 2 * self._interval))
         self._alarm(
             BEDROCK_THROTTLES,
-            self._metric(summary.ERRORS, cloudwatch.Stats.SUM, period, code=summary.THROTTLED),
+            self._metric(
+                summary.ERRORS, cloudwatch.Stats.SUM, self._period(), code=summary.THROTTLED
+            ),
             periods=5,
         )
         self._alarm(
@@ -223,20 +281,28 @@ class Alarms(Construct):
                 code=DENIED,
             ),
         )
-        self._alarm(
-            ERRORS_PERSIST,
-            self._metric(summary.ERRORS, cloudwatch.Stats.SUM, period),
-            periods=max(3, 60 // int(period.to_minutes())),
-        )
+        self._alarm_on_errors()
+
+    def _period(self) -> Duration:
+        """Twice the interval, so that no period is without a poll, whenever it begins."""
+        return Duration.minutes(max(5, 2 * self._interval))
 
     def _window(self, at_least_minutes: int = 5) -> Duration:
         """So long that a poll or two may fail or come late without anybody being woken."""
         return Duration.minutes(max(at_least_minutes, 3 * self._interval))
 
     def _metric(
-        self, name: str, statistic: str, period: Duration, *, code: str | None = None
+        self,
+        name: str,
+        statistic: str,
+        period: Duration,
+        *,
+        code: str | None = None,
+        scope: Scope | None = None,
     ) -> cloudwatch.Metric:
         dimensions = {"service": self._service}
+        if scope is not None:
+            dimensions[summary.SCOPE] = str(scope)
         if code is not None:
             dimensions[summary.ERROR_CODE] = code
         return cloudwatch.Metric(
@@ -259,11 +325,14 @@ class Alarms(Construct):
         periods: int = 1,
         breaching_periods: int | None = None,
         missing: cloudwatch.TreatMissingData = cloudwatch.TreatMissingData.NOT_BREACHING,
+        of: Scope | None = None,
     ) -> None:
+        where = "" if of is None else f"-{of.account}-{of.region}"
+        named = "" if of is None else f"{of}: "
         alarm = cloudwatch.Alarm(
             self,
-            alarm_id,
-            alarm_description=f"{ALARMS[alarm_id].meaning} What to do: {_MANUAL}.",
+            f"{alarm_id}{where}",
+            alarm_description=f"{named}{ALARMS[alarm_id].meaning} What to do: {_MANUAL}.",
             metric=metric,
             comparison_operator=comparison,
             threshold=threshold,
@@ -273,4 +342,6 @@ class Alarms(Construct):
         )
         alarm.add_alarm_action(self._action)
         alarm.add_ok_action(self._action)
-        self.alarms.append(alarm)
+        # The dashboard's widget takes a hundred.
+        if of is None or alarm_id == NO_POLL:
+            self.alarms.append(alarm)

@@ -18,6 +18,9 @@ from typing import Any, Final, Protocol, TypeVar
 from aws_cdk import RemovalPolicy
 from aws_cdk.aws_logs import RetentionDays
 
+from bedrock_batch_monitor.domain.arns import Scope
+from bedrock_batch_monitor.domain.scopes import Scopes
+
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
@@ -56,6 +59,8 @@ _METADATA: Final = "setting"
 _IDENTIFIER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _WHOLE_NUMBER: Final = re.compile(r"[0-9]{1,9}", re.ASCII)
 _SHOWN_CHARACTERS: Final = 80
+# Each is a schedule and up to seven alarms, and a stack has 500 resources at most.
+_MOST_SCOPES: Final = 50
 
 
 class ConfigError(ValueError):
@@ -151,6 +156,25 @@ class Matching:
         raise _NotAllowedError
 
 
+class ListOf:
+    """Texts of one form, none twice: a JSON list, or one text with commas between them."""
+
+    def __init__(self, pattern: str, allowed: str, most: int) -> None:
+        self.allowed = f"{allowed}, up to {most} of them as a JSON list or with commas between them"
+        self._pattern = re.compile(pattern, re.ASCII)
+        self._most = most
+
+    def parse(self, value: object) -> tuple[str, ...]:
+        """The texts in the order given."""
+        texts = value.split(",") if isinstance(value, str) else value
+        if not isinstance(texts, list | tuple) or not 1 <= len(texts) <= self._most:
+            raise _NotAllowedError
+        stripped = [text.strip() if isinstance(text, str) else None for text in texts]
+        if not all(text is not None and self._pattern.fullmatch(text) for text in stripped):
+            raise _NotAllowedError
+        return tuple(dict.fromkeys(text for text in stripped if text is not None))
+
+
 # A name that EventBridge takes for a custom bus; '/' is for the buses of partners.
 _BUS_NAME: Final = Matching(
     r"(?!default\Z)[A-Za-z0-9._-]{1,256}",
@@ -161,6 +185,21 @@ _NAME_PREFIX: Final = Matching(r"[a-zA-Z0-9+\-.]{1,63}", "1 to 63 letters, digit
 # Whether the address exists, the confirmation mail finds out.
 _EMAIL_ADDRESS: Final = Matching(
     r"[^\s@]{1,64}@[^\s@.]+(\.[^\s@.]+)+", "an e-mail address such as team@example.com"
+)
+# No account or region more may be named than make a stack that CloudFormation takes.
+_REGIONS: Final = ListOf(r"[a-z]{2,4}(-[a-z]+)+-[0-9]", "Regions such as eu-west-1", 40)
+_ACCOUNTS: Final = ListOf(r"[0-9]{12}", "accounts, each as text of 12 digits", 100)
+# The pattern of organization ids in the service model of AWS Organizations.
+_ORGANIZATION: Final = Matching(r"o-[a-z0-9]{10,32}", "an organization's id such as o-a1b2c3d4e5")
+# The region, which follows the name with a '-', leaves so much of the 64 characters of a role name.
+_ROLE_NAME: Final = Matching(r"[\w+=,.@-]{1,43}", "1 to 43 letters, digits or any of _+=,.@-")
+# The pattern of `externalIdType` in the service model of STS.
+_EXTERNAL_ID: Final = Matching(
+    r"[\w+=,.@:/-]{2,1224}", "2 to 1224 letters, digits or any of _+=,.@:/-"
+)
+_EVENT_BUS_ARN: Final = Matching(
+    r"arn:aws(-[a-z]+)*:events:[a-z0-9-]{1,20}:[0-9]{12}:event-bus/[A-Za-z0-9._-]{1,256}",
+    "the ARN of an event bus, which is the monitor's output EventBusArn",
 )
 
 
@@ -263,6 +302,37 @@ class MonitorConfig:
         "none",
         "Polls that may run at once, out of the account's concurrency; see `docs/architecture.md`.",
     )
+    regions: tuple[str, ...] | None = _optional_setting(
+        _REGIONS,
+        "the stack's own",
+        "Regions that are monitored in each account; in its own account the monitor also reads its "
+        "own. See `docs/accounts-and-regions.md`.",
+    )
+    accounts: tuple[str, ...] | None = _optional_setting(
+        _ACCOUNTS,
+        "the stack's own",
+        "Accounts that are monitored besides the monitor's own.",
+    )
+    organization_id: str | None = _optional_setting(
+        _ORGANIZATION,
+        "the `accounts` alone",
+        "The organization whose accounts may forward Bedrock's events to the monitor's bus.",
+    )
+    member_role_name: str = _setting(
+        _ROLE_NAME,
+        "BedrockBatchMonitorMember",
+        "What the role to assume in other accounts is called, before `-` and its Region.",
+    )
+    member_external_id: str | None = _optional_setting(
+        _EXTERNAL_ID,
+        "`<account>/<region>` of the monitor",
+        "The external id that this role asks for.",
+    )
+    member_of: str | None = _optional_setting(
+        _EVENT_BUS_ARN,
+        "no member",
+        "Of which monitor to deploy the stack `BedrockBatchMonitorMember`, in place of a monitor.",
+    )
 
     def __post_init__(self) -> None:
         problems: list[str] = []
@@ -304,6 +374,31 @@ class MonitorConfig:
         if problems:
             raise ConfigError(tuple(problems))
         return cls(**values)
+
+    @property
+    def reaches_out(self) -> bool:
+        """Whether more may be monitored than the stack's own account and region."""
+        return self.regions is not None or self.accounts is not None
+
+    def scopes(self, home: Scope) -> Scopes:
+        """Every account and region that a stack in this one monitors; raises `ConfigError`."""
+        scopes = Scopes.named(home, regions=self.regions or (), accounts=self.accounts or ())
+        polls = 1 + len(scopes.others)
+        reserved = self.function_reserved_concurrency
+        problems = []
+        if polls > _MOST_SCOPES:
+            problems.append(
+                f"regions and accounts make {polls} pairs of an account and a Region: one monitor "
+                f"takes {_MOST_SCOPES}, deploy another for the rest"
+            )
+        if scopes.others and reserved is not None and reserved < polls:
+            problems.append(
+                f"functionReservedConcurrency is {reserved}: with {polls} pairs of an account and "
+                f"a Region it must be {polls} or more, or one's poll keeps another's from running"
+            )
+        if problems:
+            raise ConfigError(tuple(problems))
+        return scopes
 
     @property
     def keeps_data(self) -> bool:

@@ -18,6 +18,7 @@ from bedrock_batch_monitor_cdk.encryption import customer_key
 from bedrock_batch_monitor_cdk.events import Events
 from bedrock_batch_monitor_cdk.inbox import Inbox
 from bedrock_batch_monitor_cdk.monitor import Monitor, PollSchedule
+from bedrock_batch_monitor_cdk.reach import reach_of
 from bedrock_batch_monitor_cdk.service import name_service
 from bedrock_batch_monitor_cdk.tables import Tables
 
@@ -31,9 +32,10 @@ if TYPE_CHECKING:
 
 
 class BedrockBatchMonitor(Construct):
-    """The monitor of one account and region, those that its stack is deployed to.
+    """The monitor of its stack's account and region, and of others that are named.
 
-    `config` holds the settings; without it every setting has its default.
+    `config` holds the settings; without it every setting has its default. With `regions` or
+    `accounts` the stack needs an `env`. Raises `ConfigError` where the settings do not fit it.
     """
 
     def __init__(
@@ -42,9 +44,10 @@ class BedrockBatchMonitor(Construct):
         super().__init__(scope, construct_id)
         config = config or MonitorConfig()
         name_service(self)
+        reach = reach_of(self, config)
         key = customer_key(self, config)
         self._tables = Tables(self, "Tables", config, key)
-        self._events = Events(self, "Events", config, key)
+        self._events = Events(self, "Events", config, key, reach)
         tables, events = self._tables, self._events
         monitor = Monitor(self, "Monitor", config=config, tables=tables, events=events)
         inbox = Inbox(self, "Inbox", config=config, tables=tables, events=events)
@@ -62,6 +65,7 @@ class BedrockBatchMonitor(Construct):
             alarms=alarms.alarms,
             functions={"monitor": monitor.function, "inbox": inbox.function},
             queues={"dead letters": events.dead_letters, "inbox": inbox.queue},
+            by_scope=reach is not None,
         )
         # Rules that others add, apart from the parts' own names.
         self._rules = Construct(self, "Rules")
@@ -156,6 +160,8 @@ class BedrockBatchMonitor(Construct):
             "DeadLetterQueueUrl": self.dead_letter_queue.queue_url,
             "DashboardName": self.dashboard.dashboard_name,
         }
+        if self._events.reach is not None:
+            outputs["EventBusArn"] = self.event_bus.event_bus_arn
         for name, value in outputs.items():
             CfnOutput(Stack.of(self), name, value=value)
 

@@ -29,6 +29,13 @@ TROUBLE: Final = (
     summary.LOST_RACES,
 )
 
+# Titles, metrics and statistics of the graphs with a line for each other account and Region.
+BY_SCOPE: Final = (
+    ("Jobs at each poll, elsewhere", summary.JOBS_ACTIVE, "Maximum"),
+    ("Endings, elsewhere", summary.JOBS_ENDED, "Sum"),
+    ("Errors, elsewhere", summary.ERRORS, "Sum"),
+)
+
 # Bedrock's own metrics: per model, and so of no single job.
 BEDROCK: Final = {
     "Bedrock: records waiting, by model": "NumberOfRecordsPendingProcessing",
@@ -46,7 +53,7 @@ _PERIOD: Final = Duration.minutes(5)
 class Dashboard(Construct):
     """One CloudWatch dashboard over the alarms and metrics of one deployment."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it shows, all named
         self,
         scope: Construct,
         construct_id: str,
@@ -54,6 +61,7 @@ class Dashboard(Construct):
         alarms: Sequence[cloudwatch.IAlarm],
         functions: Mapping[str, lambda_.IFunction],
         queues: Mapping[str, sqs.IQueue],
+        by_scope: bool = False,
     ) -> None:
         super().__init__(scope, construct_id)
         # Powertools publishes each metric with the service.
@@ -93,6 +101,7 @@ class Dashboard(Construct):
                     ),
                     *(_queue_graph(f"Queue: {name}", queue) for name, queue in queues.items()),
                 ],
+                *([_scope_graphs(self._service)] if by_scope else []),
                 _function_graphs(functions),
                 [_bedrock_graph(title, metric) for title, metric in BEDROCK.items()],
             ],
@@ -122,6 +131,24 @@ class Dashboard(Construct):
             period=_PERIOD,
             label=name,
         )
+
+
+def _scope_graphs(service: str) -> list[cloudwatch.IWidget]:
+    """What the polls of other accounts and Regions saw, one line for each, however many."""
+    graphs: list[cloudwatch.IWidget] = []
+    for title, name, statistic in BY_SCOPE:
+        expression = (
+            f'SEARCH(\'{{{names.METRICS_NAMESPACE},service,{summary.SCOPE}}} service="{service}" '
+            f"MetricName=\"{name}\"', '{statistic}', {_PERIOD.to_seconds():.0f})"
+        )
+        graphs.append(
+            cloudwatch.GraphWidget(
+                title=title,
+                width=_WIDTH,
+                left=[cloudwatch.SearchExpression(expression=expression, label="", period=_PERIOD)],
+            )
+        )
+    return graphs
 
 
 def _queue_graph(title: str, queue: sqs.IQueue) -> cloudwatch.IWidget:

@@ -10,15 +10,21 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from bedrock_batch_monitor_cdk.encryption import queue_encryption
+from bedrock_batch_monitor_cdk.permissions import admit_members
 
 if TYPE_CHECKING:
     from aws_cdk import aws_kms as kms
 
+    from bedrock_batch_monitor.domain.arns import Scope
     from bedrock_batch_monitor_cdk.config import MonitorConfig
+    from bedrock_batch_monitor_cdk.reach import Reach
 
 
 class Events(Construct):
     """The custom event bus and the dead-letter queue; `key` encrypts queues and logs, if set.
+
+    `reach` is what is monitored besides the stack's own account and Region; its accounts may
+    forward Bedrock's events to the bus.
 
     The bus is a classic one: EventBridge's newer custom bus has deduplication, but only raw
     CloudFormation support in the CDK, and the events here carry an id to deduplicate by.
@@ -30,17 +36,30 @@ class Events(Construct):
     """
 
     def __init__(
-        self, scope: Construct, construct_id: str, config: MonitorConfig, key: kms.IKey | None
+        self,
+        scope: Construct,
+        construct_id: str,
+        config: MonitorConfig,
+        key: kms.IKey | None,
+        reach: Reach | None = None,
     ) -> None:
         super().__init__(scope, construct_id)
         self.key = key
+        self.reach = reach
         self.bus = events.EventBus(
             self,
             "Bus",
             event_bus_name=config.event_bus_name,
             description="Endings and changes of Bedrock batch inference jobs",
         )
+        if reach is not None and reach.accounts:
+            admit_members(self.bus, reach)
         self.dead_letters = self._build_dead_letters()
+
+    @property
+    def others(self) -> tuple[Scope, ...]:
+        """The other accounts and Regions that are monitored."""
+        return () if self.reach is None else self.reach.scopes.others
 
     def _build_dead_letters(self) -> sqs.Queue:
         queue = sqs.Queue(

@@ -96,6 +96,7 @@ def environment_of(
         settings.POLL_INTERVAL_MINUTES: str(config.poll_interval_minutes),
         settings.UNREACHABLE_AFTER_POLLS: str(config.unreachable_after_polls),
         **{name: str(value) for name, value in optional.items() if value is not None},
+        **(events.reach.environment(scope) if events.reach is not None else {}),
         "POWERTOOLS_SERVICE_NAME": service_of(scope),
         "POWERTOOLS_METRICS_NAMESPACE": names.METRICS_NAMESPACE,
         "POWERTOOLS_LOG_LEVEL": config.log_level,

@@ -105,3 +105,14 @@ class Inbox(Construct):
             ),
             targets=[target],
         )
+        if events.others:
+            events_.Rule(
+                self,
+                "MembersNativeEvents",
+                description="Bedrock's own events, as members forward them",
+                event_bus=events.bus,
+                event_pattern=events_.EventPattern(
+                    source=[inbox.NATIVE_SOURCE], detail_type=[inbox.NATIVE_DETAIL_TYPE]
+                ),
+                targets=[target],
+            )

@@ -57,7 +57,11 @@ class Monitor(Construct):
 
 
 class PollSchedule(Construct):
-    """Invokes the monitor function at a fixed rate with the payload `{}`."""
+    """Invokes the monitor function at a fixed rate with the payload `{}`.
+
+    Every other account and Region has a schedule of its own, at the same rate, whose payload names
+    it: polls of different ones are different invocations, and none waits for another.
+    """
 
     def __init__(
         self,
@@ -69,22 +73,27 @@ class PollSchedule(Construct):
         events: Events,
     ) -> None:
         super().__init__(scope, construct_id)
-        self.schedule = scheduler.Schedule(
-            self,
-            "Schedule",
-            description="Polls Bedrock batch inference jobs",
-            schedule=scheduler.ScheduleExpression.rate(_interval(config)),
-            time_window=scheduler.TimeWindow.off(),
-            target=targets.LambdaInvoke(
-                function,
-                input=scheduler.ScheduleTargetInput.from_object({}),
-                # A poll that could not be started within its interval is the next one's work.
-                retry_attempts=_SCHEDULER_RETRIES,
-                max_event_age=_interval(config),
-                dead_letter_queue=events.dead_letters,
-                role=schedule_role(self, function, events),
-            ),
-        )
+        role = schedule_role(self, function, events)
+        for other in (None, *events.others):
+            where = "" if other is None else f"-{other.account}-{other.region}"
+            payload = {} if other is None else {"account": other.account, "region": other.region}
+            scheduler.Schedule(
+                self,
+                f"Schedule{where}",
+                description="Polls Bedrock batch inference jobs"
+                + ("" if other is None else f" of {other}"),
+                schedule=scheduler.ScheduleExpression.rate(_interval(config)),
+                time_window=scheduler.TimeWindow.off(),
+                target=targets.LambdaInvoke(
+                    function,
+                    input=scheduler.ScheduleTargetInput.from_object(payload),
+                    # A poll that could not be started within its interval is the next one's work.
+                    retry_attempts=_SCHEDULER_RETRIES,
+                    max_event_age=_interval(config),
+                    dead_letter_queue=events.dead_letters,
+                    role=role,
+                ),
+            )
 
 
 def _interval(config: MonitorConfig) -> Duration:

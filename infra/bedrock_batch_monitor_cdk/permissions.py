@@ -8,7 +8,7 @@ inbox function's event source lets its role take messages, and decrypt them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from aws_cdk import Acknowledgment, Stack, Validations
 from aws_cdk import aws_iam as iam
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from constructs import Construct
 
     from bedrock_batch_monitor_cdk.events import Events
+    from bedrock_batch_monitor_cdk.reach import Reach
     from bedrock_batch_monitor_cdk.tables import Tables
 
 _KEY_TO_READ_TABLES: Final = ("kms:Decrypt", "kms:DescribeKey")
@@ -51,7 +52,12 @@ def monitor_role(
     It is closed to further statements: the failure destination of asynchronous invocations would
     add the right to look the dead-letter queue up, and to use a key of its own without condition.
     """
-    role = _function_role(scope, log_group, "Polls Bedrock batch inference jobs and records them")
+    role = _function_role(
+        scope,
+        log_group,
+        "Polls Bedrock batch inference jobs and records them",
+        name=_name_for_members(scope, "monitor", events.reach),
+    )
     _allow(
         role,
         "QueryActiveJobsAndPendingEvents",
@@ -81,7 +87,7 @@ def monitor_role(
         [tables.state.table_arn],
     )
     _allow_events(role, events.bus)
-    _allow_reading_jobs(scope, role)
+    _allow_reading_jobs(scope, role, events.reach)
     _allow(role, "SendDeadLetters", ["sqs:SendMessage"], [events.dead_letters.queue_arn])
     _allow_key_of_tables(role, events.key)
     _allow_key_of_queues(role, events.key)
@@ -107,7 +113,12 @@ def inbox_role(
     scope: Construct, tables: Tables, events: Events, log_group: logs.ILogGroup
 ) -> iam.Role:
     """The role that the inbox function runs with; its event source lets it take messages too."""
-    role = _function_role(scope, log_group, "Follows events and commands on batch inference jobs")
+    role = _function_role(
+        scope,
+        log_group,
+        "Follows events and commands on batch inference jobs",
+        name=_name_for_members(scope, "inbox", events.reach),
+    )
     _allow(
         role,
         "ReadTrackAndUpdateJobs",
@@ -121,15 +132,138 @@ def inbox_role(
         [tables.history.table_arn],
     )
     _allow_events(role, events.bus)
-    _allow_reading_jobs(scope, role)
+    _allow_reading_jobs(scope, role, events.reach)
     _allow_key_of_tables(role, events.key)
     return role
 
 
-def _function_role(scope: Construct, log_group: logs.ILogGroup, description: str) -> iam.Role:
+def member_role(
+    scope: Construct,
+    *,
+    name: str,
+    trusted_account: str,
+    trusted_roles: list[str],
+    external_id: str,
+) -> iam.Role:
+    """The role by which a monitor of another account reads the jobs here, and does nothing else.
+
+    It trusts roles by name, of which that account decides, and not by their identity: a role that
+    is made anew there is trusted as the one before, and one that is not there yet can be named.
+    """
+    jobs = _every_batch_job(scope)
     role = iam.Role(
         scope,
         "Role",
+        role_name=name,
+        description="Lets the Bedrock Batch Monitor of another account read jobs",
+        assumed_by=iam.AccountPrincipal(trusted_account).with_conditions(
+            {
+                "StringEquals": {"sts:ExternalId": external_id},
+                "ArnEquals": {"aws:PrincipalArn": trusted_roles},
+            }
+        ),
+        inline_policies={
+            "ReadBatchJobs": iam.PolicyDocument(
+                statements=[
+                    iam.PolicyStatement(
+                        sid="ReadBatchJobs",
+                        actions=["bedrock:GetModelInvocationJob"],
+                        resources=[jobs],
+                    ),
+                    # The operation has no resource type; the Region is the one way to narrow it.
+                    iam.PolicyStatement(
+                        sid="ListBatchJobs",
+                        actions=["bedrock:ListModelInvocationJobs"],
+                        resources=["*"],
+                        conditions={
+                            "StringEquals": {"aws:RequestedRegion": Stack.of(scope).region}
+                        },
+                    ),
+                ]
+            )
+        },
+    )
+    _acknowledge_wildcards(scope, role)
+    Validations.of(role).acknowledge(
+        Acknowledgment(
+            id="AwsSolutions-IAM5[Resource::*]",
+            reason="ListModelInvocationJobs has no resource type to narrow it down by.",
+        )
+    )
+    return role
+
+
+def forward_role(scope: Construct, bus_arn: str) -> iam.IRole:
+    """The role with which EventBridge forwards a member's events to the monitor's bus."""
+    stack = Stack.of(scope)
+    role = iam.Role(
+        scope,
+        "ForwardRole",
+        description="Forwards Bedrock's events on batch inference jobs to their monitor",
+        assumed_by=iam.ServicePrincipal(
+            "events.amazonaws.com",
+            conditions={"StringEquals": {"aws:SourceAccount": stack.account}},
+        ),
+        inline_policies={
+            "Forward": iam.PolicyDocument(
+                statements=[
+                    iam.PolicyStatement(
+                        sid="Forward", actions=["events:PutEvents"], resources=[bus_arn]
+                    )
+                ]
+            )
+        },
+    )
+    return role.without_policy_updates()
+
+
+def admit_members(bus: eventbridge.EventBus, reach: Reach) -> None:
+    """Let other accounts forward Bedrock's events to the monitor's bus, and send nothing else.
+
+    Nobody can send an event of the source `aws.bedrock` of his own. The policy is a property of the
+    bus, which names itself by its ARN: the name is known, for the CDK generates it, not AWS.
+    """
+    resource = cast("eventbridge.CfnEventBus", bus.node.default_child)
+    stack = Stack.of(bus)
+    same = {"events:source": inbox.NATIVE_SOURCE, "events:detail-type": inbox.NATIVE_DETAIL_TYPE}
+    principal: object = {
+        "AWS": [f"arn:{stack.partition}:iam::{account}:root" for account in reach.accounts]
+    }
+    if reach.organization_id is not None:
+        # Whoever it is, the condition takes care of.
+        principal = "*"
+        same["aws:PrincipalOrgID"] = reach.organization_id
+    resource.policy = {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Sid": "ForwardNativeEvents",
+                "Effect": "Allow",
+                "Principal": principal,
+                "Action": "events:PutEvents",
+                "Resource": stack.format_arn(
+                    service="events", resource="event-bus", resource_name=resource.name
+                ),
+                "Condition": {"StringEquals": same},
+            }
+        ],
+    }
+
+
+def _name_for_members(scope: Construct, module: str, reach: Reach | None) -> str | None:
+    """A name that roles of other accounts can trust; None to have one generated."""
+    if reach is None or not reach.accounts:
+        return None
+    return names.function_role_name(module, Stack.of(scope).region)
+
+
+def _function_role(
+    scope: Construct, log_group: logs.ILogGroup, description: str, *, name: str | None
+) -> iam.Role:
+    role = iam.Role(
+        scope,
+        "Role",
+        role_name=name,
         assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"),
         description=description,
     )
@@ -142,12 +276,22 @@ def _allow_events(role: iam.Role, bus: eventbridge.IEventBus) -> None:
     _allow(role, "SendEvents", ["events:DescribeEventBus", "events:PutEvents"], [bus.event_bus_arn])
 
 
-def _allow_reading_jobs(scope: Construct, role: iam.Role) -> None:
+def _allow_reading_jobs(scope: Construct, role: iam.Role, reach: Reach | None) -> None:
     # Every job of this account and region: which jobs there will be is not known at deployment.
-    _allow(role, "ReadBatchJobs", ["bedrock:GetModelInvocationJob"], [_every_batch_job(scope)])
+    regions = [None, *(reach.regions_at_home if reach is not None else ())]
+    jobs = [_every_batch_job(scope, region) for region in regions]
+    _allow(role, "ReadBatchJobs", ["bedrock:GetModelInvocationJob"], jobs)
+    for region in regions:
+        _acknowledge_wildcards(scope, role, region)
+    if reach is not None and reach.accounts:
+        _allow(role, "AssumeMemberRoles", ["sts:AssumeRole"], reach.member_roles(scope))
+
+
+def _acknowledge_wildcards(scope: Construct, role: iam.Role, region: str | None = None) -> None:
+    jobs = _every_batch_job(scope, region)
     Validations.of(role).acknowledge(
         Acknowledgment(
-            id=f"AwsSolutions-IAM5[Resource::{_as_reported(scope, _every_batch_job(scope))}]",
+            id=f"AwsSolutions-IAM5[Resource::{_as_reported(scope, jobs)}]",
             reason="Jobs are created after the deployment, under ids that Bedrock chooses.",
         )
     )
@@ -307,7 +451,7 @@ def _as_reported(scope: Construct, arn: str) -> str:
     )
 
 
-def _every_batch_job(scope: Construct) -> str:
+def _every_batch_job(scope: Construct, region: str | None = None) -> str:
     return Stack.of(scope).format_arn(
-        service="bedrock", resource="model-invocation-job", resource_name="*"
+        service="bedrock", region=region, resource="model-invocation-job", resource_name="*"
     )

@@ -10,6 +10,7 @@ from bedrock_batch_monitor_cdk.construct import BedrockBatchMonitor
 from bedrock_batch_monitor_cdk.service import TRANSPARENT_ID
 
 if TYPE_CHECKING:
+    from aws_cdk import Environment
     from constructs import Construct
 
     from bedrock_batch_monitor_cdk.config import MonitorConfig
@@ -18,11 +19,22 @@ STACK_ID: Final = "BedrockBatchMonitor"
 
 
 class MonitorStack(Stack):
-    """The monitor of one account and region, those that it is deployed to."""
+    """The monitor of the account and region that it is deployed to, and of others that are named.
 
-    def __init__(self, scope: Construct, construct_id: str, *, config: MonitorConfig) -> None:
+    `env` says which account and region that is; it is needed only where others are named. Raises
+    `ConfigError` where the settings do not fit it.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        config: MonitorConfig,
+        env: Environment | None = None,
+    ) -> None:
         super().__init__(
-            scope, construct_id, description="Monitors Amazon Bedrock batch inference jobs"
+            scope, construct_id, description="Monitors Amazon Bedrock batch inference jobs", env=env
         )
         self.monitor = BedrockBatchMonitor(self, TRANSPARENT_ID, config=config)
         self.monitor.add_outputs()

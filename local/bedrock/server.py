@@ -41,8 +41,9 @@ class StandIn:
     """Bedrock's batch inference API for real clients, on a port of this machine.
 
     A context manager; or `start()` and `stop()`. The caller's account is its access key id if
-    that is 12 digits, else *account*; its region is that of its signature, else *region*. Without
-    *clock*, simulated time is real time. *seed* decides everything that is drawn.
+    that is 12 digits, else what `account_of` says, else *account*; its region is that of its
+    signature, else *region*. Without *clock*, simulated time is real time. *seed* decides
+    everything that is drawn.
 
     Leaving the context raises ModelMismatchError if the stand-in was about to send something that
     the API's model does not allow (the answer was a 500 then), or whatever else went wrong inside.
@@ -66,6 +67,8 @@ class StandIn:
         self.faults = Faults(self.clock, seed, listed, monotonic)
         self.service = Service(self.api, self.store, self.faults, self.clock)
         self._default = Scope(account, region)
+        self.account_of: Callable[[str], str | None] = lambda _: None
+        """Whose an access key id is that is no account's number; None leaves it to the default."""
         self._address = (host, port)
         self._server: _Server | None = None
         self._thread: threading.Thread | None = None
@@ -161,7 +164,8 @@ class StandIn:
         if match is None:
             return self._default
         key, region = match.groups()
-        return Scope(key if _ACCOUNT.fullmatch(key) else self._default.account, region)
+        account = key if _ACCOUNT.fullmatch(key) else self.account_of(key)
+        return Scope(account or self._default.account, region)
 
 
 class _Server(ThreadingHTTPServer):

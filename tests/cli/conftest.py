@@ -67,10 +67,12 @@ class Functions:
 
     poll: Callable[[], Any]
     error: str | None = None
+    payload: dict[str, str] = field(default_factory=dict)
+    """What the next invocation must ask for."""
 
     def invoke(self, **call: Any) -> dict[str, Any]:
         assert call["FunctionName"] == OUTPUTS["MonitorFunctionName"]
-        assert json.loads(call["Payload"]) == {}
+        assert json.loads(call["Payload"]) == self.payload
         answer = {"FunctionError": self.error} if self.error is not None else {}
         return {"Payload": io.BytesIO(json.dumps(self.poll()).encode()), **answer}
 

@@ -361,6 +361,15 @@ def test_poll_runs_one_and_shows_its_summary(bbm: Bbm) -> None:
     assert "Poll finished in 0.0 s" in text
 
 
+def test_poll_of_another_scope(bbm: Bbm) -> None:
+    """The payload names account and Region; what is none of these is bad usage."""
+    bbm.clients.functions.payload = {"account": "222222222222", "region": "eu-west-1"}
+    assert bbm("poll", "--scope", "222222222222/eu-west-1").code == 0
+    answer = bbm("poll", "--scope", "eu-west-1")
+    assert answer.code == 2
+    assert "--scope 'eu-west-1' is no account and Region: give them as" in answer.err
+
+
 def test_poll_that_fails_says_why(bbm: Bbm) -> None:
     """The function's error, and where to look on."""
     bbm.clients.functions = Functions(

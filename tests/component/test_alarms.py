@@ -12,7 +12,7 @@ import aws_cdk
 import boto3
 import pytest
 
-from bedrock_batch_monitor.composition import compose
+from bedrock_batch_monitor.composition import Parts
 from bedrock_batch_monitor.handlers import monitor as module
 from bedrock_batch_monitor.poll import PollError
 from bedrock_batch_monitor.telemetry import logger, metrics
@@ -26,6 +26,8 @@ from .test_handler import Context
 
 # AWS publishes these metrics, of the function and of the queue.
 NOT_OURS = {alarms.POLL_FAILS, alarms.DEAD_LETTERS}
+# Of other accounts alone: see `test_scopes.py`.
+OF_OTHERS = alarms.ROLE_REFUSED
 MINUTE = 60
 
 
@@ -77,14 +79,15 @@ def published(output: str, alarm: dict[str, Any]) -> list[float]:
 def invoke(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """Invokes the function as it is deployed, under the name of the stack."""
     rules = replace(SETTINGS.rules, stalled_after=timedelta(minutes=30))
-    composed = compose(
+    parts = Parts(
         replace(SETTINGS, rules=rules),
         boto3.Session(region_name=REGION),
-        logger,
         clock=cloud.bedrock.clock.now,
+        concurrency=1,
     )
-    composed = replace(composed, new_executor=InlineExecutor)
-    monkeypatch.setattr(module, "monitor", lambda: composed)
+    composed = replace(parts.monitor(SETTINGS.scope, logger), new_executor=InlineExecutor)
+    monkeypatch.setattr(module, "parts", lambda: parts)
+    monkeypatch.setattr(module, "monitor", lambda _: composed)
     monkeypatch.setattr(metrics, "service", STACK_ID)
 
     def run() -> None:
@@ -140,7 +143,7 @@ FAULTS: dict[str, Callable[[Cloud], None]] = {
 
 def test_every_alarm_has_its_fault() -> None:
     """No alarm on our own metrics is left out of what follows."""
-    assert set(FAULTS) | NOT_OURS | {alarms.NO_POLL} == set(ALARMS)
+    assert set(FAULTS) | NOT_OURS | {alarms.NO_POLL, OF_OTHERS} == set(ALARMS)
 
 
 @pytest.mark.parametrize("alarm_id", sorted(FAULTS))

@@ -309,7 +309,7 @@ class Counted:
         self.seconds_left = 40.0
         self.asked: list[str] = []
 
-    def active(self, start_at: str | None) -> Iterator[TrackedJob]:
+    def active(self, start_at: str | None, _: object) -> Iterator[TrackedJob]:
         """The jobs in the order of their ARNs, one after the other, from `start_at` on."""
         arns = "arn:aws:bedrock:us-east-1:123456789012:model-invocation-job/job{:09}"
         first = 0 if start_at is None else int(start_at[-9:])

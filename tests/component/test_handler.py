@@ -53,9 +53,12 @@ def deployed(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Cloud:
     }.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(metrics, "service", "BedrockBatchMonitor")
+    module.parts.cache_clear()
     module.monitor.cache_clear()
-    composed = replace(module.monitor(), new_executor=InlineExecutor)
-    monkeypatch.setattr(module, "monitor", lambda: composed)
+    compose = module.monitor
+    monkeypatch.setattr(
+        module, "monitor", lambda scope: replace(compose(scope), new_executor=InlineExecutor)
+    )
     return cloud
 
 

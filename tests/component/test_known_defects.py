@@ -34,7 +34,7 @@ def look(cloud: Cloud, event: dict[str, Any]) -> None:
         boto3.Session(region_name=REGION),
         clock=cloud.bedrock.clock.now,
     )
-    inbox.deliver(inbox.handle(request_of(event, SETTINGS.scope)))
+    inbox.deliver(inbox.handle(request_of(event, SETTINGS.scopes)))
 
 
 def native(arn: str, **detail: Any) -> dict[str, Any]:

@@ -6,10 +6,19 @@ from typer.testing import CliRunner
 
 from bbm.cost import ALARM, ALARMS, CUSTOM_METRIC, METRICS, PRICES, Workload, bill, total
 from bbm.main import app
+from bedrock_batch_monitor_cdk.alarms import (
+    ERRORS_PERSIST,
+    EVENTS_WAITING,
+    JOBS_UNREACHABLE,
+    NO_POLL,
+    ROLE_REFUSED,
+)
 
 # Upper bounds, which a test compares with what a poll of the code leaves behind.
 INDEX_ENTRY_BYTES = 400
 JOB_ITEM_BYTES = 2048
+# The alarms of one scope of another account.
+ALARMS_OF_SCOPE = len({NO_POLL, EVENTS_WAITING, ERRORS_PERSIST, JOBS_UNREACHABLE, ROLE_REFUSED})
 
 
 def table() -> str:
@@ -55,4 +64,14 @@ def sentence() -> str:
         f"active all the time, at us-east-1 list prices. ${float(METRICS * CUSTOM_METRIC):.2f} of "
         f"that is {METRICS} CloudWatch metrics, and ${float(ALARMS * ALARM):.2f} is {ALARMS} "
         "alarms.\n"
+    )
+
+
+def scope_sentence() -> str:
+    """What another account and Region costs, apart from its polls and jobs."""
+    metrics, alarms = METRICS * CUSTOM_METRIC, ALARMS_OF_SCOPE * ALARM
+    return (
+        f"So a scope of another account costs about ${float(metrics + alarms):.2f} a month before "
+        f"its first job: ${float(metrics):.2f} for {METRICS} metrics and ${float(alarms):.2f} for "
+        f"{ALARMS_OF_SCOPE} alarms.\n"
     )

@@ -75,6 +75,7 @@ REGIONS = {
     ("docs/cost.md", "generated: prices"): cost.prices,
     ("docs/command-line.md", "generated: bbm cost"): cost.sample,
     ("docs/operating.md", "generated: alarms"): alarms,
+    ("docs/accounts-and-regions.md", "cost of a scope"): cost.scope_sentence,
 }
 
 

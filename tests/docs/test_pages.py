@@ -223,7 +223,8 @@ def test_error_codes_of_items() -> None:
     }
     table = rows(section("docs/tables.md", "## When a job cannot be read"))
 
-    assert {code(cells[0])[0] for cells in table} == own | errors._PERMANENT
+    refused = errors.ROLE_REFUSED.partition(".")[2]
+    assert {code(cells[0])[0] for cells in table} == own | errors._PERMANENT | {refused}
 
 
 def test_summary_and_metrics() -> None:
@@ -280,7 +281,7 @@ def test_error_codes() -> None:
         if isinstance(argument, ast.Constant)
     }
     own |= {f"Bedrock.{code}" for code in (*errors._PERMANENT, UNUSABLE_ANSWER)}
-    own |= {THROTTLED}
+    own |= {THROTTLED, errors.ROLE_REFUSED}
     listed = {
         name
         for cells in rows(section("docs/operating.md", "## Error codes"))
@@ -289,7 +290,7 @@ def test_error_codes() -> None:
 
     assert {name for name in listed if not name.endswith("…")} == own
     assert {name.removesuffix("…") for name in listed if name.endswith("…")} == {
-        f"{service}." for service in ("Bedrock", "DynamoDB", "EventBridge", "Monitor")
+        f"{service}." for service in ("Bedrock", "DynamoDB", "EventBridge", "Monitor", "STS")
     }
 
 

@@ -208,7 +208,9 @@ def test_commands_on_the_bus(
     assert json.loads(result.stdout)["FailedEntryCount"] == 0
     [message] = cloud.sqs.receive_message(QueueUrl=cloud.queue_url)["Messages"]
 
-    assert request_of(json.loads(message["Body"]), SETTINGS.scope) == request_(variables["JOB_ARN"])
+    assert request_of(json.loads(message["Body"]), SETTINGS.scopes) == request_(
+        variables["JOB_ARN"]
+    )
 
 
 def test_moving_dead_letters_back(run: Run) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import aws_cdk
 import pytest
 
 from bedrock_batch_monitor_cdk.config import MonitorConfig
+from bedrock_batch_monitor_cdk.member import MEMBER_STACK_ID, MemberStack
 from bedrock_batch_monitor_cdk.stack import STACK_ID, MonitorStack
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,6 +38,30 @@ EVERYTHING = MonitorConfig(
     function_memory_megabytes=1024,
     function_reserved_concurrency=1,
 )
+
+# The same, for three accounts in two Regions.
+EVERYWHERE = replace(
+    EVERYTHING,
+    function_reserved_concurrency=10,
+    regions=("us-east-1", "eu-west-1"),
+    accounts=("222222222222", "333333333333"),
+    organization_id="o-a1b2c3d4e5",
+    member_role_name="ReadBatchJobs",
+    member_external_id="shared-by-both",
+)
+
+# Two accounts in two Regions, and nothing else set.
+MEMBERS = MonitorConfig(regions=("us-east-1", "eu-west-1"), accounts=("222222222222",))
+HOME = aws_cdk.Environment(account="111111111111", region="us-east-1")
+BUS_ARN = "arn:aws:events:us-east-1:111111111111:event-bus/BedrockBatchMonitorEventsBusC6C557B6"
+
+
+def stack_of(app: aws_cdk.App, config: MonitorConfig) -> aws_cdk.Stack:
+    """The stack of a configuration, as `app.py` makes it."""
+    if config.member_of is not None:
+        return MemberStack(app, MEMBER_STACK_ID, config=config, bus_arn=config.member_of)
+    env = HOME if config.reaches_out else None
+    return MonitorStack(app, STACK_ID, config=config, env=env)
 
 
 @pytest.fixture(scope="session")
@@ -67,8 +93,8 @@ def synthesize(make_app: Callable[[], aws_cdk.App]) -> Callable[[MonitorConfig],
     @cache
     def of(config: MonitorConfig) -> Template:
         app = make_app()
-        MonitorStack(app, STACK_ID, config=config)
-        template: Template = app.synth().get_stack_by_name(STACK_ID).template
+        stack = stack_of(app, config)
+        template: Template = app.synth().get_stack_by_name(stack.stack_name).template
         return template
 
     return of

@@ -16,8 +16,7 @@ from syrupy.assertion import SnapshotAssertion
 from syrupy.extensions.json import JSONSnapshotExtension
 
 from bedrock_batch_monitor_cdk.config import MonitorConfig
-from bedrock_batch_monitor_cdk.stack import STACK_ID, MonitorStack
-from tests.infra.conftest import EVERYTHING
+from tests.infra.conftest import BUS_ARN, EVERYTHING, EVERYWHERE, MEMBERS, stack_of
 
 pytestmark = pytest.mark.xdist_group("template")
 
@@ -29,6 +28,9 @@ CONFIGS = [
     MonitorConfig(removal_policy="destroy", discovery="off"),
     MonitorConfig(kms="customer"),
     EVERYTHING,
+    MEMBERS,
+    EVERYWHERE,
+    MonitorConfig(member_of=BUS_ARN),
 ]
 
 
@@ -43,7 +45,7 @@ def test_snapshot(template: dict[str, Any], snapshot: SnapshotAssertion) -> None
 def test_cdk_nag(make_app: Callable[[], aws_cdk.App], config: MonitorConfig) -> None:
     """The stack meets the AWS Solutions rules, but for what it acknowledges with a reason."""
     app = make_app()
-    MonitorStack(app, STACK_ID, config=config)
+    stack_of(app, config)
     report = AwsSolutionsChecks(app).validate_scope(app)
 
     assert [(finding.rule_name, finding.description) for finding in report.violations] == []

@@ -1,5 +1,6 @@
 """The settings: what they accept, and what is said of what they do not accept."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -9,6 +10,7 @@ from aws_cdk import aws_logs
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bedrock_batch_monitor.domain.arns import Scope
 from bedrock_batch_monitor_cdk.config import (
     LOG_RETENTION,
     ConfigError,
@@ -35,7 +37,15 @@ DEFAULTS = {
     "logLevel": "INFO",
     "functionMemoryMegabytes": 512,
     "functionReservedConcurrency": None,
+    "regions": None,
+    "accounts": None,
+    "organizationId": None,
+    "memberRoleName": "BedrockBatchMonitorMember",
+    "memberExternalId": None,
+    "memberOf": None,
 }
+
+BUS = "arn:aws:events:us-east-1:111111111111:event-bus/jobs"
 
 GOOD = [
     ("pollIntervalMinutes", 1, 1),
@@ -70,12 +80,27 @@ GOOD = [
     ("functionMemoryMegabytes", 10240, 10240),
     ("functionReservedConcurrency", "1", 1),
     ("functionReservedConcurrency", 1000, 1000),
+    ("regions", "eu-west-1", ("eu-west-1",)),
+    ("regions", "us-gov-west-1, us-iso-east-1,us-gov-west-1", ("us-gov-west-1", "us-iso-east-1")),
+    ("regions", ["ap-southeast-2", "us-east-1"], ("ap-southeast-2", "us-east-1")),
+    ("accounts", "012345678901,222222222222", ("012345678901", "222222222222")),
+    ("accounts", ["222222222222"], ("222222222222",)),
+    ("organizationId", "o-a1b2c3d4e5", "o-a1b2c3d4e5"),
+    ("memberRoleName", "Read+Jobs=1,2.@_-", "Read+Jobs=1,2.@_-"),
+    ("memberExternalId", "111111111111/us-east-1", "111111111111/us-east-1"),
+    ("memberOf", BUS, BUS),
+    ("memberOf", BUS.replace("aws", "aws-us-gov"), BUS.replace("aws", "aws-us-gov")),
 ]
 
 MINUTES = "a whole number from 1 to 60"
 PREFIX = "1 to 63 letters, digits, '+', '-' or '.'"
 ADDRESS = "an e-mail address such as team@example.com"
 NAME = "1 to 256 letters, digits, '.', '-' or '_', and not \"default\""
+REGIONS = "Regions such as eu-west-1, up to 40 of them as a JSON list or with commas between them"
+ACCOUNTS = "accounts, each as text of 12 digits, up to 100 of them as a JSON list or with commas"
+ROLE = "1 to 43 letters, digits or any of _+=,.@-"
+EXTERNAL_ID = "2 to 1224 letters, digits or any of _+=,.@:/-"
+BUS_ARN = "the ARN of an event bus, which is the monitor's output EventBusArn"
 BAD = [
     ("pollIntervalMinutes", "0", '"0"', MINUTES),
     ("pollIntervalMinutes", 61, "61", MINUTES),
@@ -121,6 +146,29 @@ BAD = [
     ("functionMemoryMegabytes", 127, "127", "a whole number from 128 to 10240"),
     ("functionReservedConcurrency", 0, "0", "a whole number from 1 to 1000"),
     ("functionReservedConcurrency", "1001", '"1001"', "a whole number from 1 to 1000"),
+    ("regions", "", '""', REGIONS),
+    ("regions", [], "[]", REGIONS),
+    ("regions", "Ireland", '"Ireland"', REGIONS),
+    ("regions", "eu-west-1;us-east-1", '"eu-west-1;us-east-1"', REGIONS),
+    ("regions", ["eu-west-1", 1], '["eu-west-1", 1]', REGIONS),
+    ("regions", {"eu-west-1": 1}, '{"eu-west-1": 1}', REGIONS),
+    ("accounts", 222222222222, "222222222222", ACCOUNTS),
+    ("accounts", [222222222222], "[222222222222]", ACCOUNTS),
+    ("accounts", "222222222222,", '"222222222222,"', ACCOUNTS),
+    ("accounts", "22222222222", '"22222222222"', ACCOUNTS),
+    ("organizationId", "a1b2c3d4e5", '"a1b2c3d4e5"', "an organization's id such as o-a1b2c3d4e5"),
+    ("memberRoleName", "", '""', ROLE),
+    ("memberRoleName", "a/b", '"a/b"', ROLE),
+    ("memberRoleName", "r" * 44, '"' + "r" * 44 + '"', ROLE),
+    ("memberExternalId", "x", '"x"', EXTERNAL_ID),
+    ("memberExternalId", "a b", '"a b"', EXTERNAL_ID),
+    ("memberOf", "jobs", '"jobs"', BUS_ARN),
+    (
+        "memberOf",
+        BUS.replace("event-bus", "rule"),
+        f'"{BUS.replace("event-bus", "rule")}"',
+        BUS_ARN,
+    ),
 ]
 
 CDK_CONTEXT = {
@@ -265,6 +313,28 @@ def test_any_context_is_accepted_or_refused(context: dict[str, object]) -> None:
         MonitorConfig.from_context(context)
     except ConfigError as error:
         assert error.problems  # noqa: PT017 - either outcome is right
+
+
+HOME = Scope("111111111111", "us-east-1")
+
+
+def test_what_one_monitor_takes() -> None:
+    """Regions times accounts are bounded by what a stack can hold."""
+    many = tuple(f"{number:012}" for number in range(50))
+    assert len(MonitorConfig(accounts=many[1:]).scopes(HOME).others) == 49
+    with pytest.raises(ConfigError, match="make 51 pairs of an account and a Region: one monitor"):
+        MonitorConfig(accounts=many).scopes(HOME)
+
+
+def test_concurrency_for_every_scope() -> None:
+    """Reserved concurrency that lets polls of different scopes wait for each other is refused."""
+    config = MonitorConfig(accounts=("222222222222",), function_reserved_concurrency=2)
+    assert len(config.scopes(HOME).others) == 1
+    config = replace(config, function_reserved_concurrency=1)
+    with pytest.raises(ConfigError, match="functionReservedConcurrency is 1: with 2 pairs"):
+        config.scopes(HOME)
+    alone = MonitorConfig(regions=("us-east-1",), function_reserved_concurrency=1)
+    assert alone.scopes(HOME).others == ()
 
 
 @given(st.integers(min_value=1, max_value=60))

@@ -16,9 +16,10 @@ from bedrock_batch_monitor.domain.inbox import (
     Untrack,
     request_of,
 )
+from bedrock_batch_monitor.domain.scopes import Scopes
 from tests.support.strategies import ARN
 
-HERE = Scope("123456789012", "us-east-1")
+HERE = Scopes(Scope("123456789012", "us-east-1"))
 EVENTS = Path(__file__).parents[1] / "events"
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),

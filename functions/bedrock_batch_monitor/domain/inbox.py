@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
-from bedrock_batch_monitor.domain.arns import InvalidJobArnError, JobArn, Scope
+from bedrock_batch_monitor.domain.arns import InvalidJobArnError, JobArn
+from bedrock_batch_monitor.domain.scopes import Scopes
 
 NATIVE_SOURCE: Final = "aws.bedrock"
 NATIVE_DETAIL_TYPE: Final = "Batch Inference Job State Change"
@@ -49,7 +50,7 @@ class Untrack:
 Request = LookAt | Track | Untrack
 
 
-def request_of(event: object, scope: Scope) -> Request:
+def request_of(event: object, monitored: Scopes) -> Request:
     """Read an EventBridge event; raises `MalformedEventError` for one that cannot be followed."""
     if not isinstance(event, Mapping):
         _refuse("the event is no JSON object", event)
@@ -57,15 +58,15 @@ def request_of(event: object, scope: Scope) -> Request:
     if not isinstance(detail, Mapping):
         _refuse("the event's detail is no JSON object", detail)
     if detail_type == NATIVE_DETAIL_TYPE and event.get("source") == NATIVE_SOURCE:
-        return LookAt(_arn_in(detail, "batchJobArn", scope))
+        return LookAt(_arn_in(detail, "batchJobArn", monitored))
     if detail_type == TRACK_DETAIL_TYPE:
-        return Track(_arn_in(detail, "jobArn", scope))
+        return Track(_arn_in(detail, "jobArn", monitored))
     if detail_type != UNTRACK_DETAIL_TYPE:
         _refuse("the event's detail-type asks for nothing", detail_type)
-    return Untrack(_arn_in(detail, "jobArn", scope))
+    return Untrack(_arn_in(detail, "jobArn", monitored))
 
 
-def _arn_in(detail: Mapping[str, Any], key: str, scope: Scope) -> str:
+def _arn_in(detail: Mapping[str, Any], key: str, monitored: Scopes) -> str:
     value = detail.get(key)
     if not isinstance(value, str):
         _refuse(f"{key} is no text", value)
@@ -74,8 +75,8 @@ def _arn_in(detail: Mapping[str, Any], key: str, scope: Scope) -> str:
     except InvalidJobArnError as error:
         message = f"{key}: {error}"
         raise MalformedEventError(message) from error
-    if arn.scope != scope:
-        _refuse(f"{key} names {arn.scope}, and {scope} is monitored", value)
+    if arn.scope not in monitored:
+        _refuse(f"{key} names {arn.scope}, and {monitored} is monitored", value)
     return value
 
 

@@ -58,3 +58,27 @@ JOB_STALLED: Final = "Batch Inference Job Stalled"
 JOB_UNREACHABLE: Final = "Batch Inference Job Unreachable"
 
 METRICS_NAMESPACE: Final = "BedrockBatchMonitor"
+
+
+def member_role_arn(partition: str, account: str, name: str, region: str) -> str:
+    """The ARN of the role to assume for the jobs of an account in a region.
+
+    A role belongs to an account, not to a region; with the region in its name each stack in the
+    account has a role of its own, for that region's jobs alone.
+    """
+    return f"arn:{partition}:iam::{account}:role/{member_role_name(name, region)}"
+
+
+def member_role_name(name: str, region: str) -> str:
+    """The name of that role."""
+    return f"{name}-{region}"
+
+
+def function_role_name(module: str, region: str) -> str:
+    """The name of a function's role, where roles of other accounts are to trust it."""
+    return f"BedrockBatchMonitor-{module}-{region}"
+
+
+def external_id(account: str, region: str) -> str:
+    """What a member's role asks for unless a setting says otherwise: whose monitor it is."""
+    return f"{account}/{region}"

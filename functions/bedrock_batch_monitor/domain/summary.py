@@ -52,6 +52,8 @@ OCCASIONAL_METRICS: Final = (
 )
 # The dimension under which errors are counted by their code, beside the total without it.
 ERROR_CODE: Final = "code"
+# The dimension of the metrics of other scopes than the deployment's own: `<account>/<region>`.
+SCOPE: Final = "scope"
 THROTTLED: Final = "Bedrock.ThrottlingException"
 
 

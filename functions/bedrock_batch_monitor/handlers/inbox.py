@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import defaultdict
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from aws_lambda_powertools.utilities.batch import (
 )
 
 from bedrock_batch_monitor.composition import compose_inbox
+from bedrock_batch_monitor.domain.arns import JobArn
 from bedrock_batch_monitor.domain.inbox import MalformedEventError, Request, request_of
 from bedrock_batch_monitor.domain.summary import PollSummary
 from bedrock_batch_monitor.observe import loggable
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
+    from bedrock_batch_monitor.domain.arns import Scope
     from bedrock_batch_monitor.inbox import Inbox
 
 
@@ -46,18 +49,20 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     Several events of one job in a batch are one look. Returns the messages that failed
     (`batchItemFailures`); one that is malformed is dropped, logged and counted.
     """
-    summary = PollSummary()
+    summaries: dict[Scope, PollSummary] = defaultdict(PollSummary)
+    monitored = inbox().monitored
     followed: dict[Request, Exception | None] = {}
 
     def follow(record: SQSRecord) -> None:
         try:
-            request = request_of(_json(record.body), inbox().observer.scope)
+            request = request_of(_json(record.body), monitored)
         except MalformedEventError as error:
-            summary.events_malformed += 1
+            summaries[monitored.home].events_malformed += 1
             logger.warning("event dropped", extra={"reason": str(error)})
             return
         if request not in followed:
-            followed[request] = _follow(request, summary)
+            scope = JobArn.parse(request.job_arn).scope
+            followed[request] = _follow(request, summaries[scope])
         failure = followed[request]
         if failure is not None:
             raise failure
@@ -66,7 +71,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     try:
         return dict(process_partial_response(event, follow, processor, context))
     finally:
-        publish_inbox(summary)
+        for scope, summary in summaries.items():
+            publish_inbox(summary, None if scope == monitored.home else scope)
 
 
 def _follow(request: Request, summary: PollSummary) -> Exception | None:
@@ -74,7 +80,7 @@ def _follow(request: Request, summary: PollSummary) -> Exception | None:
         seen = inbox().handle(request)
     except ServiceError as error:
         summary.errors[error.code] += 1
-        logger.warning("event not followed", extra={"error": error.code})
+        logger.warning("event not followed", extra={"error": error.code, "jobArn": request.job_arn})
         return error
     summary.count(seen)
     if seen.entry is not None:
@@ -85,7 +91,7 @@ def _follow(request: Request, summary: PollSummary) -> Exception | None:
         )
     if not seen.try_again:
         return None
-    logger.warning("event not followed", extra={"errors": seen.errors})
+    logger.warning("event not followed", extra={"errors": seen.errors, "jobArn": request.job_arn})
     return NotNowError(", ".join(seen.errors))
 
 

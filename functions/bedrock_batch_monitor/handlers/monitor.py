@@ -1,4 +1,4 @@
-"""The function that the schedule invokes: one poll of the deployment's own account and region."""
+"""The function that the schedules invoke: one poll of one account and region."""
 
 from __future__ import annotations
 
@@ -8,35 +8,53 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 
-from bedrock_batch_monitor.composition import compose
-from bedrock_batch_monitor.poll import PollError
+from bedrock_batch_monitor.composition import Parts, utc_now
+from bedrock_batch_monitor.poll import CONCURRENCY, PollError
 from bedrock_batch_monitor.settings import Settings
 from bedrock_batch_monitor.telemetry import logger, metrics, publish
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
+    from bedrock_batch_monitor.domain.arns import Scope
     from bedrock_batch_monitor.poll import Monitor
 
 
 @cache
-def monitor() -> Monitor:
-    """The monitor of this execution environment; its clients serve every invocation in it."""
-    return compose(Settings.from_environment(os.environ), boto3.Session(), logger)
+def parts() -> Parts:
+    """The parts of this execution environment; its clients serve every invocation in it."""
+    settings = Settings.from_environment(os.environ)
+    return Parts(settings, boto3.Session(), utc_now, CONCURRENCY)
+
+
+@cache
+def monitor(scope: Scope) -> Monitor:
+    """The monitor of a scope in this execution environment."""
+    return parts().monitor(scope, logger)
 
 
 @logger.inject_lambda_context
-@metrics.log_metrics(capture_cold_start_metric=False)
-def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:  # noqa: ARG001
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Run one poll; returns its summary (see `PollSummary.as_json`).
 
-    Takes the payload `{}`. Raises `PollError` when the active jobs cannot be listed, so that the
-    invocation counts as failed and its event reaches the dead-letter queue.
+    The payload `{}` is a poll of the deployment's own account and region; with `account` and
+    `region` it is one of another scope that the deployment monitors. Raises `PayloadError` for any
+    other, and `PollError` when the active jobs cannot be listed, so that the invocation counts as
+    failed and its event reaches the dead-letter queue.
     """
+    scope = parts().settings.scopes.asked_for(event)
+    logger.append_keys(account=scope.account, region=scope.region)
+    summary: dict[str, Any] = _poll(scope, context)
+    return summary
+
+
+@metrics.log_metrics(capture_cold_start_metric=False)
+def _poll(scope: Scope, context: LambdaContext) -> dict[str, Any]:
+    other = None if scope == parts().settings.scope else scope
     try:
-        summary = monitor().poll(lambda: context.get_remaining_time_in_millis() / 1000)
+        summary = monitor(scope).poll(lambda: context.get_remaining_time_in_millis() / 1000)
     except PollError as error:
-        publish(error.summary, failed=True)
+        publish(error.summary, failed=True, scope=other)
         raise
-    publish(summary)
+    publish(summary, scope=other)
     return summary.as_json()

@@ -23,6 +23,7 @@ from bedrock_batch_monitor.domain.jobs import (
     StoredJob,
     TrackedJob,
 )
+from bedrock_batch_monitor.domain.scopes import EVERYTHING, KeyRange, Share
 from bedrock_batch_monitor.domain.state import State
 from bedrock_batch_monitor.domain.transitions import Transition
 from bedrock_batch_monitor.services import items
@@ -124,22 +125,19 @@ class JobsTable:
         self._name = name
         self._history = history
 
-    def active(self, start_at: str | None) -> Iterator[TrackedJob | InvalidItem]:
-        """All jobs of the active-jobs index in the order of their ARNs, every page of it.
+    def active(
+        self, start_at: str | None, share: Share = EVERYTHING
+    ) -> Iterator[TrackedJob | InvalidItem]:
+        """The jobs of a share of the active-jobs index in the order of their ARNs, every page.
 
         Begins at the ARN `start_at` and goes on with the ones before it at the end. The index is
         eventually consistent: it nominates jobs, the conditions of the writes decide.
         Raises `ServiceError`.
         """
-        ranges: tuple[tuple[str, str | None], ...] = (
-            (("", None),)
-            if start_at is None
-            else ((" AND jobArn >= :start", start_at), (" AND jobArn < :start", start_at))
-        )
-        for condition, start in ranges:
+        for keys in share.starting_at(start_at):
+            condition, bounds = _within(keys)
             values = {":active": items.text(names.TRACKING_ACTIVE)}
-            if start is not None:
-                values[":start"] = items.text(start)
+            values.update({name: items.text(bound) for name, bound in bounds.items()})
             for item in _query(
                 self._client,
                 {
@@ -149,7 +147,9 @@ class JobsTable:
                     "ExpressionAttributeValues": values,
                 },
             ):
-                yield _tracked_or_invalid(item)
+                # BETWEEN includes its upper bound, which is no key of this range.
+                if item["jobArn"]["S"] in keys:
+                    yield _tracked_or_invalid(item)
 
     def with_pending_events(self) -> Iterator[str]:
         """ARNs of the jobs with an event still to be sent, longest waiting first."""
@@ -460,6 +460,15 @@ def _state_key(scope: Scope) -> dict[str, AttributeValueTypeDef]:
 def _query(client: DynamoDBClient, query: QueryInputPaginateTypeDef) -> Iterator[Item]:
     for page in pages_of(SERVICE, client.get_paginator("query").paginate(**query)):
         yield from page["Items"]
+
+
+def _within(keys: KeyRange) -> tuple[str, dict[str, str]]:
+    """The condition on a sort key, of which a query takes one only, and its values."""
+    if keys.high is None:
+        return (" AND jobArn >= :low", {":low": keys.low}) if keys.low else ("", {})
+    if not keys.low:
+        return " AND jobArn < :high", {":high": keys.high}
+    return " AND jobArn BETWEEN :low AND :high", {":low": keys.low, ":high": keys.high}
 
 
 def _tracked_or_invalid(item: Item) -> TrackedJob | InvalidItem:

@@ -12,6 +12,8 @@ from botocore.parsers import ResponseParserError
 _PERMANENT: Final = frozenset(
     {"ResourceNotFoundException", "AccessDeniedException", "ValidationException"}
 )
+# What STS says where a role is not there, or does not trust who asks: it does not tell which.
+ROLE_REFUSED: Final = "STS.AccessDenied"
 
 
 class ServiceError(Exception):
@@ -30,7 +32,7 @@ class ServiceError(Exception):
     @property
     def is_permanent(self) -> bool:
         """Whether the same call will be refused again until somebody changes something."""
-        return self.reason in _PERMANENT
+        return self.reason in _PERMANENT or self.code == ROLE_REFUSED
 
 
 @contextmanager

@@ -411,3 +411,12 @@ def test_any_request_is_parsed_or_refused(query: str, body: bytes, path: str) ->
     for operation in load_api().operations.values():
         with suppress(ServiceError):
             operation.parse({"jobIdentifier": path}, query, body)
+
+
+def test_a_key_of_an_assumed_role_is_its_accounts(bedrock: StandIn) -> None:
+    """A key that is no account's number is whose the cloud says, else the default account's."""
+    bedrock.account_of = {"ASIAMEMBER": "222222222222"}.get
+    signature = "AWS4-HMAC-SHA256 Credential={}/20261124/eu-west-1/bedrock/aws4_request, Signed"
+    assert bedrock.scope(signature.format("ASIAMEMBER")) == ("222222222222", "eu-west-1")
+    assert bedrock.scope(signature.format("ASIAOTHER")) == ("000000000000", "eu-west-1")
+    assert bedrock.scope(signature.format("333333333333")) == ("333333333333", "eu-west-1")

@@ -1,0 +1,116 @@
+"""The second stack: lets a monitor read the jobs of another account or Region, and tells it more.
+
+It knows no account and Region but those of the monitor, so that one template serves them all, with
+`cdk deploy`, plain CloudFormation or a stack set. It has no assets.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, cast
+
+from aws_cdk import (
+    CfnCondition,
+    CfnOutput,
+    DefaultStackSynthesizer,
+    Duration,
+    Fn,
+    Stack,
+)
+from aws_cdk import aws_events as events
+from aws_cdk import aws_events_targets as targets
+
+from bedrock_batch_monitor.domain import inbox, names
+from bedrock_batch_monitor_cdk.permissions import forward_role, member_role
+
+if TYPE_CHECKING:
+    from aws_cdk import CfnResource
+    from constructs import Construct
+
+    from bedrock_batch_monitor_cdk.config import MonitorConfig
+
+MEMBER_STACK_ID: Final = "BedrockBatchMonitorMember"
+
+# Bedrock's event is a hint; the monitor's polls have found out long before that.
+_LONGEST_FORWARDING: Final = Duration.hours(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """The monitor that a member belongs to, as the ARN of its bus tells."""
+
+    partition: str
+    region: str
+    account: str
+    bus_arn: str
+
+    @classmethod
+    def of_bus(cls, bus_arn: str) -> Home:
+        """Take the ARN of an event bus apart, which the settings have checked."""
+        _, partition, _, region, account, _ = bus_arn.split(":")
+        return cls(partition, region, account, bus_arn)
+
+    @property
+    def function_roles(self) -> list[str]:
+        """The roles that read jobs: of the function that polls and of the one that hears events."""
+        return [
+            f"arn:{self.partition}:iam::{self.account}:role/"
+            + names.function_role_name(module, self.region)
+            for module in ("monitor", "inbox")
+        ]
+
+
+class MemberStack(Stack):
+    """The role to assume, in another account than the monitor's, and the rule that forwards."""
+
+    def __init__(
+        self, scope: Construct, construct_id: str, *, config: MonitorConfig, bus_arn: str
+    ) -> None:
+        super().__init__(
+            scope,
+            construct_id,
+            description="Lets a Bedrock Batch Monitor read this account's jobs in this Region",
+            # Nothing here needs what `cdk bootstrap` makes.
+            synthesizer=DefaultStackSynthesizer(generate_bootstrap_version_rule=False),
+        )
+        home = Home.of_bus(bus_arn)
+        self._build_role(config, home)
+        self._build_rule(home)
+
+    def _build_role(self, config: MonitorConfig, home: Home) -> None:
+        # In another Region of its own account the monitor reads with its own role.
+        elsewhere = CfnCondition(
+            self,
+            "InAnotherAccount",
+            expression=Fn.condition_not(Fn.condition_equals(self.account, home.account)),
+        )
+        role = member_role(
+            self,
+            name=names.member_role_name(config.member_role_name, self.region),
+            trusted_account=home.account,
+            trusted_roles=home.function_roles,
+            external_id=(config.member_external_id or names.external_id(home.account, home.region)),
+        )
+        resource = cast("CfnResource", role.node.default_child)
+        resource.cfn_options.condition = elsewhere
+        CfnOutput(self, "MemberRoleArn", value=role.role_arn, condition=elsewhere)
+
+    def _build_rule(self, home: Home) -> None:
+        rule = events.Rule(
+            self,
+            "NativeEvents",
+            description="Forwards Bedrock's events on batch inference jobs to their monitor",
+            event_pattern=events.EventPattern(
+                source=[inbox.NATIVE_SOURCE], detail_type=[inbox.NATIVE_DETAIL_TYPE]
+            ),
+        )
+        rule.add_target(
+            targets.EventBus(
+                events.EventBus.from_event_bus_arn(self, "Bus", home.bus_arn),
+                role=forward_role(self, home.bus_arn),
+            )
+        )
+        forward = cast("events.CfnRule", rule.node.default_child)
+        forward.add_property_override(
+            "Targets.0.RetryPolicy.MaximumEventAgeInSeconds", _LONGEST_FORWARDING.to_seconds()
+        )

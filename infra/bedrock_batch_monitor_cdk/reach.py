@@ -1,0 +1,92 @@
+"""What a monitor reaches besides its own account and Region, and how: see the settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from aws_cdk import Stack, Token
+
+from bedrock_batch_monitor import settings
+from bedrock_batch_monitor.domain import names
+from bedrock_batch_monitor.domain.arns import Scope
+from bedrock_batch_monitor_cdk.config import ConfigError
+
+if TYPE_CHECKING:
+    from constructs import Construct
+
+    from bedrock_batch_monitor.domain.scopes import Scopes
+    from bedrock_batch_monitor_cdk.config import MonitorConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """The scopes of a deployment, with more than its own among them, and the roles to assume."""
+
+    scopes: Scopes
+    role_name: str
+    external_id: str
+    organization_id: str | None
+
+    @property
+    def accounts(self) -> tuple[str, ...]:
+        """The other accounts, in order."""
+        found = {scope.account for scope in self.scopes.others}
+        return tuple(sorted(found - {self.scopes.home.account}))
+
+    @property
+    def regions_at_home(self) -> tuple[str, ...]:
+        """The other Regions of the own account, in order."""
+        home = self.scopes.home
+        return tuple(scope.region for scope in self.scopes.others if scope.account == home.account)
+
+    def member_roles(self, scope: Construct) -> list[str]:
+        """The ARN of every role to assume."""
+        partition = Stack.of(scope).partition
+        return [
+            names.member_role_arn(partition, other.account, self.role_name, other.region)
+            for other in self.scopes.others
+            if other.account != self.scopes.home.account
+        ]
+
+    def environment(self, scope: Construct) -> dict[str, str]:
+        """What the functions are told, in a few letters: their environment takes 4 KB."""
+        others = self.scopes.others
+        found = {
+            settings.MONITORED_PARTITION: Stack.of(scope).partition,
+            settings.MONITORED_REGIONS: ",".join(sorted({other.region for other in others})),
+        }
+        if self.accounts:
+            found |= {
+                settings.MONITORED_ACCOUNTS: ",".join(self.accounts),
+                settings.MEMBER_ROLE_NAME: self.role_name,
+                settings.MEMBER_EXTERNAL_ID: self.external_id,
+            }
+        return found
+
+
+def reach_of(scope: Construct, config: MonitorConfig) -> Reach | None:
+    """What the settings name beyond a stack's own account and Region; None for nothing.
+
+    Raises `ConfigError`, also where it is not known which account and Region are the stack's own:
+    without them the monitor could not tell them from the others.
+    """
+    if not config.reaches_out:
+        return None
+    stack = Stack.of(scope)
+    if Token.is_unresolved(stack.account) or Token.is_unresolved(stack.region):
+        problem = (
+            "regions and accounts need the account and Region that the monitor is deployed to: "
+            "have AWS credentials and a Region in the environment"
+        )
+        raise ConfigError((problem,))
+    home = Scope(stack.account, stack.region)
+    scopes = config.scopes(home)
+    if not scopes.others:
+        return None
+    return Reach(
+        scopes=scopes,
+        role_name=config.member_role_name,
+        external_id=config.member_external_id or names.external_id(home.account, home.region),
+        organization_id=config.organization_id,
+    )

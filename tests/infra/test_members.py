@@ -1,0 +1,323 @@
+"""What is in the templates for other accounts and Regions, and only with the settings for them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import aws_cdk
+import pytest
+
+from bedrock_batch_monitor.domain.arns import Scope
+from bedrock_batch_monitor.domain.summary import ERRORS, JOBS_ACTIVE, JOBS_ENDED
+from bedrock_batch_monitor.services.errors import ROLE_REFUSED
+from bedrock_batch_monitor.settings import Settings
+from bedrock_batch_monitor_cdk.alarms import ROLE_REFUSED_CODE
+from bedrock_batch_monitor_cdk.config import ConfigError, MonitorConfig
+from bedrock_batch_monitor_cdk.stack import STACK_ID, MonitorStack
+from tests.docs import cost
+from tests.infra.conftest import BUS_ARN, EVERYWHERE, HOME, MEMBERS
+from tests.infra.test_app import run
+from tests.infra.test_permissions import as_tuple
+
+pytestmark = pytest.mark.xdist_group("template")
+
+Template = dict[str, Any]
+OfType = Callable[[Template, str], dict[str, Any]]
+Synthesize = Callable[[MonitorConfig], Template]
+Render = Callable[[Any], Any]
+
+MEMBER = "222222222222"
+MONITORED = {
+    ("111111111111", "us-east-1"),
+    ("111111111111", "eu-west-1"),
+    (MEMBER, "us-east-1"),
+    (MEMBER, "eu-west-1"),
+}
+REGION_ALONE = MonitorConfig(regions=("eu-west-1",))
+MEMBER_STACK = MonitorConfig(member_of=BUS_ARN)
+FUNCTION_ROLES = [
+    "arn:aws:iam::111111111111:role/BedrockBatchMonitor-monitor-us-east-1",
+    "arn:aws:iam::111111111111:role/BedrockBatchMonitor-inbox-us-east-1",
+]
+
+
+def only(resources: dict[str, Any]) -> dict[str, Any]:
+    """The properties of the one resource."""
+    (resource,) = resources.values()
+    properties: dict[str, Any] = resource["Properties"]
+    return properties
+
+
+def statements(template: Template, of_type: OfType, sid: str) -> list[dict[str, Any]]:
+    """The statements of this id in the policies of a template."""
+    return [
+        statement
+        for policy in of_type(template, "AWS::IAM::Policy").values()
+        for statement in policy["Properties"]["PolicyDocument"]["Statement"]
+        if statement.get("Sid") == sid
+    ]
+
+
+def test_one_schedule_for_each_scope(synthesize: Synthesize, of_type: OfType) -> None:
+    """Each scope's schedule invokes the function with it, at the one rate; home's with nothing."""
+    schedules = [
+        schedule["Properties"]
+        for schedule in of_type(synthesize(MEMBERS), "AWS::Scheduler::Schedule").values()
+    ]
+    payloads = [json.loads(schedule["Target"]["Input"]) for schedule in schedules]
+    assert {} in payloads
+    assert {
+        (payload.get("account", HOME.account), payload.get("region", HOME.region))
+        for payload in payloads
+    } == MONITORED
+    assert len(payloads) == len(MONITORED)
+    assert {schedule["ScheduleExpression"] for schedule in schedules} == {"rate(1 minute)"}
+    assert len({json.dumps(schedule["Target"]["RoleArn"]) for schedule in schedules}) == 1
+
+
+@pytest.mark.parametrize("config", [MEMBERS, REGION_ALONE, replace(EVERYWHERE, regions=None)])
+def test_functions_are_told_the_scopes(
+    synthesize: Synthesize, of_type: OfType, config: MonitorConfig
+) -> None:
+    """What the functions read from their environment is what the settings name."""
+    template = synthesize(config)
+    home = Scope(str(HOME.account), str(HOME.region))
+    for function in of_type(template, "AWS::Lambda::Function").values():
+        variables = function["Properties"]["Environment"]["Variables"]
+        texts = {
+            name: value if isinstance(value, str) else "a-name" for name, value in variables.items()
+        }
+        settings = Settings.from_environment(texts)
+        assert settings.scopes == config.scopes(home)
+        assert (settings.members is None) == (config.accounts is None)
+        if settings.members is not None:
+            assert settings.members.external_id == (
+                config.member_external_id or "111111111111/us-east-1"
+            )
+
+
+def test_permissions_beyond_the_own_account(synthesize: Synthesize, of_type: OfType) -> None:
+    """Both functions may read the own account's jobs in its Regions, and assume just the roles."""
+    template = synthesize(MEMBERS)
+    reads = statements(template, of_type, "ReadBatchJobs")
+    assumes = statements(template, of_type, "AssumeMemberRoles")
+    assert len(reads) == len(assumes) == 2
+    for statement in reads:
+        assert set(as_tuple(statement["Resource"])) == {
+            f"arn:aws:bedrock:{region}:111111111111:model-invocation-job/*"
+            for region in ("us-east-1", "eu-west-1")
+        }
+    for statement in assumes:
+        assert statement["Action"] == "sts:AssumeRole"
+        assert set(as_tuple(statement["Resource"])) == {
+            f"arn:aws:iam::{MEMBER}:role/BedrockBatchMonitorMember-{region}"
+            for region in ("us-east-1", "eu-west-1")
+        }
+    assert statements(synthesize(REGION_ALONE), of_type, "AssumeMemberRoles") == []
+
+
+def test_the_roles_that_members_trust_have_names(synthesize: Synthesize, of_type: OfType) -> None:
+    """The functions' roles are named as members' trust policies have them, and only for members."""
+    named = {
+        f"arn:aws:iam::111111111111:role/{role['Properties']['RoleName']}"
+        for role in of_type(synthesize(MEMBERS), "AWS::IAM::Role").values()
+        if "RoleName" in role["Properties"]
+    }
+    assert named == set(FUNCTION_ROLES)
+    for config in (REGION_ALONE, MonitorConfig()):
+        assert all(
+            "RoleName" not in role["Properties"]
+            for role in of_type(synthesize(config), "AWS::IAM::Role").values()
+        )
+
+
+def test_the_member_role(synthesize: Synthesize, of_type: OfType, render: Render) -> None:
+    """It trusts the monitor's two roles with the external id, and may read jobs, nothing else."""
+    template = synthesize(MEMBER_STACK)
+    roles = {name: render(role) for name, role in of_type(template, "AWS::IAM::Role").items()}
+    role, forward = (
+        next(role for name, role in roles.items() if name.startswith(prefix))
+        for prefix in ("Role", "ForwardRole")
+    )
+    assert role["Condition"] == "InAnotherAccount"
+    properties = role["Properties"]
+    assert properties["RoleName"] == "BedrockBatchMonitorMember-<AWS::Region>"
+    [trust] = properties["AssumeRolePolicyDocument"]["Statement"]
+    assert trust["Principal"] == {"AWS": "arn:<AWS::Partition>:iam::111111111111:root"}
+    assert trust["Condition"] == {
+        "StringEquals": {"sts:ExternalId": "111111111111/us-east-1"},
+        "ArnEquals": {"aws:PrincipalArn": FUNCTION_ROLES},
+    }
+    [policy] = properties["Policies"]
+    assert {
+        (statement["Action"], statement["Resource"], json.dumps(statement.get("Condition")))
+        for statement in policy["PolicyDocument"]["Statement"]
+    } == {
+        (
+            "bedrock:GetModelInvocationJob",
+            "arn:<AWS::Partition>:bedrock:<AWS::Region>:<AWS::AccountId>:model-invocation-job/*",
+            "null",
+        ),
+        (
+            "bedrock:ListModelInvocationJobs",
+            "*",
+            '{"StringEquals": {"aws:RequestedRegion": "<AWS::Region>"}}',
+        ),
+    }
+    [statement] = forward["Properties"]["Policies"][0]["PolicyDocument"]["Statement"]
+    assert (statement["Action"], statement["Resource"]) == ("events:PutEvents", BUS_ARN)
+    assert not of_type(template, "AWS::IAM::Policy")
+
+
+def test_names_of_a_members_role_are_settings(synthesize: Synthesize, of_type: OfType) -> None:
+    """Monitor and member take the role's name and the external id from the same settings."""
+    config = replace(
+        MEMBER_STACK, member_role_name="ReadBatchJobs", member_external_id="shared-by-both"
+    )
+    [role] = [
+        role["Properties"]
+        for role in of_type(synthesize(config), "AWS::IAM::Role").values()
+        if "RoleName" in role["Properties"]
+    ]
+    [trust] = role["AssumeRolePolicyDocument"]["Statement"]
+    assert trust["Condition"]["StringEquals"] == {"sts:ExternalId": "shared-by-both"}
+    assert role["RoleName"]["Fn::Join"][1][0] == "ReadBatchJobs-"
+    [assumes, _] = statements(synthesize(EVERYWHERE), of_type, "AssumeMemberRoles")
+    assert all(":role/ReadBatchJobs-" in arn for arn in assumes["Resource"])
+
+
+def test_a_member_forwards_native_events(synthesize: Synthesize, of_type: OfType) -> None:
+    """The member's rule on its default bus has the monitor's bus as its one target, for an hour."""
+    rule = only(of_type(synthesize(MEMBER_STACK), "AWS::Events::Rule"))
+    assert "EventBusName" not in rule
+    assert rule["EventPattern"] == {
+        "source": ["aws.bedrock"],
+        "detail-type": ["Batch Inference Job State Change"],
+    }
+    [target] = rule["Targets"]
+    assert target["Arn"] == BUS_ARN
+    assert target["RetryPolicy"] == {"MaximumEventAgeInSeconds": 3600}
+    assert "ForwardRole" in target["RoleArn"]["Fn::GetAtt"][0]
+
+
+def test_the_bus_takes_native_events_of_members(synthesize: Synthesize, of_type: OfType) -> None:
+    """The bus admits the named accounts, or the organization's, for Bedrock's events alone."""
+    same = {
+        "events:source": "aws.bedrock",
+        "events:detail-type": "Batch Inference Job State Change",
+    }
+    bus = only(of_type(synthesize(MEMBERS), "AWS::Events::EventBus"))
+    [statement] = bus["Policy"]["Statement"]
+    assert statement["Principal"] == {"AWS": [f"arn:aws:iam::{MEMBER}:root"]}
+    assert statement["Action"] == "events:PutEvents"
+    assert statement["Resource"] == BUS_ARN
+    assert bus["Name"] == BUS_ARN.rpartition("/")[2]
+    assert statement["Condition"] == {"StringEquals": same}
+    bus = only(of_type(synthesize(EVERYWHERE), "AWS::Events::EventBus"))
+    [statement] = bus["Policy"]["Statement"]
+    assert statement["Principal"] == "*"
+    assert statement["Condition"] == {
+        "StringEquals": {**same, "aws:PrincipalOrgID": "o-a1b2c3d4e5"}
+    }
+    for config in (REGION_ALONE, MonitorConfig()):
+        assert "Policy" not in only(of_type(synthesize(config), "AWS::Events::EventBus"))
+
+
+@pytest.mark.parametrize("config", [MEMBERS, REGION_ALONE])
+def test_forwarded_events_reach_the_inbox(
+    synthesize: Synthesize, of_type: OfType, render: Render, config: MonitorConfig
+) -> None:
+    """A rule on the monitor's bus hands them to the queue that the default bus's events go to."""
+    rules = [render(rule["Properties"]) for rule in of_type(synthesize(config), RULE).values()]
+    native = [rule for rule in rules if rule["EventPattern"].get("source") == ["aws.bedrock"]]
+    assert sorted(rule.get("EventBusName", "default") for rule in native) == [
+        "<EventsBus45DE4339>",
+        "default",
+    ]
+    assert native[0]["Targets"][0]["Arn"] == native[1]["Targets"][0]["Arn"]
+
+
+RULE = "AWS::Events::Rule"
+
+
+def test_alarms_name_their_scope(synthesize: Synthesize, of_type: OfType) -> None:
+    """Every other scope has its own, on the metrics with its dimension; home's are as without."""
+    by_scope: dict[str, set[str]] = {}
+    for name, alarm in of_type(synthesize(MEMBERS), "AWS::CloudWatch::Alarm").items():
+        properties = alarm["Properties"]
+        dimensions = {one["Name"]: one["Value"] for one in properties["Dimensions"]}
+        scope = dimensions.get("scope")
+        if scope is not None:
+            account, region = scope.split("/")
+            assert f"{account}{region.replace('-', '')}" in name
+            assert properties["AlarmDescription"].startswith(f"{scope}: ")
+            assert dimensions.get("code") in {None, ROLE_REFUSED_CODE}
+            code = dimensions.get("code")
+            kind = properties["MetricName"] if code is None else code
+            by_scope.setdefault(scope, set()).add(kind)
+    alarms = {"JobsActive", "OldestPendingEventSeconds", "Errors", "JobsUnreachable"}
+    assert by_scope == {
+        "111111111111/eu-west-1": alarms,
+        f"{MEMBER}/eu-west-1": alarms | {ROLE_REFUSED_CODE},
+        f"{MEMBER}/us-east-1": alarms | {ROLE_REFUSED_CODE},
+    }
+    assert len(by_scope[f"{MEMBER}/us-east-1"]) == cost.ALARMS_OF_SCOPE
+    assert ROLE_REFUSED_CODE == ROLE_REFUSED
+
+
+def test_the_dashboard_has_a_line_for_each_scope(synthesize: Synthesize, of_type: OfType) -> None:
+    """One search for each graph finds every other scope; without others there is none."""
+
+    def searches(config: MonitorConfig) -> list[str]:
+        dashboard = only(of_type(synthesize(config), "AWS::CloudWatch::Dashboard"))
+        body = json.dumps(dashboard["DashboardBody"])
+        return [part for part in body.split("SEARCH(")[1:] if "service,scope" in part]
+
+    assert len(searches(MEMBERS)) == 3
+    for name, search in zip((JOBS_ACTIVE, JOBS_ENDED, ERRORS), searches(MEMBERS), strict=True):
+        assert name in search
+    assert searches(MonitorConfig()) == []
+
+
+def test_the_default_template_has_none_of_it(template: Template) -> None:
+    """Without the settings no resource, role name, variable or output is there for others."""
+    text = json.dumps(template)
+    for word in ("AssumeMemberRoles", "MONITORED_REGIONS", "EventBusArn", "RoleName"):
+        assert word not in text
+
+
+def test_the_own_account_must_be_known(make_app: Callable[[], aws_cdk.App]) -> None:
+    """Where it is not, which scopes are others cannot be told, and the remedy is."""
+    with pytest.raises(ConfigError, match="have AWS credentials and a Region in the environment"):
+        MonitorStack(make_app(), STACK_ID, config=MEMBERS)
+
+
+@pytest.mark.parametrize(
+    ("settings", "files"),
+    [
+        ({"memberOf": BUS_ARN}, {"BedrockBatchMonitorMember.template.json"}),
+        (
+            {"regions": "eu-west-1", "accounts": MEMBER},
+            {"BedrockBatchMonitor.template.json"},
+        ),
+    ],
+)
+def test_the_app(
+    cdk_json: Mapping[str, Any], tmp_path: Path, settings: dict[str, str], files: set[str]
+) -> None:
+    """`app.py` makes the member in place of the monitor, and tells the monitor where it is."""
+    context = {**cdk_json["context"], "aws:cdk:bundling-stacks": [], **settings}
+    environment = {
+        "CDK_CONTEXT_JSON": json.dumps(context),
+        "CDK_OUTDIR": str(tmp_path),
+        "CDK_DEFAULT_ACCOUNT": "111111111111",
+        "CDK_DEFAULT_REGION": "us-east-1",
+    }
+    result = run([sys.executable, "app.py"], environment)
+    assert result.returncode == 0, result.stderr
+    assert {file.name for file in tmp_path.glob("*.template.json")} == files

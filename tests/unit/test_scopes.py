@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bedrock_batch_monitor.domain.arns import Scope
+from bedrock_batch_monitor.domain.scopes import (
+    EVERYTHING,
+    KeyRange,
+    PayloadError,
+    Scopes,
+    Share,
+    parse_scope,
+)
+
+HOME = Scope("111111111111", "us-east-1")
+OTHER = Scope("222222222222", "eu-west-1")
+SCOPES = Scopes.named(HOME, regions=["us-east-1", "eu-west-1"], accounts=["222222222222"])
+
+accounts = st.sampled_from(["000000000000", "111111111111", "222222222222", "999999999999"])
+regions = st.sampled_from(["us-east-1", "us-east-2", "eu-west-1", "us-gov-west-1"])
+scopes = st.builds(Scope, accounts, regions)
+arns = st.builds(
+    "arn:{}:bedrock:{}:{}:model-invocation-job/{}".format,
+    st.sampled_from(["aws", "aws-cn"]),
+    regions,
+    accounts,
+    st.text("ab01/:.", max_size=3),
+)
+keys = arns | st.text(st.characters(codec="utf-8"), min_size=1) | arns.map(lambda arn: arn[:-1])
+monitored = st.builds(
+    lambda home, where, whose: Scopes.named(home, regions=where, accounts=whose),
+    scopes,
+    st.lists(regions),
+    st.lists(accounts),
+)
+
+
+def test_accounts_and_regions_make_scopes() -> None:
+    """Every account in every region named, with home first and no scope twice."""
+    assert list(SCOPES) == [
+        HOME,
+        Scope("111111111111", "eu-west-1"),
+        Scope("222222222222", "eu-west-1"),
+        Scope("222222222222", "us-east-1"),
+    ]
+    assert Scopes.named(HOME) == Scopes(HOME)
+    assert list(Scopes.named(HOME, accounts=["222222222222", "111111111111"])) == [
+        HOME,
+        Scope("222222222222", "us-east-1"),
+    ]
+    # What is named is what is read; home is read in any case.
+    assert list(Scopes.named(HOME, regions=["eu-west-1"])) == [
+        HOME,
+        Scope("111111111111", "eu-west-1"),
+    ]
+
+
+def test_a_message_names_a_few_scopes() -> None:
+    """However many there are, the text stays short, and says how many it leaves out."""
+    assert str(Scopes(HOME)) == "111111111111/us-east-1"
+    many = Scopes.named(HOME, accounts=[f"{number:012}" for number in range(50)])
+    assert str(many).endswith("000000000003/us-east-1 and 46 more")
+
+
+@given(monitored, keys)
+def test_every_key_is_in_one_share(monitored: Scopes, key: str) -> None:
+    """Whatever is in the table is some poll's, and no two polls look at it."""
+    assert [key in monitored.share_of(scope) for scope in monitored].count(True) == 1
+
+
+@given(monitored, arns)
+def test_a_job_is_in_the_share_of_its_arn(monitored: Scopes, arn: str) -> None:
+    """A job of one of the others is that poll's, and any other is home's."""
+    _, partition, _, region, account, _ = arn.split(":")[:6]
+    named = Scope(account, region)
+    is_other = named in monitored.others and partition == monitored.partition
+    assert arn in monitored.share_of(named if is_other else monitored.home)
+
+
+@given(monitored, st.lists(keys, min_size=1, unique=True), keys | st.none())
+def test_a_round_takes_every_key_once(
+    monitored: Scopes, stored: list[str], start: str | None
+) -> None:
+    """From wherever a round begins, it comes to each key of its share once, in order."""
+    share = monitored.share_of(monitored.home)
+    mine = sorted(key for key in stored if key in share)
+    seen = [key for part in share.starting_at(start) for key in sorted(stored) if key in part]
+    if start is None:
+        assert seen == mine
+    else:
+        assert seen == [key for key in mine if key >= start] + [key for key in mine if key < start]
+
+
+def test_without_others_a_poll_covers_everything() -> None:
+    """One account and region is one range without bounds, as one query reads it."""
+    assert Scopes(HOME).share_of(HOME) == EVERYTHING == Share((KeyRange(),))
+    assert EVERYTHING.starting_at("k") == (KeyRange("k"), KeyRange("", "k"))
+
+
+@pytest.mark.parametrize(
+    ("payload", "scope"),
+    [
+        ({}, HOME),
+        ({"account": "222222222222", "region": "eu-west-1"}, OTHER),
+        ({"account": "222222222222"}, Scope("222222222222", "us-east-1")),
+        ({"region": "eu-west-1"}, Scope("111111111111", "eu-west-1")),
+        ({"account": "111111111111", "region": "us-east-1"}, HOME),
+    ],
+)
+def test_a_payload_names_a_scope(payload: dict[str, str], scope: Scope) -> None:
+    """The empty payload is home; what a payload leaves out is home's."""
+    assert SCOPES.asked_for(payload) == scope
+
+
+@pytest.mark.parametrize(
+    ("payload", "reason"),
+    [
+        ([], r"the payload is \[\]: it must be a JSON object"),
+        (None, "the payload is None"),
+        ({"accuont": "222222222222"}, "the payload has 'accuont': it may have account and region"),
+        ({"account": 222222222222}, "account in the payload is 222222222222: it must be text"),
+        ({"region": None}, "region in the payload is None"),
+        (
+            {"account": "333333333333"},
+            "asks for '333333333333/us-east-1', this deployment monitors 111111111111/us-east-1, ",
+        ),
+        ({"region": "x" * 1000}, "asks for '111111111111/x"),
+    ],
+)
+def test_another_payload_is_refused(payload: Any, reason: str) -> None:
+    """What is wrong is named, with what would be right."""
+    with pytest.raises(PayloadError, match=reason) as caught:
+        SCOPES.asked_for(payload)
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize("text", ["", "222222222222", "222222222222/", "2/eu-west-1", "a/b/c"])
+def test_a_scope_as_text(text: str) -> None:
+    """A scope reads back from its text, and nothing else does."""
+    assert parse_scope(str(OTHER)) == OTHER
+    assert parse_scope(text) is None
