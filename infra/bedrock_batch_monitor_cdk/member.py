@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, cast
 
 from aws_cdk import (
+    BootstraplessSynthesizer,
     CfnCondition,
     CfnOutput,
-    DefaultStackSynthesizer,
     Duration,
     Fn,
     Stack,
@@ -71,7 +71,7 @@ class MemberStack(Stack):
             construct_id,
             description="Lets a Bedrock Batch Monitor read this account's jobs in this Region",
             # Nothing here needs what `cdk bootstrap` makes.
-            synthesizer=DefaultStackSynthesizer(generate_bootstrap_version_rule=False),
+            synthesizer=BootstraplessSynthesizer(),
         )
         home = Home.of_bus(bus_arn)
         self._build_role(config, home)

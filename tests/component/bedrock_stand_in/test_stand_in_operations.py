@@ -418,5 +418,5 @@ def test_a_key_of_an_assumed_role_is_its_accounts(bedrock: StandIn) -> None:
     bedrock.account_of = {"ASIAMEMBER": "222222222222"}.get
     signature = "AWS4-HMAC-SHA256 Credential={}/20261124/eu-west-1/bedrock/aws4_request, Signed"
     assert bedrock.scope(signature.format("ASIAMEMBER")) == ("222222222222", "eu-west-1")
-    assert bedrock.scope(signature.format("ASIAOTHER")) == ("000000000000", "eu-west-1")
+    assert bedrock.scope(signature.format("ASIAOTHER")) == (ACCOUNT, "eu-west-1")
     assert bedrock.scope(signature.format("333333333333")) == ("333333333333", "eu-west-1")
