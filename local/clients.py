@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mypy_boto3_events import EventBridgeClient
     from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_logs import CloudWatchLogsClient
+    from mypy_boto3_s3 import S3Client
     from mypy_boto3_scheduler import EventBridgeSchedulerClient
     from mypy_boto3_sqs import SQSClient
 
@@ -80,6 +81,8 @@ class Clients:
     def __call__(self, service: Literal["lambda"]) -> "LambdaClient": ...
     @overload
     def __call__(self, service: Literal["logs"]) -> "CloudWatchLogsClient": ...
+    @overload
+    def __call__(self, service: Literal["s3"]) -> "S3Client": ...
     @overload
     def __call__(self, service: Literal["scheduler"]) -> "EventBridgeSchedulerClient": ...
     @overload

@@ -25,6 +25,7 @@ from bbm.aws import Clients, Connect, SessionClients
 from bbm.output import Output
 from bbm.problems import FAILED, Problem, explain, unknown_job
 from bbm.tables import Change, Changed, History, Item, Jobs, has_ended, plain
+from bbm.usage import Totals, by_model_and_day
 from bbm.watching import Watched, first_look, is_followed, watch
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.events import status_event
@@ -333,6 +334,46 @@ def find(
         this.out.show(view.found(found, this.out.width))
     else:
         this.out.show(Text(f"No job changed to {wanted} since {start:%Y-%m-%d %H:%M:%S} UTC."))
+
+
+@_command
+def usage(
+    this: Run,
+    *,
+    since: Annotated[
+        str,
+        typer.Option(metavar="TIME", help="Since when: 30m, 24h, 7d, or an ISO 8601 time (UTC)."),
+    ] = "7d",
+) -> None:
+    """Sum up what completed jobs used, by model and day.
+
+    Counts jobs that completed or partially completed, on the day (UTC) on which they ended. Token
+    counts are known where the monitor may read the results' manifests (setting outputBuckets), and
+    the estimated cost where a price is set (tokenPrices).
+    """
+    start = inputs.since(since, this.world.now())
+    ended = [
+        entry
+        for status in (statuses.COMPLETED, statuses.PARTIALLY_COMPLETED)
+        for entry in this.history.with_status(status, start)
+    ]
+    found = this.jobs.batch(entry["jobArn"] for entry in ended)
+    days = by_model_and_day(ended, {item["jobArn"]: item for item in found})
+    total = sum((totals for _, totals in days), Totals())
+    this.out.document(
+        {
+            "since": to_iso(start),
+            "usage": [
+                {"day": place.day, "modelId": place.model_id, **totals.as_json()}
+                for place, totals in days
+            ],
+            "total": total.as_json(),
+        }
+    )
+    if days:
+        this.out.show(view.usage(days, total, this.out.width))
+    else:
+        this.out.show(Text(f"No job completed since {start:%Y-%m-%d %H:%M:%S} UTC."))
 
 
 @_command

@@ -9,6 +9,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any, Final, Literal, TypeGuard
 
 from rich.console import Group, RenderableType
@@ -18,6 +19,7 @@ from rich.text import Text
 from bbm.cost import Line, Workload, alternatives, total
 from bbm.references import job_id
 from bbm.tables import Change, Changed, Item, has_ended, is_tracked
+from bbm.usage import ModelDay, Totals
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.progress import Point, records_per_second, time_left
 from bedrock_batch_monitor.domain.times import from_iso
@@ -292,6 +294,39 @@ def watch_result(jobs: Sequence[Item]) -> Text:
     return result
 
 
+def usage(
+    days: Sequence[tuple[ModelDay, Totals]], total: Totals, width: int | None
+) -> RenderableType:
+    """What jobs used, a line for each day and model, and the sum of all."""
+    table = _table(width)
+    table.add_column("DAY (UTC)", no_wrap=True)
+    # What gives way in a narrow terminal.
+    table.add_column("MODEL", min_width=8)
+    headings = ("JOBS", "RECORDS", "INPUT", "OUTPUT", "USD")
+    for heading in headings:
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("UNKNOWN", justify="right", no_wrap=True)
+    lines = [(place.day, place.model_id, totals, "") for place, totals in days]
+    for day, model, totals, style in (*lines, ("total", "", total, "bold")):
+        unknown = totals.jobs_without_tokens
+        table.add_row(
+            Text(clean(day), style=style),
+            Text(clean(model), no_wrap=True, overflow="ellipsis"),
+            *(
+                Text("" if count is None else f"{count:,}", style=style)
+                for count in (
+                    totals.jobs,
+                    totals.records,
+                    totals.input_tokens,
+                    totals.output_tokens,
+                )
+            ),
+            Text(_usd(totals.estimated_cost_usd), style=style),
+            Text(f"{unknown:,}" if unknown else "", style="yellow"),
+        )
+    return table
+
+
 def changed(result: Changed) -> Text:
     """What `track` or `untrack` did to a job, in one line."""
     known = f" (last seen {result.status})" if result.status is not None else ""
@@ -363,6 +398,11 @@ def other_ways(workload: Workload) -> RenderableType:
     for other in alternatives(workload):
         table.add_row(other.name, f"{float(other.dollars):,.2f}", other.remark)
     return table
+
+
+def _usd(cost: Decimal | None) -> str:
+    """An amount to the hundredth of a cent: many a job costs less than a cent."""
+    return "" if cost is None else f"{cost:,.4f}"
 
 
 def _table(width: int | None) -> Table:

@@ -15,7 +15,9 @@ from bedrock_batch_monitor.services import dynamodb
 from bedrock_batch_monitor.services.bedrock import BatchInferenceJobs
 from bedrock_batch_monitor.services.dynamodb import HistoryTable, JobsTable, StateTable
 from bedrock_batch_monitor.services.eventbridge import EventBus
+from bedrock_batch_monitor.services.s3 import Manifests
 from bedrock_batch_monitor.services.sts import RoleSessions
+from bedrock_batch_monitor.usage import UsageFollower, UsageReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,6 +69,11 @@ class Parts:
         self._history = HistoryTable(
             self._dynamodb, settings.history_table_name, settings.history_retention
         )
+        self._usage = (
+            None
+            if settings.usage is None
+            else UsageReader(Manifests.connect(session, concurrency), settings.usage, clock)
+        )
         self._jobs = JobsTable(self._dynamodb, settings.jobs_table_name, self._history)
         self._courier = Courier(
             bus=EventBus.connect(session, settings.event_bus_name, concurrency),
@@ -97,6 +104,9 @@ class Parts:
             clock=self._clock,
             logger=logger,
             share=self.settings.scopes.share_of(scope),
+            usage=(
+                None if self._usage is None else UsageFollower(self._usage, self._jobs, self._clock)
+            ),
         )
 
     def inbox(self) -> Inbox:
@@ -123,6 +133,7 @@ class Parts:
                 history=self._history,
                 clock=self._clock,
                 rules=self.settings.rules,
+                usage=self._usage,
             )
         return self._observers[scope]
 

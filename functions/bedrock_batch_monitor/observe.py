@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from bedrock_batch_monitor.services.bedrock import BatchInferenceJobs
+    from bedrock_batch_monitor.usage import UsageReader
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,11 @@ class Observer:
     history: HistoryTable
     clock: Callable[[], datetime]
     rules: Rules
+    usage: UsageReader | None = None
+
+    def hurried(self) -> Observer:
+        """Give the same observer for when there is no time to wait for what a job used."""
+        return self if self.usage is None else replace(self, usage=self.usage.hurried())
 
     def look_at(self, job: TrackedJob | InvalidItem, *, observed_by: str) -> Seen:
         """Handle one item of the active-jobs index; raises nothing that a service can cause."""
@@ -196,16 +202,24 @@ class Observer:
         last = entries[-1]
         record = JobRecord(with_status_of(observation, last), last, recorded.first_in_progress_at)
         marks = marks_for(last, emit_status_changes=False)
-        if self.jobs.restore(record, known=job, marks=marks) is not Written.DONE:
+        follow_up = None if self.usage is None else self.usage.follow_up(last)
+        written = self.jobs.restore(record, known=job, marks=marks, follow_up=follow_up)
+        if written is not Written.DONE:
             return Seen(lost_race=True)
         return Seen(events=(status_event(record, last),) if marks else ())
 
     def _write(
         self, job: TrackedJob, transition: Transition, observation: JobObservation
     ) -> tuple[Written, Seen]:
-        entry = transition.entry
+        entry, follow_up = transition.entry, None
+        if self.usage is not None and transition.is_terminal:
+            reading = self.usage.at_end(observation, entry)
+            entry, follow_up = replace(entry, usage=reading.usage), reading.follow_up
+            transition = replace(transition, entry=entry)
         marks = marks_for(entry, emit_status_changes=self.rules.emit_status_changes)
-        written = self.jobs.record(transition, observation, known=job, marks=marks)
+        written = self.jobs.record(
+            transition, observation, known=job, marks=marks, follow_up=follow_up
+        )
         if written is not Written.DONE:
             return written, Seen(lost_race=True)
         record = JobRecord(observation, entry, transition.first_in_progress_at)

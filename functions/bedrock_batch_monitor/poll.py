@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from bedrock_batch_monitor.domain.summary import Seen
     from bedrock_batch_monitor.observe import Observer
     from bedrock_batch_monitor.services.dynamodb import InvalidItem, JobsTable, StateTable
+    from bedrock_batch_monitor.usage import Followed, UsageFollower
 
 # Measured against a server with 30 ms latency: 32 threads give about 1,000 reads a second, and more
 # of them no more than that on one core.
@@ -41,6 +42,8 @@ CONCURRENCY: Final = 32
 STOP_BEFORE_DEADLINE_SECONDS: Final = 15.0
 # What is not back by then is given up; its marks and its place in the round stay.
 LEAVE_BEFORE_DEADLINE_SECONDS: Final = 3.0
+# From here on no ending waits for its manifest.
+HURRY_BEFORE_DEADLINE_SECONDS: Final = STOP_BEFORE_DEADLINE_SECONDS + 5
 OBSERVED_BY_POLL: Final = "poll"
 BUS_MISSING: Final = "EventBridge.BusMissing"
 
@@ -67,6 +70,7 @@ class Monitor:
     logger: Logger
     new_executor: Callable[[], Executor] = lambda: ThreadPoolExecutor(CONCURRENCY)
     share: Share = EVERYTHING
+    usage: UsageFollower | None = None
 
     def poll(self, remaining_seconds: Callable[[], float]) -> PollSummary:
         """Run one poll in the time that is left; raises `PollError` if jobs cannot be listed.
@@ -80,6 +84,7 @@ class Monitor:
         try:
             run.send_left_over()
             run.look_at_active_jobs()
+            run.follow_usage()
         except ServiceError as error:
             run.summary.errors[error.code] += 1
             run.summary.complete = False
@@ -169,6 +174,21 @@ class _Run:
         # lets only so many through does not let the same ones through each time.
         self._note_start_at(not_reached or next(iter(self.failed), None), was=start_at)
 
+    def follow_usage(self) -> None:
+        """Look again for the token counts of jobs that have ended; nothing else waits for it."""
+        follower = self.monitor.usage
+        if follower is None or self._time_is_up():
+            return
+        try:
+            for job_arn in follower.due():
+                if self._time_is_up():
+                    break
+                future = self.executor.submit(follower.follow, job_arn)
+                self.under_way[future] = _Task(self._followed)
+        except ServiceError as error:
+            self.summary.errors[error.code] += 1
+        self._wait_for_all()
+
     def finish(self, started: datetime) -> None:
         """Put down what is known only at the end."""
         now = self.monitor.clock()
@@ -243,7 +263,10 @@ class _Run:
         while len(self.under_way) >= self.pace.limit:
             if not self._wait_for_some():
                 break
-        look = partial(self.monitor.observer.look_at, job, observed_by=OBSERVED_BY_POLL)
+        observer = self.monitor.observer
+        if self.remaining_seconds() < HURRY_BEFORE_DEADLINE_SECONDS:
+            observer = observer.hurried()
+        look = partial(observer.look_at, job, observed_by=OBSERVED_BY_POLL)
         self.under_way[self.executor.submit(look)] = _Task(then, job)
 
     def _wait_for_all(self) -> None:
@@ -316,4 +339,14 @@ class _Run:
         if delivered.waiting_since is not None:
             self.waiting_since = min(
                 delivered.waiting_since, self.waiting_since or delivered.waiting_since
+            )
+
+    def _followed(self, followed: Followed) -> None:
+        self.summary.count_usage(followed.model_id, followed.usage)
+        self.summary.errors.update(followed.errors)
+        if followed.problem is not None:
+            self.summary.usage_given_up += 1
+            self.monitor.logger.warning(
+                "usage given up",
+                extra={"jobArn": followed.job_arn, "reason": followed.problem.code},
             )

@@ -13,6 +13,7 @@ from bedrock_batch_monitor.domain.arns import Scope
 from bedrock_batch_monitor.domain.names import member_role_arn
 from bedrock_batch_monitor.domain.rules import Rules
 from bedrock_batch_monitor.domain.scopes import Scopes
+from bedrock_batch_monitor.domain.usage import UsageRules, buckets_of, prices_of
 
 JOBS_TABLE_NAME = "JOBS_TABLE_NAME"
 HISTORY_TABLE_NAME = "HISTORY_TABLE_NAME"
@@ -36,6 +37,8 @@ STALLED_AFTER_MINUTES = "STALLED_AFTER_MINUTES"
 RECORD_MESSAGES = "RECORD_MESSAGES"
 DISCOVERY = "DISCOVERY"
 DISCOVERY_NAME_PREFIX = "DISCOVERY_NAME_PREFIX"
+OUTPUT_BUCKETS = "OUTPUT_BUCKETS"
+TOKEN_PRICES = "TOKEN_PRICES"  # noqa: S105 - tokens of a model
 
 
 class SettingError(ValueError):
@@ -62,6 +65,7 @@ class Settings:
     `discovery_prefix` is what the names of jobs begin with that are taken up without being tracked
     by hand: empty for all, None for none. `others` are all accounts and regions that are monitored,
     None where it is `scope` alone; `members` is how other accounts are read, None where none is.
+    `usage` is None where no manifest is read.
     """
 
     jobs_table_name: str
@@ -74,6 +78,7 @@ class Settings:
     rules: Rules
     others: Scopes | None = None
     members: MemberRoles | None = None
+    usage: UsageRules | None = None
 
     @property
     def scopes(self) -> Scopes:
@@ -123,6 +128,7 @@ class Settings:
                 if environment.get(MONITORED_ACCOUNTS)
                 else None
             ),
+            usage=_usage(environment),
         )
 
 
@@ -143,6 +149,19 @@ def _others(environment: Mapping[str, str]) -> Scopes | None:
         regions=regions.split(",") if regions else (),
         partition=_text(environment, MONITORED_PARTITION),
     )
+
+
+def _usage(environment: Mapping[str, str]) -> UsageRules | None:
+    if not environment.get(OUTPUT_BUCKETS):
+        return None
+    name = OUTPUT_BUCKETS
+    try:
+        buckets = buckets_of(environment[name])
+        name = TOKEN_PRICES
+        return UsageRules(buckets, prices_of(environment[name]) if environment.get(name) else ())
+    except ValueError as error:
+        message = f"environment variable {name} is {environment[name]!r}: {error}"
+        raise SettingError(message) from error
 
 
 def _text(environment: Mapping[str, str], name: str) -> str:

@@ -16,6 +16,7 @@ from bedrock_batch_monitor.domain.summary import (
     EVENTS_SENT,
     JOBS_CHANGED,
     JOBS_ENDED,
+    MODEL,
     OCCASIONAL_METRICS,
     SCOPE,
     STEADY_METRICS,
@@ -44,7 +45,7 @@ def publish(summary: PollSummary, *, failed: bool = False, scope: Scope | None =
             or (name in OCCASIONAL_METRICS and value)
         ):
             metrics.add_metric(name, _unit(name), value)
-    _publish_errors_by_code(summary, scope)
+    _publish_by_code_and_model(summary, scope)
     logger.info("poll failed" if failed else "poll finished", extra={"summary": summary.as_json()})
 
 
@@ -62,18 +63,24 @@ def publish_inbox(summary: PollSummary, scope: Scope | None = None) -> None:
         if scope is not None:
             metrics.add_dimension(SCOPE, str(scope))
         metrics.flush_metrics()
-    _publish_errors_by_code(summary, scope)
+    _publish_by_code_and_model(summary, scope)
 
 
-def _publish_errors_by_code(summary: PollSummary, scope: Scope | None) -> None:
+def _publish_by_code_and_model(summary: PollSummary, scope: Scope | None) -> None:
     for code, count in summary.errors.items():
-        with single_metric(
-            name=ERRORS, unit=MetricUnit.Count, value=count, namespace=METRICS_NAMESPACE
-        ) as metric:
-            metric.add_dimension("service", metrics.service or "")
-            if scope is not None:
-                metric.add_dimension(SCOPE, str(scope))
-            metric.add_dimension(ERROR_CODE, code)
+        _publish_one(ERRORS, count, scope, ERROR_CODE, code)
+    for (name, model), count in summary.tokens.items():
+        _publish_one(name, count, scope, MODEL, model)
+
+
+def _publish_one(name: str, value: float, scope: Scope | None, dimension: str, text: str) -> None:
+    with single_metric(
+        name=name, unit=MetricUnit.Count, value=value, namespace=METRICS_NAMESPACE
+    ) as metric:
+        metric.add_dimension("service", metrics.service or "")
+        if scope is not None:
+            metric.add_dimension(SCOPE, str(scope))
+        metric.add_dimension(dimension, text)
 
 
 def _unit(name: str) -> MetricUnit:

@@ -20,6 +20,14 @@ from aws_cdk.aws_logs import RetentionDays
 
 from bedrock_batch_monitor.domain.arns import Scope
 from bedrock_batch_monitor.domain.scopes import Scopes
+from bedrock_batch_monitor.domain.usage import (
+    OutputBucket,
+    TokenPrice,
+    buckets_of,
+    buckets_text,
+    prices_of,
+    prices_text,
+)
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -61,6 +69,9 @@ _WHOLE_NUMBER: Final = re.compile(r"[0-9]{1,9}", re.ASCII)
 _SHOWN_CHARACTERS: Final = 80
 # Each is a schedule and up to seven alarms, and a stack has 500 resources at most.
 _MOST_SCOPES: Final = 50
+# Lambda allows 4 KB for all variables of a function. The names of tables and bus, which are not
+# known yet, can be long, and the other settings want some of it, too.
+_BYTES_FOR_USAGE: Final = 2000
 
 
 class ConfigError(ValueError):
@@ -72,7 +83,7 @@ class ConfigError(ValueError):
 
 
 class _NotAllowedError(Exception):
-    """A value that its setting does not allow."""
+    """A value that its setting does not allow; its text, if any, says what is wrong in it."""
 
 
 class Kind(Protocol[T_co]):
@@ -175,6 +186,41 @@ class ListOf:
         return tuple(dict.fromkeys(text for text in stripped if text is not None))
 
 
+class Buckets:
+    """Buckets, or folders in them: `results, other/team-a` or `["results", "other/team-a"]`."""
+
+    allowed = "bucket names, each with a /prefix or without, separated by commas or as a JSON list"
+
+    def parse(self, value: object) -> tuple[OutputBucket, ...]:
+        """The buckets; a text can be a JSON list as well."""
+        try:
+            if isinstance(value, str) and value.lstrip().startswith("["):
+                value = json.loads(value)
+            if isinstance(value, tuple):
+                value = [str(one) if isinstance(one, OutputBucket) else one for one in value]
+            return buckets_of(value)
+        except (ValueError, RecursionError) as error:
+            raise _NotAllowedError(str(error)) from error
+
+
+class Prices:
+    """What the tokens of models cost, as JSON or as its text."""
+
+    allowed = (
+        'a JSON object such as {"<model id>": {"input": 0.0001, "output": 0.0005}}, in USD per '
+        "1,000 tokens"
+    )
+
+    def parse(self, value: object) -> tuple[TokenPrice, ...]:
+        """The prices in the order given."""
+        if isinstance(value, tuple) and all(isinstance(one, TokenPrice) for one in value):
+            value = {one.model_id: {"input": one.input, "output": one.output} for one in value}
+        try:
+            return prices_of(value)
+        except ValueError as error:
+            raise _NotAllowedError(str(error)) from error
+
+
 # A name that EventBridge takes for a custom bus; '/' is for the buses of partners.
 _BUS_NAME: Final = Matching(
     r"(?!default\Z)[A-Za-z0-9._-]{1,256}",
@@ -271,6 +317,15 @@ class MonitorConfig:
     history_retention_days: int | None = _optional_setting(
         Whole(1, 3650), "for ever", "Days after which a transition is removed from the history."
     )
+    output_buckets: tuple[OutputBucket, ...] | None = _optional_setting(
+        Buckets(),
+        "none",
+        "Where the monitor may read the manifests beside the results, for token counts; see "
+        "`docs/usage.md`.",
+    )
+    token_prices: tuple[TokenPrice, ...] | None = _optional_setting(
+        Prices(), "none", "What tokens cost, for an estimate; see `docs/usage.md`."
+    )
     event_bus_name: str | None = _optional_setting(
         _BUS_NAME, "generated", "Name of the event bus. A change replaces the bus and its rules."
     )
@@ -343,8 +398,10 @@ class MonitorConfig:
             try:
                 # As its own type, so that "5" and 5 are the same configuration.
                 object.__setattr__(self, name, setting.kind.parse(value))
-            except _NotAllowedError:
-                problems.append(_problem(name, value, setting))
+            except _NotAllowedError as error:
+                problems.append(_problem(name, value, setting, error))
+        if not problems and (problem := self._problem_of_usage()):
+            problems.append(problem)
         if problems:
             raise ConfigError(tuple(problems))
 
@@ -367,13 +424,38 @@ class MonitorConfig:
             elif value is not None:
                 try:
                     values[setting.field_name] = setting.kind.parse(value)
-                except _NotAllowedError:
-                    problems.append(_problem(key, value, setting))
+                except _NotAllowedError as error:
+                    problems.append(_problem(key, value, setting, error))
         if unknown:
             problems += [*unknown, f"The settings are {', '.join(sorted(settings))}"]
         if problems:
             raise ConfigError(tuple(problems))
         return cls(**values)
+
+    def _problem_of_usage(self) -> str | None:
+        if self.token_prices is not None and self.output_buckets is None:
+            return (
+                "tokenPrices is set and outputBuckets is not: name the buckets of the results, in "
+                "which the tokens are counted"
+            )
+        size = len(self.output_buckets_text.encode()) + len(self.token_prices_text.encode())
+        if size > _BYTES_FOR_USAGE:
+            return (
+                f"outputBuckets and tokenPrices take {size} bytes together and may take "
+                f"{_BYTES_FOR_USAGE}, since Lambda limits a function's environment to 4 KB: name "
+                "fewer models or buckets"
+            )
+        return None
+
+    @property
+    def output_buckets_text(self) -> str:
+        """`output_buckets` as the functions read them; empty for none."""
+        return buckets_text(self.output_buckets or ())
+
+    @property
+    def token_prices_text(self) -> str:
+        """`token_prices` as the functions read them; empty for none."""
+        return prices_text(self.token_prices) if self.token_prices else ""
 
     @property
     def reaches_out(self) -> bool:
@@ -469,8 +551,9 @@ def _whole_number(value: object) -> int:
     raise _NotAllowedError
 
 
-def _problem(name: str, value: object, setting: Setting) -> str:
-    return f"{name} is {_shown(value)}: it must be {setting.kind.allowed}"
+def _problem(name: str, value: object, setting: Setting, error: _NotAllowedError) -> str:
+    reason = f" ({error})" if str(error) else ""
+    return f"{name} is {_shown(value)}: it must be {setting.kind.allowed}{reason}"
 
 
 def _problem_of_unknown(key: str, settings: Mapping[str, Setting]) -> list[str]:

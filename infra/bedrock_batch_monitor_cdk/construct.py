@@ -66,6 +66,7 @@ class BedrockBatchMonitor(Construct):
             functions={"monitor": monitor.function, "inbox": inbox.function},
             queues={"dead letters": events.dead_letters, "inbox": inbox.queue},
             by_scope=reach is not None,
+            shows_usage=config.output_buckets is not None,
         )
         # Rules that others add, apart from the parts' own names.
         self._rules = Construct(self, "Rules")

@@ -27,6 +27,7 @@ TROUBLE: Final = (
     summary.OBSERVATIONS_OUTDATED,
     summary.UNKNOWN_STATUSES,
     summary.LOST_RACES,
+    summary.USAGE_GIVEN_UP,
 )
 
 # Titles, metrics and statistics of the graphs with a line for each other account and Region.
@@ -43,11 +44,19 @@ BEDROCK: Final = {
     "Bedrock: output tokens a minute, by model": "NumberOfOutputTokensProcessedPerMinute",
 }
 
+# The tokens of the jobs that have ended, from their manifests; a day is a day in UTC.
+USAGE: Final = {
+    "Ended jobs: input tokens a day, by model": summary.INPUT_TOKENS,
+    "Ended jobs: output tokens a day, by model": summary.OUTPUT_TOKENS,
+}
+
 _BEDROCK_NAMESPACE: Final = "AWS/Bedrock/Batch"
 _WIDTH: Final = 8
 _WHOLE_WIDTH: Final = 3 * _WIDTH
 _ALARMS_HEIGHT: Final = 3
 _PERIOD: Final = Duration.minutes(5)
+_DAY: Final = Duration.days(1)
+_USAGE_SHOWN: Final = "-P14D"
 
 
 class Dashboard(Construct):
@@ -62,6 +71,7 @@ class Dashboard(Construct):
         functions: Mapping[str, lambda_.IFunction],
         queues: Mapping[str, sqs.IQueue],
         by_scope: bool = False,
+        shows_usage: bool,
     ) -> None:
         super().__init__(scope, construct_id)
         # Powertools publishes each metric with the service.
@@ -104,6 +114,7 @@ class Dashboard(Construct):
                 *([_scope_graphs(self._service)] if by_scope else []),
                 _function_graphs(functions),
                 [_bedrock_graph(title, metric) for title, metric in BEDROCK.items()],
+                *([self._usage_graphs()] if shows_usage else []),
             ],
         )
 
@@ -121,6 +132,30 @@ class Dashboard(Construct):
             left=[self._metric(metric, statistic) for metric in metrics],
             right=[self._metric(metric, statistic) for metric in right],
         )
+
+    def _usage_graphs(self) -> list[cloudwatch.IWidget]:
+        # A search, for the models that will be in use are not known.
+        dimensions = f"{names.METRICS_NAMESPACE},{summary.MODEL},service"
+        return [
+            cloudwatch.GraphWidget(
+                title=title,
+                width=_WHOLE_WIDTH // len(USAGE),
+                left=[
+                    cloudwatch.SearchExpression(
+                        expression=(
+                            f'SEARCH(\'{{{dimensions}}} MetricName="{metric}" '
+                            f"service=\"{self._service}\"', 'Sum', {_DAY.to_seconds():.0f})"
+                        ),
+                        label="",
+                        period=_DAY,
+                    )
+                ],
+                stacked=True,
+                period=_DAY,
+                start=_USAGE_SHOWN,
+            )
+            for title, metric in USAGE.items()
+        ]
 
     def _metric(self, name: str, statistic: str) -> cloudwatch.IMetric:
         return cloudwatch.Metric(

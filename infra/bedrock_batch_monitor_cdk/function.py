@@ -81,6 +81,8 @@ def environment_of(
         settings.HISTORY_RETENTION_DAYS: config.history_retention_days,
         settings.STALLED_AFTER_MINUTES: config.stalled_after_minutes,
         settings.DISCOVERY_NAME_PREFIX: config.discovery_name_prefix,
+        settings.OUTPUT_BUCKETS: config.output_buckets_text or None,
+        settings.TOKEN_PRICES: config.token_prices_text or None,
     }
     return {
         settings.JOBS_TABLE_NAME: tables.jobs.table_name,

@@ -55,7 +55,9 @@ class Inbox(Construct):
             module="inbox",
             description="Follows Bedrock's own events on batch jobs, and commands to track them",
             config=config,
-            role=inbox_role(self, tables, events, log_group),
+            role=inbox_role(
+                self, tables, events, log_group, output_buckets=config.output_buckets or ()
+            ),
             log_group=log_group,
             timeout=_TIMEOUT,
             environment=environment_of(self, config=config, tables=tables, events=events),

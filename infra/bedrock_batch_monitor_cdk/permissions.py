@@ -14,8 +14,11 @@ from aws_cdk import Acknowledgment, Stack, Validations
 from aws_cdk import aws_iam as iam
 
 from bedrock_batch_monitor.domain import inbox, names
+from bedrock_batch_monitor.domain.usage import MANIFEST_NAME
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from aws_cdk import aws_dynamodb as dynamodb
     from aws_cdk import aws_events as eventbridge
     from aws_cdk import aws_kms as kms
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from aws_cdk import aws_logs as logs
     from constructs import Construct
 
+    from bedrock_batch_monitor.domain.usage import OutputBucket
     from bedrock_batch_monitor_cdk.events import Events
     from bedrock_batch_monitor_cdk.reach import Reach
     from bedrock_batch_monitor_cdk.tables import Tables
@@ -39,13 +43,14 @@ _KEY_TO_WRITE_TABLES: Final = (
 )
 
 
-def monitor_role(
+def monitor_role(  # noqa: PLR0913 - what it may use, and the settings that add to it
     scope: Construct,
     tables: Tables,
     events: Events,
     log_group: logs.ILogGroup,
     *,
     discovers: bool,
+    output_buckets: Sequence[OutputBucket],
 ) -> iam.IRole:
     """The role that the monitor function runs with.
 
@@ -67,6 +72,14 @@ def monitor_role(
             _index(tables.jobs, names.PENDING_EVENTS_INDEX),
         ],
     )
+    if output_buckets:
+        _allow(
+            role,
+            "QueryPendingUsage",
+            ["dynamodb:Query"],
+            [_index(tables.jobs, names.USAGE_PENDING_INDEX)],
+        )
+    _allow_reading_manifests(role, output_buckets)
     _allow(
         role,
         "ReadAndUpdateJobs",
@@ -110,7 +123,12 @@ def monitor_role(
 
 
 def inbox_role(
-    scope: Construct, tables: Tables, events: Events, log_group: logs.ILogGroup
+    scope: Construct,
+    tables: Tables,
+    events: Events,
+    log_group: logs.ILogGroup,
+    *,
+    output_buckets: Sequence[OutputBucket],
 ) -> iam.Role:
     """The role that the inbox function runs with; its event source lets it take messages too."""
     role = _function_role(
@@ -133,6 +151,7 @@ def inbox_role(
     )
     _allow_events(role, events.bus)
     _allow_reading_jobs(scope, role, events.reach)
+    _allow_reading_manifests(role, output_buckets)
     _allow_key_of_tables(role, events.key)
     return role
 
@@ -295,6 +314,24 @@ def _acknowledge_wildcards(scope: Construct, role: iam.Role, region: str | None 
             reason="Jobs are created after the deployment, under ids that Bedrock chooses.",
         )
     )
+
+
+def _allow_reading_manifests(role: iam.Role, buckets: Sequence[OutputBucket]) -> None:
+    if not buckets:
+        return
+    # Where Bedrock puts a manifest depends on the job: `<prefix>/<job id>/manifest.json.out`. The
+    # wildcard stands for that, in the buckets and folders that the setting names. There is no
+    # ListBucket: S3 answers for a manifest that is not there as for one that is forbidden.
+    partition = Stack.of(role).partition
+    resources = [f"arn:{partition}:s3:::{bucket}*/{MANIFEST_NAME}" for bucket in buckets]
+    _allow(role, "ReadManifests", ["s3:GetObject"], resources)
+    for resource in resources:
+        Validations.of(role).acknowledge(
+            Acknowledgment(
+                id=f"AwsSolutions-IAM5[Resource::{_as_reported(role, resource)}]",
+                reason="Folders are named by the jobs, and of each only its manifest is read.",
+            )
+        )
 
 
 def schedule_role(scope: Construct, function: lambda_.IFunction, events: Events) -> iam.IRole:

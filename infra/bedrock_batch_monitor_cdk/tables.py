@@ -46,7 +46,7 @@ class Tables(Construct):
             point_in_time_recovery_specification=_recoverable(),
             deletion_protection=self._config.keeps_data,
             removal_policy=self._config.removal_policy_of_data,
-            # Both indexes are sparse: a job is in them only while it has the partition attribute.
+            # All indexes are sparse: a job is in them only while it has the partition attribute.
             global_secondary_indexes=[
                 dynamodb.GlobalSecondaryIndexPropsV2(
                     index_name=names.ACTIVE_JOBS_INDEX,
@@ -59,6 +59,13 @@ class Tables(Construct):
                     index_name=names.PENDING_EVENTS_INDEX,
                     partition_key=_text(names.EVENT_PENDING),
                     sort_key=_text(names.PENDING_SINCE),
+                    projection_type=dynamodb.ProjectionType.KEYS_ONLY,
+                ),
+                # There whatever the settings say, for it costs nothing while it is empty.
+                dynamodb.GlobalSecondaryIndexPropsV2(
+                    index_name=names.USAGE_PENDING_INDEX,
+                    partition_key=_text(names.USAGE_PENDING),
+                    sort_key=_text(names.USAGE_DUE_AT),
                     projection_type=dynamodb.ProjectionType.KEYS_ONLY,
                 ),
             ],

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated, Any, Final
 
 import typer
@@ -18,11 +20,13 @@ from rich.live import Live
 from bedrock_batch_monitor.domain import names
 from bedrock_batch_monitor.domain.statuses import TERMINAL, is_terminal
 from bedrock_batch_monitor.domain.times import from_iso
+from bedrock_batch_monitor.domain.usage import is_counted
 from local.bedrock import StandIn
 from local.clients import Clients
 from local.cloud import Cloud, local_cloud
 from local.demo import scenario, view
 from local.deployment import Subscription
+from local.results import write_manifest
 
 _POLL_SECONDS: Final = 2.0
 _GIVE_UP_SECONDS: Final = 90.0
@@ -73,7 +77,12 @@ def main(
             local_cloud(
                 bedrock=StandIn(seed=1),
                 # The demo's jobs take seconds: their record counts are wanted at every poll.
-                context={"removalPolicy": "destroy", "progressIntervalMinutes": "0"},
+                context={
+                    "removalPolicy": "destroy",
+                    "progressIntervalMinutes": "0",
+                    "outputBuckets": scenario.OUTPUT_BUCKET,
+                    "tokenPrices": json.dumps(scenario.TOKEN_PRICES),
+                },
             )
         )
     with stack:
@@ -110,6 +119,9 @@ def _run_jobs(cloud: Cloud, subscription: Subscription) -> Watched:
     """Submit the jobs, track them, and poll until all have ended or patience has."""
     watched = Watched()
     bedrock = _bedrock_client(cloud)
+    s3 = cloud.monitor.client("s3")
+    s3.create_bucket(Bucket=scenario.OUTPUT_BUCKET)
+    cloud.bedrock.service.leave_results = partial(write_manifest, s3)
     for job in scenario.JOBS:
         watched.names[scenario.submit(job, cloud.bedrock, bedrock)] = job.name
     cloud.monitor.track(scenario.MISTAKEN_ARN)
@@ -231,6 +243,8 @@ def _missing(cloud: Cloud, watched: Watched) -> list[str]:
         if ids != {last.get("eventId")}:
             problems.append(f"{name}: its event has id {last.get('eventId')}, received {ids}")
         job = cloud.monitor.job(arn) or {}
+        if is_counted(last["status"]) and "tokens" not in job:
+            problems.append(f"{name}: its tokens are unknown: {job.get('usageError')}")
         if job.get("status") != last["status"] or "tracking" in job:
             problems.append(f"{name}: its item says {job.get('status')} and is still tracked")
     seen = {history[-1]["status"] for history in watched.histories.values() if history}
@@ -246,6 +260,7 @@ def _show_result(cloud: Cloud, watched: Watched, missing: list[str], seconds: fl
     say()
     console.print(view.history_table(name, watched.histories[arn]))
     mistaken = cloud.monitor.job(scenario.MISTAKEN_ARN) or {}
+    console.print(view.usage_table(watched.events))
     say("The mistaken item is left in place and says why:")
     say(f"  {mistaken.get('lastError', {}).get('message')}\n", markup=False, style="red")
     transitions = sum(map(len, watched.histories.values()))

@@ -15,9 +15,18 @@ if TYPE_CHECKING:
 # What somebody put into the jobs table by mistake: an ARN, but not that of a batch job.
 MISTAKEN_ARN: Final = "arn:aws:bedrock:us-east-1:000000000000:guardrail/gr4zkq1xq9ab"
 
+# Where the jobs' results go, and what their tokens cost: made-up prices in USD per 1,000.
+OUTPUT_BUCKET: Final = "demo-output"
+
 _HAIKU: Final = "anthropic.claude-3-haiku-20240307-v1:0"
 _SONNET: Final = "anthropic.claude-3-5-sonnet-20240620-v1:0"
 _TITAN: Final = "amazon.titan-embed-text-v2:0"
+
+TOKEN_PRICES: Final = {
+    _HAIKU: {"input": 0.000125, "output": 0.000625},
+    _SONNET: {"input": 0.0015, "output": 0.0075},
+    _TITAN: {"input": 0.00001},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,5 +142,5 @@ def submit(job: PlannedJob, bedrock: StandIn, client: BedrockClient) -> str:
                 "s3InputFormat": "JSONL",
             }
         },
-        outputDataConfig={"s3OutputDataConfig": {"s3Uri": f"s3://demo-output/{job.name}"}},
+        outputDataConfig={"s3OutputDataConfig": {"s3Uri": f"s3://{OUTPUT_BUCKET}/{job.name}"}},
     )["jobArn"]

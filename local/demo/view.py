@@ -122,6 +122,24 @@ def history_table(name: str, history: Sequence[Item]) -> Table:
     return table
 
 
+def usage_table(events: Sequence[Item]) -> Table:
+    """What the jobs used, as the events of their ends say."""
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        title="Tokens in the events of the jobs that completed, at made-up prices",
+        title_justify="left",
+    )
+    table.add_column("Job")
+    for heading in ("input", "output", "estimatedCostUsd"):
+        table.add_column(heading, justify="right")
+    data = {event["resources"][0]: event["detail"]["data"] for event in events}
+    for job in data.values():
+        if tokens := job.get("tokens"):
+            counts = (f"{tokens[side]:,}" if side in tokens else "" for side in ("input", "output"))
+            table.add_row(escape(job["jobName"]), *counts, str(job.get("estimatedCostUsd", "")))
+    return table
+
+
 def transition_line(item: Item) -> str:
     """One transition in one line, for a terminal that cannot redraw."""
     before = item.get("previousStatus")

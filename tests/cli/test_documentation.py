@@ -80,6 +80,7 @@ def test_json_shapes(bbm: Bbm) -> None:
         "find": keys("find", "--status", "Failed"),
         "watch": keys("watch", arn),
         "replay": keys("replay", arn),
+        "usage": keys("usage"),
         "poll": set(),
         "cost": keys("cost"),
     }

@@ -95,6 +95,7 @@ def test_a_poll_answers_with_its_summary(deployed: Cloud) -> None:
         "observationsOutdated": 0,
         "unknownStatuses": 0,
         "lostRaces": 0,
+        "usageGivenUp": 0,
         "errors": {},
         "complete": True,
     }

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _HERE = Path(__file__).parent
+# Where the stand-in's jobs have their output.
+OUTPUT_BUCKET = "batch-output-000000000000"
+MODEL = "anthropic.claude-3-haiku-20240307-v1:0"
+TOKEN_PRICES = {MODEL: {"input": 0.001, "output": 0.002}}
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -23,9 +28,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def cloud() -> Iterator[Cloud]:
-    """The local cloud with the app deployed as `cdk deploy` does by default, IAM enforced.
+    """The local cloud with the app deployed, IAM enforced, and the manifests of jobs readable.
+
+    All other settings are at their defaults.
 
     Its scheduler polls every minute of its own accord, beside the polls of a test.
     """
-    with local_cloud() as running:
+    context = {"outputBuckets": OUTPUT_BUCKET, "tokenPrices": json.dumps(TOKEN_PRICES)}
+    with local_cloud(context=context) as running:
+        running.monitor.client("s3").create_bucket(Bucket=OUTPUT_BUCKET)
         yield running

@@ -8,6 +8,7 @@ import re
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator
 from dataclasses import fields
+from decimal import Decimal
 from io import StringIO
 from urllib.parse import unquote
 
@@ -16,7 +17,7 @@ import pytest
 from bbm.cost import ALARMS as ALARMS_BY_DEFAULT
 from bbm.cost import LOG_BYTES
 from bedrock_batch_monitor.domain import names, statuses
-from bedrock_batch_monitor.domain.jobs import HistoryEntry, RecordCounts
+from bedrock_batch_monitor.domain.jobs import HistoryEntry, RecordCounts, Usage
 from bedrock_batch_monitor.domain.summary import (
     ERRORS,
     OCCASIONAL_METRICS,
@@ -24,6 +25,7 @@ from bedrock_batch_monitor.domain.summary import (
     THROTTLED,
     PollSummary,
 )
+from bedrock_batch_monitor.domain.usage import OWN_CODES
 from bedrock_batch_monitor.services import errors, items
 from bedrock_batch_monitor.services.bedrock import UNUSABLE_ANSWER
 from bedrock_batch_monitor.telemetry import logger
@@ -145,6 +147,7 @@ def test_jobs_table_attributes() -> None:
         items.PENDING_EVENTS,
         *items.OF_UNREADABLE,
         items.STALLED_SINCE,
+        *items.OF_USAGE,
     }
     described = [
         name
@@ -168,6 +171,7 @@ def test_history_table_attributes() -> None:
         changed_at=START,
         seconds_in_previous_status=1,
         counts=RecordCounts(1, 1, 1, 0),
+        usage=Usage(1, 1, Decimal("0.1")),
     )
     described = [
         name
@@ -187,6 +191,7 @@ def test_indexes() -> None:
         [
             *(names.ACTIVE_JOBS_INDEX, names.TRACKING, "jobArn"),
             *(names.PENDING_EVENTS_INDEX, names.EVENT_PENDING, names.PENDING_SINCE),
+            *(names.USAGE_PENDING_INDEX, names.USAGE_PENDING, names.USAGE_DUE_AT),
         ],
         [names.BY_STATUS_INDEX, "status", "observedAt"],
         [],
@@ -226,6 +231,14 @@ def test_error_codes_of_items() -> None:
 
     refused = errors.ROLE_REFUSED.partition(".")[2]
     assert {code(cells[0])[0] for cells in table} == own | errors._PERMANENT | {refused}
+
+
+def test_reasons_for_unknown_tokens() -> None:
+    """The page explains every code of the monitor's own that `usageError` can have."""
+    table = rows(section("docs/usage.md", "## When the manifest is not there"))
+    of_s3 = {"AccessDenied", "NoSuchKey"}
+
+    assert {code(cells[0])[0] for cells in table} == {*OWN_CODES, *of_s3}
 
 
 def test_summary_and_metrics() -> None:

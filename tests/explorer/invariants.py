@@ -20,6 +20,7 @@ ITEM: Final = "item differs from history"
 MARK: Final = "mark left"
 TRACKING: Final = "tracked after the end"
 UNTRACKED: Final = "tracked against a person's will"
+NOT_COUNTED: Final = "tokens not found"
 NOT_FOLLOWED: Final = "end not recorded"
 DEFECT: Final = "exception"
 # A later observation of the same status may bring these up to date in the item.
@@ -56,7 +57,13 @@ class Verdict:
     repeated: int = 0
 
 
-def judge(world: World, *, emits_status_changes: bool, every_job_ends: bool = True) -> Verdict:
+def judge(
+    world: World,
+    *,
+    emits_status_changes: bool,
+    every_job_ends: bool = True,
+    counts_tokens: bool = False,
+) -> Verdict:
     """Look at everything that is there after recovery."""
     received = _received(world)
     history = world.history()
@@ -68,6 +75,7 @@ def judge(world: World, *, emits_status_changes: bool, every_job_ends: bool = Tr
             for arn in world.jobs
             for violation in _of_job(world, arn, history.get(arn, []), ends=every_job_ends)
         ),
+        *(_uncounted(world, history) if counts_tokens else ()),
         *_lost(world, received, history, emits_status_changes=emits_status_changes),
     ]
     repeated = sum(len(copies) > 1 for copies in received.values())
@@ -115,10 +123,27 @@ def _tells(detail: Mapping[str, Any], entry: Item) -> bool:
     told = {**detail["metadata"], **detail["data"]}
     if "eventId" in entry and entry["eventId"]["S"] != told["eventId"]:
         return False
-    return all(
+    tokens = {side: int(count["N"]) for side, count in _tokens_of(entry).items()}
+    return tokens == told.get("tokens", {}) and all(
         entry.get(name, {}).get("S") == told.get(name)
         for name in ("status", "previousStatus", "observedAt", "observedBy", "changedAt", "message")
     )
+
+
+def _tokens_of(item: Item) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = item.get("tokens", {}).get("M", {})
+    return found
+
+
+def _uncounted(world: World, history: Mapping[str, list[Item]]) -> Iterator[Violation]:
+    """Where the manifest is there, a job that completed has its tokens in the end."""
+    for arn, entries in history.items():
+        item = world.item(arn)
+        if arn not in world.counted or item is None or "sequence" not in item:
+            continue
+        ended = entries[-1]["status"]["S"] == statuses.COMPLETED
+        if ended and (not _tokens_of(item) or names.USAGE_PENDING in item):
+            yield Violation(NOT_COUNTED, f"{arn[-3:]}: {item}")
 
 
 def _of_history(arn: str, entries: list[Item]) -> Iterator[Violation]:

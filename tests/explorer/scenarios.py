@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from functools import lru_cache
 from typing import Any, Final
 
 from bedrock_batch_monitor.domain import statuses
+from bedrock_batch_monitor.domain.usage import OutputBucket, TokenPrice, UsageRules
 from bedrock_batch_monitor.settings import Settings
 from tests.explorer.invariants import DEFECT, Verdict, Violation, judge
 from tests.explorer.schedules import OUTSIDE, Case, Turns
@@ -54,7 +56,11 @@ def play(case: Case) -> Verdict:
     turns = run(case)
     rules = SCENARIOS[case.scenario].settings.rules
     turns.defects.extend(recover(turns.world, SCENARIOS[case.scenario].settings))
-    verdict = judge(turns.world, emits_status_changes=rules.emit_status_changes)
+    verdict = judge(
+        turns.world,
+        emits_status_changes=rules.emit_status_changes,
+        counts_tokens=SCENARIOS[case.scenario].settings.usage is not None,
+    )
     if turns.defects:
         found = tuple(Violation(DEFECT, each) for each in turns.defects)
         verdict = replace(verdict, violations=(*found, *verdict.violations))
@@ -101,6 +107,7 @@ def recover(world: World, settings: Settings) -> list[str]:
     for job in world.jobs.values():
         while not job.is_over:
             job.advance(world.now)
+        world.write_manifest(job.arn)
     polls = 1
     while not world.is_settled() and polls < _RECOVERY_POLLS:
         world.tick(60)
@@ -232,8 +239,27 @@ def _delete(world: World) -> None:
     world.delete(ONE)
 
 
+def _write_manifest(world: World) -> None:
+    world.write_manifest(ONE)
+
+
+def _ended_uncounted() -> World:
+    """The end is recorded, its event is owed, and the manifest is being looked for."""
+    world = _running()
+    world.advance(ONE)
+    world.refuses = True
+    _poll(world, COUNTING)
+    world.refuses = False
+    world.tick(60)
+    return world
+
+
 TALKATIVE: Final = replace(SETTINGS, rules=replace(RULES, emit_status_changes=True))
 IMPATIENT: Final = replace(SETTINGS, rules=replace(RULES, unreachable_after_polls=1))
+COUNTING: Final = replace(
+    SETTINGS,
+    usage=UsageRules((OutputBucket("bucket"),), (TokenPrice("amazon.nova-lite-v1:0", Decimal(1)),)),
+)
 
 SCENARIOS: Final[Mapping[str, Scenario]] = {
     **{f"ends-{status}": Scenario(_ends_as(status)) for status in statuses.TERMINAL},
@@ -260,4 +286,8 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
     "deleted-and-back": Scenario(_ends_as(statuses.COMPLETED), (_delete, _put)),
     "unreachable": Scenario(_unreachable, (), IMPATIENT),
     "denied": Scenario(_running, (_advance,), IMPATIENT),
+    "counted-meanwhile": Scenario(
+        _ends_as(statuses.COMPLETED), (_write_manifest,), settings=COUNTING
+    ),
+    "counted-late": Scenario(_ended_uncounted, (_write_manifest, _put), settings=COUNTING),
 }

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from io import BytesIO
 from typing import Any, Final, Protocol
 
 from botocore.exceptions import ReadTimeoutError
@@ -28,6 +29,7 @@ _READS: Final = frozenset(
         "DescribeEventBus",
         "GetItem",
         "GetModelInvocationJob",
+        "GetObject",
         "ListModelInvocationJobs",
         "Query",
     }
@@ -110,6 +112,8 @@ class World:
     """How far the monitor's clock is ahead of Bedrock's."""
     unlisted: frozenset[str] = frozenset()
     """Jobs that Bedrock's lists do not show yet."""
+    counted: frozenset[str] = frozenset()
+    """Jobs whose manifest is there."""
 
     @classmethod
     def empty(cls, page_size: int = 1000) -> World:
@@ -130,6 +134,7 @@ class World:
             self.refuses,
             self.skew,
             self.unlisted,
+            self.counted,
         )
 
     def tick(self, seconds: float = 1) -> None:
@@ -152,6 +157,10 @@ class World:
     def advance(self, arn: str) -> None:
         """Bedrock moves a job on."""
         self.jobs[arn].advance(self.now)
+
+    def write_manifest(self, arn: str) -> None:
+        """Bedrock writes a job's manifest beside its results."""
+        self.counted |= {arn}
 
     def put(self, arn: str) -> None:
         """A person tracks a job by hand, over whatever is there: two attributes, nothing more."""
@@ -235,6 +244,13 @@ class World:
             raise refusal(operation, "ResourceNotFoundException", message)
         return job.answers[-1]
 
+    def get_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:  # noqa: N803 - boto3's names
+        """Amazon S3 has the manifests of some jobs; it does not say which it has not."""
+        if Key not in {f"out/{arn.rsplit('/', 1)[-1]}/manifest.json.out" for arn in self.counted}:
+            operation, message = "GetObject", f"no permission to list {Bucket}"
+            raise refusal(operation, "AccessDenied", message)
+        return {"Body": BytesIO(b'{"inputTokenCount": 7, "outputTokenCount": 5}')}
+
     def list_model_invocation_jobs(self, **request: Any) -> dict[str, Any]:
         """Amazon Bedrock lists the jobs submitted after a moment, oldest first, two on a page."""
         shown = sorted(
@@ -260,6 +276,7 @@ _SERVICES: Final[Mapping[str, Callable[..., Any]]] = {
     "TransactWriteItems": lambda world, **request: world.dynamodb.transact_write_items(**request),
     "PutEvents": World.put_events,
     "DescribeEventBus": World.describe_event_bus,
+    "GetObject": World.get_object,
     "GetModelInvocationJob": World.get_model_invocation_job,
     "ListModelInvocationJobs": World.list_model_invocation_jobs,
     "BatchGetItem": lambda world, **request: world.dynamodb.batch_get_item(**request),
@@ -286,7 +303,7 @@ def kinds_for(world: World, operation: str, request: Mapping[str, Any]) -> tuple
             index = world.dynamodb.tables[request["TableName"]].indexes[request["IndexName"]]
             versions = min(STALEST, len(index.versions) - 1)
             kinds += [f"stale-{changes}" for changes in range(1, versions + 1)]
-        elif operation in {"GetModelInvocationJob", "ListModelInvocationJobs"}:
+        elif operation in {"GetModelInvocationJob", "GetObject", "ListModelInvocationJobs"}:
             kinds.append("denied")
         elif operation == "DescribeEventBus":
             kinds.append("missing")
@@ -372,7 +389,7 @@ class Seat:
 
 
 class _Client:
-    """Clients of EventBridge and Bedrock."""
+    """Clients of EventBridge, Bedrock and S3."""
 
     def __init__(self, seat: Seat) -> None:
         self._seat = seat
@@ -385,6 +402,9 @@ class _Client:
 
     def get_model_invocation_job(self, **request: Any) -> Any:
         return self._seat.call("GetModelInvocationJob", request)
+
+    def get_object(self, **request: Any) -> Any:
+        return self._seat.call("GetObject", request)
 
     def get_paginator(self, operation: str) -> _JobLists:
         assert operation == "list_model_invocation_jobs"

@@ -68,6 +68,16 @@ def test_a_broken_monitor_is_found_out(
     assert main(["--replay", str(case)]) == 0
 
 
+def test_figures_that_come_late_stay_out_of_the_event(plans: list[Planned]) -> None:
+    """The explorer finds a monitor whose repeated event tells more than its first copy did."""
+    telling = [planned for planned in plans if planned.case.scenario == "counted-late"]
+    sample = Sample(fraction=0.1, pairs=0)
+    assert explore(telling, sample).found == []
+    with variants.late_figures_in_events():
+        report = explore(telling, sample)
+    assert report.violations[invariants.OTHER_DETAIL]
+
+
 def test_two_conditions_guard_the_order_of_the_history(plans: list[Planned]) -> None:
     """Where the job's condition is dropped the history's own one still keeps the order."""
     telling = [planned for planned in plans if planned.case.scenario in TELLING]

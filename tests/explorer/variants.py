@@ -19,7 +19,7 @@ from bedrock_batch_monitor.domain.events import status_event
 from bedrock_batch_monitor.domain.jobs import JobRecord
 from bedrock_batch_monitor.domain.statuses import is_terminal
 from bedrock_batch_monitor.observe import Observer
-from bedrock_batch_monitor.services import dynamodb
+from bedrock_batch_monitor.services import dynamodb, items
 from bedrock_batch_monitor.services.dynamodb import JobsTable
 from bedrock_batch_monitor.services.errors import ServiceError
 from bedrock_batch_monitor.services.eventbridge import Delivery, EventBus
@@ -137,6 +137,18 @@ def mark_cleared_first() -> Iterator[None]:
         return deliver(self, events)
 
     with patch.object(Courier, "deliver", broken):
+        yield
+
+
+@contextmanager
+def late_figures_in_events() -> Iterator[None]:
+    """Whatever the job's item says of tokens goes into the event of its end."""
+    history_entry = items.history_entry
+
+    def broken(item: Any) -> Any:
+        return replace(history_entry(item), usage=items.usage(item))
+
+    with patch.object(items, "history_entry", broken):
         yield
 
 

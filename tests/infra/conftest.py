@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import aws_cdk
 import pytest
 
+from bedrock_batch_monitor.domain.usage import OutputBucket, TokenPrice
 from bedrock_batch_monitor_cdk.config import MonitorConfig
 from bedrock_batch_monitor_cdk.member import MEMBER_STACK_ID, MemberStack
 from bedrock_batch_monitor_cdk.stack import STACK_ID, MonitorStack
@@ -29,6 +31,8 @@ EVERYTHING = MonitorConfig(
     unreachable_after_polls=5,
     record_messages=False,
     history_retention_days=90,
+    output_buckets=(OutputBucket("results"), OutputBucket("shared", "team-a/")),
+    token_prices=(TokenPrice("amazon.nova-lite-v1:0", Decimal("0.00003"), Decimal("0.00012")),),
     event_bus_name="jobs",
     removal_policy="destroy",
     kms="customer",

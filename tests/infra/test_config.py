@@ -1,6 +1,8 @@
 """The settings: what they accept, and what is said of what they do not accept."""
 
+import json
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bedrock_batch_monitor.domain.arns import Scope
+from bedrock_batch_monitor.domain.usage import OutputBucket, TokenPrice
 from bedrock_batch_monitor_cdk.config import (
     LOG_RETENTION,
     ConfigError,
@@ -29,6 +32,8 @@ DEFAULTS = {
     "unreachableAfterPolls": 3,
     "recordMessages": True,
     "historyRetentionDays": None,
+    "outputBuckets": None,
+    "tokenPrices": None,
     "eventBusName": None,
     "removalPolicy": "retain",
     "kms": "aws",
@@ -67,6 +72,10 @@ GOOD = [
     ("historyRetentionDays", "1", 1),
     ("historyRetentionDays", 3650, 3650),
     ("historyRetentionDays", None, None),
+    ("outputBuckets", "results", (OutputBucket("results"),)),
+    ("outputBuckets", "a-1, b.2/x/", (OutputBucket("a-1"), OutputBucket("b.2", "x/"))),
+    ("outputBuckets", ["a-1", "b.2/x"], (OutputBucket("a-1"), OutputBucket("b.2", "x/"))),
+    ("outputBuckets", '["results"]', (OutputBucket("results"),)),
     ("eventBusName", "jobs.of-team_1", "jobs.of-team_1"),
     ("eventBusName", "b" * 256, "b" * 256),
     ("removalPolicy", "destroy", "destroy"),
@@ -101,6 +110,11 @@ ACCOUNTS = "accounts, each as text of 12 digits, up to 100 of them as a JSON lis
 ROLE = "1 to 43 letters, digits or any of _+=,.@-"
 EXTERNAL_ID = "2 to 1224 letters, digits or any of _+=,.@:/-"
 BUS_ARN = "the ARN of an event bus, which is the monitor's output EventBusArn"
+BUCKETS = "bucket names, each with a /prefix or without, separated by commas or as a JSON list"
+PRICES = (
+    'a JSON object such as {"<model id>": {"input": 0.0001, "output": 0.0005}}, in USD per '
+    "1,000 tokens"
+)
 BAD = [
     ("pollIntervalMinutes", "0", '"0"', MINUTES),
     ("pollIntervalMinutes", 61, "61", MINUTES),
@@ -126,6 +140,17 @@ BAD = [
     ("unreachableAfterPolls", 1001, "1001", "a whole number from 1 to 1000"),
     ("recordMessages", "no", '"no"', "true or false"),
     ("historyRetentionDays", "forever", '"forever"', "a whole number from 1 to 3650"),
+    ("outputBuckets", "", '""', f"{BUCKETS} ('' is no bucket name"),
+    ("outputBuckets", "Results", '"Results"', f"{BUCKETS} ('Results' is no bucket name"),
+    ("outputBuckets", "results/*", '"results/*"', f"{BUCKETS} ('results/*' is no bucket name"),
+    ("outputBuckets", "[", '"["', BUCKETS),
+    ("outputBuckets", [], "[]", f"{BUCKETS} (it names no bucket)"),
+    ("outputBuckets", [1], "[1]", f"{BUCKETS} (1 is no text)"),
+    ("outputBuckets", True, "true", BUCKETS),
+    ("tokenPrices", "0.1", '"0.1"', f"{PRICES} (it has no model)"),
+    ("tokenPrices", "{", '"{"', f"{PRICES} (it is no JSON"),
+    ("tokenPrices", {"m": 1}, '{"m": 1}', f"{PRICES} (the price of m must have"),
+    ("tokenPrices", [1], "[1]", PRICES),
     ("eventBusName", "", '""', NAME),
     ("eventBusName", "default", '"default"', NAME),
     ("eventBusName", "a/b", '"a/b"', NAME),
@@ -250,6 +275,37 @@ def test_all_problems_in_code_at_once() -> None:
         "poll_interval_minutes is 0: it must be a whole number from 1 to 60",
         "log_level is null: it must be one of DEBUG, INFO, WARNING, ERROR",
     )
+
+
+MODEL = "anthropic.claude-3-haiku-20240307-v1:0"
+PRICE = {MODEL: {"input": 0.000125, "output": 0.000625}}
+
+
+@pytest.mark.parametrize("given_value", [PRICE, json.dumps(PRICE)])
+def test_prices_come_as_json_or_as_its_text(given_value: object) -> None:
+    """`cdk.json` and `-c tokenPrices='{...}'` say the same, exactly."""
+    context = {"outputBuckets": "results", "tokenPrices": given_value}
+    assert MonitorConfig.from_context(context).token_prices == (
+        TokenPrice(MODEL, Decimal("0.000125"), Decimal("0.000625")),
+    )
+
+
+def test_prices_without_buckets_would_do_nothing() -> None:
+    """Without a manifest there are no tokens to price: that is said."""
+    with pytest.raises(ConfigError, match="tokenPrices is set and outputBuckets is not: name the"):
+        MonitorConfig.from_context({"tokenPrices": PRICE})
+
+
+@pytest.mark.parametrize(("models", "fits"), [(20, True), (30, False)])
+def test_what_a_functions_environment_holds(models: int, *, fits: bool) -> None:
+    """Twenty models fit; what is too much is told in bytes, with the reason, before deployment."""
+    prices = {f"anthropic.claude-3-haiku-20240307-v{n}:0": PRICE[MODEL] for n in range(models)}
+    context = {"outputBuckets": "results", "tokenPrices": prices}
+    if fits:
+        assert len(MonitorConfig.from_context(context).token_prices or ()) == models
+        return
+    with pytest.raises(ConfigError, match=r"take \d+ bytes together and may take 2000, since"):
+        MonitorConfig.from_context(context)
 
 
 def test_every_setting_has_a_wrong_value() -> None:

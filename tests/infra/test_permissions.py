@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bedrock_batch_monitor_cdk.config import MonitorConfig
-from tests.infra.conftest import EVERYWHERE, MEMBERS
+from tests.infra.conftest import EVERYTHING, EVERYWHERE, MEMBERS
 
 pytestmark = pytest.mark.xdist_group("template")
 
@@ -77,7 +77,13 @@ KEY_STATEMENTS = {
 }
 
 SERVICES = Path(__file__).resolve().parents[2] / "functions" / "bedrock_batch_monitor" / "services"
-PREFIXES = {"bedrock": "bedrock", "dynamodb": "dynamodb", "eventbridge": "events", "sts": "sts"}
+PREFIXES = {
+    "bedrock": "bedrock",
+    "dynamodb": "dynamodb",
+    "eventbridge": "events",
+    "s3": "s3",
+    "sts": "sts",
+}
 # A transaction is permitted by what it is made of.
 IN_TRANSACTIONS = {"Put": "put_item", "Update": "update_item"}
 
@@ -120,6 +126,34 @@ def test_discovery_off(
     }
 
     assert {"TakeUpJobs", "ListBatchJobs"}.isdisjoint(sids)
+
+
+def test_output_buckets(
+    synthesize: Callable[[MonitorConfig], dict[str, Any]],
+    of_type: Callable[[dict[str, Any], str], dict[str, Any]],
+    render: Callable[[Any], Any],
+) -> None:
+    """With the setting, both functions may read manifests where it says, and nothing else there."""
+    config = replace(MonitorConfig(), output_buckets=EVERYTHING.output_buckets)
+    more: dict[str, set[tuple[tuple[str, ...], tuple[str, ...]]]] = {}
+    for policy in of_type(synthesize(config), "AWS::IAM::Policy").values():
+        (role,) = policy["Properties"]["Roles"]
+        for statement in render(policy["Properties"]["PolicyDocument"]["Statement"]):
+            one = (as_tuple(statement["Action"]), as_tuple(statement["Resource"]))
+            if one not in STATEMENTS[role["Ref"]]:
+                more.setdefault(role["Ref"], set()).add(one)
+
+    manifests = (
+        ("s3:GetObject",),
+        (
+            "arn:<AWS::Partition>:s3:::results/*/manifest.json.out",
+            "arn:<AWS::Partition>:s3:::shared/team-a/*/manifest.json.out",
+        ),
+    )
+    assert more == {
+        "MonitorRole6D26CBE9": {(("dynamodb:Query",), (f"{JOBS}/index/usage-pending",)), manifests},
+        "InboxRole8D20667B": {manifests},
+    }
 
 
 def test_customer_key(
@@ -174,13 +208,21 @@ def called_operations(source: str) -> Iterator[str]:
                 yield name
 
 
-@pytest.mark.parametrize("config", [MonitorConfig(), MEMBERS, replace(EVERYWHERE, discovery="on")])
+@pytest.mark.parametrize(
+    ("config", "without"),
+    [
+        (MonitorConfig(), {"s3:GetObject"}),
+        (MEMBERS, {"s3:GetObject"}),
+        (replace(EVERYWHERE, discovery="on"), set()),
+    ],
+)
 def test_what_is_called_is_granted(
     synthesize: Callable[[MonitorConfig], dict[str, Any]],
     of_type: Callable[[dict[str, Any], str], dict[str, Any]],
     config: MonitorConfig,
+    without: set[str],
 ) -> None:
-    """The functions may call every operation that the runtime's code calls, and no other."""
+    """The functions may call every operation that their settings have them call, and no other."""
     granted = {
         action
         for policy in of_type(synthesize(config), "AWS::IAM::Policy").values()
@@ -195,7 +237,7 @@ def test_what_is_called_is_granted(
         if module != "sts" or config.accounts
     }
 
-    assert granted == called
+    assert granted == called - without
 
 
 def test_every_service_is_looked_at() -> None:

@@ -11,6 +11,7 @@ import pytest
 from bedrock_batch_monitor import settings
 from bedrock_batch_monitor.domain import names, summary
 from bedrock_batch_monitor.domain.rules import Rules
+from bedrock_batch_monitor.domain.usage import UsageRules
 from bedrock_batch_monitor_cdk.config import MonitorConfig
 from tests.infra.conftest import EVERYTHING, EVERYWHERE
 
@@ -57,7 +58,7 @@ def test_generated_names(template: Template, of_type: OfType) -> None:
 
 
 def test_jobs_table(template: Template) -> None:
-    """A job is found by its ARN; two sparse indexes list the active jobs and the owed events."""
+    """A job is found by its ARN; sparse indexes list the active ones and what is still to do."""
     table = template["Resources"][JOBS]["Properties"]
 
     assert table["KeySchema"] == keys(("jobArn", "HASH"))
@@ -74,6 +75,11 @@ def test_jobs_table(template: Template) -> None:
         {
             "IndexName": "pending-events",
             "KeySchema": keys(("eventPending", "HASH"), ("pendingSince", "RANGE")),
+            "Projection": {"ProjectionType": "KEYS_ONLY"},
+        },
+        {
+            "IndexName": "usage-pending",
+            "KeySchema": keys(("usagePending", "HASH"), ("usageDueAt", "RANGE")),
             "Projection": {"ProjectionType": "KEYS_ONLY"},
         },
     ]
@@ -283,6 +289,7 @@ def test_settings_reach_the_function(synthesize: Synthesize, render: Render) -> 
     read = settings.Settings.from_environment(function["Environment"]["Variables"])
     assert read.history_retention == timedelta(days=90)
     assert read.discovery_prefix == "team-a"
+    assert read.usage == UsageRules(config.output_buckets or (), config.token_prices or ())
     assert read.rules == Rules(
         progress_interval=timedelta(minutes=11),
         poll_interval=timedelta(minutes=7),
@@ -363,6 +370,22 @@ def test_outputs(template: Template, render: Render) -> None:
         "DeadLetterQueueUrl": f"<{DEAD_LETTERS}>",
         "DashboardName": "<OverviewDashboard78DADE12>",
     }
+
+
+def test_dashboard_of_tokens(synthesize: Synthesize, of_type: OfType, render: Render) -> None:
+    """With output buckets there are tokens a day by model, of this deployment and no other."""
+    template = synthesize(EVERYTHING)
+    dashboard = only(of_type(template, "AWS::CloudWatch::Dashboard"))
+    *_, used, made = [
+        widget["properties"] for widget in json.loads(render(dashboard["DashboardBody"]))["widgets"]
+    ]
+    for graph, metric in ((used, summary.INPUT_TOKENS), (made, summary.OUTPUT_TOKENS)):
+        ((search,),) = graph["metrics"]
+        assert search["expression"] == (
+            f'SEARCH(\'{{BedrockBatchMonitor,model,service}} MetricName="{metric}" '
+            "service=\"BedrockBatchMonitor\"', 'Sum', 86400)"
+        )
+        assert (graph["start"], graph["period"], graph["stacked"]) == ("-P14D", 86400, True)
 
 
 def test_dashboard(template: Template, of_type: OfType, render: Render) -> None:

@@ -13,7 +13,9 @@ def create_tables(dynamodb: Any) -> None:
     create(
         TableName="jobs",
         BillingMode="PAY_PER_REQUEST",
-        AttributeDefinitions=_strings("jobArn", "tracking", "eventPending", "pendingSince"),
+        AttributeDefinitions=_strings(
+            *("jobArn", "tracking", "eventPending", "pendingSince", "usagePending", "usageDueAt")
+        ),
         KeySchema=_key("jobArn"),
         GlobalSecondaryIndexes=[
             {
@@ -27,6 +29,11 @@ def create_tables(dynamodb: Any) -> None:
             {
                 "IndexName": names.PENDING_EVENTS_INDEX,
                 "KeySchema": _key("eventPending", "pendingSince"),
+                "Projection": {"ProjectionType": "KEYS_ONLY"},
+            },
+            {
+                "IndexName": names.USAGE_PENDING_INDEX,
+                "KeySchema": _key("usagePending", "usageDueAt"),
                 "Projection": {"ProjectionType": "KEYS_ONLY"},
             },
         ],

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import datetime, timedelta
+from decimal import Decimal
 
 import jsonschema
 import pytest
@@ -30,6 +31,7 @@ from bedrock_batch_monitor.domain.jobs import (
     RecordCounts,
     StoredJob,
     TrackedJob,
+    Usage,
 )
 from bedrock_batch_monitor.domain.transitions import Transition, decide, event_id
 from tests.support.contracts import SCHEMAS, as_delivered, assert_keeps_to_schema, schema_of
@@ -74,7 +76,8 @@ def detail(event: MonitorEvent) -> dict[str, object]:
 
 def test_the_whole_event() -> None:
     """An ending becomes the event that the published sample shows, key by key."""
-    event = status_event(RECORD, ENTRY)
+    usage = Usage(812_345, 104_020, Decimal("1.998668"))
+    event = status_event(RECORD, replace(ENTRY, usage=usage))
     sample = json.loads((SCHEMAS / "v1/samples/batch-inference-job-ended.json").read_text())
     assert as_delivered(event) == {
         key: sample[key] for key in ("source", "detail-type", "resources", "detail")

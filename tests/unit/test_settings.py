@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from decimal import Decimal
 
 import pytest
 
 from bedrock_batch_monitor.domain.arns import Scope
 from bedrock_batch_monitor.domain.rules import Rules
+from bedrock_batch_monitor.domain.usage import OutputBucket, TokenPrice, UsageRules
 from bedrock_batch_monitor.settings import SettingError, Settings
 
 COMPLETE = {
@@ -63,6 +65,33 @@ def test_stalling_is_looked_for_on_request() -> None:
     """No job counts as stalled unless a number of minutes is set."""
     settings = Settings.from_environment(COMPLETE | {"STALLED_AFTER_MINUTES": "60"})
     assert settings.rules.stalled_after == timedelta(hours=1)
+
+
+def test_manifests_are_read_where_buckets_are_named() -> None:
+    """Buckets alone have tokens read; prices alone mean nothing."""
+    buckets = {"OUTPUT_BUCKETS": "results/,shared/team-a/"}
+    prices = {"TOKEN_PRICES": '{"m":{"input":0.1,"output":0.2}}'}
+    named = (OutputBucket("results"), OutputBucket("shared", "team-a/"))
+    price = TokenPrice("m", Decimal("0.1"), Decimal("0.2"))
+    assert Settings.from_environment(COMPLETE | buckets).usage == UsageRules(named)
+    both = Settings.from_environment(COMPLETE | buckets | prices)
+    assert both.usage == UsageRules(named, (price,))
+    assert Settings.from_environment(COMPLETE | prices).usage is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("OUTPUT_BUCKETS", "Results", "is no bucket name"),
+        ("TOKEN_PRICES", '{"m": 1}', "the price of m must have"),
+    ],
+)
+def test_wrong_buckets_and_prices_are_named(name: str, value: str, said: str) -> None:
+    """The variable is named with its value, and what is wrong in it."""
+    environment = COMPLETE | {"OUTPUT_BUCKETS": "results"} | {name: value}
+    with pytest.raises(SettingError, match=said) as caught:
+        Settings.from_environment(environment)
+    assert f"{name} is {value!r}" in str(caught.value)
 
 
 @pytest.mark.parametrize("name", sorted(COMPLETE))

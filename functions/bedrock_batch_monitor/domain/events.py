@@ -15,6 +15,7 @@ from bedrock_batch_monitor.domain.jobs import (
     JobObservation,
     JobRecord,
     StoredJob,
+    Usage,
 )
 from bedrock_batch_monitor.domain.times import from_iso, seconds_between, to_iso
 from bedrock_batch_monitor.domain.transitions import event_id, named_id
@@ -216,6 +217,8 @@ def _data(job: JobRecord, entry: HistoryEntry) -> dict[str, Any]:
                     "error": entry.counts.error,
                 }
             ),
+            "tokens": _tokens(entry.usage),
+            "estimatedCostUsd": _cost(entry.usage),
             "inputS3Uri": _input_s3_uri(observation),
             "outputS3Uri": _output_s3_uri(observation, arn.job_id),
             "modelInvocationType": observation.model_invocation_type,
@@ -236,6 +239,18 @@ def _durations(job: JobRecord, entry: HistoryEntry, *, ended: bool) -> dict[str,
             "totalSeconds": total,
         }
     )
+
+
+def _tokens(usage: Usage | None) -> dict[str, Any]:
+    if usage is None:
+        return {}
+    return _known({"input": usage.input_tokens, "output": usage.output_tokens})
+
+
+def _cost(usage: Usage | None) -> float | None:
+    if usage is None or usage.estimated_cost_usd is None:
+        return None
+    return float(usage.estimated_cost_usd)
 
 
 def _running_since(job: JobRecord, entry: HistoryEntry, *, ended: bool) -> datetime | None:

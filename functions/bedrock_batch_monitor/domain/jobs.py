@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from bedrock_batch_monitor.domain import statuses
@@ -31,6 +32,15 @@ class RecordCounts:
     processed: int | None = None
     success: int | None = None
     error: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """The tokens of a job and what they cost in USD; what is unknown is None."""
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    estimated_cost_usd: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +79,11 @@ class JobObservation:
 
 @dataclass(frozen=True, slots=True)
 class HistoryEntry:
-    """One observed status transition, as the history table keeps it."""
+    """One observed status transition, as the history table keeps it.
+
+    `usage` is what was known of it at the transition; figures that came later are in the job's item
+    alone.
+    """
 
     job_arn: str
     sequence: int
@@ -84,6 +98,7 @@ class HistoryEntry:
     model_id: str | None = None
     message: str | None = None
     counts: RecordCounts = field(default_factory=RecordCounts)
+    usage: Usage | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,12 +151,18 @@ class JobRecord:
 
 @dataclass(frozen=True, slots=True)
 class StoredJob:
-    """A whole item of the jobs table; `record` is None while the job was never seen."""
+    """A whole item of the jobs table; `record` is None while the job was never seen.
+
+    `usage_is_pending` says that its token counts are to be looked for, and `usage_due_at` when; the
+    latter is None where somebody wrote something else there.
+    """
 
     job_arn: str
     record: JobRecord | None = None
     pending_events: frozenset[str] = frozenset()
     last_error: JobError | None = None
+    usage_is_pending: bool = False
+    usage_due_at: datetime | None = None
 
 
 def first_in_progress_at(known: datetime | None, entry: HistoryEntry) -> datetime | None:

@@ -15,6 +15,12 @@ EVENT_PENDING: Final = "eventPending"
 EVENT_PENDING_VALUE: Final = "PENDING"
 PENDING_SINCE: Final = "pendingSince"
 
+# Jobs whose token counts are to be looked for again; sparse, too.
+USAGE_PENDING_INDEX: Final = "usage-pending"
+USAGE_PENDING: Final = "usagePending"
+USAGE_PENDING_VALUE: Final = "PENDING"
+USAGE_DUE_AT: Final = "usageDueAt"
+
 # What a poll needs to know of a job before it asks Bedrock; the rest stays in the base table.
 ACTIVE_JOBS_PROJECTION: Final = (
     "status",

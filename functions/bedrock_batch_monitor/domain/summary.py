@@ -8,7 +8,8 @@ from typing import Any, Final
 
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.events import MonitorEvent
-from bedrock_batch_monitor.domain.jobs import HistoryEntry
+from bedrock_batch_monitor.domain.jobs import HistoryEntry, Usage
+from bedrock_batch_monitor.domain.usage import short_model_id
 
 JOBS_ACTIVE: Final = "JobsActive"
 JOBS_READ: Final = "JobsRead"
@@ -26,6 +27,7 @@ OLDEST_PENDING_EVENT_SECONDS: Final = "OldestPendingEventSeconds"
 OBSERVATIONS_OUTDATED: Final = "ObservationsOutdated"
 UNKNOWN_STATUSES: Final = "UnknownStatuses"
 LOST_RACES: Final = "LostRaces"
+USAGE_GIVEN_UP: Final = "UsageGivenUp"
 
 # A custom metric costs as much as 480,000 writes to DynamoDB, in each month in which it is
 # published at all. So few are published with every successful poll, zero included ...
@@ -49,7 +51,13 @@ OCCASIONAL_METRICS: Final = (
     OBSERVATIONS_OUTDATED,
     UNKNOWN_STATUSES,
     LOST_RACES,
+    USAGE_GIVEN_UP,
 )
+# Published for each model, when the figures of a job become known.
+INPUT_TOKENS: Final = "InputTokens"
+OUTPUT_TOKENS: Final = "OutputTokens"
+MODEL: Final = "model"
+UNKNOWN_MODEL: Final = "unknown"
 # The dimension under which errors are counted by their code, beside the total without it.
 ERROR_CODE: Final = "code"
 # The dimension of the metrics of other scopes than the deployment's own: `<account>/<region>`.
@@ -87,8 +95,10 @@ class PollSummary:
     those that were taken up without being tracked by hand. `events_malformed` are events that asked
     for nothing that can be done. `events_pending`
     are events that were due and could not be sent; they stay marked, the oldest of them for
-    `oldest_pending_event_seconds` so far. `errors` counts by `<Service>.<error code>`. `complete`
-    is False when time ran out before every active job was reached; the next poll starts with those.
+    `oldest_pending_event_seconds` so far. `usage_given_up` are jobs whose token counts are not
+    looked for any more, `tokens` those that became known, by metric and model. `errors` counts by
+    `<Service>.<error code>`. `complete` is False when time ran out before every active job was
+    reached; the next poll starts with those.
     """
 
     jobs_active: int = 0
@@ -105,6 +115,8 @@ class PollSummary:
     observations_outdated: int = 0
     unknown_statuses: int = 0
     lost_races: int = 0
+    usage_given_up: int = 0
+    tokens: Counter[tuple[str, str]] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
     complete: bool = True
     seconds: float = 0.0
@@ -121,6 +133,15 @@ class PollSummary:
         if seen.entry is not None:
             self.jobs_changed += 1
             self.jobs_ended += statuses.is_terminal(seen.entry.status)
+            self.count_usage(seen.entry.model_id, seen.entry.usage)
+
+    def count_usage(self, model_id: str | None, usage: Usage | None) -> None:
+        """Add the tokens of a job that have become known."""
+        model = UNKNOWN_MODEL if model_id is None else short_model_id(model_id)
+        if usage is not None and usage.input_tokens is not None:
+            self.tokens[INPUT_TOKENS, model] += usage.input_tokens
+        if usage is not None and usage.output_tokens is not None:
+            self.tokens[OUTPUT_TOKENS, model] += usage.output_tokens
 
     def count_events(self, *, sent: int, pending: int, errors: Counter[str]) -> None:
         """Add what came of sending some events."""
@@ -145,6 +166,7 @@ class PollSummary:
             OBSERVATIONS_OUTDATED: self.observations_outdated,
             UNKNOWN_STATUSES: self.unknown_statuses,
             LOST_RACES: self.lost_races,
+            USAGE_GIVEN_UP: self.usage_given_up,
             ERRORS: self.errors.total(),
             POLL_SECONDS: self.seconds,
         }

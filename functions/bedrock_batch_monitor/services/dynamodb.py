@@ -22,10 +22,12 @@ from bedrock_batch_monitor.domain.jobs import (
     JobRecord,
     StoredJob,
     TrackedJob,
+    Usage,
 )
 from bedrock_batch_monitor.domain.scopes import EVERYTHING, KeyRange, Share
 from bedrock_batch_monitor.domain.state import State
 from bedrock_batch_monitor.domain.transitions import Transition
+from bedrock_batch_monitor.domain.usage import FollowUp
 from bedrock_batch_monitor.services import items
 from bedrock_batch_monitor.services.errors import ServiceError, calling
 from bedrock_batch_monitor.services.sdk import bounded_config, pages_of
@@ -227,12 +229,13 @@ class JobsTable:
         *,
         known: TrackedJob,
         marks: frozenset[str],
+        follow_up: FollowUp | None = None,
     ) -> Written:
         """Move the job on and append to its history, both or neither (TransactWriteItems).
 
         The job moves only if it is still where `known` saw it, the entry is put only if its
-        sequence is free, and `marks` say in the same transaction which events are now owed.
-        Raises `ServiceError`.
+        sequence is free, and `marks` say in the same transaction which events are now owed, as
+        `follow_up` says whether token counts are to be looked for. Raises `ServiceError`.
         """
         try:
             with calling(SERVICE):
@@ -245,6 +248,7 @@ class JobsTable:
                                 transition.first_in_progress_at,
                                 known=known,
                                 marks=marks,
+                                follow_up=follow_up,
                             )
                         },
                         {
@@ -260,7 +264,14 @@ class JobsTable:
             return _outcome_of_cancellation(error)
         return Written.DONE
 
-    def restore(self, record: JobRecord, *, known: TrackedJob, marks: frozenset[str]) -> Written:
+    def restore(
+        self,
+        record: JobRecord,
+        *,
+        known: TrackedJob,
+        marks: frozenset[str],
+        follow_up: FollowUp | None = None,
+    ) -> Written:
         """Put back what the history says of a job put anew; raises `ServiceError`."""
         update = self._update(
             record.observation,
@@ -268,6 +279,7 @@ class JobsTable:
             record.first_in_progress_at,
             known=known,
             marks=marks,
+            follow_up=follow_up,
         )
         return self._update_if(update)
 
@@ -360,7 +372,61 @@ class JobsTable:
         condition = f"attribute_exists(jobArn) AND attribute_not_exists({marks})"
         self._update_if(self._keyed(job_arn, changes, condition))
 
-    def _update(
+    def with_usage_due(self, now: datetime) -> Iterator[str]:
+        """ARNs of the jobs whose token counts are to be looked for, longest due first."""
+        for item in _query(
+            self._client,
+            {
+                "TableName": self._name,
+                "IndexName": names.USAGE_PENDING_INDEX,
+                "KeyConditionExpression": (
+                    f"{names.USAGE_PENDING} = :pending AND {names.USAGE_DUE_AT} <= :now"
+                ),
+                "ExpressionAttributeValues": {
+                    ":pending": items.text(names.USAGE_PENDING_VALUE),
+                    ":now": items.time(now),
+                },
+            },
+        ):
+            yield item["jobArn"]["S"]
+
+    def add_usage(self, job_arn: str, usage: Usage, *, due_at: datetime, now: datetime) -> Written:
+        """Note what a job used, in its item alone; raises `ServiceError`.
+
+        `usageReadAt` tells such figures from those that were known at the job's end, which its
+        event carries.
+        """
+        changes = _Changes()
+        changes.replace(
+            items.usage_attributes(usage) | {items.USAGE_READ_AT: items.time(now)},
+            out_of=items.OF_USAGE,
+        )
+        return self._update_if(self._keyed(job_arn, changes, _still_due(due_at, changes)))
+
+    def postpone_usage(self, job_arn: str, follow_up: FollowUp, *, due_at: datetime) -> Written:
+        """Note when to look for a job's token counts again, or that nobody will.
+
+        Raises `ServiceError`.
+        """
+        changes = _Changes()
+        changes.replace(
+            items.follow_up_attributes(follow_up),
+            out_of=(items.USAGE_ERROR, names.USAGE_PENDING, names.USAGE_DUE_AT),
+        )
+        return self._update_if(self._keyed(job_arn, changes, _still_due(due_at, changes)))
+
+    def forget_usage(self, job_arn: str) -> None:
+        """Take a job out of the usage-pending index, whatever its item says.
+
+        Raises `ServiceError`.
+        """
+        changes = _Changes()
+        changes.remove(names.USAGE_PENDING)
+        changes.remove(names.USAGE_DUE_AT)
+        condition = f"attribute_exists({changes.name(names.USAGE_PENDING)})"
+        self._update_if(self._keyed(job_arn, changes, condition))
+
+    def _update(  # noqa: PLR0913 - what an item is made of, all named
         self,
         observation: JobObservation,
         entry: HistoryEntry,
@@ -368,16 +434,19 @@ class JobsTable:
         *,
         known: TrackedJob,
         marks: frozenset[str],
+        follow_up: FollowUp | None,
     ) -> UpdateTypeDef:
         changes = _Changes()
         changes.replace(
             items.observed_attributes(observation)
-            | items.transition_attributes(entry, first_in_progress_at),
+            | items.transition_attributes(entry, first_in_progress_at)
+            | items.follow_up_attributes(follow_up),
             out_of=(
                 *items.OBSERVED,
                 *items.OF_TRANSITION,
                 *items.OF_UNREADABLE,
                 items.STALLED_SINCE,
+                *items.OF_USAGE,
             ),
         )
         changes.set_once("trackedBy", items.text("user"))
@@ -488,6 +557,11 @@ def _still(known: TrackedJob, changes: _Changes) -> str:
     if known.sequence == 0:
         return f"attribute_exists(jobArn) AND attribute_not_exists({sequence})"
     return f"{sequence} = {changes.value(items.number(known.sequence))}"
+
+
+def _still_due(due_at: datetime, changes: _Changes) -> str:
+    """The condition that nobody else has looked for the job's token counts meanwhile."""
+    return f"{changes.name(names.USAGE_DUE_AT)} = {changes.value(items.time(due_at))}"
 
 
 def _unless_refused(write: Callable[[], object]) -> Written:

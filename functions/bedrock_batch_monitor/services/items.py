@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
@@ -18,9 +19,11 @@ from bedrock_batch_monitor.domain.jobs import (
     RecordCounts,
     StoredJob,
     TrackedJob,
+    Usage,
 )
 from bedrock_batch_monitor.domain.state import State
 from bedrock_batch_monitor.domain.times import from_iso, to_iso
+from bedrock_batch_monitor.domain.usage import MOST_TOKENS, FollowUp
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
@@ -71,6 +74,19 @@ OF_TRANSITION: Final = (
 # What is said of a job while it cannot be read, or does not move; gone when that is over.
 OF_UNREADABLE: Final = ("lastError", "lastErrorAt", "unreadablePolls", "unreachableSince")
 STALLED_SINCE: Final = "stalledSince"
+TOKENS: Final = "tokens"
+ESTIMATED_COST_USD: Final = "estimatedCostUsd"
+USAGE_ERROR: Final = "usageError"
+USAGE_READ_AT: Final = "usageReadAt"
+# What a job used, or why that is not known and when to look again.
+OF_USAGE: Final = (
+    TOKENS,
+    ESTIMATED_COST_USD,
+    USAGE_READ_AT,
+    USAGE_ERROR,
+    names.USAGE_PENDING,
+    names.USAGE_DUE_AT,
+)
 
 _SHOWN_CHARACTERS: Final = 80
 _serialize = TypeSerializer().serialize
@@ -169,6 +185,30 @@ def history_item(entry: HistoryEntry, expires_at: datetime | None) -> WritableIt
     return item | _of_entry(entry) | _counts(entry.counts)
 
 
+def usage_attributes(usage: Usage | None) -> WritableItem:
+    """`tokens` and `estimatedCostUsd`, in a job's item and in the history alike."""
+    if usage is None:
+        return {}
+    counts = {"input": usage.input_tokens, "output": usage.output_tokens}
+    known = {name: number(count) for name, count in counts.items() if count is not None}
+    attributes: WritableItem = {TOKENS: {"M": known}} if known else {}
+    if usage.estimated_cost_usd is not None:
+        attributes[ESTIMATED_COST_USD] = {"N": f"{usage.estimated_cost_usd:f}"}
+    return attributes
+
+
+def follow_up_attributes(follow_up: FollowUp | None) -> WritableItem:
+    """Why a job's figures are not known, and the mark that has them looked for again."""
+    if follow_up is None:
+        return {}
+    problem = JobError(follow_up.problem.code, follow_up.problem.message)
+    attributes: WritableItem = {USAGE_ERROR: error(problem)}
+    if follow_up.due_at is not None:
+        attributes[names.USAGE_PENDING] = text(names.USAGE_PENDING_VALUE)
+        attributes[names.USAGE_DUE_AT] = time(follow_up.due_at)
+    return attributes
+
+
 def tracked_job(item: Item) -> TrackedJob:
     """Read an item of the active-jobs index; raises `InvalidItemError` naming the attribute.
 
@@ -230,6 +270,8 @@ def stored_job(item: Item) -> StoredJob:
         record=job_record(item) if "sequence" in item else None,
         pending_events=frozenset(_optional(item, PENDING_EVENTS, _text_set) or ()),
         last_error=last_error(item),
+        usage_is_pending=names.USAGE_PENDING in item,
+        usage_due_at=_usage_due_at(item),
     )
 
 
@@ -277,7 +319,40 @@ def history_entry(item: Item) -> HistoryEntry:
         model_id=_optional(item, "modelId", _text),
         message=_optional(item, "message", _text),
         counts=_counts_of(item),
+        usage=None if USAGE_READ_AT in item else usage(item),
     )
+
+
+def usage(item: Item) -> Usage | None:
+    """What an item says that the job used; what has another form counts as unknown.
+
+    An event must not wait for ever because somebody wrote a text here.
+    """
+    tokens = item.get(TOKENS, {}).get("M", {})
+    found = Usage(
+        _tokens(tokens.get("input", {})),
+        _tokens(tokens.get("output", {})),
+        _cost(item.get(ESTIMATED_COST_USD, {})),
+    )
+    return None if found == Usage() else found
+
+
+def _usage_due_at(item: Item) -> datetime | None:
+    try:
+        return _optional(item, names.USAGE_DUE_AT, _time)
+    except InvalidItemError:
+        # No event must wait for it.
+        return None
+
+
+def _tokens(value: AttributeValueTypeDef | dict[str, Any]) -> int | None:
+    digits = value.get("N", "")
+    is_count = digits.isascii() and digits.isdigit() and len(digits) <= len(str(MOST_TOKENS))
+    return int(digits) if is_count else None
+
+
+def _cost(value: AttributeValueTypeDef | dict[str, Any]) -> Decimal | None:
+    return Decimal(value["N"]) if "N" in value else None
 
 
 def _of_entry(entry: HistoryEntry) -> WritableItem:
@@ -291,7 +366,7 @@ def _of_entry(entry: HistoryEntry) -> WritableItem:
         attributes["secondsInPreviousStatus"] = number(entry.seconds_in_previous_status)
     if entry.event_id is not None:
         attributes["eventId"] = text(entry.event_id)
-    return attributes
+    return attributes | usage_attributes(entry.usage)
 
 
 def _counts(counts: RecordCounts) -> WritableItem:

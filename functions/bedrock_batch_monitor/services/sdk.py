@@ -12,12 +12,14 @@ from bedrock_batch_monitor.services.errors import calling
 T = TypeVar("T")
 
 
-def bounded_config(*, concurrency: int, attempts: int) -> Config:
-    """A client's settings: connections for so many threads, 2 s to connect, 5 s for an answer."""
+def bounded_config(
+    *, concurrency: int, attempts: int, connect_seconds: float = 2, answer_seconds: float = 5
+) -> Config:
+    """A client's settings: connections for so many threads, and how long a call may take."""
     return Config(
         max_pool_connections=concurrency,
-        connect_timeout=2,
-        read_timeout=5,
+        connect_timeout=connect_seconds,
+        read_timeout=answer_seconds,
         retries={"mode": "standard", "total_max_attempts": attempts},
     )
 

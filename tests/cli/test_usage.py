@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+from typing import Any
+
+import boto3
+import pytest
+
+from local.bedrock import Phase, Script
+from tests.component.conftest import REGION
+from tests.component.test_usage import BUCKET, MODEL, RULES, TOKENS, add_job, write_manifest
+
+from .conftest import Bbm
+
+DAY = 86400
+
+
+@pytest.fixture
+def used(bbm: Bbm) -> Bbm:
+    """The command line of a deployment that may read manifests."""
+    boto3.client("s3", region_name=REGION).create_bucket(Bucket=BUCKET)
+    bbm.cloud = bbm.cloud.with_settings(usage=RULES)
+    return bbm
+
+
+def completed(bbm: Bbm, *, manifest: Any = None, **attributes: Any) -> str:
+    """A job of ten records that has just completed and is recorded."""
+    script = Script((Phase("InProgress", 1), Phase("Completed", None)))
+    arn = add_job(bbm.cloud, script, total_records=10, **attributes)
+    if manifest is not None:
+        write_manifest(arn, manifest)
+    bbm.cloud.bedrock.clock.advance(1)
+    bbm.cloud.poll()
+    return arn
+
+
+def test_totals_by_model_and_day(used: Bbm) -> None:
+    """Jobs, records, tokens and cost for each day and model, the newest day first."""
+    counts = {"inputTokenCount": 1_000_000, "outputTokenCount": 100_000}
+    completed(used, manifest=counts)
+    completed(used, manifest=counts, model_id=f"arn:aws:bedrock:{REGION}::foundation-model/{MODEL}")
+    used.cloud.bedrock.clock.advance(DAY)
+    completed(used, manifest={"inputTokenCount": 5}, model_id="amazon.nova-lite-v1:0")
+    assert used.json("usage", "--since", "7d") == {
+        "since": "2026-11-18T20:00:03.000Z",
+        "usage": [
+            {
+                "day": "2026-11-25",
+                "modelId": "amazon.nova-lite-v1:0",
+                "jobs": 1,
+                "records": 10,
+                "tokens": {"input": 5},
+                "jobsWithoutTokens": 0,
+                "jobsWithoutCost": 1,
+            },
+            {
+                "day": "2026-11-24",
+                "modelId": MODEL,
+                "jobs": 2,
+                "records": 20,
+                "tokens": {"input": 2_000_000, "output": 200_000},
+                "estimatedCostUsd": 0.75,
+                "jobsWithoutTokens": 0,
+                "jobsWithoutCost": 0,
+            },
+        ],
+        "total": {
+            "jobs": 3,
+            "records": 30,
+            "tokens": {"input": 2_000_005, "output": 200_000},
+            "estimatedCostUsd": 0.75,
+            "jobsWithoutTokens": 0,
+            "jobsWithoutCost": 1,
+        },
+    }
+
+
+def test_figures_that_came_late_count(used: Bbm) -> None:
+    """They are in the job's item alone, and are read there."""
+    arn = completed(used)
+    assert used.json("usage")["total"]["jobsWithoutTokens"] == 1
+    write_manifest(arn)
+    used.cloud.bedrock.clock.advance(60)
+    used.cloud.poll()
+    assert used.json("usage")["total"]["tokens"] == TOKENS
+
+
+def test_what_is_unknown_is_counted_and_not_taken_for_zero(used: Bbm) -> None:
+    """Without any count there are no sums; a job without its item is unknown, too."""
+    arn = completed(used)
+    used.cloud.dynamodb.delete_item(TableName="jobs", Key={"jobArn": {"S": arn}})
+    [line] = used.json("usage")["usage"]
+    assert line == {
+        "day": "2026-11-24",
+        "modelId": MODEL,
+        "jobs": 1,
+        "records": 10,
+        "jobsWithoutTokens": 1,
+        "jobsWithoutCost": 1,
+    }
+
+
+def test_only_jobs_with_results_and_of_that_time(used: Bbm) -> None:
+    """A failure has used nothing that is known, and what ended before is left out."""
+    completed(used)
+    used.cloud.bedrock.clock.advance(8 * DAY)
+    add_job(used.cloud, "Failed")
+    used.cloud.poll()
+    document = used.json("usage", "--since", "7d")
+    assert document["usage"] == []
+    assert document["total"] == {"jobs": 0, "jobsWithoutTokens": 0, "jobsWithoutCost": 0}
+    assert used("usage").out.startswith("No job completed since 2026-11-25")
+
+
+def test_in_a_table(used: Bbm) -> None:
+    """A line for each day and model, the sum below, amounts to the hundredth of a cent."""
+    completed(used, manifest={"inputTokenCount": 1_000_000, "outputTokenCount": 100_000})
+    completed(used)
+    heading, line, total = used("usage").lines
+    assert heading.split() == [
+        *("DAY", "(UTC)", "MODEL", "JOBS", "RECORDS", "INPUT", "OUTPUT", "USD", "UNKNOWN"),
+    ]
+    assert line.split() == ["2026-11-24", MODEL, "2", "20", "1,000,000", "100,000", "0.3750", "1"]
+    assert total.split() == ["total", "2", "20", "1,000,000", "100,000", "0.3750", "1"]
+
+
+def test_in_a_narrow_terminal(used: Bbm) -> None:
+    """The model's id gives way; no figure is cut."""
+    completed(used, manifest={"inputTokenCount": 1_000_000, "outputTokenCount": 100_000})
+    lines = used("usage", terminal=70).lines
+    assert all("1,000,000" in line and "0.3750" in line for line in lines[1:])
+    assert "…" in lines[1]
+
+
+def test_a_time_that_is_none(used: Bbm) -> None:
+    """Bad usage, as with every command that takes a time."""
+    answer = used("usage", "--since", "last week")
+    assert answer.code == 2
+    assert "--since 'last week' is no time" in answer.err

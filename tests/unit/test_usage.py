@@ -1,0 +1,334 @@
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from decimal import ROUND_HALF_UP, Decimal, localcontext
+from fractions import Fraction
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bedrock_batch_monitor.domain import statuses
+from bedrock_batch_monitor.domain.events import status_event
+from bedrock_batch_monitor.domain.jobs import HistoryEntry, JobObservation, JobRecord, Usage
+from bedrock_batch_monitor.domain.usage import (
+    FIRST_WAIT,
+    GIVE_UP_AFTER,
+    MANIFEST_BYTES,
+    MOST_TOKENS,
+    MalformedManifestError,
+    OutputBucket,
+    S3Object,
+    TokenPrice,
+    UsageRules,
+    buckets_of,
+    buckets_text,
+    estimated_cost,
+    is_allowed,
+    is_counted,
+    manifest_of,
+    next_look,
+    prices_of,
+    prices_text,
+    tokens_in,
+)
+from bedrock_batch_monitor.services import items
+from tests.support.strategies import ARN, NOW
+
+JOB = "abcdef123456"
+MODEL = "anthropic.claude-3-haiku-20240307-v1:0"
+MODEL_ARN = f"arn:aws:bedrock:us-east-1::foundation-model/{MODEL}"
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=5,
+)
+amounts = st.decimals(min_value=0, max_value=1000, allow_nan=False, places=9)
+prices = st.builds(TokenPrice, st.just(MODEL), amounts, amounts)
+folders = st.from_regex(r"([A-Za-z0-9_.=-]{1,5}/){0,3}", fullmatch=True)
+
+
+def at(uri: Any) -> dict[str, Any]:
+    return {"s3OutputDataConfig": {"s3Uri": uri}}
+
+
+@pytest.mark.parametrize(
+    ("uri", "key"),
+    [
+        ("s3://results/nightly/", f"nightly/{JOB}/manifest.json.out"),
+        ("s3://results/nightly", f"nightly/{JOB}/manifest.json.out"),
+        ("s3://results/a/b", f"a/b/{JOB}/manifest.json.out"),
+        ("s3://results/", f"{JOB}/manifest.json.out"),
+        ("s3://results", f"{JOB}/manifest.json.out"),
+    ],
+)
+def test_where_the_manifest_is(uri: str, key: str) -> None:
+    """It is in the folder of the job's id, with a prefix, with or without its slash, or none."""
+    assert manifest_of(at(uri), JOB) == S3Object("results", key)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        *(None, {}, {"s3OutputDataConfig": None}, {"s3OutputDataConfig": {}}, at(""), at("s3://")),
+        *(at("https://results/x"), at(7), {"s3OutputDataConfig": "x"}),
+    ],
+)
+def test_a_job_without_an_output_has_no_manifest(config: Any) -> None:
+    """What does not say where the output goes leads nowhere."""
+    assert manifest_of(config, JOB) is None
+
+
+@given(folders)
+def test_the_manifest_is_where_the_event_says_the_output_is(folder: str) -> None:
+    """`outputS3Uri` of the event and the manifest's place agree."""
+    config = at(f"s3://results/{folder}")
+    entry = HistoryEntry(ARN, 1, statuses.COMPLETED, NOW, "poll")
+    record = JobRecord(JobObservation(ARN, entry.status, output_data_config=config), entry)
+    data = json.loads(status_event(record, entry).detail)["data"]
+    place = manifest_of(config, JOB)
+    assert place is not None
+    assert f"s3://{place.bucket}/{place.key}" == data["outputS3Uri"] + "manifest.json.out"
+
+
+@pytest.mark.parametrize(
+    ("named", "place", "allowed"),
+    [
+        ("results", S3Object("results", "any/where/x"), True),
+        ("results", S3Object("results-2", "any/where/x"), False),
+        ("results/team-a", S3Object("results", "team-a/x"), True),
+        ("s3://results/team-a/", S3Object("results", "team-a/x"), True),
+        ("results/team-a", S3Object("results", "team-a-secret/x"), False),
+        ("results/team-a", S3Object("results", "x"), False),
+    ],
+)
+def test_only_named_buckets_and_folders_are_read(
+    named: str, place: S3Object, *, allowed: bool
+) -> None:
+    """A prefix is a folder, and stands for no other whose name begins like it."""
+    assert is_allowed(place, UsageRules((OutputBucket.parse(named),))) is allowed
+
+
+@pytest.mark.parametrize("text", ["", "A", "bucket_", "results/a*", "results/?", "results/${x}"])
+def test_what_is_no_bucket_is_named(text: str) -> None:
+    """A name that is none, or a character that IAM would take for more, is quoted."""
+    with pytest.raises(ValueError, match="is no bucket name"):
+        OutputBucket.parse(text)
+
+
+def test_buckets_are_text_or_a_list() -> None:
+    """Both forms say the same, once each, and come back from their own text."""
+    buckets = buckets_of("results, other/a ,results/")
+    assert buckets == buckets_of(["results", "other/a/"])
+    assert buckets == (OutputBucket("results"), OutputBucket("other", "a/"))
+    assert buckets_of(buckets_text(buckets)) == buckets
+
+
+def test_only_jobs_with_results_are_counted() -> None:
+    """Two endings leave a manifest."""
+    assert [status for status in statuses.KNOWN if is_counted(status)] == [
+        "Completed",
+        "PartiallyCompleted",
+    ]
+
+
+def test_a_whole_manifest() -> None:
+    """The sample of the Bedrock user guide."""
+    sample = {
+        "totalRecordCount": 1000,
+        "processedRecordCount": 1000,
+        "successRecordCount": 998,
+        "errorRecordCount": 2,
+        "inputTokenCount": 812345,
+        "outputTokenCount": 104020,
+    }
+    assert tokens_in(json.dumps(sample).encode()) == Usage(812345, 104020)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("-1", "1.5", "1.0", "1e3", '"7"', "true", "null", "[7]", "{}", "NaN", "Infinity"),
+        str(MOST_TOKENS + 1),
+    ],
+)
+def test_what_is_no_count_is_unknown(value: str) -> None:
+    """Anything but a whole number from 0 is unknown, never 0, and spoils nothing else."""
+    text = f'{{"inputTokenCount": {value}, "outputTokenCount": 3, "inputAudioSecond": 4}}'
+    assert tokens_in(text.encode()) == Usage(None, 3)
+
+
+def test_zero_is_known() -> None:
+    """A count of 0 is a count; one that is absent is not."""
+    assert tokens_in(b'{"inputTokenCount": 0}') == Usage(0, None)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(b"", b"{", b"[]", b"7", b"null", b'"x"', b"\xff\xfe\x00", b"[" * 60000, b"9" * 5000),
+        b'{"inputTokenCount": ' + b"9" * 5000 + b"}",
+        b" " * (MANIFEST_BYTES + 1),
+    ],
+    ids=range(11),
+)
+def test_what_is_no_manifest_is_refused(body: bytes) -> None:
+    """No JSON object, or more than a manifest has: an error that does not quote the content."""
+    with pytest.raises(MalformedManifestError) as caught:
+        tokens_in(body)
+    assert len(str(caught.value)) < 60
+
+
+@given(st.binary(max_size=200) | json_values.map(lambda value: json.dumps(value).encode()))
+def test_any_manifest_is_read_or_refused(body: bytes) -> None:
+    """Whatever is there, counts come out that DynamoDB and the event can hold, or one error."""
+    try:
+        usage = tokens_in(body)
+    except MalformedManifestError:
+        return
+    for count in (usage.input_tokens, usage.output_tokens):
+        assert count is None or 0 <= count <= MOST_TOKENS
+
+
+@given(
+    prices, st.integers(min_value=0, max_value=MOST_TOKENS), st.integers(0, max_value=MOST_TOKENS)
+)
+def test_the_cost_is_exact_to_a_millionth(price: TokenPrice, used: int, made: int) -> None:
+    """Tokens times price by the thousand, rounded half up once, with no error of floats."""
+    cost = estimated_cost(Usage(used, made), MODEL, (price,))
+    exact = (Fraction(price.input) * used + Fraction(price.output) * made) / 1000
+    with localcontext() as context:
+        context.prec = 60
+        expected = (Decimal(exact.numerator) / Decimal(exact.denominator)).quantize(
+            Decimal("0.000001"), ROUND_HALF_UP
+        )
+    assert cost == expected
+    assert cost is not None
+    assert abs(Fraction(cost) - exact) <= Fraction(1, 2_000_000)
+
+
+@given(prices, st.integers(0, MOST_TOKENS), st.integers(0, MOST_TOKENS))
+def test_figures_come_back_from_an_item(price: TokenPrice, used: int, made: int) -> None:
+    """What is written into an item is read from it again, to the last digit."""
+    usage = Usage(used, made, estimated_cost(Usage(used, made), MODEL, (price,)))
+    assert items.usage(items.usage_attributes(usage)) == usage
+
+
+@pytest.mark.parametrize(
+    ("usage", "cost"),
+    [
+        (Usage(1000, 1000), "0.001500"),
+        (Usage(1000, None), None),
+        (Usage(None, 1000), None),
+        (Usage(None, None), None),
+        (Usage(1, 0), "0.000000"),
+        (Usage(2, 0), "0.000001"),
+        (Usage(0, 0), "0.000000"),
+    ],
+)
+def test_a_cost_needs_every_count_that_costs(usage: Usage, cost: str | None) -> None:
+    """Where a count is missing, the cost is unknown and not lower."""
+    price = TokenPrice(MODEL, Decimal("0.00025"), Decimal("0.00125"))
+    expected = None if cost is None else Decimal(cost)
+    assert estimated_cost(usage, MODEL, (price,)) == expected
+
+
+def test_a_side_without_a_price_needs_no_count() -> None:
+    """A model for embeddings has no output, and costs its input."""
+    price = TokenPrice("amazon.titan-embed-text-v2:0", Decimal("0.00001"))
+    assert estimated_cost(Usage(100_000, None), price.model_id, (price,)) == Decimal("0.001")
+
+
+@pytest.mark.parametrize(
+    ("model_id", "input_price"),
+    [
+        (MODEL, 1),
+        (MODEL_ARN, 2),
+        (f"arn:aws:bedrock:eu-west-1::foundation-model/{MODEL}", 1),
+        *(("other", None), (None, None), (f"us.{MODEL}", None)),
+    ],
+)
+def test_a_price_is_found_by_arn_or_by_id(model_id: str | None, input_price: int | None) -> None:
+    """The whole text that Bedrock reports comes first, then the id at its end."""
+    known = (TokenPrice(MODEL, Decimal(1)), TokenPrice(MODEL_ARN, Decimal(2)))
+    cost = estimated_cost(Usage(1000, 0), model_id, known)
+    assert cost == (None if input_price is None else Decimal(input_price))
+
+
+@given(st.lists(prices, min_size=1, max_size=3, unique_by=lambda price: price.model_id))
+def test_prices_come_back_from_their_text(known: list[TokenPrice]) -> None:
+    """The text for the function's environment says what the setting said."""
+    assert prices_of(prices_text(tuple(known))) == tuple(known)
+
+
+def test_prices_are_json_or_its_text() -> None:
+    """`cdk.json` and `-c` give the same, without an error of floats."""
+    text = f'{{"{MODEL}": {{"input": 0.1, "output": 1e-7}}, "x": {{"input": 1}}}}'
+    expected = (
+        TokenPrice(MODEL, Decimal("0.1"), Decimal("0.0000001")),
+        TokenPrice("x", Decimal(1)),
+    )
+    assert prices_of(text) == prices_of(json.loads(text)) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("{", "it is no JSON"),
+        ("[]", "it has no model"),
+        ({}, "it has no model"),
+        (7, "it has no model"),
+        ('{"m": 1}', 'the price of m must have "input", "output" or both'),
+        ('{"m": {}}', 'the price of m must have "input", "output" or both'),
+        ('{"m": {"in": 1}}', 'the price of m must have "input", "output" or both'),
+        ('{"": {"input": 1}}', "'' is no model id"),
+        ('{"m": {"input": -1}}', "the input price of m must be a number of USD per 1,000 tokens"),
+        ('{"m": {"output": "1"}}', "the output price of m must be a number"),
+        ('{"m": {"output": true}}', "the output price of m must be a number"),
+        ('{"m": {"output": 1001}}', "the output price of m must be a number"),
+        ('{"m": {"output": NaN}}', "it is no JSON (NaN is no number)"),
+        ({"m": {"output": float("nan")}}, "the output price of m must be a number"),
+    ],
+)
+def test_what_is_no_price_is_named(value: object, said: str) -> None:
+    """The error names the model, the side and what is expected."""
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 - the text is looked at below
+        prices_of(value)
+    assert str(caught.value).startswith(said)
+
+
+def test_looks_become_rarer_and_end_after_a_day() -> None:
+    """One, two, four minutes after the end and so on, the last after 24 hours."""
+    now, looks = NOW, []
+    while (due := next_look(NOW, now)) is not None:
+        assert due > now
+        looks.append((due - NOW) / FIRST_WAIT)
+        now = due
+    assert looks == [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 1440]
+    assert now == NOW + GIVE_UP_AFTER
+
+
+@given(st.integers(min_value=-600, max_value=2 * 86400))
+def test_a_look_is_always_ahead(seconds: int) -> None:
+    """Whatever the clocks say, the next look is to come and within the day, or there is none."""
+    now = NOW + timedelta(seconds=seconds)
+    due = next_look(NOW, now)
+    assert (due is None) == (now - NOW >= GIVE_UP_AFTER)
+    assert due is None or now < due <= NOW + GIVE_UP_AFTER
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"tokens": {"S": "many"}},
+        {"tokens": {"M": {"input": {"S": "7"}}}},
+        {"tokens": {"M": {"input": {"N": "-7"}}}},
+        {"tokens": {"L": []}, "estimatedCostUsd": {"S": "1"}},
+    ],
+)
+def test_figures_of_another_form_are_unknown(attributes: Any) -> None:
+    """What somebody wrote by hand in their place does not keep an event from being sent."""
+    assert items.usage(attributes) is None
