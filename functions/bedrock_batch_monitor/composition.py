@@ -17,6 +17,7 @@ from bedrock_batch_monitor.services.dynamodb import HistoryTable, JobsTable, Sta
 from bedrock_batch_monitor.services.eventbridge import EventBus
 from bedrock_batch_monitor.services.s3 import Manifests
 from bedrock_batch_monitor.services.sts import RoleSessions
+from bedrock_batch_monitor.sweep import Sweeper
 from bedrock_batch_monitor.usage import UsageFollower, UsageReader
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ class Parts:
             state=StateTable(self._dynamodb, self.settings.state_table_name),
             observer=observer,
             courier=self._courier,
+            sweeper=Sweeper(bedrock=observer.bedrock, rules=self.settings.rules, clock=self._clock),
             discoverer=(
                 None
                 if prefix is None

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 from typing import Final
 
-from bedrock_batch_monitor.domain.discovery import Bookmark, ListedJob, is_wanted, list_from
+from bedrock_batch_monitor.domain.discovery import Bookmark, is_wanted, list_from
+from bedrock_batch_monitor.domain.lists import ListedJob, Listing
 from bedrock_batch_monitor.services.bedrock import BatchInferenceJobs
 from bedrock_batch_monitor.services.dynamodb import JobsTable, Written
 
@@ -26,22 +27,25 @@ class Discoverer:
 
     def listed(self, bookmark: Bookmark | None, now: datetime) -> Iterator[Sequence[ListedJob]]:
         """The jobs to consider, oldest first, in batches; raises `ServiceError`."""
-        jobs = self.bedrock.submitted_after(list_from(bookmark, now), self.prefix)
-        while batch := tuple(islice(jobs, _BATCH)):
-            yield batch
+        return batches(self.bedrock.every_job(Listing(list_from(bookmark, now), None, self.prefix)))
 
     def take_up(
-        self, batch: Sequence[ListedJob], bookmark: Bookmark | None, now: datetime
+        self,
+        batch: Sequence[ListedJob],
+        bookmark: Bookmark | None,
+        now: datetime,
+        tracked: Collection[str] = (),
     ) -> Iterator[str]:
         """Track the wanted jobs of a batch that have no item yet, and give their ARNs.
 
         An item that is there is left as it is, so that a job that a person untracked stays so.
-        Raises `ServiceError`.
+        `tracked` are jobs that the caller knows to have one. Raises `ServiceError`.
         """
         wanted = [
             job.job_arn
             for job in batch
-            if is_wanted(job, bookmark=bookmark, now=now, prefix=self.prefix)
+            if job.job_arn not in tracked
+            and is_wanted(job, bookmark=bookmark, now=now, prefix=self.prefix)
         ]
         if not wanted:
             return
@@ -53,3 +57,10 @@ class Discoverer:
                 )
                 if written is Written.DONE:
                     yield job_arn
+
+
+def batches(jobs: Iterable[ListedJob]) -> Iterator[Sequence[ListedJob]]:
+    """Listed jobs, as many at a time as are taken up at once."""
+    left = iter(jobs)
+    while batch := tuple(islice(left, _BATCH)):
+        yield batch

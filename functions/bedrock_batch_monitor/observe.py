@@ -85,6 +85,12 @@ class Observer:
             return True
         return is_due(job, now=self.clock(), rules=self.rules)
 
+    def may_be_got(self, job: TrackedJob | InvalidItem) -> bool:
+        """Whether a look at this job calls Bedrock: it has not ended, and belongs here."""
+        if isinstance(job, InvalidItem) or job.has_ended:
+            return False
+        return self._out_of_reach(job.job_arn) is None
+
     def _out_of_reach(self, job_arn: str) -> JobError | None:
         try:
             scope = JobArn.parse(job_arn).scope
@@ -112,6 +118,7 @@ class Observer:
         return replace(
             self._record(job, observation, observed_by),
             was_read=True,
+            last_modified_time=observation.last_modified_time,
             unknown_status=not statuses.is_known(observation.status),
         )
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from bedrock_batch_monitor.deliver import not_sent
-from bedrock_batch_monitor.domain.discovery import OVERLAP, advanced, everything
+from bedrock_batch_monitor.discover import batches
+from bedrock_batch_monitor.domain.discovery import OVERLAP, advanced, everything, list_from
 from bedrock_batch_monitor.domain.events import ENTRIES_PER_CALL, MonitorEvent, calls
 from bedrock_batch_monitor.domain.jobs import TrackedJob
 from bedrock_batch_monitor.domain.pace import MOST_REPEATS, Pace
@@ -21,6 +22,7 @@ from bedrock_batch_monitor.domain.summary import PollSummary
 from bedrock_batch_monitor.observe import loggable
 from bedrock_batch_monitor.services.errors import ServiceError
 from bedrock_batch_monitor.services.items import InvalidItemError
+from bedrock_batch_monitor.sweep import Limits
 
 if TYPE_CHECKING:
     from aws_lambda_powertools import Logger
@@ -29,9 +31,11 @@ if TYPE_CHECKING:
     from bedrock_batch_monitor.discover import Discoverer
     from bedrock_batch_monitor.domain.arns import Scope
     from bedrock_batch_monitor.domain.discovery import Bookmark
+    from bedrock_batch_monitor.domain.lists import ListedJob
     from bedrock_batch_monitor.domain.summary import Seen
     from bedrock_batch_monitor.observe import Observer
     from bedrock_batch_monitor.services.dynamodb import InvalidItem, JobsTable, StateTable
+    from bedrock_batch_monitor.sweep import Sweeper, Swept
     from bedrock_batch_monitor.usage import Followed, UsageFollower
 
 # Measured against a server with 30 ms latency: 32 threads give about 1,000 reads a second, and more
@@ -44,6 +48,8 @@ STOP_BEFORE_DEADLINE_SECONDS: Final = 15.0
 LEAVE_BEFORE_DEADLINE_SECONDS: Final = 3.0
 # From here on no ending waits for its manifest.
 HURRY_BEFORE_DEADLINE_SECONDS: Final = STOP_BEFORE_DEADLINE_SECONDS + 5
+# How often the time is looked at while the active jobs are collected.
+_JOBS_BETWEEN_LOOKS_AT_THE_TIME: Final = 1000
 OBSERVED_BY_POLL: Final = "poll"
 BUS_MISSING: Final = "EventBridge.BusMissing"
 
@@ -65,6 +71,7 @@ class Monitor:
     state: StateTable
     observer: Observer
     courier: Courier
+    sweeper: Sweeper
     discoverer: Discoverer | None
     clock: Callable[[], datetime]
     logger: Logger
@@ -105,6 +112,27 @@ class _Task:
 
 
 @dataclass(slots=True)
+class _Active:
+    """The active jobs of a poll in the order of the round.
+
+    `waiting` are unreachable ones whose turn it is not, `may_be_got` those that Bedrock is asked
+    for. `not_reached` is the first for which there was no time, `cut_off` why there are no more.
+    """
+
+    began: datetime
+    jobs: list[TrackedJob | InvalidItem] = field(default_factory=list)
+    waiting: set[str] = field(default_factory=set)
+    may_be_got: dict[str, TrackedJob] = field(default_factory=dict)
+    not_reached: str | None = None
+    cut_off: ServiceError | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether these are all."""
+        return self.not_reached is None and self.cut_off is None
+
+
+@dataclass(slots=True)
 class _Run:
     """The state of one poll; the polling thread alone touches it, the others only return values."""
 
@@ -119,6 +147,8 @@ class _Run:
     # Jobs that could not be looked at, in the order of the round; a dictionary for want of an
     # ordered set.
     failed: dict[str, None] = field(default_factory=dict)
+    # Jobs that Bedrock answered for, or refused for good.
+    answered: set[str] = field(default_factory=set)
     bus_is_missing: bool | None = None
     bus_refuses: bool = False
     waiting_since: datetime | None = None
@@ -143,26 +173,21 @@ class _Run:
     def look_at_active_jobs(self) -> None:
         """Look at the active jobs in turn, beginning where the last poll had to stop.
 
-        Then look for jobs that are not tracked yet: those that are have the first claim to the
-        time of the poll.
+        Of many jobs only those are got of which lists do not say that nothing changed. Then look
+        for jobs that are not tracked yet: those that are have the first claim to the time of the
+        poll.
         """
         state = self._state()
         start_at = None if state is None else state.start_at
-        not_reached: str | None = None
-        for job in self.monitor.jobs.active(start_at, self.monitor.share):
-            if self._time_is_up():
-                not_reached = job.job_arn
-                break
-            self.summary.jobs_active += 1
-            if self.monitor.observer.is_due(job):
-                self.pace.begun()
-                self._look_at(job)
-            else:
-                self.summary.jobs_unreachable += 1
+        active = self._collect(start_at)
+        swept = self._sweep(active, state)
+        not_reached = self._look_at_each(active, swept) or active.not_reached
         self._wait_for_all()
+        if active.cut_off is not None:
+            raise active.cut_off
         # Without its bookmark discovery would take itself for new, and what has ended for old.
         if self.monitor.discoverer is not None and state is not None:
-            self._discover(self.monitor.discoverer, state.discovery)
+            self._discover(self.monitor.discoverer, state.discovery, active, swept)
         self._look_again()
         self._send_outbox(at_least=1)
         self._wait_for_all()
@@ -173,6 +198,61 @@ class _Run:
         # All were reached: then whoever was refused comes first, so that a limit on our calls that
         # lets only so many through does not let the same ones through each time.
         self._note_start_at(not_reached or next(iter(self.failed), None), was=start_at)
+        self._note_sweep(active, swept, state)
+
+    def _collect(self, start_at: str | None) -> _Active:
+        """All active jobs in the order of the round, as far as they can be had in time."""
+        active = _Active(self.monitor.clock())
+        try:
+            for job in self.monitor.jobs.active(start_at, self.monitor.share):
+                is_time_to_look = len(active.jobs) % _JOBS_BETWEEN_LOOKS_AT_THE_TIME == 0
+                if is_time_to_look and self._time_is_up():
+                    active.not_reached = job.job_arn
+                    break
+                active.jobs.append(job)
+        except ServiceError as error:
+            # Those that are there are looked at, and then the poll fails.
+            active.cut_off = error
+        self.summary.jobs_active += len(active.jobs)
+        for job in active.jobs:
+            if not self.monitor.observer.is_due(job):
+                active.waiting.add(job.job_arn)
+            elif self.monitor.observer.may_be_got(job):
+                active.may_be_got[job.job_arn] = cast("TrackedJob", job)
+        self.summary.jobs_unreachable += len(active.waiting)
+        return active
+
+    def _sweep(self, active: _Active, state: State | None) -> Swept | None:
+        """Ask lists which jobs need no Get, if there are enough jobs for that."""
+        sweeper = self.monitor.sweeper
+        sweeper.recall(None if state is None else state.sweep)
+        if len(active.may_be_got) <= sweeper.get_each_up_to or self._time_is_up():
+            return None
+        # Half of the time is left to the jobs that must be got, however slow the lists are.
+        enough = (self.remaining_seconds() + STOP_BEFORE_DEADLINE_SECONDS) / 2
+        limits = Limits(self.pace, self.summary.errors, lambda: self.remaining_seconds() > enough)
+        bookmark = None if state is None else state.discovery
+        discovery_from = (
+            None
+            if self.monitor.discoverer is None or bookmark is None
+            else list_from(bookmark, self.monitor.clock())
+        )
+        return sweeper.sweep(active.may_be_got, discovery_from, limits)
+
+    def _look_at_each(self, active: _Active, swept: Swept | None) -> str | None:
+        """Look at the jobs that need it; gives the first for which there was no time left."""
+        unchanged: frozenset[str] = frozenset() if swept is None else swept.unchanged
+        for arn in unchanged:
+            self.summary.count_listed(active.may_be_got[arn])
+        for job in active.jobs:
+            if job.job_arn in unchanged:
+                continue
+            if self._time_is_up():
+                return job.job_arn
+            if job.job_arn not in active.waiting:
+                self.pace.begun()
+                self._look_at(job)
+        return None
 
     def follow_usage(self) -> None:
         """Look again for the token counts of jobs that have ended; nothing else waits for it."""
@@ -206,16 +286,27 @@ class _Run:
             self._look_at(job, is_repeat=True)
         self._wait_for_all()
 
-    def _discover(self, discoverer: Discoverer, bookmark: Bookmark | None) -> None:
+    def _discover(
+        self,
+        discoverer: Discoverer,
+        bookmark: Bookmark | None,
+        active: _Active,
+        swept: Swept | None,
+    ) -> None:
         """Take up the jobs that were submitted since the last list, and look at them at once."""
         now = self.monitor.clock()
+        listed: Iterable[Sequence[ListedJob]]
+        if swept is None or swept.listed is None:
+            listed = discoverer.listed(bookmark, now)
+        else:
+            now, listed = swept.began, batches(swept.listed)
         last: datetime | None = None
         whole = False
         try:
-            for batch in discoverer.listed(bookmark, now):
+            for batch in listed:
                 if self._time_is_up():
                     break
-                for job_arn in discoverer.take_up(batch, bookmark, now):
+                for job_arn in discoverer.take_up(batch, bookmark, now, active.may_be_got):
                     self.summary.jobs_discovered += 1
                     self.pace.begun()
                     self._look_at(TrackedJob(job_arn=job_arn))
@@ -245,6 +336,17 @@ class _Run:
     def _note_start_at(self, job_arn: str | None, *, was: str | None) -> None:
         if job_arn != was:
             self._note(lambda: self.monitor.state.set_start_at(self.monitor.scope, job_arn))
+
+    def _note_sweep(self, active: _Active, swept: Swept | None, state: State | None) -> None:
+        """Remember whose turn was taken; write it down now and then, and only where it is used."""
+        if active.is_whole:
+            began = active.began if swept is None else swept.began
+            self.monitor.sweeper.finish(active.may_be_got, self.answered, began)
+        if swept is None or state is None:
+            return
+        bookmark = self.monitor.sweeper.bookmark(state.sweep)
+        if bookmark is not None:
+            self._note(lambda: self.monitor.state.set_sweep(self.monitor.scope, bookmark))
 
     def _note(self, write: Callable[[], None]) -> None:
         """Write a bookmark; the poll's work is done, whether or not that succeeds."""
@@ -307,6 +409,9 @@ class _Run:
         else:
             self.pace.answered()
             self.failed.pop(job.job_arn, None)
+            self.answered.add(job.job_arn)
+            if isinstance(job, TrackedJob):
+                self.monitor.sweeper.note_read(job, seen)
         if seen.entry is not None:
             self.monitor.logger.info("job changed", extra=loggable(seen.entry))
         self.outbox.extend(seen.events)

@@ -35,6 +35,7 @@ POLL_INTERVAL_MINUTES = "POLL_INTERVAL_MINUTES"
 UNREACHABLE_AFTER_POLLS = "UNREACHABLE_AFTER_POLLS"
 STALLED_AFTER_MINUTES = "STALLED_AFTER_MINUTES"
 RECORD_MESSAGES = "RECORD_MESSAGES"
+FULL_READ_HOURS = "FULL_READ_HOURS"
 DISCOVERY = "DISCOVERY"
 DISCOVERY_NAME_PREFIX = "DISCOVERY_NAME_PREFIX"
 OUTPUT_BUCKETS = "OUTPUT_BUCKETS"
@@ -117,6 +118,7 @@ class Settings:
                 ),
                 emit_status_changes=_flag(environment, EMIT_STATUS_CHANGES),
                 record_messages=_flag(environment, RECORD_MESSAGES),
+                full_read=timedelta(hours=_whole(environment, FULL_READ_HOURS, 1)),
             ),
             others=_others(environment),
             members=(

@@ -102,7 +102,7 @@ ALARMS: Final[Mapping[str, Meaning]] = MappingProxyType(
         ),
         BEDROCK_DENIES: Meaning(
             f"{summary.ERRORS}, {summary.ERROR_CODE} {DENIED}",
-            "Bedrock denies the function's role a call: jobs are not read, or none discovered.",
+            "Bedrock denies the function's role a call: jobs are not read, or none listed.",
         ),
         UNKNOWN_STATUS: Meaning(
             summary.UNKNOWN_STATUSES,

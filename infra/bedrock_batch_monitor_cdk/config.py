@@ -309,6 +309,12 @@ class MonitorConfig:
     unreachable_after_polls: int = _setting(
         Whole(1, 1000), 3, "Polls in a row that cannot read a job before it is unreachable."
     )
+    full_read_hours: int = _setting(
+        Whole(1, 168),
+        24,
+        "Hours in which every active job is asked for by itself at least once, whatever the lists "
+        "say that spare calls where there are many jobs.",
+    )
     record_messages: bool = _setting(
         Flag(),
         default=True,

@@ -97,6 +97,7 @@ def environment_of(
         settings.PROGRESS_INTERVAL_MINUTES: str(config.progress_interval_minutes),
         settings.POLL_INTERVAL_MINUTES: str(config.poll_interval_minutes),
         settings.UNREACHABLE_AFTER_POLLS: str(config.unreachable_after_polls),
+        settings.FULL_READ_HOURS: str(config.full_read_hours),
         **{name: str(value) for name, value in optional.items() if value is not None},
         **(events.reach.environment(scope) if events.reach is not None else {}),
         "POWERTOOLS_SERVICE_NAME": service_of(scope),

@@ -101,6 +101,15 @@ def monitor_role(  # noqa: PLR0913 - what it may use, and the settings that add 
     )
     _allow_events(role, events.bus)
     _allow_reading_jobs(scope, role, events.reach)
+    # Discovery needs it, and so do many active jobs, which a list spares most of their calls. The
+    # operation has no resource type (Service Authorization Reference, Amazon Bedrock).
+    _allow(role, "ListBatchJobs", ["bedrock:ListModelInvocationJobs"], ["*"])
+    Validations.of(role).acknowledge(
+        Acknowledgment(
+            id="AwsSolutions-IAM5[Resource::*]",
+            reason="ListModelInvocationJobs has no resource type to narrow it down by.",
+        )
+    )
     _allow(role, "SendDeadLetters", ["sqs:SendMessage"], [events.dead_letters.queue_arn])
     _allow_key_of_tables(role, events.key)
     _allow_key_of_queues(role, events.key)
@@ -110,14 +119,6 @@ def monitor_role(  # noqa: PLR0913 - what it may use, and the settings that add 
             "TakeUpJobs",
             ["dynamodb:BatchGetItem", "dynamodb:PutItem"],
             [tables.jobs.table_arn],
-        )
-        # The operation has no resource type (Service Authorization Reference, Amazon Bedrock).
-        _allow(role, "ListBatchJobs", ["bedrock:ListModelInvocationJobs"], ["*"])
-        Validations.of(role).acknowledge(
-            Acknowledgment(
-                id="AwsSolutions-IAM5[Resource::*]",
-                reason="ListModelInvocationJobs has no resource type to narrow it down by.",
-            )
         )
     return role.without_policy_updates()
 

@@ -11,7 +11,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from local.bench import burst, latency, page, polls, start, steps
+from local.bench import burst, latency, page, parsing, polls, start, steps
 from local.bench.arena import arena, environment_of
 
 _SIZES: Final = (10, 100, 1000, 10_000)
@@ -83,6 +83,12 @@ def main(
             console.print(
                 f"{way.path}, {way.jobs:,} jobs: {way.median:.2f} s, longest {way.longest:.2f} s"
             )
+        read = parsing.measure()
+        console.print(
+            f"a page of summaries: {read.own_seconds * 1000:.0f} ms of CPU with botocore's own "
+            f"timestamps, {read.quick_seconds * 1000:.0f} ms with the monitor's, "
+            f"ratio {read.ratio:.1f}"
+        )
         begun = start.measure(here, environment_of(here.monitor))
         console.print(
             f"start: {begun.handler_seconds * 1000:.0f} ms, bare boto3 "

@@ -49,6 +49,7 @@ def deployed(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Cloud:
         settings.POLL_INTERVAL_MINUTES: "1",
         settings.UNREACHABLE_AFTER_POLLS: "3",
         settings.RECORD_MESSAGES: "true",
+        settings.FULL_READ_HOURS: "24",
         settings.DISCOVERY: "off",
     }.items():
         monkeypatch.setenv(name, value)
@@ -84,6 +85,7 @@ def test_a_poll_answers_with_its_summary(deployed: Cloud) -> None:
     assert answer == {
         "jobsActive": 2,
         "jobsRead": 2,
+        "jobsListed": 0,
         "jobsChanged": 2,
         "jobsEnded": 1,
         "eventsSent": 1,

@@ -367,6 +367,8 @@ def test_a_poll_reads_what_the_bill_says(
     """A poll in which nothing changed makes these calls beside those for jobs, and no write."""
     cloud = cloud.with_settings(discovery_prefix=discovery)
     cloud.add_job("InProgress")
+    # An active job is known to be there; of one that has ended discovery has to find that out.
+    cloud.add_job("Completed")
     cloud.poll()
     made: list[str] = []
     for client in (cloud.monitor.jobs._client, cloud.monitor.observer.bedrock._client):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any, Final
@@ -33,6 +34,7 @@ class Scenario:
     begin: Callable[[], World]
     steps: tuple[Step, ...] = ()
     settings: Settings = SETTINGS
+    sweeps: bool = False
 
     @property
     def actors(self) -> tuple[str, ...]:
@@ -54,12 +56,12 @@ class Undisturbed:
 def play(case: Case) -> Verdict:
     """Play a case to its end, let the monitor recover undisturbed, and judge what is there."""
     turns = run(case)
-    rules = SCENARIOS[case.scenario].settings.rules
-    turns.defects.extend(recover(turns.world, SCENARIOS[case.scenario].settings))
+    scenario = SCENARIOS[case.scenario]
+    turns.defects.extend(recover(turns.world, scenario.settings, sweeps=scenario.sweeps))
     verdict = judge(
         turns.world,
-        emits_status_changes=rules.emit_status_changes,
-        counts_tokens=SCENARIOS[case.scenario].settings.usage is not None,
+        emits_status_changes=scenario.settings.rules.emit_status_changes,
+        counts_tokens=scenario.settings.usage is not None,
     )
     if turns.defects:
         found = tuple(Violation(DEFECT, each) for each in turns.defects)
@@ -82,7 +84,7 @@ def run(case: Case, *, recording: bool = False) -> Turns:
         if name == OUTSIDE:
             programs[name] = lambda: _go_on_outside(turns, scenario.steps)
             continue
-        acting = actor(name, scenario.settings)
+        acting = actor(name, scenario.settings, sweeps=scenario.sweeps)
         acting.seat.oversight = turns
         if name == EVENT:
             programs[name] = lambda acting=acting: acting.look(ONE)  # type: ignore[misc]
@@ -98,9 +100,9 @@ def _go_on_outside(turns: Turns, steps: tuple[Step, ...]) -> None:
         step(turns.world)
 
 
-def recover(world: World, settings: Settings) -> list[str]:
+def recover(world: World, settings: Settings, *, sweeps: bool = False) -> list[str]:
     """Every job comes to its end, and undisturbed polls follow until all is at rest."""
-    acting = actor("R", settings)
+    acting = actor("R", settings, sweeps=sweeps)
     acting.seat.oversight = Undisturbed(world)
     world.refuses = False
     defects = list(acting.poll())
@@ -116,9 +118,9 @@ def recover(world: World, settings: Settings) -> list[str]:
     return defects
 
 
-def _poll(world: World, settings: Settings = SETTINGS) -> None:
+def _poll(world: World, settings: Settings = SETTINGS, *, sweeps: bool = False) -> None:
     """An earlier poll, which nothing disturbed."""
-    acting = actor("P", settings)
+    acting = actor("P", settings, sweeps=sweeps)
     acting.seat.oversight = Undisturbed(world)
     world.tick(60)
     if defects := list(acting.poll()):
@@ -219,6 +221,28 @@ def _unreachable() -> World:
     return world
 
 
+def _swept(
+    *,
+    other: str = statuses.SCHEDULED,
+    lag: timedelta = timedelta(0),
+    stand_still: bool = False,
+    settings: Settings = SETTINGS,
+) -> World:
+    """Two jobs, recorded and enough for a sweep; one has just ended, perhaps not in the lists."""
+    world = World.empty()
+    world.put(world.add_job(statuses.IN_PROGRESS, statuses.COMPLETED))
+    world.put(world.add_job(other, statuses.FAILED))
+    # So that lists that lag show both as they were, and not yet that one has ended.
+    world.tick(lag.total_seconds())
+    for _ in range(2):
+        _poll(world, settings, sweeps=True)
+    world.lists_lag = lag
+    world.lists_end = world.now if stand_still else None
+    world.tick()
+    world.advance(ONE)
+    return world
+
+
 def _advance(world: World) -> None:
     world.advance(ONE)
 
@@ -260,6 +284,8 @@ COUNTING: Final = replace(
     SETTINGS,
     usage=UsageRules((OutputBucket("bucket"),), (TokenPrice("amazon.nova-lite-v1:0", Decimal(1)),)),
 )
+# Recovery lasts twenty minutes, and what lists never show is to be found in these.
+SOON: Final = replace(SETTINGS, rules=replace(RULES, full_read=timedelta(minutes=10)))
 
 SCENARIOS: Final[Mapping[str, Scenario]] = {
     **{f"ends-{status}": Scenario(_ends_as(status)) for status in statuses.TERMINAL},
@@ -290,4 +316,10 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
         _ends_as(statuses.COMPLETED), (_write_manifest,), settings=COUNTING
     ),
     "counted-late": Scenario(_ended_uncounted, (_write_manifest, _put), settings=COUNTING),
+    "swept": Scenario(_swept, sweeps=True),
+    "swept-by-status": Scenario(lambda: _swept(other=statuses.IN_PROGRESS), sweeps=True),
+    "swept-lists-lag": Scenario(lambda: _swept(lag=timedelta(minutes=5)), sweeps=True),
+    "swept-lists-stand-still": Scenario(
+        lambda: _swept(stand_still=True, settings=SOON), settings=SOON, sweeps=True
+    ),
 }

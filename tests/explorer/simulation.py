@@ -9,6 +9,7 @@ from functools import lru_cache
 from io import BytesIO
 from typing import Any, Final, Protocol
 
+import botocore.session
 from botocore.exceptions import ReadTimeoutError
 
 from bedrock_batch_monitor.composition import compose, compose_inbox
@@ -18,6 +19,7 @@ from bedrock_batch_monitor.inbox import Inbox
 from bedrock_batch_monitor.poll import Monitor, PollError
 from bedrock_batch_monitor.services.errors import ServiceError
 from bedrock_batch_monitor.settings import Settings
+from bedrock_batch_monitor.sweep import Memory
 from tests.explorer.dynamodb import DynamoDB, Paginator, refusal
 from tests.support.monitor import ACCOUNT, REGION, SETTINGS, InlineExecutor
 from tests.support.tables import create_tables
@@ -34,6 +36,7 @@ _READS: Final = frozenset(
         "Query",
     }
 )
+_SESSION: Final = botocore.session.Session()
 # How far back an index may answer, counted in changes of its own content.
 STALEST: Final = 3
 
@@ -68,6 +71,11 @@ class Job:
     def is_over(self) -> bool:
         """Whether it has come to its last status."""
         return len(self.answers) == len(self.statuses)
+
+    def as_of(self, moment: datetime) -> Mapping[str, Any] | None:
+        """How it was then; None if it was not yet submitted."""
+        known = [answer for answer in self.answers if answer["lastModifiedTime"] <= moment]
+        return known[-1] if known else None
 
     def advance(self, now: datetime) -> None:
         """Go on to the next status, if there is one."""
@@ -114,6 +122,10 @@ class World:
     """Jobs that Bedrock's lists do not show yet."""
     counted: frozenset[str] = frozenset()
     """Jobs whose manifest is there."""
+    lists_lag: timedelta = timedelta(0)
+    """By how much Bedrock's lists are behind."""
+    lists_end: datetime | None = None
+    """The moment at which Bedrock's lists stand still, if they do."""
 
     @classmethod
     def empty(cls, page_size: int = 1000) -> World:
@@ -135,6 +147,8 @@ class World:
             self.skew,
             self.unlisted,
             self.counted,
+            self.lists_lag,
+            self.lists_end,
         )
 
     def tick(self, seconds: float = 1) -> None:
@@ -253,12 +267,15 @@ class World:
 
     def list_model_invocation_jobs(self, **request: Any) -> dict[str, Any]:
         """Amazon Bedrock lists the jobs submitted after a moment, oldest first, two on a page."""
+        as_of = min(self.now - self.lists_lag, self.lists_end or self.now)
+        answers = (job.as_of(as_of) for job in self.jobs.values() if job.arn not in self.unlisted)
         shown = sorted(
             (
-                job.answers[-1]
-                for job in self.jobs.values()
-                if job.arn not in self.unlisted
-                and job.answers[0]["submitTime"] > request["submitTimeAfter"]
+                answer
+                for answer in answers
+                if answer is not None
+                and answer["submitTime"] > request["submitTimeAfter"]
+                and request.get("statusEquals", answer["status"]) == answer["status"]
             ),
             key=lambda answer: answer["submitTime"],
         )
@@ -387,6 +404,11 @@ class Seat:
         """What a boto3 session makes for `compose`."""
         return _DynamoDBClient(self) if service == "dynamodb" else _Client(self)
 
+    @property
+    def _session(self) -> botocore.session.Session:
+        """The botocore session, of which clients here take nothing."""
+        return _SESSION
+
 
 class _Client:
     """Clients of EventBridge, Bedrock and S3."""
@@ -406,26 +428,8 @@ class _Client:
     def get_object(self, **request: Any) -> Any:
         return self._seat.call("GetObject", request)
 
-    def get_paginator(self, operation: str) -> _JobLists:
-        assert operation == "list_model_invocation_jobs"
-        return _JobLists(self._seat)
-
-
-class _JobLists:
-    """boto3's paginator of ListModelInvocationJobs: each page is a call of its own."""
-
-    def __init__(self, seat: Seat) -> None:
-        self._seat = seat
-
-    def paginate(self, **options: Any) -> Iterator[dict[str, Any]]:
-        """Every page up to the one without a token."""
-        request = {name: value for name, value in options.items() if name != "PaginationConfig"}
-        while True:
-            page = self._seat.call("ListModelInvocationJobs", request)
-            yield page
-            if "nextToken" not in page:
-                return
-            request = {**request, "nextToken": page["nextToken"]}
+    def list_model_invocation_jobs(self, **request: Any) -> Any:
+        return self._seat.call("ListModelInvocationJobs", request)
 
 
 class _DynamoDBClient:
@@ -478,6 +482,11 @@ class Actor:
     monitor: Monitor
     inbox: Inbox
 
+    def forget(self) -> None:
+        """Begin anew, as an execution environment that has just been started."""
+        sweeper = replace(self.monitor.sweeper, memory=Memory())
+        self.monitor = replace(self.monitor, sweeper=sweeper)
+
     def poll(self, seconds_left: Callable[[], float] = lambda: 900.0) -> Iterator[str]:
         """Run one poll to its end; names what no service can have caused."""
         try:
@@ -496,17 +505,25 @@ class Actor:
 
 
 @lru_cache(maxsize=64)
-def actor(name: str, settings: Settings = SETTINGS) -> Actor:
-    """The monitor of this name, composed once for all cases."""
-    return deployed(name, settings)
+def _composed(name: str, settings: Settings, *, sweeps: bool) -> Actor:
+    return deployed(name, settings, sweeps=sweeps)
 
 
-def deployed(name: str, settings: Settings) -> Actor:
-    """A new monitor, composed as the functions compose it."""
+def actor(name: str, settings: Settings = SETTINGS, *, sweeps: bool = False) -> Actor:
+    """The monitor of this name, composed once for all cases, and without a memory of them."""
+    acting = _composed(name, settings, sweeps=sweeps)
+    acting.forget()
+    return acting
+
+
+def deployed(name: str, settings: Settings, *, sweeps: bool = False) -> Actor:
+    """A new monitor, composed as the functions compose it; two jobs are enough for a sweep."""
     seat = Seat(name)
     session: Any = seat
     logger: Any = _Silent()
     monitor = compose(settings, session, logger, clock=seat.clock)
+    if sweeps:
+        monitor = replace(monitor, sweeper=replace(monitor.sweeper, get_each_up_to=1))
     return Actor(
         seat,
         replace(monitor, new_executor=InlineExecutor),

@@ -78,6 +78,25 @@ def test_figures_that_come_late_stay_out_of_the_event(plans: list[Planned]) -> N
     assert report.violations[invariants.OTHER_DETAIL]
 
 
+@pytest.mark.parametrize(
+    ("broken", "telling"),
+    [
+        (variants.lists_trusted, "swept-lists-stand-still"),
+        (variants.missing_is_unchanged, "swept-by-status"),
+    ],
+    ids=lambda value: getattr(value, "__name__", value),
+)
+def test_lists_that_are_believed_lose_endings(
+    broken: Callable[[], AbstractContextManager[None]], telling: str
+) -> None:
+    """Where lists lag, or leave jobs out, a monitor that believes them never sees an end."""
+    plans = plan(telling, preemptions=0)
+    with broken():
+        report = explore(plans, Sample(pairs=0))
+        assert report.violations[invariants.NOT_FOLLOWED]
+    assert explore(plans, Sample(pairs=0)).found == []
+
+
 def test_two_conditions_guard_the_order_of_the_history(plans: list[Planned]) -> None:
     """Where the job's condition is dropped the history's own one still keeps the order."""
     telling = [planned for planned in plans if planned.case.scenario in TELLING]

@@ -37,7 +37,7 @@ lifecycles = st.builds(
     st.sampled_from(statuses.TERMINAL),
 )
 deployments = st.builds(
-    lambda emits, retention, patience, stalled, messages: replace(
+    lambda emits, retention, patience, stalled, messages, full_read: replace(
         SETTINGS,
         history_retention=retention,
         rules=replace(
@@ -46,6 +46,7 @@ deployments = st.builds(
             unreachable_after_polls=patience,
             stalled_after=stalled,
             record_messages=messages,
+            full_read=full_read,
         ),
     ),
     st.booleans(),
@@ -53,7 +54,9 @@ deployments = st.builds(
     st.integers(min_value=1, max_value=3),
     st.sampled_from([None, timedelta(minutes=2)]),
     st.just(value=True),
+    st.sampled_from([timedelta(minutes=10), timedelta(days=1)]),
 )
+lags = st.sampled_from([timedelta(0), timedelta(minutes=3)])
 # At which call something goes wrong, and which of the kinds that are possible there.
 troubles = st.dictionaries(
     st.integers(min_value=1, max_value=25), st.integers(min_value=0, max_value=9), max_size=4
@@ -106,10 +109,12 @@ class Lifetimes(RuleBasedStateMachine):
         self.defects: list[str] = []
         self.deployment = SETTINGS
 
-    @initialize(page_size=st.sampled_from([1, 2, 1000]))
-    def begin(self, page_size: int) -> None:
-        """An empty world."""
+    @initialize(page_size=st.sampled_from([1, 2, 1000]), sweeps=st.booleans(), lag=lags)
+    def begin(self, page_size: int, sweeps: bool, lag: timedelta) -> None:  # noqa: FBT001 - by name
+        """An empty world; lists may lag, and not all monitors ask for them."""
         self.world = World.empty(page_size)
+        self.world.lists_lag = lag
+        self.sweeps = sweeps
 
     @rule(target=jobs, statuses_=lifecycles)
     def track(self, statuses_: tuple[str, ...]) -> str:
@@ -196,14 +201,14 @@ class Lifetimes(RuleBasedStateMachine):
         """In the end every promise is kept: no event lost, one id and one text for each."""
         if not hasattr(self, "world"):
             return
-        self.defects.extend(recover(self.world, self.deployment))
+        self.defects.extend(recover(self.world, self.deployment, sweeps=self.sweeps))
         assert self.defects == []
         # Whether a status change was owed depends on the deployment that recorded it.
         verdict = judge(self.world, emits_status_changes=False)
         assert [str(violation) for violation in verdict.violations] == []
 
     def _poll(self, oversight: Troubled, left: float) -> None:
-        self.defects.extend(poll(self.deployment, oversight, left))
+        self.defects.extend(poll(self.deployment, oversight, left, sweeps=self.sweeps))
 
     def _look(self, arn: str, oversight: Troubled) -> None:
         look(self.deployment, arn, oversight)
@@ -214,12 +219,13 @@ class Discovered(RuleBasedStateMachine):
 
     jobs = Bundle("jobs")
 
-    @initialize(page_size=st.sampled_from([1, 2, 1000]))
-    def begin(self, page_size: int) -> None:
+    @initialize(page_size=st.sampled_from([1, 2, 1000]), sweeps=st.booleans())
+    def begin(self, page_size: int, sweeps: bool) -> None:  # noqa: FBT001 - by name
         """A monitor that has just been deployed."""
         self.world = World.empty(page_size)
         self.deployment = replace(SETTINGS, discovery_prefix="")
-        self.defects = poll(self.deployment, Troubled(self.world), 900.0)
+        self.sweeps = sweeps
+        self.defects = self._poll(Troubled(self.world))
 
     @rule(target=jobs, statuses_=lifecycles, lags=st.booleans())
     def submit(self, statuses_: tuple[str, ...], lags: bool) -> str:  # noqa: FBT001 - by name
@@ -240,7 +246,7 @@ class Discovered(RuleBasedStateMachine):
     def poll(self, faults: dict[int, int], left: float) -> None:
         """A poll, which may crash, be throttled or denied, or run out of time."""
         self._pass(60)
-        self.defects += poll(self.deployment, Troubled(self.world, faults), left)
+        self.defects += self._poll(Troubled(self.world, faults), left)
 
     @rule(faults=troubles, other=troubles, at=moments)
     def overlapping_polls(
@@ -249,9 +255,9 @@ class Discovered(RuleBasedStateMachine):
         """A poll in the middle of which another one discovers the same jobs."""
 
         def another() -> None:
-            self.defects += poll(self.deployment, Troubled(self.world, other), 900.0)
+            self.defects += self._poll(Troubled(self.world, other))
 
-        self.defects += poll(self.deployment, Troubled(self.world, faults, at, another), 900.0)
+        self.defects += self._poll(Troubled(self.world, faults, at, another))
 
     @rule(arn=jobs, faults=troubles)
     def event(self, arn: str, faults: dict[int, int]) -> None:
@@ -278,12 +284,15 @@ class Discovered(RuleBasedStateMachine):
         if not hasattr(self, "world"):
             return
         self.world.unlisted = frozenset()
-        self.defects += recover(self.world, self.deployment)
+        self.defects += recover(self.world, self.deployment, sweeps=self.sweeps)
         assert self.defects == []
         known = {*self.world.history(), *self.world.untracked}
         assert [arn for arn in self.world.jobs if arn not in known] == []
         verdict = judge(self.world, emits_status_changes=False)
         assert [str(violation) for violation in verdict.violations] == []
+
+    def _poll(self, oversight: Troubled, left: float = 900.0) -> list[str]:
+        return poll(self.deployment, oversight, left, sweeps=self.sweeps)
 
     def _pass(self, seconds: float) -> None:
         """Time passes, and a list shows what was submitted ten minutes ago."""
@@ -296,9 +305,11 @@ class Discovered(RuleBasedStateMachine):
         )
 
 
-def poll(deployment: Settings, oversight: Troubled, left: float) -> list[str]:
+def poll(
+    deployment: Settings, oversight: Troubled, left: float, *, sweeps: bool = False
+) -> list[str]:
     """Run a poll to its end or its crash; the defects that it counted."""
-    acting = deployed("A", deployment)
+    acting = deployed("A", deployment, sweeps=sweeps)
     acting.seat.oversight = oversight
     try:
         # Each look at the clock that is left costs some of it: a deadline cuts the poll short.

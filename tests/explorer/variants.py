@@ -18,11 +18,13 @@ from bedrock_batch_monitor.deliver import Courier
 from bedrock_batch_monitor.domain.events import status_event
 from bedrock_batch_monitor.domain.jobs import JobRecord
 from bedrock_batch_monitor.domain.statuses import is_terminal
+from bedrock_batch_monitor.domain.sweep import FullRead
 from bedrock_batch_monitor.observe import Observer
 from bedrock_batch_monitor.services import dynamodb, items
 from bedrock_batch_monitor.services.dynamodb import JobsTable
 from bedrock_batch_monitor.services.errors import ServiceError
 from bedrock_batch_monitor.services.eventbridge import Delivery, EventBus
+from bedrock_batch_monitor.sweep import _Reading
 from tests.explorer.simulation import _DynamoDBClient
 
 
@@ -149,6 +151,28 @@ def late_figures_in_events() -> Iterator[None]:
         return replace(history_entry(item), usage=items.usage(item))
 
     with patch.object(items, "history_entry", broken):
+        yield
+
+
+@contextmanager
+def lists_trusted() -> Iterator[None]:
+    """What lists do not show has not happened: no job is got because its turn has come."""
+
+    def broken(_self: FullRead, *_: Any) -> frozenset[str]:
+        return frozenset()
+
+    with patch.object(FullRead, "due", broken):
+        yield
+
+
+@contextmanager
+def missing_is_unchanged() -> Iterator[None]:
+    """A job that is on no page has not changed."""
+
+    def broken(self: _Reading) -> frozenset[str]:
+        return frozenset(self.jobs.keys() - self.doubtful)
+
+    with patch.object(_Reading, "unchanged", broken):
         yield
 
 

@@ -29,6 +29,7 @@ EVERYTHING = MonitorConfig(
     progress_interval_minutes=11,
     stalled_after_minutes=60,
     unreachable_after_polls=5,
+    full_read_hours=48,
     record_messages=False,
     history_retention_days=90,
     output_buckets=(OutputBucket("results"), OutputBucket("shared", "team-a/")),

@@ -257,6 +257,7 @@ def test_function(template: Template, render: Render) -> None:
         "MONITORED_REGION": "<AWS::Region>",
         "DISCOVERY": "on",
         "EMIT_STATUS_CHANGES": "false",
+        "FULL_READ_HOURS": "24",
         "RECORD_MESSAGES": "true",
         "PROGRESS_INTERVAL_MINUTES": "5",
         "POLL_INTERVAL_MINUTES": "1",
@@ -297,6 +298,7 @@ def test_settings_reach_the_function(synthesize: Synthesize, render: Render) -> 
         stalled_after=timedelta(minutes=60),
         emit_status_changes=True,
         record_messages=False,
+        full_read=timedelta(hours=48),
     )
     assert function["ReservedConcurrentExecutions"] == 1
     assert function["Environment"]["Variables"]["POWERTOOLS_LOG_LEVEL"] == "DEBUG"

@@ -22,6 +22,7 @@ COMPLETE = {
     "POLL_INTERVAL_MINUTES": "1",
     "UNREACHABLE_AFTER_POLLS": "3",
     "RECORD_MESSAGES": "true",
+    "FULL_READ_HOURS": "48",
     "DISCOVERY": "on",
 }
 
@@ -43,6 +44,7 @@ def test_a_complete_environment() -> None:
             stalled_after=None,
             emit_status_changes=False,
             record_messages=True,
+            full_read=timedelta(hours=48),
         ),
     )
 

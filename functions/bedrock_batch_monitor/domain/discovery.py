@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from bedrock_batch_monitor.domain import statuses
+from bedrock_batch_monitor.domain.lists import ListedJob
 
 OVERLAP: Final = timedelta(minutes=15)
 CLOCK_TOLERANCE: Final = timedelta(hours=2)
@@ -25,17 +26,6 @@ class Bookmark:
 
     began_at: datetime
     seen_until: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class ListedJob:
-    """One summary of ListModelInvocationJobs; only the members that discovery looks at."""
-
-    job_arn: str
-    job_name: str
-    status: str | None
-    submit_time: datetime
-    end_time: datetime | None = None
 
 
 def everything(now: datetime) -> Bookmark:

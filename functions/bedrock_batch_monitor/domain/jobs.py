@@ -120,6 +120,7 @@ class TrackedJob:
     unreadable_polls: int = 0
     unreachable_since: datetime | None = None
     stalled_since: datetime | None = None
+    submit_time: datetime | None = None
 
     @property
     def has_ended(self) -> bool:

@@ -26,6 +26,7 @@ ACTIVE_JOBS_PROJECTION: Final = (
     "status",
     "sequence",
     "changedAt",
+    "submitTime",
     "lastModifiedTime",
     "firstInProgressAt",
     "totalRecordCount",

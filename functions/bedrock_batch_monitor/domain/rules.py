@@ -12,7 +12,8 @@ class Rules:
 
     Record counts that moved are written at most once per `progress_interval` and job. A job whose
     status and counts stand still for `stalled_after` has stalled (None: never). A job that cannot
-    be read in `unreachable_after_polls` polls in a row is unreachable.
+    be read in `unreachable_after_polls` polls in a row is unreachable. Whatever the lists say, each
+    job is got at least once in `full_read`.
     """
 
     progress_interval: timedelta
@@ -21,3 +22,4 @@ class Rules:
     stalled_after: timedelta | None = None
     emit_status_changes: bool = False
     record_messages: bool = True
+    full_read: timedelta = timedelta(hours=24)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bedrock_batch_monitor.domain.discovery import Bookmark
+from bedrock_batch_monitor.domain.sweep import SweepBookmark
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Where to go on: with which job (None: the first), and how far discovery has come."""
+    """Where to go on: with which job (None: the first), how far discovery and full read came."""
 
     start_at: str | None = None
     discovery: Bookmark | None = None
+    sweep: SweepBookmark | None = None

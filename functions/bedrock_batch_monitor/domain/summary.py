@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Final
 
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.events import MonitorEvent
-from bedrock_batch_monitor.domain.jobs import HistoryEntry, Usage
+from bedrock_batch_monitor.domain.jobs import HistoryEntry, TrackedJob, Usage
 from bedrock_batch_monitor.domain.usage import short_model_id
 
 JOBS_ACTIVE: Final = "JobsActive"
 JOBS_READ: Final = "JobsRead"
+JOBS_LISTED: Final = "JobsListed"
 JOBS_CHANGED: Final = "JobsChanged"
 JOBS_ENDED: Final = "JobsEnded"
 EVENTS_SENT: Final = "EventsSent"
@@ -71,7 +73,7 @@ class Seen:
 
     `entry` is the transition that was recorded, `events` those that are owed now; `errors` are
     codes of the form `<Service>.<error code>`. `try_again` says that the failure may have passed
-    when the job is looked at once more.
+    when the job is looked at once more. `last_modified_time` is that of Bedrock's answer.
     """
 
     was_read: bool = False
@@ -84,6 +86,7 @@ class Seen:
     lost_race: bool = False
     unknown_status: bool = False
     errors: tuple[str, ...] = ()
+    last_modified_time: datetime | None = None
 
 
 @dataclass(slots=True)
@@ -91,9 +94,10 @@ class PollSummary:
     """The figures of one poll; a poll counts them up as it goes.
 
     `jobs_active` counts the jobs that the poll came across, `jobs_read` those of them that Bedrock
-    answered for, `jobs_unreachable` and `jobs_stalled` those in such an episode, `jobs_discovered`
-    those that were taken up without being tracked by hand. `events_malformed` are events that asked
-    for nothing that can be done. `events_pending`
+    told of, by Get or in a list, and `jobs_listed` those of these for which the list was enough, so
+    that the difference is the number of answers of Get. `jobs_unreachable` and `jobs_stalled` are
+    those in such an episode, `jobs_discovered` those that were taken up without being tracked by
+    hand. `events_malformed` are events that asked for nothing that can be done. `events_pending`
     are events that were due and could not be sent; they stay marked, the oldest of them for
     `oldest_pending_event_seconds` so far. `usage_given_up` are jobs whose token counts are not
     looked for any more, `tokens` those that became known, by metric and model. `errors` counts by
@@ -103,6 +107,7 @@ class PollSummary:
 
     jobs_active: int = 0
     jobs_read: int = 0
+    jobs_listed: int = 0
     jobs_changed: int = 0
     jobs_ended: int = 0
     jobs_unreachable: int = 0
@@ -143,6 +148,12 @@ class PollSummary:
         if usage is not None and usage.output_tokens is not None:
             self.tokens[OUTPUT_TOKENS, model] += usage.output_tokens
 
+    def count_listed(self, job: TrackedJob) -> None:
+        """Add a job that a list shows unchanged: what a Get would have told is as it was."""
+        self.jobs_read += 1
+        self.jobs_listed += 1
+        self.jobs_stalled += job.stalled_since is not None
+
     def count_events(self, *, sent: int, pending: int, errors: Counter[str]) -> None:
         """Add what came of sending some events."""
         self.events_sent += sent
@@ -154,6 +165,7 @@ class PollSummary:
         return {
             JOBS_ACTIVE: self.jobs_active,
             JOBS_READ: self.jobs_read,
+            JOBS_LISTED: self.jobs_listed,
             JOBS_CHANGED: self.jobs_changed,
             JOBS_ENDED: self.jobs_ended,
             JOBS_UNREACHABLE: self.jobs_unreachable,

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from bedrock_batch_monitor.domain.discovery import ListedJob
 from bedrock_batch_monitor.domain.jobs import CUT, JobObservation, RecordCounts, bounded
+from bedrock_batch_monitor.domain.lists import (
+    SUMMARIES_PER_PAGE,
+    ListedJob,
+    Listing,
+    ListPage,
+)
 from bedrock_batch_monitor.domain.times import to_milliseconds
 from bedrock_batch_monitor.services.errors import ServiceError, calling
-from bedrock_batch_monitor.services.sdk import bounded_config, pages_of
+from bedrock_batch_monitor.services.sdk import bounded_config
+from bedrock_batch_monitor.services.timestamps import quick_timestamps
 
 if TYPE_CHECKING:
     import boto3
     from mypy_boto3_bedrock import BedrockClient
-    from mypy_boto3_bedrock.type_defs import ListModelInvocationJobsRequestPaginateTypeDef
+    from mypy_boto3_bedrock.type_defs import ListModelInvocationJobsRequestTypeDef
 
 SERVICE: Final = "Bedrock"
 UNUSABLE_ANSWER: Final = "UnusableAnswer"
 _LIST_ENTRIES: Final = 32  # twice what the API allows in a list of subnets
-_SUMMARIES_PER_PAGE: Final = 1000  # the most that ListModelInvocationJobs gives
 
 
 class BatchInferenceJobs:
@@ -38,37 +44,61 @@ class BatchInferenceJobs:
         into its time limit when others use up the account's quota.
         """
         config = bounded_config(concurrency=concurrency, attempts=1)
-        return cls(session.client("bedrock", region_name=region, config=config))
+        with quick_timestamps(session):
+            return cls(session.client("bedrock", region_name=region, config=config))
 
     def get(self, job_arn: str) -> JobObservation:
         """Ask for a job now; raises `ServiceError`, also where the answer cannot be this job's."""
-        with calling(SERVICE):
-            try:
-                answer = self._client.get_model_invocation_job(jobIdentifier=job_arn)
-            except ValueError as error:  # botocore's parser, for a timestamp that is none
-                raise ServiceError(SERVICE, UNUSABLE_ANSWER, str(error)) from error
+        with _calling():
+            answer = self._client.get_model_invocation_job(jobIdentifier=job_arn)
         return observation(job_arn, answer)
 
-    def submitted_after(self, moment: datetime, name_contains: str) -> Iterator[ListedJob]:
-        """List the jobs submitted after a moment, oldest first, every page of them.
+    def page(self, listing: Listing, token: str | None) -> ListPage:
+        """Ask for one page of a list, oldest jobs first; the first page has no token.
 
         A summary without ARN, name or submission time, which the API promises, is passed over.
-        Raises `ServiceError`.
+        Raises `ServiceError`; the same page can be asked for again then.
         """
-        request: ListModelInvocationJobsRequestPaginateTypeDef = {
-            "submitTimeAfter": moment,
+        request: ListModelInvocationJobsRequestTypeDef = {
+            "submitTimeAfter": listing.submitted_after,
             "sortBy": "CreationTime",
             "sortOrder": "Ascending",
-            "PaginationConfig": {"PageSize": _SUMMARIES_PER_PAGE},
+            "maxResults": SUMMARIES_PER_PAGE,
         }
-        if name_contains:
-            request["nameContains"] = name_contains
-        pages = self._client.get_paginator("list_model_invocation_jobs").paginate(**request)
-        for page in pages_of(SERVICE, pages):
-            for summary in page.get("invocationJobSummaries", ()):
-                job = listed_job(summary)
-                if job is not None:
-                    yield job
+        if listing.status is not None:
+            # A status that was observed: the type of the request knows only those of today.
+            request["statusEquals"] = listing.status  # type: ignore[typeddict-item]
+        if listing.name_contains:
+            request["nameContains"] = listing.name_contains
+        if token is not None:
+            request["nextToken"] = token
+        with _calling():
+            answer = self._client.list_model_invocation_jobs(**request)
+        next_token = answer.get("nextToken")
+        if next_token is not None and next_token == token:
+            raise ServiceError(SERVICE, UNUSABLE_ANSWER, "a page of the list points to itself")
+        jobs = map(listed_job, answer.get("invocationJobSummaries", ()))
+        return ListPage(tuple(job for job in jobs if job is not None), next_token)
+
+    def every_job(self, listing: Listing) -> Iterator[ListedJob]:
+        """The jobs of a list, oldest first, page by page; raises `ServiceError`."""
+        token = None
+        while True:
+            page = self.page(listing, token)
+            yield from page.jobs
+            if page.next_token is None:
+                return
+            token = page.next_token
+
+
+@contextmanager
+def _calling() -> Iterator[None]:
+    """Turn what a call of Bedrock raises into a `ServiceError`."""
+    with calling(SERVICE):
+        try:
+            yield
+        except ValueError as error:  # botocore's parser, for a timestamp that is none
+            raise ServiceError(SERVICE, UNUSABLE_ANSWER, str(error)) from error
 
 
 def listed_job(summary: Mapping[str, Any]) -> ListedJob | None:
@@ -83,6 +113,8 @@ def listed_job(summary: Mapping[str, Any]) -> ListedJob | None:
         status=_text(summary, "status"),
         submit_time=submit_time,
         end_time=_time(summary, "endTime"),
+        last_modified_time=_time(summary, "lastModifiedTime"),
+        counts=_counts(summary),
     )
 
 
@@ -113,12 +145,16 @@ def observation(job_arn: str, answer: Mapping[str, Any]) -> JobObservation:
         input_data_config=_config(answer, "inputDataConfig"),
         output_data_config=_config(answer, "outputDataConfig"),
         vpc_config=_config(answer, "vpcConfig"),
-        counts=RecordCounts(
-            total=_count(answer, "totalRecordCount"),
-            processed=_count(answer, "processedRecordCount"),
-            success=_count(answer, "successRecordCount"),
-            error=_count(answer, "errorRecordCount"),
-        ),
+        counts=_counts(answer),
+    )
+
+
+def _counts(answer: Mapping[str, Any]) -> RecordCounts:
+    return RecordCounts(
+        total=_count(answer, "totalRecordCount"),
+        processed=_count(answer, "processedRecordCount"),
+        success=_count(answer, "successRecordCount"),
+        error=_count(answer, "errorRecordCount"),
     )
 
 

@@ -26,6 +26,7 @@ from bedrock_batch_monitor.domain.jobs import (
 )
 from bedrock_batch_monitor.domain.scopes import EVERYTHING, KeyRange, Share
 from bedrock_batch_monitor.domain.state import State
+from bedrock_batch_monitor.domain.sweep import SweepBookmark
 from bedrock_batch_monitor.domain.transitions import Transition
 from bedrock_batch_monitor.domain.usage import FollowUp
 from bedrock_batch_monitor.services import items
@@ -481,7 +482,7 @@ class JobsTable:
 
 
 class StateTable:
-    """The monitor's bookmarks: where the next poll starts, and how far discovery has come."""
+    """The monitor's bookmarks: where the next poll starts, how far discovery and full read came."""
 
     def __init__(self, client: DynamoDBClient, name: str) -> None:
         self._client = client
@@ -507,6 +508,14 @@ class StateTable:
         changes = _Changes()
         changes.set("discoveryBeganAt", items.time(bookmark.began_at))
         changes.set("discoveredUntil", items.time(bookmark.seen_until))
+        self._update(scope, changes)
+
+    def set_sweep(self, scope: Scope, bookmark: SweepBookmark) -> None:
+        """Note how far the full read has come, and how long lists were; raises `ServiceError`."""
+        changes = _Changes()
+        changes.set("fullReadUntil", items.time(bookmark.read_until))
+        changes.set("listPages", items.list_pages(bookmark.sizes))
+        changes.set("sweepNotedAt", items.time(bookmark.noted_at))
         self._update(scope, changes)
 
     def _update(self, scope: Scope, changes: _Changes) -> None:

@@ -22,6 +22,7 @@ from bedrock_batch_monitor.domain.jobs import (
     Usage,
 )
 from bedrock_batch_monitor.domain.state import State
+from bedrock_batch_monitor.domain.sweep import SweepBookmark
 from bedrock_batch_monitor.domain.times import from_iso, to_iso
 from bedrock_batch_monitor.domain.usage import MOST_TOKENS, FollowUp
 
@@ -89,6 +90,7 @@ OF_USAGE: Final = (
 )
 
 _SHOWN_CHARACTERS: Final = 80
+_ANY: Final = "any"
 _serialize = TypeSerializer().serialize
 _deserialize = TypeDeserializer().deserialize
 
@@ -236,6 +238,7 @@ def tracked_job(item: Item) -> TrackedJob:
         unreadable_polls=_optional(item, "unreadablePolls", _number) or 0,
         unreachable_since=_optional(item, "unreachableSince", _time),
         stalled_since=_optional(item, "stalledSince", _time),
+        submit_time=_optional(item, "submitTime", _time),
     )
 
 
@@ -248,7 +251,23 @@ def state(item: Item) -> State:
         discovery=(
             None if began_at is None or seen_until is None else Bookmark(began_at, seen_until)
         ),
+        sweep=_sweep(item),
     )
+
+
+def list_pages(sizes: Mapping[str, int]) -> AttributeValueTypeDef:
+    """The `listPages` map: pages by status, `any` for the list of all."""
+    return {"M": {status or _ANY: number(pages) for status, pages in sizes.items()}}
+
+
+def _sweep(item: Item) -> SweepBookmark | None:
+    read_until = _optional(item, "fullReadUntil", _time)
+    noted_at = _optional(item, "sweepNotedAt", _time)
+    if read_until is None or noted_at is None:
+        return None
+    pages = item.get("listPages", {}).get("M", {})
+    sizes = {"" if status == _ANY else status: _number(pages, status) for status in pages}
+    return SweepBookmark(read_until, sizes, noted_at)
 
 
 def is_tracked(item: Item) -> bool:

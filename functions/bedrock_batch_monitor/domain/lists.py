@@ -1,0 +1,41 @@
+"""What ListModelInvocationJobs is asked for, and what a page of its answer says of jobs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final, NamedTuple
+
+from bedrock_batch_monitor.domain.jobs import RecordCounts
+
+# The most that the API gives (`maxResults`); whether pages always fill is not documented.
+SUMMARIES_PER_PAGE: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """One list: jobs submitted after a moment, of one status and of names with a part, if given."""
+
+    submitted_after: datetime
+    status: str | None = None
+    name_contains: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ListedJob:
+    """One summary of ListModelInvocationJobs; only the members that the monitor looks at."""
+
+    job_arn: str
+    job_name: str
+    status: str | None
+    submit_time: datetime
+    end_time: datetime | None = None
+    last_modified_time: datetime | None = None
+    counts: RecordCounts = field(default_factory=RecordCounts)
+
+
+class ListPage(NamedTuple):
+    """One page of a list, and the token of the next if there is one."""
+
+    jobs: tuple[ListedJob, ...]
+    next_token: str | None
