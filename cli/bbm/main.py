@@ -26,7 +26,7 @@ from bbm.output import Output
 from bbm.problems import FAILED, Problem, explain, unknown_job
 from bbm.tables import Change, Changed, History, Item, Jobs, has_ended, plain
 from bbm.usage import Totals, by_model_and_day
-from bbm.watching import Watched, first_look, is_followed, watch
+from bbm.watching import Watched, is_followed, watch
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.events import status_event
 from bedrock_batch_monitor.domain.times import to_iso
@@ -40,7 +40,7 @@ app = typer.Typer(
     name="bbm",
     help="Follow Amazon Bedrock batch inference jobs through the tables of the Bedrock Batch "
     "Monitor.\n\nA job is named by its ARN, by its id (the 12 characters at the end of the ARN) "
-    "or, while it is active, by its name.",
+    "or by its name, if no other has it.",
     epilog="Every command takes --json (one JSON document on standard output), --stack, --profile "
     "and --region. Exit codes: 0 good, 1 failed, 2 bad usage.",
     no_args_is_help=True,
@@ -94,9 +94,15 @@ class Run:
     def _active(self) -> tuple[Item, ...]:
         return self.jobs.active()
 
+    @cached_property
+    def _everyone(self) -> tuple[Item, ...]:
+        return self.jobs.all()
+
     def resolve(self, text: str) -> str:
-        """The ARN of the job that a person names; the active jobs are read once at most."""
-        return references.resolve(text, self.deployment, lambda: self._active)
+        """The ARN of the job that a person names; the jobs are read once at most."""
+        return references.resolve(
+            text, self.deployment, lambda: self._active, lambda: self._everyone
+        )
 
 
 # The options that every command has, in the order of its help.
@@ -265,7 +271,7 @@ def jobs(
         bool, typer.Option("--all", help="Include jobs that have ended or are not tracked.")
     ] = False,
 ) -> None:
-    """List the active jobs with status, progress and last error.
+    """List the active jobs with status, progress, ETA and errors.
 
     A status that ends a job (Completed, PartiallyCompleted, Failed, Stopped, Expired) lists the
     jobs whose history has that ending. --all reads the whole jobs table, which takes a while where
@@ -394,13 +400,13 @@ def watch_(
     shows is as recent as the last poll. In a pipe every change is a line; with --json there is one
     document at the end.
     """
-    watched = first_look(_to_watch(this, arns), this.world.now())
+    watched = Watched(_to_watch(this, arns))
     if not watched.items:
         this.out.document({"jobs": [], "allCompleted": True})
         this.out.show(Text("There is no active job to watch."))
         return True
     with _display(this) as show:
-        watched = watch(this.jobs, watched, show, interval=interval, now=this.world.now)
+        watched = watch(this.jobs, watched, show, interval=interval)
     this.out.document({"jobs": watched.items, "allCompleted": watched.all_completed})
     this.out.show(view.watch_result(watched.items))
     return watched.all_completed
@@ -553,8 +559,7 @@ def _display(this: Run) -> Iterator[Callable[[Watched, str | None], None]]:
 
         def tell(watched: Watched, note: str | None) -> None:
             for item in watched.news(before[-1] if before else None):
-                points = watched.points.get(item["jobArn"], ())
-                this.out.show(view.watch_line(item, points, this.world.now()))
+                this.out.show(view.watch_line(item, this.world.now()))
             before[:] = [watched]
             if note is not None:
                 this.out.note(note)
@@ -567,7 +572,6 @@ def _display(this: Run) -> Iterator[Callable[[Watched, str | None], None]]:
         def draw(watched: Watched, note: str | None) -> None:
             table = view.watched(
                 watched.items,
-                watched.points,
                 this.world.now(),
                 width=this.out.out.width,
                 rows=this.out.out.height - _LINES_BESIDE_ROWS,

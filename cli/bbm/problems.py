@@ -63,11 +63,15 @@ _NO_LOGIN: Final = (
     sdk.CredentialRetrievalError,
 )
 _LOGIN_EXPIRED: Final = (
+    sdk.LoginRefreshRequired,
+    sdk.LoginTokenLoadError,
     sdk.SSOTokenLoadError,
     sdk.UnauthorizedSSOTokenError,
     sdk.TokenRetrievalError,
 )
-_SIGN_IN: Final = "sign in again (for instance `aws sso login`) or name another profile (--profile)"
+_SIGN_IN: Final = (
+    "sign in again (`aws sso login` or `aws login`) or name another profile (--profile)"
+)
 _ACTION_IN_MESSAGE: Final = re.compile(r"not authorized to perform:? ([a-z0-9-]+:[A-Za-z]+)")
 
 

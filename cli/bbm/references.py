@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from bbm.problems import Problem, UsageProblem
+from bbm.problems import Problem, UsageProblem, unknown_job
 from bedrock_batch_monitor.domain.arns import InvalidJobArnError, JobArn
 
 if TYPE_CHECKING:
@@ -54,27 +54,23 @@ def arn_of(text: str, deployment: Deployment) -> str:
 
 
 def resolve(
-    text: str, deployment: Deployment, active: Callable[[], Sequence[Mapping[str, Any]]]
+    text: str,
+    deployment: Deployment,
+    active: Callable[[], Sequence[Mapping[str, Any]]],
+    everyone: Callable[[], Sequence[Mapping[str, Any]]],
 ) -> str:
-    """The ARN of the job that is named by ARN, by id, or by the name of an active job.
+    """The ARN of the job that is named by ARN, by id or by name.
 
     `active` reads the items of the active jobs and is asked only where `text` is no ARN. An id
     that no active job has is one of the deployment's own account and Region, whose job may have
-    ended. Raises `Problem` if nothing or more than one job goes by the name.
+    ended. `everyone` reads all items, and is asked only for a name that no active job has: a name
+    means the active job, though earlier ones had it too. Raises `Problem` if nothing or more than
+    one job goes by the name.
     """
     if is_arn(text):
         return text
-    meant = [
-        item
-        for item in active()
-        if text in {item["jobArn"], job_id(item["jobArn"]), item.get("jobName")}
-    ]
-    if len(meant) == 1:
-        return str(meant[0]["jobArn"])
-    if meant:
-        candidates = ", ".join(sorted(f"{item['jobArn']}" for item in meant))
-        message = f"{text!r} is the name of {len(meant)} active jobs, give one's ARN: {candidates}"
-        raise Problem(message)
+    if (meant := _the_one(text, active(), "active jobs")) is not None:
+        return meant
     if _JOB_ID.fullmatch(text):
         return deployment.job_arn(text)
     if text.startswith("arn:"):
@@ -82,12 +78,20 @@ def resolve(
             JobArn.parse(text)
         except InvalidJobArnError as error:
             raise UsageProblem(str(error)) from error
-    raise unknown_active(text)
+    if (meant := _the_one(text, everyone(), "jobs")) is not None:
+        return meant
+    raise unknown_job(text)
 
 
-def unknown_active(text: str) -> Problem:
-    """No active job goes by this name."""
-    return Problem(
-        f"no active job is named {text!r}: `bbm jobs` lists them; a job that has ended is named "
-        "by its ARN or id (`bbm jobs --all`)"
-    )
+def _the_one(text: str, items: Sequence[Mapping[str, Any]], what: str) -> str | None:
+    """The ARN of the item that goes by this text, None for none; raises `Problem` for several."""
+    meant = [
+        str(item["jobArn"])
+        for item in items
+        if text in {item["jobArn"], job_id(item["jobArn"]), item.get("jobName")}
+    ]
+    if len(meant) > 1:
+        candidates = ", ".join(sorted(meant))
+        message = f"{text!r} is the name of {len(meant)} {what}, give one's ARN: {candidates}"
+        raise Problem(message)
+    return meant[0] if meant else None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final, Literal, TypeGuard
 
@@ -21,12 +21,16 @@ from bbm.references import job_id
 from bbm.tables import Change, Changed, Item, has_ended, is_tracked
 from bbm.usage import ModelDay, Totals
 from bedrock_batch_monitor.domain import statuses
-from bedrock_batch_monitor.domain.progress import Point, records_per_second, time_left
+from bedrock_batch_monitor.domain.progress import seconds_past
 from bedrock_batch_monitor.domain.times import from_iso
+from bedrock_batch_monitor.services.items import ESTIMATED_END_TIME, RECORDS_PER_MINUTE
 
 # Terminals narrower than this get the columns without which a line would say nothing.
 _WIDE: Final = 110
+# Narrower than this, and a list of jobs has no room for bars.
+_ROOM_FOR_BARS: Final = 100
 _BAR_WIDTH: Final = 10
+_NARROW_BAR_WIDTH: Final = 6
 _SPENT_BAR_WIDTH: Final = 16
 _ID_WIDTH: Final = 12
 _STYLES: Final = {
@@ -48,8 +52,9 @@ _STALLED_SINCE: Final = "stalledSince"
 _MINUTE: Final = 60
 _HOUR: Final = 60 * _MINUTE
 _DAY: Final = 24 * _HOUR
-# Records per second from which on a minute's worth would be a long number.
-_FAST: Final = 10
+# Records per minute from which on those per second tell more, and below which digits do.
+_FAST: Final = 10 * _MINUTE
+_SLOW: Final = 10
 _BILL_COLUMNS: Final[Sequence[tuple[str, Literal["left", "right"]]]] = (
     ("What", "left"),
     ("Quantity", "right"),
@@ -110,7 +115,8 @@ def name_of(item: Item) -> str:
 def jobs_table(jobs: Sequence[Item], now: datetime, width: int | None) -> RenderableType:
     """The jobs as the jobs table has them, one line each, and below it why one failed.
 
-    Why it cannot be read (`lastError`), or Bedrock's message of one that has ended.
+    Why it cannot be read (`lastError`), Bedrock's message of one that has ended, or by how much one
+    is expected to be late.
     `width` is the terminal's; None, for a pipe, gives every column and no bars.
     """
     table = _table(width)
@@ -120,9 +126,11 @@ def jobs_table(jobs: Sequence[Item], now: datetime, width: int | None) -> Render
     table.add_column("PROGRESS", no_wrap=True)
     if _is_wide(width):
         table.add_column("RECORDS", justify="right", no_wrap=True)
-        table.add_column("ERRORS", justify="right", no_wrap=True)
     table.add_column("IN STATUS", justify="right", no_wrap=True)
-    table.add_column("SEQ", justify="right", no_wrap=True)
+    table.add_column("ETA", justify="right", no_wrap=True)
+    table.add_column("ERRORS", justify="right", no_wrap=True)
+    if _is_wide(width):
+        table.add_column("SEQ", justify="right", no_wrap=True)
     if width is None:
         table.add_column("MESSAGE", no_wrap=True)
     for item in jobs:
@@ -130,11 +138,13 @@ def jobs_table(jobs: Sequence[Item], now: datetime, width: int | None) -> Render
             _name_cell(item),
             Text(clean(job_id(item["jobArn"]))),
             _job_status(item),
-            _progress(item, width),
+            _progress(item, width if width is None or width >= _ROOM_FOR_BARS else None),
         ]
         if _is_wide(width):
-            cells += [_records(item), _errors(item)]
-        cells += [Text(_in_status(item, now)), Text(str(item.get("sequence", "")))]
+            cells.append(_records(item))
+        cells += [Text(_in_status(item, now)), _eta(item, now), _errors(item)]
+        if _is_wide(width):
+            cells.append(Text(str(item.get("sequence", ""))))
         if width is None:
             cells.append(_why(item))
         table.add_row(*cells)
@@ -197,11 +207,12 @@ def history_heading(entries: Sequence[Item]) -> Text:
     """Which job it is, and how long it took all in all."""
     last = entries[-1]
     heading = Text.assemble((name_of(last), "bold"))
-    if last.get("modelId"):
-        heading.append(f"  {clean(last['modelId'])}")
     first, end = time_of(entries[0].get("changedAt")), time_of(last.get("changedAt"))
     if has_ended(last) and first is not None and end is not None and end > first:
         heading.append(f"  {duration((end - first).total_seconds())} in all")
+    # Both to be copied whole: each has a line, since an ARN can be as long as a terminal is wide.
+    if last.get("modelId"):
+        heading.append(f"\n{clean(last['modelId'])}")
     heading.append(f"\n{clean(last['jobArn'])}\n", style="dim")
     return heading
 
@@ -229,44 +240,37 @@ def found(transitions: Sequence[Item], width: int | None) -> RenderableType:
     return table
 
 
-def watched(
-    jobs: Sequence[Item],
-    points: Mapping[str, Sequence[Point]],
-    now: datetime,
-    width: int,
-    rows: int,
-) -> RenderableType:
+def watched(jobs: Sequence[Item], now: datetime, width: int, rows: int) -> RenderableType:
     """The live view: a line per job, as many as fit into `rows`, the ones that run first."""
     table = _table(width)
     _add_name_column(table)
-    table.add_column("STATUS", no_wrap=True, min_width=len(statuses.PARTIALLY_COMPLETED))
-    table.add_column("PROGRESS", no_wrap=True, min_width=_BAR_WIDTH + 5)
-    if _is_wide(width):
-        table.add_column("RECORDS", justify="right", no_wrap=True)
+    # Where there is room for it, columns keep their width from one look to the next.
+    longest_status = len(statuses.PARTIALLY_COMPLETED) if _is_wide(width) else None
+    table.add_column("STATUS", no_wrap=True, min_width=longest_status)
+    table.add_column("PROGRESS", no_wrap=True)
+    table.add_column("RECORDS", justify="right", no_wrap=True)
     table.add_column("PACE", justify="right", no_wrap=True)
-    table.add_column("LEFT", justify="right", no_wrap=True, min_width=8)
-    table.add_column("IN STATUS", justify="right", no_wrap=True, min_width=8)
+    table.add_column("ETA", justify="right", no_wrap=True, min_width=8)
+    if _is_wide(width):
+        table.add_column("IN STATUS", justify="right", no_wrap=True, min_width=8)
     shown = sorted(jobs, key=_liveliness)[: max(rows, 1)]
     for item in shown:
-        seen = points.get(item["jobArn"], ())
         cells: list[RenderableType] = [
             _name_cell(item),
             _job_status(item),
             _progress(item, width),
+            _records(item),
+            Text(_pace(item)),
+            _eta(item, now),
         ]
         if _is_wide(width):
-            cells.append(_records(item))
-        cells += [
-            Text(_pace(item, seen)),
-            Text(_left(item, seen, now)),
-            Text(_in_status(item, now)),
-        ]
+            cells.append(Text(_in_status(item, now)))
         table.add_row(*cells)
     hidden = len(jobs) - len(shown)
     return Group(table, *([Text(f"... and {hidden} more", style="dim")] if hidden else []))
 
 
-def watch_line(item: Item, points: Sequence[Point], now: datetime) -> Text:
+def watch_line(item: Item, now: datetime) -> Text:
     """One change of a watched job in one line, for output that cannot redraw."""
     percent = _percent(item)
     parts = [
@@ -276,8 +280,9 @@ def watch_line(item: Item, points: Sequence[Point], now: datetime) -> Text:
         *([percent] if percent else []),
         *([f"{_count_text(item)} records"] if _count_text(item) else []),
     ]
-    if pace := _pace(item, points):
-        parts.append(f"{pace}, {_left(item, points, now)} left")
+    if pace := _pace(item):
+        late = ", past its expiration" if _seconds_late(item) is not None else ""
+        parts.append(f"{pace}, {_left(item, now)} left{late}")
     return Text("  ".join(clean(part) for part in parts))
 
 
@@ -449,14 +454,23 @@ def _job_status(item: Item) -> Text:
 
 
 def _why(item: Item) -> Text:
-    """Why a job cannot be read, or else why it ended as it did; empty where neither is known.
+    """What is worth a sentence: why a job cannot be read, why it ended as it did, or if it is late.
 
     The message of a job that goes on is left out: it is of no consequence yet.
     """
     error = item.get("lastError")
     if isinstance(error, Mapping):
         return Text(clean(f"{error.get('code', '')}: {error.get('message', '')}"), style="red")
-    return Text(clean(item.get("message", "")) if has_ended(item) else "")
+    if has_ended(item):
+        return Text(clean(item.get("message", "")))
+    late = _seconds_late(item)
+    if late is None:
+        return Text("")
+    return Text(
+        f"at its pace it ends {duration(late)} after its expiration "
+        f"({moment(item['jobExpirationTime'])} UTC)",
+        style="yellow",
+    )
 
 
 def _counts(item: Item) -> tuple[int, int] | None:
@@ -481,10 +495,9 @@ def _progress(item: Item, width: int | None) -> Text:
     percent, counts = _percent(item), _counts(item)
     if not percent or counts is None or width is None:
         return Text(percent)
-    filled = min(_BAR_WIDTH, _BAR_WIDTH * counts[1] // max(counts[0], 1))
-    return Text.assemble(
-        ("━" * filled, "green"), ("─" * (_BAR_WIDTH - filled), "dim"), f"{percent:>5}"
-    )
+    cells = _BAR_WIDTH if width >= _ROOM_FOR_BARS else _NARROW_BAR_WIDTH
+    filled = min(cells, cells * counts[1] // max(counts[0], 1))
+    return Text.assemble(("━" * filled, "green"), ("─" * (cells - filled), "dim"), f"{percent:>5}")
 
 
 def _count_text(item: Item) -> str:
@@ -524,21 +537,44 @@ def _spent_bar(seconds: float | None, longest: float, name: str | None) -> Text:
     return Text("━" * cells, style=_STYLES.get(name or "", ""), no_wrap=True, overflow="crop")
 
 
-def _pace(item: Item, points: Sequence[Point]) -> str:
-    pace = records_per_second(points)
-    if pace is None or item.get("status") != statuses.IN_PROGRESS:
-        return ""
-    return f"{pace:,.0f}/s" if pace >= _FAST else f"{pace * _MINUTE:,.0f}/min"
+def _is_running(item: Item) -> bool:
+    """Whether what the monitor expects of a job holds: it runs, and can be read."""
+    running = item.get("status") == statuses.IN_PROGRESS and is_tracked(item)
+    return running and _UNREACHABLE_SINCE not in item
 
 
-def _left(item: Item, points: Sequence[Point], now: datetime) -> str:
-    if item.get("status") != statuses.IN_PROGRESS:
+def _pace(item: Item) -> str:
+    pace = item.get(RECORDS_PER_MINUTE)
+    if not _is_number(pace) or not _is_running(item):
         return ""
-    counts = _counts(item)
-    left = time_left(points, counts[0] if counts else None, now)
-    if left is None:
+    if pace >= _FAST:
+        return f"{pace / _MINUTE:,.0f}/s"
+    return f"{pace:,.0f}/min" if pace >= _SLOW else f"{pace:.2g}/min"
+
+
+def _left(item: Item, now: datetime) -> str:
+    """For how long a job still runs at its pace; `unknown` rather than a guess."""
+    if not _is_running(item):
+        return ""
+    ends_at = time_of(item.get(ESTIMATED_END_TIME))
+    if ends_at is None:
         return "unknown"
-    return "soon" if left < timedelta(seconds=1) else duration(left.total_seconds())
+    seconds = (ends_at - now).total_seconds()
+    return "soon" if seconds < 1 else duration(seconds)
+
+
+def _seconds_late(item: Item) -> int | None:
+    if not _is_running(item):
+        return None
+    expiration = time_of(item.get("jobExpirationTime"))
+    return seconds_past(time_of(item.get(ESTIMATED_END_TIME)), expiration)
+
+
+def _eta(item: Item, now: datetime) -> Text:
+    left = _left(item, now)
+    if _seconds_late(item) is not None:
+        return Text(f"{left} (late)", style="bold red")
+    return Text(left, style="dim" if left == "unknown" else "")
 
 
 def _liveliness(item: Item) -> tuple[bool, bool, str]:

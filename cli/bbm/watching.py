@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from bbm.problems import can_pass
 from bbm.tables import Item, has_ended, is_tracked
-from bbm.view import time_of
 from bedrock_batch_monitor.domain import names, statuses
-from bedrock_batch_monitor.domain.progress import Point, with_point
 
 if TYPE_CHECKING:
     from bbm.tables import Jobs
@@ -25,10 +22,9 @@ NOT_READ: Final = "the tables could not be read just now, trying again"
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """What was seen of the jobs so far: their items as last read, and their points of progress."""
+    """What was seen of the jobs so far: their items as last read."""
 
     items: tuple[Item, ...]
-    points: Mapping[str, tuple[Point, ...]] = field(default_factory=dict)
 
     @property
     def is_over(self) -> bool:
@@ -40,22 +36,14 @@ class Watched:
         """Whether every job ended as Completed."""
         return all(item.get("status") == statuses.COMPLETED for item in self.items)
 
-    def after(self, items: Iterable[Item], now: datetime) -> Watched:
+    def after(self, items: Iterable[Item]) -> Watched:
         """What is known once the items were read again.
 
         A job whose item was deleted meanwhile stays as it was last seen, as one that is polled no
         more.
         """
         read = {item["jobArn"]: item for item in items}
-        return Watched(
-            items=tuple(read.get(item["jobArn"], _left(item)) for item in self.items),
-            points={
-                item["jobArn"]: _points(
-                    self.points.get(item["jobArn"], ()), read.get(item["jobArn"], item), now
-                )
-                for item in self.items
-            },
-        )
+        return Watched(tuple(read.get(item["jobArn"], _left(item)) for item in self.items))
 
     def news(self, before: Watched | None) -> tuple[Item, ...]:
         """The jobs whose status, count or tracking is not what it was before; all at first."""
@@ -70,18 +58,12 @@ def is_followed(item: Item) -> bool:
     return is_tracked(item) and not has_ended(item) and not refused
 
 
-def first_look(items: Sequence[Item], now: datetime) -> Watched:
-    """The beginning of watching these jobs."""
-    return Watched(tuple(items)).after(items, now)
-
-
 def watch(
     jobs: Jobs,
     watched: Watched,
     show: Callable[[Watched, str | None], None],
     *,
     interval: float,
-    now: Callable[[], datetime],
 ) -> Watched:
     """Show, wait and read until nothing will change any more; returns what was seen last.
 
@@ -95,19 +77,11 @@ def watch(
             return watched
         jobs.sleep(interval)
         try:
-            watched, note = watched.after(jobs.batch(job_arns), now()), None
+            watched, note = watched.after(jobs.batch(job_arns)), None
         except (ClientError, BotoCoreError) as error:
             if not can_pass(error):
                 raise
             note = NOT_READ
-
-
-def _points(points: tuple[Point, ...], item: Item, now: datetime) -> tuple[Point, ...]:
-    processed = item.get("processedRecordCount")
-    if item.get("status") != statuses.IN_PROGRESS or not isinstance(processed, int):
-        return points
-    # The counts are as old as their last write, which is rarer than the reads.
-    return with_point(points, Point(time_of(item.get("progressAt")) or now, processed))
 
 
 def _left(item: Item) -> Item:

@@ -12,6 +12,7 @@ from bedrock_batch_monitor.domain.episodes import is_due, unreadable
 from bedrock_batch_monitor.domain.events import (
     Mark,
     MonitorEvent,
+    at_risk_mark,
     episode_event,
     marks_for,
     stalled_mark,
@@ -158,19 +159,37 @@ class Observer:
         if isinstance(decision, Outdated):
             return Seen(outdated=True)
         if isinstance(decision, Refresh):
-            written = self.jobs.refresh(
-                observation, known=job, now=now, counts_moved=decision.counts_moved
-            )
-            return Seen(lost_race=written is Written.LOST_RACE)
+            return self._refresh(job, decision, observation, now)
         if isinstance(decision, Stalled):
-            mark = stalled_mark(job.sequence, since=decision.since, now=now)
+            mark = stalled_mark(job, since=decision.since, now=now)
             written = self.jobs.note_stalled(decision.since, known=job, now=now, mark=mark)
             if written is not Written.DONE:
                 return Seen(lost_race=True)
-            return Seen(is_stalled=True, events=self._events_of_episode(job, mark))
+            events = self._events_of_episode(job, mark)
+            return Seen(is_stalled=True, is_at_risk=self._is_at_risk(job), events=events)
         if isinstance(decision, Transition):
             return self._move(job, decision, observation, observed_by)
-        return Seen(is_stalled=job.stalled_since is not None)
+        return Seen(is_stalled=job.stalled_since is not None, is_at_risk=self._is_at_risk(job))
+
+    def _is_at_risk(self, job: TrackedJob) -> bool:
+        # What an earlier deployment noted stays in the item until the counts move.
+        return self.rules.emit_at_risk and job.at_risk_since is not None
+
+    def _refresh(
+        self, job: TrackedJob, decision: Refresh, observation: JobObservation, now: datetime
+    ) -> Seen:
+        is_at_risk = decision.at_risk_since is not None
+        if not decision.counts_moved:
+            is_at_risk = self._is_at_risk(job)
+        begins = is_at_risk and job.at_risk_since is None
+        expiration = observation.job_expiration_time
+        mark = (
+            at_risk_mark(job.sequence, decision.estimate, expiration, now=now) if begins else None
+        )
+        written = self.jobs.refresh(observation, known=job, now=now, refresh=decision, mark=mark)
+        if written is not Written.DONE:
+            return Seen(lost_race=True)
+        return Seen(is_at_risk=is_at_risk, events=self._events_of_episode(job, mark))
 
     def _move(
         self,

@@ -36,6 +36,7 @@ UNREACHABLE_AFTER_POLLS = "UNREACHABLE_AFTER_POLLS"
 STALLED_AFTER_MINUTES = "STALLED_AFTER_MINUTES"
 RECORD_MESSAGES = "RECORD_MESSAGES"
 FULL_READ_HOURS = "FULL_READ_HOURS"
+EMIT_AT_RISK = "EMIT_AT_RISK"
 DISCOVERY = "DISCOVERY"
 DISCOVERY_NAME_PREFIX = "DISCOVERY_NAME_PREFIX"
 OUTPUT_BUCKETS = "OUTPUT_BUCKETS"
@@ -119,6 +120,7 @@ class Settings:
                 emit_status_changes=_flag(environment, EMIT_STATUS_CHANGES),
                 record_messages=_flag(environment, RECORD_MESSAGES),
                 full_read=timedelta(hours=_whole(environment, FULL_READ_HOURS, 1)),
+                emit_at_risk=_flag(environment, EMIT_AT_RISK),
             ),
             others=_others(environment),
             members=(

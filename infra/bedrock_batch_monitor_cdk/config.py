@@ -306,6 +306,11 @@ class MonitorConfig:
     stalled_after_minutes: int | None = _optional_setting(
         Whole(1, 10080), "never", "Minutes without any movement after which a job has stalled."
     )
+    emit_at_risk: bool = _setting(
+        Flag(),
+        default=False,
+        description="Also send an event when a job is expected to end past its expiration.",
+    )
     unreachable_after_polls: int = _setting(
         Whole(1, 1000), 3, "Polls in a row that cannot read a job before it is unreachable."
     )

@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 JOBS: Final = (summary.JOBS_ACTIVE, summary.JOBS_READ)
 TRANSITIONS: Final = (summary.JOBS_DISCOVERED, summary.JOBS_CHANGED, summary.JOBS_ENDED)
 EVENTS: Final = (summary.EVENTS_SENT,)
-JOBS_IN_TROUBLE: Final = (summary.JOBS_UNREACHABLE, summary.JOBS_STALLED)
+JOBS_IN_TROUBLE: Final = (
+    summary.JOBS_UNREACHABLE,
+    summary.JOBS_STALLED,
+    summary.JOBS_AT_RISK,
+)
 EVENTS_WAITING: Final = (summary.EVENTS_PENDING,)
 TROUBLE: Final = (
     summary.ERRORS,

@@ -94,6 +94,7 @@ def environment_of(
         settings.DISCOVERY: config.discovery,
         settings.EMIT_STATUS_CHANGES: _flag(config.emit_status_changes),
         settings.RECORD_MESSAGES: _flag(config.record_messages),
+        settings.EMIT_AT_RISK: _flag(config.emit_at_risk),
         settings.PROGRESS_INTERVAL_MINUTES: str(config.progress_interval_minutes),
         settings.POLL_INTERVAL_MINUTES: str(config.poll_interval_minutes),
         settings.UNREACHABLE_AFTER_POLLS: str(config.unreachable_after_polls),

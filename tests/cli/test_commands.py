@@ -126,6 +126,31 @@ def test_jobs_shows_the_active_ones_with_their_progress(bbm: Bbm) -> None:
     assert "\x1b" not in line
 
 
+def test_jobs_shows_when_a_job_ends_and_whether_that_is_too_late(bbm: Bbm) -> None:
+    """The monitor's own estimate: unknown from one count, then the time left, and a warning."""
+    fast = Script((Phase("InProgress", 3600), Phase("Completed", None)), error_share=0.02)
+    slow = Script((Phase("InProgress", 40 * 3600), Phase("Completed", None)), steps=800)
+    arns = [
+        bbm.cloud.add_job(script, job_name=name, total_records=12_000)
+        for name, script in (("fast", fast), ("slow", slow))
+    ]
+    bbm.cloud.poll()
+    assert bbm("jobs").out.count(" unknown ") == 2
+    bbm.cloud.bedrock.clock.advance(1440)
+    bbm.cloud.poll()
+    bbm.cloud.bedrock.clock.advance(60)
+    lines = {line.split()[0]: line for line in bbm("jobs").lines}
+    assert re.search(r" 25 min +35 min +96 ", lines["fast"])
+    assert re.search(r" 1 d 15 h \(late\) +0 ", lines["slow"])
+    assert "ends 16 h 00 min after its expiration (2026-11-25 20:00:00 UTC)" in lines["slow"]
+    shown = {job["jobName"]: job for job in bbm.json("jobs")["jobs"]}
+    assert shown["fast"]["estimatedEndTime"] == "2026-11-24T21:00:00.000Z"
+    assert shown["fast"]["recordsPerMinute"] == pytest.approx(200)
+    assert "ETA" in bbm("jobs", terminal=80).out
+    bbm("untrack", arns[1])
+    assert "(late)" not in bbm("jobs", "--all").out
+
+
 def test_jobs_answers_with_the_items_of_the_table(bbm: Bbm) -> None:
     """`--json` has the names, times and numbers of the table itself."""
     arn = bbm.cloud.add_job("InProgress", total_records=10)
@@ -249,6 +274,20 @@ def test_history_tells_the_time_spent_in_each_status(bbm: Bbm) -> None:
     assert re.search(r"InProgress +10 min", text)
     assert "11 min in all" in text
     assert bbm.json("history", arn) == {"jobArn": arn, "history": bbm.cloud.history(arn)}
+
+
+def test_a_job_that_has_ended_is_named_by_its_name(bbm: Bbm) -> None:
+    """All items are read for it, and an ending can be sent again by name."""
+    arn = ended(bbm, job_name="nightly")
+    assert bbm.json("history", "nightly")["jobArn"] == arn
+    assert bbm.json("replay", "nightly")["resources"] == [arn]
+    ended(bbm, job_name="nightly")
+    answer = bbm("replay", "nightly")
+    assert answer.code == 1
+    assert "'nightly' is the name of 2 jobs, give one's ARN: arn:" in answer.err
+    going = bbm.cloud.add_job("InProgress", job_name="nightly")
+    bbm.cloud.poll()
+    assert bbm.json("history", "nightly")["jobArn"] == going
 
 
 def test_history_of_a_job_not_polled_yet_and_of_none(bbm: Bbm) -> None:

@@ -133,6 +133,11 @@ CASES = (
         ("the AWS session has expired",),
     ),
     Case(
+        "expired login of the console's kind",
+        failing("cloudformation", sdk.LoginRefreshRequired()),
+        ("the AWS session has expired", "aws login"),
+    ),
+    Case(
         "wrong keys",
         failing("cloudformation", refusal("InvalidClientTokenId", "DescribeStacks")),
         ("does not accept these credentials (InvalidClientTokenId)",),
@@ -171,7 +176,7 @@ CASES = (
     Case(
         "unknown name",
         nothing,
-        ("no active job is named 'nightly'", "by its ARN or id"),
+        ("no job 'nightly' in the jobs table", "bbm jobs --all"),
         ("replay", "nightly"),
     ),
     Case(

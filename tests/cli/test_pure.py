@@ -14,13 +14,6 @@ from bbm.problems import Problem, UsageProblem
 from bbm.references import arn_of, check_trackable, resolve
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.arns import Scope
-from bedrock_batch_monitor.domain.progress import (
-    POINTS_KEPT,
-    Point,
-    records_per_second,
-    time_left,
-    with_point,
-)
 
 NOW = datetime(2026, 11, 24, 20, 0, tzinfo=UTC)
 DEPLOYMENT = Deployment(
@@ -29,8 +22,9 @@ DEPLOYMENT = Deployment(
 PREFIX = "arn:aws:bedrock:us-east-1:123456789012:model-invocation-job/"
 
 
-def points(*pairs: tuple[int, int]) -> tuple[Point, ...]:
-    return tuple(Point(NOW + timedelta(seconds=at), processed) for at, processed in pairs)
+def asked() -> list[dict[str, Any]]:
+    """The items that nobody needs to read."""
+    pytest.fail("asked")
 
 
 def item(job_id: str, name: str | None = None, prefix: str = PREFIX) -> dict[str, Any]:
@@ -96,39 +90,46 @@ def test_a_job_is_named_by_arn_id_or_name() -> None:
     """All three lead to the same ARN; an ARN does not even ask what is active."""
     active = [item("abcdefghijkl", "nightly"), item("mnopqrstuvwx", "other")]
     for text in ("abcdefghijkl", "nightly"):
-        assert resolve(text, DEPLOYMENT, lambda: active) == PREFIX + "abcdefghijkl"
-    assert resolve(PREFIX + "abcdefghijkl", DEPLOYMENT, lambda: pytest.fail("asked")) == (
-        PREFIX + "abcdefghijkl"
-    )
+        assert resolve(text, DEPLOYMENT, lambda: active, asked) == PREFIX + "abcdefghijkl"
+    assert resolve(PREFIX + "abcdefghijkl", DEPLOYMENT, asked, asked) == (PREFIX + "abcdefghijkl")
 
 
 def test_an_id_that_is_not_active_is_one_of_the_own_account() -> None:
     """A job that has ended is found by its id; one that is active elsewhere is preferred."""
-    assert resolve("abcdefghijkl", DEPLOYMENT, list) == PREFIX + "abcdefghijkl"
+    assert resolve("abcdefghijkl", DEPLOYMENT, list, asked) == PREFIX + "abcdefghijkl"
     elsewhere = "arn:aws:bedrock:eu-west-1:210987654321:model-invocation-job/"
     active = [item("abcdefghijkl", prefix=elsewhere)]
-    assert resolve("abcdefghijkl", DEPLOYMENT, lambda: active) == elsewhere + "abcdefghijkl"
+    assert resolve("abcdefghijkl", DEPLOYMENT, lambda: active, asked) == elsewhere + "abcdefghijkl"
 
 
 def test_an_ambiguous_name_lists_the_candidates() -> None:
     """Two jobs of one name, or a name that is another job's id."""
     active = [item("abcdefghijkl", "nightly"), item("mnopqrstuvwx", "nightly")]
     with pytest.raises(Problem) as raised:
-        resolve("nightly", DEPLOYMENT, lambda: active)
+        resolve("nightly", DEPLOYMENT, lambda: active, asked)
     assert all(PREFIX + job_id in str(raised.value) for job_id in ("abcdefghijkl", "mnopqrstuvwx"))
     active = [item("abcdefghijkl"), item("mnopqrstuvwx", "abcdefghijkl")]
     with pytest.raises(Problem, match="is the name of 2 active jobs"):
-        resolve("abcdefghijkl", DEPLOYMENT, lambda: active)
+        resolve("abcdefghijkl", DEPLOYMENT, lambda: active, asked)
 
 
 def test_a_mistaken_item_can_still_be_named() -> None:
     """What somebody put in by mistake is taken out under the text that it has as its key."""
     active = [{"jobArn": "i-am-no-arn"}]
-    assert resolve("i-am-no-arn", DEPLOYMENT, lambda: active) == "i-am-no-arn"
+    assert resolve("i-am-no-arn", DEPLOYMENT, lambda: active, asked) == "i-am-no-arn"
     with pytest.raises(UsageProblem, match="is not the ARN of a batch inference job"):
-        resolve("arn:aws:s3:::bucket", DEPLOYMENT, lambda: active)
-    with pytest.raises(Problem, match="no active job is named 'nothing'"):
-        resolve("nothing", DEPLOYMENT, lambda: active)
+        resolve("arn:aws:s3:::bucket", DEPLOYMENT, lambda: active, asked)
+    with pytest.raises(Problem, match="no job 'nothing' in the jobs table"):
+        resolve("nothing", DEPLOYMENT, lambda: active, list)
+
+
+def test_a_name_means_the_active_job_or_else_the_one_that_has_it() -> None:
+    """All jobs are read only for a name that no active one has; several that had it are listed."""
+    active, ended = item("abcdefghijkl", "nightly"), item("mnopqrstuvwx", "nightly")
+    assert resolve("nightly", DEPLOYMENT, lambda: [active], asked) == active["jobArn"]
+    assert resolve("nightly", DEPLOYMENT, list, lambda: [ended]) == ended["jobArn"]
+    with pytest.raises(Problem, match="is the name of 2 jobs, give one's ARN"):
+        resolve("nightly", DEPLOYMENT, list, lambda: [active, ended])
 
 
 def test_only_arns_and_ids_can_be_tracked() -> None:
@@ -137,35 +138,6 @@ def test_only_arns_and_ids_can_be_tracked() -> None:
     assert arn_of("abcdefghijkl", DEPLOYMENT) == PREFIX + "abcdefghijkl"
     with pytest.raises(UsageProblem, match="list-model-invocation-jobs"):
         check_trackable("nightly")
-
-
-def test_one_point_tells_no_pace() -> None:
-    """The time left is unknown until the count was seen to move."""
-    assert records_per_second(()) is None
-    assert time_left(points((0, 100)), 1000, NOW) is None
-    assert with_point(points((0, 100)), *points((60, 100))) == points((0, 100))
-
-
-def test_the_time_left_goes_on_from_the_last_point() -> None:
-    """100 records a second, 400 to go, and one second has gone since."""
-    seen = points((0, 100), (5, 600))
-    assert records_per_second(seen) == 100
-    assert time_left(seen, 1000, NOW + timedelta(seconds=6)) == timedelta(seconds=3)
-    assert time_left(seen, 1000, NOW + timedelta(hours=1)) == timedelta(0)
-    assert time_left(seen, None, NOW) is None
-    assert time_left(seen, 300, NOW) is None
-
-
-@given(st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 10**9)), max_size=40))
-def test_points_stay_few_and_in_order(pairs: list[tuple[int, int]]) -> None:
-    """Whatever counts come in whatever order, the pace is positive or unknown."""
-    kept: tuple[Point, ...] = ()
-    for point in points(*pairs):
-        kept = with_point(kept, point)
-    assert len(kept) <= POINTS_KEPT
-    assert list(kept) == sorted(kept, key=lambda point: point.at)
-    pace = records_per_second(kept)
-    assert pace is None or pace > 0
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -60,6 +61,24 @@ def test_watch_follows_a_job_to_its_end(bbm: Bbm) -> None:
     assert "left" not in last
     assert result == "1 Completed"
     assert set(bbm.slept) == {100}
+
+
+def test_watch_shows_the_monitors_estimate(bbm: Bbm) -> None:
+    """Records, pace and time left fit into 80 columns, and what is late says so."""
+    slow = Script((Phase("InProgress", 40 * 3600), Phase("Completed", None)), steps=800)
+    arn = bbm.cloud.add_job(slow, job_name="slow", total_records=12_000)
+    bbm.cloud.poll()
+    bbm.cloud.bedrock.clock.advance(3600)
+    bbm.cloud.poll()
+    bbm.when_asleep.append(lambda: bbm("untrack", arn))  # type: ignore[arg-type]
+    [line, *_] = bbm("watch", arn).lines
+    assert line.endswith("300 / 12,000 records  5/min, 1 d 15 h left, past its expiration")
+    bbm("track", arn)
+    bbm.when_asleep.append(lambda: bbm("untrack", arn))  # type: ignore[arg-type]
+    drawn = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", bbm("watch", arn, terminal=80).out)
+    expected = r"slow +InProgress +─{6} +2% +300 / 12,000 +5/min +1 d 14 h \(late\)"
+    assert re.search(expected, drawn)
+    assert max(map(len, drawn.splitlines())) <= 80
 
 
 def test_watch_without_arns_takes_the_active_jobs_of_the_start(bbm: Bbm) -> None:
@@ -187,8 +206,10 @@ def test_watch_redraws_in_a_terminal(bbm: Bbm, width: int) -> None:
 @pytest.mark.parametrize("terminal", [False, True])
 def test_ctrl_c_leaves_the_terminal_whole(cloud: Cloud, terminal: bool) -> None:  # noqa: FBT001
     """Exit code 130, no traceback, and the cursor is shown again."""
+    # What is started in the background of a shell ignores the signal, and so would its children.
     program = (
-        "import sys; from bbm.main import World, app; from tests.cli.test_watch import Endless; "
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "from bbm.main import World, app; from tests.cli.test_watch import Endless; "
         "app(['watch', 'abcdefghijkl'], obj=World(connect=Endless), prog_name='bbm')"
     )
     del cloud  # its settings of the environment are what is needed of it

@@ -20,6 +20,8 @@ ATTRIBUTES = (
     "unreadablePolls",
     "unreachableSince",
     "stalledSince",
+    "recordsPerMinute",
+    "atRiskSince",
     "jobName",
     "pendingEvents",
 )

@@ -330,3 +330,24 @@ def test_marks_made_by_hand_do_no_harm(cloud: Cloud, marks: dict[str, Any] | Non
     assert summary.errors == ({} if marks is None else {"Item.InvalidMark": 1})
     assert (arn in owed(cloud)) == (marks is not None)
     assert cloud.new_events() == []
+
+
+def test_the_event_of_a_risk_says_the_same_however_late_it_is_sent(cloud: Cloud) -> None:
+    """It tells of the moment at which it became due, though the job has gone on since."""
+    cloud = cloud.with_rules(emit_at_risk=True)
+    slow = Script((Phase("InProgress", 40 * 3600), Phase("Completed", None)), steps=600)
+    arn = cloud.add_job(slow)
+    refusing, _ = faulty(cloud, lambda _, entries: range(len(entries)))
+    for _ in range(20):
+        refusing.poll()
+        cloud.bedrock.clock.advance(60)
+    owed = cloud.job(arn) or {}
+    [mark] = owed["pendingEvents"]
+    cloud.bedrock.clock.advance(7200)
+    refusing.poll()
+    assert (cloud.job(arn) or {})["estimatedEndTime"] != owed["estimatedEndTime"]
+    assert cloud.poll().events_sent == 1
+    [event] = cloud.new_events()
+    assert f"#estimatedEndTime={event['detail']['data']['estimatedEndTime']}#" in mark
+    assert event["detail"]["metadata"]["observedAt"] == event["detail"]["data"]["atRiskSince"]
+    assert "pendingEvents" not in (cloud.job(arn) or {})

@@ -21,14 +21,16 @@ from .conftest import START, Cloud
 
 MINUTE = 60
 HOUR = 3600
+# Takes longer than the 24 hours that it has.
+SLOW = Script((Phase("InProgress", 40 * HOUR), Phase("Completed", None)), steps=600)
 
 
-def polls(cloud: Cloud, count: int) -> list[PollSummary]:
-    """Run polls a minute apart."""
+def polls(cloud: Cloud, count: int, seconds: float = MINUTE) -> list[PollSummary]:
+    """Run polls, a minute apart by default."""
     summaries = []
     for _ in range(count):
         summaries.append(cloud.poll())
-        cloud.bedrock.clock.advance(MINUTE)
+        cloud.bedrock.clock.advance(seconds)
     return summaries
 
 
@@ -164,7 +166,8 @@ def test_a_stalled_job_is_told_of_once_for_each_stall(cloud: Cloud) -> None:
                 Phase("InProgress", 2 * HOUR, processed=0.5),
                 Phase("Completed", None),
             )
-        )
+        ),
+        total_records=1000,
     )
     summaries = polls(cloud, 55)
     assert [summary.jobs_stalled for summary in summaries] == [0] * 30 + [1] * 25
@@ -179,9 +182,75 @@ def test_a_stalled_job_is_told_of_once_for_each_stall(cloud: Cloud) -> None:
     [event] = cloud.new_events()
     assert event["detail"]["data"]["status"] == "InProgress"
     assert event["detail"]["data"]["records"]["processed"] > 0
+    assert event["detail"]["data"]["lastProgress"] == {
+        "at": event["detail"]["data"]["stalledSince"],
+        "processed": 500,
+        "total": 1000,
+        "recordsPerMinute": pytest.approx(50, rel=0.1),
+    }
+    # What stands still has no end in sight.
+    assert not {"recordsPerMinute", "estimatedEndTime"} & set(cloud.job(arn) or {})
     polls(cloud, 70)
     assert [event["detail-type"] for event in cloud.new_events()] == ["Batch Inference Job Ended"]
     assert "stalledSince" not in (cloud.job(arn) or {})
+
+
+def test_a_job_at_risk_is_told_of_once_until_it_catches_up(cloud: Cloud) -> None:
+    """An estimate past the expiration emits one event; one before it ends the episode."""
+    cloud = cloud.with_rules(emit_at_risk=True)
+    arn = cloud.add_job(
+        Script(
+            (
+                Phase("InProgress", 10 * HOUR, processed=0.1),
+                Phase("InProgress", 10 * HOUR, processed=0.9),
+                Phase("Completed", None),
+            ),
+            steps=100,
+        ),
+        total_records=1000,
+    )
+    summaries = polls(cloud, 30)
+    assert sum(summary.jobs_at_risk > 0 for summary in summaries) > 20
+    item = cloud.job(arn) or {}
+    [event] = cloud.new_events()
+    data = event["detail"]["data"]
+    assert event["detail-type"] == "Batch Inference Job At Risk"
+    assert data["atRiskSince"] == item["atRiskSince"] == event["detail"]["metadata"]["observedAt"]
+    assert data["jobExpirationTime"] == item["jobExpirationTime"] == "2026-11-25T20:00:00.000Z"
+    assert data["estimatedEndTime"] > "2026-11-28"
+    assert data["recordsPerMinute"] == pytest.approx(1 / 6, rel=0.1)
+    assert data["secondsPastExpiration"] > 3 * 24 * HOUR
+    assert data["records"]["total"] == 1000
+    polls(cloud, 80, 10 * MINUTE)
+    item = cloud.job(arn) or {}
+    assert "atRiskSince" not in item
+    assert "2026-11-25T16" < item["estimatedEndTime"] < "2026-11-25T19"
+    assert float(item["recordsPerMinute"]) == pytest.approx(0.8 * 1000 / 600, rel=0.1)
+    assert cloud.poll().jobs_at_risk == 0
+    assert cloud.new_events() == []
+    polls(cloud, 50, 10 * MINUTE)
+    assert (cloud.job(arn) or {})["status"] == "Completed"
+    assert not {"recordsPerMinute", "estimatedEndTime"} & set(cloud.job(arn) or {})
+
+
+def test_an_estimate_costs_no_write_of_its_own(cloud: Cloud) -> None:
+    """One update for every five minutes in which the counts moved, estimate included."""
+    arn = cloud.add_job(SLOW)
+    cloud.poll()
+    with cloud.counting() as made:
+        polls(cloud, 61)
+    assert "estimatedEndTime" in (cloud.job(arn) or {})
+    assert made["UpdateItem"] <= 12
+    assert made["GetItem"] == 61  # the bookmarks, once a poll
+
+
+def test_a_setting_that_is_turned_off_ends_the_episode(cloud: Cloud) -> None:
+    """What an earlier deployment noted is not counted, and goes with the next count."""
+    arn = cloud.add_job(SLOW)
+    polls(cloud.with_rules(emit_at_risk=True), 20)
+    assert "atRiskSince" in (cloud.job(arn) or {})
+    assert [summary.jobs_at_risk for summary in polls(cloud, 20)] == [0] * 20
+    assert "atRiskSince" not in (cloud.job(arn) or {})
 
 
 def test_episodes_are_owed_like_endings(cloud: Cloud) -> None:

@@ -50,6 +50,7 @@ def deployed(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Cloud:
         settings.UNREACHABLE_AFTER_POLLS: "3",
         settings.RECORD_MESSAGES: "true",
         settings.FULL_READ_HOURS: "24",
+        settings.EMIT_AT_RISK: "false",
         settings.DISCOVERY: "off",
     }.items():
         monkeypatch.setenv(name, value)
@@ -93,6 +94,7 @@ def test_a_poll_answers_with_its_summary(deployed: Cloud) -> None:
         "oldestPendingEventSeconds": 0,
         "jobsUnreachable": 0,
         "jobsStalled": 0,
+        "jobsAtRisk": 0,
         "jobsDiscovered": 0,
         "observationsOutdated": 0,
         "unknownStatuses": 0,

@@ -49,8 +49,24 @@ def test_a_job_from_track_to_replay(cloud: Cloud, json_of: Json) -> None:
         assert (job["jobName"], job["tracking"]) == ("cli-nightly", "ACTIVE")
         assert json_of("history", "cli-nightly")["history"][-1]["status"] == "InProgress"
 
-        cloud.bedrock.clock.advance(3600)
-        wait_for(lambda: polled("Failed"), 30, what="the end to be recorded")
+        # A refusal, for what ends one is written without waiting for the interval between counts.
+        denied = cloud.bedrock.faults.deny(job_arn=arn)
+        wait_for(
+            lambda: "lastError" in (polled("InProgress") or {}), 30, what="the refusal to be noted"
+        )
+        cloud.bedrock.faults.remove(denied)
+        cloud.bedrock.clock.advance(1800)
+        job = wait_for(
+            lambda: (job := polled("InProgress")) and "estimatedEndTime" in job and job,
+            30,
+            what="the end to be estimated",
+        )
+        assert job["recordsPerMinute"] > 0
+        assert job["progressAt"] < job["estimatedEndTime"] < job["jobExpirationTime"]
+
+        cloud.bedrock.clock.advance(1800)
+        job = wait_for(lambda: polled("Failed"), 30, what="the end to be recorded")
+        assert not {"recordsPerMinute", "estimatedEndTime"} & set(job)
         [event] = [event for event in subscription.receive() if event["resources"] == [arn]]
 
         # An index may lag behind its table, on AWS and so here.

@@ -148,6 +148,8 @@ def test_jobs_table_attributes() -> None:
         *items.OF_UNREADABLE,
         items.STALLED_SINCE,
         *items.OF_USAGE,
+        *items.OF_ESTIMATE,
+        items.AT_RISK_SINCE,
     }
     described = [
         name

@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from bedrock_batch_monitor.domain import names, statuses
+from bedrock_batch_monitor.domain.events import Mark
+from bedrock_batch_monitor.domain.transitions import named_id
 from tests.explorer.expressions import Item
 from tests.explorer.simulation import World
 
 LOST: Final = "event lost"
 OTHER_ID: Final = "duplicate with another id"
 OTHER_DETAIL: Final = "duplicate with another detail"
+TWICE: Final = "episode begun while it was under way"
 PHANTOM: Final = "event of a transition that is not recorded"
 HISTORY: Final = "history"
 ITEM: Final = "item differs from history"
@@ -33,6 +36,19 @@ _REFRESHED: Final = frozenset(
         "processedRecordCount",
         "successRecordCount",
         "errorRecordCount",
+    }
+)
+_OF_EPISODE: Final = frozenset(
+    {
+        "stalledSince",
+        "stalledSeconds",
+        "lastProgress",
+        "unreachableSince",
+        "atRiskSince",
+        "recordsPerMinute",
+        "estimatedEndTime",
+        "jobExpirationTime",
+        "secondsPastExpiration",
     }
 )
 _NOT_SHARED: Final = frozenset({names.EXPIRES_AT})
@@ -77,6 +93,7 @@ def judge(
         ),
         *(_uncounted(world, history) if counts_tokens else ()),
         *_lost(world, received, history, emits_status_changes=emits_status_changes),
+        *_of_episodes(world, received),
     ]
     repeated = sum(len(copies) > 1 for copies in received.values())
     return Verdict(tuple(violations), repeated)
@@ -106,7 +123,10 @@ def _of_events(received: Received, history: Mapping[str, list[Item]]) -> Iterato
         if len(ids) > 1:
             yield Violation(OTHER_ID, f"{where}: {sorted(ids)}")
         if kind not in {names.JOB_ENDED, names.JOB_STATUS_CHANGED}:
-            # An episode's event describes the job as it is when the event is sent.
+            # An episode's event describes the job as it is when the event is sent; but what it
+            # tells of the episode is the same in every copy.
+            if any(_episode_of(copy) != _episode_of(first) for copy in copies):
+                yield Violation(OTHER_DETAIL, f"{where}: {copies}")
             continue
         if len(ids) == 1 and any(copy != first for copy in copies):
             yield Violation(OTHER_DETAIL, f"{where}: {copies}")
@@ -116,6 +136,19 @@ def _of_events(received: Received, history: Mapping[str, list[Item]]) -> Iterato
             if entry is None or not _tells(copy, entry):
                 yield Violation(PHANTOM, f"{where}: {copy['metadata']}, recorded is {entry}")
                 break
+
+
+def _episode_of(detail: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {name: value for name, value in detail["data"].items() if name in _OF_EPISODE}
+
+
+def _of_episodes(world: World, received: Received) -> Iterator[Violation]:
+    ids = {detail["metadata"]["eventId"] for copies in received.values() for detail in copies}
+    for arn, mark in sorted(world.owed):
+        if named_id(arn, Mark.parse(mark).name) not in ids:
+            yield Violation(LOST, f"{arn[-3:]}: {mark}")
+    for arn, mark in sorted(world.begun_twice):
+        yield Violation(TWICE, f"{arn[-3:]}: {mark}")
 
 
 def _tells(detail: Mapping[str, Any], entry: Item) -> bool:

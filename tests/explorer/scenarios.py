@@ -243,6 +243,20 @@ def _swept(
     return world
 
 
+def _late() -> World:
+    """A job that is too slow for its time has just been seen to move."""
+    world = World.empty()
+    world.put(world.add_job(statuses.IN_PROGRESS, statuses.PARTIALLY_COMPLETED))
+    _poll(world, WARY)
+    world.tick(60)
+    world.progress(ONE)
+    return world
+
+
+def _progress(world: World) -> None:
+    world.progress(ONE)
+
+
 def _advance(world: World) -> None:
     world.advance(ONE)
 
@@ -279,6 +293,9 @@ def _ended_uncounted() -> World:
 
 
 TALKATIVE: Final = replace(SETTINGS, rules=replace(RULES, emit_status_changes=True))
+WARY: Final = replace(
+    SETTINGS, rules=replace(RULES, emit_at_risk=True, progress_interval=timedelta(0))
+)
 IMPATIENT: Final = replace(SETTINGS, rules=replace(RULES, unreachable_after_polls=1))
 COUNTING: Final = replace(
     SETTINGS,
@@ -311,6 +328,7 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
     "deleted": Scenario(_ends_as(statuses.COMPLETED), (_delete,)),
     "deleted-and-back": Scenario(_ends_as(statuses.COMPLETED), (_delete, _put)),
     "unreachable": Scenario(_unreachable, (), IMPATIENT),
+    "at-risk": Scenario(_late, (_progress, _advance), WARY),
     "denied": Scenario(_running, (_advance,), IMPATIENT),
     "counted-meanwhile": Scenario(
         _ends_as(statuses.COMPLETED), (_write_manifest,), settings=COUNTING

@@ -96,9 +96,18 @@ class Job:
             "totalRecordCount": 100,
             "processedRecordCount": 10 * position,
         }
+        # Too soon for a job that processes a record a minute.
+        answer["jobExpirationTime"] = answer["submitTime"] + timedelta(hours=1)
         if self.statuses[position + 1 :] == ():
             answer |= {"endTime": now, "message": f"{status}: that was all"}
         self.answers.append(answer)
+
+    def progress(self) -> None:
+        """Process one more record in the status that it has, if it has not ended."""
+        answer = self.answers[-1]
+        if not self.is_over:
+            processed = min(answer["processedRecordCount"] + 1, answer["totalRecordCount"])
+            self.answers[-1] = {**answer, "processedRecordCount": processed}
 
 
 @dataclass
@@ -126,6 +135,10 @@ class World:
     """By how much Bedrock's lists are behind."""
     lists_end: datetime | None = None
     """The moment at which Bedrock's lists stand still, if they do."""
+    owed: frozenset[tuple[str, str]] = frozenset()
+    """The marks of episodes ever written into an item that no person has overwritten since."""
+    begun_twice: frozenset[tuple[str, str]] = frozenset()
+    """Those of them whose item said already that such an episode is under way."""
 
     @classmethod
     def empty(cls, page_size: int = 1000) -> World:
@@ -149,6 +162,8 @@ class World:
             self.counted,
             self.lists_lag,
             self.lists_end,
+            self.owed,
+            self.begun_twice,
         )
 
     def tick(self, seconds: float = 1) -> None:
@@ -157,7 +172,15 @@ class World:
 
     def perform(self, operation: str, request: Mapping[str, Any]) -> Any:
         """Answer one call as the service does."""
-        return _SERVICES[operation](self, **request)
+        marks = _episodes_begun(operation, request)
+        arn = request["Key"]["jobArn"]["S"] if marks else ""
+        before = (self.item(arn) or {}) if marks else {}
+        answer = _SERVICES[operation](self, **request)
+        for mark in marks:
+            self.owed |= {(arn, mark)}
+            if _EPISODES[mark.partition("#")[0]] in before:
+                self.begun_twice |= {(arn, mark)}
+        return answer
 
     # What people and Bedrock do
 
@@ -176,10 +199,15 @@ class World:
         """Bedrock writes a job's manifest beside its results."""
         self.counted |= {arn}
 
+    def progress(self, arn: str) -> None:
+        """Bedrock processes a record of a job."""
+        self.jobs[arn].progress()
+
     def put(self, arn: str) -> None:
         """A person tracks a job by hand, over whatever is there: two attributes, nothing more."""
         item = {"jobArn": {"S": arn}, "tracking": {"S": names.TRACKING_ACTIVE}}
         self.dynamodb.put_item(TableName="jobs", Item=item)
+        self._forget_owed(arn)
         self.untracked -= {arn}
         self.deleted -= {arn}
 
@@ -207,8 +235,13 @@ class World:
     def delete(self, arn: str) -> None:
         """A person deletes a job's item."""
         self.dynamodb.delete_item(TableName="jobs", Key={"jobArn": {"S": arn}})
+        self._forget_owed(arn)
         self.deleted |= {arn}
         self.untracked -= {arn}
+
+    def _forget_owed(self, arn: str) -> None:
+        """Who overwrites or deletes an item takes away the episodes that it owes."""
+        self.owed = frozenset(each for each in self.owed if each[0] != arn)
 
     # What is looked at afterwards
 
@@ -298,6 +331,26 @@ _SERVICES: Final[Mapping[str, Callable[..., Any]]] = {
     "ListModelInvocationJobs": World.list_model_invocation_jobs,
     "BatchGetItem": lambda world, **request: world.dynamodb.batch_get_item(**request),
 }
+
+
+# The attribute that says that an episode is under way, by the kind of its mark.
+_EPISODES: Final = {
+    "Stalled": "stalledSince",
+    "Unreachable": "unreachableSince",
+    "AtRisk": "atRiskSince",
+}
+
+
+def _episodes_begun(operation: str, request: Mapping[str, Any]) -> tuple[str, ...]:
+    """The marks of episodes that a call writes into a job's item."""
+    if operation != "UpdateItem" or "ADD " not in request["UpdateExpression"]:
+        return ()
+    return tuple(
+        mark
+        for value in request["ExpressionAttributeValues"].values()
+        for mark in value.get("SS", ())
+        if mark.partition("#")[0] in _EPISODES
+    )
 
 
 class Oversight(Protocol):

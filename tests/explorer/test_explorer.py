@@ -97,6 +97,25 @@ def test_lists_that_are_believed_lose_endings(
     assert explore(plans, Sample(pairs=0)).found == []
 
 
+@pytest.mark.parametrize(
+    ("broken", "kind"),
+    [
+        (variants.mark_cleared_first, invariants.LOST),
+        (variants.risk_condition_dropped, invariants.TWICE),
+    ],
+    ids=lambda value: getattr(value, "__name__", value),
+)
+def test_a_broken_episode_is_found_out(
+    plans: list[Planned], broken: Callable[[], AbstractContextManager[None]], kind: str
+) -> None:
+    """An episode that loses its event, or begins while it is under way, shows as just that."""
+    risky = [planned for planned in plans if planned.case.scenario == "at-risk"]
+    sample = Sample(fraction=0.03, pairs=0)
+    assert explore(risky, sample).found == []
+    with broken():
+        assert explore(risky, sample).violations[kind]
+
+
 def test_two_conditions_guard_the_order_of_the_history(plans: list[Planned]) -> None:
     """Where the job's condition is dropped the history's own one still keeps the order."""
     telling = [planned for planned in plans if planned.case.scenario in TELLING]

@@ -37,7 +37,7 @@ lifecycles = st.builds(
     st.sampled_from(statuses.TERMINAL),
 )
 deployments = st.builds(
-    lambda emits, retention, patience, stalled, messages, full_read: replace(
+    lambda emits, retention, patience, stalled, messages, full_read, at_risk, often: replace(
         SETTINGS,
         history_retention=retention,
         rules=replace(
@@ -47,6 +47,8 @@ deployments = st.builds(
             stalled_after=stalled,
             record_messages=messages,
             full_read=full_read,
+            emit_at_risk=at_risk,
+            progress_interval=timedelta(0) if often else RULES.progress_interval,
         ),
     ),
     st.booleans(),
@@ -55,6 +57,8 @@ deployments = st.builds(
     st.sampled_from([None, timedelta(minutes=2)]),
     st.just(value=True),
     st.sampled_from([timedelta(minutes=10), timedelta(days=1)]),
+    st.booleans(),
+    st.booleans(),
 )
 lags = st.sampled_from([timedelta(0), timedelta(minutes=3)])
 # At which call something goes wrong, and which of the kinds that are possible there.
@@ -129,6 +133,12 @@ class Lifetimes(RuleBasedStateMachine):
         for _ in range(times):
             self.world.tick(30)
             self.world.advance(arn)
+
+    @rule(arn=jobs)
+    def progress(self, arn: str) -> None:
+        """Bedrock processes a record, and takes a minute for it."""
+        self.world.tick(60)
+        self.world.progress(arn)
 
     @rule(deployment=deployments)
     def deploy(self, deployment: Settings) -> None:

@@ -191,3 +191,19 @@ def random_event_id() -> Iterator[None]:
 
     with patch.object(EventBus, "_put", broken):
         yield
+
+
+@contextmanager
+def risk_condition_dropped() -> Iterator[None]:
+    """Whoever sees a job at risk says so, whether or not another poll has said it already."""
+    update = _DynamoDBClient.update_item
+
+    def broken(self: _DynamoDBClient, **request: Any) -> Any:
+        condition = request["ConditionExpression"]
+        request["ConditionExpression"] = condition.replace(
+            " AND attribute_not_exists(#atRiskSince)", ""
+        )
+        return update(self, **request)
+
+    with patch.object(_DynamoDBClient, "update_item", broken):
+        yield

@@ -28,6 +28,7 @@ EVERYTHING = MonitorConfig(
     emit_status_changes=True,
     progress_interval_minutes=11,
     stalled_after_minutes=60,
+    emit_at_risk=True,
     unreachable_after_polls=5,
     full_read_hours=48,
     record_messages=False,

@@ -299,6 +299,7 @@ def test_settings_reach_the_function(synthesize: Synthesize, render: Render) -> 
         emit_status_changes=True,
         record_messages=False,
         full_read=timedelta(hours=48),
+        emit_at_risk=True,
     )
     assert function["ReservedConcurrentExecutions"] == 1
     assert function["Environment"]["Variables"]["POWERTOOLS_LOG_LEVEL"] == "DEBUG"

@@ -18,6 +18,7 @@ FILES = {
     names.JOB_STATUS_CHANGED: "batch-inference-job-status-changed.json",
     names.JOB_STALLED: "batch-inference-job-stalled.json",
     names.JOB_UNREACHABLE: "batch-inference-job-unreachable.json",
+    names.JOB_AT_RISK: "batch-inference-job-at-risk.json",
 }
 
 

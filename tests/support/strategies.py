@@ -73,6 +73,8 @@ seen_jobs = st.builds(
     unreadable_polls=st.integers(min_value=0, max_value=5),
     unreachable_since=optional_times,
     stalled_since=optional_times,
+    records_per_minute=st.none() | st.floats(min_value=1e-4, max_value=1e9),
+    at_risk_since=optional_times,
 )
 new_jobs = st.just(TrackedJob(job_arn=ARN))
 tracked_jobs = new_jobs | seen_jobs
@@ -87,4 +89,5 @@ all_rules = st.builds(
     stalled_after=st.none() | minutes,
     emit_status_changes=st.booleans(),
     record_messages=st.booleans(),
+    emit_at_risk=st.booleans(),
 )

@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 from bedrock_batch_monitor.domain.episodes import (
     SLOW_PACE,
     Unreadable,
+    at_risk_since,
     is_due,
     stalled_since,
     unreadable,
 )
 from bedrock_batch_monitor.domain.jobs import JobError, JobObservation, RecordCounts, TrackedJob
+from bedrock_batch_monitor.domain.progress import UNKNOWN, Estimate
 from bedrock_batch_monitor.domain.rules import Rules
 from bedrock_batch_monitor.domain.transitions import Refresh, Stalled, decide
 from tests.support.monitor import RULES
@@ -25,6 +27,8 @@ GONE = JobError("ResourceNotFoundException", "no such job")
 HOUR = timedelta(hours=1)
 STALLING = replace(RULES, stalled_after=HOUR)
 COUNTS = RecordCounts(100, 10, 10, 0)
+WARNING = replace(RULES, emit_at_risk=True)
+LATE, IN_TIME = Estimate(1, NOW + HOUR), Estimate(1, NOW - HOUR)
 
 
 def test_three_refusals_in_a_row_begin_an_episode() -> None:
@@ -114,3 +118,45 @@ def test_a_stall_is_decided_and_ends_with_the_first_movement() -> None:
     moves = replace(still, counts=replace(COUNTS, processed=11))
     decision = decide(stalled, moves, now=NOW, observed_by="poll", rules=STALLING)
     assert decision == Refresh(counts_moved=True)
+
+
+@pytest.mark.parametrize(
+    ("since", "estimate", "expiration", "rules", "expected"),
+    [
+        (None, LATE, NOW, WARNING, NOW),
+        (None, LATE, NOW, RULES, None),
+        (None, LATE, None, WARNING, None),
+        (None, Estimate(1, NOW), NOW, WARNING, None),
+        (None, UNKNOWN, NOW, WARNING, None),
+        (NOW - HOUR, LATE, NOW, WARNING, NOW - HOUR),
+        (NOW - HOUR, UNKNOWN, NOW, WARNING, NOW - HOUR),
+        (NOW - HOUR, IN_TIME, NOW, WARNING, None),
+        (NOW - HOUR, LATE, NOW, RULES, None),
+    ],
+)
+def test_what_counts_as_at_risk(
+    since: datetime | None,
+    estimate: Estimate,
+    expiration: datetime | None,
+    rules: Rules,
+    expected: datetime | None,
+) -> None:
+    """From the first estimate past the expiration to the first before it, if the setting is on."""
+    job = TrackedJob(ARN, at_risk_since=since)
+    assert at_risk_since(job, estimate, expiration, now=NOW, rules=rules) == expected
+
+
+def test_risk_is_decided_with_the_counts() -> None:
+    """Counts that are worth a write bring an estimate, and with it the beginning of an episode."""
+    job = TrackedJob(ARN, sequence=2, status="InProgress", counts=COUNTS, progress_at=NOW - HOUR)
+    moved = JobObservation(
+        ARN,
+        "InProgress",
+        counts=replace(COUNTS, processed=40),
+        job_expiration_time=NOW + timedelta(minutes=119),
+    )
+    estimate = Estimate(0.5, NOW + 2 * HOUR)
+    decision = decide(job, moved, now=NOW, observed_by="poll", rules=WARNING)
+    assert decision == Refresh(counts_moved=True, estimate=estimate, at_risk_since=NOW)
+    decision = decide(job, moved, now=NOW, observed_by="poll", rules=RULES)
+    assert decision == Refresh(counts_moved=True, estimate=estimate)

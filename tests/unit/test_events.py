@@ -16,6 +16,7 @@ from bedrock_batch_monitor.domain.events import (
     ENTRIES_PER_CALL,
     Mark,
     MonitorEvent,
+    at_risk_mark,
     calls,
     episode_event,
     marks_for,
@@ -33,6 +34,7 @@ from bedrock_batch_monitor.domain.jobs import (
     TrackedJob,
     Usage,
 )
+from bedrock_batch_monitor.domain.progress import Estimate
 from bedrock_batch_monitor.domain.transitions import Transition, decide, event_id
 from tests.support.contracts import SCHEMAS, as_delivered, assert_keeps_to_schema, schema_of
 from tests.support.monitor import RULES
@@ -133,12 +135,27 @@ RUNNING = JobRecord(
     SUBMITTED + timedelta(seconds=120),
 )
 
+LATE = Estimate(0.4, NOW + timedelta(minutes=1450))
+
 
 def test_the_whole_stalled_event() -> None:
     """A job that stands still becomes the event that the published sample shows."""
-    mark = stalled_mark(4, since=NOW - timedelta(minutes=45), now=NOW)
+    known = TrackedJob(
+        ARN, sequence=4, counts=RecordCounts(1000, 420, 420, 0), records_per_minute=28
+    )
+    mark = stalled_mark(known, since=NOW - timedelta(minutes=45), now=NOW)
     event = episode_event(StoredJob(ARN, RUNNING), mark)
     sample = json.loads((SCHEMAS / "v1/samples/batch-inference-job-stalled.json").read_text())
+    assert as_delivered(event) == {
+        key: sample[key] for key in ("source", "detail-type", "resources", "detail")
+    }
+
+
+def test_the_whole_at_risk_event() -> None:
+    """A job that is expected to end too late becomes the event that the published sample shows."""
+    mark = at_risk_mark(4, LATE, NOW + timedelta(hours=23), now=NOW)
+    event = episode_event(StoredJob(ARN, RUNNING), mark)
+    sample = json.loads((SCHEMAS / "v1/samples/batch-inference-job-at-risk.json").read_text())
     assert as_delivered(event) == {
         key: sample[key] for key in ("source", "detail-type", "resources", "detail")
     }
@@ -249,7 +266,15 @@ def test_calls_hold_ten_entries_and_256_kilobytes(sizes: list[int]) -> None:
         assert len(group) == 1 or sum(event.size for event in group) <= BYTES_PER_CALL
 
 
-TEXTS = ["", "Ended", "Ended#", "Ended#x", "Ended#-1", "#1", "Stalled#1", "Stalled#1#x#y", "Odd#1"]
+AT = "2026-11-24T20:30:16.123Z"
+TEXTS = [
+    *("", "Ended", "Ended#", "Ended#x", "Ended#-1", "#1", "Stalled#1", "Stalled#1#x#y", "Odd#1"),
+    f"Stalled#1#{AT}#{AT}#processed=-1",
+    f"Stalled#1#{AT}#{AT}#total",
+    f"Stalled#1#{AT}#{AT}#odd=1",
+    f"AtRisk#1#{AT}#{AT}#recordsPerMinute=nan",
+    f"AtRisk#1#{AT}#{AT}#estimatedEndTime=soon",
+]
 
 
 @pytest.mark.parametrize("text", TEXTS)
@@ -260,13 +285,14 @@ def test_other_texts_are_no_marks(text: str) -> None:
     assert repr(text) in str(caught.value)
 
 
-@given(st.integers(min_value=0, max_value=10**6), times, times)
-def test_marks_read_back(sequence: int, since: datetime, now: datetime) -> None:
+@given(st.integers(min_value=0, max_value=10**6), times, times, seen_jobs)
+def test_marks_read_back(sequence: int, since: datetime, now: datetime, job: TrackedJob) -> None:
     """What the item says of a waiting event is enough to name it again, times included."""
     for mark in (
         Mark("Ended", sequence),
-        stalled_mark(sequence, since=since, now=now),
+        stalled_mark(replace(job, sequence=sequence), since=since, now=now),
         unreachable_mark(sequence, now=now),
+        at_risk_mark(sequence, Estimate(job.records_per_minute, now), since, now=now),
     ):
         assert Mark.parse(str(mark)) == mark
         assert mark.is_episode == (mark.since is not None)
@@ -286,7 +312,7 @@ def test_every_event_of_an_episode_keeps_to_its_schema(
     since: datetime,
     error: JobError | None,
 ) -> None:
-    """Whatever is known of a job, its stalled and unreachable events are valid and described."""
+    """Whatever is known of a job, the events of its episodes are valid and described."""
     decision = decide(
         replace(tracked, status=None), observation, now=NOW, observed_by="poll", rules=RULES
     )
@@ -294,8 +320,9 @@ def test_every_event_of_an_episode_keeps_to_its_schema(
     record = JobRecord(observation, decision.entry, decision.first_in_progress_at)
     stored = StoredJob(ARN, record if was_seen else None, last_error=error)
     for mark in (
-        stalled_mark(tracked.sequence, since=since, now=max(NOW, since)),
+        stalled_mark(tracked, since=since, now=max(NOW, since)),
         unreachable_mark(tracked.sequence, now=NOW),
+        at_risk_mark(tracked.sequence, LATE, NOW, now=since),
     ):
         event = episode_event(stored, mark)
         assert_keeps_to_schema(as_delivered(event))

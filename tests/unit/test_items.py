@@ -5,8 +5,10 @@ from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from bedrock_batch_monitor.domain.jobs import JobError, JobObservation, TrackedJob
+from bedrock_batch_monitor.domain.progress import UNKNOWN, Estimate
 from bedrock_batch_monitor.domain.transitions import Transition, decide
 from bedrock_batch_monitor.services import items
 from tests.support.monitor import RULES
@@ -132,6 +134,10 @@ def test_without_a_sequence_nothing_counts_as_recorded() -> None:
         ("changedAt", {"S": "2026-11-24T20:30:16"}, "a time such as"),
         ("changedAt", {"BOOL": True}, "a time such as"),
         ("totalRecordCount", {"S": "12"}, "a whole number from 0"),
+        ("recordsPerMinute", {"S": "12"}, "a number above 0"),
+        ("recordsPerMinute", {"N": "0"}, "a number above 0"),
+        ("recordsPerMinute", {"N": "-1.5"}, "a number above 0"),
+        ("atRiskSince", {"S": "yesterday"}, "a time such as"),
         ("changedAt", {"S": "x" * 5000}, "a time such as"),
     ],
 )
@@ -151,6 +157,25 @@ def test_a_wrong_attribute_is_named_with_the_remedy(
     assert expected in str(caught.value)
     assert "delete the item and put it again" in str(caught.value)
     assert len(str(caught.value)) < 400
+
+
+@given(
+    st.floats(min_value=1e-9, max_value=1e15).map(lambda pace: float(f"{pace:.6g}")),
+    optional_times,
+)
+def test_an_estimate_reads_back(pace: float, ends_at: datetime | None) -> None:
+    """The next estimate begins with the very pace that was written, as a plain number."""
+    written = items.estimate_attributes(Estimate(pace, ends_at))
+    item = {
+        "jobArn": items.text(ARN),
+        "sequence": items.number(1),
+        "status": items.text("InProgress"),
+        **written,
+    }
+    assert items.tracked_job(item).records_per_minute == pace
+    assert "e" not in written["recordsPerMinute"]["N"].lower()
+    assert written.get("estimatedEndTime") == (None if ends_at is None else items.time(ends_at))
+    assert items.estimate_attributes(UNKNOWN) == {}
 
 
 def test_a_status_is_needed_beside_a_sequence() -> None:

@@ -23,6 +23,7 @@ COMPLETE = {
     "UNREACHABLE_AFTER_POLLS": "3",
     "RECORD_MESSAGES": "true",
     "FULL_READ_HOURS": "48",
+    "EMIT_AT_RISK": "true",
     "DISCOVERY": "on",
 }
 
@@ -45,6 +46,7 @@ def test_a_complete_environment() -> None:
             emit_status_changes=False,
             record_messages=True,
             full_read=timedelta(hours=48),
+            emit_at_risk=True,
         ),
     )
 
@@ -115,6 +117,7 @@ def test_a_missing_variable_is_named(name: str) -> None:
         ("UNREACHABLE_AFTER_POLLS", "0", "a whole number from 1"),
         ("STALLED_AFTER_MINUTES", "soon", "a whole number from 1"),
         ("RECORD_MESSAGES", "1", "'true' or 'false'"),
+        ("EMIT_AT_RISK", "yes", "'true' or 'false'"),
         ("DISCOVERY", "true", "'on' or 'off'"),
         ("HISTORY_RETENTION_DAYS", "-1", "a whole number from 1"),
     ],

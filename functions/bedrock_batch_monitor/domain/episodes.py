@@ -1,8 +1,10 @@
-"""Where a job is found to be unreachable or stalled, once for each time that it happens.
+"""Where a job is found unreachable, stalled or at risk, once for each time that it happens.
 
 An unreachable episode begins with the last of a number of polls in a row that could not read the
 job, so that a passing refusal begins none, and ends with the first poll that can. A stalled episode
-begins when nothing has moved for the time set, and ends when status or counts move.
+begins when nothing has moved for the time set, and ends when status or counts move. A job is at
+risk from the first estimate of its end that is past its expiration to the first that is not, or to
+the next status.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from bedrock_batch_monitor.domain.jobs import JobError, JobObservation, TrackedJob
+from bedrock_batch_monitor.domain.progress import Estimate
 from bedrock_batch_monitor.domain.rules import Rules
 
 # How often an unreachable job is still asked for.
@@ -66,3 +69,24 @@ def stalled_since(
     if observation.counts != job.counts or now - job.progress_at < rules.stalled_after:
         return None
     return job.progress_at
+
+
+def at_risk_since(
+    job: TrackedJob,
+    estimate: Estimate,
+    expiration: datetime | None,
+    *,
+    now: datetime,
+    rules: Rules,
+) -> datetime | None:
+    """Since when a job is at risk, given its newest estimate; None if it is not.
+
+    An estimate that is unknown, or that nothing can be compared with, leaves it as it was.
+    """
+    if not rules.emit_at_risk:
+        return None
+    if estimate.ends_at is None or expiration is None:
+        return job.at_risk_since
+    if estimate.ends_at <= expiration:
+        return None
+    return job.at_risk_since or now

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -15,8 +16,10 @@ from bedrock_batch_monitor.domain.jobs import (
     JobObservation,
     JobRecord,
     StoredJob,
+    TrackedJob,
     Usage,
 )
+from bedrock_batch_monitor.domain.progress import Estimate, seconds_past
 from bedrock_batch_monitor.domain.times import from_iso, seconds_between, to_iso
 from bedrock_batch_monitor.domain.transitions import event_id, named_id
 
@@ -32,13 +35,57 @@ _ENDED: Final = "Ended"
 _STATUS_CHANGED: Final = "StatusChanged"
 _STALLED: Final = "Stalled"
 _UNREACHABLE: Final = "Unreachable"
+_AT_RISK: Final = "AtRisk"
 _DETAIL_TYPES: Final = {
     _ENDED: names.JOB_ENDED,
     _STATUS_CHANGED: names.JOB_STATUS_CHANGED,
     _STALLED: names.JOB_STALLED,
     _UNREACHABLE: names.JOB_UNREACHABLE,
+    _AT_RISK: names.JOB_AT_RISK,
 }
-_EPISODES: Final = (_STALLED, _UNREACHABLE)
+_EPISODES: Final = (_STALLED, _UNREACHABLE, _AT_RISK)
+
+
+# What a mark can tell of the moment at which an episode was noticed, and how its text is read.
+_PROCESSED: Final = "processed"
+_TOTAL: Final = "total"
+_RECORDS_PER_MINUTE: Final = "recordsPerMinute"
+_ESTIMATED_END_TIME: Final = "estimatedEndTime"
+_JOB_EXPIRATION_TIME: Final = "jobExpirationTime"
+_SECONDS_PAST_EXPIRATION: Final = "secondsPastExpiration"
+
+
+def _whole(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        message = f"{text!r} is no whole number"
+        raise ValueError(message)
+    return int(text)
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        message = f"{text!r} is no finite number"
+        raise ValueError(message)
+    return value
+
+
+def _time(text: str) -> str:
+    return to_iso(from_iso(text))
+
+
+_FACTS: Final[Mapping[str, Callable[[str], Any]]] = {
+    _PROCESSED: _whole,
+    _TOTAL: _whole,
+    _RECORDS_PER_MINUTE: _finite,
+    _ESTIMATED_END_TIME: _time,
+    _JOB_EXPIRATION_TIME: _time,
+    _SECONDS_PAST_EXPIRATION: _whole,
+}
+
+
+def _facts(values: Mapping[str, object]) -> tuple[str, ...]:
+    return tuple(f"{name}={value}" for name, value in values.items() if value is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,16 +116,19 @@ def marks_for(entry: HistoryEntry, *, emit_status_changes: bool) -> frozenset[st
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """An event that a job owes, as its item names it: `Ended#5`, `Stalled#4#<since>#<seen at>`.
+    """An event that a job owes, as its item names it: `Ended#5`, `Unreachable#4#<since>#<seen at>`.
 
     `sequence` is the number of transitions recorded when it became due. An episode, stalled or
-    unreachable, has the time at which it began and the one at which it was noticed besides.
+    unreachable or at risk, has the time at which it began and the one at which it was noticed
+    besides. `facts` are what the event tells of that moment, as texts of `<name>=<value>`: the item
+    goes on, and every delivery of the event is to say the same.
     """
 
     kind: str
     sequence: int
     since: datetime | None = None
     seen_at: datetime | None = None
+    facts: tuple[str, ...] = ()
 
     @classmethod
     def parse(cls, text: str) -> Mark:
@@ -86,8 +136,10 @@ class Mark:
         kind, *parts = text.split("#")
         try:
             if kind in _EPISODES:
-                sequence, since, seen_at = parts
-                return cls(kind, int(sequence), from_iso(since), from_iso(seen_at))
+                sequence, since, seen_at, *facts = parts
+                mark = cls(kind, int(sequence), from_iso(since), from_iso(seen_at), tuple(facts))
+                mark.told()
+                return mark
             (sequence,) = parts
             if kind in _DETAIL_TYPES and sequence.isdecimal():
                 return cls(kind, int(sequence))
@@ -101,19 +153,53 @@ class Mark:
         """Whether it stands for an episode and not for a transition."""
         return self.kind in _EPISODES
 
-    def __str__(self) -> str:
-        """The mark as the item has it."""
+    def told(self) -> dict[str, Any]:
+        """The facts as an event tells them; raises ValueError for one that is none."""
+        facts = {}
+        for fact in self.facts:
+            name, _, value = fact.partition("=")
+            if name not in _FACTS:
+                message = f"{fact!r} is no fact of an episode"
+                raise ValueError(message)
+            facts[name] = _FACTS[name](value)
+        return facts
+
+    @property
+    def name(self) -> str:
+        """What tells the event from the job's others, and what its id depends on."""
         times = (to_iso(time) for time in (self.since, self.seen_at) if time is not None)
         return "#".join((self.kind, str(self.sequence), *times))
+
+    def __str__(self) -> str:
+        """The mark as the item has it."""
+        return "#".join((self.name, *self.facts))
 
 
 def _mark_of(entry: HistoryEntry) -> Mark:
     return Mark(_ENDED if statuses.is_terminal(entry.status) else _STATUS_CHANGED, entry.sequence)
 
 
-def stalled_mark(sequence: int, *, since: datetime, now: datetime) -> Mark:
-    """What a job owes when it is found to have stalled."""
-    return Mark(_STALLED, sequence, since, now)
+def stalled_mark(job: TrackedJob, *, since: datetime, now: datetime) -> Mark:
+    """What a job owes when it is found to have stalled, with its last progress."""
+    facts = {
+        _PROCESSED: job.counts.processed,
+        _TOTAL: job.counts.total,
+        _RECORDS_PER_MINUTE: job.records_per_minute,
+    }
+    return Mark(_STALLED, job.sequence, since, now, _facts(facts))
+
+
+def at_risk_mark(
+    sequence: int, estimate: Estimate, expiration: datetime | None, *, now: datetime
+) -> Mark:
+    """What a job owes whose end is expected past its expiration for the first time."""
+    facts = {
+        _RECORDS_PER_MINUTE: estimate.records_per_minute,
+        _ESTIMATED_END_TIME: _iso(estimate.ends_at),
+        _JOB_EXPIRATION_TIME: _iso(expiration),
+        _SECONDS_PAST_EXPIRATION: seconds_past(estimate.ends_at, expiration),
+    }
+    return Mark(_AT_RISK, sequence, now, now, _facts(facts))
 
 
 def unreachable_mark(sequence: int, *, now: datetime) -> Mark:
@@ -134,33 +220,42 @@ def status_event(job: JobRecord, entry: HistoryEntry) -> MonitorEvent:
 
 
 def episode_event(job: StoredJob, mark: Mark) -> MonitorEvent:
-    """The event for an episode: `... Job Stalled` or `... Job Unreachable`.
+    """The event for an episode: `... Job Stalled`, `... Job Unreachable` or `... Job At Risk`.
 
     Raises ValueError for a mark of a transition.
     """
     if mark.since is None or mark.seen_at is None:
         message = f"{mark} is not the mark of an episode"
         raise ValueError(message)
-    stalled = mark.kind == _STALLED
     arn = JobArn.parse(job.job_arn)
     known = {} if job.record is None else _data(job.record, job.record.last)
-    error = job.last_error
     data = {"jobArn": job.job_arn, "account": arn.account, "region": arn.region} | known
-    data |= {
-        "stalledSince" if stalled else "unreachableSince": to_iso(mark.since),
-    }
-    if stalled:
-        data["stalledSeconds"] = seconds_between(mark.since, mark.seen_at)
-    elif error is not None:
-        data["error"] = {"code": error.code, "message": error.message}
+    data |= _of_episode(job, mark, since=mark.since, seen_at=mark.seen_at)
     return _event(
         job.job_arn,
         mark,
-        event_id=named_id(job.job_arn, str(mark)),
+        event_id=named_id(job.job_arn, mark.name),
         observed_by="poll",
         observed_at=mark.seen_at,
         data=data,
     )
+
+
+def _of_episode(
+    job: StoredJob, mark: Mark, *, since: datetime, seen_at: datetime
+) -> dict[str, Any]:
+    """What an episode's event tells beside what is known of the job."""
+    if mark.kind == _STALLED:
+        return {
+            "stalledSince": to_iso(since),
+            "stalledSeconds": seconds_between(since, seen_at),
+            "lastProgress": {"at": to_iso(since)} | mark.told(),
+        }
+    if mark.kind == _AT_RISK:
+        return {"atRiskSince": to_iso(since)} | mark.told()
+    error = job.last_error
+    why = {} if error is None else {"error": {"code": error.code, "message": error.message}}
+    return {"unreachableSince": to_iso(since)} | why
 
 
 def _event(  # noqa: PLR0913 - the parts of the envelope, all named

@@ -121,6 +121,8 @@ class TrackedJob:
     unreachable_since: datetime | None = None
     stalled_since: datetime | None = None
     submit_time: datetime | None = None
+    records_per_minute: float | None = None
+    at_risk_since: datetime | None = None
 
     @property
     def has_ended(self) -> bool:

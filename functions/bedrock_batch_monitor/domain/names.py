@@ -38,6 +38,8 @@ ACTIVE_JOBS_PROJECTION: Final = (
     "unreadablePolls",
     "unreachableSince",
     "stalledSince",
+    "recordsPerMinute",
+    "atRiskSince",
 )
 
 # History table: one item per observed transition.
@@ -63,6 +65,7 @@ JOB_ENDED: Final = "Batch Inference Job Ended"
 JOB_STATUS_CHANGED: Final = "Batch Inference Job Status Changed"
 JOB_STALLED: Final = "Batch Inference Job Stalled"
 JOB_UNREACHABLE: Final = "Batch Inference Job Unreachable"
+JOB_AT_RISK: Final = "Batch Inference Job At Risk"
 
 METRICS_NAMESPACE: Final = "BedrockBatchMonitor"
 

@@ -1,14 +1,33 @@
-"""How fast a job goes and when it will be done, from the record counts that were seen."""
+"""How fast a job goes and when it will be done, from the record counts that were seen.
+
+A job's item keeps the estimate as `recordsPerMinute` (a number) and `estimatedEndTime` (a time),
+both absent while unknown, so that every reader sees the same one. It is made anew whenever counts
+that moved are written, from that pace and two counts: the one written before and the new one.
+Nothing else has to be kept or read for it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-# Enough to even out the unevenness of the counts, few enough to follow a change of pace.
-POINTS_KEPT: Final = 12
+from bedrock_batch_monitor.domain import statuses
+from bedrock_batch_monitor.domain.times import to_milliseconds
+
+if TYPE_CHECKING:
+    from bedrock_batch_monitor.domain.jobs import JobObservation, TrackedJob
+
+# The pace is the mean since the job began to run, as long as that is shorter than this; afterwards
+# this last while counts most. Long enough to even out counts that come in lumps, short enough to
+# follow a change within a few hours of the up to 168 that a job may run.
+WINDOW: Final = timedelta(hours=1)
+# One record a day: what is slower is as good as standing still.
+_SLOWEST_PER_MINUTE: Final = 1 / (24 * 60)
+# No job runs for more than 168 hours; an end that is further away than this need not be told apart.
+_FURTHEST: Final = timedelta(days=365)
+_DIGITS: Final = 6
+_MINUTE: Final = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,26 +38,78 @@ class Point:
     processed: int
 
 
-def with_point(points: tuple[Point, ...], point: Point) -> tuple[Point, ...]:
-    """The points with one more, if it is news: a count that did not move says nothing of a pace."""
-    if points and (point.processed == points[-1].processed or point.at <= points[-1].at):
-        return points
-    return (*points, point)[-POINTS_KEPT:]
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """The pace of a job, above zero, and when it ends if it goes on so; None for unknown."""
+
+    records_per_minute: float | None = None
+    ends_at: datetime | None = None
 
 
-def records_per_second(points: Sequence[Point]) -> float | None:
-    """The pace between the first and the last point; None where they do not tell."""
-    if len(points) < 2:  # noqa: PLR2004 - a pace needs two points
+UNKNOWN: Final = Estimate()
+
+
+def estimate_after(job: TrackedJob, observation: JobObservation, *, now: datetime) -> Estimate:
+    """What is to be expected of a job whose counts have moved since they were last written.
+
+    Unknown unless the job is `InProgress` and its count of processed records has moved between two
+    looks; of a job that had stalled the pace begins anew.
+    """
+    before, processed = job.counts.processed, observation.counts.processed
+    if (
+        observation.status != statuses.IN_PROGRESS
+        or job.status != statuses.IN_PROGRESS
+        or job.stalled_since is not None
+        or job.progress_at is None
+        or before is None
+        or processed is None
+    ):
+        return UNKNOWN
+    point = Point(now, processed)
+    began = job.first_in_progress_at
+    pace = pace_after(
+        job.records_per_minute,
+        Point(job.progress_at, before),
+        point,
+        running=WINDOW if began is None else now - began,
+    )
+    return Estimate(pace, end_of(point, observation.counts.total, pace))
+
+
+def pace_after(
+    pace: float | None, before: Point, point: Point, *, running: timedelta
+) -> float | None:
+    """The records per minute after one more point, to six digits; None for unknown.
+
+    A mean of the pace so far and the one between both points, weighed by the time that each stands
+    for. A count that fell makes all before it void, and a clock that was set back tells nothing.
+    """
+    seconds = (point.at - before.at).total_seconds()
+    records = point.processed - before.processed
+    if records < 0:
         return None
-    seconds = (points[-1].at - points[0].at).total_seconds()
-    records = points[-1].processed - points[0].processed
-    return records / seconds if seconds > 0 and records > 0 else None
+    if seconds <= 0 or (pace is None and records == 0):
+        return pace
+    latest = records * _MINUTE / seconds
+    if pace is None:
+        mean = latest
+    else:
+        known_for = min(running, WINDOW).total_seconds()
+        mean = pace + (latest - pace) * seconds / max(known_for, seconds)
+    return None if mean < _SLOWEST_PER_MINUTE else float(f"{mean:.{_DIGITS}g}")
 
 
-def time_left(points: Sequence[Point], total: int | None, now: datetime) -> timedelta | None:
-    """How long the rest takes at the pace so far; None for unknown, never negative."""
-    pace = records_per_second(points)
-    if pace is None or total is None or total < points[-1].processed:
+def end_of(point: Point, total: int | None, pace: float | None) -> datetime | None:
+    """When the last record is done at this pace, never before the point; None for unknown."""
+    if pace is None or total is None or total < point.processed:
         return None
-    done_at = points[-1].at + timedelta(seconds=(total - points[-1].processed) / pace)
-    return max(timedelta(0), done_at - now)
+    minutes = (total - point.processed) / pace
+    furthest = _FURTHEST.total_seconds() / _MINUTE
+    return to_milliseconds(point.at + timedelta(minutes=min(minutes, furthest)))
+
+
+def seconds_past(ends_at: datetime | None, expiration: datetime | None) -> int | None:
+    """By how many whole seconds an end is past the expiration; None where it is not, or unknown."""
+    if ends_at is None or expiration is None or ends_at <= expiration:
+        return None
+    return int((ends_at - expiration).total_seconds())

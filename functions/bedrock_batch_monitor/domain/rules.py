@@ -13,7 +13,8 @@ class Rules:
     Record counts that moved are written at most once per `progress_interval` and job. A job whose
     status and counts stand still for `stalled_after` has stalled (None: never). A job that cannot
     be read in `unreachable_after_polls` polls in a row is unreachable. Whatever the lists say, each
-    job is got at least once in `full_read`.
+    job is got at least once in `full_read`. `emit_at_risk` says whether to tell of
+    a job that is expected to end past its expiration.
     """
 
     progress_interval: timedelta
@@ -23,3 +24,4 @@ class Rules:
     emit_status_changes: bool = False
     record_messages: bool = True
     full_read: timedelta = timedelta(hours=24)
+    emit_at_risk: bool = False

@@ -22,6 +22,7 @@ ERRORS: Final = "Errors"
 POLL_SECONDS: Final = "PollSeconds"
 JOBS_UNREACHABLE: Final = "JobsUnreachable"
 JOBS_STALLED: Final = "JobsStalled"
+JOBS_AT_RISK: Final = "JobsAtRisk"
 JOBS_DISCOVERED: Final = "JobsDiscovered"
 EVENTS_MALFORMED: Final = "EventsMalformed"
 EVENTS_PENDING: Final = "EventsPending"
@@ -46,6 +47,7 @@ STEADY_METRICS: Final = (
 OCCASIONAL_METRICS: Final = (
     JOBS_UNREACHABLE,
     JOBS_STALLED,
+    JOBS_AT_RISK,
     JOBS_DISCOVERED,
     EVENTS_MALFORMED,
     EVENTS_PENDING,
@@ -79,6 +81,7 @@ class Seen:
     was_read: bool = False
     is_unreachable: bool = False
     is_stalled: bool = False
+    is_at_risk: bool = False
     try_again: bool = False
     entry: HistoryEntry | None = None
     events: tuple[MonitorEvent, ...] = ()
@@ -95,13 +98,13 @@ class PollSummary:
 
     `jobs_active` counts the jobs that the poll came across, `jobs_read` those of them that Bedrock
     told of, by Get or in a list, and `jobs_listed` those of these for which the list was enough, so
-    that the difference is the number of answers of Get. `jobs_unreachable` and `jobs_stalled` are
-    those in such an episode, `jobs_discovered` those that were taken up without being tracked by
-    hand. `events_malformed` are events that asked for nothing that can be done. `events_pending`
-    are events that were due and could not be sent; they stay marked, the oldest of them for
-    `oldest_pending_event_seconds` so far. `usage_given_up` are jobs whose token counts are not
-    looked for any more, `tokens` those that became known, by metric and model. `errors` counts by
-    `<Service>.<error code>`. `complete` is False when time ran out before every active job was
+    that the difference is the number of answers of Get. `jobs_unreachable`, `jobs_stalled` and
+    `jobs_at_risk` are those in such an episode, `jobs_discovered` those that were taken up without
+    being tracked by hand. `events_malformed` are events that asked for nothing that can be done.
+    `events_pending` are events that were due and could not be sent; they stay marked, the oldest of
+    them for `oldest_pending_event_seconds` so far. `usage_given_up` are jobs whose token counts are
+    not looked for any more, `tokens` those that became known, by metric and model. `errors` counts
+    by `<Service>.<error code>`. `complete` is False when time ran out before every active job was
     reached; the next poll starts with those.
     """
 
@@ -112,6 +115,7 @@ class PollSummary:
     jobs_ended: int = 0
     jobs_unreachable: int = 0
     jobs_stalled: int = 0
+    jobs_at_risk: int = 0
     jobs_discovered: int = 0
     events_malformed: int = 0
     events_sent: int = 0
@@ -131,6 +135,7 @@ class PollSummary:
         self.jobs_read += seen.was_read
         self.jobs_unreachable += seen.is_unreachable
         self.jobs_stalled += seen.is_stalled
+        self.jobs_at_risk += seen.is_at_risk
         self.observations_outdated += seen.outdated
         self.lost_races += seen.lost_race
         self.unknown_statuses += seen.unknown_status
@@ -170,6 +175,7 @@ class PollSummary:
             JOBS_ENDED: self.jobs_ended,
             JOBS_UNREACHABLE: self.jobs_unreachable,
             JOBS_STALLED: self.jobs_stalled,
+            JOBS_AT_RISK: self.jobs_at_risk,
             JOBS_DISCOVERED: self.jobs_discovered,
             EVENTS_MALFORMED: self.events_malformed,
             EVENTS_SENT: self.events_sent,

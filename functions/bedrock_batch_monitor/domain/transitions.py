@@ -8,13 +8,14 @@ from datetime import datetime
 from typing import Final
 
 from bedrock_batch_monitor.domain import statuses
-from bedrock_batch_monitor.domain.episodes import stalled_since
+from bedrock_batch_monitor.domain.episodes import at_risk_since, stalled_since
 from bedrock_batch_monitor.domain.jobs import (
     HistoryEntry,
     JobObservation,
     TrackedJob,
     first_in_progress_at,
 )
+from bedrock_batch_monitor.domain.progress import UNKNOWN, Estimate, estimate_after
 from bedrock_batch_monitor.domain.rules import Rules
 from bedrock_batch_monitor.domain.times import seconds_between
 
@@ -34,9 +35,14 @@ class Outdated:
 
 @dataclass(frozen=True, slots=True)
 class Refresh:
-    """The status is the same; counts moved, or the job can be read again after an error."""
+    """The status is the same; counts moved, or the job can be read again after an error.
+
+    `estimate` and `at_risk_since` are what the counts tell where they moved.
+    """
 
     counts_moved: bool
+    estimate: Estimate = UNKNOWN
+    at_risk_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +141,12 @@ def _same_status(
     ends_episode = tracked.last_error is not None or tracked.unreadable_polls > 0
     ends_stall = counts_moved and tracked.stalled_since is not None
     if ends_episode or ends_stall or (counts_moved and is_time):
-        return Refresh(counts_moved=counts_moved)
+        if not counts_moved:
+            return Refresh(counts_moved=False)
+        estimate = estimate_after(tracked, observation, now=now)
+        expiration = observation.job_expiration_time
+        at_risk = at_risk_since(tracked, estimate, expiration, now=now, rules=rules)
+        return Refresh(counts_moved=True, estimate=estimate, at_risk_since=at_risk)
     since = stalled_since(tracked, observation, now=now, rules=rules)
     return Unchanged() if since is None else Stalled(since)
 

@@ -27,7 +27,7 @@ from bedrock_batch_monitor.domain.jobs import (
 from bedrock_batch_monitor.domain.scopes import EVERYTHING, KeyRange, Share
 from bedrock_batch_monitor.domain.state import State
 from bedrock_batch_monitor.domain.sweep import SweepBookmark
-from bedrock_batch_monitor.domain.transitions import Transition
+from bedrock_batch_monitor.domain.transitions import Refresh, Transition
 from bedrock_batch_monitor.domain.usage import FollowUp
 from bedrock_batch_monitor.services import items
 from bedrock_batch_monitor.services.errors import ServiceError, calling
@@ -290,17 +290,29 @@ class JobsTable:
         *,
         known: TrackedJob,
         now: datetime,
-        counts_moved: bool,
+        refresh: Refresh,
+        mark: Mark | None = None,
     ) -> Written:
-        """Write a newer observation of the same status; raises `ServiceError`."""
+        """Write a newer observation of the same status; raises `ServiceError`.
+
+        With the `mark` of an episode of being at risk, only if none has begun meanwhile.
+        """
         changes = _Changes()
         changes.replace(
             items.observed_attributes(observation), out_of=(*items.OBSERVED, *items.OF_UNREADABLE)
         )
-        if counts_moved:
+        condition = _still(known, changes)
+        if refresh.counts_moved:
             changes.set("progressAt", items.time(now))
             changes.remove(items.STALLED_SINCE)
-        return self._update_if(self._keyed(known.job_arn, changes, _still(known, changes)))
+            changes.replace(items.estimate_attributes(refresh.estimate), out_of=items.OF_ESTIMATE)
+            if known.at_risk_since is not None and refresh.at_risk_since is None:
+                changes.remove(items.AT_RISK_SINCE)
+        if mark is not None and refresh.at_risk_since is not None:
+            changes.set(items.AT_RISK_SINCE, items.time(refresh.at_risk_since))
+            changes.owe((str(mark),), now)
+            condition += f" AND attribute_not_exists({changes.name(items.AT_RISK_SINCE)})"
+        return self._update_if(self._keyed(known.job_arn, changes, condition))
 
     def note_error(self, job_arn: str, error: JobError, now: datetime) -> Written:
         """Say in the item why nobody asks for this job; raises `ServiceError`."""
@@ -335,6 +347,7 @@ class JobsTable:
         """Say in the item since when the job does not move; raises `ServiceError`."""
         changes = _Changes()
         changes.set(items.STALLED_SINCE, items.time(since))
+        changes.replace({}, out_of=items.OF_ESTIMATE)
         changes.owe((str(mark),), now)
         condition = (
             f"{_still(known, changes)} AND "
@@ -448,6 +461,8 @@ class JobsTable:
                 *items.OF_UNREADABLE,
                 items.STALLED_SINCE,
                 *items.OF_USAGE,
+                *items.OF_ESTIMATE,
+                items.AT_RISK_SINCE,
             ),
         )
         changes.set_once("trackedBy", items.text("user"))

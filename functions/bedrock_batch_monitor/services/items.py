@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
@@ -21,6 +21,7 @@ from bedrock_batch_monitor.domain.jobs import (
     TrackedJob,
     Usage,
 )
+from bedrock_batch_monitor.domain.progress import Estimate
 from bedrock_batch_monitor.domain.state import State
 from bedrock_batch_monitor.domain.sweep import SweepBookmark
 from bedrock_batch_monitor.domain.times import from_iso, to_iso
@@ -88,6 +89,12 @@ OF_USAGE: Final = (
     names.USAGE_PENDING,
     names.USAGE_DUE_AT,
 )
+# What is to be expected of a job that runs, where it is known; gone when the job does not run or
+# move any more.
+RECORDS_PER_MINUTE: Final = "recordsPerMinute"
+ESTIMATED_END_TIME: Final = "estimatedEndTime"
+OF_ESTIMATE: Final = (RECORDS_PER_MINUTE, ESTIMATED_END_TIME)
+AT_RISK_SINCE: Final = "atRiskSince"
 
 _SHOWN_CHARACTERS: Final = 80
 _ANY: Final = "any"
@@ -166,6 +173,16 @@ def transition_attributes(entry: HistoryEntry, first_in_progress: datetime | Non
     return attributes | _of_entry(entry)
 
 
+def estimate_attributes(estimate: Estimate) -> WritableItem:
+    """The attributes of a job's item that say what is to be expected; unknown ones left out."""
+    attributes: WritableItem = {}
+    if estimate.records_per_minute is not None:
+        attributes[RECORDS_PER_MINUTE] = {"N": f"{Decimal(str(estimate.records_per_minute)):f}"}
+    if estimate.ends_at is not None:
+        attributes[ESTIMATED_END_TIME] = time(estimate.ends_at)
+    return attributes
+
+
 def history_item(entry: HistoryEntry, expires_at: datetime | None) -> WritableItem:
     """A history entry as the table keeps it; `expiresAt` is in epoch seconds, as TTL asks."""
     item: WritableItem = {
@@ -239,6 +256,8 @@ def tracked_job(item: Item) -> TrackedJob:
         unreachable_since=_optional(item, "unreachableSince", _time),
         stalled_since=_optional(item, "stalledSince", _time),
         submit_time=_optional(item, "submitTime", _time),
+        records_per_minute=_optional(item, RECORDS_PER_MINUTE, _pace),
+        at_risk_since=_optional(item, AT_RISK_SINCE, _time),
     )
 
 
@@ -425,6 +444,16 @@ def _number(item: Item, name: str) -> int:
     if not (value.isascii() and value.isdigit()):
         raise _wrong(item, name, "a whole number from 0")
     return int(value)
+
+
+def _pace(item: Item, name: str) -> float:
+    try:
+        value = Decimal(item[name].get("N", ""))
+    except InvalidOperation:
+        value = Decimal(0)
+    if not (value.is_finite() and value > 0):
+        raise _wrong(item, name, "a number above 0")
+    return float(value)
 
 
 def _time(item: Item, name: str) -> datetime:

@@ -1,0 +1,210 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from bedrock_batch_monitor.domain import statuses
+from bedrock_batch_monitor.domain.jobs import JobObservation, RecordCounts, TrackedJob
+from bedrock_batch_monitor.domain.progress import (
+    UNKNOWN,
+    WINDOW,
+    Estimate,
+    Point,
+    end_of,
+    estimate_after,
+    pace_after,
+    seconds_past,
+)
+from bedrock_batch_monitor.domain.rules import Rules
+from bedrock_batch_monitor.domain.transitions import Refresh, decide
+from tests.support.strategies import ARN, all_rules, observations, times, tracked_jobs
+
+START = datetime(2026, 11, 24, 20, 0, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+HOUR = timedelta(hours=1)
+# From counts within a second of each other to ones that are two days apart.
+gaps = st.integers(min_value=1, max_value=2 * 86_400).map(
+    lambda seconds: timedelta(seconds=seconds)
+)
+paces = st.floats(min_value=0.01, max_value=1e6)
+# Clocks that step back and counts that fall or stay, as no service should but some may.
+odd_points = st.lists(
+    st.builds(
+        lambda seconds, processed: Point(START + timedelta(seconds=seconds), processed),
+        st.integers(-(10**7), 10**7),
+        st.integers(0, 10**12),
+    ),
+    min_size=2,
+    max_size=30,
+)
+
+
+def running(processed: int | None, at: datetime, **changes: object) -> TrackedJob:
+    job = TrackedJob(
+        ARN,
+        sequence=2,
+        status=statuses.IN_PROGRESS,
+        first_in_progress_at=START,
+        counts=RecordCounts(1000, processed),
+        progress_at=at,
+    )
+    return replace(job, **changes)  # type: ignore[arg-type]
+
+
+def seen(processed: int | None, status: str = statuses.IN_PROGRESS) -> JobObservation:
+    return JobObservation(ARN, status, counts=RecordCounts(1000, processed))
+
+
+def paces_of(points: list[Point]) -> list[float | None]:
+    """The pace after each point but the first."""
+    found: list[float | None] = []
+    pace = None
+    for before, point in pairwise(points):
+        pace = pace_after(pace, before, point, running=point.at - points[0].at)
+        found.append(pace)
+    return found
+
+
+def steady(start: Point, gaps_: list[timedelta], per_minute: float) -> list[Point]:
+    """Points of a job that goes at one pace, as often as it is looked at."""
+    points = [start]
+    for gap in gaps_:
+        processed = points[-1].processed + round(per_minute * (gap / MINUTE))
+        points.append(Point(points[-1].at + gap, processed))
+    return points
+
+
+@given(odd_points, st.none() | st.integers(0, 10**12))
+def test_a_pace_is_positive_or_unknown_whatever_is_counted(
+    points: list[Point], total: int | None
+) -> None:
+    """Never negative, never NaN or infinite; and no end is before the count it comes from."""
+    for point, pace in zip(points[1:], paces_of(points), strict=True):
+        assert pace is None or (pace > 0 and math.isfinite(pace))
+        ends_at = end_of(point, total, pace)
+        assert ends_at is None or ends_at >= point.at
+
+
+@given(tracked_jobs, observations, times, all_rules)
+def test_an_estimate_is_sound_or_unknown_for_any_job(
+    job: TrackedJob, observation: JobObservation, now: datetime, rules: Rules
+) -> None:
+    """Whatever was recorded and is seen; and a job that does not run has none."""
+    estimate = estimate_after(job, observation, now=now)
+    assert estimate.records_per_minute is None or estimate.records_per_minute > 0
+    assert estimate.ends_at is None or estimate.ends_at >= now
+    assert estimate.ends_at is None or estimate.records_per_minute is not None
+    if statuses.IN_PROGRESS not in {job.status} & {observation.status}:
+        assert estimate == UNKNOWN
+    decision = decide(job, observation, now=now, observed_by="poll", rules=rules)
+    if isinstance(decision, Refresh):
+        assert decision.estimate == (estimate if decision.counts_moved else UNKNOWN)
+
+
+@given(st.integers(0, 10**9), st.integers(0, 10**6))
+def test_one_point_tells_nothing(processed: int, seconds: int) -> None:
+    """A count that was seen once, or that has never moved, is no pace."""
+    point = Point(START, processed)
+    later = Point(START + timedelta(seconds=seconds), processed)
+    assert pace_after(None, point, later, running=HOUR) is None
+    assert end_of(later, processed + 1, None) is None
+
+
+@given(st.lists(gaps, min_size=1, max_size=30), paces)
+def test_a_steady_pace_is_found_at_once_and_kept(gaps_: list[timedelta], pace: float) -> None:
+    """From the second point on, however irregularly the job is looked at."""
+    # Counts are whole: long enough between two looks for rounding to be a hundredth at most.
+    assume(all(pace * (gap / MINUTE) >= 100 for gap in gaps_))
+    for found in paces_of(steady(Point(START, 0), gaps_, pace)):
+        assert found == pytest.approx(pace, rel=0.01)
+
+
+@given(paces, paces, st.integers(1, 60))
+def test_a_new_pace_is_followed(old: float, new: float, minutes: int) -> None:
+    """Six windows after a change nothing is left of the old pace that matters."""
+    gap = minutes * MINUTE
+    looks = math.ceil(6 * WINDOW / gap)
+    before = steady(Point(START, 0), [gap] * 20, old * 1000)
+    points = before + steady(before[-1], [gap] * looks, new * 1000)[1:]
+    assert paces_of(points)[-1] == pytest.approx(new * 1000, rel=0.01, abs=0.01 * abs(old) * 1000)
+
+
+@given(st.lists(st.tuples(gaps, st.integers(1, 10**6)), min_size=1, max_size=30))
+def test_a_pace_is_a_mean(moves: list[tuple[timedelta, int]]) -> None:
+    """It lies between the slowest and the fastest of what was seen."""
+    points = [Point(START, 0)]
+    for gap, records in moves:
+        points.append(Point(points[-1].at + gap, points[-1].processed + records))
+    each = [records / (gap / MINUTE) for gap, records in moves]
+    for found in paces_of(points):
+        assert found is None or min(each) * 0.99 <= found <= max(each) * 1.01
+
+
+def test_within_the_window_it_is_the_mean_since_the_job_began_to_run() -> None:
+    """100 in five minutes, then 20 in ten: 120 in fifteen."""
+    points = [
+        Point(START + at * MINUTE, processed) for at, processed in ((0, 0), (5, 100), (15, 120))
+    ]
+    assert paces_of(points) == [20, 8]
+
+
+def test_a_count_that_fell_makes_the_pace_unknown_until_it_rises() -> None:
+    """What was counted before cannot be trusted, and one point is no pace."""
+    points = [Point(START + n * MINUTE, count) for n, count in enumerate((0, 100, 40, 50))]
+    assert paces_of(points) == [100, None, 10]
+
+
+def test_a_clock_that_was_set_back_tells_nothing() -> None:
+    """The pace stays what it was."""
+    before, after = Point(START, 100), Point(START - HOUR, 300)
+    assert pace_after(60, before, after, running=HOUR) == 60
+    assert pace_after(None, before, after, running=HOUR) is None
+
+
+def test_what_is_as_good_as_standing_still_has_no_pace() -> None:
+    """Less than a record a day."""
+    assert pace_after(None, Point(START, 1), Point(START + 48 * HOUR, 2), running=HOUR) is None
+
+
+@pytest.mark.parametrize(
+    ("total", "pace", "expected"),
+    [
+        (1000, 60.0, START + 15 * MINUTE),
+        (100, 60.0, START),
+        (99, 60.0, None),
+        (None, 60.0, None),
+        (1000, None, None),
+        (10**18, 0.01, START + timedelta(days=365)),
+    ],
+)
+def test_the_end_is_when_the_rest_is_done(
+    total: int | None, pace: float | None, expected: datetime | None
+) -> None:
+    """At the pace so far, a year ahead at most; unknown where the total is, or is too small."""
+    assert end_of(Point(START, 100), total, pace) == expected
+
+
+def test_an_estimate_needs_a_job_that_runs_and_moves() -> None:
+    """Two counts of a running job; of one that had stalled the first count is a beginning only."""
+    later = START + 5 * MINUTE
+    job = running(0, START)
+    assert estimate_after(job, seen(100), now=later) == Estimate(20, later + 45 * MINUTE)
+    assert estimate_after(job, seen(100, statuses.STOPPING), now=later) == UNKNOWN
+    assert estimate_after(running(None, START), seen(100), now=later) == UNKNOWN
+    assert estimate_after(job, seen(None), now=later) == UNKNOWN
+    stalled = running(0, START, stalled_since=START, records_per_minute=7.0)
+    assert estimate_after(stalled, seen(100), now=later) == UNKNOWN
+
+
+def test_how_far_an_end_is_past_the_expiration() -> None:
+    """Whole seconds, and nothing where it is in time or unknown."""
+    assert seconds_past(START + MINUTE, START) == 60
+    assert seconds_past(START, START) is None
+    assert seconds_past(None, START) is None
+    assert seconds_past(START, None) is None
