@@ -104,7 +104,29 @@ def deploy(
     except KeyError as error:
         message = f"the stack has no output {error}, only {sorted(values)}"
         raise DeployError(message) from error
-    return Deployment(emulator, outputs, account=account, region=region)
+    deployment = Deployment(emulator, outputs, account=account, region=region)
+    _let_plain_http_publish(deployment.client)
+    return deployment
+
+
+def _let_plain_http_publish(client: Clients) -> None:
+    """Take from the topics' policies what refuses requests without TLS, which the emulator lacks.
+
+    Queues have such a statement too; nobody but their owner and AWS itself sends to those.
+    """
+    sns = client("sns")
+    for page in sns.get_paginator("list_topics").paginate():
+        for topic in page["Topics"]:
+            arn = topic["TopicArn"]
+            policy = json.loads(sns.get_topic_attributes(TopicArn=arn)["Attributes"]["Policy"])
+            policy["Statement"] = [
+                statement
+                for statement in policy["Statement"]
+                if statement.get("Condition") != {"Bool": {"aws:SecureTransport": "false"}}
+            ]
+            sns.set_topic_attributes(
+                TopicArn=arn, AttributeName="Policy", AttributeValue=json.dumps(policy)
+            )
 
 
 def deploy_member(

@@ -30,6 +30,7 @@ from bbm.watching import Watched, is_followed, watch
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.events import status_event
 from bedrock_batch_monitor.domain.times import to_iso
+from bedrock_batch_monitor.domain.words import clean
 from bedrock_batch_monitor.services import items
 from bedrock_batch_monitor.services.eventbridge import EventBus
 
@@ -452,7 +453,7 @@ def replay(this: Run, arn: Reference) -> None:
     this.out.show(
         Text.assemble(
             ("Sent", "green"),
-            f" {event.detail_type} for {view.clean(record.last.job_name or job_arn)} (",
+            f" {event.detail_type} for {clean(record.last.job_name or job_arn)} (",
             view.status(record.last.status),
             f"), eventId {event_id} as before",
         )
@@ -545,7 +546,7 @@ def _to_watch(this: Run, arns: Sequence[str] | None) -> tuple[Item, ...]:
     for item in active:
         if not is_followed(item) and not has_ended(item):
             this.out.note(
-                f"{view.clean(item['jobArn'])} is not watched, for the monitor does not follow it "
+                f"{clean(item['jobArn'])} is not watched, for the monitor does not follow it "
                 f"({item['lastError']['code']}): `bbm untrack` takes it out of polling"
             )
     return tuple(item for item in active if is_followed(item))

@@ -6,7 +6,6 @@ and must not move the cursor.
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
@@ -23,6 +22,7 @@ from bbm.usage import ModelDay, Totals
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.progress import seconds_past
 from bedrock_batch_monitor.domain.times import from_iso
+from bedrock_batch_monitor.domain.words import clean, duration
 from bedrock_batch_monitor.services.items import ESTIMATED_END_TIME, RECORDS_PER_MINUTE
 
 # Terminals narrower than this get the columns without which a line would say nothing.
@@ -50,8 +50,6 @@ _NOT_SEEN: Final = "not polled yet"
 _UNREACHABLE_SINCE: Final = "unreachableSince"
 _STALLED_SINCE: Final = "stalledSince"
 _MINUTE: Final = 60
-_HOUR: Final = 60 * _MINUTE
-_DAY: Final = 24 * _HOUR
 # Records per minute from which on those per second tell more, and below which digits do.
 _FAST: Final = 10 * _MINUTE
 _SLOW: Final = 10
@@ -63,34 +61,11 @@ _BILL_COLUMNS: Final[Sequence[tuple[str, Literal["left", "right"]]]] = (
 )
 
 
-def clean(value: object) -> str:
-    """A text in one line and without control characters."""
-    return "".join(
-        " " if character.isspace() else character
-        for character in str(value)
-        if character.isspace() or unicodedata.category(character) not in {"Cc", "Cf", "Cs"}
-    )
-
-
 def status(name: str | None) -> Text:
     """A status in its colour; one that is not among the ten in no colour."""
     if name is None:
         return Text(_NOT_SEEN, style="dim")
     return Text(clean(name), style=_STYLES.get(name, ""))
-
-
-def duration(seconds: float) -> str:
-    """A span in two units at most: `45 s`, `12 min`, `3 h 05 min`, `2 d 4 h`."""
-    whole = max(0, int(seconds))
-    if whole < _MINUTE:
-        return f"{whole} s"
-    if whole < 10 * _MINUTE:
-        return f"{whole // _MINUTE} min {whole % _MINUTE:02} s"
-    if whole < _HOUR:
-        return f"{whole // _MINUTE} min"
-    if whole < _DAY:
-        return f"{whole // _HOUR} h {whole % _HOUR // _MINUTE:02} min"
-    return f"{whole // _DAY} d {whole % _DAY // _HOUR} h"
 
 
 def moment(value: object) -> str:

@@ -41,6 +41,8 @@ DISCOVERY = "DISCOVERY"
 DISCOVERY_NAME_PREFIX = "DISCOVERY_NAME_PREFIX"
 OUTPUT_BUCKETS = "OUTPUT_BUCKETS"
 TOKEN_PRICES = "TOKEN_PRICES"  # noqa: S105 - tokens of a model
+EMAIL_TOPIC_ARN = "EMAIL_TOPIC_ARN"
+CHAT_TOPIC_ARN = "CHAT_TOPIC_ARN"
 
 
 class SettingError(ValueError):
@@ -134,6 +136,29 @@ class Settings:
             ),
             usage=_usage(environment),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class NotificationSettings:
+    """What the function that notifies people works with: its topics, one of them at least."""
+
+    email_topic_arn: str | None
+    chat_topic_arn: str | None
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> NotificationSettings:
+        """Read the variables; raises `SettingError` where no topic is set."""
+        arns = cls(
+            email_topic_arn=environment.get(EMAIL_TOPIC_ARN) or None,
+            chat_topic_arn=environment.get(CHAT_TOPIC_ARN) or None,
+        )
+        if arns.email_topic_arn is None and arns.chat_topic_arn is None:
+            message = (
+                f"neither environment variable {EMAIL_TOPIC_ARN} nor {CHAT_TOPIC_ARN} is set: "
+                "deploy the stack again, it sets them"
+            )
+            raise SettingError(message)
+        return arns
 
 
 def _home(environment: Mapping[str, str]) -> Scope:

@@ -19,7 +19,9 @@ from aws_cdk import RemovalPolicy
 from aws_cdk.aws_logs import RetentionDays
 
 from bedrock_batch_monitor.domain.arns import Scope
+from bedrock_batch_monitor.domain.notification import OUTCOMES
 from bedrock_batch_monitor.domain.scopes import Scopes
+from bedrock_batch_monitor.domain.statuses import COMPLETED
 from bedrock_batch_monitor.domain.usage import (
     OutputBucket,
     TokenPrice,
@@ -232,6 +234,7 @@ _NAME_PREFIX: Final = Matching(r"[a-zA-Z0-9+\-.]{1,63}", "1 to 63 letters, digit
 _EMAIL_ADDRESS: Final = Matching(
     r"[^\s@]{1,64}@[^\s@.]+(\.[^\s@.]+)+", "an e-mail address such as team@example.com"
 )
+_OUTCOMES: Final = ListOf("|".join(OUTCOMES), "out of " + ", ".join(OUTCOMES), len(OUTCOMES))
 # No account or region more may be named than make a stack that CloudFormation takes.
 _REGIONS: Final = ListOf(r"[a-z]{2,4}(-[a-z]+)+-[0-9]", "Regions such as eu-west-1", 40)
 _ACCOUNTS: Final = ListOf(r"[0-9]{12}", "accounts, each as text of 12 digits", 100)
@@ -348,11 +351,29 @@ class MonitorConfig:
     kms: str = _setting(
         OneOf("aws", "customer"),
         "aws",
-        "Whose keys encrypt what is stored: `customer` makes one for tables, queues, alarm topic "
+        "Whose keys encrypt what is stored: `customer` makes one for tables, queues, topics "
         "and logs, which whoever reads these must be allowed to use.",
     )
     alarm_email: str | None = _optional_setting(
         _EMAIL_ADDRESS, "nobody", "Who is written to when an alarm goes off, and when it ends."
+    )
+    notify_email: str | None = _optional_setting(
+        _EMAIL_ADDRESS, "nobody", "Who is written to when a job ends, and how it ended."
+    )
+    notify_chat: bool = _setting(
+        Flag(),
+        default=False,
+        description="Makes an SNS topic that Amazon Q Developer shows in Slack or Teams.",
+    )
+    notify_outcomes: tuple[str, ...] | None = _optional_setting(
+        _OUTCOMES,
+        f"all but `{COMPLETED}`",
+        "The outcomes that `notifyEmail` and `notifyChat` tell of.",
+    )
+    schema_registry: bool = _setting(
+        Flag(),
+        default=False,
+        description="Publishes the schemas of the events to an EventBridge schema registry.",
     )
     log_retention_days: int = _setting(
         OneOfNumbers(*LOG_RETENTION), 30, "Days for which the functions' logs are kept."
@@ -413,6 +434,8 @@ class MonitorConfig:
                 problems.append(_problem(name, value, setting, error))
         if not problems and (problem := self._problem_of_usage()):
             problems.append(problem)
+        if not problems and self.notify_outcomes is not None and not self.notifies:
+            problems.append("notifyOutcomes has no effect: set notifyEmail or notifyChat as well")
         if problems:
             raise ConfigError(tuple(problems))
 
@@ -507,6 +530,18 @@ class MonitorConfig:
     def discovers(self) -> bool:
         """Whether jobs are taken up that nobody tracks by hand."""
         return self.discovery == "on"
+
+    @property
+    def notifies(self) -> bool:
+        """Whether anybody is told of what became of a job."""
+        return self.notify_email is not None or self.notify_chat
+
+    @property
+    def notified_outcomes(self) -> tuple[str, ...]:
+        """The outcomes that people are told of, by their names in `OUTCOMES`."""
+        if self.notify_outcomes is not None:
+            return self.notify_outcomes
+        return tuple(outcome for outcome in OUTCOMES if outcome != COMPLETED)
 
     @property
     def log_retention(self) -> RetentionDays:

@@ -18,13 +18,16 @@ from bedrock_batch_monitor_cdk.encryption import customer_key
 from bedrock_batch_monitor_cdk.events import Events
 from bedrock_batch_monitor_cdk.inbox import Inbox
 from bedrock_batch_monitor_cdk.monitor import Monitor, PollSchedule
+from bedrock_batch_monitor_cdk.notifications import Notifications
 from bedrock_batch_monitor_cdk.reach import reach_of
+from bedrock_batch_monitor_cdk.schema_registry import SchemaRegistry
 from bedrock_batch_monitor_cdk.service import name_service
 from bedrock_batch_monitor_cdk.tables import Tables
 
 if TYPE_CHECKING:
     from aws_cdk import aws_cloudwatch as cloudwatch
     from aws_cdk import aws_dynamodb as dynamodb
+    from aws_cdk import aws_eventschemas as eventschemas
     from aws_cdk import aws_iam as iam
     from aws_cdk import aws_lambda as lambda_
     from aws_cdk import aws_sns as sns
@@ -59,11 +62,20 @@ class BedrockBatchMonitor(Construct):
             function=monitor.function,
             events=events,
         )
+        functions = {"monitor": monitor.function, "inbox": inbox.function}
+        self._notifications = (
+            Notifications(self, "Notifications", config=config, events=events)
+            if config.notifies
+            else None
+        )
+        if self._notifications is not None:
+            functions["notifications"] = self._notifications.function
+        self._schemas = SchemaRegistry(self, "Schemas") if config.schema_registry else None
         dashboard = Dashboard(
             self,
             "Overview",
             alarms=alarms.alarms,
-            functions={"monitor": monitor.function, "inbox": inbox.function},
+            functions=functions,
             queues={"dead letters": events.dead_letters, "inbox": inbox.queue},
             by_scope=reach is not None,
             shows_usage=config.output_buckets is not None,
@@ -114,6 +126,21 @@ class BedrockBatchMonitor(Construct):
         """The topic that the alarms report to."""
         return self._alarms.topic
 
+    @property
+    def email_topic(self) -> sns.Topic | None:
+        """The topic of the mails on jobs; None without `notifyEmail`."""
+        return None if self._notifications is None else self._notifications.email_topic
+
+    @property
+    def chat_topic(self) -> sns.Topic | None:
+        """The topic that Amazon Q Developer shows in a chat; None without `notifyChat`."""
+        return None if self._notifications is None else self._notifications.chat_topic
+
+    @property
+    def schema_registry(self) -> eventschemas.CfnRegistry | None:
+        """The registry of the events' schemas; None without `schemaRegistry`."""
+        return None if self._schemas is None else self._schemas.registry
+
     def on_job_ended(
         self,
         rule_id: str,
@@ -163,6 +190,12 @@ class BedrockBatchMonitor(Construct):
         }
         if self._events.reach is not None:
             outputs["EventBusArn"] = self.event_bus.event_bus_arn
+        if self.email_topic is not None:
+            outputs["EmailTopicArn"] = self.email_topic.topic_arn
+        if self.chat_topic is not None:
+            outputs["ChatTopicArn"] = self.chat_topic.topic_arn
+        if self.schema_registry is not None:
+            outputs["SchemaRegistryName"] = self.schema_registry.attr_registry_name
         for name, value in outputs.items():
             CfnOutput(Stack.of(self), name, value=value)
 

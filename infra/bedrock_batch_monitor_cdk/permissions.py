@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from aws_cdk import aws_kms as kms
     from aws_cdk import aws_lambda as lambda_
     from aws_cdk import aws_logs as logs
+    from aws_cdk import aws_sns as sns
     from constructs import Construct
 
     from bedrock_batch_monitor.domain.usage import OutputBucket
@@ -155,6 +156,25 @@ def inbox_role(
     _allow_reading_manifests(role, output_buckets)
     _allow_key_of_tables(role, events.key)
     return role
+
+
+def notification_role(
+    scope: Construct,
+    topics: Sequence[sns.ITopic],
+    events: Events,
+    log_group: logs.ILogGroup,
+) -> iam.IRole:
+    """The role that the notification function runs with; closed as that of the monitor function."""
+    role = _function_role(
+        scope, log_group, "Tells people what became of batch inference jobs", name=None
+    )
+    _allow(role, "Notify", ["sns:Publish"], [topic.topic_arn for topic in topics])
+    _allow(role, "SendDeadLetters", ["sqs:SendMessage"], [events.dead_letters.queue_arn])
+    _allow_key(
+        role, "UseKeyOfTopics", ["kms:Decrypt", "kms:GenerateDataKey"], events.key, through="sns"
+    )
+    _allow_key_of_queues(role, events.key)
+    return role.without_policy_updates()
 
 
 def member_role(

@@ -30,11 +30,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def cloud() -> Iterator[Cloud]:
     """The local cloud with the app deployed, IAM enforced, and the manifests of jobs readable.
 
-    All other settings are at their defaults.
-
+    Both topics of notifications are there too. All other settings are at their defaults.
     Its scheduler polls every minute of its own accord, beside the polls of a test.
     """
-    context = {"outputBuckets": OUTPUT_BUCKET, "tokenPrices": json.dumps(TOKEN_PRICES)}
+    context = {
+        "outputBuckets": OUTPUT_BUCKET,
+        "tokenPrices": json.dumps(TOKEN_PRICES),
+        "notifyEmail": "team@example.com",
+        "notifyChat": "true",
+    }
     with local_cloud(context=context) as running:
         running.monitor.client("s3").create_bucket(Bucket=OUTPUT_BUCKET)
         yield running

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections.abc import Iterator, Mapping
@@ -11,6 +12,13 @@ from typing import Any
 # Run as a program it has to find the function's code, as `app.py` has.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "functions"))
 
+from bedrock_batch_monitor.domain import names
+from bedrock_batch_monitor.domain.notification import (
+    Notification,
+    chat_message_of,
+    mail_of,
+    notification_of,
+)
 from bedrock_batch_monitor_cdk.alarms import ALARMS
 from bedrock_batch_monitor_cdk.config import settings_table_markdown
 from tests.docs import cost
@@ -67,6 +75,23 @@ def alarms() -> str:
     return "\n".join(lines) + "\n"
 
 
+def mail_sample() -> str:
+    """A mail, as a block of sample output."""
+    return f"<!-- sample output -->\n```text\n{mail_of(_failed())}```\n"
+
+
+def chat_sample() -> str:
+    """A message for a chat, as a block of sample output."""
+    message = json.dumps(chat_message_of(_failed()), ensure_ascii=False, indent=2)
+    return f"<!-- sample output -->\n```json\n{message}\n```\n"
+
+
+def _failed() -> Notification:
+    event = json.loads((SCHEMAS / "v1" / "samples" / FILES[names.JOB_ENDED]).read_text())
+    event["detail"]["data"] |= {"status": "Failed", "message": "Too many records failed."}
+    return notification_of(event)
+
+
 REGIONS = {
     ("README.md", "generated: settings"): settings_table_markdown,
     ("README.md", "cost"): cost.sentence,
@@ -76,6 +101,8 @@ REGIONS = {
     ("docs/command-line.md", "generated: bbm cost"): cost.sample,
     ("docs/operating.md", "generated: alarms"): alarms,
     ("docs/accounts-and-regions.md", "cost of a scope"): cost.scope_sentence,
+    ("docs/notifications.md", "generated: mail"): mail_sample,
+    ("docs/notifications.md", "generated: chat message"): chat_sample,
 }
 
 

@@ -48,7 +48,7 @@ from tests.docs.pages import (
     section,
     without_blocks,
 )
-from tests.infra.conftest import MEMBERS, Template, cdk_json, make_app, synthesize, template
+from tests.infra.conftest import EVERYWHERE, Template, cdk_json, make_app, synthesize, template
 from tests.support.contracts import FILES
 
 __all__ = ["cdk_json", "deployed", "make_app", "synthesize", "template"]
@@ -115,8 +115,8 @@ def test_settings_exist(page: str) -> None:
 
 
 def test_outputs_exist(synthesize: Callable[[MonitorConfig], Template]) -> None:
-    """Every stack output that a page names is one of the stack's, with members or without."""
-    outputs = set(synthesize(MEMBERS)["Outputs"])
+    """Every stack output that a page names is one of the stack's, with every setting given."""
+    outputs = set(synthesize(EVERYWHERE)["Outputs"])
     text = "\n".join(map(read, PAGE_NAMES))
     mentioned = set(re.findall(r"output `(\w+)`|\(output (\w+)\)", text))
 

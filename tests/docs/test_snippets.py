@@ -35,6 +35,7 @@ OUTPUTS = {
     "EventBusName": "monitor",
     "MonitorFunctionName": "function",
     "DeadLetterQueueUrl": "http://dead-letters",
+    "SchemaRegistryName": "registry",
 }
 QUEUE_ARN = f"arn:aws:sqs:us-east-1:{ACCOUNT}:subscriber"
 
@@ -64,6 +65,9 @@ def run(cloud: Cloud, tmp_path: Path) -> Iterator[Run]:  # noqa: ARG001 - moto h
             "Attributes": {"QueueArn": asked["QueueUrl"].replace("http://", "arn:")}
         },
         "sqs start-message-move-task": lambda asked: asked,
+        "schemas describe-schema": lambda asked: {
+            "Content": f"{asked['RegistryName']}/{asked['SchemaName']}"
+        },
     }
     with bash(tmp_path, canned) as run_script:
         yield run_script

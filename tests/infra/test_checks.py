@@ -27,6 +27,7 @@ CONFIGS = [
     MonitorConfig(),
     MonitorConfig(removal_policy="destroy", discovery="off"),
     MonitorConfig(kms="customer"),
+    MonitorConfig(notify_chat=True),
     EVERYTHING,
     MEMBERS,
     EVERYWHERE,

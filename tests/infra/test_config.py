@@ -40,6 +40,10 @@ DEFAULTS = {
     "removalPolicy": "retain",
     "kms": "aws",
     "alarmEmail": None,
+    "notifyEmail": None,
+    "notifyChat": False,
+    "notifyOutcomes": None,
+    "schemaRegistry": False,
     "logRetentionDays": 30,
     "logLevel": "INFO",
     "functionMemoryMegabytes": 512,
@@ -87,6 +91,12 @@ GOOD = [
     ("kms", "customer", "customer"),
     ("alarmEmail", "a@example.com", "a@example.com"),
     ("alarmEmail", "on-call+batch@mail.example.co.uk", "on-call+batch@mail.example.co.uk"),
+    ("notifyEmail", "team@example.com", "team@example.com"),
+    ("notifyChat", "true", True),
+    ("notifyOutcomes", "Failed", ("Failed",)),
+    ("notifyOutcomes", "Stalled, Completed,Failed", ("Stalled", "Completed", "Failed")),
+    ("notifyOutcomes", ["Unreachable", "Failed", "Failed"], ("Unreachable", "Failed")),
+    ("schemaRegistry", True, True),
     ("logRetentionDays", "731", 731),
     ("logRetentionDays", 1, 1),
     ("logLevel", "DEBUG", "DEBUG"),
@@ -106,9 +116,15 @@ GOOD = [
     ("memberOf", BUS.replace("aws", "aws-us-gov"), BUS.replace("aws", "aws-us-gov")),
 ]
 
+# What a setting has no effect without.
+NEEDED = {"notifyOutcomes": {"notifyChat": True}}
+
 MINUTES = "a whole number from 1 to 60"
 PREFIX = "1 to 63 letters, digits, '+', '-' or '.'"
 ADDRESS = "an e-mail address such as team@example.com"
+OUTCOMES = (
+    "out of Completed, PartiallyCompleted, Failed, Stopped, Expired, Stalled, Unreachable, up to 7 "
+)
 NAME = "1 to 256 letters, digits, '.', '-' or '_', and not \"default\""
 REGIONS = "Regions such as eu-west-1, up to 40 of them as a JSON list or with commas between them"
 ACCOUNTS = "accounts, each as text of 12 digits, up to 100 of them as a JSON list or with commas"
@@ -174,6 +190,16 @@ BAD = [
     ("alarmEmail", "a@b@example.com", '"a@b@example.com"', ADDRESS),
     ("alarmEmail", "a b@example.com", '"a b@example.com"', ADDRESS),
     ("alarmEmail", ["a@example.com"], '["a@example.com"]', ADDRESS),
+    ("notifyEmail", "team", '"team"', ADDRESS),
+    ("notifyChat", "arn:aws:sns:a:b:c", '"arn:aws:sns:a:b:c"', "true or false"),
+    ("notifyOutcomes", "", '""', OUTCOMES),
+    ("notifyOutcomes", [], "[]", OUTCOMES),
+    ("notifyOutcomes", "failed", '"failed"', OUTCOMES),
+    ("notifyOutcomes", "Failed,,Stopped", '"Failed,,Stopped"', OUTCOMES),
+    ("notifyOutcomes", ["InProgress"], '["InProgress"]', OUTCOMES),
+    ("notifyOutcomes", [["Failed"]], '[["Failed"]]', OUTCOMES),
+    ("notifyOutcomes", True, "true", OUTCOMES),
+    ("schemaRegistry", "on", '"on"', "true or false"),
     ("logRetentionDays", "31", '"31"', "one of 1, 3, 5, 7, 14, 30, "),
     ("logLevel", "info", '"info"', "one of DEBUG, INFO, WARNING, ERROR"),
     ("functionMemoryMegabytes", 127, "127", "a whole number from 128 to 10240"),
@@ -239,7 +265,8 @@ def test_defaults() -> None:
 @pytest.mark.parametrize(("key", "given_value", "expected"), GOOD)
 def test_allowed_value(key: str, given_value: object, expected: object) -> None:
     """A setting takes the text of `-c` and the JSON of cdk.json, and has its own type."""
-    value = value_of(MonitorConfig.from_context({key: given_value}), key)
+    context = {key: given_value, **NEEDED.get(key, {})}
+    value = value_of(MonitorConfig.from_context(context), key)
 
     assert value == expected
     assert type(value) is type(expected)
@@ -258,10 +285,11 @@ def test_wrong_value(key: str, given_value: object, shown: str, allowed: str) ->
 @pytest.mark.parametrize(("key", "given_value", "expected"), GOOD)
 def test_allowed_value_in_code(key: str, given_value: object, expected: object) -> None:
     """A configuration made in code is the one that the same values in the context make."""
-    made = MonitorConfig(**{FIELDS[key]: given_value})
+    context = {key: given_value, **NEEDED.get(key, {})}
+    made = MonitorConfig(**{FIELDS[name]: value for name, value in context.items()})
 
     assert value_of(made, key) == expected
-    assert made == MonitorConfig.from_context({key: given_value})
+    assert made == MonitorConfig.from_context(context)
 
 
 @pytest.mark.parametrize(("key", "given_value", "shown", "allowed"), BAD)
@@ -314,6 +342,28 @@ def test_what_a_functions_environment_holds(models: int, *, fits: bool) -> None:
         return
     with pytest.raises(ConfigError, match=r"take \d+ bytes together and may take 2000, since"):
         MonitorConfig.from_context(context)
+
+
+def test_outcomes_without_anybody_to_tell() -> None:
+    """To name outcomes and nobody who is told of them is an error, for nobody would be."""
+    with pytest.raises(ConfigError) as caught:
+        MonitorConfig.from_context({"notifyOutcomes": "Failed"})
+
+    assert caught.value.problems == (
+        "notifyOutcomes has no effect: set notifyEmail or notifyChat as well",
+    )
+
+
+def test_outcomes_by_default() -> None:
+    """Everything but Completed is told, what the monitor notices before the end included."""
+    assert MonitorConfig(notify_chat=True).notified_outcomes == (
+        "PartiallyCompleted",
+        "Failed",
+        "Stopped",
+        "Expired",
+        "Stalled",
+        "Unreachable",
+    )
 
 
 def test_every_setting_has_a_wrong_value() -> None:

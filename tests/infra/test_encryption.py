@@ -17,6 +17,7 @@ Render = Callable[[Any], Any]
 
 KEY = "Key961B73FD"
 CUSTOMER = MonitorConfig(kms="customer")
+NOTIFYING = MonitorConfig(kms="customer", notify_email="team@example.com", notify_chat=True)
 
 
 def test_no_key_by_default(template: Template, of_type: OfType) -> None:
@@ -29,9 +30,17 @@ def test_no_key_by_default(template: Template, of_type: OfType) -> None:
     )
 
 
-def test_what_is_encrypted(synthesize: Synthesize, of_type: OfType, render: Render) -> None:
+@pytest.mark.parametrize(("config", "more"), [(CUSTOMER, (0, 0)), (NOTIFYING, (2, 1))])
+def test_what_is_encrypted(
+    synthesize: Synthesize,
+    of_type: OfType,
+    render: Render,
+    config: MonitorConfig,
+    more: tuple[int, int],
+) -> None:
     """With `kms=customer` every table, queue, topic and log group is under the one key."""
-    template = render(synthesize(CUSTOMER))
+    template = render(synthesize(config))
+    more_topics, more_logs = more
     tables = [
         table["Properties"] for table in of_type(template, "AWS::DynamoDB::GlobalTable").values()
     ]
@@ -43,8 +52,8 @@ def test_what_is_encrypted(synthesize: Synthesize, of_type: OfType, render: Rend
         assert replica["SSESpecification"] == {"KMSMasterKeyId": f"<{KEY}.Arn>"}
     for kind, attribute, count in (
         ("AWS::SQS::Queue", "KmsMasterKeyId", 2),
-        ("AWS::SNS::Topic", "KmsMasterKeyId", 1),
-        ("AWS::Logs::LogGroup", "KmsKeyId", 2),
+        ("AWS::SNS::Topic", "KmsMasterKeyId", 1 + more_topics),
+        ("AWS::Logs::LogGroup", "KmsKeyId", 2 + more_logs),
     ):
         encrypted = [
             resource["Properties"][attribute] for resource in of_type(template, kind).values()

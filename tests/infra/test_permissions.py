@@ -84,6 +84,8 @@ PREFIXES = {
     "s3": "s3",
     "sts": "sts",
 }
+# What only a deployment that notifies people calls.
+NOTIFYING = {"sns": "sns"}
 # A transaction is permitted by what it is made of.
 IN_TRANSACTIONS = {"Put": "put_item", "Update": "update_item"}
 
@@ -182,6 +184,46 @@ def test_customer_key(
     assert others == STATEMENTS
 
 
+def test_notifications(
+    synthesize: Callable[[MonitorConfig], dict[str, Any]],
+    of_type: Callable[[dict[str, Any], str], dict[str, Any]],
+    render: Callable[[Any], Any],
+) -> None:
+    """The notification function publishes to its topics and nothing else; others gain nothing."""
+    config = MonitorConfig(kms="customer", notify_email="team@example.com", notify_chat=True)
+    found: dict[str, list[dict[str, Any]]] = {}
+    for policy in of_type(synthesize(config), "AWS::IAM::Policy").values():
+        (role,) = policy["Properties"]["Roles"]
+        found[role["Ref"]] = [
+            {key: value for key, value in statement.items() if key not in {"Sid", "Effect"}}
+            for statement in render(policy["Properties"]["PolicyDocument"]["Statement"])
+        ]
+
+    assert set(found) == {*STATEMENTS, "NotificationsRole48509D93"}
+    assert found["NotificationsRole48509D93"] == [
+        {
+            "Action": ["logs:CreateLogStream", "logs:PutLogEvents"],
+            "Resource": "<NotificationsLogE9FDB5C2.Arn>",
+        },
+        {
+            "Action": "sns:Publish",
+            "Resource": ["<NotificationsChatTopicB31898BA>", "<NotificationsEmailTopicDB7922FA>"],
+        },
+        {"Action": "sqs:SendMessage", "Resource": DEAD_LETTERS},
+        *(
+            {
+                "Action": list(OF_QUEUES),
+                "Resource": "<Key961B73FD.Arn>",
+                "Condition": {
+                    "StringEquals": {"kms:ViaService": f"{service}.<AWS::Region>.<AWS::URLSuffix>"}
+                },
+            }
+            for service in ("sns", "sqs")
+        ),
+    ]
+    assert all("sns:" not in str(statement) for role in STATEMENTS for statement in found[role])
+
+
 def called_operations(source: str) -> Iterator[str]:
     """The operations of a service that a module calls through its client, in snake case."""
     for node in ast.walk(ast.parse(source)):
@@ -210,17 +252,18 @@ def called_operations(source: str) -> Iterator[str]:
 
 
 @pytest.mark.parametrize(
-    ("config", "without"),
+    ("config", "prefixes", "without"),
     [
-        (MonitorConfig(), {"s3:GetObject"}),
-        (MEMBERS, {"s3:GetObject"}),
-        (replace(EVERYWHERE, discovery="on"), set()),
+        (MonitorConfig(), PREFIXES, {"s3:GetObject"}),
+        (MEMBERS, PREFIXES, {"s3:GetObject"}),
+        (replace(EVERYWHERE, discovery="on"), PREFIXES | NOTIFYING, set()),
     ],
 )
 def test_what_is_called_is_granted(
     synthesize: Callable[[MonitorConfig], dict[str, Any]],
     of_type: Callable[[dict[str, Any], str], dict[str, Any]],
     config: MonitorConfig,
+    prefixes: dict[str, str],
     without: set[str],
 ) -> None:
     """The functions may call every operation that their settings have them call, and no other."""
@@ -229,11 +272,11 @@ def test_what_is_called_is_granted(
         for policy in of_type(synthesize(config), "AWS::IAM::Policy").values()
         for statement in policy["Properties"]["PolicyDocument"]["Statement"]
         for action in as_tuple(statement["Action"])
-        if action.split(":")[0] in PREFIXES.values()
+        if action.split(":")[0] in (PREFIXES | NOTIFYING).values()
     }
     called = {
         f"{prefix}:{operation.title().replace('_', '')}"
-        for module, prefix in PREFIXES.items()
+        for module, prefix in prefixes.items()
         for operation in called_operations((SERVICES / f"{module}.py").read_text())
         if module != "sts" or config.accounts
     }
@@ -245,7 +288,7 @@ def test_every_service_is_looked_at() -> None:
     """No other module of the runtime makes a client."""
     makers = {path.stem for path in SERVICES.parent.rglob("*.py") if ".client(" in path.read_text()}
 
-    assert makers == set(PREFIXES)
+    assert makers == set(PREFIXES | NOTIFYING)
 
 
 def test_wildcards(

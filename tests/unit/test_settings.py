@@ -8,7 +8,7 @@ import pytest
 from bedrock_batch_monitor.domain.arns import Scope
 from bedrock_batch_monitor.domain.rules import Rules
 from bedrock_batch_monitor.domain.usage import OutputBucket, TokenPrice, UsageRules
-from bedrock_batch_monitor.settings import SettingError, Settings
+from bedrock_batch_monitor.settings import NotificationSettings, SettingError, Settings
 
 COMPLETE = {
     "JOBS_TABLE_NAME": "jobs",
@@ -129,3 +129,27 @@ def test_a_wrong_value_is_named_with_what_is_allowed(name: str, value: str, allo
     assert name in str(caught.value)
     assert repr(value) in str(caught.value)
     assert allowed in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({"EMAIL_TOPIC_ARN": "mails"}, NotificationSettings("mails", None)),
+        ({"CHAT_TOPIC_ARN": "chat", "EMAIL_TOPIC_ARN": ""}, NotificationSettings(None, "chat")),
+        (
+            {"CHAT_TOPIC_ARN": "chat", "EMAIL_TOPIC_ARN": "mails"},
+            NotificationSettings("mails", "chat"),
+        ),
+    ],
+)
+def test_notifications_have_one_topic_or_both(
+    variables: dict[str, str], expected: NotificationSettings
+) -> None:
+    """A deployment notifies by mail, in a chat, or in both ways."""
+    assert NotificationSettings.from_environment(variables) == expected
+
+
+def test_notifications_without_a_topic() -> None:
+    """A function that could tell nobody says so."""
+    with pytest.raises(SettingError, match=r"neither .*EMAIL_TOPIC_ARN nor CHAT_TOPIC_ARN"):
+        NotificationSettings.from_environment({})

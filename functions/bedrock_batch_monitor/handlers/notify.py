@@ -1,0 +1,52 @@
+"""The function that the notification rules invoke: one event, told to people."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import boto3
+
+from bedrock_batch_monitor.composition import compose_notifier
+from bedrock_batch_monitor.domain.notification import NotANotificationError, notification_of
+from bedrock_batch_monitor.domain.summary import PollSummary
+from bedrock_batch_monitor.settings import NotificationSettings
+from bedrock_batch_monitor.telemetry import logger, publish_inbox
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+    from bedrock_batch_monitor.notify import Notifier
+
+
+class NotSentError(Exception):
+    """A notification that a topic did not take; Lambda invokes the function again, twice."""
+
+
+@cache
+def notifier() -> Notifier:
+    """The notifier of this execution environment; its client serves every invocation in it."""
+    return compose_notifier(NotificationSettings.from_environment(os.environ), boto3.Session())
+
+
+@logger.inject_lambda_context
+def handler(event: dict[str, Any], context: LambdaContext) -> None:  # noqa: ARG001
+    """Tell people of one of the monitor's events.
+
+    An event of which there is nothing to tell is dropped, logged and counted: anybody who may put
+    events on the bus can send one, and no repetition mends it. Raises `NotSentError` when a topic
+    does not take the message, so that Lambda tries again and then keeps the event as a dead letter.
+    """
+    try:
+        notification = notification_of(event)
+    except NotANotificationError as error:
+        logger.warning("event dropped", extra={"reason": str(error)})
+        publish_inbox(PollSummary(events_malformed=1))
+        return
+    what = {"jobArn": str(notification.arn), "outcome": notification.outcome}
+    failures = [failure.code for failure in notifier().tell(notification)]
+    if failures:
+        logger.warning("notification not sent", extra={**what, "errors": failures})
+        raise NotSentError(", ".join(failures))
+    logger.info("notification sent", extra=what)

@@ -1,0 +1,95 @@
+"""The schemas of the monitor's events in an EventBridge schema registry, for `schemaRegistry`.
+
+The published schemas are JSON Schema Draft 4 and describe the whole event, as those do that
+EventBridge discovers. So what goes into the registry is the same document, with what EventBridge
+itself puts around every event and the two marks by which tools know a schema's events.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from aws_cdk import aws_eventschemas as eventschemas
+from constructs import Construct
+
+from bedrock_batch_monitor.domain import names
+from bedrock_batch_monitor.domain.events import SCHEMA_VERSION
+from bedrock_batch_monitor_cdk.packaged import packaged
+
+_TYPE: Final = "JSONSchemaDraft4"
+# The members of every event that the monitor does not decide on.
+_ENVELOPE: Final[Mapping[str, Any]] = {
+    "version": {"type": "string", "description": "The version of EventBridge's own envelope."},
+    "id": {
+        "type": "string",
+        "description": "EventBridge's id of one delivery; detail.metadata.eventId is the event's.",
+    },
+    "account": {"type": "string", "description": "The account that the monitor runs in."},
+    "region": {"type": "string", "description": "The Region that the monitor runs in."},
+    "time": {"type": "string", "format": "date-time", "description": "When it was sent."},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RegistrySchema:
+    """One schema as the registry has it, under the name that a discovered one would have."""
+
+    detail_type: str
+    content: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """`<source>@<detail-type without blanks>`."""
+        return f"{names.EVENT_SOURCE}@{self.detail_type.replace(' ', '')}"
+
+
+class SchemaRegistry(Construct):
+    """A registry of its own with a schema for each detail-type.
+
+    Every change of a schema is a new version there; EventBridge keeps the former ones.
+    """
+
+    def __init__(self, scope: Construct, construct_id: str) -> None:
+        super().__init__(scope, construct_id)
+        self.registry = eventschemas.CfnRegistry(
+            self,
+            "Registry",
+            description="Events of the monitor of Bedrock batch inference jobs",
+        )
+        for schema in registry_schemas():
+            eventschemas.CfnSchema(
+                self,
+                schema.detail_type.replace(" ", ""),
+                registry_name=self.registry.attr_registry_name,
+                schema_name=schema.name,
+                type=_TYPE,
+                content=json.dumps(schema.content, ensure_ascii=False, separators=(",", ":")),
+                description=f"The event {schema.detail_type}, version {SCHEMA_VERSION}",
+            )
+
+
+def registry_schemas() -> Iterator[RegistrySchema]:
+    """The schema of every detail-type in the version that is sent, by file name."""
+    for path in sorted(packaged(f"schemas/v{SCHEMA_VERSION}").glob("*.json")):
+        yield registry_schema(json.loads(path.read_text(encoding="utf-8")))
+
+
+def registry_schema(published: Mapping[str, Any]) -> RegistrySchema:
+    """A published schema as the registry has it; what it accepts of the monitor's own is the same.
+
+    EventBridge's envelope is described and not required, so that the part of an event that the
+    monitor decides on is accepted by both.
+    """
+    (detail_type,) = published["properties"]["detail-type"]["enum"]
+    return RegistrySchema(
+        detail_type=detail_type,
+        content={
+            **published,
+            "x-amazon-events-source": names.EVENT_SOURCE,
+            "x-amazon-events-detail-type": detail_type,
+            "properties": {**_ENVELOPE, **published["properties"]},
+        },
+    )

@@ -1,0 +1,198 @@
+"""Notifications: who is told of what, how it gets there, and what is in the default stack of it."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from bedrock_batch_monitor.domain.notification import OUTCOMES
+from bedrock_batch_monitor.settings import NotificationSettings
+from bedrock_batch_monitor_cdk.config import MonitorConfig
+from tests.infra.conftest import EVERYTHING
+from tests.support.patterns import matched_by
+
+pytestmark = pytest.mark.xdist_group("template")
+
+Template = dict[str, Any]
+OfType = Callable[[Template, str], dict[str, Any]]
+Synthesize = Callable[[MonitorConfig], Template]
+Render = Callable[[Any], Any]
+
+FUNCTION = "NotificationsFunction75C140BC"
+ROLE = "NotificationsRole48509D93"
+LOG = "<NotificationsLogE9FDB5C2.Arn>"
+EMAIL_TOPIC = "<NotificationsEmailTopicDB7922FA>"
+CHAT_TOPIC = "<NotificationsChatTopicB31898BA>"
+DEAD_LETTERS = "<EventsDeadLetters8A90034E.Arn>"
+BOTH = MonitorConfig(notify_email="team@example.com", notify_chat=True)
+MAIL = MonitorConfig(notify_email="team@example.com")
+CHAT = MonitorConfig(notify_chat=True)
+
+
+def notifying_rules(template: Template, of_type: OfType, render: Render) -> list[dict[str, Any]]:
+    """The rules whose target is the notification function."""
+    rules = (render(rule["Properties"]) for rule in of_type(template, "AWS::Events::Rule").values())
+    return [
+        rule
+        for rule in rules
+        if [target["Arn"] for target in rule["Targets"]] == [f"<{FUNCTION}.Arn>"]
+    ]
+
+
+def test_nothing_by_default(template: Template) -> None:
+    """A deployment without these settings has none of it, and the alarms' topic alone."""
+    resources = template["Resources"]
+
+    assert not [name for name in resources if name.startswith(("Notifications", "Schemas"))]
+    assert [name for name in resources if resources[name]["Type"] == "AWS::SNS::Topic"] == [
+        "AlarmsTopic3A2DFEBA"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        (BOTH, set(OUTCOMES) - {"Completed"}),
+        (replace(CHAT, notify_outcomes=tuple(OUTCOMES)), set(OUTCOMES)),
+        (replace(MAIL, notify_outcomes=("Failed",)), {"Failed"}),
+        (replace(MAIL, notify_outcomes=("Stalled",)), {"Stalled"}),
+        (EVERYTHING, {"Completed", "Failed"}),
+    ],
+)
+def test_who_is_told_of_what(
+    synthesize: Synthesize, of_type: OfType, render: Render, config: MonitorConfig, told: set[str]
+) -> None:
+    """The events that reach the function are those of the outcomes set, each once."""
+    matched = [
+        name
+        for rule in notifying_rules(synthesize(config), of_type, render)
+        for name in matched_by(rule["EventPattern"])
+    ]
+
+    assert sorted(matched) == sorted(told)
+
+
+def test_rules(synthesize: Synthesize, of_type: OfType, render: Render) -> None:
+    """The rules are on the monitor's bus, may invoke the function, and keep what they cannot."""
+    template = synthesize(BOTH)
+    rules = notifying_rules(template, of_type, render)
+    permissions = render(list(of_type(template, "AWS::Lambda::Permission").values()))
+
+    assert {rule["EventBusName"] for rule in rules} == {"<EventsBus45DE4339>"}
+    assert all(
+        [target["DeadLetterConfig"] for target in rule["Targets"]] == [{"Arn": DEAD_LETTERS}]
+        for rule in rules
+    )
+    assert {
+        (one["Properties"]["Principal"], one["Properties"]["SourceArn"]) for one in permissions
+    } == {
+        ("events.amazonaws.com", "<NotificationsEndingsB914AE85.Arn>"),
+        ("events.amazonaws.com", "<NotificationsOtherOutcomes97ED63CC.Arn>"),
+    }
+
+
+def test_function(synthesize: Synthesize, render: Render) -> None:
+    """The function knows its topics and nothing of the monitor's tables."""
+    properties = render(synthesize(BOTH)["Resources"][FUNCTION]["Properties"])
+
+    assert properties["Handler"] == "bedrock_batch_monitor.handlers.notify.handler"
+    assert properties["Timeout"] == 30
+    assert properties["Environment"]["Variables"] == {
+        "EMAIL_TOPIC_ARN": EMAIL_TOPIC,
+        "CHAT_TOPIC_ARN": CHAT_TOPIC,
+        "POWERTOOLS_SERVICE_NAME": "BedrockBatchMonitor",
+        "POWERTOOLS_LOG_LEVEL": "INFO",
+    }
+
+
+@pytest.mark.parametrize(
+    ("config", "read"),
+    [
+        (BOTH, NotificationSettings(EMAIL_TOPIC, CHAT_TOPIC)),
+        (MAIL, NotificationSettings(EMAIL_TOPIC, None)),
+        (CHAT, NotificationSettings(None, CHAT_TOPIC)),
+    ],
+)
+def test_settings_reach_the_function(
+    synthesize: Synthesize, render: Render, config: MonitorConfig, read: NotificationSettings
+) -> None:
+    """What the stack writes into the environment is what the function reads there."""
+    variables = render(synthesize(config)["Resources"][FUNCTION]["Properties"]["Environment"])
+
+    assert NotificationSettings.from_environment(variables["Variables"]) == read
+
+
+def test_failed_invocations(synthesize: Synthesize, of_type: OfType, render: Render) -> None:
+    """Lambda tries a notification three times, and keeps what was in vain."""
+    [invocation] = [
+        config
+        for config in render(
+            [
+                one["Properties"]
+                for one in of_type(synthesize(BOTH), "AWS::Lambda::EventInvokeConfig").values()
+            ]
+        )
+        if config["FunctionName"] == f"<{FUNCTION}>"
+    ]
+
+    assert invocation["MaximumRetryAttempts"] == 2
+    assert invocation["MaximumEventAgeInSeconds"] == 6 * 3600
+    assert invocation["DestinationConfig"] == {"OnFailure": {"Destination": DEAD_LETTERS}}
+
+
+@pytest.mark.parametrize(
+    ("config", "topics"),
+    [
+        (BOTH, {"EmailTopicArn": EMAIL_TOPIC, "ChatTopicArn": CHAT_TOPIC}),
+        (MAIL, {"EmailTopicArn": EMAIL_TOPIC}),
+        (CHAT, {"ChatTopicArn": CHAT_TOPIC}),
+    ],
+)
+def test_topics(
+    synthesize: Synthesize,
+    of_type: OfType,
+    render: Render,
+    config: MonitorConfig,
+    topics: dict[str, str],
+) -> None:
+    """A topic for each way that is set, encrypted, to which the function alone publishes."""
+    template = synthesize(config)
+    made = {
+        f"<{name}>": render(topic["Properties"])
+        for name, topic in of_type(template, "AWS::SNS::Topic").items()
+        if name.startswith("Notifications")
+    }
+    policies = [
+        render(policy["Properties"])
+        for name, policy in of_type(template, "AWS::SNS::TopicPolicy").items()
+        if name.startswith("Notifications")
+    ]
+    values = {name: render(output["Value"]) for name, output in template["Outputs"].items()}
+
+    assert set(made) == set(topics.values())
+    assert {topic["KmsMasterKeyId"].rpartition(":")[2] for topic in made.values()} == {
+        "alias/aws/sns"
+    }
+    assert {
+        statement["Effect"]
+        for policy in policies
+        for statement in policy["PolicyDocument"]["Statement"]
+    } == {"Deny"}
+    assert {name: value for name, value in values.items() if name.endswith("TopicArn")} == topics
+
+
+def test_subscription(synthesize: Synthesize, of_type: OfType, render: Render) -> None:
+    """`notifyEmail` subscribes to its topic; whoever reads the chat topic subscribes elsewhere."""
+    found = render(
+        [one["Properties"] for one in of_type(synthesize(BOTH), "AWS::SNS::Subscription").values()]
+    )
+
+    assert found == [{"Protocol": "email", "Endpoint": "team@example.com", "TopicArn": EMAIL_TOPIC}]
+
+
+def test_dashboard_shows_the_function(synthesize: Synthesize, of_type: OfType) -> None:
+    """How the function fares is on the dashboard beside the others."""
+    [dashboard] = of_type(synthesize(CHAT), "AWS::CloudWatch::Dashboard").values()
+
+    assert {"Ref": FUNCTION} in dashboard["Properties"]["DashboardBody"]["Fn::Join"][1]

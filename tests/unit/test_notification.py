@@ -1,0 +1,338 @@
+from __future__ import annotations
+
+import copy
+import json
+import re
+from typing import Any
+
+import jsonschema
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bedrock_batch_monitor.domain import names, statuses
+from bedrock_batch_monitor.domain.notification import (
+    OUTCOMES,
+    NotANotificationError,
+    Notification,
+    chat_message_of,
+    mail_of,
+    notification_of,
+    subject_of,
+)
+from tests.support.chat import CUSTOM_NOTIFICATION, assert_is_custom_notification
+from tests.support.contracts import FILES, SCHEMAS
+from tests.support.strategies import ARN
+
+SAMPLES = {
+    detail_type: json.loads((SCHEMAS / "v1" / "samples" / file).read_text())
+    for detail_type, file in FILES.items()
+}
+# What control characters, bidirectional marks and surrogates there are, and what makes markup.
+HOSTILE = st.text(alphabet=st.characters() | st.sampled_from("<>&@[]()`*~!|\r\n\u2028\u202e"))
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | HOSTILE,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(HOSTILE, inner, max_size=3),
+    max_leaves=5,
+)
+
+
+def event_of(outcome: str, **changes: Any) -> dict[str, Any]:
+    """The sample event of an outcome, with other values in `data`; None takes one out."""
+    event: dict[str, Any] = copy.deepcopy(SAMPLES[OUTCOMES[outcome].detail_type])
+    data = event["detail"]["data"]
+    if OUTCOMES[outcome].detail_type == names.JOB_ENDED:
+        data["status"] = outcome
+    data.update(changes)
+    event["detail"]["data"] = {key: value for key, value in data.items() if value is not None}
+    return event
+
+
+def told(outcome: str, **changes: Any) -> Notification:
+    return notification_of(event_of(outcome, **changes))
+
+
+def facts_of(notification: Notification) -> dict[str, str]:
+    return {fact.label: fact.text for fact in notification.facts}
+
+
+def chat_texts(notification: Notification) -> list[str]:
+    """Every text of the message that a chat takes for markdown."""
+    message = chat_message_of(notification)
+    content = message["content"]
+    return [
+        content["title"],
+        content["description"],
+        *content["nextSteps"],
+        *content["keywords"],
+        message["metadata"]["summary"],
+    ]
+
+
+def test_a_failed_job_in_a_mail() -> None:
+    """Job, outcome, duration, records, first line of the message, and where the output is."""
+    notification = told("Failed", message="Invalid record at line 7.\nSecond line.")
+
+    assert subject_of(notification) == "Bedrock batch job failed: nightly-summaries"
+    assert mail_of(notification) == (
+        "Batch job nightly-summaries failed.\n"
+        "\n"
+        "Outcome: Failed\n"
+        "Duration: 1 h 02 min, 2 min 00 s in the queue, 1 h 00 min running\n"
+        "Records: 998 of 1,000 succeeded, 2 errors\n"
+        "Message: Invalid record at line 7.\n"
+        "Output folder: s3://out/results/abcdef123456/\n"
+        "Model: anthropic.claude-sonnet-4-20250514-v1:0\n"
+        "Ended: 2026-11-24T20:30:16.123Z\n"
+        "Account and Region: 123456789012, us-east-1\n"
+        f"Job ARN: {ARN}\n"
+        "\n"
+        "What to do: Mend what the message names, and submit the job again.\n"
+        "Bedrock console: https://us-east-1.console.aws.amazon.com/bedrock/home"
+        "?region=us-east-1#/batch-inference\n"
+        "\n"
+        "Event c85ffda8-76f8-5ab4-a905-f392e041ae0d\n"
+    )
+
+
+def test_a_failed_job_in_a_chat() -> None:
+    """The same in the custom notification schema; a job's messages are one thread."""
+    message = chat_message_of(told("Failed", message="Invalid record at line 7.\nSecond line."))
+
+    assert_is_custom_notification(message)
+    assert message["id"] == "c85ffda8-76f8-5ab4-a905-f392e041ae0d"
+    assert message["content"]["title"] == "\u274c Batch job nightly-summaries failed"
+    assert message["content"]["description"].splitlines()[:5] == [
+        "*Outcome:* Failed",
+        "*Duration:* 1 h 02 min, 2 min 00 s in the queue, 1 h 00 min running",
+        "*Records:* 998 of 1,000 succeeded, 2 errors",
+        "*Message:* Invalid record at line 7.",
+        "*Output folder:* s3://out/results/abcdef123456/",
+    ]
+    assert message["content"]["keywords"] == ["Bedrock batch inference", "Failed"]
+    assert message["metadata"]["threadId"] == ARN
+    assert message["metadata"]["eventType"] == names.JOB_ENDED
+    assert message["metadata"]["additionalContext"] == {
+        "jobArn": ARN,
+        "jobName": "nightly-summaries",
+        "outcome": "Failed",
+        "account": "123456789012",
+        "region": "us-east-1",
+        "outputS3Uri": "s3://out/results/abcdef123456/",
+    }
+
+
+def test_every_ending_and_episode_is_an_outcome() -> None:
+    """Whatever the monitor sends but a passing status can be told, each in words of its own."""
+    assert set(statuses.TERMINAL) < set(OUTCOMES)
+    assert {outcome.detail_type for outcome in OUTCOMES.values()} == set(FILES) - {
+        names.JOB_STATUS_CHANGED
+    }
+    assert len({outcome.said for outcome in OUTCOMES.values()}) == len(OUTCOMES)
+    assert len({outcome.in_short for outcome in OUTCOMES.values()}) == len(OUTCOMES)
+
+
+@pytest.mark.parametrize("outcome", OUTCOMES)
+def test_every_outcome_has_its_words(outcome: str) -> None:
+    """Each outcome has a subject, a first sentence and a title that say which it is."""
+    notification = told(outcome)
+    words = OUTCOMES[outcome]
+
+    assert notification.outcome == outcome
+    assert words.in_short in subject_of(notification)
+    assert mail_of(notification).startswith(f"Batch job nightly-summaries {words.said}.\n")
+    assert_is_custom_notification(chat_message_of(notification))
+    assert words.said in chat_message_of(notification)["metadata"]["summary"]
+
+
+def test_an_unreachable_job() -> None:
+    """Of a job that cannot be read, the refusal is told."""
+    facts = facts_of(told("Unreachable"))
+
+    assert facts["Refused with"] == "AccessDeniedException: not authorized to read the job"
+    assert facts["Duration"] == "2 min 00 s in the queue"
+
+
+def test_a_stalled_job() -> None:
+    """Of a job that stands still, it is told for how long, and how far it came."""
+    facts = facts_of(told("Stalled"))
+
+    assert facts["Duration"] == "2 min 00 s in the queue, 45 min without movement"
+    assert facts["Records"] == "420 of 1,000 succeeded, 0 errors"
+
+
+@pytest.mark.parametrize(
+    ("records", "text"),
+    [
+        ({"total": 1000, "success": 999, "error": 1}, "999 of 1,000 succeeded, 1 error"),
+        ({"total": 1000, "processed": 420}, "420 of 1,000 processed"),
+        ({"success": 0, "error": 12_345}, "0 succeeded, 12,345 errors"),
+        ({"total": 7}, "7 in the input"),
+        ({"error": 2}, "2 errors"),
+        ({"total": "7", "success": True, "error": -1, "processed": 1.5}, None),
+        ({}, None),
+        (None, None),
+    ],
+)
+def test_records(records: Any, text: str | None) -> None:
+    """What Bedrock counted, in words; what it did not count is left out and is not zero."""
+    assert facts_of(told("Failed", records=records)).get("Records") == text
+
+
+def test_what_is_unknown_is_left_out() -> None:
+    """An event with nothing but what every event has makes a notification without blanks."""
+    bare = {"jobArn": ARN, "account": "123456789012", "region": "us-east-1", "status": "Expired"}
+    notification = notification_of(
+        {"detail-type": names.JOB_ENDED, "detail": {"metadata": {}, "data": bare}}
+    )
+
+    assert facts_of(notification) == {
+        "Outcome": "Expired",
+        "Account and Region": "123456789012, us-east-1",
+    }
+    assert subject_of(notification) == "Bedrock batch job expired: abcdef123456"
+    assert "None" not in mail_of(notification)
+    assert "id" not in chat_message_of(notification)
+    assert_is_custom_notification(chat_message_of(notification))
+
+
+@pytest.mark.parametrize("field", ["jobName", "message", "outputS3Uri", "modelId", "endTime"])
+@pytest.mark.parametrize("value", ["", " \n", "\u200b", 7, ["a"], {"a": 1}])
+def test_what_is_no_text_counts_as_unknown(field: str, value: Any) -> None:
+    """A value of another type, or one in which nothing is to be seen, is as if it were absent."""
+    assert told("Failed", **{field: value}) == told("Failed", **{field: None})
+
+
+def test_without_a_message_nothing_of_it_is_told() -> None:
+    """With `recordMessages=false` an event has no message, and neither has its notification."""
+    assert "Message" not in facts_of(told("Failed", message=None))
+
+
+def test_the_first_line_is_bounded() -> None:
+    """A message of thousands of characters does not fill a screen."""
+    text = facts_of(told("Failed", message="x" * 2048))["Message"]
+
+    assert text == "x" * 299 + "…"
+
+
+@pytest.mark.parametrize(
+    ("hostile", "harmless"),
+    [
+        ("<!channel> wake up", "&lt;!channel&gt; wake up"),
+        ("<@U012AB3CD>", "&lt;@\u200bU012AB3CD&gt;"),
+        ("@here @channel", "@\u200bhere @\u200bchannel"),
+        ("<https://evil.example|the console>", "&lt;https://evil.example|the console&gt;"),
+        ("[the console](https://evil.example)", "[the console]\u200b(https://evil.example)"),
+        ("<at>Team</at>", "&lt;at&gt;Team&lt;/at&gt;"),
+        ("*bold* ~gone~ `code`", "\u2217bold\u2217 \u223cgone\u223c 'code'"),
+        ("&lt;!channel&gt;", "&amp;lt;!channel&amp;gt;"),
+        ("a\r\n> quote", "a"),
+        ("a\u2028*Records:* all well", "a"),
+        ("a\u202eb\x1b[31m", "ab[31m"),
+    ],
+)
+def test_a_message_is_no_markup_in_a_chat(hostile: str, harmless: str) -> None:
+    """A text from elsewhere mentions nobody, hides no link, and adds no line of its own."""
+    description = chat_message_of(told("Failed", message=hostile))["content"]["description"]
+
+    assert f"\n*Message:* {harmless}\n*Output folder:*" in description
+
+
+def test_a_name_adds_no_line_to_a_mail() -> None:
+    """A forged name can neither add headers to a mail nor lines to its text."""
+    notification = told("Failed", jobName="job\r\nBcc: all@example.com\n\nWhat to do: pay")
+
+    assert subject_of(notification).count("\n") == 0
+    assert len(mail_of(notification).splitlines()) == len(mail_of(told("Failed")).splitlines())
+
+
+def test_a_location_that_is_too_long_leaves_the_rest() -> None:
+    """A fact for which the chat has no room is left out, and those after it are not."""
+    long = "s3://b/" + "&" * 1090
+    notification = told("Failed", outputS3Uri=long, message="&" * 300, modelId="&" * 300)
+    message = chat_message_of(notification)
+
+    assert_is_custom_notification(message)
+    assert message["content"]["description"].endswith(
+        "*Account and Region:* 123456789012, us-east-1"
+    )
+    assert f"Output folder: {long}" in mail_of(notification)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"detail-type": names.JOB_STATUS_CHANGED}, "no outcome"),
+        ({"detail-type": None}, "no outcome"),
+        ({"detail": None}, "no outcome"),
+        ({"detail": {"data": {"status": "Paused", "jobArn": ARN}}}, "no outcome"),
+        ({"detail": {"data": {"status": ["Failed"], "jobArn": ARN}}}, "no outcome"),
+        ({"detail": {"data": {"status": "Failed"}}}, "jobArn"),
+        ({"detail": {"data": {"status": "Failed", "jobArn": 7}}}, "jobArn"),
+        ({"detail": {"data": {"status": "Failed", "jobArn": "arn:aws:s3:::secret"}}}, "jobArn"),
+    ],
+)
+def test_what_is_no_notification(change: dict[str, Any], words: str) -> None:
+    """An event of which there is nothing to tell is refused, in words that quote nothing of it."""
+    with pytest.raises(NotANotificationError, match=words) as caught:
+        notification_of({**SAMPLES[names.JOB_ENDED], **change})
+
+    assert "secret" not in str(caught.value)
+
+
+def test_other_partitions_have_no_console_link() -> None:
+    """The console's address elsewhere is another one, and a wrong link is worse than none."""
+    arn = ARN.replace("arn:aws:", "arn:aws-us-gov:")
+    notification = told("Failed", jobArn=arn)
+
+    assert "console" not in mail_of(notification)
+    assert chat_message_of(notification)["content"]["nextSteps"] == [OUTCOMES["Failed"].advice]
+
+
+@given(JSON)
+def test_anything_else_is_refused(event: object) -> None:
+    """Whatever is invoked with, there is a notification or an error that says why there is none."""
+    with pytest.raises(NotANotificationError):
+        notification_of(event)
+
+
+@given(
+    st.sampled_from(list(OUTCOMES)),
+    st.dictionaries(
+        st.sampled_from(
+            ["jobName", "modelId", "message", "endTime", "outputS3Uri", "error", "durations"]
+        ),
+        HOSTILE | JSON,
+    ),
+)
+def test_no_event_makes_a_bad_message(outcome: str, changes: dict[str, Any]) -> None:
+    """Whatever texts an event has: subject, mail and chat message keep their limits and lines."""
+    notification = told(outcome, **changes)
+    subject = subject_of(notification)
+    message = chat_message_of(notification)
+
+    assert re.fullmatch(r"[!-~]([ -~]{0,97}[!-~])?", subject)
+    assert_is_custom_notification(message)
+    json.dumps(message, ensure_ascii=False).encode()
+    mail_of(notification).encode()
+    labels = [line.partition(":* ")[0] for line in message["content"]["description"].split("\n")]
+    assert labels == [f"*{fact.label}" for fact in notification.facts]
+    for text in chat_texts(notification):
+        own = re.sub(r"^\*[\w ]+:\* ", "", text, flags=re.MULTILINE)
+        assert not re.search(r"[<>`*~]|&(?!amp;|lt;|gt;)|@(?!\u200b)|\](?!\u200b)", own)
+        assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e]", text)
+
+
+def test_the_schema_of_chat_messages_can_fail() -> None:
+    """The schema that messages are held to refuses what Amazon Q would not show."""
+    jsonschema.Draft4Validator.check_schema(CUSTOM_NOTIFICATION)
+    good = chat_message_of(told("Failed"))
+    for bad in (
+        {**good, "version": 1.0},
+        {**good, "source": "bedrock-batch-monitor"},
+        {**good, "content": {**good["content"], "nextSteps": "one"}},
+        {**good, "content": {**good["content"], "title": "x" * 251}},
+        {**good, "metadata": {**good["metadata"], "additionalContext": {"a": 1}}},
+    ):
+        with pytest.raises(jsonschema.ValidationError):
+            assert_is_custom_notification(bad)
