@@ -43,6 +43,7 @@ class Session:
     def __init__(self, cloud: Cloud) -> None:
         self.cloud = cloud
         self.session = boto3.Session(region_name=REGION)
+        self._session = self.session._session
         self.assumed: list[str] = []
         self.closed = False
 
