@@ -287,6 +287,27 @@ def test_a_job_that_nobody_tracks_is_discovered(cloud: Cloud) -> None:
     assert (cloud.monitor.job(arn) or {})["trackedBy"] == "discovery"
 
 
+def test_many_jobs_are_listed_and_the_changed_ones_got(cloud: Cloud) -> None:
+    """With many active jobs lists spare most of their Get, and an ending is recorded as ever."""
+    ending = Script((Phase("InProgress", 3600), Phase("Failed", None)))
+    still = [job_in(cloud, status) for status in ("Scheduled", "InProgress") * 25]
+    arn = cloud.bedrock.add_job(script=ending)
+    cloud.monitor.track(arn)
+    poll_until_recorded(cloud, arn, *still)
+    wait_for(lambda: cloud.monitor.poll()["jobsListed"] >= len(still), 30, what="jobs to be listed")
+    cloud.bedrock.clock.advance(3600)
+    wait_for(
+        lambda: cloud.monitor.poll() and len(cloud.monitor.history(arn)) == 2, 30, what="the end"
+    )
+    assert all(len(cloud.monitor.history(other)) == 1 for other in still)
+    for other in still:
+        cloud.monitor.client("dynamodb").update_item(
+            TableName=cloud.monitor.outputs.jobs_table_name,
+            Key={"jobArn": {"S": other}},
+            UpdateExpression="REMOVE tracking",
+        )
+
+
 def test_commands_on_the_bus_track_and_untrack(cloud: Cloud) -> None:
     """An application tracks a job, and takes it out again, with an event on the monitor's bus."""
     arn = cloud.bedrock.add_job(script=Script((Phase("InProgress", None),)))
