@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.arns import InvalidJobArnError, JobArn, Scope
-from bedrock_batch_monitor.domain.episodes import is_due, unreadable
+from bedrock_batch_monitor.domain.episodes import is_at_risk, is_due, unreadable
 from bedrock_batch_monitor.domain.events import (
     Mark,
     MonitorEvent,
@@ -166,22 +166,20 @@ class Observer:
             if written is not Written.DONE:
                 return Seen(lost_race=True)
             events = self._events_of_episode(job, mark)
-            return Seen(is_stalled=True, is_at_risk=self._is_at_risk(job), events=events)
+            return Seen(is_stalled=True, is_at_risk=is_at_risk(job, self.rules), events=events)
         if isinstance(decision, Transition):
             return self._move(job, decision, observation, observed_by)
-        return Seen(is_stalled=job.stalled_since is not None, is_at_risk=self._is_at_risk(job))
-
-    def _is_at_risk(self, job: TrackedJob) -> bool:
-        # What an earlier deployment noted stays in the item until the counts move.
-        return self.rules.emit_at_risk and job.at_risk_since is not None
+        return Seen(
+            is_stalled=job.stalled_since is not None, is_at_risk=is_at_risk(job, self.rules)
+        )
 
     def _refresh(
         self, job: TrackedJob, decision: Refresh, observation: JobObservation, now: datetime
     ) -> Seen:
-        is_at_risk = decision.at_risk_since is not None
+        at_risk = decision.at_risk_since is not None
         if not decision.counts_moved:
-            is_at_risk = self._is_at_risk(job)
-        begins = is_at_risk and job.at_risk_since is None
+            at_risk = is_at_risk(job, self.rules)
+        begins = at_risk and job.at_risk_since is None
         expiration = observation.job_expiration_time
         mark = (
             at_risk_mark(job.sequence, decision.estimate, expiration, now=now) if begins else None
@@ -189,7 +187,7 @@ class Observer:
         written = self.jobs.refresh(observation, known=job, now=now, refresh=decision, mark=mark)
         if written is not Written.DONE:
             return Seen(lost_race=True)
-        return Seen(is_at_risk=is_at_risk, events=self._events_of_episode(job, mark))
+        return Seen(is_at_risk=at_risk, events=self._events_of_episode(job, mark))
 
     def _move(
         self,

@@ -243,7 +243,7 @@ class _Run:
         """Look at the jobs that need it; gives the first for which there was no time left."""
         unchanged: frozenset[str] = frozenset() if swept is None else swept.unchanged
         for arn in unchanged:
-            self.summary.count_listed(active.may_be_got[arn])
+            self.summary.count_listed(active.may_be_got[arn], self.monitor.observer.rules)
         for job in active.jobs:
             if job.job_arn in unchanged:
                 continue

@@ -12,6 +12,7 @@ from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.jobs import JobError, JobObservation, RecordCounts, TrackedJob
 from bedrock_batch_monitor.domain.lists import ListedJob
 from bedrock_batch_monitor.domain.rules import Rules
+from bedrock_batch_monitor.domain.summary import PollSummary
 from bedrock_batch_monitor.domain.sweep import (
     ANY_STATUS,
     FullRead,
@@ -248,8 +249,18 @@ def test_nothing_that_would_change_is_spared(
     assert decide(job, answer, now=now, observed_by="poll", rules=rules) == Unchanged()
 
 
-# Whose turn comes anyway
+def test_a_listed_job_counts_like_one_that_was_got() -> None:
+    """It was read, and it is stalled or at risk as long as its item says so."""
+    summary = PollSummary()
+    summary.count_listed(JOB, RULES)
+    stalled = replace(JOB, stalled_since=NOW, at_risk_since=NOW)
+    summary.count_listed(stalled, RULES)
+    summary.count_listed(stalled, replace(RULES, emit_at_risk=True))
+    assert (summary.jobs_read, summary.jobs_listed) == (3, 3)
+    assert (summary.jobs_stalled, summary.jobs_at_risk) == (2, 1)
 
+
+# Whose turn comes anyway
 full_reads = st.builds(
     FullRead,
     period=st.integers(min_value=1, max_value=168).map(lambda hours: timedelta(hours=hours)),

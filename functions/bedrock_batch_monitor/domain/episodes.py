@@ -71,6 +71,14 @@ def stalled_since(
     return job.progress_at
 
 
+def is_at_risk(job: TrackedJob, rules: Rules) -> bool:
+    """Whether a job counts as at risk, of which nothing new is known.
+
+    What an earlier deployment noted stays in the item until the counts move.
+    """
+    return rules.emit_at_risk and job.at_risk_since is not None
+
+
 def at_risk_since(
     job: TrackedJob,
     estimate: Estimate,

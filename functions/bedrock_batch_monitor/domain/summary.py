@@ -8,8 +8,10 @@ from datetime import datetime
 from typing import Any, Final
 
 from bedrock_batch_monitor.domain import statuses
+from bedrock_batch_monitor.domain.episodes import is_at_risk
 from bedrock_batch_monitor.domain.events import MonitorEvent
 from bedrock_batch_monitor.domain.jobs import HistoryEntry, TrackedJob, Usage
+from bedrock_batch_monitor.domain.rules import Rules
 from bedrock_batch_monitor.domain.usage import short_model_id
 
 JOBS_ACTIVE: Final = "JobsActive"
@@ -153,11 +155,12 @@ class PollSummary:
         if usage is not None and usage.output_tokens is not None:
             self.tokens[OUTPUT_TOKENS, model] += usage.output_tokens
 
-    def count_listed(self, job: TrackedJob) -> None:
+    def count_listed(self, job: TrackedJob, rules: Rules) -> None:
         """Add a job that a list shows unchanged: what a Get would have told is as it was."""
         self.jobs_read += 1
         self.jobs_listed += 1
         self.jobs_stalled += job.stalled_since is not None
+        self.jobs_at_risk += is_at_risk(job, rules)
 
     def count_events(self, *, sent: int, pending: int, errors: Counter[str]) -> None:
         """Add what came of sending some events."""
