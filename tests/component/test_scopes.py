@@ -47,6 +47,10 @@ class Session:
         self.assumed: list[str] = []
         self.closed = False
 
+    def __getattr__(self, name: str) -> Any:
+        """Be that session in all else."""
+        return getattr(self.session, name)
+
     def client(self, service: str, **options: Any) -> Any:
         """Stand in for STS alone."""
         return self if service == "sts" else self.session.client(service, **options)  # type: ignore[call-overload]

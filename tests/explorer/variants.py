@@ -66,7 +66,7 @@ def no_mark() -> Iterator[None]:
 def no_sweep() -> Iterator[None]:
     """What is left over is marked, and nobody looks for it."""
 
-    def broken(_self: Courier, _errors: Any) -> Iterator[Any]:
+    def broken(_self: Courier, _errors: Any, _share: Any) -> Iterator[Any]:
         return iter(())
 
     with patch.object(Courier, "left_over", broken):
