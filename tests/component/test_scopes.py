@@ -43,7 +43,6 @@ class Session:
     def __init__(self, cloud: Cloud) -> None:
         self.cloud = cloud
         self.session = boto3.Session(region_name=REGION)
-        self._session = self.session._session
         self.assumed: list[str] = []
         self.closed = False
 
