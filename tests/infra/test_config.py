@@ -123,7 +123,8 @@ MINUTES = "a whole number from 1 to 60"
 PREFIX = "1 to 63 letters, digits, '+', '-' or '.'"
 ADDRESS = "an e-mail address such as team@example.com"
 OUTCOMES = (
-    "out of Completed, PartiallyCompleted, Failed, Stopped, Expired, Stalled, Unreachable, up to 7 "
+    "out of Completed, PartiallyCompleted, Failed, Stopped, Expired, Stalled, AtRisk, Unreachable, "
+    "up to 8 of them as a JSON list or with commas between them"
 )
 NAME = "1 to 256 letters, digits, '.', '-' or '_', and not \"default\""
 REGIONS = "Regions such as eu-west-1, up to 40 of them as a JSON list or with commas between them"
@@ -362,6 +363,7 @@ def test_outcomes_by_default() -> None:
         "Stopped",
         "Expired",
         "Stalled",
+        "AtRisk",
         "Unreachable",
     )
 

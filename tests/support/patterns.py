@@ -22,7 +22,7 @@ TROUBLE = {"Failed", "PartiallyCompleted", "Expired", "Stopped"}
 def sample_events() -> Iterator[tuple[str, dict[str, Any]]]:
     """A sample event for each status, and for each detail-type that is no change of status."""
     for detail_type in FILES.keys() - {names.JOB_ENDED, names.JOB_STATUS_CHANGED}:
-        name = detail_type.rpartition(" ")[2]
+        name = detail_type.removeprefix("Batch Inference Job ").replace(" ", "")
         yield name, json.loads((SAMPLES / FILES[detail_type]).read_text())
     for status in statuses.KNOWN:
         event = copy.deepcopy(ENDED if statuses.is_terminal(status) else CHANGED)

@@ -161,6 +161,15 @@ def test_a_stalled_job() -> None:
     assert facts["Records"] == "420 of 1,000 succeeded, 0 errors"
 
 
+def test_a_job_at_risk() -> None:
+    """Of a job that is too slow, it is told by how much, and when it would end."""
+    facts = facts_of(told("AtRisk"))
+
+    assert facts["Duration"] == "2 min 00 s in the queue, 1 h 10 min too long, at the present pace"
+    assert facts["Expected to end"] == "2026-11-25T20:40:16.123Z"
+    assert facts["Time is up"] == "2026-11-25T19:30:16.123Z"
+
+
 @pytest.mark.parametrize(
     ("records", "text"),
     [

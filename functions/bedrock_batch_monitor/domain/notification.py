@@ -23,6 +23,7 @@ from bedrock_batch_monitor.domain.words import clean, duration
 
 STALLED: Final = "Stalled"
 UNREACHABLE: Final = "Unreachable"
+AT_RISK: Final = "AtRisk"
 
 # SNS takes subjects below 100 characters, without line breaks and control characters. ASCII alone
 # was its rule for years, and is the safe choice.
@@ -118,6 +119,13 @@ OUTCOMES: Final[Mapping[str, Outcome]] = MappingProxyType(
             "stalled",
             "\u26a0\ufe0f",
             "Wait, or stop the job: Bedrock ends it when its time is up.",
+        ),
+        AT_RISK: Outcome(
+            names.JOB_AT_RISK,
+            "is too slow to end before its time is up",
+            "at risk",
+            "\u23f3",
+            "A running job cannot be made faster. Submit again what it leaves undone.",
         ),
         UNREACHABLE: Outcome(
             names.JOB_UNREACHABLE,
@@ -278,6 +286,8 @@ def _facts(outcome: str, data: Mapping[str, Any], arn: JobArn) -> Iterator[tuple
     yield "Output folder", _text(data, "outputS3Uri", _URI_CHARACTERS)
     yield "Model", _text(data, "modelId", _MODEL_CHARACTERS)
     yield "Ended", _text(data, "endTime", _NAME_CHARACTERS)
+    yield "Expected to end", _text(data, "estimatedEndTime", _NAME_CHARACTERS)
+    yield "Time is up", _text(data, "jobExpirationTime", _NAME_CHARACTERS)
     yield "Account and Region", f"{arn.account}, {arn.region}"
 
 
@@ -290,6 +300,7 @@ def _spans(data: Mapping[str, Any]) -> str | None:
             (_count(durations, "queuedSeconds"), "in the queue"),
             (_count(durations, "runningSeconds"), "running"),
             (_count(data, "stalledSeconds"), "without movement"),
+            (_count(data, "secondsPastExpiration"), "too long, at the present pace"),
         )
         if seconds is not None
     ]
