@@ -93,7 +93,7 @@ def _failed() -> Notification:
 
 
 REGIONS = {
-    ("README.md", "generated: settings"): settings_table_markdown,
+    ("docs/settings.md", "generated: settings"): settings_table_markdown,
     ("README.md", "cost"): cost.sentence,
     ("docs/events.md", "generated: event fields"): event_fields,
     ("docs/cost.md", "generated: cost"): cost.table,

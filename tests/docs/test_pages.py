@@ -106,7 +106,7 @@ def test_make_targets_exist(page: str) -> None:
 def test_settings_exist(page: str) -> None:
     """Every setting that a page gives with `-c` is one of the app's."""
     settings = {
-        code(cells[0])[0] for cells in rows(region(read("README.md"), "generated: settings"))
+        code(cells[0])[0] for cells in rows(region(read("docs/settings.md"), "generated: settings"))
     }
 
     # What an example's own app takes from the context.
