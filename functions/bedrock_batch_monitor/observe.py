@@ -13,6 +13,7 @@ from bedrock_batch_monitor.domain.events import (
     Mark,
     MonitorEvent,
     at_risk_mark,
+    durations,
     episode_event,
     marks_for,
     stalled_mark,
@@ -20,7 +21,6 @@ from bedrock_batch_monitor.domain.events import (
     unreachable_mark,
 )
 from bedrock_batch_monitor.domain.jobs import (
-    HistoryEntry,
     JobError,
     JobObservation,
     JobRecord,
@@ -31,7 +31,7 @@ from bedrock_batch_monitor.domain.jobs import (
 from bedrock_batch_monitor.domain.rules import Rules
 from bedrock_batch_monitor.domain.scopes import Scopes
 from bedrock_batch_monitor.domain.summary import Seen
-from bedrock_batch_monitor.domain.times import to_iso
+from bedrock_batch_monitor.domain.times import seconds_between, to_iso
 from bedrock_batch_monitor.domain.transitions import (
     Outdated,
     Refresh,
@@ -247,15 +247,34 @@ class Observer:
         if written is not Written.DONE:
             return written, Seen(lost_race=True)
         record = JobRecord(observation, entry, transition.first_in_progress_at)
-        return written, Seen(entry=entry, events=(status_event(record, entry),) if marks else ())
+        events = (status_event(record, entry),) if marks else ()
+        return written, Seen(entry=entry, record=record, events=events)
 
 
-def loggable(entry: HistoryEntry) -> dict[str, Any]:
-    """What a log line tells of a transition: never its message, which can hold customer data."""
-    return {
+def loggable(record: JobRecord) -> dict[str, Any]:
+    """What a log line tells of a transition: never its message, which can hold customer data.
+
+    The dashboard's queries read these fields. `ended` names the status of an ending as a key, for a
+    query can count in how many lines a key is, and cannot tell values apart in one series each.
+    """
+    entry = record.last
+    has_ended = statuses.is_terminal(entry.status)
+    counts = {
+        "total": entry.counts.total,
+        "processed": entry.counts.processed,
+        "success": entry.counts.success,
+        "error": entry.counts.error,
+    }
+    fields = {
         "jobArn": entry.job_arn,
         "sequence": entry.sequence,
         "status": entry.status,
         "previousStatus": entry.previous_status,
         "changedAt": None if entry.changed_at is None else to_iso(entry.changed_at),
+        "modelId": entry.model_id,
+        "latencySeconds": seconds_between(entry.changed_at, entry.observed_at),
+        "ended": {entry.status: 1} if has_ended else None,
+        "durations": durations(record) if has_ended else None,
+        "records": {name: count for name, count in counts.items() if count is not None},
     }
+    return {name: value for name, value in fields.items() if value not in (None, {})}

@@ -18,8 +18,9 @@ from bedrock_batch_monitor.domain.jobs import TrackedJob
 from bedrock_batch_monitor.domain.pace import MOST_REPEATS, Pace
 from bedrock_batch_monitor.domain.scopes import EVERYTHING, Share
 from bedrock_batch_monitor.domain.state import State
-from bedrock_batch_monitor.domain.summary import PollSummary
+from bedrock_batch_monitor.domain.summary import PollSummary, by_status
 from bedrock_batch_monitor.observe import loggable
+from bedrock_batch_monitor.services.dynamodb import InvalidItem
 from bedrock_batch_monitor.services.errors import ServiceError
 from bedrock_batch_monitor.services.items import InvalidItemError
 from bedrock_batch_monitor.sweep import Limits
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from bedrock_batch_monitor.domain.lists import ListedJob
     from bedrock_batch_monitor.domain.summary import Seen
     from bedrock_batch_monitor.observe import Observer
-    from bedrock_batch_monitor.services.dynamodb import InvalidItem, JobsTable, StateTable
+    from bedrock_batch_monitor.services.dynamodb import JobsTable, StateTable
     from bedrock_batch_monitor.sweep import Sweeper, Swept
     from bedrock_batch_monitor.usage import Followed, UsageFollower
 
@@ -152,6 +153,8 @@ class _Run:
     bus_is_missing: bool | None = None
     bus_refuses: bool = False
     waiting_since: datetime | None = None
+    # By job, for a job that is looked at twice is still one.
+    statuses: dict[str, str] = field(default_factory=dict)
 
     def send_left_over(self) -> None:
         """Send what earlier polls could not; a bus that is down keeps no job from being read."""
@@ -215,6 +218,7 @@ class _Run:
             active.cut_off = error
         self.summary.jobs_active += len(active.jobs)
         for job in active.jobs:
+            self._note_status(job)
             if not self.monitor.observer.is_due(job):
                 active.waiting.add(job.job_arn)
             elif self.monitor.observer.may_be_got(job):
@@ -275,6 +279,7 @@ class _Run:
         if self.waiting_since is not None:
             waiting = int((now - self.waiting_since).total_seconds())
             self.summary.oldest_pending_event_seconds = max(waiting, 0)
+        self.summary.active_by_status = by_status(self.statuses.values())
         self.summary.seconds = (now - started).total_seconds()
 
     def _look_again(self) -> None:
@@ -401,6 +406,7 @@ class _Run:
 
     def _seen(self, job: TrackedJob | InvalidItem, seen: Seen, *, is_repeat: bool) -> None:
         self.summary.count(seen)
+        self._note_status(job, seen)
         if seen.try_again:
             self.pace.pushed_back(len(self.under_way))
             self.failed[job.job_arn] = None
@@ -412,10 +418,17 @@ class _Run:
             self.answered.add(job.job_arn)
             if isinstance(job, TrackedJob):
                 self.monitor.sweeper.note_read(job, seen)
-        if seen.entry is not None:
-            self.monitor.logger.info("job changed", extra=loggable(seen.entry))
+        if seen.record is not None:
+            self.monitor.logger.info("job changed", extra=loggable(seen.record))
         self.outbox.extend(seen.events)
         self._send_outbox(at_least=ENTRIES_PER_CALL)
+
+    def _note_status(self, job: TrackedJob | InvalidItem, seen: Seen | None = None) -> None:
+        """Keep the status that a job has by now, as far as one is recorded."""
+        known = None if isinstance(job, InvalidItem) else job.status
+        status = known if seen is None or seen.entry is None else seen.entry.status
+        if status is not None:
+            self.statuses[job.job_arn] = status
 
     def _send_outbox(self, *, at_least: int) -> None:
         while len(self.outbox) >= at_least:

@@ -46,7 +46,10 @@ def publish(summary: PollSummary, *, failed: bool = False, scope: Scope | None =
         ):
             metrics.add_metric(name, _unit(name), value)
     _publish_by_code_and_model(summary, scope)
-    logger.info("poll failed" if failed else "poll finished", extra={"summary": summary.as_json()})
+    logger.info(
+        "poll failed" if failed else "poll finished",
+        extra={"summary": summary.as_json(), "jobsByStatus": dict(summary.active_by_status)},
+    )
 
 
 def publish_inbox(summary: PollSummary, scope: Scope | None = None) -> None:

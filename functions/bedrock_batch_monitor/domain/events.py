@@ -13,12 +13,12 @@ from bedrock_batch_monitor.domain import names, statuses
 from bedrock_batch_monitor.domain.arns import JobArn
 from bedrock_batch_monitor.domain.jobs import (
     HistoryEntry,
-    JobObservation,
     JobRecord,
     StoredJob,
     TrackedJob,
     Usage,
 )
+from bedrock_batch_monitor.domain.locations import input_s3_uri, output_s3_uri
 from bedrock_batch_monitor.domain.progress import Estimate, seconds_past
 from bedrock_batch_monitor.domain.times import from_iso, seconds_between, to_iso
 from bedrock_batch_monitor.domain.transitions import event_id, named_id
@@ -314,14 +314,19 @@ def _data(job: JobRecord, entry: HistoryEntry) -> dict[str, Any]:
             ),
             "tokens": _tokens(entry.usage),
             "estimatedCostUsd": _cost(entry.usage),
-            "inputS3Uri": _input_s3_uri(observation),
-            "outputS3Uri": _output_s3_uri(observation, arn.job_id),
+            "inputS3Uri": input_s3_uri(observation.input_data_config),
+            "outputS3Uri": output_s3_uri(observation.output_data_config, arn.job_id),
             "modelInvocationType": observation.model_invocation_type,
         }
     )
 
 
-def _durations(job: JobRecord, entry: HistoryEntry, *, ended: bool) -> dict[str, Any]:
+def durations(job: JobRecord) -> dict[str, int]:
+    """What is known of a job's times by its last transition, under the names of the event."""
+    return _durations(job, job.last, ended=statuses.is_terminal(job.last.status))
+
+
+def _durations(job: JobRecord, entry: HistoryEntry, *, ended: bool) -> dict[str, int]:
     observation = job.observation
     queued = seconds_between(observation.submit_time, _running_since(job, entry, ended=ended))
     total = seconds_between(observation.submit_time, observation.end_time) if ended else None
@@ -357,23 +362,6 @@ def _running_since(job: JobRecord, entry: HistoryEntry, *, ended: bool) -> datet
     if ended or since is None:
         return since
     return since if entry.changed_at is not None and since <= entry.changed_at else None
-
-
-def _input_s3_uri(observation: JobObservation) -> str | None:
-    return _text_at(observation.input_data_config, "s3InputDataConfig", "s3Uri")
-
-
-def _output_s3_uri(observation: JobObservation, job_id: str) -> str | None:
-    """Where Bedrock writes: `<s3Uri>/<job id>/`, whether or not the prefix ends in a slash."""
-    prefix = _text_at(observation.output_data_config, "s3OutputDataConfig", "s3Uri")
-    return f"{prefix.rstrip('/')}/{job_id}/" if prefix else None
-
-
-def _text_at(config: Mapping[str, Any] | None, *path: str) -> str | None:
-    value: Any = config
-    for key in path:
-        value = value.get(key) if isinstance(value, Mapping) else None
-    return value if isinstance(value, str) and value else None
 
 
 def _iso(moment: datetime | None) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -10,7 +11,7 @@ from typing import Any, Final
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.episodes import is_at_risk
 from bedrock_batch_monitor.domain.events import MonitorEvent
-from bedrock_batch_monitor.domain.jobs import HistoryEntry, TrackedJob, Usage
+from bedrock_batch_monitor.domain.jobs import HistoryEntry, JobRecord, TrackedJob, Usage
 from bedrock_batch_monitor.domain.rules import Rules
 from bedrock_batch_monitor.domain.usage import short_model_id
 
@@ -75,7 +76,8 @@ THROTTLED: Final = "Bedrock.ThrottlingException"
 class Seen:
     """What came of looking at one job.
 
-    `entry` is the transition that was recorded, `events` those that are owed now; `errors` are
+    `entry` is the transition that was recorded and `record` the job as it stands with it, `events`
+    are those that are owed now; `errors` are
     codes of the form `<Service>.<error code>`. `try_again` says that the failure may have passed
     when the job is looked at once more. `last_modified_time` is that of Bedrock's answer.
     """
@@ -86,6 +88,7 @@ class Seen:
     is_at_risk: bool = False
     try_again: bool = False
     entry: HistoryEntry | None = None
+    record: JobRecord | None = None
     events: tuple[MonitorEvent, ...] = ()
     outdated: bool = False
     lost_race: bool = False
@@ -106,7 +109,8 @@ class PollSummary:
     `events_pending` are events that were due and could not be sent; they stay marked, the oldest of
     them for `oldest_pending_event_seconds` so far. `usage_given_up` are jobs whose token counts are
     not looked for any more, `tokens` those that became known, by metric and model. `errors` counts
-    by `<Service>.<error code>`. `complete` is False when time ran out before every active job was
+    by `<Service>.<error code>`, `active_by_status` the jobs that have not ended by the end of the
+    poll, which is logged. `complete` is False when time ran out before every active job was
     reached; the next poll starts with those.
     """
 
@@ -129,6 +133,7 @@ class PollSummary:
     usage_given_up: int = 0
     tokens: Counter[tuple[str, str]] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
+    active_by_status: Mapping[str, int] = field(default_factory=dict)
     complete: bool = True
     seconds: float = 0.0
 
@@ -204,3 +209,9 @@ class PollSummary:
             "complete": self.complete,
             "seconds": round(self.seconds, 3),
         }
+
+
+def by_status(found: Iterable[str]) -> dict[str, int]:
+    """How many jobs have each status in which a job is active, with zeros for those none has."""
+    counted = Counter(status for status in found if not statuses.is_terminal(status))
+    return dict.fromkeys(statuses.NON_TERMINAL, 0) | dict(counted)

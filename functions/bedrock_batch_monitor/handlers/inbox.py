@@ -83,8 +83,8 @@ def _follow(request: Request, summary: PollSummary) -> Exception | None:
         logger.warning("event not followed", extra={"error": error.code, "jobArn": request.job_arn})
         return error
     summary.count(seen)
-    if seen.entry is not None:
-        logger.info("job changed", extra=loggable(seen.entry))
+    if seen.record is not None:
+        logger.info("job changed", extra=loggable(seen.record))
     for delivered in inbox().deliver(seen):
         summary.count_events(
             sent=delivered.sent, pending=delivered.pending, errors=delivered.errors

@@ -1,0 +1,52 @@
+"""Links into the AWS console: to the batch inference jobs of a Region, and to a place in S3."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+from urllib.parse import quote
+
+from bedrock_batch_monitor.domain.arns import InvalidJobArnError, JobArn
+
+# The console of each partition; of others no address is public.
+_CONSOLES: Final = {
+    "aws": "console.aws.amazon.com",
+    "aws-cn": "console.amazonaws.cn",
+    "aws-us-gov": "console.amazonaws-us-gov.com",
+}
+_S3_URI: Final = re.compile(
+    r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(?P<prefix>.*))?"
+)
+
+
+def bedrock_jobs(job_arn: str) -> str | None:
+    """Bedrock's page *Batch inference* in the job's Region; None for what is no job's ARN.
+
+    The page lists the jobs by name. That of one job has no documented address.
+    """
+    arn = _parsed(job_arn)
+    console = None if arn is None else _CONSOLES.get(arn.partition)
+    if arn is None or console is None:
+        return None
+    return f"https://{console}/bedrock/home?region={quote(arn.region)}#/batch-inference"
+
+
+def s3_place(job_arn: str, uri: str | None) -> str | None:
+    """S3's page of the objects under a URI, in the console of the job's partition.
+
+    None for what is no URI of S3.
+    """
+    arn = _parsed(job_arn)
+    console = None if arn is None else _CONSOLES.get(arn.partition)
+    match = _S3_URI.fullmatch(uri or "")
+    if console is None or match is None:
+        return None
+    prefix = quote((match["prefix"] or "").encode("utf-8", "replace"), safe="/")
+    return f"https://{console}/s3/buckets/{match['bucket']}?prefix={prefix}"
+
+
+def _parsed(job_arn: str) -> JobArn | None:
+    try:
+        return JobArn.parse(job_arn)
+    except InvalidJobArnError:
+        return None
