@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from importlib import metadata
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
@@ -20,10 +21,10 @@ from rich.live import Live
 from rich.text import Text
 
 from bbm import cost as costs
-from bbm import deployment, inputs, references, view
+from bbm import deployment, inputs, references, report, view
 from bbm.aws import Clients, Connect, SessionClients
 from bbm.output import Output
-from bbm.problems import FAILED, Problem, explain, unknown_job
+from bbm.problems import FAILED, Problem, UsageProblem, explain, unknown_job
 from bbm.tables import Change, Changed, History, Item, Jobs, has_ended, plain
 from bbm.usage import Totals, by_model_and_day
 from bbm.watching import Watched, is_followed, watch
@@ -31,6 +32,7 @@ from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.events import status_event
 from bedrock_batch_monitor.domain.times import to_iso
 from bedrock_batch_monitor.domain.words import clean
+from bedrock_batch_monitor.report.page import render
 from bedrock_batch_monitor.services import items
 from bedrock_batch_monitor.services.eventbridge import EventBus
 
@@ -533,6 +535,51 @@ def cost(  # noqa: PLR0913 - the options of a command line
     )
     this.out.document(costs.as_json(workload))
     this.out.show(view.bill(costs.bill(workload)), Text(), view.other_ways(workload))
+
+
+@_command
+def report_(
+    this: Run,
+    *,
+    output: Annotated[
+        str,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="Where to write the page; - is standard output."
+        ),
+    ] = "report.html",
+    since: Annotated[
+        str,
+        typer.Option(metavar="TIME", help="Since when: 30m, 24h, 7d, or an ISO 8601 time (UTC)."),
+    ] = "7d",
+) -> None:
+    """Write a report on the jobs since a time: one HTML page that needs no network.
+
+    With a timeline, outcomes by model, queue and run times, failures by message, and usage. It
+    holds Bedrock's messages, which can quote customer data.
+    """
+    if output == "-" and this.out.as_json:
+        message = "--json and --output - would both write to standard output: name a file"
+        raise UsageProblem(message)
+    now = this.world.now()
+    start = inputs.since(since, now)
+    if start >= now:
+        message = f"--since {since!r} is not in the past: a report is on what was"
+        raise UsageProblem(message)
+    gathered = report.gather(
+        this.jobs,
+        this.history,
+        deployment=this.deployment,
+        stack=this.stack,
+        since=start,
+        until=now,
+    )
+    page = render(gathered)
+    if output == "-":
+        this.out.page(page)
+        return
+    size = report.write(page, Path(output))
+    this.out.document({"output": output, "bytes": size, **report.figures_of(gathered)})
+    this.out.show(view.report_written(output, gathered))
 
 
 def _to_watch(this: Run, arns: Sequence[str] | None) -> tuple[Item, ...]:

@@ -60,6 +60,12 @@ class Output:
         if self.as_json:
             sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
+    def page(self, text: str) -> None:
+        """Print a page as it is, in UTF-8 whatever the locale says."""
+        sys.stdout.flush()
+        sys.stdout.buffer.write(text.encode())
+        sys.stdout.buffer.flush()
+
     def note(self, text: str) -> None:
         """Say something beside the result, on standard error."""
         self.err.print(Text(text, style="yellow"), soft_wrap=True)

@@ -75,19 +75,20 @@ class Jobs:
 
         The index nominates, eventually consistent; the items themselves decide.
         """
-        nominated = (
-            item["jobArn"]["S"]
-            for item in _pages(
-                self.client,
-                "query",
-                TableName=self.name,
-                IndexName=names.ACTIVE_JOBS_INDEX,
-                KeyConditionExpression=f"{names.TRACKING} = :active",
-                ExpressionAttributeValues={":active": {"S": names.TRACKING_ACTIVE}},
-                ProjectionExpression="jobArn",
-            )
-        )
-        return tuple(item for item in self.batch(nominated) if is_tracked(item))
+        return tuple(item for item in self.batch(self.nominated()) if is_tracked(item))
+
+    def nominated(self) -> Iterator[str]:
+        """The ARNs in the index of active jobs, page by page."""
+        for item in _pages(
+            self.client,
+            "query",
+            TableName=self.name,
+            IndexName=names.ACTIVE_JOBS_INDEX,
+            KeyConditionExpression=f"{names.TRACKING} = :active",
+            ExpressionAttributeValues={":active": {"S": names.TRACKING_ACTIVE}},
+            ProjectionExpression="jobArn",
+        ):
+            yield item["jobArn"]["S"]
 
     def all(self) -> tuple[Item, ...]:
         """Every job there is: a Scan, page by page, which reads the whole table."""
@@ -213,25 +214,27 @@ class History:
         )
 
     def with_status(self, status: str, since: datetime | None = None) -> tuple[Item, ...]:
-        """Every transition into a status, the newest first: one Query, page by page."""
+        """Every transition into a status, the newest first."""
+        return tuple(self.each_with_status(status, since))
+
+    def each_with_status(self, status: str, since: datetime | None = None) -> Iterator[Item]:
+        """The same one after the other: one Query, page by page."""
         values: dict[str, AttributeValueTypeDef] = {":status": {"S": status}}
         condition = "#status = :status"
         if since is not None:
             values[":since"] = {"S": to_iso(since)}
             condition += " AND observedAt >= :since"
-        return tuple(
-            plain(item)
-            for item in _pages(
-                self.client,
-                "query",
-                TableName=self.name,
-                IndexName=names.BY_STATUS_INDEX,
-                KeyConditionExpression=condition,
-                ExpressionAttributeNames={"#status": "status"},
-                ExpressionAttributeValues=values,
-                ScanIndexForward=False,
-            )
-        )
+        for item in _pages(
+            self.client,
+            "query",
+            TableName=self.name,
+            IndexName=names.BY_STATUS_INDEX,
+            KeyConditionExpression=condition,
+            ExpressionAttributeNames={"#status": "status"},
+            ExpressionAttributeValues=values,
+            ScanIndexForward=False,
+        ):
+            yield plain(item)
 
 
 def is_tracked(item: Item) -> bool:

@@ -23,6 +23,7 @@ from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.progress import seconds_past
 from bedrock_batch_monitor.domain.times import from_iso
 from bedrock_batch_monitor.domain.words import clean, duration
+from bedrock_batch_monitor.report.contents import Report
 from bedrock_batch_monitor.services.items import ESTIMATED_END_TIME, RECORDS_PER_MINUTE
 
 # Terminals narrower than this get the columns without which a line would say nothing.
@@ -323,6 +324,18 @@ def changed(result: Changed) -> Text:
     good = result.change in {Change.ADDED, Change.RESUMED, Change.UNTRACKED}
     style = "green" if good else "red" if result.change is Change.UNKNOWN else "yellow"
     return Text.assemble((clean(result.job_arn), ""), "  ", (word, style), f": {rest}")
+
+
+def report_written(output: str, report: Report) -> Text:
+    """Where the report is and what is in it, in one line."""
+    told = Text.assemble(
+        (clean(output), "bold"),
+        f": {len(report.jobs):,} jobs since {report.since:%Y-%m-%d %H:%M} UTC",
+    )
+    for name in statuses.KNOWN:
+        if number := report.by_status[name]:
+            told.append(f", {number:,} ").append(name, style=_STYLES[name])
+    return told
 
 
 def poll_summary(summary: Mapping[str, Any]) -> RenderableType:

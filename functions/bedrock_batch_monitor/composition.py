@@ -1,4 +1,4 @@
-"""The composition root: turns settings into a monitor, an inbox or a notifier, ready to work."""
+"""The composition root: turns settings into a monitor and what is beside it, ready to work."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from bedrock_batch_monitor.services import dynamodb, sns
 from bedrock_batch_monitor.services.bedrock import BatchInferenceJobs
 from bedrock_batch_monitor.services.dynamodb import HistoryTable, JobsTable, StateTable
 from bedrock_batch_monitor.services.eventbridge import EventBus
+from bedrock_batch_monitor.services.overview import Overview
 from bedrock_batch_monitor.services.s3 import Manifests
 from bedrock_batch_monitor.services.sts import RoleSessions
 from bedrock_batch_monitor.sweep import Sweeper
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from aws_lambda_powertools import Logger
 
     from bedrock_batch_monitor.domain.arns import Scope
-    from bedrock_batch_monitor.settings import NotificationSettings, Settings
+    from bedrock_batch_monitor.settings import NotificationSettings, OverviewSettings, Settings
 
 
 def utc_now() -> datetime:
@@ -61,6 +62,12 @@ def compose_notifier(settings: NotificationSettings, session: boto3.Session) -> 
         for arn in (settings.email_topic_arn, settings.chat_topic_arn)
     )
     return Notifier(mails=mails, chat=chat)
+
+
+def compose_overview(settings: OverviewSettings, session: boto3.Session) -> Overview:
+    """Build what the dashboard's widget reads with; makes no call."""
+    client = dynamodb.connect(session, concurrency=1)
+    return Overview(client, settings.jobs_table_name, settings.history_table_name)
 
 
 class Parts:

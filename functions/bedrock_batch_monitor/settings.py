@@ -161,6 +161,22 @@ class NotificationSettings:
         return arns
 
 
+@dataclass(frozen=True, slots=True)
+class OverviewSettings:
+    """What the function behind the dashboard's widget works with: the tables that it reads."""
+
+    jobs_table_name: str
+    history_table_name: str
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> OverviewSettings:
+        """Read the variables; raises `SettingError` naming one that is missing."""
+        return cls(
+            jobs_table_name=_text(environment, JOBS_TABLE_NAME),
+            history_table_name=_text(environment, HISTORY_TABLE_NAME),
+        )
+
+
 def _home(environment: Mapping[str, str]) -> Scope:
     return Scope(
         account=_text(environment, MONITORED_ACCOUNT), region=_text(environment, MONITORED_REGION)

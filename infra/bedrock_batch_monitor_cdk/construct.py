@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from aws_cdk import CfnOutput, Stack
+from aws_cdk import CfnOutput, Duration, Stack
 from aws_cdk import aws_events as eventbridge
 from constructs import Construct
 
@@ -23,6 +23,7 @@ from bedrock_batch_monitor_cdk.reach import reach_of
 from bedrock_batch_monitor_cdk.schema_registry import SchemaRegistry
 from bedrock_batch_monitor_cdk.service import name_service
 from bedrock_batch_monitor_cdk.tables import Tables
+from bedrock_batch_monitor_cdk.widget import Widget
 
 if TYPE_CHECKING:
     from aws_cdk import aws_cloudwatch as cloudwatch
@@ -70,13 +71,17 @@ class BedrockBatchMonitor(Construct):
         )
         if self._notifications is not None:
             functions["notifications"] = self._notifications.function
+        widget = Widget(self, "Widget", config=config, tables=tables, events=events)
         self._schemas = SchemaRegistry(self, "Schemas") if config.schema_registry else None
         dashboard = Dashboard(
             self,
             "Overview",
             alarms=alarms.alarms,
             functions=functions,
+            widget=widget.function,
+            logs=[monitor.log_group, inbox.log_group],
             queues={"dead letters": events.dead_letters, "inbox": inbox.queue},
+            poll_interval=Duration.minutes(config.poll_interval_minutes),
             by_scope=reach is not None,
             shows_usage=config.output_buckets is not None,
         )

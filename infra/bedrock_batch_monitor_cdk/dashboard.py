@@ -10,10 +10,12 @@ from aws_cdk import aws_cloudwatch as cloudwatch
 from constructs import Construct
 
 from bedrock_batch_monitor.domain import names, summary
+from bedrock_batch_monitor_cdk import logged
 from bedrock_batch_monitor_cdk.service import service_of
 
 if TYPE_CHECKING:
     from aws_cdk import aws_lambda as lambda_
+    from aws_cdk import aws_logs as logs_
     from aws_cdk import aws_sqs as sqs
 
 JOBS: Final = (summary.JOBS_ACTIVE, summary.JOBS_READ)
@@ -58,6 +60,7 @@ _BEDROCK_NAMESPACE: Final = "AWS/Bedrock/Batch"
 _WIDTH: Final = 8
 _WHOLE_WIDTH: Final = 3 * _WIDTH
 _ALARMS_HEIGHT: Final = 3
+_JOBS_HEIGHT: Final = 11
 _PERIOD: Final = Duration.minutes(5)
 _DAY: Final = Duration.days(1)
 _USAGE_SHOWN: Final = "-P14D"
@@ -74,6 +77,9 @@ class Dashboard(Construct):
         alarms: Sequence[cloudwatch.IAlarm],
         functions: Mapping[str, lambda_.IFunction],
         queues: Mapping[str, sqs.IQueue],
+        widget: lambda_.IFunction,
+        logs: Sequence[logs_.ILogGroup],
+        poll_interval: Duration,
         by_scope: bool = False,
         shows_usage: bool,
     ) -> None:
@@ -93,6 +99,16 @@ class Dashboard(Construct):
                         height=_ALARMS_HEIGHT,
                     )
                 ],
+                [
+                    cloudwatch.CustomWidget(
+                        title="Jobs",
+                        function_arn=widget.function_arn,
+                        width=_WHOLE_WIDTH,
+                        height=_JOBS_HEIGHT,
+                        update_on_resize=False,
+                    )
+                ],
+                *logged.widgets(logs, poll_interval, by_scope=by_scope),
                 [
                     # A level: the sum over several polls would count a job once for each.
                     self._graph("Jobs at each poll", JOBS, cloudwatch.Stats.MAXIMUM),

@@ -49,16 +49,16 @@ class Inbox(Construct):
         super().__init__(scope, construct_id)
         self.queue = self._build_queue(events)
         self._build_rules(events)
-        log_group = build_log_group(self, config, events.key)
+        self.log_group = build_log_group(self, config, events.key)
         self.function = build_function(
             self,
             module="inbox",
             description="Follows Bedrock's own events on batch jobs, and commands to track them",
             config=config,
             role=inbox_role(
-                self, tables, events, log_group, output_buckets=config.output_buckets or ()
+                self, tables, events, self.log_group, output_buckets=config.output_buckets or ()
             ),
-            log_group=log_group,
+            log_group=self.log_group,
             timeout=_TIMEOUT,
             environment=environment_of(self, config=config, tables=tables, events=events),
         )

@@ -38,7 +38,7 @@ class Monitor(Construct):
         events: Events,
     ) -> None:
         super().__init__(scope, construct_id)
-        log_group = build_log_group(self, config, events.key)
+        self.log_group = build_log_group(self, config, events.key)
         self.function = build_function(
             self,
             module="monitor",
@@ -48,11 +48,11 @@ class Monitor(Construct):
                 self,
                 tables,
                 events,
-                log_group,
+                self.log_group,
                 discovers=config.discovers,
                 output_buckets=config.output_buckets or (),
             ),
-            log_group=log_group,
+            log_group=self.log_group,
             timeout=_timeout(config),
             environment=environment_of(self, config=config, tables=tables, events=events),
             reserved_concurrent_executions=config.function_reserved_concurrency,

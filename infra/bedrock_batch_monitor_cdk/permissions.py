@@ -177,6 +177,30 @@ def notification_role(
     return role.without_policy_updates()
 
 
+def widget_role(
+    scope: Construct, tables: Tables, events: Events, log_group: logs.ILogGroup
+) -> iam.IRole:
+    """The role of the function behind the dashboard's widget: it reads, and writes nothing.
+
+    Of the history it may query the one index alone, and so not what the table keeps beside it.
+    """
+    role = _function_role(
+        scope, log_group, "Shows batch inference jobs on the dashboard", name=None
+    )
+    _allow(
+        role,
+        "QueryActiveJobsAndEndings",
+        ["dynamodb:Query"],
+        [
+            _index(tables.jobs, names.ACTIVE_JOBS_INDEX),
+            _index(tables.history, names.BY_STATUS_INDEX),
+        ],
+    )
+    _allow(role, "ReadJobs", ["dynamodb:BatchGetItem"], [tables.jobs.table_arn])
+    _allow_key(role, "UseKeyOfTables", ["kms:Decrypt"], events.key, through="dynamodb")
+    return role.without_policy_updates()
+
+
 def member_role(
     scope: Construct,
     *,

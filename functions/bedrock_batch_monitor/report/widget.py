@@ -35,8 +35,8 @@ can read it.
 class LiveView:
     """What the widget shows.
 
-    `active` and `ended` are the jobs shown in full, the counts are of all there are;
-    `counts_are_partial` says that there are more than were counted.
+    `active` and `ended` are the jobs shown in full, the counts are of all there are; where one of
+    them `is_partial` there are more than were counted.
     """
 
     active: Sequence[Job]
@@ -44,7 +44,8 @@ class LiveView:
     active_by_status: Mapping[str, int]
     ended_by_status: Mapping[str, int]
     since: datetime
-    counts_are_partial: bool = False
+    active_is_partial: bool = False
+    ended_is_partial: bool = False
 
 
 def in_order_of_need(jobs: Sequence[Job], now: datetime) -> list[Job]:
@@ -60,12 +61,13 @@ def in_order_of_need(jobs: Sequence[Job], now: datetime) -> list[Job]:
 def live(view: LiveView, now: datetime, *, dark: bool) -> Html:
     """The widget's content."""
     active, ended = sum(view.active_by_status.values()), sum(view.ended_by_status.values())
-    heading = _heading(active, "active job", partial=view.counts_are_partial)
+    heading = _heading(active, "active job", partial=view.active_is_partial)
     return _page(
         element(
             "div",
             parts.counts_by_status(
-                {**view.active_by_status, **view.ended_by_status}, more=view.counts_are_partial
+                {**view.active_by_status, **view.ended_by_status},
+                more=view.active_is_partial or view.ended_is_partial,
             ),
             element("span", f"as recorded at {words.moment(now)} UTC", class_="when"),
             class_="head",
@@ -73,7 +75,7 @@ def live(view: LiveView, now: datetime, *, dark: bool) -> Html:
         element("h3", heading),
         _table(view.active, now, ended=False, caption=heading),
         _not_shown(active - len(view.active), "active job"),
-        element("h3", _heading(ended, "job", partial=view.counts_are_partial), _since(view, now)),
+        element("h3", _heading(ended, "job", partial=view.ended_is_partial), _since(view, now)),
         _table(view.ended, now, ended=True, caption="Jobs that have ended"),
         _not_shown(ended - len(view.ended), "job"),
         dark=dark,

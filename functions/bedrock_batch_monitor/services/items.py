@@ -289,6 +289,11 @@ def _sweep(item: Item) -> SweepBookmark | None:
     return SweepBookmark(read_until, sizes, noted_at)
 
 
+def plain(item: Item) -> dict[str, Any]:
+    """An item as plain values, numbers as Decimal."""
+    return {name: _deserialize(value) for name, value in item.items()}
+
+
 def is_tracked(item: Item) -> bool:
     """Whether an item of the jobs table takes part in polling."""
     return item.get(names.TRACKING) == {"S": names.TRACKING_ACTIVE}

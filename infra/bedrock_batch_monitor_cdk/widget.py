@@ -1,0 +1,55 @@
+"""The function behind the dashboard's widget.
+
+CloudWatch's console invokes it with the permissions of whoever looks at the dashboard, so nothing
+here lets anybody invoke it: that is `lambda:InvokeFunction` for the viewers, by your own policies.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from aws_cdk import Duration
+from constructs import Construct
+
+from bedrock_batch_monitor import settings
+from bedrock_batch_monitor_cdk.function import build_function, build_log_group
+from bedrock_batch_monitor_cdk.permissions import widget_role
+from bedrock_batch_monitor_cdk.service import service_of
+
+if TYPE_CHECKING:
+    from bedrock_batch_monitor_cdk.config import MonitorConfig
+    from bedrock_batch_monitor_cdk.events import Events
+    from bedrock_batch_monitor_cdk.tables import Tables
+
+_TIMEOUT: Final = Duration.seconds(30)
+
+
+class Widget(Construct):
+    """Reads the tables, and answers with the live table of jobs."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        config: MonitorConfig,
+        tables: Tables,
+        events: Events,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        log_group = build_log_group(self, config, events.key)
+        self.function = build_function(
+            self,
+            module="widget",
+            description="Shows Bedrock batch inference jobs on the dashboard",
+            config=config,
+            role=widget_role(self, tables, events, log_group),
+            log_group=log_group,
+            timeout=_TIMEOUT,
+            environment={
+                settings.JOBS_TABLE_NAME: tables.jobs.table_name,
+                settings.HISTORY_TABLE_NAME: tables.history.table_name,
+                "POWERTOOLS_SERVICE_NAME": service_of(self),
+                "POWERTOOLS_LOG_LEVEL": config.log_level,
+            },
+        )
