@@ -25,6 +25,8 @@ _THIN: Final = 4
 _CAP_WIDTH: Final = 4
 # Ends that would stand outside of the picture are moved in by so much, in percent.
 _LAST_CAP: Final = 99.4
+# A label that begins beyond this would stand out of the picture.
+_LAST_LABEL: Final = 93.0
 _COLUMN: Final = 10
 
 
@@ -48,6 +50,7 @@ def scale(since: datetime, until: datetime) -> Html:
                 y=13,
             )
             for mark in marks
+            if position(mark, since, until) <= _LAST_LABEL
         ),
         class_="scale",
         width="100%",
@@ -130,6 +133,7 @@ def columns(buckets: Sequence[Bucket]) -> Html:
         "svg",
         (element("path", d=f"M0 {y}H{len(buckets) * _COLUMN}", class_="grid") for y in (0.5, 50)),
         rects,
+        class_="bars",
         viewBox=f"0 0 {max(1, len(buckets) * _COLUMN)} 100",
         preserveAspectRatio="none",
         role="img",

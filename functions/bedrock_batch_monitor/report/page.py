@@ -142,7 +142,7 @@ def _tiles(report: Report) -> Html:
             )
         )
     if total.dollars is not None:
-        tiles.append(("Estimated cost", words.dollars(total.dollars), "at list prices"))
+        tiles.append(("Estimated cost", words.dollars(total.dollars), "at the token prices set"))
     return element(
         "ul",
         (
@@ -154,7 +154,7 @@ def _tiles(report: Report) -> Html:
             )
             for what, value, note in tiles
         ),
-        class_="tiles",
+        class_=f"tiles of-{len(tiles)}",
     )
 
 

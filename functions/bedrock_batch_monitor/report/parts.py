@@ -72,7 +72,7 @@ def progress(job: Job) -> Html | None:
         failed = element("span", f"{words.count(job.failed)} failed", class_="alarm")
     pace = None
     if job.records_per_minute and not job.has_ended:
-        pace = f"{words.short(job.records_per_minute)} a minute"
+        pace = f"{words.short(job.records_per_minute)}/min"
     return fragment(
         element(
             "svg",
@@ -177,7 +177,7 @@ def jobs_table(
         "Status",
         "Job",
         "Records",
-        "Ended" if ended else "Done",
+        "Ended" if ended else "Ends",
         "Took" if ended else "In status",
         "Message",
         "S3",

@@ -28,6 +28,7 @@ white-space:nowrap}
 .bbm .ring{fill:none;stroke:var(--c);stroke-width:1.5px}
 .bbm .status{display:inline-flex;align-items:center;gap:6px;color:var(--c);font-weight:600;
 white-space:nowrap}
+.bbm .s-other.status{white-space:normal;overflow-wrap:anywhere}
 .bbm .badge{display:inline-block;margin:3px 4px 0 0;padding:0 6px;border:1px solid currentColor;
 border-radius:9px;font-size:11.5px;font-weight:600;white-space:nowrap}
 .bbm .bar{display:block;min-width:90px;border-radius:4px;overflow:hidden;margin:6px 0 3px}
@@ -39,7 +40,7 @@ border-radius:9px;font-size:11.5px;font-weight:600;white-space:nowrap}
 .bbm .chips li{display:flex;align-items:baseline;gap:6px}
 .bbm .chips .status{font-weight:400}
 .bbm .chips .icon{align-self:center}
-.bbm table{width:100%;border-collapse:collapse;margin:0;background:none}
+.bbm table{width:100%;font:inherit;color:inherit;border-collapse:collapse;margin:0;background:none}
 .bbm th,.bbm td{padding:8px 16px 8px 0;border:0;border-bottom:1px solid var(--line);
 vertical-align:top;text-align:left;font-weight:400;background:none;color:inherit}
 .bbm thead th{padding-top:4px;padding-bottom:5px;font-size:12px;color:var(--soft);
@@ -49,17 +50,17 @@ white-space:nowrap}
 .bbm .jobs td{overflow-wrap:anywhere}
 .bbm .jobs .name{font-weight:600}
 .bbm .c-status{width:152px}
-.bbm .c-job{width:26%}
-.bbm .c-records{width:200px}
-.bbm .c-ends{width:108px}
-.bbm .c-times{width:112px}
+.bbm .c-job{width:28%}
+.bbm .c-records{width:236px}
+.bbm .c-ends{width:120px}
+.bbm .c-times{width:122px}
 .bbm .c-output{width:66px}
 .bbm .nothing{margin:0;padding:14px 0;color:var(--soft)}
 .bbm .more-jobs{margin:8px 0 0;color:var(--soft)}
 @container (max-width:900px){
 .bbm .jobs thead{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}
 .bbm .jobs,.bbm .jobs tbody{display:block}
-.bbm .jobs tr{display:grid;grid-template-columns:minmax(0,1fr) auto;gap:3px 14px;padding:11px 0;
+.bbm .jobs tr{display:grid;grid-template-columns:minmax(0,1fr) fit-content(55%);gap:3px 14px;padding:11px 0;
 border-bottom:1px solid var(--line)}
 .bbm .jobs td{display:block;width:auto;padding:0;border:0}
 .bbm .jobs td:empty{display:none}
@@ -69,7 +70,7 @@ border-bottom:1px solid var(--line)}
 .bbm .jobs .c-message{grid-column:1/-1}
 .bbm .jobs .c-ends{grid-column:1}
 .bbm .jobs .c-times{grid-column:2;text-align:right}
-.bbm .jobs.active .c-ends:not(:empty)::before{content:"Done "}
+.bbm .jobs.active .c-ends:not(:empty)::before{content:"Ends "}
 .bbm .jobs.active .c-times:not(:empty)::after{content:" in this status"}
 .bbm .jobs.ended .c-ends:not(:empty)::before{content:"Ended "}
 .bbm .jobs.ended .c-times:not(:empty)::before{content:"took "}
@@ -107,6 +108,7 @@ margin:22px 0 0;
 padding:0;list-style:none}
 .tiles li{display:flex;flex-direction:column;gap:1px;padding:13px 16px 12px;background:var(--panel);
 border:1px solid var(--line);border-radius:8px}
+.tiles.of-8{grid-template-columns:repeat(4,minmax(0,1fr))}
 .tiles .what{font-size:12.5px;color:var(--soft)}
 .tiles .value{font-size:25px;font-weight:650;line-height:1.25;letter-spacing:-.01em}
 .tiles .note{font-size:12.5px;color:var(--soft)}
@@ -116,7 +118,7 @@ gap:12px 48px}
 .num{text-align:right!important;white-space:nowrap}
 th[scope=row]{font-weight:600;overflow-wrap:anywhere}
 .columns{position:relative;padding:6px 0 0}
-.columns svg{display:block;width:100%;height:150px;border-bottom:1px solid var(--soft)}
+.columns .bars{display:block;width:100%;height:150px;border-bottom:1px solid var(--soft)}
 .columns rect{fill:var(--c)}
 .columns .grid{stroke:var(--line);stroke-width:1px;vector-effect:non-scaling-stroke}
 .scale{display:block;width:100%;height:18px;overflow:visible;fill:var(--soft);font-size:11.5px}
@@ -124,11 +126,18 @@ th[scope=row]{font-weight:600;overflow-wrap:anywhere}
 .legend{margin:0 0 14px}
 .axis{position:sticky;top:0;z-index:2;background:var(--page);border-bottom:1px solid var(--line);
 display:grid;padding:8px 0 2px}
-.axis,.lane summary{grid-template-columns:minmax(0,280px) minmax(0,1fr) 96px;column-gap:14px}
-.axis .scale{grid-column:2}
+.axis,.lane summary{grid-template-columns:14px minmax(0,280px) minmax(0,1fr) 96px;column-gap:10px}
+.axis .scale{grid-column:3}
 .day>summary{display:flex;flex-wrap:wrap;gap:2px 16px;align-items:baseline;padding:14px 0 6px;
 cursor:pointer}
 .day>summary b{font-size:14px}
+.day>summary::before,.group>summary::before,.lane>summary::before{content:"";width:0;height:0;
+border:4px solid transparent;border-left:6px solid var(--soft);border-right:0;flex:none}
+.day[open]>summary::before,.group[open]>summary::before,.lane[open]>summary::before{
+transform:rotate(90deg)}
+.day>summary::before{align-self:center;margin-right:-6px}
+.lane>summary::before{justify-self:center}
+.group>summary::before{margin-top:6px}
 .day>summary .chips{font-size:12.5px}
 .lane{border-top:1px solid var(--line)}
 .lane:first-of-type{border-top:0}
@@ -142,18 +151,19 @@ list-style:none}
 .lane .took{text-align:right;font-size:12.5px;color:var(--soft);white-space:nowrap}
 .track{display:block;width:100%;height:16px;border-radius:2px}
 .track rect{fill:var(--c)}
-.lane .more{padding:4px 0 14px 20px}
+.lane .more{padding:4px 0 14px 24px}
 .lane dl{display:grid;grid-template-columns:max-content minmax(0,1fr);gap:4px 16px;margin:0;
 font-size:13px}
 .lane dt{color:var(--soft)}
 .lane dd{margin:0;overflow-wrap:anywhere}
 .lane ol{display:flex;flex-wrap:wrap;gap:2px 18px;margin:0;padding:0;list-style:none}
 .group{border-bottom:1px solid var(--line)}
-.group>summary{display:grid;grid-template-columns:56px 172px minmax(0,1fr);gap:4px 16px;
+.group>summary{display:grid;grid-template-columns:8px 44px 172px minmax(0,1fr);gap:4px 16px;
 padding:10px 0;
 cursor:pointer;list-style:none}
 .group>summary::-webkit-details-marker{display:none}
 .group>summary:hover{background:var(--panel)}
+.group .status{align-self:start;min-height:1.45em}
 .group .many{font-size:18px;font-weight:650;line-height:1.15}
 .group .example{overflow-wrap:anywhere}
 .group .more{padding:0 0 14px 72px}
@@ -176,18 +186,20 @@ footer p{margin:0 0 4px;max-width:90ch}
 @container (max-width:640px){
 .axis{grid-template-columns:minmax(0,1fr)}
 .axis .scale{grid-column:1}
-.lane summary{grid-template-columns:minmax(0,1fr) auto;row-gap:2px}
+.scale text:not(:nth-child(3n+1)){display:none}
+.lane summary{grid-template-columns:14px minmax(0,1fr) auto;row-gap:2px}
 .lane>summary{padding:6px 0}
 .lane .track{grid-column:1/-1;grid-row:2}
 .lane .more{padding-left:0}
 .lane dl{grid-template-columns:minmax(0,1fr)}
 .lane dd{margin-bottom:6px}
-.group>summary{grid-template-columns:auto minmax(0,1fr)}
+.group>summary{grid-template-columns:8px auto minmax(0,1fr)}
 .group .example{grid-column:1/-1}
 .group .more{padding-left:0}
 }
 @media (max-width:640px){.bbm{padding:18px 14px 40px}h1{font-size:22px}
-.tiles{grid-template-columns:repeat(2,minmax(0,1fr));gap:8px}.tiles .value{font-size:21px}
+.tiles,.tiles.of-8{grid-template-columns:repeat(2,minmax(0,1fr));gap:8px}
+.tiles .value{font-size:21px}
 section{margin-top:34px}}
 @media print{
 @page{margin:14mm}

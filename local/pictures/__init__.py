@@ -1,0 +1,1 @@
+"""The README's pictures: sample jobs through the real rendering, looked at by a real browser."""
