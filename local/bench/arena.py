@@ -27,6 +27,7 @@ from local.emulator import ROOT_SECRET, Emulator
 ENDING_SECONDS: Final = 60.0
 _ITEMS_PER_WRITE: Final = 25
 _PLAIN_TABLE: Final = "baseline"
+_CHECKED_AT: Final = "2026-11-24T20:30:16.123456+00:00"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +64,13 @@ class Arena:
             for script, count in ((ends, ending), (running, jobs - ending))
             if count
         )
-        active = {"S": "ACTIVE"}
-        tracked = [{"jobArn": {"S": arn}, "tracking": active} for arn in arns]
-        for table in (self.monitor.outputs.jobs_table_name, self.plain_table):
-            self.write(table, [{"PutRequest": {"Item": item}} for item in tracked])
+        for table, known in (
+            (self.monitor.outputs.jobs_table_name, {"tracking": {"S": "ACTIVE"}}),
+            # As an earlier poll of a sample leaves it.
+            (self.plain_table, {"status": {"S": "InProgress"}, "checkedAt": {"S": _CHECKED_AT}}),
+        ):
+            items = [{"jobArn": {"S": arn}, **known} for arn in arns]
+            self.write(table, [{"PutRequest": {"Item": item}} for item in items])
         return arns
 
     def end_jobs(self) -> None:

@@ -60,7 +60,8 @@ white-space:nowrap}
 @container (max-width:900px){
 .bbm .jobs thead{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}
 .bbm .jobs,.bbm .jobs tbody{display:block}
-.bbm .jobs tr{display:grid;grid-template-columns:minmax(0,1fr) fit-content(55%);gap:3px 14px;padding:11px 0;
+.bbm .jobs tr{display:grid;grid-template-columns:minmax(0,1fr) fit-content(55%);
+gap:3px 14px;padding:11px 0;
 border-bottom:1px solid var(--line)}
 .bbm .jobs td{display:block;width:auto;padding:0;border:0}
 .bbm .jobs td:empty{display:none}
