@@ -3,6 +3,9 @@
 It runs ministack's server in this process and ends, with the functions it runs, when its standard
 input closes; it removes DIRECTORY then. The starter holds the other end of that pipe, so nothing
 survives the starter, not even one that was killed.
+
+The server's Step Functions have no SDK integration with Bedrock; this process adds the one that
+submits a batch job, which goes to the stand-in as the functions' calls do.
 """
 
 import os
@@ -13,9 +16,13 @@ import sys
 import threading
 from typing import Any
 
+import boto3
+from botocore.exceptions import ClientError
 from ministack.app import main  # type: ignore[import-untyped] # it has no annotations
 from ministack.core import iam_evaluator  # type: ignore[import-untyped] # nor has this
+from ministack.services import stepfunctions  # type: ignore[import-untyped]
 
+_SUBMIT = "arn:aws:states:::aws-sdk:bedrock:createModelInvocationJob"
 _SESSION = re.compile(
     r"arn:(?P<partition>[^:]+):sts::(?P<account>\d+):assumed-role/(?P<role>[^/]+)/.*"
 )
@@ -42,9 +49,30 @@ def _end_with_starter(directories: list[str]) -> None:
     os.killpg(0, signal.SIGKILL)
 
 
+def _submit(_resource: str, parameters: dict[str, Any]) -> Any:  # noqa: ANN401 - JSON
+    """Call CreateModelInvocationJob as Step Functions does: names begin with a capital there."""
+    try:
+        answer = boto3.client("bedrock").create_model_invocation_job(
+            **_renamed(parameters, str.lower)
+        )
+    except ClientError as error:
+        details = error.response["Error"]
+        code = f"Bedrock.{details['Code']}"
+        # The server has no public error.
+        raise stepfunctions._ExecutionError(code, details["Message"]) from error  # noqa: SLF001
+    return _renamed({"jobArn": answer["jobArn"]}, str.upper)
+
+
+def _renamed(value: Any, case: Any) -> Any:  # noqa: ANN401 - JSON
+    if isinstance(value, dict):
+        return {case(key[:1]) + key[1:]: _renamed(inner, case) for key, inner in value.items()}
+    return value
+
+
 if __name__ == "__main__":
     # The server reads the command line too, and knows no such argument.
     arguments, sys.argv[1:] = sys.argv[1:], []
     iam_evaluator._resolve_condition_key = _value_as_on_aws  # noqa: SLF001 - as above
+    stepfunctions._SERVICE_DISPATCH[_SUBMIT] = _submit  # noqa: SLF001 - the server has no hook
     threading.Thread(target=_end_with_starter, args=(arguments,), daemon=True).start()
     main()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from bedrock_batch_monitor.answer import Answerer
 from bedrock_batch_monitor.deliver import Courier
 from bedrock_batch_monitor.discover import Discoverer
 from bedrock_batch_monitor.domain.times import to_milliseconds
@@ -18,6 +19,7 @@ from bedrock_batch_monitor.services.dynamodb import HistoryTable, JobsTable, Sta
 from bedrock_batch_monitor.services.eventbridge import EventBus
 from bedrock_batch_monitor.services.overview import Overview
 from bedrock_batch_monitor.services.s3 import Manifests
+from bedrock_batch_monitor.services.stepfunctions import WaitingTasks
 from bedrock_batch_monitor.services.sts import RoleSessions
 from bedrock_batch_monitor.sweep import Sweeper
 from bedrock_batch_monitor.usage import UsageFollower, UsageReader
@@ -99,6 +101,9 @@ class Parts:
             jobs=self._jobs,
             history=self._history,
         )
+        self._answerer = Answerer(
+            tasks=WaitingTasks.connect(session, concurrency), jobs=self._jobs, clock=clock
+        )
         self._observers: dict[Scope, Observer] = {}
         members = settings.members
         self._roles = None if members is None else RoleSessions(session, members.external_id, clock)
@@ -106,19 +111,24 @@ class Parts:
     def monitor(self, scope: Scope, logger: Logger) -> Monitor:
         """The monitor of one of the deployment's scopes; makes no call."""
         observer = self.observer(scope)
-        prefix = self.settings.discovery_prefix
+        wanted = self.settings.wanted
         return Monitor(
             scope=scope,
             jobs=self._jobs,
             state=StateTable(self._dynamodb, self.settings.state_table_name),
             observer=observer,
             courier=self._courier,
+            answerer=self._answerer,
             sweeper=Sweeper(bedrock=observer.bedrock, rules=self.settings.rules, clock=self._clock),
             discoverer=(
                 None
-                if prefix is None
+                if wanted is None
                 else Discoverer(
-                    bedrock=observer.bedrock, jobs=self._jobs, clock=self._clock, prefix=prefix
+                    bedrock=observer.bedrock,
+                    jobs=self._jobs,
+                    clock=self._clock,
+                    wanted=wanted,
+                    reach=self.settings.backfill,
                 )
             ),
             clock=self._clock,
@@ -136,8 +146,10 @@ class Parts:
             observer_of=self.observer,
             jobs=self._jobs,
             courier=self._courier,
+            answerer=self._answerer,
             clock=self._clock,
-            discovery_prefix=self.settings.discovery_prefix,
+            wanted=self.settings.wanted,
+            takes_tasks=self.settings.task_tokens,
         )
 
     def observer(self, scope: Scope) -> Observer:

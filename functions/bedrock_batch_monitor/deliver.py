@@ -11,6 +11,7 @@ from bedrock_batch_monitor.domain.arns import InvalidJobArnError
 from bedrock_batch_monitor.domain.events import Mark, MonitorEvent, episode_event, status_event
 from bedrock_batch_monitor.domain.jobs import HistoryEntry, StoredJob
 from bedrock_batch_monitor.domain.scopes import EVERYTHING, Share
+from bedrock_batch_monitor.domain.tasks import TaskAnswer, answer_of, mark_of
 from bedrock_batch_monitor.services.dynamodb import HistoryTable, JobsTable
 from bedrock_batch_monitor.services.errors import ServiceError
 from bedrock_batch_monitor.services.eventbridge import EventBus
@@ -67,8 +68,12 @@ class Courier:
                 errors[error.code] += 1
         return replace(not_sent(waiting), sent=len(events) - len(waiting), errors=errors)
 
-    def left_over(self, errors: Counter[str], share: Share = EVERYTHING) -> Iterator[MonitorEvent]:
-        """The events still owed, as the base table says now; `errors` counts what cannot be read.
+    def left_over(
+        self, errors: Counter[str], share: Share = EVERYTHING
+    ) -> Iterator[MonitorEvent | TaskAnswer]:
+        """The events still owed, as the base table says now, and the answers to waiting tasks.
+
+        `errors` counts what cannot be read.
 
         The index is sorted by time, so a share of it is found by looking at all of it: keys alone,
         of the few jobs with an event that could not be sent at once.
@@ -85,7 +90,7 @@ class Courier:
             except (InvalidItemError, InvalidJobArnError):
                 errors["Item.InvalidItem"] += 1
 
-    def _owed_by(self, job_arn: str, errors: Counter[str]) -> Iterator[MonitorEvent]:
+    def _owed_by(self, job_arn: str, errors: Counter[str]) -> Iterator[MonitorEvent | TaskAnswer]:
         job = self.jobs.get(job_arn)
         if job is None:
             return
@@ -101,12 +106,29 @@ class Courier:
             if mark.is_episode:
                 yield episode_event(job, mark)
                 continue
+            if mark.is_task:
+                yield from self._answer(job, text, errors)
+                continue
             entry = self._entry(job, mark.sequence)
             if job.record is None or entry is None:
                 errors["Item.HistoryExpired"] += 1
                 self.jobs.clear_mark(job_arn, text)
                 continue
             yield status_event(job.record, entry)
+
+    def _answer(self, job: StoredJob, mark: str, errors: Counter[str]) -> Iterator[TaskAnswer]:
+        record = job.record
+        tasks = () if record is None else job.tasks
+        for task in tasks:
+            if record is not None and mark_of(task, record.last.sequence) == mark:
+                try:
+                    due = job.pending_since or record.last.observed_at
+                    yield answer_of(record, task, due=due)
+                except ValueError:
+                    errors["Item.InvalidMark"] += 1
+                return
+        # The token went with its answer, and the mark came back or stayed: nobody waits any more.
+        self.jobs.clear_mark(job.job_arn, mark)
 
     def _entry(self, job: StoredJob, sequence: int) -> HistoryEntry | None:
         # A job's item repeats its last transition, so its ending needs no look at the history,

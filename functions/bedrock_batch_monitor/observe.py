@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -31,6 +33,7 @@ from bedrock_batch_monitor.domain.jobs import (
 from bedrock_batch_monitor.domain.rules import Rules
 from bedrock_batch_monitor.domain.scopes import Scopes
 from bedrock_batch_monitor.domain.summary import Seen
+from bedrock_batch_monitor.domain.tasks import TaskAnswer, answer_of
 from bedrock_batch_monitor.domain.times import seconds_between, to_iso
 from bedrock_batch_monitor.domain.transitions import (
     Outdated,
@@ -135,7 +138,8 @@ class Observer:
         if found is None:
             return Seen(is_unreachable=True)
         is_unreachable = found.unreachable_since is not None
-        begins = is_unreachable and job.unreachable_since is None
+        # A job that is there for the history alone has no events.
+        begins = is_unreachable and job.unreachable_since is None and not job.backfilled
         mark = unreachable_mark(job.sequence, now=now) if begins else None
         written = self.jobs.note_unreadable(found, known=job, now=now, mark=mark)
         if written is not Written.DONE:
@@ -197,6 +201,15 @@ class Observer:
         observed_by: str,
     ) -> Seen:
         written, seen = self._write(job, transition, observation)
+        if written is Written.LOST_RACE and transition.is_terminal:
+            # The index does not tell who waits for the end: look, and write once more.
+            found = self.jobs.find(job.job_arn)
+            now_there = None if found is None else found.job
+            if isinstance(now_there, InvalidItem):
+                return self._refused(job.job_arn, now_there.error, now_there.last_error)
+            if now_there is not None and _is_other_end(now_there, job):
+                job = replace(job, tasks=now_there.tasks, backfilled=now_there.backfilled)
+                written, seen = self._write(job, transition, observation)
         if written is Written.HISTORY_AHEAD:
             return self._catch_up(job, observation, observed_by)
         return seen
@@ -230,7 +243,10 @@ class Observer:
         written = self.jobs.restore(record, known=job, marks=marks, follow_up=follow_up)
         if written is not Written.DONE:
             return Seen(lost_race=True)
-        return Seen(events=(status_event(record, last),) if marks else ())
+        return Seen(
+            events=(status_event(record, last),) if marks else (),
+            answers=self._answers(job, record),
+        )
 
     def _write(
         self, job: TrackedJob, transition: Transition, observation: JobObservation
@@ -240,15 +256,43 @@ class Observer:
             reading = self.usage.at_end(observation, entry)
             entry, follow_up = replace(entry, usage=reading.usage), reading.follow_up
             transition = replace(transition, entry=entry)
-        marks = marks_for(entry, emit_status_changes=self.rules.emit_status_changes)
+        marks = marks_for(
+            entry,
+            emit_status_changes=self.rules.emit_status_changes,
+            backfilled=job.backfilled,
+        )
         written = self.jobs.record(
             transition, observation, known=job, marks=marks, follow_up=follow_up
         )
         if written is not Written.DONE:
             return written, Seen(lost_race=True)
         record = JobRecord(observation, entry, transition.first_in_progress_at)
-        events = (status_event(record, entry),) if marks else ()
-        return written, Seen(entry=entry, record=record, events=events)
+        return written, Seen(
+            entry=entry,
+            record=record,
+            events=(status_event(record, entry),) if marks else (),
+            answers=self._answers(job, record),
+            backfilled=job.backfilled and transition.is_first_sight and transition.is_terminal,
+        )
+
+    def _answers(self, job: TrackedJob, record: JobRecord) -> tuple[TaskAnswer, ...]:
+        """What the tasks that waited for this end are to be told; those unreadable stay marked."""
+        if not statuses.is_terminal(record.last.status):
+            return ()
+        return tuple(answers_to(job.tasks, record, due=record.last.observed_at))
+
+
+def answers_to(tasks: Iterable[str], record: JobRecord, *, due: datetime) -> Iterator[TaskAnswer]:
+    """The answers to those tasks that the monitor wrote; others are counted by the next poll."""
+    for task in tasks:
+        with suppress(ValueError):
+            yield answer_of(record, task, due=due)
+
+
+def _is_other_end(found: TrackedJob, known: TrackedJob) -> bool:
+    """Whether a job is where it was, and only who waits for its end is another."""
+    there = (found.tasks, found.backfilled) != (known.tasks, known.backfilled)
+    return there and found.sequence == known.sequence
 
 
 def loggable(record: JobRecord) -> dict[str, Any]:

@@ -8,8 +8,10 @@ from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExec
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from bedrock_batch_monitor.answer import not_answered
 from bedrock_batch_monitor.deliver import not_sent
 from bedrock_batch_monitor.discover import batches
 from bedrock_batch_monitor.domain.discovery import OVERLAP, advanced, everything, list_from
@@ -19,6 +21,7 @@ from bedrock_batch_monitor.domain.pace import MOST_REPEATS, Pace
 from bedrock_batch_monitor.domain.scopes import EVERYTHING, Share
 from bedrock_batch_monitor.domain.state import State
 from bedrock_batch_monitor.domain.summary import PollSummary, by_status
+from bedrock_batch_monitor.domain.tasks import TaskAnswer
 from bedrock_batch_monitor.observe import loggable
 from bedrock_batch_monitor.services.dynamodb import InvalidItem
 from bedrock_batch_monitor.services.errors import ServiceError
@@ -26,8 +29,11 @@ from bedrock_batch_monitor.services.items import InvalidItemError
 from bedrock_batch_monitor.sweep import Limits
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from aws_lambda_powertools import Logger
 
+    from bedrock_batch_monitor.answer import Answered, Answerer
     from bedrock_batch_monitor.deliver import Courier, Delivered
     from bedrock_batch_monitor.discover import Discoverer
     from bedrock_batch_monitor.domain.arns import Scope
@@ -52,6 +58,9 @@ HURRY_BEFORE_DEADLINE_SECONDS: Final = STOP_BEFORE_DEADLINE_SECONDS + 5
 # How often the time is looked at while the active jobs are collected.
 _JOBS_BETWEEN_LOOKS_AT_THE_TIME: Final = 1000
 OBSERVED_BY_POLL: Final = "poll"
+# While the bus takes nothing, so many of the jobs that owe something are still read in each poll,
+# for the tasks that wait for them: they do not wait for the bus.
+MOST_READ_WITHOUT_BUS: Final = 100
 BUS_MISSING: Final = "EventBridge.BusMissing"
 
 
@@ -73,6 +82,7 @@ class Monitor:
     observer: Observer
     courier: Courier
     sweeper: Sweeper
+    answerer: Answerer
     discoverer: Discoverer | None
     clock: Callable[[], datetime]
     logger: Logger
@@ -152,6 +162,7 @@ class _Run:
     answered: set[str] = field(default_factory=set)
     bus_is_missing: bool | None = None
     bus_refuses: bool = False
+    tasks_refuse: bool = False
     waiting_since: datetime | None = None
     # By job, for a job that is looked at twice is still one.
     statuses: dict[str, str] = field(default_factory=dict)
@@ -159,8 +170,10 @@ class _Run:
     def send_left_over(self) -> None:
         """Send what earlier polls could not; a bus that is down keeps no job from being read."""
         try:
-            left_over = self.monitor.courier.left_over(self.summary.errors, self.monitor.share)
-            for group in calls(left_over):
+            events = self._answering(
+                self.monitor.courier.left_over(self.summary.errors, self.monitor.share)
+            )
+            for group in calls(events):
                 if self._time_is_up():
                     break
                 self._deliver(group)
@@ -168,6 +181,10 @@ class _Run:
                     # The first call finds out whether the bus takes anything at all.
                     self._wait_for_all()
                 if self.bus_refuses or self.bus_is_missing:
+                    # Tasks are answered on the way; the events that are read stay marked.
+                    for _ in islice(events, MOST_READ_WITHOUT_BUS):
+                        if self._time_is_up():
+                            break
                     break
         except ServiceError as error:
             self.summary.errors[error.code] += 1
@@ -190,7 +207,8 @@ class _Run:
             raise active.cut_off
         # Without its bookmark discovery would take itself for new, and what has ended for old.
         if self.monitor.discoverer is not None and state is not None:
-            self._discover(self.monitor.discoverer, state.discovery, active, swept)
+            bookmark = self._discover(self.monitor.discoverer, state.discovery, active, swept)
+            self._backfill(self.monitor.discoverer, bookmark, state.backfilled_since)
         self._look_again()
         self._send_outbox(at_least=1)
         self._wait_for_all()
@@ -297,7 +315,7 @@ class _Run:
         bookmark: Bookmark | None,
         active: _Active,
         swept: Swept | None,
-    ) -> None:
+    ) -> Bookmark:
         """Take up the jobs that were submitted since the last list, and look at them at once."""
         now = self.monitor.clock()
         listed: Iterable[Sequence[ListedJob]]
@@ -325,6 +343,32 @@ class _Run:
         # A bookmark that lags a little only makes the next list a little longer.
         if bookmark is None or reached.seen_until - bookmark.seen_until >= OVERLAP / 3:
             self._note(lambda: self.monitor.state.set_discovery(self.monitor.scope, reached))
+        return reached
+
+    def _backfill(
+        self, discoverer: Discoverer, bookmark: Bookmark, backfilled_since: datetime | None
+    ) -> None:
+        """Take up finished jobs for the history alone, in the time that the others have left."""
+        window = discoverer.to_backfill(bookmark, backfilled_since, self.monitor.clock())
+        if window is None:
+            return
+        reached = backfilled_since
+        try:
+            for batch in discoverer.listed_in(window):
+                if self._time_is_up():
+                    break
+                for job_arn in discoverer.backfill(batch, bookmark):
+                    self.pace.begun()
+                    self._look_at(TrackedJob(job_arn=job_arn, backfilled=True))
+                reached = batch[-1].submit_time
+            else:
+                reached = window.after
+        except ServiceError as error:
+            self.summary.errors[error.code] += 1
+        self._wait_for_all()
+        if reached is not None and reached != backfilled_since:
+            since = reached
+            self._note(lambda: self.monitor.state.set_backfilled_since(self.monitor.scope, since))
 
     def _state(self) -> State | None:
         """The bookmarks; None if they cannot be read now: the poll goes on from the beginning."""
@@ -420,8 +464,44 @@ class _Run:
                 self.monitor.sweeper.note_read(job, seen)
         if seen.record is not None:
             self.monitor.logger.info("job changed", extra=loggable(seen.record))
+        for answer in seen.answers:
+            self._answer(answer)
         self.outbox.extend(seen.events)
         self._send_outbox(at_least=ENTRIES_PER_CALL)
+
+    def _answering(self, owed: Iterable[MonitorEvent | TaskAnswer]) -> Iterator[MonitorEvent]:
+        """The events of what is owed; tasks among it are answered as they come."""
+        for each in owed:
+            if isinstance(each, MonitorEvent):
+                yield each
+                continue
+            self._answer(each)
+            if self.summary.tasks_answered == 0:
+                # The first call finds out whether Step Functions takes anything at all.
+                self._wait_for_all()
+
+    def _answer(self, answer: TaskAnswer) -> None:
+        """Have a task answered, beside the events: neither holds up the other."""
+        if self.tasks_refuse:
+            self._answered(not_answered(answer))
+        else:
+            future = self.executor.submit(self.monitor.answerer.answer, answer)
+            self.under_way[future] = _Task(self._answered)
+
+    def _answered(self, answered: Answered) -> None:
+        refused = answered.refusal is not None
+        self.summary.count_answer(sent=answered.sent, refused=refused, errors=answered.errors)
+        if refused:
+            self.monitor.logger.warning(
+                "task token refused",
+                extra={"jobArn": answered.job_arn, "error": answered.refusal},
+            )
+        self.tasks_refuse = self.tasks_refuse or answered.service_refuses
+        self._waits_since(answered.waiting_since)
+
+    def _waits_since(self, moment: datetime | None) -> None:
+        if moment is not None:
+            self.waiting_since = min(moment, self.waiting_since or moment)
 
     def _note_status(self, job: TrackedJob | InvalidItem, seen: Seen | None = None) -> None:
         """Keep the status that a job has by now, as far as one is recorded."""
@@ -454,10 +534,7 @@ class _Run:
             sent=delivered.sent, pending=delivered.pending, errors=delivered.errors
         )
         self.bus_refuses = self.bus_refuses or delivered.bus_refuses
-        if delivered.waiting_since is not None:
-            self.waiting_since = min(
-                delivered.waiting_since, self.waiting_since or delivered.waiting_since
-            )
+        self._waits_since(delivered.waiting_since)
 
     def _followed(self, followed: Followed) -> None:
         self.summary.count_usage(followed.model_id, followed.usage)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from bedrock_batch_monitor.domain.arns import Scope
+from bedrock_batch_monitor.domain.discovery import JobFilter
 from bedrock_batch_monitor.domain.names import member_role_arn
 from bedrock_batch_monitor.domain.rules import Rules
 from bedrock_batch_monitor.domain.scopes import Scopes
@@ -43,6 +44,10 @@ OUTPUT_BUCKETS = "OUTPUT_BUCKETS"
 TOKEN_PRICES = "TOKEN_PRICES"  # noqa: S105 - tokens of a model
 EMAIL_TOPIC_ARN = "EMAIL_TOPIC_ARN"
 CHAT_TOPIC_ARN = "CHAT_TOPIC_ARN"
+DISCOVERY_NAME_PATTERN = "DISCOVERY_NAME_PATTERN"
+DISCOVERY_MODEL_IDS = "DISCOVERY_MODEL_IDS"
+BACKFILL_DAYS = "BACKFILL_DAYS"
+TASK_TOKENS = "TASK_TOKENS"
 
 
 class SettingError(ValueError):
@@ -67,9 +72,12 @@ class Settings:
     """What one deployment of the functions works with.
 
     `discovery_prefix` is what the names of jobs begin with that are taken up without being tracked
-    by hand: empty for all, None for none. `others` are all accounts and regions that are monitored,
-    None where it is `scope` alone; `members` is how other accounts are read, None where none is.
-    `usage` is None where no manifest is read.
+    by hand: empty for all, None for none. `discovery_pattern` and `discovery_models` limit them
+    further, and `wanted` is all of these in one. `backfill` is how far back finished jobs are
+    taken up. `task_tokens` says whether Step Functions tasks may wait for a job. `others` are all
+    accounts and regions that are monitored, None where it is `scope` alone; `members` is how other
+    accounts are read, None where none is. `usage` is None where no manifest is
+    read.
     """
 
     jobs_table_name: str
@@ -83,11 +91,22 @@ class Settings:
     others: Scopes | None = None
     members: MemberRoles | None = None
     usage: UsageRules | None = None
+    discovery_pattern: str = ""
+    discovery_models: frozenset[str] = frozenset()
+    backfill: timedelta = timedelta(0)
+    task_tokens: bool = True
 
     @property
     def scopes(self) -> Scopes:
         """Every account and region that is monitored."""
         return self.others or Scopes(self.scope)
+
+    @property
+    def wanted(self) -> JobFilter | None:
+        """Which jobs discovery takes up; None if it is off."""
+        if self.discovery_prefix is None:
+            return None
+        return JobFilter(self.discovery_prefix, self.discovery_pattern, self.discovery_models)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
@@ -135,6 +154,12 @@ class Settings:
                 else None
             ),
             usage=_usage(environment),
+            discovery_pattern=environment.get(DISCOVERY_NAME_PATTERN, ""),
+            discovery_models=frozenset(
+                filter(None, environment.get(DISCOVERY_MODEL_IDS, "").split(","))
+            ),
+            backfill=timedelta(days=_whole(environment, BACKFILL_DAYS, 0)),
+            task_tokens=_flag(environment, TASK_TOKENS),
         )
 
 

@@ -20,6 +20,8 @@ from bedrock_batch_monitor.domain.summary import (
     OCCASIONAL_METRICS,
     SCOPE,
     STEADY_METRICS,
+    TASKS_ANSWERED,
+    TASKS_REFUSED,
     UNKNOWN_STATUSES,
     PollSummary,
 )
@@ -58,7 +60,16 @@ def publish_inbox(summary: PollSummary, scope: Scope | None = None) -> None:
     The counts add up with those of the polls; the gauges of active jobs are a poll's alone.
     """
     figures = summary.figures()
-    names = (JOBS_CHANGED, JOBS_ENDED, EVENTS_SENT, EVENTS_MALFORMED, UNKNOWN_STATUSES, ERRORS)
+    names = (
+        JOBS_CHANGED,
+        JOBS_ENDED,
+        EVENTS_SENT,
+        EVENTS_MALFORMED,
+        TASKS_ANSWERED,
+        TASKS_REFUSED,
+        UNKNOWN_STATUSES,
+        ERRORS,
+    )
     counted = [name for name in names if figures[name]]
     for name in counted:
         metrics.add_metric(name, _unit(name), figures[name])

@@ -86,7 +86,7 @@ ALARMS: Final[Mapping[str, Meaning]] = MappingProxyType(
         ),
         EVENTS_WAITING: Meaning(
             summary.OLDEST_PENDING_EVENT_SECONDS,
-            "An event has been due for more than 15 minutes and the bus does not take it.",
+            "An event, or the answer to a task, has been due for more than 15 minutes.",
         ),
         JOBS_UNREACHABLE: Meaning(
             summary.JOBS_UNREACHABLE,

@@ -25,7 +25,15 @@ _DEPENDENCIES: Final = "function-dependencies"
 
 # The services that the functions make clients of. botocore brings the models of all services, which
 # are most of its size. A test compares this with the clients that the code makes.
-SERVICE_MODELS: Final = ("bedrock", "dynamodb", "events", "s3", "sns", "sts")
+SERVICE_MODELS: Final = (
+    "bedrock",
+    "dynamodb",
+    "events",
+    "s3",
+    "sns",
+    "stepfunctions",
+    "sts",
+)
 
 # What is in the source directory and not in the bundle, in the syntax of .gitignore.
 EXCLUDED: Final = ("__pycache__", "*.pyc", ".*")

@@ -230,6 +230,14 @@ _BUS_NAME: Final = Matching(
 )
 # The beginning of a job's name: the pattern of `ModelInvocationJobName` in Bedrock's service model.
 _NAME_PREFIX: Final = Matching(r"[a-zA-Z0-9+\-.]{1,63}", "1 to 63 letters, digits, '+', '-' or '.'")
+# The same characters, and the two of a glob.
+_NAME_PATTERN: Final = Matching(
+    r"[a-zA-Z0-9+\-.*?]{1,63}", "1 to 63 letters, digits, '+', '-', '.', '*' or '?'"
+)
+# A function's environment has 4 KB in all, which bounds how many there can be of what length.
+_MODEL_IDS: Final = ListOf(
+    r"[a-zA-Z0-9._:/-]{1,160}", "ids or ARNs of models, each with 160 characters at most", 10
+)
 # Whether the address exists, the confirmation mail finds out.
 _EMAIL_ADDRESS: Final = Matching(
     r"[^\s@]{1,64}@[^\s@.]+(\.[^\s@.]+)+", "an e-mail address such as team@example.com"
@@ -296,6 +304,30 @@ class MonitorConfig:
     )
     discovery_name_prefix: str | None = _optional_setting(
         _NAME_PREFIX, "all jobs", "What the names of the jobs begin with that discovery takes up."
+    )
+    discovery_name_pattern: str | None = _optional_setting(
+        _NAME_PATTERN,
+        "all jobs",
+        "What the whole names of the jobs match that discovery takes up: `*` is any text, `?` one "
+        "character.",
+    )
+    discovery_model_ids: tuple[str, ...] | None = _optional_setting(
+        _MODEL_IDS,
+        "all models",
+        "The models of the jobs that discovery takes up, as Bedrock reports them: the whole ARN, "
+        "or the id after its last `/`.",
+    )
+    backfill_days: int = _setting(
+        Whole(0, 365),
+        0,
+        "Finished jobs submitted in so many days before are recorded too, without events; "
+        "with discovery.",
+    )
+    task_tokens: bool = _setting(
+        Flag(),
+        default=True,
+        description="Whether Step Functions tasks can wait for a job; see "
+        "`docs/step-functions.md`.",
     )
     emit_status_changes: bool = _setting(
         Flag(), default=False, description="Also send an event for every non-terminal transition."

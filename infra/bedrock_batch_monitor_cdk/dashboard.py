@@ -19,14 +19,19 @@ if TYPE_CHECKING:
     from aws_cdk import aws_sqs as sqs
 
 JOBS: Final = (summary.JOBS_ACTIVE, summary.JOBS_READ)
-TRANSITIONS: Final = (summary.JOBS_DISCOVERED, summary.JOBS_CHANGED, summary.JOBS_ENDED)
-EVENTS: Final = (summary.EVENTS_SENT,)
+TRANSITIONS: Final = (
+    summary.JOBS_DISCOVERED,
+    summary.JOBS_CHANGED,
+    summary.JOBS_ENDED,
+    summary.JOBS_BACKFILLED,
+)
+EVENTS: Final = (summary.EVENTS_SENT, summary.TASKS_ANSWERED)
 JOBS_IN_TROUBLE: Final = (
     summary.JOBS_UNREACHABLE,
     summary.JOBS_STALLED,
     summary.JOBS_AT_RISK,
 )
-EVENTS_WAITING: Final = (summary.EVENTS_PENDING,)
+EVENTS_WAITING: Final = (summary.EVENTS_PENDING, summary.TASKS_PENDING)
 TROUBLE: Final = (
     summary.ERRORS,
     summary.EVENTS_MALFORMED,
@@ -34,6 +39,7 @@ TROUBLE: Final = (
     summary.UNKNOWN_STATUSES,
     summary.LOST_RACES,
     summary.USAGE_GIVEN_UP,
+    summary.TASKS_REFUSED,
 )
 
 # Titles, metrics and statistics of the graphs with a line for each other account and Region.

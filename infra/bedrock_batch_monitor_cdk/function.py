@@ -83,6 +83,10 @@ def environment_of(
         settings.DISCOVERY_NAME_PREFIX: config.discovery_name_prefix,
         settings.OUTPUT_BUCKETS: config.output_buckets_text or None,
         settings.TOKEN_PRICES: config.token_prices_text or None,
+        settings.DISCOVERY_NAME_PATTERN: config.discovery_name_pattern,
+        settings.DISCOVERY_MODEL_IDS: (
+            None if config.discovery_model_ids is None else ",".join(config.discovery_model_ids)
+        ),
     }
     return {
         settings.JOBS_TABLE_NAME: tables.jobs.table_name,
@@ -92,6 +96,8 @@ def environment_of(
         settings.MONITORED_ACCOUNT: stack.account,
         settings.MONITORED_REGION: stack.region,
         settings.DISCOVERY: config.discovery,
+        settings.BACKFILL_DAYS: str(config.backfill_days),
+        settings.TASK_TOKENS: _flag(config.task_tokens),
         settings.EMIT_STATUS_CHANGES: _flag(config.emit_status_changes),
         settings.RECORD_MESSAGES: _flag(config.record_messages),
         settings.EMIT_AT_RISK: _flag(config.emit_at_risk),

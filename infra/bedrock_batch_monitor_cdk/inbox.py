@@ -56,7 +56,12 @@ class Inbox(Construct):
             description="Follows Bedrock's own events on batch jobs, and commands to track them",
             config=config,
             role=inbox_role(
-                self, tables, events, self.log_group, output_buckets=config.output_buckets or ()
+                self,
+                tables,
+                events,
+                self.log_group,
+                output_buckets=config.output_buckets or (),
+                answers_tasks=config.task_tokens,
             ),
             log_group=self.log_group,
             timeout=_TIMEOUT,

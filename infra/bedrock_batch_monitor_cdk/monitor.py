@@ -51,6 +51,7 @@ class Monitor(Construct):
                 self.log_group,
                 discovers=config.discovers,
                 output_buckets=config.output_buckets or (),
+                answers_tasks=config.task_tokens,
             ),
             log_group=self.log_group,
             timeout=_timeout(config),

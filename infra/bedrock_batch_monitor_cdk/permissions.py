@@ -52,6 +52,7 @@ def monitor_role(  # noqa: PLR0913 - what it may use, and the settings that add 
     *,
     discovers: bool,
     output_buckets: Sequence[OutputBucket],
+    answers_tasks: bool,
 ) -> iam.IRole:
     """The role that the monitor function runs with.
 
@@ -108,7 +109,7 @@ def monitor_role(  # noqa: PLR0913 - what it may use, and the settings that add 
     Validations.of(role).acknowledge(
         Acknowledgment(
             id="AwsSolutions-IAM5[Resource::*]",
-            reason="ListModelInvocationJobs has no resource type to narrow it down by.",
+            reason="Neither listing jobs nor answering tasks has a resource type to narrow it by.",
         )
     )
     _allow(role, "SendDeadLetters", ["sqs:SendMessage"], [events.dead_letters.queue_arn])
@@ -121,16 +122,19 @@ def monitor_role(  # noqa: PLR0913 - what it may use, and the settings that add 
             ["dynamodb:BatchGetItem", "dynamodb:PutItem"],
             [tables.jobs.table_arn],
         )
+    if answers_tasks:
+        _allow_answering_tasks(role)
     return role.without_policy_updates()
 
 
-def inbox_role(
+def inbox_role(  # noqa: PLR0913 - as above
     scope: Construct,
     tables: Tables,
     events: Events,
     log_group: logs.ILogGroup,
     *,
     output_buckets: Sequence[OutputBucket],
+    answers_tasks: bool,
 ) -> iam.Role:
     """The role that the inbox function runs with; its event source lets it take messages too."""
     role = _function_role(
@@ -155,6 +159,14 @@ def inbox_role(
     _allow_reading_jobs(scope, role, events.reach)
     _allow_reading_manifests(role, output_buckets)
     _allow_key_of_tables(role, events.key)
+    if answers_tasks:
+        _allow_answering_tasks(role)
+        Validations.of(role).acknowledge(
+            Acknowledgment(
+                id="AwsSolutions-IAM5[Resource::*]",
+                reason="Answering tasks has no resource type to narrow it down by.",
+            )
+        )
     return role
 
 
@@ -338,6 +350,12 @@ def _function_role(
 def _allow_events(role: iam.Role, bus: eventbridge.IEventBus) -> None:
     # PutEvents to a bus that does not exist answers as if all were well: it is looked for first.
     _allow(role, "SendEvents", ["events:DescribeEventBus", "events:PutEvents"], [bus.event_bus_arn])
+
+
+def _allow_answering_tasks(role: iam.Role) -> None:
+    # The operations have no resource type (Service Authorization Reference, AWS Step Functions).
+    # Their token names one task, and only who put it into a command had it.
+    _allow(role, "AnswerTasks", ["states:SendTaskFailure", "states:SendTaskSuccess"], ["*"])
 
 
 def _allow_reading_jobs(scope: Construct, role: iam.Role, reach: Reach | None) -> None:

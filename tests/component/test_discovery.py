@@ -112,6 +112,22 @@ def test_the_prefix_is_kept_to(cloud: Cloud) -> None:
     assert [item["jobArn"] for item in cloud.items("jobs")] == [wanted]
 
 
+def test_pattern_and_models_are_kept_to(cloud: Cloud) -> None:
+    """With all limits set, only a job that keeps to each of them is taken up."""
+    cloud = cloud.with_settings(
+        discovery_prefix="nightly-",
+        discovery_pattern="*-prod",
+        discovery_models=frozenset({"amazon.nova-lite-v1:0"}),
+    )
+    model = "arn:aws:bedrock:us-east-1::foundation-model/amazon.nova-lite-v1:0"
+    wanted = submit(cloud, job_name="nightly-1-prod", model_id=model)
+    submit(cloud, job_name="nightly-1-test", model_id=model)
+    submit(cloud, job_name="weekly-1-prod", model_id=model)
+    submit(cloud, job_name="nightly-2-prod", model_id="amazon.nova-pro-v1:0")
+    assert cloud.poll().jobs_discovered == 1
+    assert [item["jobArn"] for item in cloud.items("jobs")] == [wanted]
+
+
 def test_an_untracked_job_is_not_taken_up_again(discovering: Cloud) -> None:
     """A person's decision stands: the job stays in the lists, and out of polling."""
     arn = submit(discovering)

@@ -52,6 +52,8 @@ def deployed(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Cloud:
         settings.FULL_READ_HOURS: "24",
         settings.EMIT_AT_RISK: "false",
         settings.DISCOVERY: "off",
+        settings.BACKFILL_DAYS: "0",
+        settings.TASK_TOKENS: "true",
     }.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(metrics, "service", "BedrockBatchMonitor")
@@ -100,6 +102,10 @@ def test_a_poll_answers_with_its_summary(deployed: Cloud) -> None:
         "unknownStatuses": 0,
         "lostRaces": 0,
         "usageGivenUp": 0,
+        "jobsBackfilled": 0,
+        "tasksAnswered": 0,
+        "tasksRefused": 0,
+        "tasksPending": 0,
         "errors": {},
         "complete": True,
     }

@@ -139,7 +139,11 @@ def test_without_discovery_unknown_jobs_are_left_alone(inbox: Inbox) -> None:
     inbox.deployed(discovery_prefix="nightly-")
     assert inbox.receives(native(arn)) == []
     assert inbox.cloud.items("jobs") == []
-    wanted = submit(inbox.cloud, "InProgress", job_name="nightly-1")
+    wanted = submit(inbox.cloud, "InProgress", job_name="nightly-1", model_id="a.model-1")
+    inbox.deployed(discovery_prefix="nightly-", discovery_models=frozenset({"a.model-2"}))
+    assert inbox.receives(native(wanted)) == []
+    assert inbox.cloud.items("jobs") == []
+    inbox.deployed(discovery_prefix="nightly-", discovery_models=frozenset({"a.model-1"}))
     inbox.receives(native(wanted))
     assert [item["jobArn"] for item in inbox.cloud.items("jobs")] == [wanted]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import Any
 
+from bedrock_batch_monitor.domain.tasks import mark_of
 from local.bedrock import Phase, Script
 from local.cloud import Cloud
 from local.deployment import PollError
@@ -78,6 +79,11 @@ def prepare(cloud: Cloud) -> ExitStack:
     anew = job_in(cloud, "Failed")
     poll_until_recorded(cloud, anew)
     cloud.monitor.track(anew)
+    # Tasks that are still to be told how their jobs ended: one well, one not.
+    unwell = job_in(cloud, "Failed")
+    poll_until_recorded(cloud, unwell)
+    for arn, sequence in ((behind, 2), (unwell, 1)):
+        owe_answer(cloud, arn, sequence)
     # A job that nobody tracks, and one that fails, so that the next poll begins with it.
     cloud.bedrock.add_job(script=Script((Phase("Completed", None),)))
     failing = job_in(cloud, "InProgress")
@@ -91,6 +97,24 @@ def prepare(cloud: Cloud) -> ExitStack:
         UpdateExpression="REMOVE tracking",
     )
     return stack
+
+
+def owe_answer(cloud: Cloud, arn: str, sequence: int) -> None:
+    """Have a job that has ended owe a task its answer."""
+    task = f"Completed#{arn}"
+    cloud.monitor.client("dynamodb").update_item(
+        TableName=cloud.monitor.outputs.jobs_table_name,
+        Key={"jobArn": {"S": arn}},
+        UpdateExpression=(
+            "SET eventPending = :p, pendingSince = :s ADD pendingEvents :m, taskTokens :t"
+        ),
+        ExpressionAttributeValues={
+            ":p": {"S": "PENDING"},
+            ":s": {"S": "2026-01-01T00:00:00.000Z"},
+            ":m": {"SS": [mark_of(task, sequence)]},
+            ":t": {"SS": [task]},
+        },
+    )
 
 
 def refusals(cloud: Cloud) -> list[str]:
@@ -143,18 +167,20 @@ def test_every_permission_of_the_inbox_is_needed(cloud: Cloud) -> None:
     actions = sorted(set(actions_of(cloud, role)) - NOT_SEEN)
     assert actions
     for action in actions:
-        # A job put anew over what had been recorded, and one that nobody knows yet.
+        # A job put anew over what had been recorded, and two that nobody knows yet.
         anew = job_in(cloud, "InProgress")
         poll_until_recorded(cloud, anew)
         unknown = cloud.bedrock.add_job(script=Script((Phase("Failed", None),)))
-        hidden = cloud.bedrock.faults.stale_lists(leave_out=[unknown])
+        well = cloud.bedrock.add_job(script=Script((Phase("Completed", None),)))
+        hidden = cloud.bedrock.faults.stale_lists(leave_out=[unknown, well])
         try:
             with denied(cloud, action, role=role):
                 # Each message that fails is tried again in minutes, and may be logged then, too.
                 before = log_of(cloud, function).count("AccessDenied")
                 cloud.monitor.track(anew)
-                for arn in (anew, unknown):
-                    cloud.monitor.send("Track Batch Inference Job", {"jobArn": arn})
+                for arn in (anew, unknown, well):
+                    detail = {"jobArn": arn, "taskToken": arn}
+                    cloud.monitor.send("Track Batch Inference Job", detail)
                 wait_for(
                     lambda seen=before: log_of(cloud, function).count("AccessDenied") > seen,  # type: ignore[misc]
                     30,

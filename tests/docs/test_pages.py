@@ -110,7 +110,8 @@ def test_settings_exist(page: str) -> None:
     }
 
     # What an example's own app takes from the context.
-    settings |= {"monitorAccount", "consumerAccount"} if page.startswith("examples/") else set()
+    if page.startswith("examples/"):
+        settings |= {"monitorAccount", "consumerAccount", "batchRoleArn", "modelId"}
     assert set(re.findall(r"-c (\w+)=", read(page))) <= settings
 
 
@@ -144,7 +145,9 @@ def test_jobs_table_attributes() -> None:
         ),
         names.EVENT_PENDING,
         names.PENDING_SINCE,
+        names.TASK_TOKENS,
         items.PENDING_EVENTS,
+        items.BACKFILLED,
         *items.OF_UNREADABLE,
         items.STALLED_SINCE,
         *items.OF_USAGE,
@@ -285,6 +288,9 @@ def test_alarms_are_those_of_the_template(template: Template) -> None:
     assert all(any(f"Alarms{name}" in logical_id for name in ALARMS) for logical_id in ids)
 
 
+SERVICES_WITH_CODES = ("Bedrock", "DynamoDB", "EventBridge", "STS", "StepFunctions")
+
+
 def test_error_codes() -> None:
     """The page explains each code of the monitor's own making, and every service that has codes."""
     source = "\n".join(path.read_text() for path in (ROOT / "functions").rglob("*.py"))
@@ -306,7 +312,7 @@ def test_error_codes() -> None:
 
     assert {name for name in listed if not name.endswith("…")} == own
     assert {name.removesuffix("…") for name in listed if name.endswith("…")} == {
-        f"{service}." for service in ("Bedrock", "DynamoDB", "EventBridge", "Monitor", "STS")
+        f"{service}." for service in (*SERVICES_WITH_CODES, "Monitor")
     }
 
 

@@ -68,6 +68,7 @@ def run(cloud: Cloud, tmp_path: Path) -> Iterator[Run]:  # noqa: ARG001 - moto h
         "schemas describe-schema": lambda asked: {
             "Content": f"{asked['RegistryName']}/{asked['SchemaName']}"
         },
+        "stepfunctions start-execution": lambda asked: json.loads(asked["input"]),
     }
     with bash(tmp_path, canned) as run_script:
         yield run_script
@@ -84,6 +85,7 @@ def variables(cloud: Cloud) -> dict[str, str]:
             script=Script.ending("Completed"), account=ACCOUNT, region="us-east-1"
         ),
         "QUEUE_ARN": QUEUE_ARN,
+        "STATE_MACHINE_ARN": f"arn:aws:states:us-east-1:{ACCOUNT}:stateMachine:wait",
         "QUEUE_URL": cloud.queue_url,
         "RULE_ARN": f"arn:aws:events:us-east-1:{ACCOUNT}:rule/monitor/batch-jobs-in-trouble",
     }
@@ -119,10 +121,21 @@ def put_failures(cloud: Cloud) -> tuple[str, str]:
 def test_every_block_is_tested_or_marked(any_block: Block) -> None:
     """A block is in a language whose blocks are tested, or says that it is sample output."""
     tested = any_block.language in {"bash", "python"} or any_block.mark.startswith(
-        ("matches:", "sample event:", "layout")
+        ("matches:", "sample event:", "part of:", "layout")
     )
 
     assert tested or any_block.mark == "sample output"
+
+
+def test_parts_of_files_are_in_them() -> None:
+    """A block that says that it is part of a file has nothing that the file has not."""
+    quoted = [block for block in blocks() if block.mark.startswith("part of:")]
+
+    assert quoted
+    for block in quoted:
+        whole = json.loads((ROOT / block.mark.removeprefix("part of: ")).read_text())
+        part = json.loads(block.text)
+        assert any(part.items() <= state.items() for state in whole["States"].values()), block
 
 
 def test_shell_blocks_are_sound(bash_block: Block) -> None:
@@ -138,8 +151,15 @@ def test_aws_commands_run(bash_block: Block, run: Run, variables: dict[str, str]
     if "aws " not in bash_block.text:
         words = shlex.split(bash_block.text, comments=True)
         command = next(word for word in words if re.match("[A-Z]+=", word) is None)
-        known = {"make", "git", "cd", "bbm"}
-        known |= {f".venv/bin/{name}" for name in ("bbm", "pytest", "python")}
+        known = {
+            "make",
+            "git",
+            "cd",
+            "bbm",
+            ".venv/bin/bbm",
+            ".venv/bin/pytest",
+            ".venv/bin/python",
+        }
         # Of the examples and the construct, which have tests of their own.
         known |= {"cdk", "terraform", "pip", "python"}
         assert command in known, "a command that no test knows"

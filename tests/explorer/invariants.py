@@ -26,6 +26,8 @@ UNTRACKED: Final = "tracked against a person's will"
 NOT_COUNTED: Final = "tokens not found"
 NOT_FOLLOWED: Final = "end not recorded"
 DEFECT: Final = "exception"
+UNANSWERED: Final = "task not answered"
+UNWANTED: Final = "event of a backfilled job"
 # A later observation of the same status may bring these up to date in the item.
 _REFRESHED: Final = frozenset(
     {
@@ -94,6 +96,7 @@ def judge(
         *(_uncounted(world, history) if counts_tokens else ()),
         *_lost(world, received, history, emits_status_changes=emits_status_changes),
         *_of_episodes(world, received),
+        *_of_tasks(world, history),
     ]
     repeated = sum(len(copies) > 1 for copies in received.values())
     return Verdict(tuple(violations), repeated)
@@ -202,7 +205,10 @@ def _of_job(world: World, arn: str, entries: list[Item], *, ends: bool) -> Itera
         return
     if item is None:
         return
-    left = sorted({names.EVENT_PENDING, names.PENDING_SINCE, "pendingEvents"}.intersection(item))
+    marks = {names.EVENT_PENDING, names.PENDING_SINCE, "pendingEvents"}
+    if arn not in world.untracked:
+        marks.add(names.TASK_TOKENS)
+    left = sorted(marks.intersection(item))
     if left:
         yield Violation(MARK, f"{where}: {left}")
     ended = bool(entries) and statuses.is_terminal(entries[-1]["status"]["S"])
@@ -250,6 +256,22 @@ def _lost(
         for entry in entries:
             sequence, status = int(entry["sequence"]["N"]), entry["status"]["S"]
             ended = statuses.is_terminal(status)
+            if ended and sequence == 1 and "backfilled" in item:
+                if (arn, sequence, names.JOB_ENDED) in received:
+                    yield Violation(UNWANTED, f"{arn[-3:]}#{sequence} {status}")
+                continue
             kind = names.JOB_ENDED if ended else names.JOB_STATUS_CHANGED
             if (ended or emits_status_changes) and (arn, sequence, kind) not in received:
                 yield Violation(LOST, f"{kind} {arn[-3:]}#{sequence} {status}")
+
+
+def _of_tasks(world: World, history: Mapping[str, list[Item]]) -> Iterator[Violation]:
+    """Whoever waits for a job that is followed to its end is told that end."""
+    for token, arn in world.waiting.items():
+        answer = world.answered.get(token)
+        recorded = history.get(arn, [])
+        ended = bool(recorded) and statuses.is_terminal(recorded[-1]["status"]["S"])
+        if answer is None and (arn not in world.untracked or ended):
+            yield Violation(UNANSWERED, arn[-3:])
+        elif answer is not None and not (ended and answer == recorded[-1]["status"]["S"]):
+            yield Violation(UNANSWERED, f"{arn[-3:]}: it was told {answer}")

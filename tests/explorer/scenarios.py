@@ -10,11 +10,13 @@ from functools import lru_cache
 from typing import Any, Final
 
 from bedrock_batch_monitor.domain import statuses
+from bedrock_batch_monitor.domain.inbox import LookAt, Request, Track
+from bedrock_batch_monitor.domain.tasks import WaitingTask
 from bedrock_batch_monitor.domain.usage import OutputBucket, TokenPrice, UsageRules
 from bedrock_batch_monitor.settings import Settings
 from tests.explorer.invariants import DEFECT, Verdict, Violation, judge
 from tests.explorer.schedules import OUTSIDE, Case, Turns
-from tests.explorer.simulation import World, actor, job_arn
+from tests.explorer.simulation import Actor, World, actor, job_arn
 from tests.support.monitor import RULES, SETTINGS
 
 # Two polls that are alike in everything, so that one order of them stands for the other.
@@ -22,6 +24,9 @@ TWINS: Final = ("A", "B")
 EVENT: Final = "E"
 ONE: Final = job_arn(1)
 TWO: Final = job_arn(2)
+TOKEN: Final = "a task's token"  # noqa: S105 - no real one
+TELLS: Final = LookAt(ONE)
+WAIT: Final = Track(ONE, WaitingTask(TOKEN))
 _RECOVERY_POLLS: Final = 20
 
 Step = Callable[[World], None]
@@ -35,10 +40,11 @@ class Scenario:
     steps: tuple[Step, ...] = ()
     settings: Settings = SETTINGS
     sweeps: bool = False
+    request: Request = TELLS
 
     @property
     def actors(self) -> tuple[str, ...]:
-        """Two polls, a native event for the first job, and the world outside if it does a thing."""
+        """Two polls, an event or command, and the world outside if it does a thing."""
         return (*TWINS, EVENT, OUTSIDE) if self.steps else (*TWINS, EVENT)
 
 
@@ -57,6 +63,8 @@ def play(case: Case) -> Verdict:
     """Play a case to its end, let the monitor recover undisturbed, and judge what is there."""
     turns = run(case)
     scenario = SCENARIOS[case.scenario]
+    if turns.unfollowed:
+        redeliver(turns.world, scenario)
     turns.defects.extend(recover(turns.world, scenario.settings, sweeps=scenario.sweeps))
     verdict = judge(
         turns.world,
@@ -87,7 +95,7 @@ def run(case: Case, *, recording: bool = False) -> Turns:
         acting = actor(name, scenario.settings, sweeps=scenario.sweeps)
         acting.seat.oversight = turns
         if name == EVENT:
-            programs[name] = lambda acting=acting: acting.look(ONE)  # type: ignore[misc]
+            programs[name] = lambda acting=acting: _follow(turns, acting, scenario.request)  # type: ignore[misc]
         else:
             programs[name] = lambda acting=acting: turns.defects.extend(acting.poll())  # type: ignore[misc]
     turns.run(programs)
@@ -98,6 +106,19 @@ def _go_on_outside(turns: Turns, steps: tuple[Step, ...]) -> None:
     for step in steps:
         turns.before(OUTSIDE, "Step", {})
         step(turns.world)
+
+
+def _follow(turns: Turns, acting: Actor, request: Request) -> None:
+    """The message is gone from its queue once it was followed; a crash leaves it there."""
+    turns.unfollowed = True
+    turns.unfollowed = not acting.follow(request)
+
+
+def redeliver(world: World, scenario: Scenario) -> None:
+    """The queue delivers again what was not followed."""
+    acting = actor("R", scenario.settings)
+    acting.seat.oversight = Undisturbed(world)
+    acting.follow(scenario.request)
 
 
 def recover(world: World, settings: Settings, *, sweeps: bool = False) -> list[str]:
@@ -257,6 +278,37 @@ def _progress(world: World) -> None:
     world.progress(ONE)
 
 
+def _awaited(begin: Callable[[], World], *, known: bool) -> Callable[[], World]:
+    """Somebody waits for the job; the monitor knows of it, or is about to be told."""
+
+    def beginning() -> World:
+        world = begin()
+        world.waiting[TOKEN] = ONE
+        if known:
+            acting = actor("P")
+            acting.seat.oversight = Undisturbed(world)
+            if not acting.follow(WAIT):
+                raise AssertionError(WAIT)
+        return world
+
+    return beginning
+
+
+def _unknown() -> World:
+    world = World.empty()
+    world.add_job(statuses.IN_PROGRESS, statuses.FAILED)
+    return world
+
+
+def _backfilled() -> World:
+    """A finished job was taken up for the history alone, and then everything crashed."""
+    world = World.empty()
+    world.add_job(statuses.FAILED)
+    item = {"jobArn": {"S": ONE}, "tracking": {"S": "ACTIVE"}, "backfilled": {"BOOL": True}}
+    world.dynamodb.put_item(TableName="jobs", Item=item)
+    return world
+
+
 def _advance(world: World) -> None:
     world.advance(ONE)
 
@@ -340,4 +392,12 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
     "swept-lists-stand-still": Scenario(
         lambda: _swept(stand_still=True, settings=SOON), settings=SOON, sweeps=True
     ),
+    "task-ends": Scenario(_awaited(_ends_as(statuses.COMPLETED), known=False), request=WAIT),
+    "task-ends-meanwhile": Scenario(_awaited(_running, known=False), (_advance,), request=WAIT),
+    "task-of-ended": Scenario(_awaited(lambda: _ended(refused=True), known=False), request=WAIT),
+    "task-of-unknown": Scenario(_awaited(_unknown, known=False), (_advance,), request=WAIT),
+    "task-waits": Scenario(_awaited(_running, known=True), (_advance,)),
+    "task-untracked": Scenario(_awaited(_running, known=False), (_untrack, _advance), request=WAIT),
+    "backfilled": Scenario(_backfilled),
+    "backfilled-task": Scenario(_awaited(_backfilled, known=False), request=WAIT),
 }

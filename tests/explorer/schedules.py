@@ -111,6 +111,8 @@ class Turns:
     trace: list[Call] = field(default_factory=list)
     defects: list[str] = field(default_factory=list)
     crashed: set[str] = field(default_factory=set)
+    unfollowed: bool = False
+    """Whether the event or command is still in its queue."""
 
     def __post_init__(self) -> None:
         self._programs: Mapping[str, Callable[[], None]] = {}

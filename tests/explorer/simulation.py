@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -14,7 +15,7 @@ from botocore.exceptions import ReadTimeoutError
 
 from bedrock_batch_monitor.composition import compose, compose_inbox
 from bedrock_batch_monitor.domain import names
-from bedrock_batch_monitor.domain.inbox import LookAt
+from bedrock_batch_monitor.domain.inbox import LookAt, Request
 from bedrock_batch_monitor.inbox import Inbox
 from bedrock_batch_monitor.poll import Monitor, PollError
 from bedrock_batch_monitor.services.errors import ServiceError
@@ -25,6 +26,7 @@ from tests.support.monitor import ACCOUNT, REGION, SETTINGS, InlineExecutor
 from tests.support.tables import create_tables
 
 START: Final = datetime(2026, 11, 24, 20, 0, tzinfo=UTC)
+_NEVER: Final = datetime.max.replace(tzinfo=UTC)
 _READS: Final = frozenset(
     {
         "BatchGetItem",
@@ -139,6 +141,10 @@ class World:
     """The marks of episodes ever written into an item that no person has overwritten since."""
     begun_twice: frozenset[tuple[str, str]] = frozenset()
     """Those of them whose item said already that such an episode is under way."""
+    waiting: dict[str, str] = field(default_factory=dict)
+    """The jobs that Step Functions tasks wait for, by the tasks' tokens."""
+    answered: dict[str, str] = field(default_factory=dict)
+    """With which status a task was answered, by its token."""
 
     @classmethod
     def empty(cls, page_size: int = 1000) -> World:
@@ -164,6 +170,8 @@ class World:
             self.lists_end,
             self.owed,
             self.begun_twice,
+            {**self.waiting},
+            {**self.answered},
         )
 
     def tick(self, seconds: float = 1) -> None:
@@ -283,6 +291,22 @@ class World:
         """The bus is there."""
         return {"Name": Name}
 
+    def send_task_success(self, *, taskToken: str, output: str) -> dict[str, Any]:  # noqa: N803 - boto3's name
+        """AWS Step Functions takes the first answer to a task, and no other."""
+        return self._answer(taskToken, json.loads(output)["data"]["status"])
+
+    def send_task_failure(self, *, taskToken: str, error: str, cause: str) -> dict[str, Any]:  # noqa: N803 - boto3's name
+        """AWS Step Functions takes the first answer to a task, and no other."""
+        del cause
+        return self._answer(taskToken, error)
+
+    def _answer(self, token: str, status: str) -> dict[str, Any]:
+        if token in self.answered or token not in self.waiting:
+            operation, message = "SendTaskSuccess", "it was answered before"
+            raise refusal(operation, "TaskTimedOut", message)
+        self.answered[token] = status
+        return {}
+
     def get_model_invocation_job(self, *, jobIdentifier: str) -> Mapping[str, Any]:  # noqa: N803 - boto3's name
         """Amazon Bedrock says how the job is now."""
         job = self.jobs.get(jobIdentifier)
@@ -299,7 +323,7 @@ class World:
         return {"Body": BytesIO(b'{"inputTokenCount": 7, "outputTokenCount": 5}')}
 
     def list_model_invocation_jobs(self, **request: Any) -> dict[str, Any]:
-        """Amazon Bedrock lists the jobs submitted after a moment, oldest first, two on a page."""
+        """Amazon Bedrock lists the jobs submitted in between, in the order asked, two on a page."""
         as_of = min(self.now - self.lists_lag, self.lists_end or self.now)
         answers = (job.as_of(as_of) for job in self.jobs.values() if job.arn not in self.unlisted)
         shown = sorted(
@@ -308,9 +332,11 @@ class World:
                 for answer in answers
                 if answer is not None
                 and answer["submitTime"] > request["submitTimeAfter"]
+                and answer["submitTime"] < request.get("submitTimeBefore", _NEVER)
                 and request.get("statusEquals", answer["status"]) == answer["status"]
             ),
             key=lambda answer: answer["submitTime"],
+            reverse=request["sortOrder"] == "Descending",
         )
         first = int(request.get("nextToken", 0))
         page = {"invocationJobSummaries": shown[first : first + 2]}
@@ -327,6 +353,8 @@ _SERVICES: Final[Mapping[str, Callable[..., Any]]] = {
     "PutEvents": World.put_events,
     "DescribeEventBus": World.describe_event_bus,
     "GetObject": World.get_object,
+    "SendTaskSuccess": World.send_task_success,
+    "SendTaskFailure": World.send_task_failure,
     "GetModelInvocationJob": World.get_model_invocation_job,
     "ListModelInvocationJobs": World.list_model_invocation_jobs,
     "BatchGetItem": lambda world, **request: world.dynamodb.batch_get_item(**request),
@@ -381,6 +409,8 @@ def kinds_for(world: World, operation: str, request: Mapping[str, Any]) -> tuple
     kinds = ["crash", "crash-after", "throttled", "timed-out"]
     if operation == "TransactWriteItems":
         kinds += ["conflict", "throttled-item"]
+    elif operation in {"SendTaskSuccess", "SendTaskFailure"}:
+        kinds.append("retried")
     elif operation == "PutEvents":
         kinds += ["retried", "refused"]
         if len(request["Entries"]) > 1:
@@ -464,7 +494,7 @@ class Seat:
 
 
 class _Client:
-    """Clients of EventBridge, Bedrock and S3."""
+    """Clients of EventBridge, Bedrock, S3 and Step Functions."""
 
     def __init__(self, seat: Seat) -> None:
         self._seat = seat
@@ -474,6 +504,12 @@ class _Client:
 
     def describe_event_bus(self, **request: Any) -> Any:
         return self._seat.call("DescribeEventBus", request)
+
+    def send_task_success(self, **request: Any) -> Any:
+        return self._seat.call("SendTaskSuccess", request)
+
+    def send_task_failure(self, **request: Any) -> Any:
+        return self._seat.call("SendTaskFailure", request)
 
     def get_model_invocation_job(self, **request: Any) -> Any:
         return self._seat.call("GetModelInvocationJob", request)
@@ -550,11 +586,17 @@ class Actor:
 
     def look(self, arn: str) -> None:
         """Handle a native event for one job: look at it now, then send what that owes."""
+        self.follow(LookAt(arn))
+
+    def follow(self, request: Request) -> bool:
+        """Handle a native event or a command; false if it goes back to its queue."""
         try:
-            seen = self.inbox.handle(LookAt(arn))
+            seen = self.inbox.handle(request)
         except ServiceError:
-            return  # the event goes back to its queue
+            return False
         self.inbox.deliver(seen)
+        self.inbox.answer(seen)
+        return not seen.try_again
 
 
 @lru_cache(maxsize=64)

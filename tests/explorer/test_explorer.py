@@ -116,6 +116,30 @@ def test_a_broken_episode_is_found_out(
         assert explore(risky, sample).violations[kind]
 
 
+@pytest.mark.parametrize(
+    ("broken", "scenario", "kind"),
+    [
+        (variants.waiting_overlooked, "task-ends", invariants.UNANSWERED),
+        (variants.waiting_overlooked, "backfilled", invariants.UNWANTED),
+        (variants.token_forgotten_first, "task-ends", invariants.UNANSWERED),
+        (variants.no_sweep, "task-waits", invariants.UNANSWERED),
+    ],
+    ids=lambda value: getattr(value, "__name__", value),
+)
+def test_a_forgotten_task_is_found_out(
+    plans: list[Planned],
+    broken: Callable[[], AbstractContextManager[None]],
+    scenario: str,
+    kind: str,
+) -> None:
+    """Each way to lose a token, or to tell of a job of the past, shows as that."""
+    telling = [planned for planned in plans if planned.case.scenario == scenario]
+    sample = Sample(fraction=0.03, pairs=0)
+    assert explore(telling, sample).found == []
+    with broken():
+        assert explore(telling, sample).violations[kind]
+
+
 def test_two_conditions_guard_the_order_of_the_history(plans: list[Planned]) -> None:
     """Where the job's condition is dropped the history's own one still keeps the order."""
     telling = [planned for planned in plans if planned.case.scenario in TELLING]

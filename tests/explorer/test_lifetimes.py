@@ -231,9 +231,11 @@ class Discovered(RuleBasedStateMachine):
 
     @initialize(page_size=st.sampled_from([1, 2, 1000]), sweeps=st.booleans())
     def begin(self, page_size: int, sweeps: bool) -> None:  # noqa: FBT001 - by name
-        """A monitor that has just been deployed."""
+        """A monitor that has just been deployed, and jobs that had finished days before."""
         self.world = World.empty(page_size)
-        self.deployment = replace(SETTINGS, discovery_prefix="")
+        self.finished = {self.world.add_job(statuses.FAILED) for _ in range(3)}
+        self.world.tick(10 * 86400)
+        self.deployment = replace(SETTINGS, discovery_prefix="", backfill=timedelta(days=90))
         self.sweeps = sweeps
         self.defects = self._poll(Troubled(self.world))
 
@@ -290,7 +292,7 @@ class Discovered(RuleBasedStateMachine):
         self.world.skew = timedelta(minutes=minutes)
 
     def teardown(self) -> None:
-        """Every job that was ever submitted is recorded to its end, and told of."""
+        """Every job is recorded to its end, and told of if it did not finish before."""
         if not hasattr(self, "world"):
             return
         self.world.unlisted = frozenset()
@@ -298,6 +300,8 @@ class Discovered(RuleBasedStateMachine):
         assert self.defects == []
         known = {*self.world.history(), *self.world.untracked}
         assert [arn for arn in self.world.jobs if arn not in known] == []
+        told_of = {entry["Resources"][0] for entry in self.world.received}
+        assert self.finished.isdisjoint(told_of)
         verdict = judge(self.world, emits_status_changes=False)
         assert [str(violation) for violation in verdict.violations] == []
 

@@ -14,6 +14,7 @@ from typing import Any
 from unittest.mock import patch
 
 from bedrock_batch_monitor import observe
+from bedrock_batch_monitor.answer import Answerer
 from bedrock_batch_monitor.deliver import Courier
 from bedrock_batch_monitor.domain.events import status_event
 from bedrock_batch_monitor.domain.jobs import JobRecord
@@ -41,8 +42,7 @@ def event_before_write() -> Iterator[None]:
             EventBus(client._seat.client("events"), "monitor").put((status_event(record, entry),))
         return write(self, job, transition, observation)
 
-    def nothing(_entry: Any, *, emit_status_changes: bool) -> frozenset[str]:
-        del emit_status_changes
+    def nothing(_entry: Any, **_: Any) -> frozenset[str]:
         return frozenset()
 
     with patch.object(observe, "marks_for", nothing), patch.object(Observer, "_write", broken):
@@ -106,6 +106,30 @@ def job_condition_dropped() -> Iterator[None]:
         return "attribute_exists(jobArn) OR attribute_not_exists(jobArn)"
 
     with patch.object(dynamodb, "_still", whatever):
+        yield
+
+
+@contextmanager
+def waiting_overlooked() -> Iterator[None]:
+    """The end is written whatever came to wait for it, and whatever it was taken up for."""
+
+    def whatever(_known: Any, _changes: Any) -> str:
+        return "attribute_exists(jobArn)"
+
+    with patch.object(dynamodb, "_still_awaited", whatever):
+        yield
+
+
+@contextmanager
+def token_forgotten_first() -> Iterator[None]:
+    """A token is taken off the job, then the task is answered."""
+    answer = Answerer.answer
+
+    def broken(self: Answerer, owed: Any) -> Any:
+        self.jobs.clear_task(owed.job_arn, owed.mark, owed.task, refusal=None, now=owed.due)
+        return answer(self, owed)
+
+    with patch.object(Answerer, "answer", broken):
         yield
 
 

@@ -26,6 +26,10 @@ DEFAULTS = {
     "pollIntervalMinutes": 1,
     "discovery": "on",
     "discoveryNamePrefix": None,
+    "discoveryNamePattern": None,
+    "discoveryModelIds": None,
+    "backfillDays": 0,
+    "taskTokens": True,
     "emitStatusChanges": False,
     "progressIntervalMinutes": 5,
     "stalledAfterMinutes": None,
@@ -57,13 +61,21 @@ DEFAULTS = {
 }
 
 BUS = "arn:aws:events:us-east-1:111111111111:event-bus/jobs"
-
+FOUNDATION_MODEL = "arn:aws:bedrock:us-east-1::foundation-model/amazon.nova-lite-v1:0"
 GOOD = [
     ("pollIntervalMinutes", 1, 1),
     ("pollIntervalMinutes", "60", 60),
     ("discovery", "off", "off"),
     ("discoveryNamePrefix", "team-a.", "team-a."),
     ("discoveryNamePrefix", "p" * 63, "p" * 63),
+    ("discoveryNamePattern", "nightly-*-prod", "nightly-*-prod"),
+    ("discoveryNamePattern", "?" * 63, "?" * 63),
+    ("discoveryModelIds", "amazon.nova-lite-v1:0", ("amazon.nova-lite-v1:0",)),
+    ("discoveryModelIds", "a, b,a", ("a", "b")),
+    ("discoveryModelIds", [FOUNDATION_MODEL, "my_model"], (FOUNDATION_MODEL, "my_model")),
+    ("backfillDays", "365", 365),
+    ("backfillDays", 0, 0),
+    ("taskTokens", "false", False),
     ("emitStatusChanges", True, True),
     ("emitStatusChanges", "true", True),
     ("emitStatusChanges", "false", False),
@@ -121,6 +133,8 @@ NEEDED = {"notifyOutcomes": {"notifyChat": True}}
 
 MINUTES = "a whole number from 1 to 60"
 PREFIX = "1 to 63 letters, digits, '+', '-' or '.'"
+PATTERN = "1 to 63 letters, digits, '+', '-', '.', '*' or '?'"
+MODELS = "ids or ARNs of models, each with 160 characters at most, up to 10 of them as a JSON "
 ADDRESS = "an e-mail address such as team@example.com"
 OUTCOMES = (
     "out of Completed, PartiallyCompleted, Failed, Stopped, Expired, Stalled, AtRisk, Unreachable, "
@@ -152,6 +166,19 @@ BAD = [
     ("discoveryNamePrefix", "", '""', PREFIX),
     ("discoveryNamePrefix", "team a", '"team a"', PREFIX),
     ("discoveryNamePrefix", "p" * 64, '"' + "p" * 64 + '"', PREFIX),
+    ("discoveryNamePattern", "", '""', PATTERN),
+    ("discoveryNamePattern", "[ab]", '"[ab]"', PATTERN),
+    ("discoveryNamePattern", "*" * 64, '"' + "*" * 64 + '"', PATTERN),
+    ("discoveryModelIds", "", '""', MODELS),
+    ("discoveryModelIds", "a,,b", '"a,,b"', MODELS),
+    ("discoveryModelIds", [], "[]", MODELS),
+    ("discoveryModelIds", ["a", 1], '["a", 1]', MODELS),
+    ("discoveryModelIds", "a b", '"a b"', MODELS),
+    ("discoveryModelIds", {"a": 1}, '{"a": 1}', MODELS),
+    ("discoveryModelIds", ",".join("abcdefghijk"), '"a,b,c,d,e,f,g,h,i,j,k"', MODELS),
+    ("backfillDays", 366, "366", "a whole number from 0 to 365"),
+    ("backfillDays", "-1", '"-1"', "a whole number from 0 to 365"),
+    ("taskTokens", "on", '"on"', "true or false"),
     ("emitStatusChanges", "yes", '"yes"', "true or false"),
     ("emitStatusChanges", 1, "1", "true or false"),
     ("emitStatusChanges", [True], "[true]", "true or false"),

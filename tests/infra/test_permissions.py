@@ -22,6 +22,8 @@ EVERY_BATCH_JOB = (
     "arn:<AWS::Partition>:bedrock:<AWS::Region>:<AWS::AccountId>:model-invocation-job/*"
 )
 
+ANSWER_TASKS = ("states:SendTaskFailure", "states:SendTaskSuccess")
+
 STATEMENTS = {
     "MonitorRole6D26CBE9": {
         (("logs:CreateLogStream", "logs:PutLogEvents"), ("<MonitorLogEC78DC2E.Arn>",)),
@@ -33,6 +35,7 @@ STATEMENTS = {
         (("events:DescribeEventBus", "events:PutEvents"), (BUS,)),
         (("bedrock:GetModelInvocationJob",), (EVERY_BATCH_JOB,)),
         (("bedrock:ListModelInvocationJobs",), ("*",)),
+        (ANSWER_TASKS, ("*",)),
         (("sqs:SendMessage",), (DEAD_LETTERS,)),
     },
     "InboxRole8D20667B": {
@@ -41,6 +44,7 @@ STATEMENTS = {
         (("dynamodb:PutItem", "dynamodb:Query"), (HISTORY,)),
         (("events:DescribeEventBus", "events:PutEvents"), (BUS,)),
         (("bedrock:GetModelInvocationJob",), (EVERY_BATCH_JOB,)),
+        (ANSWER_TASKS, ("*",)),
         (
             (
                 "sqs:ChangeMessageVisibility",
@@ -82,6 +86,7 @@ PREFIXES = {
     "dynamodb": "dynamodb",
     "eventbridge": "events",
     "s3": "s3",
+    "stepfunctions": "states",
     "sts": "sts",
 }
 # What only a deployment that notifies people calls.
@@ -157,6 +162,22 @@ def test_output_buckets(
         "MonitorRole6D26CBE9": {(("dynamodb:Query",), (f"{JOBS}/index/usage-pending",)), manifests},
         "InboxRole8D20667B": {manifests},
     }
+
+
+def test_task_tokens_off(
+    synthesize: Callable[[MonitorConfig], dict[str, Any]],
+    of_type: Callable[[dict[str, Any], str], dict[str, Any]],
+) -> None:
+    """Without task tokens neither function may answer a task."""
+    template = synthesize(MonitorConfig(task_tokens=False))
+    actions = {
+        action
+        for policy in of_type(template, "AWS::IAM::Policy").values()
+        for statement in policy["Properties"]["PolicyDocument"]["Statement"]
+        for action in as_tuple(statement["Action"])
+    }
+
+    assert not any(action.startswith("states:") for action in actions)
 
 
 def test_customer_key(
@@ -256,7 +277,11 @@ def called_operations(source: str) -> Iterator[str]:
     [
         (MonitorConfig(), PREFIXES, {"s3:GetObject"}),
         (MEMBERS, PREFIXES, {"s3:GetObject"}),
-        (replace(EVERYWHERE, discovery="on"), PREFIXES | NOTIFYING, set()),
+        (
+            replace(EVERYWHERE, discovery="on", task_tokens=True),
+            PREFIXES | NOTIFYING,
+            set(),
+        ),
     ],
 )
 def test_what_is_called_is_granted(
@@ -296,7 +321,7 @@ def test_wildcards(
     of_type: Callable[[dict[str, Any], str], dict[str, Any]],
     render: Callable[[Any], Any],
 ) -> None:
-    """Wildcards are the id of a batch job of the own account and region, and the list of jobs."""
+    """Wildcards are the id of an own batch job, the list of jobs, and the tasks to answer."""
     statements = [
         statement
         for policy in of_type(template, "AWS::IAM::Policy").values()
@@ -308,7 +333,10 @@ def test_wildcards(
         for name in (*as_tuple(statement["Action"]), *as_tuple(render(statement["Resource"])))
     ]
 
-    assert sorted(name for name in named if "*" in name) == ["*", EVERY_BATCH_JOB, EVERY_BATCH_JOB]
+    assert sorted(name for name in named if "*" in name) == [
+        *("*", "*", "*"),
+        *(EVERY_BATCH_JOB, EVERY_BATCH_JOB),
+    ]
 
 
 def test_roles(

@@ -256,6 +256,8 @@ def test_function(template: Template, render: Render) -> None:
         "MONITORED_ACCOUNT": "<AWS::AccountId>",
         "MONITORED_REGION": "<AWS::Region>",
         "DISCOVERY": "on",
+        "BACKFILL_DAYS": "0",
+        "TASK_TOKENS": "true",
         "EMIT_STATUS_CHANGES": "false",
         "FULL_READ_HOURS": "24",
         "RECORD_MESSAGES": "true",

@@ -6,6 +6,7 @@ from decimal import Decimal
 import pytest
 
 from bedrock_batch_monitor.domain.arns import Scope
+from bedrock_batch_monitor.domain.discovery import JobFilter
 from bedrock_batch_monitor.domain.rules import Rules
 from bedrock_batch_monitor.domain.usage import OutputBucket, TokenPrice, UsageRules
 from bedrock_batch_monitor.settings import NotificationSettings, SettingError, Settings
@@ -25,6 +26,8 @@ COMPLETE = {
     "FULL_READ_HOURS": "48",
     "EMIT_AT_RISK": "true",
     "DISCOVERY": "on",
+    "BACKFILL_DAYS": "0",
+    "TASK_TOKENS": "true",
 }
 
 
@@ -63,6 +66,31 @@ def test_discovery_is_of_all_of_some_or_of_no_jobs() -> None:
     none = Settings.from_environment(COMPLETE | {"DISCOVERY": "off"})
     assert some.discovery_prefix == "nightly-"
     assert none.discovery_prefix is None
+    assert none.wanted is None
+
+
+def test_discovery_has_several_limits() -> None:
+    """Prefix, pattern and models become one filter."""
+    settings = Settings.from_environment(
+        COMPLETE
+        | {
+            "DISCOVERY_NAME_PREFIX": "nightly-",
+            "DISCOVERY_NAME_PATTERN": "*-prod",
+            "DISCOVERY_MODEL_IDS": "a,b",
+        }
+    )
+    assert settings.wanted == JobFilter("nightly-", "*-prod", frozenset({"a", "b"}))
+
+
+def test_backfill_is_a_number_of_days() -> None:
+    """How far back finished jobs are taken up."""
+    settings = Settings.from_environment(COMPLETE | {"BACKFILL_DAYS": "30"})
+    assert settings.backfill == timedelta(days=30)
+
+
+def test_tasks_can_be_turned_away() -> None:
+    """Step Functions tasks may wait for a job, or not."""
+    assert not Settings.from_environment(COMPLETE | {"TASK_TOKENS": "false"}).task_tokens
 
 
 def test_stalling_is_looked_for_on_request() -> None:
@@ -119,6 +147,8 @@ def test_a_missing_variable_is_named(name: str) -> None:
         ("RECORD_MESSAGES", "1", "'true' or 'false'"),
         ("EMIT_AT_RISK", "yes", "'true' or 'false'"),
         ("DISCOVERY", "true", "'on' or 'off'"),
+        ("BACKFILL_DAYS", "-1", "a whole number from 0"),
+        ("TASK_TOKENS", "on", "'true' or 'false'"),
         ("HISTORY_RETENTION_DAYS", "-1", "a whole number from 1"),
     ],
 )

@@ -7,8 +7,10 @@ bookmark when no job has come for long, and so far behind that it may be wrong b
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from fnmatch import fnmatchcase
 from typing import Final
 
 from bedrock_batch_monitor.domain import statuses
@@ -28,6 +30,48 @@ class Bookmark:
     seen_until: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class JobFilter:
+    """Which jobs discovery takes up: those that keep to every limit; an empty one limits nothing.
+
+    `name_pattern` is a glob: `*` is any text, `?` any one character, and upper and lower case
+    differ. `model_ids` are compared with the model as Bedrock reports it, as a whole and, of an
+    ARN, with what follows its last `/`: the id of a foundation model, inference profile or
+    provisioned model.
+    """
+
+    name_prefix: str = ""
+    name_pattern: str = ""
+    model_ids: frozenset[str] = frozenset()
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether there are jobs that it leaves alone."""
+        return bool(self.name_prefix or self.name_pattern or self.model_ids)
+
+    @property
+    def name_contains(self) -> str:
+        """The longest text that every wanted name contains, by which Bedrock can shorten a list.
+
+        `nameContains` begins with a letter or digit, as names do (Bedrock's service model).
+        """
+        texts = (self.name_prefix, *re.split(r"[*?]", self.name_pattern))
+        return max((text.lstrip("+-.") for text in texts), key=len)
+
+    def wants(self, job_name: str | None, model_id: str | None) -> bool:
+        """Whether to take up a job of this name and model, as Bedrock reports them."""
+        name = job_name or ""
+        return (
+            name.startswith(self.name_prefix)
+            and (not self.name_pattern or fnmatchcase(name, self.name_pattern))
+            and (not self.model_ids or not self.model_ids.isdisjoint(_names_of(model_id or "")))
+        )
+
+
+def _names_of(model_id: str) -> set[str]:
+    return {model_id, model_id.rpartition("/")[2]}
+
+
 def everything(now: datetime) -> Bookmark:
     """The bookmark of a discovery that takes up all that the lists may still tell of."""
     return Bookmark(began_at=now - LONGEST_JOB, seen_until=now - LONGEST_JOB)
@@ -38,13 +82,15 @@ def list_from(bookmark: Bookmark | None, now: datetime) -> datetime:
     return now - LONGEST_JOB if bookmark is None else bookmark.seen_until - OVERLAP
 
 
-def is_wanted(job: ListedJob, *, bookmark: Bookmark | None, now: datetime, prefix: str) -> bool:
+def is_wanted(
+    job: ListedJob, *, bookmark: Bookmark | None, now: datetime, wanted: JobFilter
+) -> bool:
     """Whether to take up a job, if it is not known yet.
 
     Whatever was submitted since discovery began, ended or not; of what was there before, only what
     had not ended by then.
     """
-    if not job.job_name.startswith(prefix):
+    if not wanted.wants(job.job_name, job.model_id):
         return False
     if job.status is None or not statuses.is_terminal(job.status):
         return True

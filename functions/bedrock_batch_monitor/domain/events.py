@@ -36,6 +36,7 @@ _STATUS_CHANGED: Final = "StatusChanged"
 _STALLED: Final = "Stalled"
 _UNREACHABLE: Final = "Unreachable"
 _AT_RISK: Final = "AtRisk"
+_TASK: Final = "Task"
 _DETAIL_TYPES: Final = {
     _ENDED: names.JOB_ENDED,
     _STATUS_CHANGED: names.JOB_STATUS_CHANGED,
@@ -108,9 +109,17 @@ class MonitorEvent:
         return _TIME_BYTES + sum(len(text.encode()) for text in texts)
 
 
-def marks_for(entry: HistoryEntry, *, emit_status_changes: bool) -> frozenset[str]:
-    """The events that a transition owes, as marks `<kind>#<sequence>`."""
+def marks_for(
+    entry: HistoryEntry, *, emit_status_changes: bool, backfilled: bool = False
+) -> frozenset[str]:
+    """The events that a transition owes, as marks `<kind>#<sequence>`.
+
+    A finished job that was taken up for the history alone (`backfilled`) owes none: its end is all
+    that is ever seen of it. If it turns out to run, it is a job as any other.
+    """
     mark = _mark_of(entry)
+    if backfilled and entry.sequence == 1 and mark.kind == _ENDED:
+        return frozenset()
     return frozenset({str(mark)} if emit_status_changes or mark.kind == _ENDED else ())
 
 
@@ -122,6 +131,7 @@ class Mark:
     unreachable or at risk, has the time at which it began and the one at which it was noticed
     besides. `facts` are what the event tells of that moment, as texts of `<name>=<value>`: the item
     goes on, and every delivery of the event is to say the same.
+    `Task#5#<id>` is no event but the answer to a Step Functions task.
     """
 
     kind: str
@@ -129,6 +139,7 @@ class Mark:
     since: datetime | None = None
     seen_at: datetime | None = None
     facts: tuple[str, ...] = ()
+    task_id: str | None = None
 
     @classmethod
     def parse(cls, text: str) -> Mark:
@@ -140,6 +151,9 @@ class Mark:
                 mark = cls(kind, int(sequence), from_iso(since), from_iso(seen_at), tuple(facts))
                 mark.told()
                 return mark
+            if kind == _TASK:
+                sequence, task_id = parts
+                return cls(kind, int(sequence), task_id=task_id)
             (sequence,) = parts
             if kind in _DETAIL_TYPES and sequence.isdecimal():
                 return cls(kind, int(sequence))
@@ -152,6 +166,11 @@ class Mark:
     def is_episode(self) -> bool:
         """Whether it stands for an episode and not for a transition."""
         return self.kind in _EPISODES
+
+    @property
+    def is_task(self) -> bool:
+        """Whether it stands for the answer to a task, which is no event."""
+        return self.kind == _TASK
 
     def told(self) -> dict[str, Any]:
         """The facts as an event tells them; raises ValueError for one that is none."""
@@ -168,7 +187,8 @@ class Mark:
     def name(self) -> str:
         """What tells the event from the job's others, and what its id depends on."""
         times = (to_iso(time) for time in (self.since, self.seen_at) if time is not None)
-        return "#".join((self.kind, str(self.sequence), *times))
+        task = () if self.task_id is None else (self.task_id,)
+        return "#".join((self.kind, str(self.sequence), *times, *task))
 
     def __str__(self) -> str:
         """The mark as the item has it."""
@@ -205,6 +225,11 @@ def at_risk_mark(
 def unreachable_mark(sequence: int, *, now: datetime) -> Mark:
     """What a job owes when it becomes unreachable."""
     return Mark(_UNREACHABLE, sequence, now, now)
+
+
+def task_mark(sequence: int, task_id: str) -> Mark:
+    """What a job that has ended owes to a task that waits for it."""
+    return Mark(_TASK, sequence, task_id=task_id)
 
 
 def status_event(job: JobRecord, entry: HistoryEntry) -> MonitorEvent:

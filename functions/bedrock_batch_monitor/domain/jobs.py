@@ -105,7 +105,9 @@ class HistoryEntry:
 class TrackedJob:
     """What the monitor had recorded of a job before it looked again.
 
-    A job that was only just put into the table has `sequence` 0 and no status.
+    A job that was only just put into the table has `sequence` 0 and no status. `backfilled` says
+    that it was taken up for the history alone; `tasks` are Step Functions tasks that wait for its
+    end.
     """
 
     job_arn: str
@@ -123,6 +125,9 @@ class TrackedJob:
     submit_time: datetime | None = None
     records_per_minute: float | None = None
     at_risk_since: datetime | None = None
+    # What the active-jobs index does not tell: the writes that depend on it find out.
+    backfilled: bool = False
+    tasks: frozenset[str] = field(default=frozenset(), repr=False)
 
     @property
     def has_ended(self) -> bool:
@@ -166,6 +171,8 @@ class StoredJob:
     last_error: JobError | None = None
     usage_is_pending: bool = False
     usage_due_at: datetime | None = None
+    tasks: frozenset[str] = field(default=frozenset(), repr=False)
+    pending_since: datetime | None = None
 
 
 def first_in_progress_at(known: datetime | None, entry: HistoryEntry) -> datetime | None:

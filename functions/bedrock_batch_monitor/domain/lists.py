@@ -14,11 +14,16 @@ SUMMARIES_PER_PAGE: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """One list: jobs submitted after a moment, of one status and of names with a part, if given."""
+    """One list: jobs submitted after a moment, of one status and of names with a part, if given.
+
+    Oldest first, or newest first and before another moment.
+    """
 
     submitted_after: datetime
     status: str | None = None
     name_contains: str = ""
+    submitted_before: datetime | None = None
+    newest_first: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +37,7 @@ class ListedJob:
     end_time: datetime | None = None
     last_modified_time: datetime | None = None
     counts: RecordCounts = field(default_factory=RecordCounts)
+    model_id: str | None = None
 
 
 class ListPage(NamedTuple):

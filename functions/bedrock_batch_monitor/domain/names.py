@@ -21,6 +21,10 @@ USAGE_PENDING: Final = "usagePending"
 USAGE_PENDING_VALUE: Final = "PENDING"
 USAGE_DUE_AT: Final = "usageDueAt"
 
+# Step Functions tasks that wait for a job's end. Tokens are secrets: no index and no output has
+# them.
+TASK_TOKENS: Final = "taskTokens"
+
 # What a poll needs to know of a job before it asks Bedrock; the rest stays in the base table.
 ACTIVE_JOBS_PROJECTION: Final = (
     "status",

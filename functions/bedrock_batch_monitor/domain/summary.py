@@ -13,6 +13,7 @@ from bedrock_batch_monitor.domain.episodes import is_at_risk
 from bedrock_batch_monitor.domain.events import MonitorEvent
 from bedrock_batch_monitor.domain.jobs import HistoryEntry, JobRecord, TrackedJob, Usage
 from bedrock_batch_monitor.domain.rules import Rules
+from bedrock_batch_monitor.domain.tasks import TaskAnswer
 from bedrock_batch_monitor.domain.usage import short_model_id
 
 JOBS_ACTIVE: Final = "JobsActive"
@@ -34,6 +35,10 @@ OBSERVATIONS_OUTDATED: Final = "ObservationsOutdated"
 UNKNOWN_STATUSES: Final = "UnknownStatuses"
 LOST_RACES: Final = "LostRaces"
 USAGE_GIVEN_UP: Final = "UsageGivenUp"
+JOBS_BACKFILLED: Final = "JobsBackfilled"
+TASKS_ANSWERED: Final = "TasksAnswered"
+TASKS_REFUSED: Final = "TasksRefused"
+TASKS_PENDING: Final = "TasksPending"
 
 # A custom metric costs as much as 480,000 writes to DynamoDB, in each month in which it is
 # published at all. So few are published with every successful poll, zero included ...
@@ -59,6 +64,10 @@ OCCASIONAL_METRICS: Final = (
     UNKNOWN_STATUSES,
     LOST_RACES,
     USAGE_GIVEN_UP,
+    JOBS_BACKFILLED,
+    TASKS_ANSWERED,
+    TASKS_REFUSED,
+    TASKS_PENDING,
 )
 # Published for each model, when the figures of a job become known.
 INPUT_TOKENS: Final = "InputTokens"
@@ -77,9 +86,10 @@ class Seen:
     """What came of looking at one job.
 
     `entry` is the transition that was recorded and `record` the job as it stands with it, `events`
-    are those that are owed now; `errors` are
-    codes of the form `<Service>.<error code>`. `try_again` says that the failure may have passed
-    when the job is looked at once more. `last_modified_time` is that of Bedrock's answer.
+    are those that are owed now, `answers` what waiting tasks are to be told; `errors` are codes of
+    the form `<Service>.<error code>`. `try_again` says that the failure may have passed when the
+    job is looked at once more. `last_modified_time` is that of Bedrock's answer. `backfilled` says
+    that the entry is that of a finished job, for the history alone.
     """
 
     was_read: bool = False
@@ -90,6 +100,8 @@ class Seen:
     entry: HistoryEntry | None = None
     record: JobRecord | None = None
     events: tuple[MonitorEvent, ...] = ()
+    answers: tuple[TaskAnswer, ...] = ()
+    backfilled: bool = False
     outdated: bool = False
     lost_race: bool = False
     unknown_status: bool = False
@@ -107,7 +119,10 @@ class PollSummary:
     `jobs_at_risk` are those in such an episode, `jobs_discovered` those that were taken up without
     being tracked by hand. `events_malformed` are events that asked for nothing that can be done.
     `events_pending` are events that were due and could not be sent; they stay marked, the oldest of
-    them for `oldest_pending_event_seconds` so far. `usage_given_up` are jobs whose token counts are
+    them for `oldest_pending_event_seconds` so far, answers to tasks included. `jobs_backfilled`
+    counts finished jobs that were recorded for the history alone, which are in no other figure.
+    `tasks_answered`, `tasks_refused` and `tasks_pending` count answers to Step Functions tasks.
+    `usage_given_up` are jobs whose token counts are
     not looked for any more, `tokens` those that became known, by metric and model. `errors` counts
     by `<Service>.<error code>`, `active_by_status` the jobs that have not ended by the end of the
     poll, which is logged. `complete` is False when time ran out before every active job was
@@ -132,6 +147,10 @@ class PollSummary:
     lost_races: int = 0
     usage_given_up: int = 0
     tokens: Counter[tuple[str, str]] = field(default_factory=Counter)
+    jobs_backfilled: int = 0
+    tasks_answered: int = 0
+    tasks_refused: int = 0
+    tasks_pending: int = 0
     errors: Counter[str] = field(default_factory=Counter)
     active_by_status: Mapping[str, int] = field(default_factory=dict)
     complete: bool = True
@@ -147,7 +166,8 @@ class PollSummary:
         self.lost_races += seen.lost_race
         self.unknown_statuses += seen.unknown_status
         self.errors.update(seen.errors)
-        if seen.entry is not None:
+        self.jobs_backfilled += seen.backfilled
+        if seen.entry is not None and not seen.backfilled:
             self.jobs_changed += 1
             self.jobs_ended += statuses.is_terminal(seen.entry.status)
             self.count_usage(seen.entry.model_id, seen.entry.usage)
@@ -173,6 +193,13 @@ class PollSummary:
         self.events_pending += pending
         self.errors.update(errors)
 
+    def count_answer(self, *, sent: bool, refused: bool, errors: Counter[str]) -> None:
+        """Add what came of answering one task."""
+        self.tasks_answered += sent
+        self.tasks_refused += refused
+        self.tasks_pending += not (sent or refused)
+        self.errors.update(errors)
+
     def figures(self) -> dict[str, float]:
         """The figures by metric name."""
         return {
@@ -193,6 +220,10 @@ class PollSummary:
             UNKNOWN_STATUSES: self.unknown_statuses,
             LOST_RACES: self.lost_races,
             USAGE_GIVEN_UP: self.usage_given_up,
+            JOBS_BACKFILLED: self.jobs_backfilled,
+            TASKS_ANSWERED: self.tasks_answered,
+            TASKS_REFUSED: self.tasks_refused,
+            TASKS_PENDING: self.tasks_pending,
             ERRORS: self.errors.total(),
             POLL_SECONDS: self.seconds,
         }

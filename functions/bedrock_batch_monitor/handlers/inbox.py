@@ -55,10 +55,9 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 
     def follow(record: SQSRecord) -> None:
         try:
-            request = request_of(_json(record.body), monitored)
+            request = request_of(_json(record.body), monitored, takes_tasks=inbox().takes_tasks)
         except MalformedEventError as error:
-            summaries[monitored.home].events_malformed += 1
-            logger.warning("event dropped", extra={"reason": str(error)})
+            _drop(error, summaries[monitored.home])
             return
         if request not in followed:
             scope = JobArn.parse(request.job_arn).scope
@@ -78,6 +77,9 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 def _follow(request: Request, summary: PollSummary) -> Exception | None:
     try:
         seen = inbox().handle(request)
+    except MalformedEventError as error:
+        _drop(error, summary)
+        return None
     except ServiceError as error:
         summary.errors[error.code] += 1
         logger.warning("event not followed", extra={"error": error.code, "jobArn": request.job_arn})
@@ -89,10 +91,23 @@ def _follow(request: Request, summary: PollSummary) -> Exception | None:
         summary.count_events(
             sent=delivered.sent, pending=delivered.pending, errors=delivered.errors
         )
+    for answered in inbox().answer(seen):
+        refused = answered.refusal is not None
+        summary.count_answer(sent=answered.sent, refused=refused, errors=answered.errors)
+        if refused:
+            logger.warning(
+                "task token refused",
+                extra={"jobArn": answered.job_arn, "error": answered.refusal},
+            )
     if not seen.try_again:
         return None
     logger.warning("event not followed", extra={"errors": seen.errors, "jobArn": request.job_arn})
     return NotNowError(", ".join(seen.errors))
+
+
+def _drop(error: MalformedEventError, summary: PollSummary) -> None:
+    summary.events_malformed += 1
+    logger.warning("event dropped", extra={"reason": str(error)})
 
 
 def _json(body: str) -> object:

@@ -54,7 +54,7 @@ class BatchInferenceJobs:
         return observation(job_arn, answer)
 
     def page(self, listing: Listing, token: str | None) -> ListPage:
-        """Ask for one page of a list, oldest jobs first; the first page has no token.
+        """Ask for one page of a list; the first page has no token.
 
         A summary without ARN, name or submission time, which the API promises, is passed over.
         Raises `ServiceError`; the same page can be asked for again then.
@@ -62,9 +62,11 @@ class BatchInferenceJobs:
         request: ListModelInvocationJobsRequestTypeDef = {
             "submitTimeAfter": listing.submitted_after,
             "sortBy": "CreationTime",
-            "sortOrder": "Ascending",
+            "sortOrder": "Descending" if listing.newest_first else "Ascending",
             "maxResults": SUMMARIES_PER_PAGE,
         }
+        if listing.submitted_before is not None:
+            request["submitTimeBefore"] = listing.submitted_before
         if listing.status is not None:
             # A status that was observed: the type of the request knows only those of today.
             request["statusEquals"] = listing.status  # type: ignore[typeddict-item]
@@ -81,7 +83,7 @@ class BatchInferenceJobs:
         return ListPage(tuple(job for job in jobs if job is not None), next_token)
 
     def every_job(self, listing: Listing) -> Iterator[ListedJob]:
-        """The jobs of a list, oldest first, page by page; raises `ServiceError`."""
+        """The jobs of a list, page by page; raises `ServiceError`."""
         token = None
         while True:
             page = self.page(listing, token)
@@ -113,6 +115,7 @@ def listed_job(summary: Mapping[str, Any]) -> ListedJob | None:
         status=_text(summary, "status"),
         submit_time=submit_time,
         end_time=_time(summary, "endTime"),
+        model_id=_text(summary, "modelId"),
         last_modified_time=_time(summary, "lastModifiedTime"),
         counts=_counts(summary),
     )

@@ -27,6 +27,7 @@ from bedrock_batch_monitor.domain.jobs import (
 from bedrock_batch_monitor.domain.scopes import EVERYTHING, KeyRange, Share
 from bedrock_batch_monitor.domain.state import State
 from bedrock_batch_monitor.domain.sweep import SweepBookmark
+from bedrock_batch_monitor.domain.tasks import mark_of
 from bedrock_batch_monitor.domain.transitions import Refresh, Transition
 from bedrock_batch_monitor.domain.usage import FollowUp
 from bedrock_batch_monitor.services import items
@@ -191,20 +192,50 @@ class JobsTable:
         known.update(item["jobArn"]["S"] for item in answer["Responses"].get(self._name, ()))
         return set(job_arns) - known
 
-    def start_tracking(self, job_arn: str, *, tracked_by: str, now: datetime) -> Written:
-        """Put a job into polling that has no item yet; raises `ServiceError`."""
+    def start_tracking(
+        self,
+        job_arn: str,
+        *,
+        tracked_by: str,
+        now: datetime,
+        backfilled: bool = False,
+        task: str | None = None,
+    ) -> Written:
+        """Put a job into polling that has no item yet; raises `ServiceError`.
+
+        The same put says whether it is for the history alone, and which task waits for it.
+        """
+        item: dict[str, AttributeValueTypeDef] = {
+            "jobArn": items.text(job_arn),
+            names.TRACKING: items.text(names.TRACKING_ACTIVE),
+            "trackedBy": items.text(tracked_by),
+            "trackedAt": items.time(now),
+        }
+        if backfilled:
+            item[items.BACKFILLED] = {"BOOL": True}
+        if task is not None:
+            item[names.TASK_TOKENS] = {"SS": [task]}
         return _unless_refused(
             lambda: self._client.put_item(
                 TableName=self._name,
-                Item={
-                    "jobArn": items.text(job_arn),
-                    names.TRACKING: items.text(names.TRACKING_ACTIVE),
-                    "trackedBy": items.text(tracked_by),
-                    "trackedAt": items.time(now),
-                },
+                Item=item,
                 ConditionExpression="attribute_not_exists(jobArn)",
             )
         )
+
+    def await_end(self, known: TrackedJob, task: str, *, now: datetime) -> Written:
+        """Have a task wait for a job, and put the job back into polling; raises `ServiceError`.
+
+        If the job has ended, the answer is owed from this write on. A job that has moved on
+        meanwhile is a lost race: then nothing is written.
+        """
+        changes = _Changes()
+        changes.add(names.TASK_TOKENS, (task,))
+        if known.has_ended:
+            changes.owe((mark_of(task, known.sequence),), now)
+        else:
+            changes.set(names.TRACKING, items.text(names.TRACKING_ACTIVE))
+        return self._update_if(self._keyed(known.job_arn, changes, _still(known, changes)))
 
     def resume_tracking(self, known: TrackedJob) -> Written:
         """Put a job back into polling that was taken out of it; raises `ServiceError`."""
@@ -363,14 +394,35 @@ class JobsTable:
 
     def clear_mark(self, job_arn: str, mark: str) -> None:
         """Note that an event was sent; a mark may be gone already; raises `ServiceError`."""
+        self._clear(job_arn, mark, lambda _: None)
+
+    def clear_task(
+        self, job_arn: str, mark: str, task: str, *, refusal: str | None, now: datetime
+    ) -> None:
+        """Note that a task was answered, or refused its answer, and forget its token.
+
+        Raises `ServiceError`.
+        """
+
+        def forget(changes: _Changes) -> None:
+            changes.delete(names.TASK_TOKENS, task)
+            if refusal is not None:
+                changes.set("taskTokenError", items.text(refusal))
+                changes.set("taskTokenErrorAt", items.time(now))
+
+        self._clear(job_arn, mark, forget)
+
+    def _clear(self, job_arn: str, mark: str, besides: Callable[[_Changes], None]) -> None:
         last = _Changes()
         for name in (names.EVENT_PENDING, names.PENDING_SINCE, items.PENDING_EVENTS):
             last.remove(name)
+        besides(last)
         condition = f"{last.name(items.PENDING_EVENTS)} = {last.value({'SS': [mark]})}"
         if self._update_if(self._keyed(job_arn, last, condition)) is Written.DONE:
             return
         one_of_several = _Changes()
         one_of_several.delete(items.PENDING_EVENTS, mark)
+        besides(one_of_several)
         condition = (
             f"contains({one_of_several.name(items.PENDING_EVENTS)}, "
             f"{one_of_several.value(items.text(mark))})"
@@ -467,11 +519,14 @@ class JobsTable:
         )
         changes.set_once("trackedBy", items.text("user"))
         changes.set_once("trackedAt", items.time(entry.observed_at))
+        condition = _still(known, changes)
         if statuses.is_terminal(entry.status):
             changes.remove(names.TRACKING)
+            marks |= {mark_of(task, entry.sequence) for task in known.tasks}
+            condition = f"{condition} AND {_still_awaited(known, changes)}"
         if marks:
             changes.owe(marks, entry.observed_at)
-        return self._keyed(entry.job_arn, changes, _still(known, changes))
+        return self._keyed(entry.job_arn, changes, condition)
 
     def _keyed(self, job_arn: str, changes: _Changes, condition: str) -> UpdateTypeDef:
         update: UpdateTypeDef = {
@@ -533,6 +588,12 @@ class StateTable:
         changes.set("sweepNotedAt", items.time(bookmark.noted_at))
         self._update(scope, changes)
 
+    def set_backfilled_since(self, scope: Scope, moment: datetime) -> None:
+        """Note how far back finished jobs were taken up; raises `ServiceError`."""
+        changes = _Changes()
+        changes.set("backfilledSince", items.time(moment))
+        self._update(scope, changes)
+
     def _update(self, scope: Scope, changes: _Changes) -> None:
         update: UpdateItemInputTypeDef = {
             "TableName": self._name,
@@ -586,6 +647,22 @@ def _still(known: TrackedJob, changes: _Changes) -> str:
 def _still_due(due_at: datetime, changes: _Changes) -> str:
     """The condition that nobody else has looked for the job's token counts meanwhile."""
     return f"{changes.name(names.USAGE_DUE_AT)} = {changes.value(items.time(due_at))}"
+
+
+def _still_awaited(known: TrackedJob, changes: _Changes) -> str:
+    """The condition that the tasks that wait are those known, and so is what the end is for.
+
+    With it, whoever comes second sees the other: an end that is written before a task was known of
+    fails here, and a task that comes after the end finds the job ended.
+    """
+    tasks, backfilled = changes.name(names.TASK_TOKENS), changes.name(items.BACKFILLED)
+    same_tasks = (
+        f"{tasks} = {changes.value({'SS': sorted(known.tasks)})}"
+        if known.tasks
+        else f"attribute_not_exists({tasks})"
+    )
+    exists = "attribute_exists" if known.backfilled else "attribute_not_exists"
+    return f"{same_tasks} AND {exists}({backfilled})"
 
 
 def _unless_refused(write: Callable[[], object]) -> Written:

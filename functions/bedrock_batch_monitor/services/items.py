@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 PENDING_EVENTS: Final = "pendingEvents"
+BACKFILLED: Final = "backfilled"
 COUNT_NAMES: Final = {
     "total": "totalRecordCount",
     "processed": "processedRecordCount",
@@ -241,6 +242,8 @@ def tracked_job(item: Item) -> TrackedJob:
             last_error=last_error(item),
             unreadable_polls=_optional(item, "unreadablePolls", _number) or 0,
             unreachable_since=_optional(item, "unreachableSince", _time),
+            backfilled=BACKFILLED in item,
+            tasks=_tasks(item),
         )
     return TrackedJob(
         job_arn=job_arn,
@@ -258,6 +261,8 @@ def tracked_job(item: Item) -> TrackedJob:
         submit_time=_optional(item, "submitTime", _time),
         records_per_minute=_optional(item, RECORDS_PER_MINUTE, _pace),
         at_risk_since=_optional(item, AT_RISK_SINCE, _time),
+        backfilled=BACKFILLED in item,
+        tasks=_tasks(item),
     )
 
 
@@ -271,6 +276,7 @@ def state(item: Item) -> State:
             None if began_at is None or seen_until is None else Bookmark(began_at, seen_until)
         ),
         sweep=_sweep(item),
+        backfilled_since=_optional(item, "backfilledSince", _time),
     )
 
 
@@ -315,6 +321,8 @@ def stored_job(item: Item) -> StoredJob:
         last_error=last_error(item),
         usage_is_pending=names.USAGE_PENDING in item,
         usage_due_at=_usage_due_at(item),
+        tasks=_tasks(item),
+        pending_since=_optional(item, names.PENDING_SINCE, _time),
     )
 
 
@@ -480,6 +488,17 @@ def _text_set(item: Item, name: str) -> tuple[str, ...]:
     if value is None:
         raise _wrong(item, name, "a set of strings")
     return tuple(value)
+
+
+def _tasks(item: Item) -> frozenset[str]:
+    value = item.get(names.TASK_TOKENS, {"SS": []}).get("SS")
+    if value is None:
+        # Without the value, which may be a token all the same.
+        message = (
+            f"attribute {names.TASK_TOKENS} is no set of strings: remove it, it is the monitor's"
+        )
+        raise InvalidItemError(message)
+    return frozenset(value)
 
 
 def _wrong(item: Item, name: str, expected: str) -> InvalidItemError:

@@ -1,0 +1,54 @@
+"""Which finished jobs are taken up for the history alone, and how far back that has come.
+
+Lists are read from the newest job to the oldest. So one moment says all: finished jobs that were
+submitted since then are taken up. It moves back, batch by batch and poll by poll, as far as the
+setting says, and goes on from there when the setting is raised.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from bedrock_batch_monitor.domain import statuses
+from bedrock_batch_monitor.domain.discovery import LONGEST_JOB, Bookmark, JobFilter
+from bedrock_batch_monitor.domain.lists import ListedJob
+
+# Whether `submitTimeBefore` includes its moment is not documented; times have milliseconds.
+_MARGIN: Final = timedelta(seconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The submission times that are still to be listed."""
+
+    after: datetime
+    before: datetime
+
+
+def open_window(
+    bookmark: Bookmark, backfilled_since: datetime | None, *, now: datetime, reach: timedelta
+) -> Window | None:
+    """What is left to list; None if finished jobs were taken up as far back as `reach`.
+
+    A job that ended before discovery began was submitted before that.
+    """
+    after = now - reach
+    since = bookmark.began_at if backfilled_since is None else backfilled_since
+    return Window(after, since + _MARGIN) if after < since else None
+
+
+def is_backfill(job: ListedJob, *, bookmark: Bookmark, wanted: JobFilter) -> bool:
+    """Whether to take a job up for the history alone: it had ended before discovery began.
+
+    A list may lack the status. Without it, and without an end, only a job's age tells.
+    """
+    if not wanted.wants(job.job_name, job.model_id):
+        return False
+    if job.status is not None and not statuses.is_terminal(job.status):
+        return False
+    ended_by = job.end_time or (
+        job.submit_time + LONGEST_JOB if job.status is None else job.submit_time
+    )
+    return ended_by < bookmark.began_at

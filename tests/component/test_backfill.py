@@ -1,0 +1,270 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from bedrock_batch_monitor import discover
+from bedrock_batch_monitor.services.dynamodb import JobsTable, StateTable
+from bedrock_batch_monitor.services.errors import ServiceError
+from local.bedrock import Phase, Script
+
+from .conftest import START, Cloud
+from .test_discovery import submit
+
+DAY = timedelta(days=1)
+MINUTE = 60
+
+
+def finished(cloud: Cloud, days_ago: float, status: str = "Failed", **attributes: Any) -> str:
+    """A job that was submitted so long ago, ran for an hour, and ended."""
+    script = Script((Phase("InProgress", 3600), Phase(status, None)))
+    return submit(cloud, script, submitted_at=START - days_ago * DAY, **attributes)
+
+
+@pytest.fixture
+def backfilling(cloud: Cloud) -> Cloud:
+    """The cloud with a monitor that discovers, and takes up what finished in thirty days."""
+    return cloud.with_settings(discovery_prefix="", backfill=30 * DAY)
+
+
+def test_finished_jobs_go_into_the_history_without_events(backfilling: Cloud) -> None:
+    """A first deployment records them with one transition each; what runs is followed as ever."""
+    cloud = backfilling
+    arns = [finished(cloud, days) for days in (1, 10, 29)]
+    older, running = finished(cloud, 31), submit(cloud, submitted_at=START - DAY)
+    summary = cloud.poll()
+    assert (summary.jobs_backfilled, summary.jobs_discovered) == (3, 1)
+    assert (summary.jobs_changed, summary.jobs_ended, summary.events_sent) == (1, 0, 0)
+    for arn in arns:
+        [entry] = cloud.history(arn)
+        assert (entry["sequence"], entry["status"]) == (1, "Failed")
+        job = cloud.job(arn)
+        assert job is not None
+        assert (job["backfilled"], job["trackedBy"]) == (True, "discovery")
+        assert not {"tracking", "eventPending", "pendingEvents"} & set(job)
+    assert cloud.job(older) is None
+    assert len(cloud.history(running)) == 1
+    cloud.bedrock.clock.advance(MINUTE)
+    assert cloud.poll().jobs_backfilled == 0
+    assert cloud.new_events() == []
+
+
+def test_what_ends_after_the_deployment_has_its_event(backfilling: Cloud) -> None:
+    """Backfill ends where discovery began: an ending since then is told of, backfill or not."""
+    cloud = backfilling
+    before = finished(cloud, 1)
+    script = Script((Phase("InProgress", 86400), Phase("Completed", None)))
+    since = submit(cloud, script, submitted_at=START - timedelta(hours=23, minutes=59))
+    fault = cloud.bedrock.faults.deny(operation="ListModelInvocationJobs")
+    cloud.poll()
+    cloud.bedrock.clock.advance(2 * MINUTE)
+    cloud.bedrock.faults.remove(fault)
+    summary = cloud.poll()
+    assert (summary.jobs_ended, summary.jobs_backfilled) == (1, 1)
+    assert (len(cloud.history(before)), len(cloud.history(since))) == (1, 1)
+    assert [event["resources"] for event in cloud.new_events()] == [[since]]
+
+
+def test_it_is_done_once(backfilling: Cloud) -> None:
+    """Once it has come as far back as the setting says, no more lists are asked for it."""
+    cloud = backfilling
+    finished(cloud, 5)
+    cloud.poll()
+    [state] = cloud.items("state")
+    assert state["backfilledSince"] == "2026-10-25T20:00:00.000Z"
+    before = cloud.bedrock.calls["ListModelInvocationJobs", "OK"]
+    cloud.bedrock.clock.advance(MINUTE)
+    cloud.poll()
+    assert cloud.bedrock.calls["ListModelInvocationJobs", "OK"] - before == 1
+
+
+def test_a_setting_that_is_raised_goes_on_from_there(backfilling: Cloud) -> None:
+    """A later deployment with more days takes up what is older, and with fewer nothing."""
+    cloud = backfilling
+    near, far = finished(cloud, 20), finished(cloud, 50)
+    cloud.poll()
+    assert (len(cloud.history(near)), len(cloud.history(far))) == (1, 0)
+    cloud.bedrock.clock.advance(MINUTE)
+    settings: dict[str, Any] = {"discovery_prefix": ""}
+    assert cloud.with_settings(**settings, backfill=7 * DAY).poll().jobs_backfilled == 0
+    assert cloud.with_settings(**settings, backfill=60 * DAY).poll().jobs_backfilled == 1
+    assert len(cloud.history(far)) == 1
+    assert cloud.new_events() == []
+
+
+def test_a_deployment_that_discovered_before_can_begin_it(cloud: Cloud) -> None:
+    """The setting can come later: what had ended before discovery began is taken up then."""
+    arn = finished(cloud, 3)
+    discovering = cloud.with_settings(discovery_prefix="")
+    discovering.poll()
+    assert cloud.history(arn) == []
+    cloud.bedrock.clock.advance(10 * 86400)
+    ended_since = submit(cloud, "Completed")
+    cloud.with_settings(discovery_prefix="", backfill=30 * DAY).poll()
+    assert len(cloud.history(arn)) == 1
+    assert [event["resources"] for event in cloud.new_events()] == [[ended_since]]
+
+
+def test_filters_hold_for_it_too(cloud: Cloud) -> None:
+    """A finished job that discovery would not take up is left alone."""
+    cloud = cloud.with_settings(discovery_prefix="", discovery_pattern="*-prod", backfill=30 * DAY)
+    wanted = finished(cloud, 3, job_name="a-prod")
+    finished(cloud, 3, job_name="a-test")
+    assert cloud.poll().jobs_backfilled == 1
+    assert [item["jobArn"] for item in cloud.items("jobs")] == [wanted]
+
+
+def test_a_known_job_stays_as_it_is(backfilling: Cloud) -> None:
+    """A job that has an item is not touched: one that is tracked by hand has its event."""
+    arn = backfilling.track(finished(backfilling, 3))
+    summary = backfilling.poll()
+    assert (summary.jobs_backfilled, summary.jobs_ended, summary.events_sent) == (0, 1, 1)
+    assert "backfilled" not in (backfilling.job(arn) or {})
+
+
+def test_a_long_list_is_resumed(backfilling: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Polls that run out of time take up the rest, newest first, and repeat nothing."""
+    cloud = backfilling
+    monkeypatch.setattr(discover, "_BATCH", 5)
+    arns = [finished(cloud, days) for days in range(1, 29)]
+    done, marks = 0, []
+    for _ in range(9):
+        looks = [0]
+
+        def left(looks: list[int] = looks) -> float:
+            looks[0] += 1
+            return 900 if looks[0] < 3 else 10
+
+        done += cloud.monitor.poll(left).jobs_backfilled
+        marks.append(cloud.items("state")[0].get("backfilledSince"))
+        cloud.bedrock.clock.advance(MINUTE)
+    reached = [mark for mark in marks if mark is not None]
+    assert reached == sorted(reached, reverse=True)
+    assert len(set(reached)) > 2
+    assert done == 28
+    assert all(len(cloud.history(arn)) == 1 for arn in arns)
+    assert cloud.new_events() == []
+
+
+def test_a_crash_between_take_up_and_record_makes_no_event(
+    backfilling: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the put said holds for the next poll, though the index does not tell it."""
+    cloud = backfilling
+    arn = finished(cloud, 3)
+
+    def dies(*_: object, **__: object) -> None:
+        raise SystemExit
+
+    with monkeypatch.context() as patch:
+        patch.setattr(JobsTable, "record", dies)
+        with pytest.raises(SystemExit):
+            cloud.poll()
+    assert (cloud.job(arn) or {})["backfilled"] is True
+    assert cloud.history(arn) == []
+    cloud.bedrock.clock.advance(MINUTE)
+    summary = cloud.poll()
+    assert (summary.jobs_backfilled, summary.jobs_ended) == (1, 0)
+    assert len(cloud.history(arn)) == 1
+    cloud.poll()
+    assert cloud.new_events() == []
+
+
+def test_a_crash_before_the_bookmark_repeats_nothing(
+    backfilling: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next poll lists the same jobs again and finds them known."""
+    arn = finished(backfilling, 3)
+
+    def dies(*_: object) -> None:
+        raise SystemExit
+
+    with monkeypatch.context() as patch:
+        patch.setattr(StateTable, "set_backfilled_since", dies)
+        with pytest.raises(SystemExit):
+            backfilling.poll()
+    backfilling.bedrock.clock.advance(MINUTE)
+    assert backfilling.poll().jobs_backfilled == 0
+    assert len(backfilling.history(arn)) == 1
+    assert backfilling.new_events() == []
+
+
+def test_one_that_cannot_be_read_sends_no_event_either(cloud: Cloud) -> None:
+    """It says why in its item, and is recorded without an event once it can be read."""
+    cloud = cloud.with_settings(
+        discovery_prefix="",
+        backfill=30 * DAY,
+        rules=replace(cloud.monitor.observer.rules, unreachable_after_polls=1),
+    )
+    arn = finished(cloud, 3)
+    fault = cloud.bedrock.faults.deny(job_arn=arn)
+    assert cloud.poll().jobs_unreachable == 1
+    assert (cloud.job(arn) or {})["lastError"]["code"] == "AccessDeniedException"
+    cloud.bedrock.faults.remove(fault)
+    for _ in range(16):
+        cloud.bedrock.clock.advance(MINUTE)
+        cloud.poll()
+    assert len(cloud.history(arn)) == 1
+    assert cloud.new_events() == []
+
+
+def test_one_that_runs_after_all_is_a_job_as_any_other(
+    backfilling: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A list that was wrong about the end costs no event: the end that is seen has its own."""
+    cloud = backfilling
+    arn = finished(cloud, 3)
+    bedrock = type(cloud.monitor.observer.bedrock)
+    get: Callable[..., Any] = bedrock.get
+
+    def runs(self: Any, job_arn: str) -> Any:
+        return replace(get(self, job_arn), status="InProgress")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bedrock, "get", runs)
+        assert cloud.poll().jobs_backfilled == 0
+    cloud.bedrock.clock.advance(MINUTE)
+    assert cloud.poll().jobs_ended == 1
+    assert [event["resources"] for event in cloud.new_events()] == [[arn]]
+
+
+def test_a_list_that_fails_is_repeated(backfilling: Cloud) -> None:
+    """Without the permission to list, the bookmark stays where it was."""
+    arn = finished(backfilling, 3)
+    fault = backfilling.bedrock.faults.deny(operation="ListModelInvocationJobs")
+    assert backfilling.poll().errors == {"Bedrock.AccessDeniedException": 2}
+    backfilling.bedrock.faults.remove(fault)
+    backfilling.bedrock.clock.advance(MINUTE)
+    assert backfilling.poll().jobs_backfilled == 1
+    assert len(backfilling.history(arn)) == 1
+
+
+def test_the_end_is_not_recorded_loudly_while_the_item_cannot_be_read(
+    backfilling: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The condition of the write decides, not what a poll happens to know."""
+    cloud = backfilling
+    arn = finished(cloud, 3)
+    cloud.dynamodb.put_item(
+        TableName="jobs",
+        Item={
+            "jobArn": {"S": arn},
+            "tracking": {"S": "ACTIVE"},
+            "backfilled": {"BOOL": True},
+        },
+    )
+
+    def throttled(*_: object) -> None:
+        slow = ServiceError("DynamoDB", "ThrottlingException", "slow down")
+        raise slow
+
+    with monkeypatch.context() as patch:
+        patch.setattr(JobsTable, "find", throttled)
+        cloud.poll()
+    assert cloud.history(arn) == []
+    assert cloud.poll().jobs_backfilled == 1
+    assert cloud.new_events() == []

@@ -1,0 +1,612 @@
+"""Step Functions tasks that wait for jobs, from the command to the answer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from io import StringIO
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError, ReadTimeoutError
+
+from bedrock_batch_monitor.answer import Answerer
+from bedrock_batch_monitor.domain import statuses
+from bedrock_batch_monitor.domain.inbox import MalformedEventError, Track
+from bedrock_batch_monitor.domain.tasks import TASKS_PER_JOB, WaitingTask
+from bedrock_batch_monitor.handlers import inbox as module
+from bedrock_batch_monitor.services.dynamodb import JobsTable
+from bedrock_batch_monitor.services.eventbridge import EventBus
+from bedrock_batch_monitor.services.stepfunctions import WaitingTasks
+from bedrock_batch_monitor.telemetry import logger
+from local.bedrock import Phase, Script
+from tests.support.monitor import SETTINGS
+
+from .test_delivery import Faulty, denied
+from .test_inbox import Inbox, command, inbox, submit
+
+__all__ = ["inbox"]
+
+MINUTE = 60
+THROTTLED = "ThrottlingException"
+TIMED_OUT = "TaskTimedOut"
+KEY_DENIED = "KmsAccessDeniedException"
+TOKEN = "AQCkAAAAKgAAAAMAAAAAAAAAAd-secret"  # noqa: S105 - no real one
+RUNNING = Script((Phase("InProgress", MINUTE), Phase("Completed", None)))
+
+
+class StepFunctions:
+    """A client of Step Functions: open tasks, and what they were answered."""
+
+    def __init__(self, *open_tokens: str) -> None:
+        self.open = set(open_tokens)
+        self.answers: list[dict[str, Any]] = []
+        self.calls = 0
+        self.fault: Callable[[], None] = lambda: None
+
+    def send_task_success(self, **request: Any) -> dict[str, Any]:
+        """Take an answer if the task still waits."""
+        return self._take(request)
+
+    send_task_failure = send_task_success
+
+    def _take(self, request: dict[str, Any]) -> dict[str, Any]:
+        self.calls += 1
+        self.fault()
+        if request["taskToken"] not in self.open:
+            refusing_with(TIMED_OUT)()
+        self.open.remove(request["taskToken"])
+        self.answers.append(request)
+        return {}
+
+
+def refusing_with(code: str) -> Callable[[], None]:
+    """What raises this error of Step Functions, with a text that quotes the token."""
+
+    def refuse() -> None:
+        answer = {"Error": {"Code": code, "Message": f"about {TOKEN}"}}
+        raise ClientError(answer, "SendTaskSuccess")  # type: ignore[arg-type]
+
+    return refuse
+
+
+def dying_at(patch: pytest.MonkeyPatch, owner: type, method: str) -> None:
+    """The process ends when it comes to this call."""
+
+    def dies(*_: object, **__: object) -> None:
+        raise SystemExit
+
+    patch.setattr(owner, method, dies)
+
+
+class Waiting:
+    """Monitor and inbox of one deployment, with the same Step Functions under both."""
+
+    def __init__(self, inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.client = StepFunctions(TOKEN)
+        self.inbox = inbox
+        tasks = WaitingTasks(self.client)  # type: ignore[arg-type]
+
+        def answering(answerer: Answerer) -> Answerer:
+            return replace(answerer, tasks=tasks)
+
+        monitor = inbox.cloud.monitor
+        self.cloud = replace(
+            inbox.cloud, monitor=replace(monitor, answerer=answering(monitor.answerer))
+        )
+        composed = module.inbox()
+        composed = replace(composed, answerer=answering(composed.answerer))
+        monkeypatch.setattr(module, "inbox", lambda: composed)
+
+    def track(self, arn: str, token: object = TOKEN, **detail: Any) -> list[str]:
+        """The command, with a token, comes to the inbox."""
+        event = command("Track", arn)
+        event["detail"] |= {"taskToken": token, **detail}
+        return self.inbox.receives(event)
+
+    def job(self, arn: str) -> dict[str, Any]:
+        """A job's item, tokens included."""
+        return self.cloud.job(arn) or {}
+
+
+@pytest.fixture
+def log() -> Iterator[StringIO]:
+    """What the functions log."""
+    stream = StringIO()
+    before = logger.registered_handler.setStream(stream)  # type: ignore[attr-defined]
+    yield stream
+    logger.registered_handler.setStream(before)  # type: ignore[attr-defined]
+
+
+@pytest.fixture
+def waiting(inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> Waiting:
+    """A deployment whose inbox takes tokens."""
+    return Waiting(inbox, monkeypatch)
+
+
+def nothing_left(item: dict[str, Any]) -> bool:
+    return not {"taskTokens", "pendingEvents", "eventPending", "pendingSince"} & set(item)
+
+
+def test_a_task_is_answered_when_its_job_ends(waiting: Waiting) -> None:
+    """The output of the task is the detail of the event of the job's end."""
+    cloud = waiting.cloud
+    arn = submit(cloud, RUNNING)
+    assert waiting.track(arn) == []
+    assert waiting.job(arn)["taskTokens"] == {f"Completed#{TOKEN}"}
+    assert waiting.client.calls == 0
+    cloud.bedrock.clock.advance(2 * MINUTE)
+    summary = cloud.poll()
+    assert (summary.tasks_answered, summary.events_sent) == (1, 1)
+    [answer] = waiting.client.answers
+    [event] = cloud.new_events()
+    assert json.loads(answer["output"]) == event["detail"]
+    assert nothing_left(waiting.job(arn))
+
+
+@pytest.mark.parametrize("status", statuses.TERMINAL)
+@pytest.mark.parametrize("flag", [None, False, True])
+def test_each_ending_succeeds_or_fails_the_task(
+    waiting: Waiting, status: str, *, flag: bool | None
+) -> None:
+    """Completed succeeds, PartiallyCompleted on request, and the rest fail with the status."""
+    message = None if status == "Completed" else "no capacity"
+    arn = submit(waiting.cloud, Script((Phase(status, None, message),)))
+    detail = {} if flag is None else {"partiallyCompletedIsSuccess": flag}
+    assert waiting.track(arn, **detail) == []
+    [answer] = waiting.client.answers
+    if status == "Completed" or (status == "PartiallyCompleted" and flag):
+        assert json.loads(answer["output"])["data"]["status"] == status
+    else:
+        assert (answer["error"], answer["cause"]) == (status, "no capacity")
+    assert nothing_left(waiting.job(arn))
+    assert len(waiting.cloud.new_events()) == 1
+
+
+def test_messages_that_are_not_recorded_reach_no_task(
+    waiting: Waiting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With recordMessages=false neither cause nor output has Bedrock's message."""
+    composed = module.inbox()
+    rules = replace(SETTINGS.rules, record_messages=False)
+    quiet = replace(
+        composed, observer_of=lambda scope: replace(composed.observer_of(scope), rules=rules)
+    )
+    monkeypatch.setattr(module, "inbox", lambda: quiet)
+    for partially in (False, True):
+        waiting.client.open.add(TOKEN)
+        script = Script((Phase("PartiallyCompleted", None, "the patient's text"),))
+        waiting.track(submit(waiting.cloud, script), partiallyCompletedIsSuccess=partially)
+    failure, success = waiting.client.answers
+    assert failure["cause"].endswith(" ended as PartiallyCompleted")
+    assert "the patient's text" not in json.dumps([failure, success])
+
+
+def test_a_task_of_a_job_that_has_ended_is_answered_at_once(waiting: Waiting) -> None:
+    """The job's item knows the end: nobody asks Bedrock, and the event is not sent again."""
+    arn = waiting.cloud.track(submit(waiting.cloud, "Completed"))
+    waiting.cloud.poll()
+    waiting.cloud.new_events()
+    asked = waiting.cloud.asked()
+    assert waiting.track(arn) == []
+    assert len(waiting.client.answers) == 1
+    assert waiting.cloud.asked() == asked
+    assert nothing_left(waiting.job(arn))
+    assert waiting.cloud.new_events() == []
+
+
+def test_several_tasks_wait_for_one_job(waiting: Waiting) -> None:
+    """Each has its own answer, by its own flag."""
+    tokens = [f"{TOKEN}-{number}" for number in range(3)]
+    waiting.client.open.update(tokens)
+    script = Script((Phase("InProgress", MINUTE), Phase("PartiallyCompleted", None)))
+    arn = submit(waiting.cloud, script)
+    for number, token in enumerate(tokens):
+        waiting.track(arn, token, partiallyCompletedIsSuccess=number == 1)
+    waiting.cloud.bedrock.clock.advance(2 * MINUTE)
+    assert waiting.cloud.poll().tasks_answered == 3
+    answers = {answer["taskToken"]: "output" in answer for answer in waiting.client.answers}
+    assert answers == {tokens[0]: False, tokens[1]: True, tokens[2]: False}
+    assert nothing_left(waiting.job(arn))
+
+
+def test_a_job_can_have_so_many_tasks_and_no_more(waiting: Waiting, log: StringIO) -> None:
+    """One too many is dropped with the reason: the item must stay one that can be written."""
+    arn = submit(waiting.cloud, "InProgress")
+    for number in range(TASKS_PER_JOB + 1):
+        assert waiting.track(arn, f"{TOKEN}-{number}") == []
+    assert len(waiting.job(arn)["taskTokens"]) == TASKS_PER_JOB
+    # One that waits already can say so again.
+    waiting.track(arn, f"{TOKEN}-0")
+    out = log.getvalue()
+    assert out.count('"message":"event dropped"') == 1
+    assert f"{TASKS_PER_JOB} tasks wait for {arn}" in out
+
+
+def test_the_same_command_twice_is_one_task(waiting: Waiting) -> None:
+    """SQS may deliver a message again while the job runs: nothing is answered twice."""
+    arn = submit(waiting.cloud, RUNNING)
+    waiting.track(arn)
+    waiting.track(arn)
+    waiting.cloud.bedrock.clock.advance(2 * MINUTE)
+    summary = waiting.cloud.poll()
+    assert (summary.tasks_answered, summary.tasks_refused) == (1, 0)
+
+
+@pytest.mark.parametrize("tracked", [True, False])
+def test_a_command_takes_a_job_up(waiting: Waiting, *, tracked: bool) -> None:
+    """A job that nobody knows, or that was untracked, is followed for the task's sake."""
+    arn = submit(waiting.cloud, RUNNING)
+    if tracked:
+        waiting.inbox.receives(command("Track", arn), command("Untrack", arn))
+    waiting.track(arn)
+    assert waiting.job(arn)["tracking"] == "ACTIVE"
+    waiting.cloud.bedrock.clock.advance(2 * MINUTE)
+    assert waiting.cloud.poll().tasks_answered == 1
+
+
+def test_a_backfilled_job_answers_and_sends_no_event(waiting: Waiting) -> None:
+    """A task may wait for a job that is there for the history alone."""
+    arn = submit(waiting.cloud, "Completed")
+    waiting.cloud.dynamodb.put_item(
+        TableName="jobs",
+        Item={"jobArn": {"S": arn}, "tracking": {"S": "ACTIVE"}, "backfilled": {"BOOL": True}},
+    )
+    assert waiting.track(arn) == []
+    assert len(waiting.client.answers) == 1
+    assert nothing_left(waiting.job(arn))
+    assert waiting.cloud.new_events() == []
+
+
+# Orders of the two writes
+
+
+@pytest.mark.parametrize("end_first", [True, False])
+def test_token_and_end_meet(
+    waiting: Waiting, monkeypatch: pytest.MonkeyPatch, *, end_first: bool
+) -> None:
+    """Whichever write comes second sees the other, and the task is owed its answer by one."""
+    cloud = waiting.cloud
+    arn = cloud.track(submit(cloud, RUNNING))
+    cloud.poll()
+    cloud.bedrock.clock.advance(2 * MINUTE)
+    task = Track(arn, WaitingTask(TOKEN))
+    write = "await_end" if end_first else "record"
+    real = getattr(JobsTable, write)
+    met: list[object] = []
+
+    def meanwhile(self: JobsTable, *arguments: Any, **named: Any) -> Any:
+        if not met:
+            met.append(
+                cloud.poll()
+                if end_first
+                else module.inbox().jobs.await_end(
+                    module.inbox().jobs.find(arn).job,  # type: ignore[union-attr, arg-type]
+                    str(task.task),
+                    now=cloud.bedrock.clock.now(),
+                )
+            )
+        return real(self, *arguments, **named)
+
+    monkeypatch.setattr(JobsTable, write, meanwhile)
+    if end_first:
+        seen = module.inbox().handle(task)
+        assert [answer.token for answer in seen.answers] == [TOKEN]
+        module.inbox().answer(seen)
+    else:
+        assert cloud.poll().tasks_answered == 1
+    assert met
+    assert len(waiting.client.answers) == 1
+    assert nothing_left(waiting.job(arn))
+    assert len(cloud.new_events()) == 1
+
+
+# Crashes and refusals
+
+
+def test_the_token_survives_a_crash_before_the_answer(
+    waiting: Waiting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The mark was written with the end: the next poll answers."""
+    cloud = waiting.cloud
+    arn = submit(cloud, RUNNING)
+    waiting.track(arn)
+    cloud.bedrock.clock.advance(2 * MINUTE)
+
+    with monkeypatch.context() as patch:
+        dying_at(patch, Answerer, "answer")
+        with pytest.raises(SystemExit):
+            cloud.poll()
+    marks = waiting.job(arn)["pendingEvents"]
+    assert len(marks) == 2
+    assert TOKEN not in str(marks)
+    summary = cloud.poll()
+    assert (summary.tasks_answered, summary.events_sent) == (1, 1)
+    assert nothing_left(waiting.job(arn))
+
+
+def test_a_late_token_survives_a_crash_before_the_answer(
+    waiting: Waiting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For a job that has ended the mark is in the write that brings the token."""
+    arn = waiting.cloud.track(submit(waiting.cloud, "Failed"))
+    waiting.cloud.poll()
+
+    with monkeypatch.context() as patch:
+        dying_at(patch, Answerer, "answer")
+        with pytest.raises(SystemExit):
+            waiting.track(arn)
+    assert waiting.cloud.poll().tasks_answered == 1
+    assert waiting.client.answers[0]["error"] == "Failed"
+
+
+def test_a_crash_after_the_answer_is_no_alarm(
+    waiting: Waiting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The repeat is refused, which is counted as that and as no error, and noted in the item."""
+    arn = submit(waiting.cloud, RUNNING)
+    waiting.track(arn)
+    waiting.cloud.bedrock.clock.advance(2 * MINUTE)
+
+    with monkeypatch.context() as patch:
+        dying_at(patch, JobsTable, "clear_task")
+        with pytest.raises(SystemExit):
+            waiting.cloud.poll()
+    summary = waiting.cloud.poll()
+    assert (summary.tasks_answered, summary.tasks_refused, summary.errors) == (0, 1, {})
+    assert len(waiting.client.answers) == 1
+    assert nothing_left(waiting.job(arn))
+
+
+@pytest.mark.parametrize("code", ["TaskTimedOut", "TaskDoesNotExist", "InvalidToken"])
+def test_an_expired_token_is_recorded_and_dropped(
+    waiting: Waiting, log: StringIO, capsys: pytest.CaptureFixture[str], code: str
+) -> None:
+    """The item says so, a metric counts it, a log line without the token tells, and it is over."""
+    cloud = waiting.cloud
+    waiting.client.fault = refusing_with(code)
+    by_inbox = submit(cloud, "Completed")
+    waiting.track(by_inbox)
+    by_poll = submit(cloud, RUNNING)
+    waiting.track(by_poll)
+    cloud.bedrock.clock.advance(2 * MINUTE)
+    summary = cloud.poll()
+    assert (summary.tasks_refused, summary.tasks_pending, summary.errors) == (1, 0, {})
+    for arn in (by_inbox, by_poll):
+        job = waiting.job(arn)
+        assert job["taskTokenError"] == code
+        assert job["taskTokenErrorAt"].startswith("2026-")
+        assert nothing_left(job)
+    assert len(cloud.new_events()) == 2
+    out = capsys.readouterr().out
+    assert '"TasksRefused":[1.0]' in out
+    logged = log.getvalue() + cloud.log.getvalue()
+    assert logged.count("task token refused") == 2
+    assert TOKEN not in logged + out
+    calls = waiting.client.calls
+    cloud.poll()
+    assert waiting.client.calls == calls
+
+
+def test_anything_else_stays_owed(waiting: Waiting) -> None:
+    """Throttled answers wait for the next poll, which counts how long, and tries again."""
+    cloud = waiting.cloud
+    arn = submit(cloud, RUNNING)
+    waiting.track(arn)
+    cloud.bedrock.clock.advance(2 * MINUTE)
+
+    waiting.client.fault = refusing_with(THROTTLED)
+    summary = cloud.poll()
+    assert summary.errors == {"StepFunctions.ThrottlingException": 1}
+    assert (summary.tasks_pending, summary.events_sent, summary.events_pending) == (1, 1, 0)
+    cloud.bedrock.clock.advance(20 * MINUTE)
+    assert cloud.poll().oldest_pending_event_seconds == 20 * MINUTE
+    waiting.client.fault = lambda: None
+    assert cloud.poll().tasks_answered == 1
+    assert nothing_left(waiting.job(arn))
+
+
+def test_a_late_token_is_not_late_for_the_alarm(waiting: Waiting) -> None:
+    """An answer is due since the token came, not since a job of last week ended."""
+    cloud = waiting.cloud
+    arn = cloud.track(submit(cloud, "Completed"))
+    cloud.poll()
+    cloud.bedrock.clock.advance(7 * 86400)
+
+    waiting.client.fault = refusing_with(THROTTLED)
+    waiting.track(arn)
+    cloud.bedrock.clock.advance(MINUTE)
+    assert cloud.poll().oldest_pending_event_seconds == MINUTE
+
+
+def test_step_functions_that_is_down_costs_one_call_a_poll(waiting: Waiting) -> None:
+    """Events and jobs go on; the answers that wait are not all tried against a closed door."""
+    cloud = waiting.cloud
+    tokens = [f"{TOKEN}-{number}" for number in range(30)]
+    waiting.client.open.update(tokens)
+    for token in tokens:
+        waiting.track(submit(cloud, RUNNING), token)
+    cloud.bedrock.clock.advance(2 * MINUTE)
+
+    def silent() -> None:
+        raise ReadTimeoutError(endpoint_url="https://states")
+
+    waiting.client.fault = silent
+    summary = cloud.poll()
+    assert (summary.events_sent, summary.tasks_pending) == (30, 30)
+    waiting.client.calls = 0
+    assert cloud.poll().tasks_pending == 30
+    assert waiting.client.calls == 1
+    waiting.client.fault = lambda: None
+    assert cloud.poll().tasks_answered == 30
+
+
+def test_one_state_machine_s_key_holds_up_no_other(waiting: Waiting) -> None:
+    """A key that cannot be used is of one state machine: others are answered past it."""
+    cloud = waiting.cloud
+    arns = [submit(cloud, RUNNING) for _ in range(3)]
+    waiting.client.open.update(arns)
+    for arn in arns:
+        waiting.track(arn, arn)
+    cloud.bedrock.clock.advance(2 * MINUTE)
+    take = waiting.client._take
+
+    def picky(request: dict[str, Any]) -> dict[str, Any]:
+        if request["taskToken"] == arns[0]:
+            refusing_with(KEY_DENIED)()
+        return take(request)
+
+    waiting.client._take = picky  # type: ignore[method-assign]
+    first, second = cloud.poll(), cloud.poll()
+    assert (first.tasks_answered, first.tasks_pending) == (2, 1)
+    assert (second.tasks_answered, second.tasks_pending) == (0, 1)
+
+
+def test_a_bus_that_is_down_holds_up_no_answer(waiting: Waiting) -> None:
+    """Owed answers are found and sent, though the events beside them have to wait."""
+    cloud = waiting.cloud
+    for number in range(5):
+        cloud.track(submit(cloud, "Failed", job_name=f"job-{number}"))
+    arn = submit(cloud, RUNNING)
+    waiting.track(arn)
+    refusing = cloud.with_bus(EventBus(Faulty(cloud.events, denied), "monitor"))  # type: ignore[arg-type]
+    cloud.bedrock.clock.advance(2 * MINUTE)
+
+    waiting.client.fault = refusing_with(THROTTLED)
+    assert refusing.poll().events_pending == 6
+    waiting.client.fault = lambda: None
+    summary = refusing.poll()
+    assert (summary.tasks_answered, summary.events_sent) == (1, 0)
+    assert waiting.job(arn)["pendingEvents"] == {"Ended#2"}
+    assert cloud.poll().events_sent == 6
+    assert nothing_left(waiting.job(arn))
+
+
+# Commands that cannot be followed
+
+
+@pytest.mark.parametrize(
+    ("detail", "reason"),
+    [
+        ({"taskToken": 7}, "taskToken is no text of 1 to 2,048 characters"),
+        ({"taskToken": ""}, "taskToken is no text of 1 to 2,048 characters"),
+        ({"taskToken": TOKEN * 100}, "taskToken is no text of 1 to 2,048 characters"),
+        ({"taskToken": TOKEN + "\ud800"}, "taskToken has characters that cannot be stored"),
+        ({"partiallyCompletedIsSuccess": TOKEN}, "partiallyCompletedIsSuccess is neither true nor"),
+        ({"jobArn": TOKEN}, "jobArn is not the ARN of a batch inference job"),
+    ],
+)
+def test_malformed_commands_are_dropped_without_the_token(
+    waiting: Waiting, log: StringIO, detail: dict[str, Any], reason: str
+) -> None:
+    """The reason names the field and never quotes what may be a token."""
+    arn = submit(waiting.cloud, "Completed")
+    event = command("Track", arn)
+    event["detail"] |= {"taskToken": TOKEN, **detail}
+    assert waiting.inbox.receives(event) == []
+    out = log.getvalue()
+    assert reason in out
+    assert TOKEN[:12] not in out
+    assert waiting.cloud.items("jobs") == []
+
+
+def test_a_detail_that_is_text_is_not_quoted(waiting: Waiting, log: StringIO) -> None:
+    """Whoever encodes the detail twice does not have the token in the log for it."""
+    event = command("Track", "") | {"detail": json.dumps({"taskToken": TOKEN})}
+    assert waiting.inbox.receives(event, json.dumps(json.dumps(event))) == []
+    out = log.getvalue()
+    assert out.count('"message":"event dropped"') == 2
+    assert TOKEN not in out
+
+
+def test_with_the_setting_off_tokens_are_refused_with_the_remedy(
+    inbox: Inbox, log: StringIO
+) -> None:
+    """Nothing waits that nobody may answer; a command without a token is followed as ever."""
+    inbox.deployed(discovery_prefix="", task_tokens=False)
+    arn = submit(inbox.cloud, "InProgress")
+    event = command("Track", arn)
+    event["detail"]["taskToken"] = TOKEN
+    assert inbox.receives(event) == []
+    out = log.getvalue()
+    assert "deploy the monitor with taskTokens=true" in out
+    assert TOKEN not in out
+    assert inbox.cloud.items("jobs") == []
+    inbox.receives(command("Track", arn))
+    assert len(inbox.cloud.history(arn)) == 1
+
+
+# What people do to an item
+
+
+def test_a_token_for_an_item_that_cannot_be_read_comes_back(waiting: Waiting) -> None:
+    """The queue keeps it, and then the dead letters: it has no place in such an item."""
+    arn = waiting.cloud.track(submit(waiting.cloud, "InProgress"))
+    waiting.cloud.dynamodb.update_item(
+        TableName="jobs",
+        Key={"jobArn": {"S": arn}},
+        UpdateExpression="SET #s = :s",
+        ExpressionAttributeNames={"#s": "sequence"},
+        ExpressionAttributeValues={":s": {"S": "one"}},
+    )
+    assert waiting.track(arn) == ["message-0"]
+
+
+def test_an_attribute_of_another_type_is_said_and_not_quoted(waiting: Waiting) -> None:
+    """Somebody wrote into the tokens: the end waits, and the item says why, without a token."""
+    arn = waiting.cloud.track(submit(waiting.cloud, "Completed"))
+    waiting.cloud.dynamodb.update_item(
+        TableName="jobs",
+        Key={"jobArn": {"S": arn}},
+        UpdateExpression="SET taskTokens = :t",
+        ExpressionAttributeValues={":t": {"S": TOKEN}},
+    )
+    assert waiting.cloud.poll().errors == {"Item.InvalidItem": 1}
+    error = waiting.job(arn)["lastError"]
+    assert error["code"] == "InvalidItem"
+    assert "taskTokens is no set of strings" in error["message"]
+    assert TOKEN not in error["message"]
+    waiting.cloud.dynamodb.update_item(
+        TableName="jobs", Key={"jobArn": {"S": arn}}, UpdateExpression="REMOVE taskTokens"
+    )
+    assert waiting.cloud.poll().jobs_ended == 1
+
+
+def test_a_task_written_by_hand_is_counted_and_passed_over(waiting: Waiting) -> None:
+    """A member of the set that the monitor did not write stays marked, and holds up nobody."""
+    arn = waiting.cloud.track(submit(waiting.cloud, "Completed"))
+    waiting.cloud.dynamodb.update_item(
+        TableName="jobs",
+        Key={"jobArn": {"S": arn}},
+        UpdateExpression="SET taskTokens = :t",
+        ExpressionAttributeValues={":t": {"SS": ["nonsense", f"Completed#{TOKEN}"]}},
+    )
+    summary = waiting.cloud.poll()
+    assert (summary.jobs_ended, summary.tasks_answered, summary.events_sent) == (1, 1, 1)
+    assert waiting.cloud.poll().errors == {"Item.InvalidMark": 1}
+
+
+def test_a_mark_whose_token_is_gone_is_cleared(waiting: Waiting) -> None:
+    """Nobody waits any more: the job leaves the index of what is owed."""
+    arn = submit(waiting.cloud, RUNNING)
+    waiting.track(arn)
+    waiting.cloud.bedrock.clock.advance(2 * MINUTE)
+
+    waiting.client.fault = refusing_with(THROTTLED)
+    waiting.cloud.poll()
+    waiting.cloud.dynamodb.update_item(
+        TableName="jobs", Key={"jobArn": {"S": arn}}, UpdateExpression="REMOVE taskTokens"
+    )
+    waiting.cloud.poll()
+    assert nothing_left(waiting.job(arn))
+
+
+def test_what_holds_a_token_does_not_show_it() -> None:
+    """Neither a request nor an answer has the token in its text."""
+    task = WaitingTask(TOKEN)
+    assert TOKEN not in repr(Track("arn", task))
+    with pytest.raises(ValueError, match="a waiting task is written") as caught:
+        WaitingTask.parse(TOKEN)
+    assert TOKEN not in str(caught.value)
+    assert not isinstance(caught.value, MalformedEventError)
