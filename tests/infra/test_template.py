@@ -259,6 +259,7 @@ def test_function(template: Template, render: Render) -> None:
         "BACKFILL_DAYS": "0",
         "TASK_TOKENS": "true",
         "EMIT_STATUS_CHANGES": "false",
+        "EMIT_AT_RISK": "false",
         "FULL_READ_HOURS": "24",
         "RECORD_MESSAGES": "true",
         "PROGRESS_INTERVAL_MINUTES": "5",
