@@ -53,7 +53,7 @@ def test_what_is_encrypted(
     for kind, attribute, count in (
         ("AWS::SQS::Queue", "KmsMasterKeyId", 2),
         ("AWS::SNS::Topic", "KmsMasterKeyId", 1 + more_topics),
-        ("AWS::Logs::LogGroup", "KmsKeyId", 2 + more_logs),
+        ("AWS::Logs::LogGroup", "KmsKeyId", 3 + more_logs),
     ):
         encrypted = [
             resource["Properties"][attribute] for resource in of_type(template, kind).values()

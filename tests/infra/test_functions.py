@@ -13,6 +13,7 @@ pytestmark = pytest.mark.xdist_group("template")
 
 MONITOR = "MonitorFunction39E4128B"
 INBOX = "InboxFunctionE487909E"
+WIDGET = "WidgetFunction9DF40104"
 NOTIFICATIONS = "NotificationsFunction75C140BC"
 
 
@@ -24,12 +25,12 @@ def test_functions_share_code_and_settings(
 ) -> None:
     """Both functions run the same asset in the same environment, and differ in their handler.
 
-    A third one, if there is one, runs the same asset too.
+    The others run the same asset too.
     """
     found = of_type(synthesize(config), "AWS::Lambda::Function")
     monitor, inbox = (found[name]["Properties"] for name in (MONITOR, INBOX))
 
-    assert set(found) == {MONITOR, INBOX} | ({NOTIFICATIONS} if config.notifies else set())
+    assert set(found) == {MONITOR, INBOX, WIDGET} | ({NOTIFICATIONS} if config.notifies else set())
     assert all(function["Properties"]["Code"] == monitor["Code"] for function in found.values())
     for same in ("Code", "Environment", "Runtime", "Architectures", "MemorySize"):
         assert monitor[same] == inbox[same]

@@ -56,6 +56,11 @@ STATEMENTS = {
             ("<InboxQueue96F60793.Arn>",),
         ),
     },
+    "WidgetRoleC14A8765": {
+        (("logs:CreateLogStream", "logs:PutLogEvents"), ("<WidgetLog0299BEC9.Arn>",)),
+        (("dynamodb:Query",), (f"{JOBS}/index/active-jobs", f"{HISTORY}/index/by-status")),
+        (("dynamodb:BatchGetItem",), (JOBS,)),
+    },
     "PollRole8FB8B3F0": {
         (("lambda:InvokeFunction",), ("<MonitorFunction39E4128B.Arn>",)),
         (("sqs:SendMessage",), (DEAD_LETTERS,)),
@@ -77,6 +82,7 @@ KEY_STATEMENTS = {
     "MonitorRole6D26CBE9": {(OF_TABLES, "dynamodb"), (OF_QUEUES, "sqs")},
     # It takes messages off the inbox queue; the statement is the event source's.
     "InboxRole8D20667B": {(OF_TABLES, "dynamodb"), (("kms:Decrypt",), "")},
+    "WidgetRoleC14A8765": {(("kms:Decrypt",), "dynamodb")},
     "PollRole8FB8B3F0": {(OF_QUEUES, "sqs")},
 }
 
@@ -91,6 +97,8 @@ PREFIXES = {
 }
 # What only a deployment that notifies people calls.
 NOTIFYING = {"sns": "sns"}
+# What reads beside the modules above, with a client that one of them makes.
+READERS = {"overview": "dynamodb"}
 # A transaction is permitted by what it is made of.
 IN_TRANSACTIONS = {"Put": "put_item", "Update": "update_item"}
 
@@ -275,11 +283,11 @@ def called_operations(source: str) -> Iterator[str]:
 @pytest.mark.parametrize(
     ("config", "prefixes", "without"),
     [
-        (MonitorConfig(), PREFIXES, {"s3:GetObject"}),
-        (MEMBERS, PREFIXES, {"s3:GetObject"}),
+        (MonitorConfig(), PREFIXES | READERS, {"s3:GetObject"}),
+        (MEMBERS, PREFIXES | READERS, {"s3:GetObject"}),
         (
             replace(EVERYWHERE, discovery="on", task_tokens=True),
-            PREFIXES | NOTIFYING,
+            PREFIXES | READERS | NOTIFYING,
             set(),
         ),
     ],

@@ -1,17 +1,20 @@
 """The template's properties that a deployment stands or falls with."""
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import fields, replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from aws_cdk import Duration
 
 from bedrock_batch_monitor import settings
-from bedrock_batch_monitor.domain import names, summary
+from bedrock_batch_monitor.domain import names, statuses, summary
 from bedrock_batch_monitor.domain.rules import Rules
 from bedrock_batch_monitor.domain.usage import UsageRules
+from bedrock_batch_monitor_cdk import logged
 from bedrock_batch_monitor_cdk.config import MonitorConfig
 from tests.infra.conftest import EVERYTHING, EVERYWHERE
 
@@ -29,6 +32,7 @@ STATE = "TablesState705891C2"
 FUNCTION = "MonitorFunction39E4128B"
 DEAD_LETTERS = "EventsDeadLetters8A90034E"
 INBOX = "InboxQueue96F60793"
+WIDGET_FUNCTION = "WidgetFunction9DF40104"
 INBOX_FUNCTION = "InboxFunctionE487909E"
 TABLE = "AWS::DynamoDB::GlobalTable"
 
@@ -311,11 +315,11 @@ def test_settings_reach_the_function(synthesize: Synthesize, render: Render) -> 
 
 def test_log_group(template: Template, of_type: OfType, synthesize: Synthesize) -> None:
     """A function's log is kept for as long as the setting says and goes with the stack."""
-    monitor, inbox = of_type(template, "AWS::Logs::LogGroup").values()
+    logs = of_type(template, "AWS::Logs::LogGroup").values()
     longer = of_type(synthesize(MonitorConfig(log_retention_days=400)), "AWS::Logs::LogGroup")
 
-    assert monitor["Properties"] == inbox["Properties"] == {"RetentionInDays": 30}
-    assert monitor["DeletionPolicy"] == inbox["DeletionPolicy"] == "Delete"
+    assert [log["Properties"] for log in logs] == [{"RetentionInDays": 30}] * 3
+    assert {log["DeletionPolicy"] for log in logs} == {"Delete"}
     assert all(log["Properties"] == {"RetentionInDays": 400} for log in longer.values())
 
 
@@ -378,6 +382,57 @@ def test_outputs(template: Template, render: Render) -> None:
     }
 
 
+def test_dashboard_of_jobs(template: Template, of_type: OfType, render: Render) -> None:
+    """The live table is the widget's function, which has the two tables' names and no more."""
+    dashboard = only(of_type(template, "AWS::CloudWatch::Dashboard"))
+    widgets = json.loads(render(dashboard["DashboardBody"]))["widgets"]
+    (custom,) = (widget for widget in widgets if widget["type"] == "custom")
+    function = render(template["Resources"][WIDGET_FUNCTION]["Properties"])
+
+    assert custom["properties"]["endpoint"] == f"<{WIDGET_FUNCTION}.Arn>"
+    assert custom["width"] == 24
+    assert function["Handler"] == "bedrock_batch_monitor.handlers.widget.handler"
+    assert function["Environment"]["Variables"] == {
+        "JOBS_TABLE_NAME": f"<{JOBS}>",
+        "HISTORY_TABLE_NAME": f"<{HISTORY}>",
+        "POWERTOOLS_SERVICE_NAME": "BedrockBatchMonitor",
+        "POWERTOOLS_LOG_LEVEL": "INFO",
+    }
+
+
+def test_dashboard_asks_the_logs(template: Template, of_type: OfType, render: Render) -> None:
+    """The queries are of both functions' logs, and of fields that their lines have."""
+    dashboard = only(of_type(template, "AWS::CloudWatch::Dashboard"))
+    widgets = json.loads(render(dashboard["DashboardBody"]))["widgets"]
+    queries = [widget["properties"]["query"] for widget in widgets if widget["type"] == "log"]
+
+    assert len(queries) == 6
+    for query in queries:
+        assert query.startswith("SOURCE '<MonitorLogEC78DC2E>' | SOURCE '<InboxLog75BA9A4E>' | ")
+    asked = " ".join(queries)
+    assert all(f"jobsByStatus.{status}" in asked for status in statuses.NON_TERMINAL)
+    assert all(f"ended.{status}" in asked for status in statuses.TERMINAL)
+    fields_asked = set(re.findall(r"\b(?:durations|records|ended|jobsByStatus)\.\w+", asked))
+    assert fields_asked <= {
+        *(f"durations.{name}" for name in ("queuedSeconds", "runningSeconds", "totalSeconds")),
+        *(f"records.{name}" for name in ("total", "processed", "success", "error")),
+        *(f"ended.{status}" for status in statuses.TERMINAL),
+        *(f"jobsByStatus.{status}" for status in statuses.NON_TERMINAL),
+    }
+
+
+@pytest.mark.parametrize(
+    ("minutes", "by_scope", "ends"),
+    [(1, False, "bin(5m)"), (15, False, "bin(15m)"), (1, True, "bin(1m)"), (15, True, "bin(15m)")],
+)
+def test_active_jobs_are_counted_once(minutes: int, *, by_scope: bool, ends: str) -> None:
+    """Of several polls of one scope in a step the most counts; several scopes add up."""
+    _, stats = logged.active_jobs(Duration.minutes(minutes), by_scope=by_scope)
+
+    assert stats.startswith("stats sum(" if by_scope else "stats max(")
+    assert stats.endswith(ends)
+
+
 def test_dashboard_of_tokens(synthesize: Synthesize, of_type: OfType, render: Render) -> None:
     """With output buckets there are tokens a day by model, of this deployment and no other."""
     template = synthesize(EVERYTHING)
@@ -398,7 +453,8 @@ def test_dashboard(template: Template, of_type: OfType, render: Render) -> None:
     """The dashboard shows alarms, every metric, the functions, the queues and Bedrock."""
     dashboard = only(of_type(template, "AWS::CloudWatch::Dashboard"))
     widgets = json.loads(render(dashboard["DashboardBody"]))["widgets"]
-    status, *graphs = [widget["properties"] for widget in widgets]
+    (status,) = (widget["properties"] for widget in widgets if widget["type"] == "alarm")
+    graphs = [widget["properties"] for widget in widgets if widget["type"] == "metric"]
     metrics = [metric for graph in graphs for metric in graph["metrics"]]
     own = [metric for metric in metrics if metric[0] == names.METRICS_NAMESPACE]
     searches = [metric[0]["expression"] for metric in metrics if isinstance(metric[0], dict)]

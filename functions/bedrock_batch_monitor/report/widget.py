@@ -74,10 +74,10 @@ def live(view: LiveView, now: datetime, *, dark: bool) -> Html:
         ),
         element("h3", heading),
         _table(view.active, now, ended=False, caption=heading),
-        _not_shown(active - len(view.active), "active job"),
+        _not_shown(active - len(view.active), "active job", partial=view.active_is_partial),
         element("h3", _heading(ended, "job", partial=view.ended_is_partial), _since(view, now)),
         _table(view.ended, now, ended=True, caption="Jobs that have ended"),
-        _not_shown(ended - len(view.ended), "job"),
+        _not_shown(ended - len(view.ended), "job", partial=view.ended_is_partial),
         dark=dark,
     )
 
@@ -120,13 +120,14 @@ def _table(jobs: Sequence[Job], now: datetime, *, ended: bool, caption: str) -> 
     )
 
 
-def _not_shown(number: int, what: str) -> Html | None:
+def _not_shown(number: int, what: str, *, partial: bool) -> Html | None:
     if number <= 0:
         return None
+    known = "and more than" if partial else "and"
     return element(
         "p",
         fragment(
-            f"and {words.plural(number, 'more ' + what)} not shown; ", element("b", "bbm jobs")
+            f"{known} {words.plural(number, 'more ' + what)} not shown; ", element("b", "bbm jobs")
         ),
         " lists all.",
         class_="more-jobs",

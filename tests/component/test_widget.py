@@ -1,0 +1,145 @@
+"""The function behind the dashboard's widget, on moto's tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from bedrock_batch_monitor import settings
+from bedrock_batch_monitor.domain import statuses
+from bedrock_batch_monitor.handlers import widget as module
+from bedrock_batch_monitor.services import overview
+from local.bedrock import Phase, Script
+
+from .conftest import Cloud
+from .test_handler import Context
+
+Invoke = Callable[..., str]
+
+
+@pytest.fixture
+def invoke(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Invoke:
+    """The handler with the environment that the stack writes."""
+    monkeypatch.setenv(settings.JOBS_TABLE_NAME, "jobs")
+    monkeypatch.setenv(settings.HISTORY_TABLE_NAME, "history")
+    monkeypatch.setattr(module, "utc_now", lambda: cloud.bedrock.clock.now())  # noqa: PLW0108 - as the monitor's
+    module.overview.cache_clear()
+
+    def call(*, hours: float = 3, theme: str = "light", **event: Any) -> str:
+        start = cloud.bedrock.clock.now() - timedelta(hours=hours)
+        context = {"theme": theme, "timeRange": {"start": start.timestamp() * 1000}}
+        return module.handler({"widgetContext": context, **event}, Context())  # type: ignore[arg-type]
+
+    return call
+
+
+def test_live_table(cloud: Cloud, invoke: Invoke) -> None:
+    """Active jobs and those ended in the time range, with their names, messages and output."""
+    cloud.add_job("InProgress", job_name="runs-on")
+    cloud.add_job(Script((Phase("Failed", None, "line <7> is wrong"),)), job_name="went-wrong")
+    cloud.poll()
+    html = invoke()
+
+    assert "1 active job" in html
+    assert "runs-on" in html
+    assert "went-wrong" in html
+    assert "line &lt;7&gt; is wrong" in html
+    assert "#/batch-inference" in html
+    assert "/s3/buckets/" in html
+
+
+def test_endings_before_the_time_range_are_left_out(cloud: Cloud, invoke: Invoke) -> None:
+    """The dashboard's time range, or the part that is zoomed to, decides which are shown."""
+    cloud.add_job("Completed", job_name="yesterday")
+    cloud.poll()
+    cloud.bedrock.clock.advance(24 * 3600)
+    now = cloud.bedrock.clock.now().timestamp() * 1000
+
+    assert "yesterday" not in invoke(hours=3)
+    assert "yesterday" in invoke(hours=30)
+    zoom = {"timeRange": {"start": now - 30 * 3.6e6, "zoom": {"start": now - 3.6e6}}}
+    assert "yesterday" not in invoke(widgetContext=zoom)
+
+
+def test_theme(invoke: Invoke) -> None:
+    """The colours are those of the dashboard's theme."""
+    assert invoke(theme="dark") != invoke(theme="light")
+
+
+def test_documentation(invoke: Invoke) -> None:
+    """CloudWatch asks what a widget is for, and is told in Markdown."""
+    assert invoke(describe=True).startswith("## Batch inference jobs")
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {},
+        {"widgetContext": None},
+        {"widgetContext": {"theme": 7, "timeRange": {"start": "yesterday"}}},
+        {"widgetContext": {"timeRange": {"start": 1e300, "zoom": []}}},
+        {"widgetContext": {"timeRange": {"start": -1e15}}},
+    ],
+)
+def test_any_context(invoke: Invoke, event: dict[str, Any]) -> None:
+    """A context that lacks something, or has something else in its place, is no obstacle."""
+    assert "No active job" in invoke(**event)
+
+
+def test_tables_that_cannot_be_read(cloud: Cloud, invoke: Invoke) -> None:
+    """The widget says why it shows nothing."""
+    cloud.dynamodb.delete_table(TableName="jobs")
+
+    assert "DynamoDB.ResourceNotFoundException" in invoke()
+
+
+@pytest.mark.parametrize(
+    ("characters", "told"), [(200, "500 jobs ended"), (2048, "More than 447 jobs ended")]
+)
+def test_bounded_with_many_jobs(cloud: Cloud, invoke: Invoke, characters: int, told: str) -> None:
+    """With 1,000 jobs the widget makes a few calls, and shows as many jobs as it may."""
+    for index in range(1000):
+        status = "Failed" if index % 2 else "InProgress"
+        arn = f"arn:aws:bedrock:us-east-1:123456789012:model-invocation-job/many{index:08}"
+        item = {
+            "jobArn": {"S": arn},
+            "status": {"S": status},
+            "jobName": {"S": f"job-{index}"},
+            "changedAt": {"S": "2026-11-24T19:30:00.000Z"},
+            "message": {"S": "m" * characters},
+        }
+        if status == "Failed":
+            entry = {"sequence": {"N": "1"}, "observedAt": {"S": "2026-11-24T19:30:01.000Z"}}
+            cloud.dynamodb.put_item(TableName="history", Item=item | entry)
+        else:
+            item["tracking"] = {"S": "ACTIVE"}
+        cloud.dynamodb.put_item(TableName="jobs", Item=item)
+    calls: list[str] = []
+    client = module.overview()._client
+    client.meta.events.register("before-call", lambda model, **_: calls.append(model.name))
+    html = invoke()
+
+    assert html.count('<tr role="row">') == overview.ACTIVE_SHOWN + overview.ENDED_SHOWN + 2
+    assert f"and {500 - overview.ACTIVE_SHOWN} more active jobs not shown" in html
+    assert told in html
+    assert len(calls) <= overview.PAGES_OF_ACTIVE + len(statuses.TERMINAL) + 1
+    assert calls[-1] == "BatchGetItem"
+    assert len(html.encode()) < 250_000
+
+
+def test_a_job_that_ended_just_now_is_not_active(cloud: Cloud, invoke: Invoke) -> None:
+    """The index only nominates: the item decides."""
+    arn = cloud.add_job("InProgress", job_name="over-by-now")
+    cloud.poll()
+    cloud.dynamodb.update_item(
+        TableName="jobs",
+        Key={"jobArn": {"S": arn}},
+        UpdateExpression="SET #s = :s",
+        ExpressionAttributeNames={"#s": "status"},
+        ExpressionAttributeValues={":s": {"S": "Completed"}},
+    )
+
+    assert "No active job" in invoke()

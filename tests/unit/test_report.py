@@ -1,0 +1,357 @@
+"""The pages as values: every text is a text, and nobody's item stops a page."""
+
+from __future__ import annotations
+
+import itertools
+from datetime import UTC, datetime, timedelta
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from bedrock_batch_monitor.domain import statuses
+from bedrock_batch_monitor.report import figures, links, palette, widget, words
+from bedrock_batch_monitor.report.contents import (
+    ACTIVE_ROWS,
+    FAILURE_GROUPS,
+    LANES,
+    Report,
+    tracks_of,
+)
+from bedrock_batch_monitor.report.jobs import Job, Transition, job_of, segments, transition_of
+from bedrock_batch_monitor.report.markup import Html, element, stylesheet, text
+from bedrock_batch_monitor.report.page import render
+from local.pictures.sample import NOW, SPAN, Sample, report_of, sample
+
+ARN = "arn:aws:bedrock:us-east-1:123456789012:model-invocation-job/abcdefghijk1"
+ANY_TEXT = st.text(st.characters(), max_size=60) | st.sampled_from(
+    ["</script>", "<img src=x onerror=a>", '"onload="a', "\x00", "\ud800", "\u202e"]
+)
+LIGHT_AND_DARK = [("light", palette.LIGHT), ("dark", palette.DARK)]
+VOID = {"br", "input", "meta"}
+
+
+class Reader(HTMLParser):
+    """Reads a page strictly: what is opened is closed, in order; keeps texts and elements."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.opened: list[str] = []
+        self.elements: set[str] = set()
+        self.attributes: set[str] = set()
+        self.texts: list[str] = []
+        self.feed(page)
+        self.close()
+        assert self.opened == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Note an element and what it has."""
+        self.elements.add(tag)
+        self.attributes.update(name for name, _ in attrs)
+        if tag not in VOID:
+            self.opened.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        """Close the innermost element, and no other."""
+        assert self.opened.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        """Keep a text."""
+        self.texts.append(data)
+
+
+def letters(value: str) -> list[str]:
+    """The characters that no cleaning touches."""
+    return [character for character in value if "!" <= character <= "~"]
+
+
+def luminance(colour: str) -> float:
+    """The relative luminance of WCAG 2.2."""
+    parts = (int(colour[index : index + 2], 16) / 255 for index in (1, 3, 5))
+    red, green, blue = (
+        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
+    )
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(one: str, other: str) -> float:
+    """The contrast ratio of WCAG 2.2."""
+    darker, lighter = sorted(map(luminance, (one, other)))
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def test_contrast_of_black_and_white() -> None:
+    """The measure itself: 21 to 1 is the most that there is."""
+    assert contrast("#000000", "#ffffff") == pytest.approx(21)
+    assert contrast("#777777", "#ffffff") < 4.5
+
+
+@pytest.mark.parametrize(("theme", "colours"), LIGHT_AND_DARK)
+@pytest.mark.parametrize("background", palette.BACKGROUNDS)
+def test_every_colour_can_be_read(theme: str, colours: dict[str, str], background: str) -> None:
+    """Every text and every status has 4.5 to 1 on every background, as WCAG's AA asks."""
+    on = colours[background]
+    texts = {name: colours[name] for name in palette.TEXTS}
+    looks = {**palette.LOOKS, "": palette.OTHER}
+    texts |= {status: getattr(look, theme) for status, look in looks.items()}
+
+    assert {name for name, colour in texts.items() if contrast(colour, on) < 4.5} == set()
+
+
+def test_every_status_has_a_look_of_its_own() -> None:
+    """No two statuses share their colour, or their shape."""
+    assert set(palette.LOOKS) == set(statuses.KNOWN)
+    looks = [*palette.LOOKS.values(), palette.OTHER]
+    assert len({(look.shape, look.ring) for look in looks}) == len(looks)
+    assert len({look.light for look in palette.LOOKS.values()}) == len(palette.LOOKS)
+
+
+@given(ANY_TEXT, ANY_TEXT)
+def test_any_text_is_a_text(inner: str, title: str) -> None:
+    """Whatever a text holds, it adds no element and no attribute, and can be written in UTF-8."""
+    page = element("p", inner, title=title)
+    page.encode()
+    reader = Reader(page)
+
+    assert (reader.elements, reader.attributes) == ({"p"}, {"title"})
+    assert letters("".join(reader.texts)) == letters(inner)
+
+
+def test_a_text_stays_what_it_is() -> None:
+    """Umlauts, emoji and scripts from right to left are kept; what reorders is not."""
+    assert text("Übersicht 👩‍🔬 שלום") == "Übersicht 👩‍🔬 שלום"
+    assert text("a\u202eb\x00c\ud800") == "ab\ufffdc\ufffd"
+
+
+@pytest.mark.parametrize(
+    ("name", "attributes"),
+    [
+        ("a", {"href": "javascript:alert(1)"}),
+        ("a", {"href": "http://example.com/"}),
+        ("a", {"href": 'https://a"b/'}),
+        ("a", {"onclick": "a"}),
+        ("p", {"style": "a"}),
+        ("img src=x", {}),
+    ],
+)
+def test_what_cannot_be_written(name: str, attributes: dict[str, Any]) -> None:
+    """Links to anything but HTTPS, handlers, inline styles and names that are none are refused."""
+    with pytest.raises(ValueError, match=r"is (?:not written|not among|no element)"):
+        element(name, **attributes)
+
+
+def test_a_style_sheet_cannot_be_left() -> None:
+    """CSS that could end its element is refused."""
+    with pytest.raises(ValueError, match="must not contain"):
+        stylesheet("p{content:'</style>'}")
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | ANY_TEXT,
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(ANY_TEXT, inner, max_size=2),
+    max_leaves=4,
+)
+NAMES = st.sampled_from(
+    [
+        *("jobArn", "jobName", "modelId", "status", "message", "submitTime", "endTime"),
+        *("changedAt", "jobExpirationTime", "estimatedEndTime", "recordsPerMinute", "lastError"),
+        *("totalRecordCount", "processedRecordCount", "errorRecordCount", "tokens", "tracking"),
+        *("estimatedCostUsd", "outputDataConfig", "stalledSince", "firstInProgressAt"),
+    ]
+)
+
+
+@given(st.dictionaries(NAMES, VALUES), st.dictionaries(NAMES, VALUES))
+@example({"jobArn": ARN, "status": "Failed", "endTime": "0001-01-01T00:00:00Z"}, {})
+@example({"jobArn": ARN, "status": "InProgress", "jobExpirationTime": "9999-12-31T23:59:59Z"}, {})
+def test_no_item_stops_a_page(item: dict[str, Any], other: dict[str, Any]) -> None:
+    """An item that somebody wrote by hand is shown as far as it makes sense."""
+    items = [item, {**other, "tracking": "ACTIVE"}, {**item, "status": "Failed"}]
+    jobs = [job_of(one) for one in items]
+    report = report_of(Sample(items, [{**item, "sequence": 1, "status": "Failed"}]))
+    view = widget.LiveView(jobs, jobs, {"": 2}, {"Failed": 1}, NOW - SPAN)
+
+    for page in (render(report), widget.live(view, NOW, dark=True)):
+        page.encode()
+        assert Reader(page).elements.isdisjoint({"script", "img", "iframe", "object", "use"})
+
+
+@pytest.mark.parametrize("number", [0, 1, 50])
+def test_pages_are_well_formed(number: int) -> None:
+    """What is opened is closed, and no id is there twice."""
+    page = render(report_of(sample(number)))
+    Reader(page)
+    ids = [part.partition('"')[0] for part in page.split(' id="')[1:]]
+
+    assert len(ids) == len(set(ids))
+
+
+def test_a_large_report_is_bounded() -> None:
+    """Ten thousand jobs make a page of a thousand lanes; its figures are of all of them."""
+    base = sample(1000)
+    jobs = [
+        {**job, "jobArn": job["jobArn"][:-3] + f"{copy:03}", "message": f"failure {'x' * copy}"}
+        for copy in range(10)
+        for job in base.jobs
+    ]
+    since = NOW - SPAN
+    report = Report(
+        tracks=tracks_of(map(job_of, jobs), {}, since, NOW),
+        since=since,
+        until=NOW,
+        account="123456789012",
+        region="us-east-1",
+        stack="BedrockBatchMonitor",
+    )
+    page = render(report)
+
+    assert page.count('class="lane ') == LANES
+    assert page.count('class="group"') <= FAILURE_GROUPS
+    assert page.count('<tr role="row">') == ACTIVE_ROWS + 1
+    assert "10,000" in page
+    assert len(page) < 4_000_000
+
+
+def at(hours: float) -> datetime:
+    return datetime(2026, 11, 24, tzinfo=UTC) + timedelta(hours=hours)
+
+
+def test_segments_are_cut_to_the_span() -> None:
+    """What was before the first recorded change is its previous status; an ending has no length."""
+    job = Job(ARN, "abcdefghijk1", status="Completed", submitted=at(-5))
+    recorded = (
+        Transition(3, "InProgress", "Scheduled", at(2)),
+        Transition(4, "Completed", "InProgress", at(5)),
+    )
+
+    assert segments(job, recorded, at(0), at(10)) == (
+        ("Scheduled", at(0), at(2)),
+        ("InProgress", at(2), at(5)),
+        ("Completed", at(5), at(5)),
+    )
+    running = Job(ARN, "abcdefghijk1", status="InProgress", changed=at(-3))
+    assert segments(running, (), at(0), at(10)) == (("InProgress", at(0), at(10)),)
+
+
+def test_transition_without_a_time_or_status_is_none() -> None:
+    """An entry that does not tell what and when draws nothing."""
+    assert transition_of({"status": "Failed", "sequence": 1}) is None
+    assert transition_of({"changedAt": "2026-11-24T00:00:00Z", "sequence": 1}) is None
+
+
+def test_quantiles_and_bins() -> None:
+    """Half of the values are within the median; the bins run from the first in use to the last."""
+    spread = figures.spread([None, 30, 90, 90, 7000])
+
+    assert spread is not None
+    assert (spread.number, spread.median, spread.ninetieth, spread.longest) == (4, 90, 7000, 7000)
+    assert spread.bins[0] == ("under 1 min", 1)
+    assert spread.bins[-1] == ("1 to 2 h", 1)
+    assert sum(number for _, number in spread.bins) == 4
+    assert figures.spread([None]) is None
+
+
+def test_messages_of_one_kind_are_one_group() -> None:
+    """Messages that differ in numbers, ids and places are one failure; another status is not."""
+    jobs = [
+        Job("1", "1", status="Failed", message="line 17 of s3://a/b.jsonl has no recordId"),
+        Job("2", "2", status="Failed", message="line 4 of s3://c/d.jsonl has no recordId"),
+        Job("3", "3", status="Expired", message="line 4 of s3://c/d.jsonl has no recordId"),
+        Job("4", "4", status="Completed"),
+        Job("5", "5", status="Failed"),
+    ]
+
+    assert [(group.status, sorted(group.jobs)) for group in figures.failures(jobs)] == [
+        ("Failed", [0, 1]),
+        ("Failed", [4]),
+        ("Expired", [2]),
+    ]
+
+
+@given(
+    st.datetimes(datetime(2000, 1, 1), datetime(2040, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001 - bounds are naive
+    st.timedeltas(timedelta(minutes=1), timedelta(days=900)),
+)
+def test_endings_over_time_cover_the_span(since: datetime, span: timedelta) -> None:
+    """However long the span is, there are some thirty steps, one after the other, that cover it."""
+    until = since + span
+    buckets = figures.endings_over_time([], since, until)
+
+    assert 1 <= len(buckets) <= 31
+    assert buckets[0].start <= since
+    assert buckets[-1].end > until
+    assert all(a.end == b.start for a, b in itertools.pairwise(buckets))
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [(0, "0"), (999, "999"), (1000, "1.00 k"), (12_345, "12.3 k"), (999_950, "1.00 M")],
+)
+def test_short_numbers(value: int, told: str) -> None:
+    """Three digits and a unit."""
+    assert words.short(value) == told
+
+
+@pytest.mark.parametrize(
+    ("partition", "console"),
+    [
+        ("aws", "console.aws.amazon.com"),
+        ("aws-cn", "console.amazonaws.cn"),
+        ("aws-us-gov", "console.amazonaws-us-gov.com"),
+    ],
+)
+def test_links_lead_to_the_console_of_the_partition(partition: str, console: str) -> None:
+    """Region and prefix are in the link as the consoles take them."""
+    arn = ARN.replace(":aws:", f":{partition}:")
+
+    assert links.bedrock_jobs(arn) == (
+        f"https://{console}/bedrock/home?region=us-east-1#/batch-inference"
+    )
+    assert links.s3_place(arn, "s3://bucket/a b&c/") == (
+        f"https://{console}/s3/buckets/bucket?prefix=a%20b%26c/"
+    )
+
+
+def test_no_link_leads_nowhere() -> None:
+    """A partition without a public console, no ARN, and no S3 URI have no link."""
+    assert links.bedrock_jobs(ARN.replace(":aws:", ":aws-iso:")) is None
+    assert links.bedrock_jobs("hello") is None
+    assert links.s3_place(ARN, "https://example.com/") is None
+    assert links.s3_place(ARN, None) is None
+
+
+def test_those_in_trouble_come_first() -> None:
+    """Then those that run, then the last changed."""
+    trouble = Job("a", "a", status="Scheduled", changed=at(0), is_stalled=True)
+    runs = Job("b", "b", status="InProgress", changed=at(1))
+    waits = Job("c", "c", status="Scheduled", changed=at(3))
+    waited = Job("d", "d", status="Scheduled", changed=at(2))
+
+    assert widget.in_order_of_need([waited, waits, runs, trouble], at(4)) == [
+        trouble,
+        runs,
+        waits,
+        waited,
+    ]
+
+
+def test_late_jobs() -> None:
+    """A job that will not be done in its time is at risk; one whose time is over is past it."""
+    job = job_of(
+        {
+            "jobArn": ARN,
+            "status": "InProgress",
+            "jobExpirationTime": "2026-11-24T10:00:00.000Z",
+            "estimatedEndTime": "2026-11-24T11:00:00.000Z",
+        }
+    )
+
+    assert job.troubles(at(9)) == ("at risk",)
+    assert job.troubles(at(10)) == ("past its time limit",)
+
+
+def test_the_marker_of_markup_is_not_lost() -> None:
+    """Markup in markup is not escaped again."""
+    assert element("p", Html("<b>1</b>"), "<") == "<p><b>1</b>&lt;</p>"
