@@ -58,7 +58,7 @@ STATEMENTS = {
     },
     "WidgetRoleC14A8765": {
         (("logs:CreateLogStream", "logs:PutLogEvents"), ("<WidgetLog0299BEC9.Arn>",)),
-        (("dynamodb:Query",), (f"{JOBS}/index/active-jobs", f"{HISTORY}/index/by-status")),
+        (("dynamodb:Query",), (f"{HISTORY}/index/by-status", f"{JOBS}/index/active-jobs")),
         (("dynamodb:BatchGetItem",), (JOBS,)),
     },
     "PollRole8FB8B3F0": {
