@@ -50,7 +50,7 @@ demo: setup ## Run the whole monitor on this machine, without an AWS account (KE
 test: lint ## Run every check and every test
 	@pytest
 
-bench: setup ## Measure the monitor beside what people write today; writes docs/performance.md (20 minutes)
+bench: setup ## Measure the monitor beside what people write today; writes docs/performance.md (a quarter of an hour)
 	@PYTHONPATH=functions:infra python -m local.bench $(ARGS)
 
 explore: setup ## Run the fault explorer: every crash and refusal at every call of overlapping polls

@@ -102,7 +102,13 @@ def test_what_cannot_be_followed_says_why(event: object, reason: str) -> None:
             ),
             "detail": json_values
             | st.fixed_dictionaries(
-                {}, optional={"jobArn": json_values, "batchJobArn": json_values}
+                {},
+                optional={
+                    "jobArn": json_values,
+                    "batchJobArn": json_values,
+                    "taskToken": json_values,
+                    "partiallyCompletedIsSuccess": json_values,
+                },
             ),
         },
     )
