@@ -14,7 +14,7 @@ export JSII_SILENCE_WARNING_UNTESTED_NODE_VERSION := 1
 export CDK_DISABLE_CLI_TELEMETRY := true
 export PATH := $(CURDIR)/$(BIN):$(CURDIR)/node_modules/.bin:$(PATH)
 
-.PHONY: help setup demo test lint format audit bench explore docs synth deploy destroy lock clean
+.PHONY: help setup demo test lint format pictures audit bench explore docs synth deploy destroy lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -48,6 +48,7 @@ demo: setup ## Run the whole monitor on this machine, without an AWS account (KE
 	@PYTHONPATH=functions python -m local.demo $(if $(KEEP),--keep)
 
 test: lint ## Run every check and every test
+	@python -m local.browser
 	@pytest
 
 bench: setup ## Measure the monitor beside what people write today; writes docs/performance.md (a quarter of an hour)
@@ -69,6 +70,9 @@ destroy: setup ## Remove the stack (tables stay unless deployed with removalPoli
 audit: setup ## Look up known vulnerabilities of the function's pins (asks pypi.org)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-audit==$(PIP_AUDIT_VERSION)
 	@pip-audit --requirement functions/requirements.txt --require-hashes --disable-pip
+
+pictures: setup ## Make the README's pictures anew, in a browser (chromium, installed where apt-get can)
+	@PYTHONPATH=functions:infra:cli python -m local.pictures
 
 docs: setup ## Write the parts of the documentation that come from the code
 	@python -m tests.docs.generate

@@ -1,0 +1,93 @@
+"""`python -m local.pictures`: the README's pictures, from sample jobs and the real rendering."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+import typer
+
+from bedrock_batch_monitor.report import widget
+from bedrock_batch_monitor.report.jobs import job_of
+from bedrock_batch_monitor.report.page import render
+from local.browser import HOW_TO_INSTALL, browser, install
+from local.pictures.sample import NOW, Sample, report_of, sample
+
+PICTURES: Final = Path(__file__).resolve().parents[2] / "docs" / "pictures"
+_JOBS: Final = 120
+_ACTIVE_SHOWN: Final = 8
+_ENDED_SHOWN: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One picture: a page, the window that it is seen in, and the part shown, if not the top."""
+
+    name: str
+    html: str
+    width: int
+    height: int
+    dark: bool = False
+    part: str | None = None
+
+
+def live(some: Sample, *, dark: bool) -> str:
+    """The widget in a page of its own, as CloudWatch has it in one of its."""
+    jobs = [job_of(item) for item in some.jobs]
+    active = widget.in_order_of_need([job for job in jobs if job.is_active], NOW)
+    ended = [job for job in jobs if job.has_ended]
+    view = widget.LiveView(
+        active=active[:_ACTIVE_SHOWN],
+        ended=ended[:_ENDED_SHOWN],
+        active_by_status=Counter(job.status or "" for job in active),
+        ended_by_status=Counter(job.status or "" for job in ended),
+        since=NOW - timedelta(hours=12),
+    )
+    page = "<!doctype html><html lang=en><meta charset=utf-8><title>Jobs</title>"
+    background = "#0f1b2a" if dark else "#ffffff"
+    body = f'<body style="margin:16px;background:{background}">'
+    return page + body + widget.live(view, NOW, dark=dark)
+
+
+def pictures() -> list[Picture]:
+    """All of them, the same every time."""
+    some = sample(_JOBS)
+    report = render(report_of(some))
+    return [
+        Picture("report-light.png", report, 1180, 1000),
+        Picture("report-dark.png", report, 1180, 1000, dark=True),
+        Picture("report-phone.png", report, 390, 844),
+        Picture("timeline-light.png", report, 1180, 900, part="#time"),
+        Picture("timeline-dark.png", report, 1180, 900, dark=True, part="#time"),
+        Picture("widget-light.png", live(some, dark=False), 1180, 760),
+        Picture("widget-dark.png", live(some, dark=True), 1180, 760, dark=True),
+    ]
+
+
+def main() -> None:
+    """Make the pictures anew; needs a chromium."""
+    if not install():
+        typer.echo(HOW_TO_INSTALL, err=True)
+        raise typer.Exit(1)
+    PICTURES.mkdir(exist_ok=True)
+    with browser() as chromium, tempfile.TemporaryDirectory() as name:
+        for picture in pictures():
+            file = Path(name) / "page.html"
+            file.write_text(picture.html, encoding="utf-8")
+            context = chromium.new_context(
+                viewport={"width": picture.width, "height": picture.height},
+                color_scheme="dark" if picture.dark else "light",
+            )
+            page = context.new_page()
+            page.goto(file.as_uri() + (picture.part or ""))
+            page.screenshot(path=PICTURES / picture.name)
+            context.close()
+            typer.echo(f"docs/pictures/{picture.name}")
+
+
+if __name__ == "__main__":
+    typer.run(main)
