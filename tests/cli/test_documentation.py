@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -62,7 +63,7 @@ def test_every_option_is_on_the_page() -> None:
         } == set()
 
 
-def test_json_shapes(bbm: Bbm) -> None:
+def test_json_shapes(bbm: Bbm, tmp_path: Path) -> None:
     """The page names exactly the keys that the documents have."""
     rows = re.findall(r"^\| `bbm (\w+)` \| (.*?) \|$", TEXT, re.MULTILINE)
     on_page = {command: set(re.findall(r"`(\w+)`", keys)) for command, keys in rows}
@@ -83,6 +84,7 @@ def test_json_shapes(bbm: Bbm) -> None:
         "usage": keys("usage"),
         "poll": set(),
         "cost": keys("cost"),
+        "report": keys("report", "-o", str(tmp_path / "report.html")),
     }
 
 
