@@ -17,7 +17,7 @@ from bedrock_batch_monitor.report.jobs import Segment
 from bedrock_batch_monitor.report.markup import Html, element
 from bedrock_batch_monitor.report.palette import css_class
 
-_MOST_TICKS: Final = 8
+_MOST_TICKS: Final = 10
 _LANE_HEIGHT: Final = 16
 # Waiting is drawn thin and running thick, so that they are told apart without colour.
 _THICKNESS: Final = {statuses.IN_PROGRESS: 10, statuses.STOPPING: 10}
@@ -45,7 +45,7 @@ def scale(since: datetime, until: datetime) -> Html:
         (
             element(
                 "text",
-                words.day(mark) if by_day else f"{mark:%H:%M}",
+                words.day(mark) if by_day or mark.hour == mark.minute == 0 else f"{mark:%H:%M}",
                 x=_percent(position(mark, since, until)),
                 y=13,
             )
@@ -59,21 +59,26 @@ def scale(since: datetime, until: datetime) -> Html:
     )
 
 
-def grid_rule(since: datetime, until: datetime) -> str:
-    """CSS that draws the ticks behind every lane: one line of style and not one of markup each."""
+def grid_rule(place: str, since: datetime, until: datetime) -> str:
+    """CSS that draws the ticks behind every lane of a place: a line of style for all of them."""
     lines = ",".join(
         f"linear-gradient(var(--line),var(--line)) {position(mark, since, until):.3f}% 0/1px 100% "
         "no-repeat"
         for mark in ticks(since, until, _MOST_TICKS)
     )
-    return f".track{{background:{lines}}}" if lines else ""
+    return f".{place} .track{{background:{lines}}}" if lines else ""
 
 
 def lane(track: Track, since: datetime, until: datetime) -> Html:
     """When one job had which status; a cap at the end has the colour of the ending."""
     return element(
         "svg",
-        (_bar(segment, since, until) for segment in track.segments),
+        (
+            _bar(segment, since, until)
+            for segment in track.segments
+            # What goes on beyond the picture has its end in the words beside it.
+            if segment.start <= until
+        ),
         class_="track",
         width="100%",
         height=_LANE_HEIGHT,

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from typing import Final
 
 from bedrock_batch_monitor.domain import statuses
-from bedrock_batch_monitor.report import charts, figures, parts, sections, style, words
+from bedrock_batch_monitor.report import figures, parts, sections, style, words
 from bedrock_batch_monitor.report.contents import Report
 from bedrock_batch_monitor.report.markup import Child, Html, element, fragment, stylesheet
-from bedrock_batch_monitor.report.timeline import timeline
+from bedrock_batch_monitor.report.timeline import grid_rules, timeline
 
 _POLICY: Final = (
     "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
@@ -40,7 +40,7 @@ def render(report: Report) -> Html:
         element("meta", name="viewport", content="width=device-width, initial-scale=1"),
         element("meta", name="referrer", content="no-referrer"),
         element("title", title),
-        stylesheet(style.report() + charts.grid_rule(report.since, report.until)),
+        stylesheet(style.report() + grid_rules(report)),
     )
     body = element(
         "body",

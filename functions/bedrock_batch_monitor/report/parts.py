@@ -69,10 +69,7 @@ def progress(job: Job) -> Html | None:
     filled = round(100 * share, 1)
     failed = None
     if job.failed:
-        failed = element("span", f"{words.count(job.failed)} failed", class_="alarm")
-    pace = None
-    if job.records_per_minute and not job.has_ended:
-        pace = f"{words.short(job.records_per_minute)}/min"
+        failed = element("span", f"{words.count(job.failed)} failed", class_="alarm nowrap")
     return fragment(
         element(
             "svg",
@@ -87,27 +84,31 @@ def progress(job: Job) -> Html | None:
         element(
             "span",
             element("b", told),
-            _separated(f" {words.short(job.processed)} of {words.short(job.total)}", pace, failed),
+            _separated(f" {words.short(job.processed)} of {words.short(job.total)}", failed),
             class_="counts",
         ),
     )
 
 
 def ends(job: Job, now: datetime) -> Html | None:
-    """When an active job will be done, or how long ago a job ended."""
+    """When an active job will be done and how fast it goes, or how long ago a job ended."""
     if job.has_ended:
         if job.ended is None:
             return None
         return moment(job.ended, shown=f"{words.between(job.ended, now)} ago")
     if job.estimated_end is None:
-        return (
-            element("span", "unknown", class_="soft")
-            if job.status == statuses.IN_PROGRESS
-            else None
-        )
-    if job.estimated_end <= now:
-        return moment(job.estimated_end, shown="any moment")
-    return moment(job.estimated_end, shown=f"in {words.between(now, job.estimated_end)}")
+        is_running = job.status == statuses.IN_PROGRESS
+        return element("span", "unknown", class_="soft") if is_running else None
+    is_over = job.estimated_end <= now
+    return fragment(
+        moment(
+            job.estimated_end,
+            shown="any moment" if is_over else f"in {words.between(now, job.estimated_end)}",
+        ),
+        None
+        if not job.records_per_minute
+        else element("span", f"{words.short(job.records_per_minute)} a minute", class_="under"),
+    )
 
 
 def times(job: Job, now: datetime) -> Html | None:

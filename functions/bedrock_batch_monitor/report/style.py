@@ -22,6 +22,7 @@ white-space:nowrap}
 .bbm .soft,.bbm .under,.bbm .dot{color:var(--soft)}
 .bbm .under{display:block;font-size:12px}
 .bbm .id{font-family:ui-monospace,"SF Mono",Consolas,"Liberation Mono",monospace;font-size:11.5px}
+.bbm .nowrap{white-space:nowrap}
 .bbm .warn{color:var(--warn)}
 .bbm .alarm{color:var(--alarm)}
 .bbm .icon{width:12px;height:12px;flex:none;fill:var(--c);overflow:visible}
@@ -50,10 +51,10 @@ white-space:nowrap}
 .bbm .jobs td{overflow-wrap:anywhere}
 .bbm .jobs .name{font-weight:600}
 .bbm .c-status{width:152px}
-.bbm .c-job{width:28%}
+.bbm .c-job{width:27%}
 .bbm .c-records{width:236px}
-.bbm .c-ends{width:120px}
-.bbm .c-times{width:122px}
+.bbm .c-ends{width:134px}
+.bbm .c-times{width:136px}
 .bbm .c-output{width:66px}
 .bbm .nothing{margin:0;padding:14px 0;color:var(--soft)}
 .bbm .more-jobs{margin:8px 0 0;color:var(--soft)}
@@ -103,7 +104,7 @@ h3{margin:18px 0 6px;font-size:14px}
 header p{margin:6px 0 0;color:var(--soft)}
 nav ul{display:flex;flex-wrap:wrap;gap:4px 18px;margin:16px 0 0;padding:0;list-style:none}
 section{margin-top:44px}
-section>p{margin:0 0 12px;color:var(--soft);max-width:80ch}
+section>p{margin:0 0 12px;color:var(--soft);max-width:100ch}
 .tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:12px;
 margin:22px 0 0;
 padding:0;list-style:none}
@@ -187,7 +188,7 @@ footer p{margin:0 0 4px;max-width:90ch}
 @container (max-width:640px){
 .axis{grid-template-columns:minmax(0,1fr)}
 .axis .scale{grid-column:1}
-.scale text:not(:nth-child(3n+1)){display:none}
+.scale text:not(:nth-child(3n+1)),.scale text:last-child{display:none}
 .lane summary{grid-template-columns:14px minmax(0,1fr) auto;row-gap:2px}
 .lane>summary{padding:6px 0}
 .lane .track{grid-column:1/-1;grid-row:2}

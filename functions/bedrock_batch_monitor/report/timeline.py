@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from datetime import date
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
 from itertools import groupby
 from typing import Final
 
@@ -18,40 +19,47 @@ from bedrock_batch_monitor.report.palette import css_class
 
 # So many lanes are open from the beginning, and those of the newest day in any case.
 _OPEN_LANES: Final = 60
+_DAY: Final = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Day:
+    """The lanes that begin on one day, by their place in the report, and the time they show."""
+
+    place: str
+    begun: date | None
+    lanes: Sequence[tuple[int, Track]]
+    since: datetime
+    until: datetime
+
+
+def grid_rules(report: Report) -> str:
+    """CSS that draws the hours behind the lanes of each day."""
+    return "".join(charts.grid_rule(day.place, day.since, day.until) for day in _days(report))
 
 
 def timeline(report: Report) -> Child:
     """The endings over time, and every job as a lane that opens, grouped by day."""
-    shown = report.tracks[:LANES]
-    if not shown:
+    if not report.tracks:
         return element("p", "Nothing was recorded in this time.", class_="nothing")
     buckets = figures.endings_over_time(report.tracks, report.since, report.until)
-    days = [
-        (begun, list(group))
-        for begun, group in groupby(enumerate(shown), key=lambda pair: _day(pair[1]))
-    ]
     opened = 0
     groups = []
-    for begun, lanes in days:
-        is_open = opened == 0 or opened + len(lanes) <= _OPEN_LANES
-        opened += len(lanes)
-        groups.append(_day_group(report, begun, lanes, is_open=is_open))
+    for day in _days(report):
+        is_open = opened == 0 or opened + len(day.lanes) <= _OPEN_LANES
+        opened += len(day.lanes)
+        groups.append(_day_group(report, day, is_open=is_open))
     return fragment(
         element("div", parts.counts_by_status(report.by_status), class_="legend"),
         _endings(buckets) if report.ended else None,
         element("h3", "Each job"),
         element(
             "p",
-            "A thin line is waiting, a thick one running, and the cap its end. "
-            "Open a job for what was recorded of it.",
-            class_="soft",
+            "By the day on which it begins. Thin lines wait, thick ones run, the cap is the end. "
+            "Open a job for its record.",
+            class_="under",
         ),
-        element(
-            "div",
-            element("div", charts.scale(report.since, report.until), class_="axis"),
-            groups,
-            class_="lanes",
-        ),
+        groups,
         parts.rest(len(report.tracks) - LANES, "job", "The counts and figures are of all of them."),
     )
 
@@ -65,7 +73,7 @@ def _endings(buckets: Sequence[Bucket]) -> Html:
         element("h3", "Endings over time"),
         element(
             "p",
-            f"In steps of {step}; the tallest is {words.plural(peak, 'job')}.",
+            f"In steps of {step}: the tallest is {words.plural(peak, 'job')}.",
             class_="peak",
         ),
         charts.columns(buckets),
@@ -119,30 +127,48 @@ def _endings_table(buckets: Sequence[Bucket]) -> Html:
     )
 
 
-def _day(track: Track) -> date | None:
+def _days(report: Report) -> list[_Day]:
+    """The lanes by the day on which they begin, each day with the time that it shows.
+
+    That is the day, and as much of the next as one of its jobs goes on for: so a lane is wide
+    enough to be read, however long the report's time is.
+    """
+    shown = enumerate(report.tracks[:LANES])
+    found = []
+    for number, (begun, group) in enumerate(groupby(shown, key=lambda pair: _begun(pair[1]))):
+        lanes = list(group)
+        if begun is None:
+            since, until = report.since, report.until
+        else:
+            midnight = datetime.combine(begun, time(), UTC)
+            last = max(track.segments[-1].end for _, track in lanes)
+            most = min(max(last, midnight + _DAY), midnight + 2 * _DAY)
+            since, until = max(report.since, midnight), min(report.until, most)
+        found.append(_Day(f"g{number}", begun, lanes, since, until))
+    return found
+
+
+def _begun(track: Track) -> date | None:
     return None if track.began is None else track.began.date()
 
 
-def _day_group(
-    report: Report, begun: date | None, lanes: Sequence[tuple[int, Track]], *, is_open: bool
-) -> Html:
-    first = lanes[0][1].began
-    name = "Before" if begun is None or first is None else words.day(first)
+def _day_group(report: Report, day: _Day, *, is_open: bool) -> Html:
     return element(
         "details",
         element(
             "summary",
-            element("b", name),
-            element("span", words.plural(len(lanes), "job"), class_="soft"),
-            parts.counts_by_status(Counter(track.job.status or "" for _, track in lanes)),
+            element("b", "Not in this time" if day.begun is None else words.day(day.since)),
+            element("span", words.plural(len(day.lanes), "job"), class_="soft"),
+            parts.counts_by_status(Counter(track.job.status or "" for _, track in day.lanes)),
         ),
-        (_lane(report, index, track) for index, track in lanes),
-        class_="day",
+        element("div", charts.scale(day.since, day.until), class_="axis"),
+        (_lane(report, day, index, track) for index, track in day.lanes),
+        class_=f"day {day.place}",
         open=is_open,
     )
 
 
-def _lane(report: Report, index: int, track: Track) -> Html:
+def _lane(report: Report, day: _Day, index: int, track: Track) -> Html:
     job = track.job
     label = words.bounded(job.label, parts.NAME_CHARACTERS)
     took = job.total_seconds
@@ -159,7 +185,7 @@ def _lane(report: Report, index: int, track: Track) -> Html:
                 element("span", label, class_="label", dir="auto", title=label),
                 class_="who",
             ),
-            charts.lane(track, report.since, report.until),
+            charts.lane(track, day.since, day.until),
             element("span", "" if took is None else words.duration(took), class_="took"),
         ),
         element("div", _more(track), class_="more"),

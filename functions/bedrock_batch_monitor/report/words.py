@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import Final
 
@@ -23,13 +24,14 @@ __all__ = [
 
 _THOUSAND: Final = 1000
 _CENT: Final = 0.01
+_NOTHING_MORE: Final = re.compile(r"(?<=[a-z]) 0+ \w+$")
 _CUT: Final = "…"
 UNKNOWN: Final = "\N{EN DASH}"
 
 
 def between(start: datetime, end: datetime) -> str:
-    """The span between two moments, whichever comes first."""
-    return duration(abs((end - start).total_seconds()))
+    """The span between two moments, whichever comes first; `6 h` where it is exactly that."""
+    return _NOTHING_MORE.sub("", duration(abs((end - start).total_seconds())))
 
 
 def moment(value: datetime) -> str:
