@@ -39,13 +39,16 @@ def live(some: Sample, *, dark: bool) -> str:
     """The widget in a page of its own, as CloudWatch has it in one of its."""
     jobs = [job_of(item) for item in some.jobs]
     active = widget.in_order_of_need([job for job in jobs if job.is_active], NOW)
-    ended = [job for job in jobs if job.has_ended]
+    since = NOW - timedelta(hours=12)
+    ended = [
+        job for job in jobs if job.has_ended and job.changed is not None and job.changed >= since
+    ]
     view = widget.LiveView(
         active=active[:_ACTIVE_SHOWN],
         ended=ended[:_ENDED_SHOWN],
         active_by_status=Counter(job.status or "" for job in active),
         ended_by_status=Counter(job.status or "" for job in ended),
-        since=NOW - timedelta(hours=12),
+        since=since,
     )
     page = "<!doctype html><html lang=en><meta charset=utf-8><title>Jobs</title>"
     background = "#0f1b2a" if dark else "#ffffff"
