@@ -33,7 +33,7 @@ _HANDLER: Final = """
 import time
 started = time.perf_counter()
 from bedrock_batch_monitor.handlers import monitor
-monitor.monitor()
+monitor.monitor(monitor.parts().settings.scope)
 print(time.perf_counter() - started)
 """
 # What the monitor function makes clients of in the default deployment.
