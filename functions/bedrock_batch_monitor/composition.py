@@ -10,14 +10,12 @@ from bedrock_batch_monitor.deliver import Courier
 from bedrock_batch_monitor.discover import Discoverer
 from bedrock_batch_monitor.domain.times import to_milliseconds
 from bedrock_batch_monitor.inbox import Inbox
-from bedrock_batch_monitor.notify import Notifier
 from bedrock_batch_monitor.observe import Observer
 from bedrock_batch_monitor.poll import CONCURRENCY, Monitor
-from bedrock_batch_monitor.services import dynamodb, sns
+from bedrock_batch_monitor.services import dynamodb
 from bedrock_batch_monitor.services.bedrock import BatchInferenceJobs
 from bedrock_batch_monitor.services.dynamodb import HistoryTable, JobsTable, StateTable
 from bedrock_batch_monitor.services.eventbridge import EventBus
-from bedrock_batch_monitor.services.overview import Overview
 from bedrock_batch_monitor.services.s3 import Manifests
 from bedrock_batch_monitor.services.stepfunctions import WaitingTasks
 from bedrock_batch_monitor.services.sts import RoleSessions
@@ -31,7 +29,7 @@ if TYPE_CHECKING:
     from aws_lambda_powertools import Logger
 
     from bedrock_batch_monitor.domain.arns import Scope
-    from bedrock_batch_monitor.settings import NotificationSettings, OverviewSettings, Settings
+    from bedrock_batch_monitor.settings import Settings
 
 
 def utc_now() -> datetime:
@@ -54,22 +52,6 @@ def compose_inbox(
 ) -> Inbox:
     """Build what follows events and commands, one at a time; makes no call."""
     return Parts(settings, session, clock, concurrency=1).inbox()
-
-
-def compose_notifier(settings: NotificationSettings, session: boto3.Session) -> Notifier:
-    """Build what notifies people; makes no call."""
-    client = sns.connect(session)
-    mails, chat = (
-        None if arn is None else sns.Topic(client, arn)
-        for arn in (settings.email_topic_arn, settings.chat_topic_arn)
-    )
-    return Notifier(mails=mails, chat=chat)
-
-
-def compose_overview(settings: OverviewSettings, session: boto3.Session) -> Overview:
-    """Build what the dashboard's widget reads with; makes no call."""
-    client = dynamodb.connect(session, concurrency=1)
-    return Overview(client, settings.jobs_table_name, settings.history_table_name)
 
 
 class Parts:

@@ -12,8 +12,8 @@ import pytest
 from moto import mock_aws
 
 from bedrock_batch_monitor import settings
-from bedrock_batch_monitor.composition import compose_notifier
 from bedrock_batch_monitor.handlers import notify as module
+from bedrock_batch_monitor.notify import Notifier
 from bedrock_batch_monitor.settings import NotificationSettings
 from bedrock_batch_monitor.telemetry import logger, metrics
 from tests.support.chat import assert_is_custom_notification
@@ -183,9 +183,9 @@ def test_the_longest_texts_are_taken(topics: Topics) -> None:
 
 def test_composed_without_a_call(topics: Topics) -> None:
     """Both topics are of one client, which has called nothing yet."""
-    made = compose_notifier(
-        NotificationSettings(topics.arns["mails"], topics.arns["chat"]),
+    made = Notifier.connect(
         boto3.Session(region_name=REGION),
+        NotificationSettings(topics.arns["mails"], topics.arns["chat"]),
     )
 
     assert made.mails is not None

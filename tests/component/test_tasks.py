@@ -86,7 +86,7 @@ class Waiting:
     def __init__(self, inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
         self.client = StepFunctions(TOKEN)
         self.inbox = inbox
-        tasks = WaitingTasks(self.client)  # type: ignore[arg-type]
+        tasks = WaitingTasks(lambda: self.client)  # type: ignore[arg-type,return-value]
 
         def answering(answerer: Answerer) -> Answerer:
             return replace(answerer, tasks=tasks)

@@ -8,16 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 
-from bedrock_batch_monitor.composition import compose_notifier
 from bedrock_batch_monitor.domain.notification import NotANotificationError, notification_of
 from bedrock_batch_monitor.domain.summary import PollSummary
+from bedrock_batch_monitor.notify import Notifier
 from bedrock_batch_monitor.settings import NotificationSettings
 from bedrock_batch_monitor.telemetry import logger, publish_inbox
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
-
-    from bedrock_batch_monitor.notify import Notifier
 
 
 class NotSentError(Exception):
@@ -27,7 +25,7 @@ class NotSentError(Exception):
 @cache
 def notifier() -> Notifier:
     """The notifier of this execution environment; its client serves every invocation in it."""
-    return compose_notifier(NotificationSettings.from_environment(os.environ), boto3.Session())
+    return Notifier.connect(boto3.Session(), NotificationSettings.from_environment(os.environ))
 
 
 @logger.inject_lambda_context

@@ -10,16 +10,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import boto3
 
-from bedrock_batch_monitor.composition import compose_overview, utc_now
+from bedrock_batch_monitor.composition import utc_now
 from bedrock_batch_monitor.report import widget
 from bedrock_batch_monitor.services.errors import ServiceError
+from bedrock_batch_monitor.services.overview import Overview
 from bedrock_batch_monitor.settings import OverviewSettings
 from bedrock_batch_monitor.telemetry import logger
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
-
-    from bedrock_batch_monitor.services.overview import Overview
 
 _TIME_RANGE: Final = timedelta(hours=12)
 
@@ -27,7 +26,7 @@ _TIME_RANGE: Final = timedelta(hours=12)
 @cache
 def overview() -> Overview:
     """What reads the tables in this execution environment."""
-    return compose_overview(OverviewSettings.from_environment(os.environ), boto3.Session())
+    return Overview.connect(boto3.Session(), OverviewSettings.from_environment(os.environ))
 
 
 @logger.inject_lambda_context

@@ -17,13 +17,16 @@ from bedrock_batch_monitor.domain import names, statuses
 from bedrock_batch_monitor.domain.times import to_iso
 from bedrock_batch_monitor.report.jobs import Job, job_of
 from bedrock_batch_monitor.report.widget import LiveView, in_order_of_need
-from bedrock_batch_monitor.services import items
+from bedrock_batch_monitor.services import dynamodb, items
 from bedrock_batch_monitor.services.dynamodb import SERVICE
 from bedrock_batch_monitor.services.errors import calling
 from bedrock_batch_monitor.services.sdk import pages_of
 
 if TYPE_CHECKING:
+    import boto3
     from mypy_boto3_dynamodb import DynamoDBClient
+
+    from bedrock_batch_monitor.settings import OverviewSettings
 
 # What is shown in full; together no more than a BatchGetItem takes.
 ACTIVE_SHOWN: Final = 60
@@ -49,6 +52,12 @@ class Overview:
         self._client = client
         self._jobs_table = jobs_table
         self._history_table = history_table
+
+    @classmethod
+    def connect(cls, session: boto3.Session, settings: OverviewSettings) -> Overview:
+        """A reader for one call at a time; makes no call."""
+        client = dynamodb.connect(session, concurrency=1)
+        return cls(client, settings.jobs_table_name, settings.history_table_name)
 
     def read(self, since: datetime, now: datetime) -> LiveView:
         """The active jobs and those that have ended since then; raises `ServiceError`."""

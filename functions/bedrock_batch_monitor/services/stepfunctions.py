@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from threading import Lock
 from typing import TYPE_CHECKING, Final
 
 from bedrock_batch_monitor.services.errors import ServiceError, calling
@@ -24,16 +26,29 @@ OF_ONE_KEY: Final = frozenset(
 
 
 class WaitingTasks:
-    """The tasks of the caller's account and region; safe to use from many threads."""
+    """The tasks of the caller's account and region; safe to use from many threads.
 
-    def __init__(self, client: SFNClient) -> None:
-        self._client = client
+    The client is made for the first answer: most environments start, and end, without one.
+    """
+
+    def __init__(self, new_client: Callable[[], SFNClient]) -> None:
+        self._new_client = new_client
+        self._made: SFNClient | None = None
+        self._making = Lock()
 
     @classmethod
     def connect(cls, session: boto3.Session, concurrency: int) -> WaitingTasks:
-        """A client whose connection pool serves `concurrency` threads."""
+        """With a client whose connection pool serves `concurrency` threads."""
         config = bounded_config(concurrency=concurrency, attempts=2)
-        return cls(session.client("stepfunctions", config=config))
+        return cls(lambda: session.client("stepfunctions", config=config))
+
+    @property
+    def _client(self) -> SFNClient:
+        # A session makes one client at a time.
+        with self._making:
+            if self._made is None:
+                self._made = self._new_client()
+            return self._made
 
     def answer(self, answer: TaskAnswer) -> str | None:
         """Tell Step Functions how the job ended; None, or the code with which the task refuses.
