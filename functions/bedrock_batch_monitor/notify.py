@@ -8,32 +8,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bedrock_batch_monitor.domain.notification import chat_message_of, mail_of, subject_of
-from bedrock_batch_monitor.services import sns
 from bedrock_batch_monitor.services.errors import ServiceError
 
 if TYPE_CHECKING:
-    import boto3
-
     from bedrock_batch_monitor.domain.notification import Notification
-    from bedrock_batch_monitor.settings import NotificationSettings
+    from bedrock_batch_monitor.services.sns import Topic
 
 
 @dataclass(frozen=True, slots=True)
 class Notifier:
     """The topics of a deployment; None for one that its settings do without."""
 
-    mails: sns.Topic | None
-    chat: sns.Topic | None
-
-    @classmethod
-    def connect(cls, session: boto3.Session, settings: NotificationSettings) -> Notifier:
-        """The topics that the settings name, over one client; makes no call."""
-        client = sns.connect(session)
-        mails, chat = (
-            None if arn is None else sns.Topic(client, arn)
-            for arn in (settings.email_topic_arn, settings.chat_topic_arn)
-        )
-        return cls(mails=mails, chat=chat)
+    mails: Topic | None
+    chat: Topic | None
 
     def tell(self, notification: Notification) -> tuple[ServiceError, ...]:
         """Publish to every topic, whatever becomes of the others; the errors, none if all is well.

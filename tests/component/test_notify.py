@@ -13,8 +13,6 @@ from moto import mock_aws
 
 from bedrock_batch_monitor import settings
 from bedrock_batch_monitor.handlers import notify as module
-from bedrock_batch_monitor.notify import Notifier
-from bedrock_batch_monitor.settings import NotificationSettings
 from bedrock_batch_monitor.telemetry import logger, metrics
 from tests.support.chat import assert_is_custom_notification
 from tests.support.contracts import SCHEMAS
@@ -183,11 +181,9 @@ def test_the_longest_texts_are_taken(topics: Topics) -> None:
 
 def test_composed_without_a_call(topics: Topics) -> None:
     """Both topics are of one client, which has called nothing yet."""
-    made = Notifier.connect(
-        boto3.Session(region_name=REGION),
-        NotificationSettings(topics.arns["mails"], topics.arns["chat"]),
-    )
+    made = module.notifier()
 
     assert made.mails is not None
     assert made.chat is not None
+    assert (made.mails.arn, made.chat.arn) == (topics.arns["mails"], topics.arns["chat"])
     assert made.mails._client is made.chat._client

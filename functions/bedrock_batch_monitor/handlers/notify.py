@@ -11,6 +11,7 @@ import boto3
 from bedrock_batch_monitor.domain.notification import NotANotificationError, notification_of
 from bedrock_batch_monitor.domain.summary import PollSummary
 from bedrock_batch_monitor.notify import Notifier
+from bedrock_batch_monitor.services.sns import topics
 from bedrock_batch_monitor.settings import NotificationSettings
 from bedrock_batch_monitor.telemetry import logger, publish_inbox
 
@@ -25,7 +26,9 @@ class NotSentError(Exception):
 @cache
 def notifier() -> Notifier:
     """The notifier of this execution environment; its client serves every invocation in it."""
-    return Notifier.connect(boto3.Session(), NotificationSettings.from_environment(os.environ))
+    settings = NotificationSettings.from_environment(os.environ)
+    arns = (settings.email_topic_arn, settings.chat_topic_arn)
+    return Notifier(*topics(boto3.Session(), *arns))
 
 
 @logger.inject_lambda_context

@@ -14,11 +14,6 @@ if TYPE_CHECKING:
 SERVICE: Final = "SNS"
 
 
-def connect(session: boto3.Session) -> SNSClient:
-    """A client for one call at a time, with three attempts: a repeated message does no harm."""
-    return session.client("sns", config=bounded_config(concurrency=1, attempts=3))
-
-
 class Topic:
     """One standard topic."""
 
@@ -33,3 +28,12 @@ class Topic:
                 self._client.publish(TopicArn=self.arn, Message=message)
             else:
                 self._client.publish(TopicArn=self.arn, Message=message, Subject=subject)
+
+
+def topics(session: boto3.Session, *arns: str | None) -> tuple[Topic | None, ...]:
+    """The topics of these ARNs, None for None, over one client; makes no call.
+
+    The client is for one call at a time, with three attempts: a repeated message does no harm.
+    """
+    client = session.client("sns", config=bounded_config(concurrency=1, attempts=3))
+    return tuple(None if arn is None else Topic(client, arn) for arn in arns)
