@@ -6,11 +6,17 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from bedrock_batch_monitor.domain.tasks import TaskAnswer
 from bedrock_batch_monitor.services.dynamodb import JobsTable
 from bedrock_batch_monitor.services.errors import ServiceError
 from bedrock_batch_monitor.services.stepfunctions import OF_ONE_KEY, WaitingTasks
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools import Logger
+
+    from bedrock_batch_monitor.domain.summary import PollSummary
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +33,15 @@ class Answered:
     waiting_since: datetime | None = None
     errors: Counter[str] = field(default_factory=Counter)
     service_refuses: bool = False
+
+    def note(self, summary: PollSummary, logger: Logger) -> None:
+        """Count it, and say of a refusal which job's task it was: never the token."""
+        refused = self.refusal is not None
+        summary.count_answer(sent=self.sent, refused=refused, errors=self.errors)
+        if refused:
+            logger.warning(
+                "task token refused", extra={"jobArn": self.job_arn, "error": self.refusal}
+            )
 
 
 def not_answered(answer: TaskAnswer) -> Answered:

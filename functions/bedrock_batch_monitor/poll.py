@@ -489,13 +489,7 @@ class _Run:
             self.under_way[future] = _Task(self._answered)
 
     def _answered(self, answered: Answered) -> None:
-        refused = answered.refusal is not None
-        self.summary.count_answer(sent=answered.sent, refused=refused, errors=answered.errors)
-        if refused:
-            self.monitor.logger.warning(
-                "task token refused",
-                extra={"jobArn": answered.job_arn, "error": answered.refusal},
-            )
+        answered.note(self.summary, self.monitor.logger)
         self.tasks_refuse = self.tasks_refuse or answered.service_refuses
         self._waits_since(answered.waiting_since)
 

@@ -29,6 +29,13 @@ _MESSAGES_PER_BATCH: Final = 100
 _LEAST_CONCURRENCY: Final = 2
 
 
+def native_events() -> events_.EventPattern:
+    """What tells Bedrock's own events on batch jobs from all others."""
+    return events_.EventPattern(
+        source=[inbox.NATIVE_SOURCE], detail_type=[inbox.NATIVE_DETAIL_TYPE]
+    )
+
+
 class Inbox(Construct):
     """A queue between EventBridge and the function.
 
@@ -97,9 +104,7 @@ class Inbox(Construct):
             self,
             "NativeEvents",
             description="Bedrock's own events on batch inference jobs",
-            event_pattern=events_.EventPattern(
-                source=[inbox.NATIVE_SOURCE], detail_type=[inbox.NATIVE_DETAIL_TYPE]
-            ),
+            event_pattern=native_events(),
             targets=[target],
         )
         events_.Rule(
@@ -118,8 +123,6 @@ class Inbox(Construct):
                 "MembersNativeEvents",
                 description="Bedrock's own events, as members forward them",
                 event_bus=events.bus,
-                event_pattern=events_.EventPattern(
-                    source=[inbox.NATIVE_SOURCE], detail_type=[inbox.NATIVE_DETAIL_TYPE]
-                ),
+                event_pattern=native_events(),
                 targets=[target],
             )

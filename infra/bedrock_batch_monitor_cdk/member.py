@@ -20,7 +20,8 @@ from aws_cdk import (
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 
-from bedrock_batch_monitor.domain import inbox, names
+from bedrock_batch_monitor.domain import names
+from bedrock_batch_monitor_cdk.inbox import native_events
 from bedrock_batch_monitor_cdk.permissions import forward_role, member_role
 
 if TYPE_CHECKING:
@@ -100,9 +101,7 @@ class MemberStack(Stack):
             self,
             "NativeEvents",
             description="Forwards Bedrock's events on batch inference jobs to their monitor",
-            event_pattern=events.EventPattern(
-                source=[inbox.NATIVE_SOURCE], detail_type=[inbox.NATIVE_DETAIL_TYPE]
-            ),
+            event_pattern=native_events(),
         )
         rule.add_target(
             targets.EventBus(

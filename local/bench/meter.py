@@ -50,7 +50,6 @@ class Meter:
         self._lock = threading.Lock()
         session.events.register("before-call.dynamodb", self._before)
         session.events.register("after-call", self._after)
-        session.events.register("after-call-error", self._failed)
 
     @contextmanager
     def counting(self) -> Iterator[Cost]:
@@ -95,9 +94,6 @@ class Meter:
         with self._lock:
             self.cost.write_units += sum(writes)
             self.cost.read_units += reads
-
-    def _failed(self, context: dict[str, Any], **_: object) -> None:
-        context.pop("bench_before", None)
 
     def _read_units(
         self, operation: str, request: Mapping[str, Any], parsed: Mapping[str, Any]

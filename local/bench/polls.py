@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from local.bench.arena import Arena
-from local.bench.contestants import CONTESTANTS
+from local.bench.contestants import CONTESTANTS, Poll
 from local.bench.meter import Cost, Meter, timing
 
 SHARES: Final = (0.0, 0.01, 1.0)
@@ -41,12 +41,9 @@ def measure(arena: Arena, sizes: Sequence[int]) -> Iterator[Measured]:
 
 
 def _counted(arena: Arena, contestant: str, jobs: int, changed: int, *, anew: bool) -> Cost:
+    # A session of its own for what is counted, so that the first poll is not slowed down.
     if anew:
-        arena.fill(jobs, ending=changed)
-        if contestant == "monitor":
-            arena.poll_of_monitor(arena.session())()
-        arena.end_jobs()
-    # A session of its own, so that the first poll, which records all jobs, is not slowed down.
+        _prepare(arena, contestant, CONTESTANTS[contestant](arena, arena.session()), jobs, changed)
     metered = arena.session()
     meter = Meter(metered, arena.monitor.client("dynamodb"))
     again = CONTESTANTS[contestant](arena, metered)
@@ -57,10 +54,16 @@ def _counted(arena: Arena, contestant: str, jobs: int, changed: int, *, anew: bo
 
 def _timed(arena: Arena, contestant: str, jobs: int, changed: int) -> Cost:
     poll = CONTESTANTS[contestant](arena, arena.session())
-    arena.fill(jobs, ending=changed)
-    if contestant == "monitor":
-        poll()
-    arena.end_jobs()
+    _prepare(arena, contestant, poll, jobs, changed)
     with timing() as cost:
         poll()
     return cost
+
+
+def _prepare(arena: Arena, contestant: str, poll: Poll, jobs: int, changed: int) -> None:
+    """Have the jobs known, and then let some of them end."""
+    arena.fill(jobs, ending=changed)
+    if contestant == "monitor":
+        # Its first poll records all jobs; the samples' table has them as an earlier one left it.
+        poll()
+    arena.end_jobs()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections import Counter
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -11,16 +10,15 @@ from typing import Final
 
 import typer
 
-from bedrock_batch_monitor.report import widget
-from bedrock_batch_monitor.report.jobs import job_of
 from bedrock_batch_monitor.report.page import render
 from local.browser import HOW_TO_INSTALL, browser, install
-from local.pictures.sample import NOW, Sample, report_of, sample
+from local.pictures.sample import Sample, report_of, sample, widget_page
 
 PICTURES: Final = Path(__file__).resolve().parents[2] / "docs" / "pictures"
 _JOBS: Final = 120
 _ACTIVE_SHOWN: Final = 8
 _ENDED_SHOWN: Final = 4
+_SPAN_OF_WIDGET: Final = timedelta(hours=12)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,27 +33,6 @@ class Picture:
     part: str | None = None
 
 
-def live(some: Sample, *, dark: bool) -> str:
-    """The widget in a page of its own, as CloudWatch has it in one of its."""
-    jobs = [job_of(item) for item in some.jobs]
-    active = widget.in_order_of_need([job for job in jobs if job.is_active], NOW)
-    since = NOW - timedelta(hours=12)
-    ended = [
-        job for job in jobs if job.has_ended and job.changed is not None and job.changed >= since
-    ]
-    view = widget.LiveView(
-        active=active[:_ACTIVE_SHOWN],
-        ended=ended[:_ENDED_SHOWN],
-        active_by_status=Counter(job.status or "" for job in active),
-        ended_by_status=Counter(job.status or "" for job in ended),
-        since=since,
-    )
-    page = "<!doctype html><html lang=en><meta charset=utf-8><title>Jobs</title>"
-    background = "#0f1b2a" if dark else "#ffffff"
-    body = f'<body style="margin:16px;background:{background}">'
-    return page + body + widget.live(view, NOW, dark=dark)
-
-
 def pictures() -> list[Picture]:
     """All of them, the same every time."""
     some = sample(_JOBS)
@@ -66,9 +43,15 @@ def pictures() -> list[Picture]:
         Picture("report-phone.png", report, 390, 844),
         Picture("timeline-light.png", report, 1180, 900, part="#time"),
         Picture("timeline-dark.png", report, 1180, 900, dark=True, part="#time"),
-        Picture("widget-light.png", live(some, dark=False), 1180, 760),
-        Picture("widget-dark.png", live(some, dark=True), 1180, 760, dark=True),
+        Picture("widget-light.png", _live(some, dark=False), 1180, 760),
+        Picture("widget-dark.png", _live(some, dark=True), 1180, 760, dark=True),
     ]
+
+
+def _live(some: Sample, *, dark: bool) -> str:
+    return widget_page(
+        some, most_active=_ACTIVE_SHOWN, most_ended=_ENDED_SHOWN, span=_SPAN_OF_WIDGET, dark=dark
+    )
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -10,6 +11,7 @@ from typing import Any, Final
 
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.times import to_iso
+from bedrock_batch_monitor.report import widget
 from bedrock_batch_monitor.report.contents import Report, tracks_of
 from bedrock_batch_monitor.report.jobs import Transition, job_of, transition_of
 
@@ -86,6 +88,34 @@ def report_of(some: Sample, *, now: datetime = NOW, span: timedelta = SPAN) -> R
         region=REGION,
         stack="BedrockBatchMonitor",
     )
+
+
+def widget_page(
+    some: Sample,
+    *,
+    most_active: int,
+    most_ended: int,
+    span: timedelta = SPAN,
+    dark: bool = False,
+) -> str:
+    """The widget on sample jobs in a page of its own, as CloudWatch has it in one of its."""
+    since = NOW - span
+    jobs = [job_of(item) for item in some.jobs]
+    active = widget.in_order_of_need([job for job in jobs if job.is_active], NOW)
+    ended = [
+        job for job in jobs if job.has_ended and job.changed is not None and job.changed >= since
+    ]
+    view = widget.LiveView(
+        active=active[:most_active],
+        ended=ended[:most_ended],
+        active_by_status=Counter(job.status or "" for job in active),
+        ended_by_status=Counter(job.status or "" for job in ended),
+        since=since,
+    )
+    page = "<!doctype html><html lang=en><meta charset=utf-8><title>Jobs</title>"
+    background = "#0f1b2a" if dark else "#ffffff"
+    around = f"<style>body{{margin:16px;background:{background}}}</style><body>"
+    return page + around + widget.live(view, NOW, dark=dark)
 
 
 def _job(

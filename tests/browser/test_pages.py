@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from bedrock_batch_monitor.domain import statuses
-from bedrock_batch_monitor.report import widget
 from bedrock_batch_monitor.report.contents import LANES
-from bedrock_batch_monitor.report.jobs import job_of
 from bedrock_batch_monitor.report.page import render
-from local.pictures.sample import NOW, Sample, report_of, sample
+from local.pictures.sample import Sample, report_of, sample, widget_page
 
 Show = Callable[..., Any]
 
@@ -57,21 +53,7 @@ def hostile() -> Sample:
 
 
 def live(some: Sample, *, dark: bool = False) -> str:
-    """The widget in a page of its own, as CloudWatch has it in one of its."""
-    jobs = [job_of(item) for item in some.jobs]
-    active = [job for job in jobs if job.is_active]
-    ended = [job for job in jobs if job.has_ended]
-    view = widget.LiveView(
-        active=active[:60],
-        ended=ended[:40],
-        active_by_status=Counter(job.status or "" for job in active),
-        ended_by_status=Counter(job.status or "" for job in ended),
-        since=NOW - timedelta(hours=12),
-    )
-    return (
-        "<!doctype html><html lang=en><meta charset=utf-8><title>Dashboard</title>"
-        + widget.live(view, NOW, dark=dark)
-    )
+    return widget_page(some, most_active=60, most_ended=40, dark=dark)
 
 
 def fits(page: Any) -> bool:

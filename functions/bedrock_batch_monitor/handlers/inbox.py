@@ -92,13 +92,7 @@ def _follow(request: Request, summary: PollSummary) -> Exception | None:
             sent=delivered.sent, pending=delivered.pending, errors=delivered.errors
         )
     for answered in inbox().answer(seen):
-        refused = answered.refusal is not None
-        summary.count_answer(sent=answered.sent, refused=refused, errors=answered.errors)
-        if refused:
-            logger.warning(
-                "task token refused",
-                extra={"jobArn": answered.job_arn, "error": answered.refusal},
-            )
+        answered.note(summary, logger)
     if not seen.try_again:
         return None
     logger.warning("event not followed", extra={"errors": seen.errors, "jobArn": request.job_arn})

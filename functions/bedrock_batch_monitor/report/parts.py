@@ -8,6 +8,7 @@ from typing import Final
 
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.times import to_iso
+from bedrock_batch_monitor.domain.usage import short_model_id
 from bedrock_batch_monitor.report import links, words
 from bedrock_batch_monitor.report.jobs import Job
 from bedrock_batch_monitor.report.markup import Child, Html, element, fragment
@@ -160,8 +161,8 @@ def identity(job: Job, inner: Child = None) -> Html:
 
 def short_model(model: str) -> Html:
     """A model by the end of its ARN; the whole is there to be pointed at."""
-    end = model.rpartition("/")[2] or model
-    return element("span", words.bounded(end, MODEL_CHARACTERS), title=model, dir="auto")
+    end = words.bounded(short_model_id(model), MODEL_CHARACTERS)
+    return element("span", end, title=model, dir="auto")
 
 
 def output(job: Job) -> Html | Child:
