@@ -12,7 +12,7 @@ from bedrock_batch_monitor.domain.events import Mark, MonitorEvent, episode_even
 from bedrock_batch_monitor.domain.jobs import HistoryEntry, StoredJob
 from bedrock_batch_monitor.domain.scopes import EVERYTHING, Share
 from bedrock_batch_monitor.domain.tasks import TaskAnswer, answer_of, mark_of
-from bedrock_batch_monitor.services.dynamodb import HistoryTable, JobsTable
+from bedrock_batch_monitor.services.dynamodb import HistoryTable, JobsTable, Written
 from bedrock_batch_monitor.services.errors import ServiceError
 from bedrock_batch_monitor.services.eventbridge import EventBus
 from bedrock_batch_monitor.services.items import InvalidItemError
@@ -61,12 +61,24 @@ class Courier:
             if delivery.error is not None:
                 errors[delivery.error] += 1
                 waiting.append(delivery.event)
-                continue
+        self._forget([each.event for each in deliveries if each.error is None], errors)
+        return replace(not_sent(waiting), sent=len(events) - len(waiting), errors=errors)
+
+    def _forget(self, sent: Sequence[MonitorEvent], errors: Counter[str]) -> None:
+        """Take the marks of these events away; what cannot be taken away is sent once more."""
+        together = _settled_by(sent)
+        try:
+            # Many jobs that end at once are settled in one call for each call of PutEvents.
+            if len(together) > 1 and self.jobs.settle(together) is Written.DONE:
+                sent = [event for event in sent if event.job_arn not in together]
+        except ServiceError as error:
+            errors[error.code] += 1
+            return
+        for event in sent:
             try:
-                self.jobs.clear_mark(delivery.event.job_arn, delivery.event.mark)
+                self.jobs.clear_mark(event.job_arn, event.mark)
             except ServiceError as error:
                 errors[error.code] += 1
-        return replace(not_sent(waiting), sent=len(events) - len(waiting), errors=errors)
 
     def left_over(
         self, errors: Counter[str], share: Share = EVERYTHING
@@ -114,7 +126,7 @@ class Courier:
                 errors["Item.HistoryExpired"] += 1
                 self.jobs.clear_mark(job_arn, text)
                 continue
-            yield status_event(job.record, entry)
+            yield status_event(job.record, entry, owed=job.pending_events)
 
     def _answer(self, job: StoredJob, mark: str, errors: Counter[str]) -> Iterator[TaskAnswer]:
         record = job.record
@@ -136,3 +148,12 @@ class Courier:
         if job.record is not None and job.record.last.sequence == sequence:
             return job.record.last
         return self.history.get(job.job_arn, sequence)
+
+
+def _settled_by(events: Sequence[MonitorEvent]) -> dict[str, frozenset[str]]:
+    """The jobs that owe nothing but these events, with their marks."""
+    marks: dict[str, frozenset[str]] = {}
+    for event in events:
+        marks[event.job_arn] = marks.get(event.job_arn, frozenset()) | {event.mark}
+    owed = {event.job_arn: event.owed for event in events}
+    return {job_arn: found for job_arn, found in marks.items() if found == owed[job_arn]}

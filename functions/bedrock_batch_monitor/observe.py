@@ -23,6 +23,7 @@ from bedrock_batch_monitor.domain.events import (
     unreachable_mark,
 )
 from bedrock_batch_monitor.domain.jobs import (
+    HistoryEntry,
     JobError,
     JobObservation,
     JobRecord,
@@ -33,7 +34,7 @@ from bedrock_batch_monitor.domain.jobs import (
 from bedrock_batch_monitor.domain.rules import Rules
 from bedrock_batch_monitor.domain.scopes import Scopes
 from bedrock_batch_monitor.domain.summary import Seen
-from bedrock_batch_monitor.domain.tasks import TaskAnswer, answer_of
+from bedrock_batch_monitor.domain.tasks import TaskAnswer, answer_of, mark_of
 from bedrock_batch_monitor.domain.times import seconds_between, to_iso
 from bedrock_batch_monitor.domain.transitions import (
     Outdated,
@@ -244,7 +245,7 @@ class Observer:
         if written is not Written.DONE:
             return Seen(lost_race=True)
         return Seen(
-            events=(status_event(record, last),) if marks else (),
+            events=(status_event(record, last, owed=_owed(marks, job, last)),) if marks else (),
             answers=self._answers(job, record),
         )
 
@@ -270,7 +271,7 @@ class Observer:
         return written, Seen(
             entry=entry,
             record=record,
-            events=(status_event(record, entry),) if marks else (),
+            events=(status_event(record, entry, owed=_owed(marks, job, entry)),) if marks else (),
             answers=self._answers(job, record),
             backfilled=job.backfilled and transition.is_first_sight and transition.is_terminal,
         )
@@ -287,6 +288,12 @@ def answers_to(tasks: Iterable[str], record: JobRecord, *, due: datetime) -> Ite
     for task in tasks:
         with suppress(ValueError):
             yield answer_of(record, task, due=due)
+
+
+def _owed(marks: frozenset[str], job: TrackedJob, entry: HistoryEntry) -> frozenset[str]:
+    """The marks that a job's item has after a transition that it had none before."""
+    ended = statuses.is_terminal(entry.status)
+    return marks | {mark_of(task, entry.sequence) for task in job.tasks if ended}
 
 
 def _is_other_end(found: TrackedJob, known: TrackedJob) -> bool:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -69,6 +70,64 @@ def test_entries_go_in_calls_of_ten(cloud: Cloud) -> None:
     assert (summary.events_sent, summary.events_pending) == (25, 0)
     assert {event["resources"][0] for event in cloud.new_events()} == arns
     assert owed(cloud) == set()
+
+
+def test_what_went_out_in_one_call_is_settled_in_one(cloud: Cloud) -> None:
+    """Each call of PutEvents has one transaction that takes the marks of its jobs away."""
+    for _ in range(21):
+        cloud.add_job("Completed")
+    with cloud.counting() as made:
+        cloud.poll()
+    assert made["PutEvents"] == 3
+    # Two calls of ten are settled together, and one mark is taken away alone, which is cheaper.
+    assert made["TransactWriteItems"] == 21 + 2
+    assert made["UpdateItem"] == 1
+    assert owed(cloud) == set()
+
+
+def test_a_job_that_owes_more_by_now_holds_up_no_other(cloud: Cloud) -> None:
+    """A mark that came meanwhile stays, and the other jobs of the call owe nothing."""
+    arns = [cloud.add_job("Completed") for _ in range(10)]
+
+    def comes_meanwhile(_call: int, _entries: list[Any]) -> Iterable[int]:
+        cloud.dynamodb.update_item(
+            TableName="jobs",
+            Key={"jobArn": {"S": arns[3]}},
+            UpdateExpression="ADD pendingEvents :mark",
+            ExpressionAttributeValues={":mark": {"SS": ["StatusChanged#1"]}},
+        )
+        return ()
+
+    recorded, _ = faulty(cloud, comes_meanwhile)
+    assert recorded.poll().errors == {}
+    assert owed(cloud) == {arns[3]}
+    item = cloud.job(arns[3])
+    assert item is not None
+    assert item["pendingEvents"] == {"StatusChanged#1"}
+
+
+def test_marks_that_cannot_be_taken_away_mean_copies(cloud: Cloud) -> None:
+    """Where the transaction is throttled every job keeps its mark, and its event goes out again."""
+    arns = {cloud.add_job("Completed") for _ in range(10)}
+    client: Any = cloud.monitor.jobs._client
+    write = client.transact_write_items
+
+    def throttled(**request: Any) -> Any:
+        if len(request["TransactItems"]) == len(arns):
+            error = {"Error": {"Code": "ThrottlingException", "Message": "slow down"}}
+            raise ClientError(error, "TransactWriteItems")  # type: ignore[arg-type]
+        return write(**request)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(client, "transact_write_items", throttled)
+        summary = cloud.poll()
+    assert summary.errors == {"DynamoDB.ThrottlingException": 1}
+    assert (summary.events_sent, summary.events_pending) == (10, 0)
+    assert owed(cloud) == arns
+    assert cloud.poll().events_sent == 10
+    assert owed(cloud) == set()
+    ids = Counter(event["detail"]["metadata"]["eventId"] for event in cloud.new_events())
+    assert set(ids.values()) == {2}
 
 
 def test_each_entry_of_an_answer_is_looked_at(cloud: Cloud) -> None:

@@ -394,6 +394,7 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
     ),
     "task-ends": Scenario(_awaited(_ends_as(statuses.COMPLETED), known=False), request=WAIT),
     "task-ends-meanwhile": Scenario(_awaited(_running, known=False), (_advance,), request=WAIT),
+    "task-of-one-of-two": Scenario(_awaited(_two_ended, known=False), request=WAIT),
     "task-of-ended": Scenario(_awaited(lambda: _ended(refused=True), known=False), request=WAIT),
     "task-of-unknown": Scenario(_awaited(_unknown, known=False), (_advance,), request=WAIT),
     "task-waits": Scenario(_awaited(_running, known=True), (_advance,)),

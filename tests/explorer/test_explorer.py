@@ -123,6 +123,7 @@ def test_a_broken_episode_is_found_out(
         (variants.waiting_overlooked, "backfilled", invariants.UNWANTED),
         (variants.token_forgotten_first, "task-ends", invariants.UNANSWERED),
         (variants.no_sweep, "task-waits", invariants.UNANSWERED),
+        (variants.settled_whatever_is_owed, "task-of-one-of-two", invariants.UNANSWERED),
     ],
     ids=lambda value: getattr(value, "__name__", value),
 )

@@ -138,11 +138,17 @@ def history_condition_dropped() -> Iterator[None]:
     """Besides, the history entry is put over one that may be there."""
 
     def broken(self: _DynamoDBClient, **request: Any) -> Any:
-        update, put = request["TransactItems"]
-        unconditional = {
-            name: value for name, value in put["Put"].items() if name != "ConditionExpression"
-        }
-        parts = [update, {"Put": unconditional}]
+        parts = [
+            {
+                kind: {
+                    name: value
+                    for name, value in write.items()
+                    if kind != "Put" or name != "ConditionExpression"
+                }
+                for kind, write in part.items()
+            }
+            for part in request["TransactItems"]
+        ]
         return self._seat.call("TransactWriteItems", {"TransactItems": parts})
 
     with job_condition_dropped(), patch.object(_DynamoDBClient, "transact_write_items", broken):
@@ -163,6 +169,24 @@ def mark_cleared_first() -> Iterator[None]:
         return deliver(self, events)
 
     with patch.object(Courier, "deliver", broken):
+        yield
+
+
+@contextmanager
+def settled_whatever_is_owed() -> Iterator[None]:
+    """What several jobs owe is taken off them together, and what came to it meanwhile with it."""
+    settling = JobsTable._settling
+
+    def broken(self: JobsTable, job_arn: str, owed: Any, changes: Any) -> Any:
+        update = settling(self, job_arn, owed, changes)
+        marks = changes.name(items.PENDING_EVENTS)
+        some = " OR ".join(f"contains({marks}, {changes.value(items.text(mark))})" for mark in owed)
+        update["ExpressionAttributeValues"] = {
+            name: value for name, value in changes.values.items() if name in some
+        }
+        return {**update, "ConditionExpression": some}
+
+    with patch.object(JobsTable, "_settling", broken):
         yield
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
@@ -93,7 +93,8 @@ def _facts(values: Mapping[str, object]) -> tuple[str, ...]:
 class MonitorEvent:
     """One event, ready to be put on the bus.
 
-    `mark` is the name under which the job's item says that this event is still to be sent.
+    `mark` is the name under which the job's item says that this event is still to be sent. `owed`
+    are all marks of that item, as far as whoever made the event knew them; none if not at all.
     """
 
     job_arn: str
@@ -101,6 +102,7 @@ class MonitorEvent:
     detail_type: str
     detail: str
     time: datetime
+    owed: frozenset[str] = field(default=frozenset(), compare=False)
 
     @property
     def size(self) -> int:
@@ -232,7 +234,9 @@ def task_mark(sequence: int, task_id: str) -> Mark:
     return Mark(_TASK, sequence, task_id=task_id)
 
 
-def status_event(job: JobRecord, entry: HistoryEntry) -> MonitorEvent:
+def status_event(
+    job: JobRecord, entry: HistoryEntry, *, owed: frozenset[str] = frozenset()
+) -> MonitorEvent:
     """The event for one recorded transition: `... Job Ended` or `... Job Status Changed`."""
     return _event(
         entry.job_arn,
@@ -241,6 +245,7 @@ def status_event(job: JobRecord, entry: HistoryEntry) -> MonitorEvent:
         observed_by=entry.observed_by,
         observed_at=entry.observed_at,
         data=_data(job, entry),
+        owed=owed,
     )
 
 
@@ -263,6 +268,7 @@ def episode_event(job: StoredJob, mark: Mark) -> MonitorEvent:
         observed_by="poll",
         observed_at=mark.seen_at,
         data=data,
+        owed=job.pending_events,
     )
 
 
@@ -291,6 +297,7 @@ def _event(  # noqa: PLR0913 - the parts of the envelope, all named
     observed_by: str,
     observed_at: datetime,
     data: Mapping[str, Any],
+    owed: frozenset[str],
 ) -> MonitorEvent:
     detail = {
         "metadata": {
@@ -308,6 +315,7 @@ def _event(  # noqa: PLR0913 - the parts of the envelope, all named
         detail_type=_DETAIL_TYPES[mark.kind],
         detail=json.dumps(detail, ensure_ascii=False, separators=(",", ":")),
         time=observed_at,
+        owed=owed,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum, auto
@@ -396,6 +396,24 @@ class JobsTable:
         """Note that an event was sent; a mark may be gone already; raises `ServiceError`."""
         self._clear(job_arn, mark, lambda _: None)
 
+    def settle(self, marks: Mapping[str, frozenset[str]]) -> Written:
+        """Note in one transaction that all was sent that these jobs owe, up to 100 of them.
+
+        If one of them owes something else by now, nothing is written. Raises `ServiceError`.
+        """
+        try:
+            with calling(SERVICE):
+                self._client.transact_write_items(
+                    TransactItems=[
+                        {"Update": self._settling(job_arn, owed, _Changes())}
+                        for job_arn, owed in marks.items()
+                    ]
+                )
+        except ServiceError as error:
+            _outcome_of_cancellation(error)
+            return Written.LOST_RACE
+        return Written.DONE
+
     def clear_task(
         self, job_arn: str, mark: str, task: str, *, refusal: str | None, now: datetime
     ) -> None:
@@ -414,11 +432,8 @@ class JobsTable:
 
     def _clear(self, job_arn: str, mark: str, besides: Callable[[_Changes], None]) -> None:
         last = _Changes()
-        for name in (names.EVENT_PENDING, names.PENDING_SINCE, items.PENDING_EVENTS):
-            last.remove(name)
         besides(last)
-        condition = f"{last.name(items.PENDING_EVENTS)} = {last.value({'SS': [mark]})}"
-        if self._update_if(self._keyed(job_arn, last, condition)) is Written.DONE:
+        if self._update_if(self._settling(job_arn, {mark}, last)) is Written.DONE:
             return
         one_of_several = _Changes()
         one_of_several.delete(items.PENDING_EVENTS, mark)
@@ -428,6 +443,13 @@ class JobsTable:
             f"{one_of_several.value(items.text(mark))})"
         )
         self._update_if(self._keyed(job_arn, one_of_several, condition))
+
+    def _settling(self, job_arn: str, owed: Collection[str], changes: _Changes) -> UpdateTypeDef:
+        """The update of a job that owes these events and no other, and from now on none."""
+        for name in (names.EVENT_PENDING, names.PENDING_SINCE, items.PENDING_EVENTS):
+            changes.remove(name)
+        marks = changes.name(items.PENDING_EVENTS)
+        return self._keyed(job_arn, changes, f"{marks} = {changes.value({'SS': sorted(owed)})}")
 
     def clear_empty_marks(self, job_arn: str) -> None:
         """Take a job out of the pending-events index that owes no event; raises `ServiceError`."""
