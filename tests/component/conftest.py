@@ -16,6 +16,9 @@ import boto3
 import pytest
 from aws_lambda_powertools import Logger
 from boto3.dynamodb.types import TypeDeserializer
+from botocore.handlers import BUILTIN_HANDLERS
+from botocore.model import OperationModel
+from botocore.validate import ParamValidator
 from moto import mock_aws
 
 from bedrock_batch_monitor.composition import compose
@@ -156,6 +159,26 @@ def monitor_on(bedrock: StandIn, settings: Settings, log: TextIO) -> Monitor:
         clock=lambda: bedrock.clock.now(),  # noqa: PLW0108 - the clock may be exchanged later
     )
     return replace(monitor, new_executor=InlineExecutor)
+
+
+@pytest.fixture(autouse=True)
+def malformed_requests() -> Iterator[list[str]]:
+    """Check every request against the API's model, as the monitor's clients do not; none may fail.
+
+    What fails is in the list as well, for the test that means it to take out again.
+    """
+    found: list[str] = []
+
+    def check(params: dict[str, Any], model: OperationModel, **_: Any) -> None:
+        problems = ParamValidator().validate(params, model.input_shape)
+        if problems.has_errors():
+            found.append(f"{model.name}: {problems.generate_report()}")
+
+    handler = ("provide-client-params", check)
+    BUILTIN_HANDLERS.append(handler)
+    yield found
+    BUILTIN_HANDLERS.remove(handler)
+    assert found == []
 
 
 @pytest.fixture
