@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from bedrock_batch_monitor.answer import Answerer
+from bedrock_batch_monitor.clock import utc_now
 from bedrock_batch_monitor.deliver import Courier
 from bedrock_batch_monitor.discover import Discoverer
-from bedrock_batch_monitor.domain.times import to_milliseconds
 from bedrock_batch_monitor.inbox import Inbox
 from bedrock_batch_monitor.observe import Observer
 from bedrock_batch_monitor.poll import CONCURRENCY, Monitor
@@ -24,17 +23,13 @@ from bedrock_batch_monitor.usage import UsageFollower, UsageReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
     import boto3
     from aws_lambda_powertools import Logger
 
     from bedrock_batch_monitor.domain.arns import Scope
     from bedrock_batch_monitor.settings import Settings
-
-
-def utc_now() -> datetime:
-    """The time now, in the precision in which times are stored."""
-    return to_milliseconds(datetime.now(UTC))
 
 
 def compose(

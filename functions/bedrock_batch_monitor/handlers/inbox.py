@@ -8,21 +8,24 @@ from collections import defaultdict
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-import boto3
-from aws_lambda_powertools.utilities.batch import (
-    BatchProcessor,
-    EventType,
-    process_partial_response,
-)
+from bedrock_batch_monitor.startup import no_garbage_collected
 
-from bedrock_batch_monitor.composition import compose_inbox
-from bedrock_batch_monitor.domain.arns import JobArn
-from bedrock_batch_monitor.domain.inbox import MalformedEventError, Request, request_of
-from bedrock_batch_monitor.domain.summary import PollSummary
-from bedrock_batch_monitor.observe import loggable
-from bedrock_batch_monitor.services.errors import ServiceError
-from bedrock_batch_monitor.settings import Settings
-from bedrock_batch_monitor.telemetry import logger, publish_inbox
+with no_garbage_collected():
+    import boto3
+    from aws_lambda_powertools.utilities.batch import (
+        BatchProcessor,
+        EventType,
+        process_partial_response,
+    )
+
+    from bedrock_batch_monitor.composition import compose_inbox
+    from bedrock_batch_monitor.domain.arns import JobArn
+    from bedrock_batch_monitor.domain.inbox import MalformedEventError, Request, request_of
+    from bedrock_batch_monitor.domain.summary import PollSummary
+    from bedrock_batch_monitor.observe import loggable
+    from bedrock_batch_monitor.services.errors import ServiceError
+    from bedrock_batch_monitor.settings import Settings
+    from bedrock_batch_monitor.telemetry import logger, publish_inbox
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
@@ -39,7 +42,8 @@ class NotNowError(Exception):
 @cache
 def inbox() -> Inbox:
     """The inbox of this execution environment; its clients serve every invocation in it."""
-    return compose_inbox(Settings.from_environment(os.environ), boto3.Session())
+    with no_garbage_collected():
+        return compose_inbox(Settings.from_environment(os.environ), boto3.Session())
 
 
 @logger.inject_lambda_context

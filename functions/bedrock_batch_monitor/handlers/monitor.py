@@ -6,12 +6,16 @@ import os
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-import boto3
+from bedrock_batch_monitor.startup import no_garbage_collected
 
-from bedrock_batch_monitor.composition import Parts, utc_now
-from bedrock_batch_monitor.poll import CONCURRENCY, PollError
-from bedrock_batch_monitor.settings import Settings
-from bedrock_batch_monitor.telemetry import logger, metrics, publish
+with no_garbage_collected():
+    import boto3
+
+    from bedrock_batch_monitor.clock import utc_now
+    from bedrock_batch_monitor.composition import Parts
+    from bedrock_batch_monitor.poll import CONCURRENCY, PollError
+    from bedrock_batch_monitor.settings import Settings
+    from bedrock_batch_monitor.telemetry import logger, metrics, publish
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -24,13 +28,15 @@ if TYPE_CHECKING:
 def parts() -> Parts:
     """The parts of this execution environment; its clients serve every invocation in it."""
     settings = Settings.from_environment(os.environ)
-    return Parts(settings, boto3.Session(), utc_now, CONCURRENCY)
+    with no_garbage_collected():
+        return Parts(settings, boto3.Session(), utc_now, CONCURRENCY)
 
 
 @cache
 def monitor(scope: Scope) -> Monitor:
     """The monitor of a scope in this execution environment."""
-    return parts().monitor(scope, logger)
+    with no_garbage_collected():
+        return parts().monitor(scope, logger)
 
 
 @logger.inject_lambda_context

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import boto3
 
-from bedrock_batch_monitor.composition import utc_now
+from bedrock_batch_monitor.clock import utc_now
 from bedrock_batch_monitor.report import widget
 from bedrock_batch_monitor.services.errors import ServiceError
 from bedrock_batch_monitor.services.overview import Overview

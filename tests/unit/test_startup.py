@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import gc
+
+import pytest
+
+from bedrock_batch_monitor.startup import no_garbage_collected
+
+
+def test_nothing_is_collected_inside_and_everything_after() -> None:
+    """The collector pauses for the block alone, and passes over what was there by its end."""
+    gc.unfreeze()
+    with no_garbage_collected():
+        assert not gc.isenabled()
+    assert gc.isenabled()
+    assert gc.get_freeze_count() > 0
+    gc.unfreeze()
+
+
+def test_a_start_that_fails_leaves_the_collector_on() -> None:
+    """An exception passes, and garbage is collected again."""
+    with pytest.raises(KeyError), no_garbage_collected():
+        raise KeyError
+    assert gc.isenabled()
+    gc.unfreeze()
+
+
+def test_a_collector_that_was_off_stays_off() -> None:
+    """Whoever turned it off before decides when it goes on again."""
+    gc.disable()
+    try:
+        with no_garbage_collected():
+            pass
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
