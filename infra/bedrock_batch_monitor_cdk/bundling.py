@@ -130,8 +130,10 @@ def bundle(
     """Put the installed requirements and the runtime package into `output`."""
     dependencies = dependencies or dependencies_of(output)
     installed = install_requirements(requirements, dependencies, pip)
-    shutil.copytree(installed, output, dirs_exist_ok=True)
-    shutil.copytree(source, output / source.name, ignore=shutil.ignore_patterns(*EXCLUDED))
+    # What is compiled, where somebody ran the installed code, is for that Python and no other.
+    excluded = shutil.ignore_patterns(*EXCLUDED)
+    shutil.copytree(installed, output, ignore=excluded, dirs_exist_ok=True)
+    shutil.copytree(source, output / source.name, ignore=excluded)
 
 
 def install_requirements(requirements: Path, dependencies: Path, pip: PipRunner) -> Path:

@@ -31,6 +31,7 @@ class StubPip:
         (target,) = [a.removeprefix("--target=") for a in arguments if a.startswith("--target=")]
         for path in (
             "boto3/__init__.py",
+            "boto3/__pycache__/__init__.cpython-311.pyc",
             "boto3/data/ec2/resources.json",
             "boto3-1.dist-info/RECORD",
             "botocore/data/endpoints.json",
@@ -39,7 +40,7 @@ class StubPip:
             "bin/jp.py",
         ):
             file = Path(target, path)
-            file.parent.mkdir(parents=True)
+            file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text("installed")
         Path(target, "boto3-1.dist-info/METADATA").write_text("installed")
 
