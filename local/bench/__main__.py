@@ -73,7 +73,8 @@ def main(
         together = burst.measure(here, burst_jobs)
         console.print(
             f"{together.jobs:,} endings at once: {together.seconds:.1f} s, bare calls "
-            f"{together.limit_seconds:.1f} s, ratio {together.share_of_limit:.2f}"
+            f"{together.limit_seconds:.1f} s, ratio {together.share_of_limit:.2f}; "
+            f"ratio of CPU {together.share_of_limit_cpu:.2f}"
         )
         ways = []
         for way in latency.measure(
@@ -92,7 +93,8 @@ def main(
         begun = start.measure(here, environment_of(here.monitor))
         console.print(
             f"start: {begun.handler_seconds * 1000:.0f} ms, bare boto3 "
-            f"{begun.bare_seconds * 1000:.0f} ms, ratio {begun.ratio:.2f}; bundle "
+            f"{begun.bare_seconds * 1000:.0f} ms, ratio {begun.ratio:.2f}; uncompiled "
+            f"{begun.uncompiled_seconds * 1000:.0f} ms; bundle "
             f"{begun.unpacked_bytes / 2**20:.1f} MiB, zipped {begun.zipped_bytes / 2**20:.1f} MiB"
         )
     if write:

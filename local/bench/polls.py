@@ -11,8 +11,6 @@ from local.bench.contestants import CONTESTANTS, Poll
 from local.bench.meter import Cost, Meter, timing
 
 SHARES: Final = (0.0, 0.01, 1.0)
-# From here on all of them at once are measured as a burst alone.
-_MANY: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +29,7 @@ def measure(arena: Arena, sizes: Sequence[int]) -> Iterator[Measured]:
     for jobs in sizes:
         for share in SHARES:
             changed = round(jobs * share)
-            if (share and not changed) or (jobs >= _MANY and changed == jobs):
+            if share and not changed:
                 continue
             for contestant in CONTESTANTS:
                 timed = _timed(arena, contestant, jobs, changed)
