@@ -16,7 +16,7 @@ from local.bench.arena import arena, environment_of
 
 _SIZES: Final = (10, 100, 1000, 10_000)
 _BURST: Final = 10_000
-_LATENCY_SIZES: Final = (10, 1000)
+_LATENCY_SIZES: Final = (10, 1000, 10_000)
 
 
 def main(
