@@ -88,7 +88,7 @@ def test_a_failed_job_in_a_mail() -> None:
         f"Job ARN: {ARN}\n"
         "\n"
         "What to do: Mend what the message names, and submit the job again.\n"
-        "Bedrock console: https://us-east-1.console.aws.amazon.com/bedrock/home"
+        "Bedrock console: https://console.aws.amazon.com/bedrock/home"
         "?region=us-east-1#/batch-inference\n"
         "\n"
         "Event c85ffda8-76f8-5ab4-a905-f392e041ae0d\n"
@@ -289,10 +289,16 @@ def test_what_is_no_notification(change: dict[str, Any], words: str) -> None:
     assert "secret" not in str(caught.value)
 
 
-def test_other_partitions_have_no_console_link() -> None:
-    """The console's address elsewhere is another one, and a wrong link is worse than none."""
-    arn = ARN.replace("arn:aws:", "arn:aws-us-gov:")
-    notification = told("Failed", jobArn=arn)
+def test_other_partitions_have_consoles_of_their_own() -> None:
+    """The link leads to the one of the job's partition."""
+    text = mail_of(told("Failed", jobArn=ARN.replace("arn:aws:", "arn:aws-us-gov:")))
+
+    assert "https://console.amazonaws-us-gov.com/bedrock/home?region=us-east-1" in text
+
+
+def test_without_a_public_console_there_is_no_link() -> None:
+    """A wrong link is worse than none."""
+    notification = told("Failed", jobArn=ARN.replace("arn:aws:", "arn:aws-iso:"))
 
     assert "console" not in mail_of(notification)
     assert chat_message_of(notification)["content"]["nextSteps"] == [OUTCOMES["Failed"].advice]

@@ -12,7 +12,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bedrock_batch_monitor.domain import statuses
-from bedrock_batch_monitor.report import figures, links, palette, widget, words
+from bedrock_batch_monitor.domain.console import bedrock_jobs, s3_place
+from bedrock_batch_monitor.report import figures, palette, widget, words
 from bedrock_batch_monitor.report.contents import (
     ACTIVE_ROWS,
     FAILURE_GROUPS,
@@ -306,20 +307,20 @@ def test_links_lead_to_the_console_of_the_partition(partition: str, console: str
     """Region and prefix are in the link as the consoles take them."""
     arn = ARN.replace(":aws:", f":{partition}:")
 
-    assert links.bedrock_jobs(arn) == (
+    assert bedrock_jobs(arn) == (
         f"https://{console}/bedrock/home?region=us-east-1#/batch-inference"
     )
-    assert links.s3_place(arn, "s3://bucket/a b&c/") == (
+    assert s3_place(arn, "s3://bucket/a b&c/") == (
         f"https://{console}/s3/buckets/bucket?prefix=a%20b%26c/"
     )
 
 
 def test_no_link_leads_nowhere() -> None:
     """A partition without a public console, no ARN, and no S3 URI have no link."""
-    assert links.bedrock_jobs(ARN.replace(":aws:", ":aws-iso:")) is None
-    assert links.bedrock_jobs("hello") is None
-    assert links.s3_place(ARN, "https://example.com/") is None
-    assert links.s3_place(ARN, None) is None
+    assert bedrock_jobs(ARN.replace(":aws:", ":aws-iso:")) is None
+    assert bedrock_jobs("hello") is None
+    assert s3_place(ARN, "https://example.com/") is None
+    assert s3_place(ARN, None) is None
 
 
 def test_those_in_trouble_come_first() -> None:

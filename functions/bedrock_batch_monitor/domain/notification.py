@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from bedrock_batch_monitor.domain import names, statuses
 from bedrock_batch_monitor.domain.arns import InvalidJobArnError, JobArn
+from bedrock_batch_monitor.domain.console import bedrock_jobs
 from bedrock_batch_monitor.domain.words import clean, duration
 
 STALLED: Final = "Stalled"
@@ -202,7 +203,7 @@ def mail_of(notification: Notification) -> str:
         "",
         f"What to do: {outcome.advice}",
     ]
-    console = _console(notification.arn)
+    console = bedrock_jobs(str(notification.arn))
     if console is not None:
         lines.append(f"Bedrock console: {console}")
     if notification.event_id is not None:
@@ -218,7 +219,7 @@ def chat_message_of(notification: Notification) -> dict[str, Any]:
     """
     outcome = OUTCOMES[notification.outcome]
     said = f"Batch job {_escaped(notification.job, TITLE_CHARACTERS // 2)} {outcome.said}"
-    console = _console(notification.arn)
+    console = bedrock_jobs(str(notification.arn))
     identity = {} if notification.event_id is None else {"id": notification.event_id}
     return {
         "version": "1.0",
@@ -325,17 +326,6 @@ def _records(records: Mapping[str, Any]) -> str | None:
 def _refusal(error: Mapping[str, Any]) -> str | None:
     texts = (_text(error, "code", _NAME_CHARACTERS), _first_line(_raw(error, "message")))
     return ": ".join(text for text in texts if text is not None) or None
-
-
-def _console(arn: JobArn) -> str | None:
-    """The console's list of batch jobs; its address in other partitions is another one.
-
-    A job's own page there has no address that AWS documents.
-    """
-    if arn.partition != "aws":
-        return None
-    host = f"{arn.region}.console.aws.amazon.com"
-    return f"https://{host}/bedrock/home?region={arn.region}#/batch-inference"
 
 
 def _first_line(text: str | None) -> str | None:

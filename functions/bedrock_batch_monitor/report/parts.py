@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
-from bedrock_batch_monitor.domain import statuses
+from bedrock_batch_monitor.domain import console, statuses
 from bedrock_batch_monitor.domain.times import to_iso
 from bedrock_batch_monitor.domain.usage import short_model_id
-from bedrock_batch_monitor.report import links, words
+from bedrock_batch_monitor.report import words
 from bedrock_batch_monitor.report.jobs import Job
 from bedrock_batch_monitor.report.markup import Child, Html, element, fragment
 from bedrock_batch_monitor.report.palette import css_class, look
@@ -144,7 +144,7 @@ def identity(job: Job, inner: Child = None) -> Html:
     return fragment(
         link(
             name,
-            links.bedrock_jobs(job.arn),
+            console.bedrock_jobs(job.arn),
             f"Batch inference in the Bedrock console, where this is job {job.job_id}",
         ),
         inner,
@@ -167,7 +167,7 @@ def short_model(model: str) -> Html:
 
 def output(job: Job) -> Html | Child:
     """Where the records are in S3."""
-    target = links.s3_place(job.arn, job.output_uri)
+    target = console.s3_place(job.arn, job.output_uri)
     return None if target is None else link("Output", target, job.output_uri)
 
 

@@ -9,8 +9,8 @@ from datetime import UTC, date, datetime, time, timedelta
 from itertools import groupby
 from typing import Final
 
-from bedrock_batch_monitor.domain import statuses
-from bedrock_batch_monitor.report import charts, figures, links, parts, words
+from bedrock_batch_monitor.domain import console, statuses
+from bedrock_batch_monitor.report import charts, figures, parts, words
 from bedrock_batch_monitor.report.contents import LANES, MESSAGE_CHARACTERS, Report
 from bedrock_batch_monitor.report.figures import Bucket, Track
 from bedrock_batch_monitor.report.jobs import Job
@@ -212,8 +212,10 @@ def _more(track: Track) -> Html:
     rows: list[tuple[str, Child]] = [
         (
             "Job",
-            fragment(job.job_id, " · ", parts.link("Bedrock console", links.bedrock_jobs(job.arn)))
-            if links.bedrock_jobs(job.arn)
+            fragment(
+                job.job_id, " · ", parts.link("Bedrock console", console.bedrock_jobs(job.arn))
+            )
+            if console.bedrock_jobs(job.arn)
             else job.arn,
         ),
         ("Model", job.model),
@@ -221,7 +223,7 @@ def _more(track: Track) -> Html:
         ("Message", parts.message(job, MESSAGE_CHARACTERS)),
         ("Records", _records(job)),
         ("Took", _took(job)),
-        ("Output", parts.link(job.output_uri, links.s3_place(job.arn, job.output_uri))),
+        ("Output", parts.link(job.output_uri, console.s3_place(job.arn, job.output_uri))),
     ]
     return element(
         "dl",

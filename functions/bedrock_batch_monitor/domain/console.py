@@ -1,4 +1,4 @@
-"""Links into the AWS console: to the batch inference jobs of a Region, and to a place in S3."""
+"""Addresses in the AWS console: the batch inference jobs of a Region, and a place in S3."""
 
 from __future__ import annotations
 
