@@ -51,7 +51,7 @@ test: lint ## Run every check and every test
 	@python -m local.browser
 	@pytest
 
-bench: setup ## Measure the monitor beside what people write today; writes docs/performance.md (a quarter of an hour)
+bench: setup ## Measure the monitor beside what people write today; writes docs/performance.md (half an hour)
 	@PYTHONPATH=functions:infra python -m local.bench $(ARGS)
 
 explore: setup ## Run the fault explorer: every crash and refusal at every call of overlapping polls

@@ -108,9 +108,9 @@ def _counts(polls: Sequence[Measured]) -> Iterable[str]:
 def _ratios(polls: Sequence[Measured]) -> Iterable[str]:
     yield (
         "| Jobs | Ended | Wall time: scan, pool | CPU time: scan, pool | Peak memory, MiB "
-        "| Monitor's seconds |"
+        "| Monitor's seconds: wall, CPU |"
     )
-    yield "|---:|---:|---|---|---|---:|"
+    yield "|---:|---:|---|---|---|---|"
     for row in _rows(polls):
         ours = row["monitor"]
         wall = ", ".join(
@@ -122,7 +122,7 @@ def _ratios(polls: Sequence[Measured]) -> Iterable[str]:
         memory = _beside(row, lambda one: f"{one.counted.peak_bytes / 2**20:.1f}")
         yield (
             f"| {ours.jobs:,} | {ours.changed:,} | {wall} | {cpu} | {memory} "
-            f"| {ours.timed.seconds:.2f} |"
+            f"| {ours.timed.seconds:.2f}, {ours.timed.cpu_seconds:.2f} |"
         )
 
 
