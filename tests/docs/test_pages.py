@@ -413,3 +413,14 @@ def test_every_command_of_bbm_is_in_the_readme() -> None:
     named = {words.split()[1] for cells in table for words in code(cells[0])}
 
     assert named == {command for command in commands() if command}
+
+
+def test_reliability_counts_the_ways_of_breaking_the_monitor() -> None:
+    """All variants but the one that does no harm, each of which a test of the explorer finds."""
+    tests = (ROOT / "tests/explorer/test_explorer.py").read_text()
+    used = set(re.findall(r"\bvariants\.(\w+)", tests))
+    tree = ast.parse((ROOT / "tests/explorer/variants.py").read_text())
+    declared = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+    assert used == declared
+    found = len(declared - {"index_trusted"})
+    assert f"The explorer finds {found} ways of breaking the monitor" in read("docs/reliability.md")
