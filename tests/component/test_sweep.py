@@ -116,7 +116,7 @@ def test_ten_thousand_jobs(cloud: Cloud) -> None:
         with asking(cloud) as asked, cloud.counting() as made:
             summary = cloud.poll()
         assert asked[LIST] <= 11
-        assert asked[GET] <= 8
+        assert asked[GET] <= 7
         assert made["UpdateItem"] == made["TransactWriteItems"] == made["PutItem"] == 0
         assert (summary.jobs_active, summary.jobs_read, summary.errors) == (10_000, 10_000, {})
         assert summary.jobs_listed == 10_000 - asked[GET]
@@ -128,6 +128,7 @@ def test_ten_thousand_jobs(cloud: Cloud) -> None:
         summary = cloud.poll()
     assert (summary.jobs_changed, summary.jobs_ended, summary.events_sent) == (100, 100, 100)
     assert asked[LIST] <= 11
+    # Turns have waited in the hour without a poll.
     assert 100 <= asked[GET] <= 100 + 8
     assert len(cloud.items("history")) == 100
 

@@ -275,16 +275,30 @@ def arns(count: int) -> list[str]:
     return [f"{ARN[:-6]}{number:06}" for number in range(count)]
 
 
-def test_ten_thousand_jobs_take_seven_calls_a_poll() -> None:
-    """The share is even: at most eight jobs in each poll, and in the long run seven."""
-    full_read, jobs = FullRead(DAY, MINUTE), arns(10_000)
-    progress, taken = Progress(NOW), []
-    for poll in range(1, 241):
-        due = full_read.due(jobs, progress, NOW + poll * MINUTE)
-        progress = full_read.after(jobs, progress, due, NOW + poll * MINUTE)
+def taken_by_each_poll(full_read: FullRead, *, jobs: int, polls: int) -> list[int]:
+    """How many of so many jobs each poll of a series gets because it is their turn."""
+    names, progress, taken = arns(jobs), Progress(NOW), []
+    for poll in range(1, polls + 1):
+        now = NOW + poll * full_read.poll_interval
+        due = full_read.due(names, progress, now)
+        progress = full_read.after(names, progress, due, now)
         taken.append(len(due))
-    assert max(taken) == 8
-    assert sum(taken) / len(taken) == pytest.approx(7, abs=0.3)
+    return taken
+
+
+def test_ten_thousand_jobs_take_seven_calls_a_poll() -> None:
+    """The share is even: never more than that of the day."""
+    taken = taken_by_each_poll(FullRead(DAY, MINUTE), jobs=10_000, polls=240)
+    assert max(taken) == 7
+    assert sum(taken) / len(taken) == pytest.approx(7, abs=0.1)
+
+
+def test_turns_that_wait_for_long_take_one_call_more() -> None:
+    """A round is shorter than the period, so turns pile up slowly, and then there are eight."""
+    taken = taken_by_each_poll(FullRead(DAY / 8, MINUTE), jobs=1250, polls=1440)
+    assert max(taken[:20]) <= 7
+    assert max(taken[20:]) == 8
+    assert sum(taken) / len(taken) == pytest.approx(7.25, abs=0.1)
 
 
 def test_a_day_takes_every_turn_once() -> None:

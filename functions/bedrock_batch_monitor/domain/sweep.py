@@ -224,9 +224,10 @@ class FullRead:
     """Each job is got at least once in `period`, in turns that its ARN spreads over the polls.
 
     A job's turn comes once in a round, at a time that follows from its ARN, so that nothing has to
-    be written down for each job. Turns are taken in their order, as many in a poll as there are on
-    average; a turn may wait for a time of grace, and then is taken in any case. A round and the
-    grace make a period, so that it holds while polls complete at their interval. Polls that were
+    be written down for each job. Turns are taken in their order, as many in a poll as a period has
+    for it, and as many as a round has once one has waited for half of a time of grace; at the end
+    of that time it is taken in any case. A round and the grace make a period, so that it holds
+    while polls complete at their interval. Polls that were
     missed or cut short leave turns behind, which later ones take; of more than a round, each job
     has but one.
     """
@@ -251,7 +252,9 @@ class FullRead:
     def due(self, job_arns: Collection[str], progress: Progress, now: datetime) -> frozenset[str]:
         """Those of the active jobs that this poll gets because it is their turn."""
         turns = sorted((turn, arn) for arn, turn in self._open(job_arns, progress, now))
-        most = ceil(len(job_arns) * (self.poll_interval / self.round))
+        is_behind = bool(turns) and turns[0][0] <= _micros(now - self.grace / 2)
+        pace = self.round if is_behind else self.period
+        most = ceil(len(job_arns) * (self.poll_interval / pace))
         late = bisect_right(turns, _micros(now - self.grace), key=lambda each: each[0])
         return frozenset(arn for _, arn in turns[: max(most, late)])
 
