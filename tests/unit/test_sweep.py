@@ -322,6 +322,16 @@ def test_without_knowledge_every_job_is_got() -> None:
         assert full_read.after(jobs, progress, jobs, NOW) == Progress(NOW)
 
 
+def test_whoever_missed_a_round_is_late_at_once() -> None:
+    """After a poll that got nothing for longer than a round, the next one gets every job."""
+    full_read, jobs = FullRead(HOUR, MINUTE), arns(40)
+    for minutes in range(60):
+        begin = NOW + minutes * MINUTE
+        failed = begin + 90 * MINUTE
+        progress = full_read.after(jobs, Progress(begin), [], failed)
+        assert full_read.due(jobs, progress, failed + MINUTE) == set(jobs)
+
+
 def test_where_polls_are_rare_each_gets_all() -> None:
     """A period that is no longer than the interval leaves no job out of any poll."""
     full_read, jobs = FullRead(HOUR, HOUR), arns(50)

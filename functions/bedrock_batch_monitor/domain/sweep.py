@@ -263,14 +263,15 @@ class FullRead:
     ) -> Progress:
         """The progress once a poll got some of the active jobs, for whatever reason.
 
-        A turn that is still open holds it up, for one round at the most: by then the job has
-        another.
+        A turn that is still open holds it up, for a round and the grace at the most: by then the
+        job has another, and that one is late.
         """
         come = self._come(job_arns, progress, now)
         still_open = [turn for arn, turn in self._open_of(come, progress, now) if arn not in got]
         if not still_open:
             return Progress(now)
-        until = max(_EPOCH + (min(still_open) - 1) * _MICROSECOND, now - self.round)
+        earliest = now - self.round - self.grace
+        until = max(_EPOCH + (min(still_open) - 1) * _MICROSECOND, earliest)
         later = {arn for arn, _ in self._come([arn for arn, _ in come], Progress(until), now)}
         return Progress(
             until,
