@@ -23,7 +23,6 @@ from bedrock_batch_monitor.domain.events import (
     unreachable_mark,
 )
 from bedrock_batch_monitor.domain.jobs import (
-    HistoryEntry,
     JobError,
     JobObservation,
     JobRecord,
@@ -34,7 +33,7 @@ from bedrock_batch_monitor.domain.jobs import (
 from bedrock_batch_monitor.domain.rules import Rules
 from bedrock_batch_monitor.domain.scopes import Scopes
 from bedrock_batch_monitor.domain.summary import Seen
-from bedrock_batch_monitor.domain.tasks import TaskAnswer, answer_of, mark_of
+from bedrock_batch_monitor.domain.tasks import TaskAnswer, answer_of, marks_of
 from bedrock_batch_monitor.domain.times import seconds_between, to_iso
 from bedrock_batch_monitor.domain.transitions import (
     Outdated,
@@ -241,11 +240,12 @@ class Observer:
         record = JobRecord(with_status_of(observation, last), last, recorded.first_in_progress_at)
         marks = marks_for(last, emit_status_changes=False)
         follow_up = None if self.usage is None else self.usage.follow_up(last)
-        written = self.jobs.restore(record, known=job, marks=marks, follow_up=follow_up)
+        owed = marks | marks_of(job.tasks, last)
+        written = self.jobs.restore(record, known=job, marks=owed, follow_up=follow_up)
         if written is not Written.DONE:
             return Seen(lost_race=True)
         return Seen(
-            events=(status_event(record, last, owed=_owed(marks, job, last)),) if marks else (),
+            events=(status_event(record, last, owed=owed),) if marks else (),
             answers=self._answers(job, record),
         )
 
@@ -262,8 +262,9 @@ class Observer:
             emit_status_changes=self.rules.emit_status_changes,
             backfilled=job.backfilled,
         )
+        owed = marks | marks_of(job.tasks, entry)
         written = self.jobs.record(
-            transition, observation, known=job, marks=marks, follow_up=follow_up
+            transition, observation, known=job, marks=owed, follow_up=follow_up
         )
         if written is not Written.DONE:
             return written, Seen(lost_race=True)
@@ -271,7 +272,7 @@ class Observer:
         return written, Seen(
             entry=entry,
             record=record,
-            events=(status_event(record, entry, owed=_owed(marks, job, entry)),) if marks else (),
+            events=(status_event(record, entry, owed=owed),) if marks else (),
             answers=self._answers(job, record),
             backfilled=job.backfilled and transition.is_first_sight and transition.is_terminal,
         )
@@ -288,12 +289,6 @@ def answers_to(tasks: Iterable[str], record: JobRecord, *, due: datetime) -> Ite
     for task in tasks:
         with suppress(ValueError):
             yield answer_of(record, task, due=due)
-
-
-def _owed(marks: frozenset[str], job: TrackedJob, entry: HistoryEntry) -> frozenset[str]:
-    """The marks that a job's item has after a transition that it had none before."""
-    ended = statuses.is_terminal(entry.status)
-    return marks | {mark_of(task, entry.sequence) for task in job.tasks if ended}
 
 
 def _is_other_end(found: TrackedJob, known: TrackedJob) -> bool:

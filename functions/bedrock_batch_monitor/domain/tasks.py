@@ -8,13 +8,14 @@ log line, an error text or a `repr`.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.events import status_event, task_mark
-from bedrock_batch_monitor.domain.jobs import JobRecord
+from bedrock_batch_monitor.domain.jobs import HistoryEntry, JobRecord
 
 # `TaskToken`, `SensitiveCause` and `SensitiveData` in the service model of Step Functions.
 TOKEN_CHARACTERS: Final = 2048
@@ -72,6 +73,13 @@ def mark_of(task: str, sequence: int) -> str:
     """The mark of a task, as the item has it, whose job ended with this transition."""
     digest = hashlib.sha256(task.encode()).hexdigest()
     return str(task_mark(sequence, digest[:_ID_CHARACTERS]))
+
+
+def marks_of(tasks: Iterable[str], entry: HistoryEntry) -> frozenset[str]:
+    """The marks of the answers that a transition owes to these tasks: none before the end."""
+    if not statuses.is_terminal(entry.status):
+        return frozenset()
+    return frozenset(mark_of(task, entry.sequence) for task in tasks)
 
 
 def answer_of(job: JobRecord, task: str, *, due: datetime) -> TaskAnswer:

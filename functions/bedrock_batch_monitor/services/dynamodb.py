@@ -266,7 +266,7 @@ class JobsTable:
         """Move the job on and append to its history, both or neither (TransactWriteItems).
 
         The job moves only if it is still where `known` saw it, the entry is put only if its
-        sequence is free, and `marks` say in the same transaction which events are now owed, as
+        sequence is free, and `marks` say in the same transaction what is now owed, as
         `follow_up` says whether token counts are to be looked for. Raises `ServiceError`.
         """
         try:
@@ -544,7 +544,6 @@ class JobsTable:
         condition = _still(known, changes)
         if statuses.is_terminal(entry.status):
             changes.remove(names.TRACKING)
-            marks |= {mark_of(task, entry.sequence) for task in known.tasks}
             condition = f"{condition} AND {_still_awaited(known, changes)}"
         if marks:
             changes.owe(marks, entry.observed_at)
