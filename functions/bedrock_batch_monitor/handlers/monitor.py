@@ -35,8 +35,7 @@ def parts() -> Parts:
 @cache
 def monitor(scope: Scope) -> Monitor:
     """The monitor of a scope in this execution environment."""
-    with no_garbage_collected():
-        return parts().monitor(scope, logger)
+    return parts().monitor(scope, logger)
 
 
 @logger.inject_lambda_context
