@@ -35,7 +35,7 @@ SERVICE_MODELS: Final = (
     "sts",
 )
 
-# What is in the source directory and not in the bundle, in the syntax of .gitignore.
+# What sources and installed requirements have and the bundle has not, in the syntax of .gitignore.
 EXCLUDED: Final = ("__pycache__", "*.pyc", ".*")
 
 # Lambda's Python 3.14 on arm64. Every requirement is pure Python, so that the same bundle runs in

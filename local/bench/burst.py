@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 _THREADS: Final = 32
 _RECORDED: Final = ("TransactWriteItems", "PutEvents")
-_PARTS: Final = "TransactItems"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +57,8 @@ def measure(arena: Arena, jobs: int) -> Burst:
 
     def keep(params: dict[str, Any], model: Any, **_: object) -> None:  # noqa: ANN401 - botocore's
         # Of the transactions those that record: the others take marks away.
-        if model.name == "PutEvents" or any("Put" in part for part in params.get(_PARTS, ())):
+        records = any("Put" in part for part in params.get("TransactItems", ()))
+        if records or model.name == "PutEvents":
             # botocore adds a token to these very parameters, by which a second call does nothing.
             made[model.name].append(dict(params))
 

@@ -209,13 +209,12 @@ def _more(track: Track) -> Html:
             for transition in sorted(track.transitions)
         ),
     )
+    bedrock = console.bedrock_jobs(job.arn)
     rows: list[tuple[str, Child]] = [
         (
             "Job",
-            fragment(
-                job.job_id, " · ", parts.link("Bedrock console", console.bedrock_jobs(job.arn))
-            )
-            if console.bedrock_jobs(job.arn)
+            fragment(job.job_id, " · ", parts.link("Bedrock console", bedrock))
+            if bedrock
             else job.arn,
         ),
         ("Model", job.model),
