@@ -19,12 +19,13 @@ from bedrock_batch_monitor.domain.usage import UsageRules, buckets_of, prices_of
 JOBS_TABLE_NAME = "JOBS_TABLE_NAME"
 HISTORY_TABLE_NAME = "HISTORY_TABLE_NAME"
 STATE_TABLE_NAME = "STATE_TABLE_NAME"
+OUTBOX_TABLE_NAME = "OUTBOX_TABLE_NAME"
 EVENT_BUS_NAME = "EVENT_BUS_NAME"
 MONITORED_ACCOUNT = "MONITORED_ACCOUNT"
 MONITORED_REGION = "MONITORED_REGION"
+MONITORED_PARTITION = "MONITORED_PARTITION"
 # Set together, where other accounts or regions are monitored: comma-separated, the own ones among
 # them or not.
-MONITORED_PARTITION = "MONITORED_PARTITION"
 MONITORED_ACCOUNTS = "MONITORED_ACCOUNTS"
 MONITORED_REGIONS = "MONITORED_REGIONS"
 MEMBER_ROLE_NAME = "MEMBER_ROLE_NAME"
@@ -83,6 +84,7 @@ class Settings:
     jobs_table_name: str
     history_table_name: str
     state_table_name: str
+    outbox_table_name: str
     event_bus_name: str
     scope: Scope
     history_retention: timedelta | None
@@ -95,11 +97,12 @@ class Settings:
     discovery_models: frozenset[str] = frozenset()
     backfill: timedelta = timedelta(0)
     task_tokens: bool = True
+    partition: str = "aws"
 
     @property
     def scopes(self) -> Scopes:
         """Every account and region that is monitored."""
-        return self.others or Scopes(self.scope)
+        return self.others or Scopes(self.scope, partition=self.partition)
 
     @property
     def wanted(self) -> JobFilter | None:
@@ -115,6 +118,7 @@ class Settings:
             jobs_table_name=_text(environment, JOBS_TABLE_NAME),
             history_table_name=_text(environment, HISTORY_TABLE_NAME),
             state_table_name=_text(environment, STATE_TABLE_NAME),
+            outbox_table_name=_text(environment, OUTBOX_TABLE_NAME),
             event_bus_name=_text(environment, EVENT_BUS_NAME),
             scope=_home(environment),
             history_retention=(
@@ -160,6 +164,7 @@ class Settings:
             ),
             backfill=timedelta(days=_whole(environment, BACKFILL_DAYS, 0)),
             task_tokens=_flag(environment, TASK_TOKENS),
+            partition=_text(environment, MONITORED_PARTITION),
         )
 
 

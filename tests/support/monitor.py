@@ -22,6 +22,7 @@ SETTINGS: Final = Settings(
     jobs_table_name="jobs",
     history_table_name="history",
     state_table_name="state",
+    outbox_table_name="outbox",
     event_bus_name="monitor",
     scope=Scope(ACCOUNT, REGION),
     history_retention=None,

@@ -8,7 +8,7 @@ from bedrock_batch_monitor.domain import names
 
 
 def create_tables(dynamodb: Any) -> None:
-    """Make the tables `jobs`, `history` and `state` with this client of DynamoDB."""
+    """Make the tables `jobs`, `history`, `state` and `outbox` with this client of DynamoDB."""
     create = dynamodb.create_table
     create(
         TableName="jobs",
@@ -62,6 +62,12 @@ def create_tables(dynamodb: Any) -> None:
         BillingMode="PAY_PER_REQUEST",
         AttributeDefinitions=_strings(names.STATE_KEY),
         KeySchema=_key(names.STATE_KEY),
+    )
+    create(
+        TableName="outbox",
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=_strings("jobArn", names.OUTBOX_ENTRY),
+        KeySchema=_key("jobArn", names.OUTBOX_ENTRY),
     )
 
 

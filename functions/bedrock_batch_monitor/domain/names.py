@@ -64,6 +64,11 @@ EXPIRES_AT: Final = "expiresAt"
 # State table: the monitor's own bookmarks, one item per monitored account and region.
 STATE_KEY: Final = "scope"
 
+# Outbox table: what the monitor still has to send that no reader of the jobs table may see (task
+# tokens), and what must survive an item that is put again (events of conditions). Key: `jobArn`
+# and this; items have `expiresAt` as their time to live.
+OUTBOX_ENTRY: Final = "entry"
+
 EVENT_SOURCE: Final = "bedrock-batch-monitor"
 JOB_ENDED: Final = "Batch Inference Job Ended"
 JOB_STATUS_CHANGED: Final = "Batch Inference Job Status Changed"
