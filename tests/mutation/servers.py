@@ -16,10 +16,12 @@ from typing import Any, Final
 
 from tests.mutation.choose import Touched
 from tests.mutation.probes import statements_using
-from tests.mutation.settings import ROOT, Code, Ring
+from tests.mutation.settings import ROOT, SETTINGS, Code, Ring
 from tests.mutation.worker import SURVIVED, TIMED_OUT, UNPATCHABLE, Verdict
 
 CACHE: Final = ROOT / "build" / "mutation"
+# The files of this folder that a recording depends on.
+_RECORDING: Final = ("probes.py", "recorder.py", SETTINGS.name)
 
 
 class ServerError(Exception):
@@ -233,10 +235,11 @@ def _parts(ring: Ring, count: int) -> list[list[str]]:
 
 def _digest_of_all() -> str:
     """Changes with anything that a test may read: code, tests, schemas, settings of the tools."""
+    here = Path(__file__).parent
     found = hashlib.sha256()
     folders = ("functions", "infra", "cli", "local", "tests", "schemas")
     paths = [path for folder in folders for path in (ROOT / folder).rglob("*") if path.is_file()]
     for path in sorted([*paths, ROOT / "pyproject.toml", ROOT / "cdk.json"]):
-        if "__pycache__" not in path.parts and path.parent != Path(__file__).parent:
+        if "__pycache__" not in path.parts and (path.parent != here or path.name in _RECORDING):
             found.update(str(path.relative_to(ROOT)).encode() + b"\0" + path.read_bytes())
     return found.hexdigest()[:16]
