@@ -90,7 +90,7 @@ def parse_diff(text: str) -> dict[str, set[int]]:
     return found
 
 
-def plan(
+def plan(  # noqa: PLR0913 - all named
     mutants: Iterable[Mutant],
     *,
     fixed: frozenset[str],

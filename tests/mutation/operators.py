@@ -235,7 +235,7 @@ class _Walk:
                 yield from self.statement(statement, owner, name, index, here)
             context = replace(context, bound=context.bound | _targets(statement))
 
-    def statement(
+    def statement(  # noqa: C901, PLR0912 - one case for each kind of statement
         self, node: ast.stmt, owner: ast.AST, name: str, index: int, context: _Context
     ) -> Iterator[Site]:
         """One statement: left out, and its parts changed."""
@@ -351,7 +351,7 @@ class _Walk:
             yield Site("negation", node, changes, shown, context)
         yield from self.expression(owner, name, None, context)
 
-    def expression(
+    def expression(  # noqa: C901 - one case for each kind of expression
         self,
         owner: ast.AST,
         name: str,
@@ -381,6 +381,8 @@ class _Walk:
                 yield put("and/or", new, shown)
             case ast.UnaryOp(op=ast.Not()):
                 yield put("negation", node.operand, shown)
+            case ast.UnaryOp(op=ast.USub()) if not _is_constant(node.operand):
+                yield put("arithmetic", node.operand, shown)
             case ast.BinOp():
                 if not _is_type_union(node):
                     yield from self.operator_of(node, context, shown)
@@ -517,26 +519,8 @@ def _clauses(node: ast.Constant | ast.JoinedStr) -> Iterator[tuple[str, ast.expr
     A clause that is left out would leave its placeholders unused, which DynamoDB refuses: the
     mutant would be killed by any call at all. `(clause OR NOT clause)` changes the meaning alone.
     """
-    values: list[ast.expr] = []
-    text = ""
-    for part in node.values if isinstance(node, ast.JoinedStr) else (node,):
-        if isinstance(part, ast.Constant):
-            text += str(part.value)
-        else:
-            text += f"\0{len(values)}\0"
-            values.append(part)
-
-    def rebuilt(changed: str) -> ast.expr:
-        pieces = _VALUE.split(changed)
-        parts: list[ast.expr] = []
-        for place, piece in enumerate(pieces):
-            if place % 2:
-                parts.append(copy.deepcopy(values[int(piece)]))
-            elif piece:
-                parts.append(ast.Constant(piece))
-        new = ast.JoinedStr(parts) if values else ast.Constant(changed)
-        return _at(node, new)
-
+    text, values = _as_text(node)
+    rebuilt = partial(_from_text, node, values)
     if _CONDITION.search(text) and not _NO_CONDITION.search(text):
         clauses = text.split(" AND ")
         for index, clause in enumerate(clauses):
@@ -549,6 +533,32 @@ def _clauses(node: ast.Constant | ast.JoinedStr) -> Iterator[tuple[str, ast.expr
     for found in _EXISTENCE.finditer(text):
         other = "attribute_exists" if found[1] else "attribute_not_exists"
         yield "existence", rebuilt(text[: found.start()] + other + text[found.end() :])
+
+
+def _as_text(node: ast.Constant | ast.JoinedStr) -> tuple[str, list[ast.expr]]:
+    """A text in which `_VALUE` stands for each value of an f-string, and these values."""
+    values: list[ast.expr] = []
+    text = ""
+    for part in node.values if isinstance(node, ast.JoinedStr) else (node,):
+        if isinstance(part, ast.Constant):
+            text += str(part.value)
+        else:
+            text += f"\0{len(values)}\0"
+            values.append(part)
+    return text, values
+
+
+def _from_text(node: ast.expr, values: Sequence[ast.expr], text: str) -> ast.expr:
+    """The opposite of `_as_text`, in the place of a node."""
+    if not values:
+        return _at(node, ast.Constant(text))
+    parts: list[ast.expr] = []
+    for place, piece in enumerate(_VALUE.split(text)):
+        if place % 2:
+            parts.append(copy.deepcopy(values[int(piece)]))
+        elif piece:
+            parts.append(ast.Constant(piece))
+    return _at(node, ast.JoinedStr(parts))
 
 
 # Texts of what is changed

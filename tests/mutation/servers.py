@@ -19,9 +19,8 @@ from tests.mutation.probes import statements_using
 from tests.mutation.settings import ROOT, SETTINGS, Code, Ring
 from tests.mutation.worker import SURVIVED, TIMED_OUT, UNPATCHABLE, Verdict
 
-CACHE: Final = ROOT / "build" / "mutation"
 # The files of this folder that a recording depends on.
-_RECORDING: Final = ("probes.py", "recorder.py", SETTINGS.name)
+_RECORDING: Final = ("probes.py", "recorder.py")
 
 
 class ServerError(Exception):
@@ -31,12 +30,13 @@ class ServerError(Exception):
 class Server:
     """One worker process."""
 
-    def __init__(self, kind: str, ring: Ring, digest: str, folder: Path) -> None:
+    def __init__(self, kind: str, ring: Ring, project: Project, folder: Path) -> None:
         self.served = 0
-        self._log = folder / f"{kind}-{ring.name.replace(' ', '-')}.log"
+        name = f"{kind}-{ring.name.replace(' ', '-')}"
+        self._log = folder / f"{name}.log"
         command = [
-            sys.executable, "-m", "tests.mutation.worker", kind, ring.name, digest,
-            str(folder / f"{kind}-{ring.name.replace(' ', '-')}"),
+            sys.executable, "-m", "tests.mutation.worker", kind, ring.name, project.code.digest,
+            str(folder / name), str(project.code.root), str(project.settings),
         ]  # fmt: skip
         environment = {
             **os.environ,
@@ -44,7 +44,7 @@ class Server:
             "CI": "1",
             "PYTHONHASHSEED": "0",
             "PYTHONDONTWRITEBYTECODE": "1",
-            "PYTHONPATH": os.pathsep.join(["functions", "cli", "infra", "."]),
+            "PYTHONPATH": os.pathsep.join(map(str, (*project.paths, ROOT))),
         }
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 - this module's own worker
@@ -52,7 +52,7 @@ class Server:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                cwd=ROOT,
+                cwd=project.code.root,
                 env=environment,
                 text=True,
             )
@@ -90,6 +90,22 @@ class Server:
         return f"a worker ended; the end of its log:\n{self._log.read_text()[-2000:]}"
 
 
+@dataclass(frozen=True)
+class Project:
+    """What is mutated: this repository, or one that a test has made."""
+
+    code: Code
+    settings: Path = SETTINGS
+    cache: Path = ROOT / "build" / "mutation"
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The folders that packages are imported from."""
+        return tuple(
+            dict.fromkeys((self.code.root / folder).parent for folder in self.code.folders)
+        )
+
+
 @dataclass
 class Lane:
     """The servers that work one at a time, on one core: one for each kind and ring in use.
@@ -98,7 +114,7 @@ class Lane:
     order in which mutants meet them. One that fails would count as a mutant that was noticed.
     """
 
-    digest: str
+    project: Project
     folder: Path
     controls: Mapping[str, Sequence[tuple[str, float]]]
     """Tests by name of the ring, with the seconds that each takes."""
@@ -126,7 +142,7 @@ class Lane:
         }
         key = kind, ring.name
         if key not in self._servers:
-            self._servers[key] = Server(kind, ring, self.digest, self.folder)
+            self._servers[key] = Server(kind, ring, self.project, self.folder)
         server = self._servers[key]
         answer = server.ask(message)
         verdict = Verdict(answer["outcome"], answer["test"], answer["seconds"])
@@ -154,27 +170,30 @@ class Recording:
 
 
 def recordings(
-    rings: Sequence[Ring], code: Code, tell: Callable[[str], None], workers: int
+    project: Project, rings: Sequence[Ring], tell: Callable[[str], None], workers: int
 ) -> dict[str, Recording]:
-    """A recording of each ring: an earlier one of the very same files, or a new one."""
-    digest = _digest_of_all()
-    parts = {ring.name: _parts(ring, workers) for ring in rings}
-    cached = {ring.name: CACHE / f"{ring.name.replace(' ', '-')}-{digest}.json" for ring in rings}
+    """A recording of each ring: an earlier one of the very same files, or a new one.
+
+    Raises `ServerError`.
+    """
+    code = project.code
+    digest = _digest_of_all(project)
+    cached = {ring.name: project.cache / f"{_file(ring)}-{digest}.json" for ring in rings}
     missing = [ring for ring in rings if not cached[ring.name].exists()]
     if missing:
         tell(f"recording which tests run which lines: {', '.join(r.name for r in missing)}")
-        CACHE.mkdir(parents=True, exist_ok=True)
+        project.cache.mkdir(parents=True, exist_ok=True)
+        found: dict[str, list[dict[str, Any]]] = {}
         with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(workers) as pool:
             jobs = [
-                (ring, pool.submit(_record, ring, files, code.digest, Path(folder, str(number))))
+                (ring, pool.submit(_record, ring, files, project, Path(folder, str(number))))
                 for ring in missing
-                for number, files in enumerate(parts[ring.name])
+                for number, files in enumerate(_parts(ring, code.root, workers))
             ]
-            found: dict[str, list[dict[str, Any]]] = {}
             for ring, job in jobs:
                 found.setdefault(ring.name, []).append(job.result())
         for ring in missing:
-            for old in CACHE.glob(f"{ring.name.replace(' ', '-')}-*.json"):
+            for old in project.cache.glob(f"{_file(ring)}-*.json"):
                 old.unlink()
             cached[ring.name].write_text(json.dumps(found[ring.name]))
     return {
@@ -183,9 +202,13 @@ def recordings(
     }
 
 
-def _record(ring: Ring, files: Sequence[str], digest: str, folder: Path) -> dict[str, Any]:
+def _file(ring: Ring) -> str:
+    return ring.name.replace(" ", "-")
+
+
+def _record(ring: Ring, files: Sequence[str], project: Project, folder: Path) -> dict[str, Any]:
     folder.mkdir(exist_ok=True)
-    server = Server("record", ring, digest, folder)
+    server = Server("record", ring, project, folder)
     try:
         return server.ask({"files": list(files)})
     finally:
@@ -216,30 +239,33 @@ def _recording(parts: Iterable[Mapping[str, Any]], ring: Ring, code: Code) -> Re
     return Recording(touched, tuple(sorted(failed)))
 
 
-def _parts(ring: Ring, count: int) -> list[list[str]]:
+def _parts(ring: Ring, root: Path, count: int) -> list[list[str]]:
     """The files of a ring's tests in parts of about the same size."""
     files = [
         path
         for folder in ring.tests
-        for path in sorted((ROOT / folder).rglob("test_*.py"))
-        if not ring.is_excluded(path.relative_to(ROOT).as_posix())
+        for path in sorted((root / folder).rglob("test_*.py"))
+        if not ring.is_excluded(path.relative_to(root).as_posix())
     ]
     parts: list[list[str]] = [[] for _ in range(count)]
     sizes = [0] * count
     for path in sorted(files, key=lambda path: -path.stat().st_size):
         least = sizes.index(min(sizes))
         sizes[least] += path.stat().st_size
-        parts[least].append(path.relative_to(ROOT).as_posix())
+        parts[least].append(path.relative_to(root).as_posix())
     return [sorted(part) for part in parts if part]
 
 
-def _digest_of_all() -> str:
+def _digest_of_all(project: Project) -> str:
     """Changes with anything that a test may read: code, tests, schemas, settings of the tools."""
+    root = project.code.root
     here = Path(__file__).parent
+    folders = ("functions", "infra", "cli", "local", "tests", "schemas", *project.code.folders)
+    paths = {path for folder in folders for path in (root / folder).rglob("*") if path.is_file()}
+    paths = {path for path in paths if "__pycache__" not in path.parts and path.parent != here}
+    single = (root / "pyproject.toml", root / "cdk.json", project.settings)
+    paths |= {path for path in single if path.exists()}
     found = hashlib.sha256()
-    folders = ("functions", "infra", "cli", "local", "tests", "schemas")
-    paths = [path for folder in folders for path in (ROOT / folder).rglob("*") if path.is_file()]
-    for path in sorted([*paths, ROOT / "pyproject.toml", ROOT / "cdk.json"]):
-        if "__pycache__" not in path.parts and (path.parent != here or path.name in _RECORDING):
-            found.update(str(path.relative_to(ROOT)).encode() + b"\0" + path.read_bytes())
+    for path in [*sorted(paths), *(here / name for name in _RECORDING)]:
+        found.update(str(path).encode() + b"\0" + path.read_bytes())
     return found.hexdigest()[:16]

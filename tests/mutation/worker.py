@@ -34,7 +34,7 @@ import pytest
 from tests.mutation.operators import mutated
 from tests.mutation.probes import Probes, load_with
 from tests.mutation.recorder import Recorder
-from tests.mutation.settings import ROOT, Code, Ring, read_settings
+from tests.mutation.settings import Code, Ring, read_settings
 
 KILLED, SURVIVED, TIMED_OUT = "killed", "survived", "timed out"
 UNPATCHABLE: Final = "unpatchable"
@@ -256,7 +256,9 @@ class Collected:
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Take the place of the loop."""
         items = {item.nodeid: item for item in session.items}
-        functions = live_functions(frozenset(str(ROOT / path) for path in self.code.sources))
+        functions = live_functions(
+            frozenset(str(self.code.root / path) for path in self.code.sources)
+        )
         # What lives now is not looked at, and so not copied, by the collector in each child.
         gc.collect()
         gc.freeze()
@@ -267,7 +269,9 @@ class Collected:
             def work(tell: Callable[[str], None], request: Request = request) -> None:
                 if request.number >= 0:
                     tree = mutated(self.code.sources[request.path], self.code.facts, request.number)
-                    code = compile(tree, str(ROOT / request.path), "exec", dont_inherit=True)
+                    code = compile(
+                        tree, str(self.code.root / request.path), "exec", dont_inherit=True
+                    )
                     try:
                         patch(functions, code)
                     except UnpatchableError:
@@ -332,7 +336,7 @@ def serve_fresh(ring: Ring, code: Code, channel: Channel, options: Sequence[str]
         def work(tell: Callable[[str], None], request: Request = request) -> None:
             if request.number >= 0:
                 tree = mutated(code.sources[request.path], code.facts, request.number)
-                load_with({ROOT / request.path: lambda: tree})
+                load_with({code.root / request.path: lambda: tree})
             failures = Failures()
             wanted = frozenset(request.tests)
             files = sorted({test.split("::", 1)[0] for test in wanted})
@@ -353,7 +357,7 @@ def record(ring: Ring, code: Code, channel: Channel, options: Sequence[str]) -> 
         }
         probes = Probes(sources)
         trees = {path: probes.instrumented(path, ast.parse(text)) for path, text in sources.items()}
-        load_with({ROOT / path: partial(trees.get, path) for path in trees})
+        load_with({code.root / path: partial(trees.get, path) for path in trees})
         recorder = Recorder(probes, (Path(ring.source).name,))
         pytest.main([*_OPTIONS, *options, *message["files"]], plugins=[Only(ring), recorder])
         channel.tell(recorder.as_json())
@@ -362,11 +366,16 @@ def record(ring: Ring, code: Code, channel: Channel, options: Sequence[str]) -> 
 KINDS: Final = {"collected": serve_collected, "fresh": serve_fresh, "record": record}
 
 
-def main(kind: str, name: str, digest: str, basetemp: str) -> None:
-    """Serve one ring; ends when standard input does."""
+def main(arguments: Sequence[str]) -> None:
+    """Serve until standard input ends.
+
+    The arguments are the kind, the name of the ring, a digest of the code as the caller knows it, a
+    folder for the tests, the root of the repository, and the path of the settings.
+    """
+    kind, name, digest, basetemp, root, path = arguments
     channel = Channel()
-    settings = read_settings()
-    code = Code.read(ROOT, settings.rings)
+    settings = read_settings(Path(path))
+    code = Code.read(Path(root), settings.rings)
     if code.digest != digest:
         channel.tell({"error": "the code changed while the check was running: start it again"})
         return
@@ -376,4 +385,4 @@ def main(kind: str, name: str, digest: str, basetemp: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(sys.argv[1:])
