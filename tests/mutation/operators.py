@@ -351,7 +351,7 @@ class _Walk:
             yield Site("negation", node, changes, shown, context)
         yield from self.expression(owner, name, None, context)
 
-    def expression(  # noqa: C901 - one case for each kind of expression
+    def expression(  # noqa: C901, PLR0912 - one case for each kind of expression
         self,
         owner: ast.AST,
         name: str,
