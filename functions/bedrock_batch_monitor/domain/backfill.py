@@ -14,6 +14,7 @@ from typing import Final
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.discovery import LONGEST_JOB, Bookmark, JobFilter
 from bedrock_batch_monitor.domain.lists import ListedJob
+from bedrock_batch_monitor.domain.times import plausible
 
 # Whether `submitTimeBefore` includes its moment is not documented; times have milliseconds.
 _MARGIN: Final = timedelta(seconds=1)
@@ -35,7 +36,7 @@ def open_window(
     A job that ended before discovery began was submitted before that.
     """
     after = now - reach
-    since = bookmark.began_at if backfilled_since is None else backfilled_since
+    since = plausible(backfilled_since, now) or bookmark.began_at
     return Window(after, since + _MARGIN) if after < since else None
 
 
