@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from botocore.exceptions import ClientError, ParamValidationError
 
 from bedrock_batch_monitor.services.errors import ServiceError, calling
-from bedrock_batch_monitor.services.sdk import bounded_config
+from bedrock_batch_monitor.services.sdk import bounded_config, guard
 
 if TYPE_CHECKING:
     import boto3
@@ -70,7 +70,7 @@ class WaitingTasks:
     def connect(cls, session: boto3.Session, concurrency: int) -> WaitingTasks:
         """With a client whose connection pool serves `concurrency` threads."""
         config = bounded_config(concurrency=concurrency, attempts=2)
-        return cls(lambda: session.client("stepfunctions", config=config))
+        return cls(lambda: guard(session.client("stepfunctions", config=config)))
 
     @property
     def _client(self) -> SFNClient:
