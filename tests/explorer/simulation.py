@@ -493,11 +493,22 @@ class Seat:
         return _SESSION
 
 
+class _Unwatched:
+    """The events of a client, in which nothing happens here: no thread outlives its invocation."""
+
+    def __init__(self) -> None:
+        self.events = self
+
+    def register_first(self, *_: Any, **__: Any) -> None:
+        """Take a handler that is never called."""
+
+
 class _Client:
     """Clients of EventBridge, Bedrock, S3 and Step Functions."""
 
     def __init__(self, seat: Seat) -> None:
         self._seat = seat
+        self.meta = _Unwatched()
 
     def put_events(self, **request: Any) -> Any:
         return self._seat.call("PutEvents", request)
@@ -526,6 +537,7 @@ class _DynamoDBClient:
 
     def __init__(self, seat: Seat) -> None:
         self._seat = seat
+        self.meta = _Unwatched()
 
     def get_item(self, **request: Any) -> Any:
         return self._seat.call("GetItem", request)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from bedrock_batch_monitor.domain.jobs import CUT, JobObservation, RecordCounts, bounded
+from bedrock_batch_monitor.domain.jobs import CUT, JobObservation, RecordCounts
 from bedrock_batch_monitor.domain.lists import (
     SUMMARIES_PER_PAGE,
     ListedJob,
@@ -15,7 +15,12 @@ from bedrock_batch_monitor.domain.lists import (
     ListPage,
 )
 from bedrock_batch_monitor.domain.times import to_milliseconds
-from bedrock_batch_monitor.services.errors import ServiceError, calling
+from bedrock_batch_monitor.services.errors import (
+    UNUSABLE_ANSWER,
+    ServiceError,
+    calling,
+    storable,
+)
 from bedrock_batch_monitor.services.sdk import bounded_config
 from bedrock_batch_monitor.services.timestamps import quick_timestamps
 
@@ -25,7 +30,6 @@ if TYPE_CHECKING:
     from mypy_boto3_bedrock.type_defs import ListModelInvocationJobsRequestTypeDef
 
 SERVICE: Final = "Bedrock"
-UNUSABLE_ANSWER: Final = "UnusableAnswer"
 _LIST_ENTRIES: Final = 32  # twice what the API allows in a list of subnets
 
 
@@ -163,12 +167,7 @@ def _counts(answer: Mapping[str, Any]) -> RecordCounts:
 
 def _text(answer: Mapping[str, Any], name: str) -> str | None:
     value = answer.get(name)
-    return _storable(value) if isinstance(value, str) and value else None
-
-
-def _storable(value: str) -> str:
-    """The text in bounds, without lone surrogates: JSON can carry those, DynamoDB cannot."""
-    return bounded(value.encode(errors="replace").decode())
+    return storable(value) if isinstance(value, str) and value else None
 
 
 def _time(answer: Mapping[str, Any], name: str) -> datetime | None:
@@ -191,9 +190,9 @@ def _config(answer: Mapping[str, Any], name: str) -> Mapping[str, Any] | None:
 
 def _clean(value: Any) -> Any:  # noqa: ANN401 - a JSON value
     if isinstance(value, str):
-        return _storable(value)
+        return storable(value)
     if isinstance(value, Mapping):
-        return {_storable(key): _clean(inner) for key, inner in value.items()}
+        return {storable(key): _clean(inner) for key, inner in value.items()}
     if isinstance(value, list):
         kept = [_clean(inner) for inner in value[:_LIST_ENTRIES]]
         return kept if len(value) <= _LIST_ENTRIES else [*kept, CUT]
