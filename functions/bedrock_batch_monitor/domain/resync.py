@@ -32,8 +32,7 @@ class ResyncLane:
     period back: every job is due. One in the future counts as now, so that after a clock was set
     back each job is due within a period from then on.
 
-    Raises:
-        ValueError: `period` is shorter than a millisecond.
+    Raises `ValueError` if `period` is shorter than a millisecond.
     """
 
     period: timedelta
