@@ -79,6 +79,7 @@ ERROR_CODE: Final = "code"
 # The dimension of the metrics of other scopes than the deployment's own: `<account>/<region>`.
 SCOPE: Final = "scope"
 THROTTLED: Final = "Bedrock.ThrottlingException"
+REFUSED: Final = "Bedrock.Refused"
 
 
 @dataclass(frozen=True, slots=True)
