@@ -53,8 +53,9 @@ def monitor_role(  # noqa: PLR0913 - what it may use, and the settings that add 
     discovers: bool,
     output_buckets: Sequence[OutputBucket],
     answers_tasks: bool,
+    topics: Sequence[sns.ITopic],
 ) -> iam.IRole:
-    """The role that the monitor function runs with.
+    """The role that the monitor function runs with; `topics` are those it publishes to.
 
     It is closed to further statements: the failure destination of asynchronous invocations would
     add the right to look the dead-letter queue up, and to use a key of its own without condition.
@@ -85,9 +86,11 @@ def monitor_role(  # noqa: PLR0913 - what it may use, and the settings that add 
     _allow(
         role,
         "ReadAndUpdateJobs",
-        ["dynamodb:GetItem", "dynamodb:UpdateItem"],
+        ["dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:UpdateItem"],
         [tables.jobs.table_arn],
     )
+    # The table's id tells a table that was restored or replaced from the one of the last poll.
+    _allow(role, "IdentifyJobsTable", ["dynamodb:DescribeTable"], [tables.jobs.table_arn])
     # No UpdateItem, no DeleteItem: the history is append-only.
     _allow(
         role,
@@ -101,6 +104,7 @@ def monitor_role(  # noqa: PLR0913 - what it may use, and the settings that add 
         ["dynamodb:GetItem", "dynamodb:UpdateItem"],
         [tables.state.table_arn],
     )
+    _allow_outbox(role, tables)
     _allow_events(role, events.bus)
     _allow_reading_jobs(scope, role, events.reach)
     # Discovery needs it, and so do many active jobs, which a list spares most of their calls. The
@@ -116,14 +120,11 @@ def monitor_role(  # noqa: PLR0913 - what it may use, and the settings that add 
     _allow_key_of_tables(role, events.key)
     _allow_key_of_queues(role, events.key)
     if discovers:
-        _allow(
-            role,
-            "TakeUpJobs",
-            ["dynamodb:BatchGetItem", "dynamodb:PutItem"],
-            [tables.jobs.table_arn],
-        )
+        _allow(role, "DiscoverJobs", ["dynamodb:PutItem"], [tables.jobs.table_arn])
     if answers_tasks:
         _allow_answering_tasks(role)
+    if topics:
+        _allow_publishing(role, topics, events.key)
     return role.without_policy_updates()
 
 
@@ -155,6 +156,7 @@ def inbox_role(  # noqa: PLR0913 - as above
         ["dynamodb:PutItem", "dynamodb:Query"],
         [tables.history.table_arn],
     )
+    _allow_outbox(role, tables)
     _allow_events(role, events.bus)
     _allow_reading_jobs(scope, role, events.reach)
     _allow_reading_manifests(role, output_buckets)
@@ -180,11 +182,8 @@ def notification_role(
     role = _function_role(
         scope, log_group, "Tells people what became of batch inference jobs", name=None
     )
-    _allow(role, "Notify", ["sns:Publish"], [topic.topic_arn for topic in topics])
+    _allow_publishing(role, topics, events.key)
     _allow(role, "SendDeadLetters", ["sqs:SendMessage"], [events.dead_letters.queue_arn])
-    _allow_key(
-        role, "UseKeyOfTopics", ["kms:Decrypt", "kms:GenerateDataKey"], events.key, through="sns"
-    )
     _allow_key_of_queues(role, events.key)
     return role.without_policy_updates()
 
@@ -347,6 +346,21 @@ def _function_role(
     return role
 
 
+def _allow_outbox(role: iam.Role, tables: Tables) -> None:
+    # These two functions alone: the table holds task tokens. No grant, index or output names it.
+    _allow(
+        role,
+        "UseOutbox",
+        ["dynamodb:DeleteItem", "dynamodb:PutItem", "dynamodb:Query"],
+        [tables.outbox.table_arn],
+    )
+
+
+def _allow_publishing(role: iam.Role, topics: Sequence[sns.ITopic], key: kms.IKey | None) -> None:
+    _allow(role, "Notify", ["sns:Publish"], [topic.topic_arn for topic in topics])
+    _allow_key(role, "UseKeyOfTopics", ["kms:Decrypt", "kms:GenerateDataKey"], key, through="sns")
+
+
 def _allow_events(role: iam.Role, bus: eventbridge.IEventBus) -> None:
     # PutEvents to a bus that does not exist answers as if all were well: it is looked for first.
     _allow(role, "SendEvents", ["events:DescribeEventBus", "events:PutEvents"], [bus.event_bus_arn])
@@ -476,15 +490,20 @@ def grant_query(grantee: iam.IGrantable, tables: Tables, key: kms.IKey | None) -
 
 
 def grant_send_commands(grantee: iam.IGrantable, bus: eventbridge.IEventBus) -> iam.Grant:
-    """Let somebody send the commands to track and untrack jobs, and no other event."""
+    """Let somebody send the commands to track and untrack jobs, and no other event.
+
+    `events:detail-type` has several values in a call with several events, so each of them must be
+    a command. `ForAllValues` is true for a call without the key, hence the second condition.
+    """
     return iam.Grant.add_to_principal(
         grantee=grantee,
         actions=["events:PutEvents"],
         resource_arns=[bus.event_bus_arn],
         conditions={
-            "StringEquals": {
+            "ForAllValues:StringEquals": {
                 "events:detail-type": [inbox.TRACK_DETAIL_TYPE, inbox.UNTRACK_DETAIL_TYPE]
-            }
+            },
+            "Null": {"events:detail-type": "false"},
         },
     )
 

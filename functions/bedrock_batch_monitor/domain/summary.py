@@ -83,6 +83,7 @@ SCOPE: Final = "scope"
 # The same dimension's value for every refusal of Bedrock that is not about one job alone.
 REFUSED: Final = "Bedrock.Refused"
 THROTTLED: Final = "Bedrock.ThrottlingException"
+REFUSED: Final = "Bedrock.Refused"
 
 
 @dataclass(frozen=True, slots=True)
