@@ -87,3 +87,8 @@ class JobArn:
             f"arn:{self.partition}:bedrock:{self.region}:{self.account}"
             f":model-invocation-job/{self.job_id}"
         )
+
+
+def is_job_arn(text: str) -> bool:
+    """Whether a text is the ARN of a batch inference job in a real partition."""
+    return len(text) <= _MOST_CHARACTERS and _JOB_ARN.fullmatch(text) is not None

@@ -42,10 +42,10 @@ def clean(value: object, characters: int | None = None) -> str:
 
 
 def quoted(value: object, characters: int = _SHOWN_CHARACTERS) -> str:
-    """A value as an error message quotes it: in one line, about so long, and printable.
+    r"""A value as an error message quotes it: in one line, about so long, and printable.
 
     Unlike `clean` it shows what is wrong with a text: a character that cannot be seen is written
-    as an escape, such as `\\u202e`. Takes any JSON value, however deep and long.
+    as an escape, such as `\u202e`. Takes any JSON value, however deep and long.
     """
     if isinstance(value, str):
         shown = repr(value[: characters + 1])
