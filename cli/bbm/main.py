@@ -38,6 +38,7 @@ from bedrock_batch_monitor.services.eventbridge import EventBus
 
 # What the live view needs beside its rows: heading, count of the others, note, the prompt's line.
 _LINES_BESIDE_ROWS: Final = 5
+_WORD_CHARACTERS: Final = 40
 
 app = typer.Typer(
     name="bbm",
@@ -185,7 +186,7 @@ def _explained(this: Run, *, debug: bool) -> Iterator[None]:
             "report what it shows"
         )
         if debug:
-            this.out.err.print(Text(traceback.format_exc()), soft_wrap=True)
+            this.out.traceback(traceback.format_exc())
         this.out.error(str(problem))
         raise typer.Exit(problem.exit_code) from error
 
@@ -216,23 +217,21 @@ def track(
     this: Run,
     arns: Annotated[list[str], typer.Argument(metavar="ARN", help="Jobs: ARNs or ids.")],
 ) -> None:
-    """Have the monitor follow jobs.
+    """Start tracking jobs.
 
-    Puts an item with jobArn and tracking into the jobs table; the monitor fills in the rest at its
-    next poll. An item that is there already is never written over: it is tracked again, unless its
-    job has ended.
+    Puts an item for each job into the jobs table. The monitor adds the rest in its next poll. An
+    existing item is never overwritten: the job is tracked again, unless its end is recorded.
     """
     for text in arns:
         references.check_trackable(text)
     results = []
     for job_arn in dict.fromkeys(references.arn_of(text, this.deployment) for text in arns):
-        results.append(this.jobs.track(job_arn))
+        results.append(this.jobs.track(job_arn, this.world.now()))
         this.out.show(view.changed(results[-1]))
         if not this.deployment.is_own(job_arn):
             this.out.note(
-                f"{references.job_id(job_arn)} belongs to another account or Region than the "
-                f"stack ({this.deployment.scope}): if the deployment does not monitor it, "
-                "`bbm jobs` shows NotMonitored after the next poll"
+                f"{_elsewhere(this, job_arn)}: if the deployment does not monitor it, `bbm jobs` "
+                "shows NotMonitored after the next poll"
             )
     this.out.document(_changes(results))
 
@@ -242,15 +241,23 @@ def untrack(
     this: Run,
     arns: Annotated[list[str], typer.Argument(metavar="ARN", help="Jobs: ARNs, ids or names.")],
 ) -> bool:
-    """Take jobs out of polling; what is recorded of them stays.
+    """Stop tracking jobs. Recorded data stays.
 
-    Removes tracking from their items and nothing else. Ends with 1 if one of them has no item.
+    Removes tracking from the items of the jobs. A job that has no item yet, given by ARN or id,
+    gets one without tracking, so that discovery does not track it later. Ends with 1 if a job is
+    unknown.
     """
     results = []
     for job_arn in dict.fromkeys([this.resolve(text) for text in arns]):
-        results.append(this.jobs.untrack(job_arn))
+        may_put = this.deployment.can_monitor(job_arn)
+        results.append(this.jobs.untrack(job_arn, this.world.now(), may_put=may_put))
         if results[-1].change is not Change.UNKNOWN:
             this.out.show(view.changed(results[-1]))
+        if results[-1].change is Change.EXCLUDED and not this.deployment.is_own(job_arn):
+            this.out.note(
+                f"{_elsewhere(this, job_arn)}: the new item has an effect only if the deployment "
+                "monitors that account and Region"
+            )
     this.out.document(_changes(results))
     unknown = [result.job_arn for result in results if result.change is Change.UNKNOWN]
     for job_arn in unknown:
@@ -289,7 +296,7 @@ def jobs(
         found = this.jobs.batch(item["jobArn"] for item in this.history.with_status(wanted))
     else:
         found = this.jobs.active()
-    shown = _newest_first(item for item in found if wanted in {None, item.get("status")})
+    shown = _newest_first(item for item in found if wanted is None or item.get("status") == wanted)
     this.out.document({"jobs": shown})
     if shown:
         this.out.show(view.jobs_table(shown, this.world.now(), this.out.width))
@@ -426,7 +433,7 @@ def replay(this: Run, arn: Reference) -> None:
     if item is None:
         raise unknown_job(arn)
     if not has_ended(plain(item)):
-        state = plain(item).get("status", "not polled yet")
+        state = clean(plain(item).get("status", "not polled yet"), _WORD_CHARACTERS)
         message = f"{arn} has not ended ({state}): there is no event of its end to send again"
         raise Problem(message)
     record = items.job_record(item)
@@ -455,7 +462,7 @@ def replay(this: Run, arn: Reference) -> None:
     this.out.show(
         Text.assemble(
             ("Sent", "green"),
-            f" {event.detail_type} for {clean(record.last.job_name or job_arn)} (",
+            f" {event.detail_type} for {view.name_of(plain(item))} (",
             view.status(record.last.status),
             f"), eventId {event_id} as before",
         )
@@ -593,8 +600,8 @@ def _to_watch(this: Run, arns: Sequence[str] | None) -> tuple[Item, ...]:
     for item in active:
         if not is_followed(item) and not has_ended(item):
             this.out.note(
-                f"{clean(item['jobArn'])} is not watched, for the monitor does not follow it "
-                f"({item['lastError']['code']}): `bbm untrack` takes it out of polling"
+                f"{item['jobArn']} is not watched, because the monitor does not poll it "
+                f"({item['lastError']['code']}): `bbm untrack` stops tracking it"
             )
     return tuple(item for item in active if is_followed(item))
 
@@ -624,9 +631,17 @@ def _display(this: Run) -> Iterator[Callable[[Watched, str | None], None]]:
                 width=this.out.out.width,
                 rows=this.out.out.height - _LINES_BESIDE_ROWS,
             )
-            live.update(Group(table, Text(note or "", style="yellow")), refresh=True)
+            shown = this.out.shown(Group(table, Text(note or "", style="yellow")))
+            live.update(shown, refresh=True)
 
         yield draw
+
+
+def _elsewhere(this: Run, job_arn: str) -> str:
+    return (
+        f"{references.job_id(job_arn)} belongs to another partition, account or Region than the "
+        f"stack ({this.deployment.scope})"
+    )
 
 
 def _changes(results: Sequence[Changed]) -> dict[str, Any]:
@@ -652,6 +667,6 @@ def _nothing(status: str | None, *, everything: bool) -> Text:
 def _json_object(payload: bytes) -> dict[str, Any] | None:
     try:
         value = json.loads(payload)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
