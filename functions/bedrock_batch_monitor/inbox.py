@@ -16,7 +16,7 @@ from bedrock_batch_monitor.domain.scopes import Scopes
 from bedrock_batch_monitor.domain.summary import Seen
 from bedrock_batch_monitor.domain.tasks import PendingCallbacks
 from bedrock_batch_monitor.observe import OBSERVED_BY_EVENT, Observer
-from bedrock_batch_monitor.services.dynamodb import InvalidItem, JobsTable, Written
+from bedrock_batch_monitor.services.dynamodb import FoundJob, InvalidItem, JobsTable, Written
 from bedrock_batch_monitor.services.errors import ServiceError
 
 if TYPE_CHECKING:
@@ -93,38 +93,35 @@ class Inbox:
         def is_time_left() -> bool:
             return remaining_seconds() >= STOP_BEFORE_DEADLINE_SECONDS
 
-        looks: dict[str, TrackedJob | None] = {}
-        hints: dict[str, list[str]] = {}
-        commands = []
-        for message_id, request in requests.items():
-            if isinstance(request, LookAt):
-                hints.setdefault(request.job_arn, []).append(message_id)
+        looks: dict[str, TrackedJob] = {}
+        for message_id, command in _in_order(requests):
+            if is_time_left():
+                yield message_id, self._followed(command, looks)
             else:
-                commands.append((request.at, message_id, request))
-        for _, message_id, request in sorted(commands, key=lambda each: each[:2]):
-            if not is_time_left():
-                yield message_id, Followed(request, is_left=True)
-                continue
-            done = self._obey(request)
-            if done.error is None and done.looks_at is not None:
-                looks[request.job_arn] = done.looks_at
-            elif isinstance(request, Untrack):
-                looks.pop(request.job_arn, None)
-            yield message_id, Followed(request, Seen(callbacks=done.callbacks), done.error)
+                yield message_id, Followed(command, is_left=True)
         for job_arn, job in looks.items():
             # The polls read it in any case, so a failure is not worth repeating the command.
             if is_time_left():
-                seen = self._look_at(job_arn, job)
-                yield "", Followed(Track(job_arn, self.clock()), replace(seen, try_again=False))
-        for job_arn, message_ids in hints.items():
-            followed = Followed(LookAt(job_arn), is_left=True)
+                seen = replace(self._look_at(job_arn, job), try_again=False)
+                yield "", Followed(LookAt(job_arn), seen)
+        for job_arn, message_ids in _hints(requests).items():
+            hint = LookAt(job_arn)
             if job_arn in looks:
-                followed = Followed(LookAt(job_arn))
-            elif is_time_left():
-                followed = self._hint(LookAt(job_arn))
-            for number, message_id in enumerate(message_ids):
-                # The same outcome for each message, and one count of what was seen.
-                yield message_id, followed if number == 0 else replace(followed, seen=Seen())
+                followed = Followed(hint)
+            else:
+                followed = self._hint(hint) if is_time_left() else Followed(hint, is_left=True)
+            # The same outcome for each message, and one count of what was seen.
+            yield message_ids[0], followed
+            for message_id in message_ids[1:]:
+                yield message_id, replace(followed, seen=Seen())
+
+    def _followed(self, command: Track | Untrack, looks: dict[str, TrackedJob]) -> Followed:
+        """Follow a command, and note the job that is to be read for it."""
+        done = self._obey(command)
+        looks.pop(command.job_arn, None)
+        if done.looks_at is not None:
+            looks[command.job_arn] = done.looks_at
+        return Followed(command, Seen(callbacks=done.callbacks), done.error)
 
     def deliver(self, seen: Seen, watch: BusWatch) -> list[Delivered]:
         """Send what is pending after a look; what cannot be sent is left to the next poll."""
@@ -156,8 +153,8 @@ class Inbox:
                 return _Command()
             found = self.jobs.find(command.job_arn)
             if found is not None:
-                if found.command_at is not None and found.command_at > command.at:
-                    return _Command()  # a later command was followed already
+                if _is_superseded(command, found):
+                    return _Command()
                 continue
             # Without an item discovery would track the job later.
             written = self.jobs.put_untracked(
@@ -184,30 +181,30 @@ class Inbox:
                 if written is Written.DONE:
                     return _Command(looks_at=job)
                 continue
-            is_superseded = found.command_at is not None and found.command_at > command.at
-            if isinstance(found.job, InvalidItem):
-                # A task's token has no place there: the queue keeps it until the item is repaired.
-                return _Command(error=f"Item.{found.job.error.code}" if has_task else None)
-            if has_task:
-                written = self.jobs.await_end(
-                    found.job,
-                    now=self.clock(),
-                    resumes=not is_superseded,
-                    command_at=command.at,
-                )
-                job = replace(found.job, task_revision=found.job.task_revision + 1)
-                if written is Written.DONE and job.has_ended:
-                    return self._callbacks_of(job)
-            elif found.job.has_ended or is_superseded:
-                return _Command()
-            elif found.is_tracked and found.command_at == command.at:
-                return _Command(looks_at=found.job)
-            else:
-                written = self.jobs.resume_tracking(command.job_arn, at=command.at)
-                job = found.job
-            if written is Written.DONE:
-                return _Command(looks_at=job)
+            done = self._track_known(command, found)
+            if done is not None:
+                return done
         return _Command(error="DynamoDB.LostRace")
+
+    def _track_known(self, command: Track, found: FoundJob) -> _Command | None:
+        """Follow a Track command for a job that has an item; None if the item moved meanwhile."""
+        job, is_superseded = found.job, _is_superseded(command, found)
+        if isinstance(job, InvalidItem):
+            # A task's token has no place there: the queue keeps it until the item is repaired.
+            has_task = command.task is not None
+            return _Command(error=f"Item.{job.error.code}" if has_task else None)
+        if command.task is not None:
+            written = self.jobs.await_end(
+                job, now=self.clock(), resumes=not is_superseded, command_at=command.at
+            )
+            job = replace(job, task_revision=job.task_revision + 1)
+        elif job.has_ended or is_superseded:
+            return _Command()
+        else:
+            written = self.jobs.resume_tracking(command.job_arn, at=command.at)
+        if written is not Written.DONE:
+            return None
+        return self._callbacks_of(job) if job.has_ended else _Command(looks_at=job)
 
     def _callbacks_of(self, job: TrackedJob) -> _Command:
         """The tasks that wait for a job which has ended already."""
@@ -218,9 +215,7 @@ class Inbox:
         if mark is None:
             return _Command()
         due = stored.pending_since or self.clock()
-        return _Command(
-            callbacks=PendingCallbacks(stored.record, mark, stored.task_revision, due)
-        )
+        return _Command(callbacks=PendingCallbacks(stored.record, mark, stored.task_revision, due))
 
     # Hints
 
@@ -235,8 +230,8 @@ class Inbox:
         if job is None:
             return Followed(hint)
         seen = self._look_at(hint.job_arn, job)
-        error = ", ".join(seen.errors) or "NotRead"
-        return Followed(hint, seen, error if seen.try_again else None)
+        failure = (", ".join(seen.errors) or "NotRead") if seen.try_again else None
+        return Followed(hint, seen, failure)
 
     def _look_at(self, job_arn: str, job: TrackedJob) -> Seen:
         return self._observer(job_arn).look_at(job, observed_by=OBSERVED_BY_EVENT)
@@ -261,3 +256,27 @@ class Inbox:
         written = self.jobs.start_tracking(job_arn, tracked_by=OBSERVED_BY_EVENT, now=self.clock())
         # On a lost race somebody else put it there just now, and looks at it.
         return TrackedJob(job_arn=job_arn) if written is Written.DONE else None
+
+
+def _is_superseded(command: Track | Untrack, found: FoundJob) -> bool:
+    """Whether a later command on the job was followed already."""
+    return found.command_at is not None and found.command_at > command.at
+
+
+def _in_order(requests: Mapping[str, Request]) -> list[tuple[str, Track | Untrack]]:
+    """The commands among the requests, in the order in which they were sent."""
+    commands = [
+        (message_id, request)
+        for message_id, request in requests.items()
+        if not isinstance(request, LookAt)
+    ]
+    return sorted(commands, key=lambda each: each[1].at)
+
+
+def _hints(requests: Mapping[str, Request]) -> dict[str, list[str]]:
+    """The message ids of the hints among the requests, by job."""
+    hints: dict[str, list[str]] = {}
+    for message_id, request in requests.items():
+        if isinstance(request, LookAt):
+            hints.setdefault(request.job_arn, []).append(message_id)
+    return hints

@@ -113,17 +113,12 @@ class Observer:
         if job.has_ended:
             return Seen(lost_race=self.jobs.stop_tracking(job) is not Written.DONE)
         if (problem := self._out_of_reach(job.job_arn)) is not None:
-            if is_given_up(job, self.clock()):
-                return replace(self._give_up(job, problem), errors=(f"Item.{problem.code}",))
-            return self._note_item(job.job_arn, problem, job.last_error)
-        if job.has_terminal_status:
-            return self._recognize_end(job, observed_by)
-        if job.sequence == 0:
-            return self._first_look(job, observed_by)
-        return self._read(job, observed_by)
+            return self._never_asked(job, problem)
+        look = self._read if job.sequence else self._first_look
+        return (self._recognize_end if job.has_terminal_status else look)(job, observed_by)
 
     def is_fetchable(self, job: TrackedJob | InvalidItem) -> bool:
-        """Whether a look at this job calls Bedrock: its end is not recorded, and it belongs here."""
+        """Whether a look at this job calls Bedrock: it has not ended, and it belongs here."""
         if isinstance(job, InvalidItem) or job.has_terminal_status:
             return False
         return self._out_of_reach(job.job_arn) is None
@@ -204,14 +199,10 @@ class Observer:
                 return replace(self._catch_up(job, None, observed_by), errors=(error.code,))
             found = unreadable(job, noted, now=now, rules=self.rules, counts=is_poll)
             seen = self._note_unreadable(job, noted, found)
-            return replace(
-                seen, errors=(error.code,), refused=error.reason not in _ABOUT_ONE_JOB
-            )
+            return replace(seen, errors=(error.code,), refused=error.reason not in _ABOUT_ONE_JOB)
         if not is_poll:
             return Seen(errors=(error.code,), try_again=True)
-        since = plausible(job.failing_since, now) or self.failing_since.setdefault(
-            job.job_arn, now
-        )
+        since = plausible(job.failing_since, now) or self.failing_since.setdefault(job.job_arn, now)
         finding = failing(job, noted, since=since, now=now)
         seen = Seen(is_unreachable=job.unreachable_since is not None)
         if isinstance(finding, Failing):
@@ -236,9 +227,12 @@ class Observer:
             lost = self.jobs.note_error(job_arn, problem, self.clock()) is not Written.DONE
         return Seen(errors=(f"Item.{problem.code}",), lost_race=lost)
 
-    def _note_unreadable(
-        self, job: TrackedJob, error: JobError, found: Unreadable | None
-    ) -> Seen:
+    def _never_asked(self, job: TrackedJob, problem: JobError) -> Seen:
+        if is_given_up(job, self.clock()):
+            return replace(self._give_up(job, problem), errors=(f"Item.{problem.code}",))
+        return self._note_item(job.job_arn, problem, job.last_error)
+
+    def _note_unreadable(self, job: TrackedJob, error: JobError, found: Unreadable | None) -> Seen:
         now = self.clock()
         if is_given_up(job, now):
             return self._give_up(job, error)
@@ -278,9 +272,7 @@ class Observer:
     # Answers
 
     def _normalized(self, job: TrackedJob, observation: JobObservation) -> JobObservation:
-        return normalized(
-            job, observation, self.clock(), with_message=self.rules.record_messages
-        )
+        return normalized(job, observation, self.clock(), with_message=self.rules.record_messages)
 
     def _apply(self, job: TrackedJob, observation: JobObservation, observed_by: str) -> Seen:
         now = self.clock()
@@ -406,9 +398,7 @@ class Observer:
         restored = JobRecord(with_status_of(observation, last.last), last.last, first)
         return self._restore(job, records, restored)
 
-    def _restore(
-        self, job: TrackedJob, records: Sequence[JobRecord], record: JobRecord
-    ) -> Seen:
+    def _restore(self, job: TrackedJob, records: Sequence[JobRecord], record: JobRecord) -> Seen:
         """Put back what the history says last.
 
         The item that was there before may have had pending events, so they are pending again: the

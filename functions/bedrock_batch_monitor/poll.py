@@ -6,7 +6,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Final, cast
@@ -24,9 +24,8 @@ from bedrock_batch_monitor.domain.discovery import (
 from bedrock_batch_monitor.domain.episodes import UNREACHABLE_PERIOD
 from bedrock_batch_monitor.domain.events import ENTRIES_PER_CALL, MonitorEvent, calls
 from bedrock_batch_monitor.domain.jobs import TrackedJob
-from bedrock_batch_monitor.domain.list_scan import never_spared
 from bedrock_batch_monitor.domain.pace import MOST_REPEATS, Pace
-from bedrock_batch_monitor.domain.resync import ResyncLane
+from bedrock_batch_monitor.domain.resync import ResyncLane, remember
 from bedrock_batch_monitor.domain.scopes import EVERYTHING, Share
 from bedrock_batch_monitor.domain.state import ListPosition, State
 from bedrock_batch_monitor.domain.summary import PollSummary, by_status
@@ -67,13 +66,11 @@ HURRY_BEFORE_DEADLINE_SECONDS: Final = STOP_BEFORE_DEADLINE_SECONDS + 5
 _JOBS_BETWEEN_LOOKS_AT_THE_TIME: Final = 1000
 # The items of so many jobs with pending events are read at once (BatchGetItem).
 _PENDING_BATCH: Final = 100
+_UNREACHABLE: Final = ResyncLane(UNREACHABLE_PERIOD)
 # The share of a poll's time that the backlog of pending events may take before jobs are read.
 _SHARE_OF_BACKLOG: Final = 0.25
 # The share of the time left that lists and discovery may take each.
 _SHARE_OF_LISTS: Final = 0.5
-# A cursor is stored once the stored one is so far behind; a lost one makes some reads come twice.
-_STORE_RESYNC_EVERY: Final = timedelta(hours=1)
-_STORE_UNREACHABLE_EVERY: Final = timedelta(minutes=5)
 
 
 class PollError(Exception):
@@ -85,11 +82,34 @@ class PollError(Exception):
 
 
 @dataclass(slots=True)
-class Cursors:
-    """How far the resync lanes have come, as the execution environment remembers it."""
+class Lane:
+    """How far a resync lane has come, as the execution environment remembers it."""
 
-    resynced_until: datetime | None = None
-    unreachable_resynced_until: datetime | None = None
+    cursor: datetime | None = None
+    concluded_at: dict[str, datetime] = field(default_factory=dict)
+
+    def due(
+        self, lane: ResyncLane, jobs: Collection[str], stored: datetime | None, now: datetime
+    ) -> frozenset[str]:
+        """The jobs to read now, given the stored cursor as well."""
+        self.cursor = _latest(self.cursor, stored, now)
+        return lane.due(jobs, self.cursor, now, self.concluded_at)
+
+    def advance(
+        self, lane: ResyncLane, jobs: Collection[str], concluded: set[str], now: datetime
+    ) -> datetime:
+        """Note what was read as of `now`, the time for which jobs were due; gives the cursor."""
+        self.cursor = lane.advance(jobs, self.cursor, concluded, now, self.concluded_at)
+        self.concluded_at = remember(self.concluded_at, concluded, cursor=self.cursor, now=now)
+        return self.cursor
+
+
+@dataclass(slots=True)
+class Lanes:
+    """The two resync lanes of a scope: all jobs that can be read, and the unreachable ones."""
+
+    reachable: Lane = field(default_factory=Lane)
+    unreachable: Lane = field(default_factory=Lane)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +130,7 @@ class Monitor:
     share: Share = EVERYTHING
     usage: UsageFollower | None = None
     new_notifier: Callable[[], Notifier] | None = None
-    cursors: Cursors = field(default_factory=Cursors)
+    lanes: Lanes = field(default_factory=Lanes)
 
     def poll(self, remaining_seconds: Callable[[], float]) -> PollSummary:
         """Run one poll in the time that is left; raises `PollError` if jobs cannot be listed.
@@ -145,13 +165,14 @@ class Monitor:
 class _Active:
     """The active jobs of a poll in the order in which they are read.
 
-    `fetchable` are those that Bedrock may be asked for, `unreachable` the ones among them that are
-    read at the slower rate. `not_reached` is the first for which there was no time, `cut_off` why
+    Bedrock may be asked for the `reachable` ones, and at a slower rate for the `unreachable` ones.
+    `not_reached` is the first for which there was no time, `cut_off` why
     there are no more.
     """
 
+    collected_at: datetime
     jobs: list[TrackedJob | InvalidItem] = field(default_factory=list)
-    fetchable: dict[str, TrackedJob] = field(default_factory=dict)
+    reachable: dict[str, TrackedJob] = field(default_factory=dict)
     unreachable: dict[str, TrackedJob] = field(default_factory=dict)
     not_reached: str | None = None
     cut_off: ServiceError | None = None
@@ -247,9 +268,7 @@ class _Run:
             self.flush_pending(1.0)
         position = self.pending_from
         if self.state is not None and position != self.state.pending_from:
-            self._store(
-                lambda: self.monitor.state.set_pending_from(self.monitor.scope, position)
-            )
+            self._store(lambda: self.monitor.state.set_pending_from(self.monitor.scope, position))
 
     def _pending_batches(self, start: datetime | None) -> Iterator[Sequence[PendingJob]]:
         own = (
@@ -312,12 +331,12 @@ class _Run:
         self._note_start_at(not_reached or next(iter(self.failed), None), was=start_at)
         self._advance_cursors(active)
         self.monitor.observer.forget_failing(
-            active=self.statuses.keys() | active.fetchable.keys(), read=unchanged
+            active=active.reachable.keys() | active.unreachable.keys(), read=unchanged
         )
 
     def _collect(self, start_at: str | None) -> _Active:
         """All active jobs in order, as far as they can be had in time."""
-        active = _Active()
+        active = _Active(self.monitor.clock())
         try:
             for job in self.monitor.jobs.active(start_at, self.monitor.share):
                 is_time_to_look = len(active.jobs) % _JOBS_BETWEEN_LOOKS_AT_THE_TIME == 0
@@ -333,43 +352,23 @@ class _Run:
             self._note_status(job)
             if self.monitor.observer.is_fetchable(job):
                 tracked = cast("TrackedJob", job)
-                active.fetchable[job.job_arn] = tracked
-                if tracked.unreachable_since is not None:
-                    active.unreachable[job.job_arn] = tracked
+                is_unreachable = tracked.unreachable_since is not None
+                lane = active.unreachable if is_unreachable else active.reachable
+                lane[job.job_arn] = tracked
         return active
-
-    @property
-    def _lane(self) -> ResyncLane:
-        # A little shorter than promised, so that a slot that has to wait is still in time.
-        full_read = self.monitor.observer.rules.full_read
-        poll_interval = self.monitor.observer.rules.poll_interval
-        return ResyncLane(max(full_read - max(full_read / 24, poll_interval), poll_interval))
 
     def _plan(self, active: _Active) -> tuple[frozenset[str], frozenset[str]]:
         """Jobs that lists confirm as unchanged, and unreachable jobs whose slot has not come."""
-        now = self.monitor.clock()
-        cursors = self.monitor.cursors
-        stored = self.state or State()
-        cursors.resynced_until = _latest(cursors.resynced_until, stored.resynced_until, now)
-        cursors.unreachable_resynced_until = _latest(
-            cursors.unreachable_resynced_until, stored.unreachable_resynced_until, now
-        )
-        due = ResyncLane(UNREACHABLE_PERIOD).due(
-            active.unreachable, cursors.unreachable_resynced_until, now
+        now, lanes, stored = active.collected_at, self.monitor.lanes, self.state or State()
+        due = lanes.unreachable.due(
+            _UNREACHABLE, active.unreachable, stored.unreachable_resynced_until, now
         )
         waiting = frozenset(active.unreachable.keys() - due)
         self.summary.jobs_unreachable += len(waiting)
-        reachable = {
-            arn: job for arn, job in active.fetchable.items() if arn not in active.unreachable
-        }
-        if len(reachable) <= self.monitor.scan.fetch_each_up_to or self.pool.time_is_up:
+        due = lanes.reachable.due(self._reachable, active.reachable, stored.resynced_until, now)
+        compared = {arn: job for arn, job in active.reachable.items() if arn not in due}
+        if self.pool.time_is_up:
             return frozenset(), waiting
-        resync = self._lane.due(reachable, cursors.resynced_until, now)
-        compared = {
-            arn: job
-            for arn, job in reachable.items()
-            if arn not in resync and not never_spared(job, now)
-        }
         enough = self._time_after(_SHARE_OF_LISTS)
         limits = ScanLimits(
             self.pace, self.summary.errors, lambda: self.pool.remaining_seconds() > enough
@@ -382,7 +381,7 @@ class _Run:
         """Read the jobs that need it; gives the first for which there was no time left."""
         for arn in unchanged:
             self.concluded.add(arn)
-            self.summary.count_listed(active.fetchable[arn], self.monitor.observer.rules)
+            self.summary.count_listed(active.reachable[arn], self.monitor.observer.rules)
         for job in active.jobs:
             if job.job_arn in unchanged:
                 continue
@@ -451,29 +450,24 @@ class _Run:
         """Note how far the resync lanes have come: not past a job that came to no conclusion."""
         if not active.is_whole:
             return
-        now, cursors = self.monitor.clock(), self.monitor.cursors
-        reachable = active.fetchable.keys() - active.unreachable.keys()
-        cursors.resynced_until = self._lane.advance(
-            reachable, cursors.resynced_until, self.concluded, now
+        now, lanes, state = active.collected_at, self.monitor.lanes, self.state
+        until: datetime | None = lanes.reachable.advance(
+            self._reachable, active.reachable, self.concluded, now
         )
-        # A read that fails is what is expected of an unreachable job, and concludes its turn.
-        cursors.unreachable_resynced_until = ResyncLane(UNREACHABLE_PERIOD).advance(
-            active.unreachable, cursors.unreachable_resynced_until, self.attempted, now
+        # A read that fails is what is expected of an unreachable job, and concludes its slot.
+        unreachable: datetime | None = lanes.unreachable.advance(
+            _UNREACHABLE, active.unreachable, self.attempted, now
         )
-        if self.state is None:
+        if state is None:
             return
-        until = _if_ahead(
-            cursors.resynced_until, self.state.resynced_until, _STORE_RESYNC_EVERY, now
-        )
-        unreachable = _if_ahead(
-            cursors.unreachable_resynced_until,
-            self.state.unreachable_resynced_until,
-            _STORE_UNREACHABLE_EVERY,
-            now,
-        )
-        if len(reachable) <= self.monitor.scan.fetch_each_up_to:
+        # Where every job is fetched, or there is none, the cursor is not worth a write.
+        if len(active.reachable) <= self.monitor.scan.fetch_each_up_to or not _is_worth_saving(
+            self._reachable, until, state.resynced_until
+        ):
             until = None
-        if not active.unreachable:
+        if not active.unreachable or not _is_worth_saving(
+            _UNREACHABLE, unreachable, state.unreachable_resynced_until
+        ):
             unreachable = None
         if until is not None or unreachable is not None:
             self._store(
@@ -481,6 +475,13 @@ class _Run:
                     self.monitor.scope, until=until, unreachable=unreachable
                 )
             )
+
+    @property
+    def _reachable(self) -> ResyncLane:
+        # A little shorter than promised, so that a slot that has to wait is still in time.
+        rules = self.monitor.observer.rules
+        slack = max(rules.full_read / 24, rules.poll_interval)
+        return ResyncLane(max(rules.full_read - slack, rules.poll_interval))
 
     # Discovery
 
@@ -498,7 +499,7 @@ class _Run:
             return
         bookmark = resume(stored, state_exists=self.state.exists, table=table, now=now)
         reached, position = self._discover_from(
-            self.monitor.discoverer, bookmark, now, active.fetchable
+            self.monitor.discoverer, bookmark, now, active.reachable
         )
         if is_worth_storing(reached, stored) or position != self.state.list_position:
             self._store(
@@ -516,9 +517,7 @@ class _Run:
 
     def _note_discovery_is_off(self, stored: Bookmark | None, now: datetime) -> None:
         """Remember since when discovery is off, and that this deployment is not new."""
-        is_noted = stored is None or (
-            stored.off_since is not None and stored.on_again_at is None
-        )
+        is_noted = stored is None or (stored.off_since is not None and stored.on_again_at is None)
         if self.state is not None and (not is_noted or not self.state.exists):
             self._store(lambda: self.monitor.state.set_discovery_off(self.monitor.scope, now))
 
@@ -538,7 +537,14 @@ class _Run:
         whole = False
         try:
             for page in discoverer.pages(listing, None if position is None else position.token):
-                last, is_done = self._track_page(discoverer, page, bookmark, now, tracked, last)
+                last, is_done = self._track_page(
+                    discoverer=discoverer,
+                    page=page,
+                    bookmark=bookmark,
+                    now=now,
+                    tracked=tracked,
+                    last=last,
+                )
                 left = page.next_token
                 whole = is_done and left is None
                 if not is_done or self.pool.time_is_up or self.pool.remaining_seconds() < until:
@@ -557,6 +563,7 @@ class _Run:
 
     def _track_page(  # noqa: PLR0913 - where discovery is, all named
         self,
+        *,
         discoverer: Discoverer,
         page: ListPage,
         bookmark: Bookmark,
@@ -604,9 +611,7 @@ class _Run:
         self.pool.wait_for_all()
         if reached is not None and reached != backfilled_since:
             since = reached
-            self._store(
-                lambda: self.monitor.state.set_backfilled_since(self.monitor.scope, since)
-            )
+            self._store(lambda: self.monitor.state.set_backfilled_since(self.monitor.scope, since))
 
     # What follows the jobs
 
@@ -732,13 +737,8 @@ def _latest(known: datetime | None, stored: datetime | None, now: datetime) -> d
     return max((cursor for cursor in cursors if cursor <= now), default=min(cursors, default=None))
 
 
-def _if_ahead(
-    cursor: datetime, stored: datetime | None, distance: timedelta, now: datetime
-) -> datetime | None:
-    """A cursor, if the stored one is so far behind, or in the future, that it is worth a write."""
-    if stored is None or stored > now or cursor - stored >= distance:
-        return cursor
-    return None
+def _is_worth_saving(lane: ResyncLane, cursor: datetime | None, stored: datetime | None) -> bool:
+    return cursor is not None and lane.is_worth_saving(cursor, stored)
 
 
 def _last_submission(batch: Sequence[ListedJob], now: datetime) -> datetime | None:

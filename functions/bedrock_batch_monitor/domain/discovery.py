@@ -182,9 +182,7 @@ def tracking_of(
     return Tracking.LIVE
 
 
-def advanced(
-    bookmark: Bookmark, *, now: datetime, last: datetime | None, whole: bool
-) -> Bookmark:
+def advanced(bookmark: Bookmark, *, now: datetime, last: datetime | None, whole: bool) -> Bookmark:
     """The bookmark after a list was read up to a job submitted at `last`, to its end or not.
 
     A submission in the future says only that the list was read up to now.

@@ -276,9 +276,7 @@ def episode_event(job: StoredJob, mark: Mark, *, with_message: bool = True) -> M
         raise ValueError(message)
     arn = JobArn.parse(job.job_arn)
     known = (
-        {}
-        if job.record is None
-        else _data(job.record, job.record.last, with_message=with_message)
+        {} if job.record is None else _data(job.record, job.record.last, with_message=with_message)
     )
     data = {"jobArn": job.job_arn, "account": arn.account, "region": arn.region} | known
     data |= _of_episode(job, mark, since=mark.since, seen_at=mark.seen_at)

@@ -14,10 +14,11 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from bedrock_batch_monitor.domain import statuses
-from bedrock_batch_monitor.domain.discovery import CLOCK_TOLERANCE, LONGEST_JOB
+from bedrock_batch_monitor.domain.discovery import LONGEST_JOB
 from bedrock_batch_monitor.domain.jobs import JobObservation, TrackedJob
 from bedrock_batch_monitor.domain.lists import ListedJob, Listing
 from bedrock_batch_monitor.domain.rules import Rules
+from bedrock_batch_monitor.domain.times import CLOCK_TOLERANCE
 from bedrock_batch_monitor.domain.transitions import Unchanged, decide
 
 # Up to here a poll fetches each job: so many calls run at once, so they take no longer than the one
@@ -47,6 +48,7 @@ def is_confirmable(job: TrackedJob, now: datetime) -> bool:
         job.status in _POSITIONS
         and job.last_error is None
         and job.unreadable_polls == 0
+        and job.failing_since is None
         and job.submit_time is not None
         and -CLOCK_TOLERANCE <= now - job.submit_time <= LONGEST_JOB
     )

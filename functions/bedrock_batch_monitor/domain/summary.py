@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, Final
 
 from bedrock_batch_monitor.domain import statuses
@@ -80,8 +79,6 @@ UNKNOWN_MODEL: Final = "unknown"
 ERROR_CODE: Final = "code"
 # The dimension of the metrics of other scopes than the deployment's own: `<account>/<region>`.
 SCOPE: Final = "scope"
-# The same dimension's value for every refusal of Bedrock that is not about one job alone.
-REFUSED: Final = "Bedrock.Refused"
 THROTTLED: Final = "Bedrock.ThrottlingException"
 REFUSED: Final = "Bedrock.Refused"
 
@@ -95,8 +92,8 @@ class Seen:
     of the form `<Service>.<error code>`. `try_again` says that the failure may have passed when the
     job is looked at once more. `backfilled` says that the entry is that of a finished job, for the
     history alone. `never_readable` has ARN and error code of a job that has become unreachable
-    without ever having been read, `given_up` says that such a job was untracked. `refused` says that
-    Bedrock refused the read for a reason that is not about this job alone.
+    without ever having been read, `given_up` says that such a job was untracked. `refused` says
+    that Bedrock refused the read for a reason that is not about this job alone.
     """
 
     was_read: bool = False

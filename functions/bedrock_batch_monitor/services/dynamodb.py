@@ -265,9 +265,7 @@ class JobsTable:
         item = self._item(job_arn)
         if item is None:
             return None
-        return FoundJob(
-            _tracked_or_invalid(item), items.is_tracked(item), items.command_at(item)
-        )
+        return FoundJob(_tracked_or_invalid(item), items.is_tracked(item), items.command_at(item))
 
     def unknown(self, job_arns: Sequence[str]) -> set[str]:
         """Those of up to 100 ARNs that have no item (BatchGetItem); raises `ServiceError`."""
@@ -283,7 +281,7 @@ class JobsTable:
         known.update(item["jobArn"]["S"] for item in answer["Responses"].get(self._name, ()))
         return set(job_arns) - known
 
-    def start_tracking(
+    def start_tracking(  # noqa: PLR0913 - what a new item says, all named
         self,
         job_arn: str,
         *,
@@ -409,14 +407,16 @@ class JobsTable:
         """
         record = JobRecord(observation, transition.entry, transition.first_in_progress_at)
         return self._transact(
-            {"Update": self._update(record, known=known, marks=marks, follow_up=follow_up)},
-            {
-                "Put": {
-                    "TableName": self._history.name,
-                    "Item": self._history.item(record),
-                    "ConditionExpression": "attribute_not_exists(jobArn)",
-                }
-            },
+            [
+                {"Update": self._update(record, known=known, marks=marks, follow_up=follow_up)},
+                {
+                    "Put": {
+                        "TableName": self._history.name,
+                        "Item": self._history.item(record),
+                        "ConditionExpression": "attribute_not_exists(jobArn)",
+                    }
+                },
+            ]
         )
 
     def restore(
@@ -428,9 +428,7 @@ class JobsTable:
         follow_up: FollowUp | None = None,
     ) -> Written:
         """Put back what the history says of a job whose item knows less; raises `ServiceError`."""
-        return self._update_if(
-            self._update(record, known=known, marks=marks, follow_up=follow_up)
-        )
+        return self._update_if(self._update(record, known=known, marks=marks, follow_up=follow_up))
 
     def refresh(
         self,
@@ -462,19 +460,19 @@ class JobsTable:
             changes.set(items.AT_RISK_SINCE, items.time(refresh.at_risk_since))
             changes.owe((str(mark),), now)
             condition += f" AND attribute_not_exists({changes.name(items.AT_RISK_SINCE)})"
-        return self._update_with_event(self._keyed(known.job_arn, changes, condition), mark, now)
+        return self._update_with_event(known.job_arn, changes, condition, mark, now)
 
     def _update_with_event(
-        self, update: UpdateTypeDef, mark: Mark | None, now: datetime
+        self, job_arn: str, changes: _Changes, condition: str, mark: Mark | None, now: datetime
     ) -> Written:
         """Make a conditional update; with a pending event, together with its copy in the outbox."""
+        update = self._keyed(job_arn, changes, condition)
         if mark is None:
             return self._update_if(update)
-        job_arn = update["Key"]["jobArn"]["S"]
         copy = self._outbox.event_put(job_arn, str(mark), now)
-        return self._transact({"Update": update}, {"Put": copy})
+        return self._transact([{"Update": update}, {"Put": copy}])
 
-    def _transact(self, *writes: TransactWriteItemTypeDef) -> Written:
+    def _transact(self, writes: Sequence[TransactWriteItemTypeDef]) -> Written:
         try:
             with calling(SERVICE):
                 self._client.transact_write_items(TransactItems=writes)
@@ -508,7 +506,7 @@ class JobsTable:
             else f"attribute_not_exists({polls})"
         )
         condition = f"{_still(known, changes)} AND {counted}"
-        return self._update_with_event(self._keyed(known.job_arn, changes, condition), mark, now)
+        return self._update_with_event(known.job_arn, changes, condition, mark, now)
 
     def note_failing(self, since: datetime, *, known: TrackedJob) -> Written:
         """Say in the item since when the job could not be read; raises `ServiceError`."""
@@ -531,7 +529,7 @@ class JobsTable:
             f"{_same_answer(known, changes)} AND "
             f"attribute_not_exists({changes.name(items.STALLED_SINCE)})"
         )
-        return self._update_with_event(self._keyed(known.job_arn, changes, condition), mark, now)
+        return self._update_with_event(known.job_arn, changes, condition, mark, now)
 
     def stop_tracking(self, known: TrackedJob) -> Written:
         """Take a job that has ended out of polling again; raises `ServiceError`."""
@@ -552,10 +550,10 @@ class JobsTable:
         If one of them owes something else by now, nothing is written. Raises `ServiceError`.
         """
         written = self._transact(
-            *(
+            [
                 {"Update": self._settling(job_arn, owed, _Changes())}
                 for job_arn, owed in marks.items()
-            )
+            ]
         )
         return Written.DONE if written is Written.DONE else Written.LOST_RACE
 

@@ -44,7 +44,7 @@ class BusLook:
         return self.state is BusState.EXISTS
 
     def compared_with(self, first: BusLook | None) -> BusLook:
-        """This look, or one that says that the bus is another than at the first look."""
+        """Give this look, or one that says that the bus is another than at the first look."""
         if first is not None and self.exists and self.created_at != first.created_at:
             return BusLook(BusState.MISSING, BUS_REPLACED)
         return self

@@ -85,9 +85,7 @@ class OutboxTable:
         Raises `ServiceError`.
         """
         return tuple(
-            WaitingTask(
-                item[_TOKEN]["S"], item.get(_PARTIAL_IS_SUCCESS, {}).get("BOOL", False)
-            )
+            WaitingTask(item[_TOKEN]["S"], item.get(_PARTIAL_IS_SUCCESS, {}).get("BOOL", False))
             for item in self._query(job_arn, _TASK)
             if "S" in item.get(_TOKEN, {})
         )

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import boto3
     from mypy_boto3_stepfunctions import SFNClient
 
-    from bedrock_batch_monitor.domain.tasks import TaskAnswer
+    from bedrock_batch_monitor.domain.tasks import TaskCallback
 
 SERVICE: Final = "StepFunctions"
 # Concern one state machine alone, whose data are encrypted with a key that cannot be used now: the
@@ -80,7 +80,7 @@ class WaitingTasks:
                 self._made = self._new_client()
             return self._made
 
-    def answer(self, answer: TaskAnswer) -> str | None:
+    def answer(self, callback: TaskCallback) -> str | None:
         """Tell Step Functions how the job ended; None, or the code with which the task refuses.
 
         A task that was answered before refuses too: a repeat after a call whose answer was lost
@@ -92,11 +92,12 @@ class WaitingTasks:
             client = self._client
         try:
             with calling(SERVICE):
-                if answer.output is not None:
-                    client.send_task_success(taskToken=answer.token, output=answer.output)
+                token = callback.task.token
+                if callback.output is not None:
+                    client.send_task_success(taskToken=token, output=callback.output)
                 else:
                     client.send_task_failure(
-                        taskToken=answer.token, error=answer.error, cause=answer.cause
+                        taskToken=token, error=callback.error, cause=callback.cause
                     )
         except ServiceError as error:
             if _is_of_the_task(error):
