@@ -360,9 +360,7 @@ class _Run:
     def _plan(self, active: _Active) -> tuple[frozenset[str], frozenset[str]]:
         """Jobs that lists confirm as unchanged, and unreachable jobs whose slot has not come."""
         now, lanes, stored = active.collected_at, self.monitor.lanes, self.state or State()
-        due = lanes.unreachable.due(
-            _UNREACHABLE, active.unreachable, stored.unreachable_resynced_until, now
-        )
+        due = lanes.unreachable.due(_UNREACHABLE, active.unreachable, None, now)
         waiting = frozenset(active.unreachable.keys() - due)
         self.summary.jobs_unreachable += len(waiting)
         due = lanes.reachable.due(self._reachable, active.reachable, stored.resynced_until, now)
@@ -451,30 +449,17 @@ class _Run:
         if not active.is_whole:
             return
         now, lanes, state = active.collected_at, self.monitor.lanes, self.state
-        until: datetime | None = lanes.reachable.advance(
-            self._reachable, active.reachable, self.concluded, now
-        )
-        # A read that fails is what is expected of an unreachable job, and concludes its slot.
-        unreachable: datetime | None = lanes.unreachable.advance(
-            _UNREACHABLE, active.unreachable, self.attempted, now
-        )
-        if state is None:
-            return
-        # Where every job is fetched, or there is none, the cursor is not worth a write.
-        if len(active.reachable) <= self.monitor.scan.fetch_each_up_to or not _is_worth_saving(
-            self._reachable, until, state.resynced_until
+        until = lanes.reachable.advance(self._reachable, active.reachable, self.concluded, now)
+        # A read that fails is what is expected of an unreachable job, and concludes its slot. This
+        # cursor is not stored: a new execution environment reads each unreachable job once.
+        lanes.unreachable.advance(_UNREACHABLE, active.unreachable, self.attempted, now)
+        # Where every job is fetched the cursor is not worth a write.
+        if (
+            state is not None
+            and len(active.reachable) > self.monitor.scan.fetch_each_up_to
+            and self._reachable.is_worth_saving(until, state.resynced_until)
         ):
-            until = None
-        if not active.unreachable or not _is_worth_saving(
-            _UNREACHABLE, unreachable, state.unreachable_resynced_until
-        ):
-            unreachable = None
-        if until is not None or unreachable is not None:
-            self._store(
-                lambda: self.monitor.state.set_resynced(
-                    self.monitor.scope, until=until, unreachable=unreachable
-                )
-            )
+            self._store(lambda: self.monitor.state.set_resynced(self.monitor.scope, until))
 
     @property
     def _reachable(self) -> ResyncLane:
@@ -735,10 +720,6 @@ def _latest(known: datetime | None, stored: datetime | None, now: datetime) -> d
     """The later of two cursors; one in the future makes no sense and counts only if alone."""
     cursors = [cursor for cursor in (known, stored) if cursor is not None]
     return max((cursor for cursor in cursors if cursor <= now), default=min(cursors, default=None))
-
-
-def _is_worth_saving(lane: ResyncLane, cursor: datetime | None, stored: datetime | None) -> bool:
-    return cursor is not None and lane.is_worth_saving(cursor, stored)
 
 
 def _last_submission(batch: Sequence[ListedJob], now: datetime) -> datetime | None:

@@ -21,10 +21,9 @@ class State:
     """The bookmarks of the monitor; `exists` is False while nothing was ever stored.
 
     `start_at` is the job with which the next poll begins (None: the first), `pending_from` the
-    `pendingSince` after which the next flush of pending events begins. `resynced_until` and
-    `unreachable_resynced_until` are the cursors of the two resync lanes. `backfilled_since` is the
-    submission time from which on finished jobs were recorded. `list_position` is where discovery
-    goes on with a list whose pages were empty.
+    `pendingSince` after which the next flush of pending events begins. `resynced_until` is the
+    cursor of the resync. `backfilled_since` is the submission time from which on finished jobs were
+    recorded. `list_position` is where discovery goes on with a list whose pages were empty.
     """
 
     exists: bool = True
@@ -32,6 +31,5 @@ class State:
     pending_from: datetime | None = None
     discovery: Bookmark | None = None
     resynced_until: datetime | None = None
-    unreachable_resynced_until: datetime | None = None
     backfilled_since: datetime | None = None
     list_position: ListPosition | None = None

@@ -777,15 +777,10 @@ class StateTable:
         changes.remove("discoveryOnAgainAt")
         self._update(scope, changes)
 
-    def set_resynced(
-        self, scope: Scope, *, until: datetime | None = None, unreachable: datetime | None = None
-    ) -> None:
-        """Note the cursors of the resync lanes that are given; raises `ServiceError`."""
+    def set_resynced(self, scope: Scope, until: datetime) -> None:
+        """Note how far the resync has come; raises `ServiceError`."""
         changes = _Changes()
-        if until is not None:
-            changes.set("resyncedUntil", items.time(until))
-        if unreachable is not None:
-            changes.set("unreachableResyncedUntil", items.time(unreachable))
+        changes.set("resyncedUntil", items.time(until))
         self._update(scope, changes)
 
     def set_backfilled_since(self, scope: Scope, moment: datetime) -> None:

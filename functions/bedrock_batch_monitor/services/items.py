@@ -293,7 +293,6 @@ def state(item: Item) -> State:
         pending_from=_optional(item, "pendingFrom", _time),
         discovery=_bookmark(item),
         resynced_until=_optional(item, "resyncedUntil", _time),
-        unreachable_resynced_until=_optional(item, "unreachableResyncedUntil", _time),
         backfilled_since=_optional(item, "backfilledSince", _time),
         list_position=_list_position(item),
     )
