@@ -181,6 +181,18 @@ class DynamoDB:
         self.tables[request["TableName"]] = Table(request["TableName"], keys, types, indexes)
         return {}
 
+    def replace_table(self, name: str, content: Mapping[Key, Item]) -> None:
+        """Another table takes the name of this one: it has its schema, and other content."""
+        old = self.tables[name]
+        indexes = {
+            each.name: Index(each.name, each.partition, each.sort, each.attributes)
+            for each in old.indexes.values()
+        }
+        table = Table(name, old.keys, old.types, indexes, id=f"after {old.id}")
+        for key, item in content.items():
+            table.write(key, item)
+        self.tables[name] = table
+
     def describe_table(self, **request: Any) -> dict[str, Any]:
         """DescribeTable: the identity of the table, and when it was created."""
         table = self._table(request, "DescribeTable")

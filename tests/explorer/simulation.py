@@ -19,7 +19,7 @@ from bedrock_batch_monitor.domain.inbox import LookAt, Request
 from bedrock_batch_monitor.inbox import Inbox
 from bedrock_batch_monitor.poll import Lanes, Monitor, PollError
 from bedrock_batch_monitor.settings import Settings
-from tests.explorer.dynamodb import DynamoDB, Paginator, refusal
+from tests.explorer.dynamodb import DynamoDB, Paginator, Table, refusal
 from tests.support.monitor import ACCOUNT, REGION, SETTINGS, InlineExecutor
 from tests.support.tables import create_tables
 
@@ -40,6 +40,10 @@ _READS: Final = frozenset(
 _SESSION: Final = botocore.session.Session()
 # How far back an index may answer, counted in changes of its own content.
 STALEST: Final = 3
+# How many seconds a call takes of the time that an actor has, and one that is slow: a connection
+# (2 seconds) and an answer (5) that only just come.
+QUICK: Final = 0.1
+SLOW: Final = 7.0
 
 
 class Crash(BaseException):
@@ -144,6 +148,21 @@ class World:
     """The jobs that Step Functions tasks wait for, by the tasks' tokens."""
     answered: dict[str, str] = field(default_factory=dict)
     """With which status a task was answered, by its token."""
+    bus_created_at: datetime | None = START
+    """When the bus was created; None while there is none, and what is sent to it is dropped."""
+    list_page_size: int = 2
+    slow: Mapping[str, float] = field(default_factory=dict)
+    """How many seconds calls of some operations take; others take `QUICK`."""
+    has_deadlines: bool = False
+    """Whether any single call can be slow, because the time that calls take matters."""
+    archive: tuple[tuple[str, Mapping[str, Any]], ...] = ()
+    """History entries that have expired or were lost with their table, with their job."""
+    backups: Mapping[str, Table] = field(default_factory=dict)
+    """Tables as they were when they were backed up."""
+    restarted: bool = False
+    """Whether all that is recorded was lost, so that sequences start again."""
+    backwards: tuple[str, ...] = ()
+    """Writes after which a count or a time of Bedrock's was lower than before."""
 
     @classmethod
     def empty(cls, page_size: int = 1000) -> World:
@@ -171,6 +190,14 @@ class World:
             self.begun_twice,
             {**self.waiting},
             {**self.answered},
+            bus_created_at=self.bus_created_at,
+            list_page_size=self.list_page_size,
+            slow=self.slow,
+            has_deadlines=self.has_deadlines,
+            archive=self.archive,
+            backups=self.backups,
+            restarted=self.restarted,
+            backwards=self.backwards,
         )
 
     def tick(self, seconds: float = 1) -> None:
@@ -183,7 +210,11 @@ class World:
             (arn, pending, self.item(arn) or {})
             for arn, pending in _episodes_begun(operation, request)
         ]
+        written = _jobs_written(operation, request)
+        known = [(arn, self.item(arn)) for arn in written]
         answer = _SERVICES[operation](self, **request)
+        for arn, earlier in known:
+            self.backwards += tuple(_backwards(arn, earlier, self.item(arn)))
         for arn, pending, before in begun:
             attribute = _EPISODES[pending.partition("#")[0]]
             if attribute in before and (arn, pending) not in self.pending:
@@ -248,6 +279,50 @@ class World:
         self.deleted |= {arn}
         self.untracked -= {arn}
 
+    def delete_bus(self) -> None:
+        """Somebody deletes the event bus: what is sent to it from now on is lost."""
+        self.bus_created_at = None
+
+    def create_bus(self) -> None:
+        """Somebody creates the event bus, if there is none."""
+        if self.bus_created_at is None:
+            self.bus_created_at = self.now
+
+    def expire(self, arn: str, sequence: int) -> None:
+        """The time to live of a history entry has passed."""
+        key = {"jobArn": {"S": arn}, "sequence": {"N": str(sequence)}}
+        entry = self.dynamodb.get_item(TableName="history", Key=key).get("Item")
+        if entry is not None:
+            self.archive += ((arn, entry),)
+            self.dynamodb.delete_item(TableName="history", Key=key)
+
+    def back_up(self) -> None:
+        """Keep every table as it is now."""
+        self.backups = {name: table.fork() for name, table in self.dynamodb.tables.items()}
+
+    def restore(self, *tables: str) -> None:
+        """Put tables back as they were when they were backed up; as others of the same names."""
+        for name in tables:
+            self._replace(name, self.backups[name].items)
+
+    def lose(self, *tables: str) -> None:
+        """Delete tables, and create empty ones of the same names."""
+        for name in tables:
+            self._replace(name, {})
+        self.restarted = self.restarted or {"jobs", "history"} <= {*tables}
+
+    def _replace(self, name: str, content: Mapping[Any, Mapping[str, Any]]) -> None:
+        if name == "history":
+            left = {key: self.dynamodb.tables[name].items[key] for key in content}
+            self.archive += tuple(
+                (arn, entry)
+                for (arn, number), entry in self.dynamodb.tables[name].items.items()
+                if (arn, number) not in left
+            )
+        self.dynamodb.replace_table(name, content)
+        if name == "jobs":
+            self.pending = frozenset()
+
     def _forget_pending(self, arn: str) -> None:
         """Who overwrites or deletes an item takes away the episodes that it owes."""
         self.pending = frozenset(each for each in self.pending if each[0] != arn)
@@ -274,7 +349,9 @@ class World:
     # The services besides DynamoDB
 
     def put_events(self, *, Entries: list[dict[str, Any]]) -> dict[str, Any]:  # noqa: N803 - boto3's name
-        """Amazon EventBridge takes what it is sent."""
+        """Amazon EventBridge takes what it is sent, also for a bus that does not exist."""
+        if self.bus_created_at is None:
+            return {"FailedEntryCount": 0, "Entries": [{"EventId": "dropped"} for _ in Entries]}
         return self.take_events(Entries, frozenset(range(len(Entries)) if self.refuses else ()))
 
     def take_events(self, entries: list[dict[str, Any]], refused: frozenset[int]) -> dict[str, Any]:
@@ -289,8 +366,10 @@ class World:
         return {"FailedEntryCount": len(refused), "Entries": results}
 
     def describe_event_bus(self, *, Name: str) -> dict[str, Any]:  # noqa: N803 - boto3's name
-        """The bus is there."""
-        return {"Name": Name, "CreationTime": START}
+        """Whether the bus is there, and since when."""
+        if self.bus_created_at is None:
+            raise refusal("DescribeEventBus", "ResourceNotFoundException", "no such bus")
+        return {"Name": Name, "CreationTime": self.bus_created_at}
 
     def send_task_success(self, *, taskToken: str, output: str) -> dict[str, Any]:  # noqa: N803 - boto3's name
         """AWS Step Functions takes the first answer to a task, and no other."""
@@ -324,7 +403,7 @@ class World:
         return {"Body": BytesIO(b'{"inputTokenCount": 7, "outputTokenCount": 5}')}
 
     def list_model_invocation_jobs(self, **request: Any) -> dict[str, Any]:
-        """Amazon Bedrock lists the jobs submitted in between, in the order asked, two on a page."""
+        """Amazon Bedrock lists the jobs submitted in between, in the order asked, page by page."""
         as_of = min(self.now - self.lists_lag, self.lists_end or self.now)
         answers = (job.as_of(as_of) for job in self.jobs.values() if job.arn not in self.unlisted)
         shown = sorted(
@@ -340,8 +419,9 @@ class World:
             reverse=request["sortOrder"] == "Descending",
         )
         first = int(request.get("nextToken", 0))
-        page = {"invocationJobSummaries": shown[first : first + 2]}
-        return page | ({"nextToken": str(first + 2)} if first + 2 < len(shown) else {})
+        end = first + self.list_page_size
+        page = {"invocationJobSummaries": shown[first:end]}
+        return page | ({"nextToken": str(end)} if end < len(shown) else {})
 
 
 _SERVICES: Final[Mapping[str, Callable[..., Any]]] = {
@@ -389,6 +469,43 @@ def _episodes_begun(operation: str, request: Mapping[str, Any]) -> Iterator[tupl
                     yield update["Key"]["jobArn"]["S"], pending
 
 
+def _jobs_written(operation: str, request: Mapping[str, Any]) -> tuple[str, ...]:
+    """The jobs whose items a call updates."""
+    if operation == "UpdateItem":
+        updates = [request]
+    elif operation == "TransactWriteItems":
+        updates = [part["Update"] for part in request["TransactItems"] if "Update" in part]
+    else:
+        return ()
+    return tuple(
+        update["Key"]["jobArn"]["S"] for update in updates if update["TableName"] == "jobs"
+    )
+
+
+# What Bedrock counts, and its own times: an update never takes one of these back.
+_NUMBERS: Final = ("sequence", "totalRecordCount", "processedRecordCount")
+_TIMES: Final = ("submitTime", "lastModifiedTime", "changedAt", "endTime")
+
+
+def _backwards(
+    arn: str, before: Mapping[str, Any] | None, after: Mapping[str, Any] | None
+) -> Iterator[str]:
+    """What of a job's item is lower than before, or gone."""
+    if before is None or after is None or before is after:
+        return
+    for name in _NUMBERS + _TIMES:
+        if name not in before:
+            continue
+        if name not in after:
+            yield f"{arn[-3:]}: {name} is gone"
+            continue
+        was, is_now = before[name], after[name]
+        if was != is_now and (
+            int(is_now["N"]) < int(was["N"]) if "N" in was else is_now["S"] < was["S"]
+        ):
+            yield f"{arn[-3:]}: {name} {was} is followed by {is_now}"
+
+
 class Oversight(Protocol):
     """Whoever is asked before each call what becomes of it."""
 
@@ -403,6 +520,11 @@ def kinds_for(world: World, operation: str, request: Mapping[str, Any]) -> tuple
 
     A crash after a read is the crash before the next call, so reads have none of their own.
     """
+    kinds = _kinds(world, operation, request)
+    return (*kinds, "slow") if world.has_deadlines else kinds
+
+
+def _kinds(world: World, operation: str, request: Mapping[str, Any]) -> tuple[str, ...]:
     if operation in _READS:
         kinds = ["crash", "throttled"]
         if operation == "Query" and "IndexName" in request:
@@ -461,6 +583,8 @@ def meet(world: World, kind: str, operation: str, request: Mapping[str, Any]) ->
         places = {"refused-first": {0}, "refused-last": {len(entries) - 1}}
         return world.take_events(entries, frozenset(places.get(kind, range(len(entries)))))
     answer = world.perform(operation, request)
+    if kind == "slow":
+        return answer
     if kind == "crash-after":
         raise Crash
     if kind == "timed-out":
