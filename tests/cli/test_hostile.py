@@ -104,6 +104,10 @@ def put_hostile(bbm: Bbm, text: str) -> None:
     active = {"tracking": {"S": "ACTIVE"}}
     put(bbm, "jobs", hostile_item(text, **active))
     put(bbm, "jobs", hostile_item(text, jobArn={"S": f"{text[:500]}:{JOB_ID}"}, **active))
+    # A partition that does not exist, with the id that the victim types.
+    for number in (1, 2):
+        arn = f"arn:aws-{number}{text[:500]}{ARN.removeprefix('arn:aws')}"
+        put(bbm, "jobs", hostile_item(text, jobArn={"S": arn}, **active))
     running = {**active, "status": {"S": "InProgress"}}
     put(bbm, "jobs", hostile_item(text, jobArn={"S": ARN[:-1] + "r"}, **running))
     for number, status in enumerate(statuses.TERMINAL):
