@@ -9,7 +9,8 @@ from typing import Any, Final
 
 from bedrock_batch_monitor.domain import names, statuses
 from bedrock_batch_monitor.domain.events import Mark
-from bedrock_batch_monitor.domain.transitions import named_id
+from bedrock_batch_monitor.domain.times import to_iso
+from bedrock_batch_monitor.domain.transitions import event_id
 from tests.explorer.expressions import Item
 from tests.explorer.simulation import World
 
@@ -147,11 +148,13 @@ def _episode_of(detail: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _of_episodes(world: World, received: Received) -> Iterator[Violation]:
     ids = {detail["metadata"]["eventId"] for copies in received.values() for detail in copies}
-    for arn, mark in sorted(world.owed):
-        if named_id(arn, Mark.parse(mark).name) not in ids:
-            yield Violation(LOST, f"{arn[-3:]}: {mark}")
-    for arn, mark in sorted(world.begun_twice):
-        yield Violation(TWICE, f"{arn[-3:]}: {mark}")
+    for arn, pending in sorted(world.pending):
+        parsed = Mark.parse(pending)
+        began = "" if parsed.since is None else to_iso(parsed.since)
+        if event_id(arn, f"{parsed.kind}#{began}") not in ids:
+            yield Violation(LOST, f"{arn[-3:]}: {pending}")
+    for arn, pending in sorted(world.begun_twice):
+        yield Violation(TWICE, f"{arn[-3:]}: {pending}")
 
 
 def _tells(detail: Mapping[str, Any], entry: Item) -> bool:
@@ -206,8 +209,6 @@ def _of_job(world: World, arn: str, entries: list[Item], *, ends: bool) -> Itera
     if item is None:
         return
     marks = {names.EVENT_PENDING, names.PENDING_SINCE, "pendingEvents"}
-    if arn not in world.untracked:
-        marks.add(names.TASK_TOKENS)
     left = sorted(marks.intersection(item))
     if left:
         yield Violation(MARK, f"{where}: {left}")

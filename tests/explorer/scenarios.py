@@ -16,7 +16,7 @@ from bedrock_batch_monitor.domain.usage import OutputBucket, TokenPrice, UsageRu
 from bedrock_batch_monitor.settings import Settings
 from tests.explorer.invariants import DEFECT, Verdict, Violation, judge
 from tests.explorer.schedules import OUTSIDE, Case, Turns
-from tests.explorer.simulation import Actor, World, actor, job_arn
+from tests.explorer.simulation import START, Actor, World, actor, job_arn
 from tests.support.monitor import RULES, SETTINGS
 
 # Two polls that are alike in everything, so that one order of them stands for the other.
@@ -26,7 +26,7 @@ ONE: Final = job_arn(1)
 TWO: Final = job_arn(2)
 TOKEN: Final = "a task's token"  # noqa: S105 - no real one
 TELLS: Final = LookAt(ONE)
-WAIT: Final = Track(ONE, WaitingTask(TOKEN))
+WAIT: Final = Track(ONE, START, WaitingTask(TOKEN))
 _RECOVERY_POLLS: Final = 20
 
 Step = Callable[[World], None]

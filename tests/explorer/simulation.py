@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -17,10 +17,8 @@ from bedrock_batch_monitor.composition import compose, compose_inbox
 from bedrock_batch_monitor.domain import names
 from bedrock_batch_monitor.domain.inbox import LookAt, Request
 from bedrock_batch_monitor.inbox import Inbox
-from bedrock_batch_monitor.poll import Monitor, PollError
-from bedrock_batch_monitor.services.errors import ServiceError
+from bedrock_batch_monitor.poll import Lanes, Monitor, PollError
 from bedrock_batch_monitor.settings import Settings
-from bedrock_batch_monitor.sweep import Memory
 from tests.explorer.dynamodb import DynamoDB, Paginator, refusal
 from tests.support.monitor import ACCOUNT, REGION, SETTINGS, InlineExecutor
 from tests.support.tables import create_tables
@@ -31,6 +29,7 @@ _READS: Final = frozenset(
     {
         "BatchGetItem",
         "DescribeEventBus",
+        "DescribeTable",
         "GetItem",
         "GetModelInvocationJob",
         "GetObject",
@@ -137,7 +136,7 @@ class World:
     """By how much Bedrock's lists are behind."""
     lists_end: datetime | None = None
     """The moment at which Bedrock's lists stand still, if they do."""
-    owed: frozenset[tuple[str, str]] = frozenset()
+    pending: frozenset[tuple[str, str]] = frozenset()
     """The marks of episodes ever written into an item that no person has overwritten since."""
     begun_twice: frozenset[tuple[str, str]] = frozenset()
     """Those of them whose item said already that such an episode is under way."""
@@ -168,7 +167,7 @@ class World:
             self.counted,
             self.lists_lag,
             self.lists_end,
-            self.owed,
+            self.pending,
             self.begun_twice,
             {**self.waiting},
             {**self.answered},
@@ -180,14 +179,16 @@ class World:
 
     def perform(self, operation: str, request: Mapping[str, Any]) -> Any:
         """Answer one call as the service does."""
-        marks = _episodes_begun(operation, request)
-        arn = request["Key"]["jobArn"]["S"] if marks else ""
-        before = (self.item(arn) or {}) if marks else {}
+        begun = [
+            (arn, pending, self.item(arn) or {})
+            for arn, pending in _episodes_begun(operation, request)
+        ]
         answer = _SERVICES[operation](self, **request)
-        for mark in marks:
-            self.owed |= {(arn, mark)}
-            if _EPISODES[mark.partition("#")[0]] in before:
-                self.begun_twice |= {(arn, mark)}
+        for arn, pending, before in begun:
+            attribute = _EPISODES[pending.partition("#")[0]]
+            if attribute in before and (arn, pending) not in self.pending:
+                self.begun_twice |= {(arn, pending)}
+            self.pending |= {(arn, pending)}
         return answer
 
     # What people and Bedrock do
@@ -215,7 +216,7 @@ class World:
         """A person tracks a job by hand, over whatever is there: two attributes, nothing more."""
         item = {"jobArn": {"S": arn}, "tracking": {"S": names.TRACKING_ACTIVE}}
         self.dynamodb.put_item(TableName="jobs", Item=item)
-        self._forget_owed(arn)
+        self._forget_pending(arn)
         self.untracked -= {arn}
         self.deleted -= {arn}
 
@@ -243,13 +244,13 @@ class World:
     def delete(self, arn: str) -> None:
         """A person deletes a job's item."""
         self.dynamodb.delete_item(TableName="jobs", Key={"jobArn": {"S": arn}})
-        self._forget_owed(arn)
+        self._forget_pending(arn)
         self.deleted |= {arn}
         self.untracked -= {arn}
 
-    def _forget_owed(self, arn: str) -> None:
+    def _forget_pending(self, arn: str) -> None:
         """Who overwrites or deletes an item takes away the episodes that it owes."""
-        self.owed = frozenset(each for each in self.owed if each[0] != arn)
+        self.pending = frozenset(each for each in self.pending if each[0] != arn)
 
     # What is looked at afterwards
 
@@ -289,7 +290,7 @@ class World:
 
     def describe_event_bus(self, *, Name: str) -> dict[str, Any]:  # noqa: N803 - boto3's name
         """The bus is there."""
-        return {"Name": Name}
+        return {"Name": Name, "CreationTime": START}
 
     def send_task_success(self, *, taskToken: str, output: str) -> dict[str, Any]:  # noqa: N803 - boto3's name
         """AWS Step Functions takes the first answer to a task, and no other."""
@@ -358,6 +359,7 @@ _SERVICES: Final[Mapping[str, Callable[..., Any]]] = {
     "GetModelInvocationJob": World.get_model_invocation_job,
     "ListModelInvocationJobs": World.list_model_invocation_jobs,
     "BatchGetItem": lambda world, **request: world.dynamodb.batch_get_item(**request),
+    "DescribeTable": lambda world, **request: world.dynamodb.describe_table(**request),
 }
 
 
@@ -369,16 +371,22 @@ _EPISODES: Final = {
 }
 
 
-def _episodes_begun(operation: str, request: Mapping[str, Any]) -> tuple[str, ...]:
-    """The marks of episodes that a call writes into a job's item."""
-    if operation != "UpdateItem" or "ADD " not in request["UpdateExpression"]:
-        return ()
-    return tuple(
-        mark
-        for value in request["ExpressionAttributeValues"].values()
-        for mark in value.get("SS", ())
-        if mark.partition("#")[0] in _EPISODES
+def _episodes_begun(operation: str, request: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The jobs and pending events of episodes that a call writes into items of the jobs table."""
+    if operation not in {"TransactWriteItems", "UpdateItem"}:
+        return
+    updates = (
+        [request]
+        if operation == "UpdateItem"
+        else [part["Update"] for part in request["TransactItems"] if "Update" in part]
     )
+    for update in updates:
+        if "ADD " not in update["UpdateExpression"]:
+            continue
+        for value in update["ExpressionAttributeValues"].values():
+            for pending in value.get("SS", ()):
+                if pending.partition("#")[0] in _EPISODES:
+                    yield update["Key"]["jobArn"]["S"], pending
 
 
 class Oversight(Protocol):
@@ -557,6 +565,9 @@ class _DynamoDBClient:
     def transact_write_items(self, **request: Any) -> Any:
         return self._seat.call("TransactWriteItems", request)
 
+    def describe_table(self, **request: Any) -> Any:
+        return self._seat.call("DescribeTable", request)
+
     def query(self, **request: Any) -> Any:
         return self._seat.call("Query", request)
 
@@ -584,9 +595,9 @@ class Actor:
     inbox: Inbox
 
     def forget(self) -> None:
-        """Begin anew, as an execution environment that has just been started."""
-        sweeper = replace(self.monitor.sweeper, memory=Memory())
-        self.monitor = replace(self.monitor, sweeper=sweeper)
+        """Start again, as an execution environment that has just been started."""
+        self.monitor = replace(self.monitor, lanes=Lanes())
+        self.monitor.observer.failing_since.clear()
 
     def poll(self, seconds_left: Callable[[], float] = lambda: 900.0) -> Iterator[str]:
         """Run one poll to its end; names what no service can have caused."""
@@ -597,18 +608,26 @@ class Actor:
         yield from (code for code in summary.errors if code.startswith("Monitor."))
 
     def look(self, arn: str) -> None:
-        """Handle a native event for one job: look at it now, then send what that owes."""
+        """Handle a native event for one job: look at it now, then send what is pending."""
         self.follow(LookAt(arn))
 
     def follow(self, request: Request) -> bool:
         """Handle a native event or a command; false if it goes back to its queue."""
-        try:
-            seen = self.inbox.handle(request)
-        except ServiceError:
-            return False
-        self.inbox.deliver(seen)
-        self.inbox.answer(seen)
-        return not seen.try_again
+        return not self.follow_all([request])
+
+    def follow_all(
+        self, requests: Sequence[Request], seconds_left: Callable[[], float] = lambda: 900.0
+    ) -> list[Request]:
+        """Handle a batch as the function does; those that go back to the queue."""
+        left = []
+        watch = self.inbox.courier.watch()
+        messages = {str(number): request for number, request in enumerate(requests)}
+        for message, followed in self.inbox.follow(messages, seconds_left):
+            self.inbox.deliver(followed.seen, watch)
+            self.inbox.call_back(followed.seen)
+            if not followed.is_done:
+                left.append(messages[message])
+        return left
 
 
 @lru_cache(maxsize=64)
@@ -630,7 +649,7 @@ def deployed(name: str, settings: Settings, *, sweeps: bool = False) -> Actor:
     logger: Any = _Silent()
     monitor = compose(settings, session, logger, clock=seat.clock)
     if sweeps:
-        monitor = replace(monitor, sweeper=replace(monitor.sweeper, get_each_up_to=1))
+        monitor = replace(monitor, scan=replace(monitor.scan, fetch_each_up_to=1))
     return Actor(
         seat,
         replace(monitor, new_executor=InlineExecutor),
