@@ -34,7 +34,7 @@ from bedrock_batch_monitor.domain.times import to_iso
 from bedrock_batch_monitor.domain.words import clean
 from bedrock_batch_monitor.report.page import render
 from bedrock_batch_monitor.services import items
-from bedrock_batch_monitor.services.eventbridge import EventBus
+from bedrock_batch_monitor.services.eventbridge import BusState, EventBus
 
 # What the live view needs beside its rows: heading, count of the others, note, the prompt's line.
 _LINES_BESIDE_ROWS: Final = 5
@@ -440,9 +440,15 @@ def replay(this: Run, arn: Reference) -> None:
     event = status_event(record, record.last)
     bus = this.deployment.event_bus
     event_bus = EventBus(this.clients.events, bus)
-    if event_bus.is_missing():
-        # PutEvents would answer as if all were well.
-        message = f"the bus {bus} does not exist: bring it back (docs/operating.md), then replay"
+    look = event_bus.look()
+    if not look.exists:
+        # PutEvents would answer success for a bus that does not exist.
+        is_missing = look.state is BusState.MISSING
+        message = (
+            f"the bus {bus} does not exist: restore it (docs/operating.md), then replay"
+            if is_missing
+            else f"it is not known whether the bus {bus} exists ({look.code}): nothing was sent"
+        )
         raise Problem(message)
     for delivery in event_bus.put((event,)):
         if delivery.error is not None:

@@ -296,12 +296,8 @@ def has_ended(item: Item) -> bool:
 
 
 def plain(item: RawItem) -> Item:
-    """A DynamoDB item without its type tags, and without task tokens, which are secrets."""
-    return {
-        name: _plain(_deserialize(value))
-        for name, value in item.items()
-        if name != names.TASK_TOKENS
-    }
+    """A DynamoDB item without its type tags."""
+    return {name: _plain(_deserialize(value)) for name, value in item.items()}
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - any value an item can hold

@@ -13,7 +13,7 @@ BIDIRECTIONAL: Final = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u
 INVISIBLE: Final = "\u00ad\u200b\u200c\u200d\u2060\ufeff\U000e0041\U000e007f"
 LINES: Final = "one\r\ntwo\x0bthree\x0cfour\x85five\u2028six\u2029seven"
 CONTROLS: Final = "".join(map(chr, (*range(0x20), *range(0x7F, 0xA0))))
-SURROGATES: Final = "\ud800\udc9b\udfff"
+SURROGATES: Final = "\udc9b\udfff\ud800"
 # All of it, in the size that a text of a job would have.
 EVERYTHING: Final = f"x{ESCAPES}{BIDIRECTIONAL}{INVISIBLE}{LINES}{CONTROLS}{SURROGATES}y"
 # What a table can hold: UTF-8 has no lone surrogates.

@@ -83,7 +83,7 @@ def is_given_up(job: TrackedJob, now: datetime) -> bool:
     """Whether an ARN was never readable for so long that it is untracked."""
     if job.sequence > 0:
         return False
-    since = plausible(job.unreachable_since, now) or plausible(job.last_error_at, now)
+    since = plausible(job.unreachable_since, now) or plausible(job.failing_since, now)
     return since is not None and now - since >= GIVE_UP_AFTER
 
 

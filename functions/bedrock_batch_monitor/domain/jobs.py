@@ -152,7 +152,7 @@ class TrackedJob:
     at_risk_since: datetime | None = None
     event_id: str | None = None
     failing_since: datetime | None = None
-    last_error_at: datetime | None = None
+    # Not in the active-jobs index: the writes that depend on it find out.
     backfilled: bool = False
     task_revision: int = 0
     carried_events: frozenset[str] = frozenset()

@@ -28,7 +28,8 @@ TASK_REVISION: Final = "taskRevision"
 # When the last command on a job's tracking was sent; an older one does not count.
 COMMAND_AT: Final = "commandAt"
 
-# What a poll needs to know of a job before it asks Bedrock; the rest stays in the base table.
+# What a poll needs to know of a job before it asks Bedrock; the rest stays in the base table. An
+# index projects at most 20 attributes.
 ACTIVE_JOBS_PROJECTION: Final = (
     "status",
     "sequence",
@@ -49,9 +50,7 @@ ACTIVE_JOBS_PROJECTION: Final = (
     "atRiskSince",
     "eventId",
     "failingSince",
-    "lastErrorAt",
     "taskRevision",
-    "backfilled",
 )
 
 # History table: one item per observed transition.

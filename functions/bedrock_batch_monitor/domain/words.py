@@ -18,6 +18,8 @@ IMPLAUSIBLE: Final = 10**15
 # Controls (C0, C1 and with them every escape sequence), format characters (among them all that
 # reorder or hide text: bidirectional marks, characters without width, tags) and lone surrogates.
 _REMOVED: Final = frozenset({"Cc", "Cf", "Cs"})
+# The last two code points of each plane are no characters, and HTML must not have them.
+_LAST: Final = 0xFFFE
 # A hostile text can begin with characters that are removed. So many times what is shown is read.
 _READ_TIMES: Final = 4
 _SHOWN_CHARACTERS: Final = 80
@@ -80,4 +82,6 @@ def duration(seconds: float) -> str:
 def _shown(character: str) -> str:
     if character.isspace():
         return " "
-    return "" if unicodedata.category(character) in _REMOVED else character
+    if unicodedata.category(character) in _REMOVED or ord(character) & _LAST == _LAST:
+        return ""
+    return character

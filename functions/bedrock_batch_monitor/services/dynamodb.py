@@ -481,9 +481,10 @@ class JobsTable:
         return Written.DONE
 
     def note_error(self, job_arn: str, error: JobError, now: datetime) -> Written:
-        """Say in the item why nobody asks for this job; raises `ServiceError`."""
+        """Say in the item why Bedrock is not asked for this job; raises `ServiceError`."""
         changes = _Changes()
         changes.explain(error, now)
+        changes.set_once("failingSince", items.time(now))
         return self._update_if(self._keyed(job_arn, changes, "attribute_exists(jobArn)"))
 
     def note_unreadable(

@@ -259,7 +259,6 @@ def tracked_job(item: Item) -> TrackedJob:
     unrecorded = TrackedJob(
         job_arn=job_arn,
         last_error=last_error(item),
-        last_error_at=_optional(item, "lastErrorAt", _time),
         unreadable_polls=_optional(item, "unreadablePolls", _number) or 0,
         unreachable_since=_optional(item, "unreachableSince", _time),
         failing_since=_optional(item, "failingSince", _time),
