@@ -94,7 +94,7 @@ def judge(
         *(
             violation
             for arn, entries in history.items()
-            for violation in _of_history(arn, entries, starts_anywhere=bool(world.archive))
+            for violation in _of_history(arn, entries, _archived(world, arn))
         ),
         *(
             violation
@@ -224,23 +224,26 @@ def _uncounted(world: World, history: Mapping[str, list[Item]]) -> Iterator[Viol
             yield Violation(NOT_COUNTED, f"{arn[-3:]}: {item}")
 
 
-def _of_history(
-    arn: str, entries: list[Item], *, starts_anywhere: bool
-) -> Iterator[Violation]:
+def _archived(world: World, arn: str) -> frozenset[int]:
+    """The sequences of a job's entries that have expired or were lost."""
+    return frozenset(int(entry["sequence"]["N"]) for of, entry in world.archive if of == arn)
+
+
+def _of_history(arn: str, entries: list[Item], archived: frozenset[int]) -> Iterator[Violation]:
     where = arn[-3:]
     sequences = [int(entry["sequence"]["N"]) for entry in entries]
-    first = sequences[0] if starts_anywhere else 1
-    if sequences != list(range(first, first + len(entries))):
+    known = archived.union(sequences)
+    if len(set(sequences)) < len(sequences) or known != set(range(1, max(known) + 1)):
         yield Violation(HISTORY, f"{where}: sequences {sequences}")
-    before = None
+    before: tuple[int, str | None] = (0, None)
     changed = ""
-    for number, entry in enumerate(entries):
-        is_first_of_rest = starts_anywhere and number == 0
-        if not is_first_of_rest and entry.get("previousStatus", {}).get("S") != before:
+    for sequence, entry in zip(sequences, entries, strict=True):
+        follows = sequence == before[0] + 1
+        if follows and entry.get("previousStatus", {}).get("S") != before[1]:
             yield Violation(HISTORY, f"{where}: {before} is followed by {entry}")
         if entry.get("changedAt", {}).get("S", changed) < changed:
             yield Violation(BACKWARDS, f"{where}: changedAt {changed} is followed by {entry}")
-        before = entry["status"]["S"]
+        before = sequence, entry["status"]["S"]
         changed = entry.get("changedAt", {}).get("S", changed)
     ends = [statuses.is_terminal(entry["status"]["S"]) for entry in entries]
     if any(ends[:-1]):
