@@ -20,6 +20,7 @@ from botocore.handlers import BUILTIN_HANDLERS
 from botocore.model import OperationModel
 from botocore.validate import ParamValidator
 from moto import mock_aws
+from moto.dynamodb.models import dynamodb_backends
 
 from bedrock_batch_monitor.composition import compose
 from bedrock_batch_monitor.domain import names
@@ -195,6 +196,8 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
         session = boto3.Session(region_name=REGION)
         dynamodb, events, sqs = (session.client(name) for name in ("dynamodb", "events", "sqs"))
         create_tables(dynamodb)
+        # By the stand-in's clock, as the monitor's: it says since when the deployment exists.
+        dynamodb_backends[ACCOUNT][REGION].tables["jobs"].created_at = START
         events.create_event_bus(Name="monitor")
         queue_url = sqs.create_queue(QueueName="subscriber")["QueueUrl"]
         queue_arn = sqs.get_queue_attributes(QueueUrl=queue_url, AttributeNames=["QueueArn"])
