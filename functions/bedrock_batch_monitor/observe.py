@@ -158,12 +158,7 @@ class Observer:
         Then it goes on from its history, and what its item had pending is pending again.
         """
         records = self.history.records(job.job_arn)
-        kept = self.outbox.entries(job.job_arn)
-        job = replace(
-            job,
-            carried_events=kept.events,
-            carries_tasks=kept.has_tasks and job.task_revision == 0,
-        )
+        job = self._with_outbox(job)
         if not records:
             return self._read(job, observed_by)
         if records[-1].last.event_id is not None:
@@ -178,6 +173,15 @@ class Observer:
             return replace(restored, errors=(*restored.errors, error.code))
         seen = self._continue(job, records, observation, observed_by)
         return self._as_read(job, observation, seen)
+
+    def _with_outbox(self, job: TrackedJob) -> TrackedJob:
+        """The job with what only the outbox knows: its item was put again, or restored."""
+        kept = self.outbox.entries(job.job_arn)
+        return replace(
+            job,
+            carried_events=kept.events,
+            carries_tasks=kept.has_tasks and job.task_revision == 0,
+        )
 
     def _record(self, job: TrackedJob, observation: JobObservation, observed_by: str) -> Seen:
         seen = self._apply(job, observation, observed_by)
@@ -195,7 +199,7 @@ class Observer:
         noted = JobError(error.reason, bounded(error.message))
         if error.is_refusal:
             self.failing_since.pop(job.job_arn, None)
-            if self._is_behind_history(job):
+            if self._has_ended_in_history(job):
                 return replace(self._catch_up(job, None, observed_by), errors=(error.code,))
             found = unreadable(job, noted, now=now, rules=self.rules, counts=is_poll)
             seen = self._note_unreadable(job, noted, found)
@@ -212,11 +216,15 @@ class Observer:
             seen = self._note_unreadable(job, noted, finding)
         return replace(seen, errors=(error.code,), try_again=True)
 
-    def _is_behind_history(self, job: TrackedJob) -> bool:
-        """Whether the history knows more: the jobs table was restored to an earlier point."""
+    def _has_ended_in_history(self, job: TrackedJob) -> bool:
+        """Whether the history has the end of a job of which Bedrock knows nothing.
+
+        Then the jobs table was restored to an earlier point.
+        """
         if job.last_error is not None or job.sequence == 0:
             return False
-        return self.history.newest(job.job_arn) > job.sequence
+        records = self.history.records(job.job_arn)
+        return bool(records) and statuses.is_terminal(records[-1].last.status)
 
     # Items that say why a job is not followed
 
@@ -337,6 +345,9 @@ class Observer:
         observation: JobObservation,
         observed_by: str,
     ) -> Seen:
+        if transition.is_terminal and job.sequence > 0 and job.task_revision == 0:
+            # Of an item that was restored, only the outbox knows that tasks wait for the end.
+            job = self._with_outbox(job)
         written, seen = self._write(job, transition, observation)
         if written is Written.LOST_RACE and transition.is_terminal:
             # The index may be late about tasks that wait for the end: look, and write once more.
@@ -365,7 +376,7 @@ class Observer:
         records = self.history.records(job.job_arn)
         if not records or records[-1].last.sequence <= job.sequence:
             return Seen(lost_race=True)
-        return self._continue(job, records, observation, observed_by)
+        return self._continue(self._with_outbox(job), records, observation, observed_by)
 
     def _continue(
         self,

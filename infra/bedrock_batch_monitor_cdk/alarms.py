@@ -101,7 +101,8 @@ ALARMS: Final[Mapping[str, Meaning]] = MappingProxyType(
         BEDROCK_DENIES: Meaning(
             f"{summary.ERRORS}, {summary.ERROR_CODE} {summary.REFUSED}",
             "Bedrock refuses the monitor's calls, for example AccessDenied, credentials that are "
-            "not valid in a Region that is not enabled, or an unknown operation: jobs are not read.",
+            "not valid in a Region that is not enabled, or an unknown operation: "
+            "jobs are not read.",
         ),
         UNKNOWN_STATUS: Meaning(
             summary.UNKNOWN_STATUSES,

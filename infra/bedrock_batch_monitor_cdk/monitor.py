@@ -35,7 +35,7 @@ class Monitor(Construct):
     of tracked ARNs that were never readable, which is one message per poll and not one per ARN.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it uses, all named
         self,
         scope: Construct,
         construct_id: str,

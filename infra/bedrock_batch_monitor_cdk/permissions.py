@@ -7,8 +7,7 @@ inbox function's event source lets its role take messages, and decrypt them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from aws_cdk import Acknowledgment, Stack, Validations
 from aws_cdk import aws_iam as iam
@@ -17,7 +16,7 @@ from bedrock_batch_monitor.domain import inbox, names
 from bedrock_batch_monitor.domain.usage import MANIFEST_NAME
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from aws_cdk import aws_dynamodb as dynamodb
     from aws_cdk import aws_events as eventbridge
@@ -295,19 +294,24 @@ def forward_role(scope: Construct, bus_arn: str) -> iam.IRole:
 def admit_members(bus: eventbridge.EventBus, reach: Reach) -> None:
     """Let other accounts forward Bedrock's events to the monitor's bus, and send nothing else.
 
-    Nobody can send an event of the source `aws.bedrock` of his own. The policy is a property of the
-    bus, which names itself by its ARN: the name is known, for the CDK generates it, not AWS.
+    Nobody but AWS can send an event with the source `aws.bedrock`. The policy is a property of the
+    bus, which names itself by its ARN: the name is known, because the CDK generates it, not AWS.
     """
     resource = cast("eventbridge.CfnEventBus", bus.node.default_child)
     stack = Stack.of(bus)
-    same = {"events:source": inbox.NATIVE_SOURCE, "events:detail-type": inbox.NATIVE_DETAIL_TYPE}
+    conditions = _only_events(
+        {
+            "events:source": [inbox.NATIVE_SOURCE],
+            "events:detail-type": [inbox.NATIVE_DETAIL_TYPE],
+        }
+    )
     principal: object = {
         "AWS": [f"arn:{stack.partition}:iam::{account}:root" for account in reach.accounts]
     }
     if reach.organization_id is not None:
-        # Whoever it is, the condition takes care of.
+        # The condition limits it to the accounts of the organization.
         principal = "*"
-        same["aws:PrincipalOrgID"] = reach.organization_id
+        conditions["StringEquals"] = {"aws:PrincipalOrgID": reach.organization_id}
     resource.policy = {
         "Version": "2012-10-17",
         "Statement": [
@@ -319,7 +323,7 @@ def admit_members(bus: eventbridge.EventBus, reach: Reach) -> None:
                 "Resource": stack.format_arn(
                     service="events", resource="event-bus", resource_name=resource.name
                 ),
-                "Condition": {"StringEquals": same},
+                "Condition": conditions,
             }
         ],
     }
@@ -490,22 +494,28 @@ def grant_query(grantee: iam.IGrantable, tables: Tables, key: kms.IKey | None) -
 
 
 def grant_send_commands(grantee: iam.IGrantable, bus: eventbridge.IEventBus) -> iam.Grant:
-    """Let somebody send the commands to track and untrack jobs, and no other event.
-
-    `events:detail-type` has several values in a call with several events, so each of them must be
-    a command. `ForAllValues` is true for a call without the key, hence the second condition.
-    """
+    """Let somebody send the commands to track and untrack jobs, and no other event."""
     return iam.Grant.add_to_principal(
         grantee=grantee,
         actions=["events:PutEvents"],
         resource_arns=[bus.event_bus_arn],
-        conditions={
-            "ForAllValues:StringEquals": {
-                "events:detail-type": [inbox.TRACK_DETAIL_TYPE, inbox.UNTRACK_DETAIL_TYPE]
-            },
-            "Null": {"events:detail-type": "false"},
-        },
+        conditions=_only_events(
+            {"events:detail-type": [inbox.TRACK_DETAIL_TYPE, inbox.UNTRACK_DETAIL_TYPE]}
+        ),
     )
+
+
+def _only_events(allowed: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """The conditions of PutEvents by which every event of a call has one of the allowed values.
+
+    A call has up to ten events, and so the keys have several values: `StringEquals` alone would
+    also accept a call of which one event matches. `ForAllValues` is true where the key is missing,
+    which the second condition rules out.
+    """
+    return {
+        "ForAllValues:StringEquals": {key: list(values) for key, values in allowed.items()},
+        "Null": dict.fromkeys(allowed, "false"),
+    }
 
 
 def _with_key_of_tables(

@@ -43,12 +43,12 @@ def test_pairs_of_faults_keep_every_promise() -> None:
     ("broken", "kind"),
     [
         (variants.event_before_write, invariants.PHANTOM),
-        (variants.no_mark, invariants.LOST),
-        (variants.no_sweep, invariants.LOST),
+        (variants.no_pending_event, invariants.LOST),
+        (variants.no_flush, invariants.LOST),
         (variants.refusals_ignored, invariants.LOST),
         (variants.job_condition_dropped, invariants.UNTRACKED),
         (variants.history_condition_dropped, invariants.HISTORY),
-        (variants.mark_cleared_first, invariants.LOST),
+        (variants.acknowledged_first, invariants.LOST),
         (variants.random_event_id, invariants.OTHER_ID),
     ],
     ids=lambda value: getattr(value, "__name__", value),
@@ -100,7 +100,7 @@ def test_lists_that_are_believed_lose_endings(
 @pytest.mark.parametrize(
     ("broken", "kind"),
     [
-        (variants.mark_cleared_first, invariants.LOST),
+        (variants.acknowledged_first, invariants.LOST),
         (variants.risk_condition_dropped, invariants.TWICE),
     ],
     ids=lambda value: getattr(value, "__name__", value),
@@ -122,8 +122,8 @@ def test_a_broken_episode_is_found_out(
         (variants.waiting_overlooked, "task-ends", invariants.UNANSWERED),
         (variants.waiting_overlooked, "backfilled", invariants.UNWANTED),
         (variants.token_forgotten_first, "task-ends", invariants.UNANSWERED),
-        (variants.no_sweep, "task-waits", invariants.UNANSWERED),
-        (variants.settled_whatever_is_owed, "task-of-one-of-two", invariants.UNANSWERED),
+        (variants.no_flush, "task-waits", invariants.UNANSWERED),
+        (variants.acknowledged_together_whatever_else, "task-of-one-of-two", invariants.UNANSWERED),
     ],
     ids=lambda value: getattr(value, "__name__", value),
 )

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
-import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 from typing import Any
@@ -12,7 +10,6 @@ from typing import Any
 import boto3
 import botocore.endpoint
 import pytest
-from botocore.awsrequest import AWSResponse
 from botocore.exceptions import ClientError, ReadTimeoutError
 from moto import mock_aws
 
@@ -25,6 +22,7 @@ from bedrock_batch_monitor.services.sdk import (
     run_in,
 )
 from bedrock_batch_monitor.services.stepfunctions import WaitingTasks
+from tests.support.network import Network, session
 from tests.support.tables import create_tables
 
 from .test_step_functions import SUCCESS
@@ -35,40 +33,6 @@ WRITES: dict[str, Callable[[Any], object]] = {
     "events": lambda client: client.put_events(Entries=[]),
     "stepfunctions": lambda client: client.send_task_success(taskToken="t", output="{}"),
 }
-
-
-class Body(io.BytesIO):
-    """The body of an answer, as urllib3 streams it."""
-
-    def stream(self, **_: Any) -> Iterator[bytes]:
-        """The whole body at once."""
-        yield self.read()
-
-
-class Network:
-    """What is under a client of botocore: keeps each request that is sent, and answers it.
-
-    `statuses` are those of the next answers, 200 after them; `meanwhile` happens before each.
-    """
-
-    def __init__(self, *statuses: int | Exception) -> None:
-        self.sent: list[str] = []
-        self.statuses = list(statuses)
-        self.meanwhile: Callable[[], object] = lambda: None
-
-    def send(self, request: Any) -> AWSResponse:
-        """Send a request over no wire."""
-        self.sent.append(request.url)
-        answer = self.statuses.pop(0) if self.statuses else 200
-        self.meanwhile()
-        if isinstance(answer, Exception):
-            raise answer
-        body = Body(json.dumps({"Entries": []}).encode())
-        return AWSResponse(request.url, answer, {}, body)  # type: ignore[no-untyped-call]
-
-
-def session() -> boto3.Session:
-    return boto3.Session("key", "secret", region_name="us-east-1")
 
 
 def client_on(network: Network, service: str = "dynamodb", attempts: int = 3) -> Any:

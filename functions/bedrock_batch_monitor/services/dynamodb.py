@@ -833,11 +833,17 @@ def _tracked_or_invalid(item: Item) -> TrackedJob | InvalidItem:
 
 
 def _still(known: TrackedJob, changes: _Changes) -> str:
-    """The condition that a job is where it was when the monitor looked, and was not removed."""
+    """The condition that a job is where it was when the monitor looked, and was not removed.
+
+    The sequence alone does not say so: after tables were lost it starts again.
+    """
     sequence = changes.name("sequence")
     if known.sequence == 0:
         return f"attribute_exists(jobArn) AND attribute_not_exists({sequence})"
-    return f"{sequence} = {changes.value(items.number(known.sequence))}"
+    condition = f"{sequence} = {changes.value(items.number(known.sequence))}"
+    if known.status is None:
+        return condition
+    return f"{condition} AND {changes.name('status')} = {changes.value(items.text(known.status))}"
 
 
 def _same_answer(known: TrackedJob, changes: _Changes) -> str:
