@@ -229,7 +229,10 @@ def pending_now(mark: Mark) -> dict[str, Any]:
     }
 
 
+# After tables were lost, sequences start again: the same one can stand for another transition.
+OTHER_STATUS: Final = {"same sequence, other status": ({"status": "Scheduled"}, LOST)}
 SAME_ANSWER: Final = {
+    **OTHER_STATUS,
     "other progress": ({"progressAt": to_iso(NOW)}, LOST),
     "progress gone": ({"progressAt": NOTHING}, LOST),
     "newer answer": ({"lastModifiedTime": to_iso(NOW)}, LOST),
@@ -269,12 +272,16 @@ WRITES: Final[Mapping[str, Write]] = {
     "await_end of a running job": Write(
         lambda tables, job: tables.jobs.await_end(job, now=NOW, resumes=True, command_at=NOW),
         SAME,
+        clauses=OTHER_STATUS,
         after={"tracking": "ACTIVE", "commandAt": to_iso(NOW), "taskRevision": 1},
     ),
     "await_end after a later Untrack": Write(
         lambda tables, job: tables.jobs.await_end(job, now=NOW, resumes=False, command_at=NOW),
         SAME,
-        clauses={"untracked": ({"tracking": NOTHING, "commandAt": to_iso(LATER)}, DONE)},
+        clauses={
+            **OTHER_STATUS,
+            "untracked": ({"tracking": NOTHING, "commandAt": to_iso(LATER)}, DONE),
+        },
         after={"taskRevision": 1},
     ),
     "await_end of a job that was never seen": Write(
@@ -285,8 +292,9 @@ WRITES: Final[Mapping[str, Write]] = {
     ),
     "await_end of an ended job": Write(
         lambda tables, job: tables.jobs.await_end(job, now=NOW, resumes=True, command_at=NOW),
-        {"ended": DONE, "moved on": DONE},
+        {"ended": DONE},
         base=ENDED,
+        clauses=OTHER_STATUS,
         after={
             "taskRevision": 1,
             "eventPending": "PENDING",
@@ -331,7 +339,7 @@ WRITES: Final[Mapping[str, Write]] = {
         lambda tables, job: record(tables, job, "Stopping"),
         SAME,
         # A task that is registered meanwhile waits for the end, which this is not.
-        clauses={"task registered": ({"taskRevision": 1}, DONE)},
+        clauses={**OTHER_STATUS, "task registered": ({"taskRevision": 1}, DONE)},
         after={"sequence": 4, "status": "Stopping", "tracking": "ACTIVE", "pendingEvents": {MARK}},
         is_partial=True,
         has_history=True,
@@ -340,6 +348,7 @@ WRITES: Final[Mapping[str, Write]] = {
         lambda tables, job: record(tables, job, "Failed"),
         SAME,
         clauses={
+            **OTHER_STATUS,
             "task registered": ({"taskRevision": 1}, LOST),
             "backfilled": ({"backfilled": True}, LOST),
         },
@@ -352,6 +361,7 @@ WRITES: Final[Mapping[str, Write]] = {
         base=changed(RUNNING, {"taskRevision": 1, "backfilled": True}),
         outcomes={"unchanged": LOST},
         clauses={
+            **OTHER_STATUS,
             "as it was": ({}, DONE),
             "another task registered": ({"taskRevision": 2}, LOST),
             "tasks gone": ({"taskRevision": NOTHING}, LOST),
@@ -403,7 +413,7 @@ WRITES: Final[Mapping[str, Write]] = {
             Unreadable(ERROR, 1, None), known=job, now=NOW, mark=None
         ),
         SAME,
-        clauses={"counted by another poll": ({"unreadablePolls": 1}, LOST)},
+        clauses={**OTHER_STATUS, "counted by another poll": ({"unreadablePolls": 1}, LOST)},
         after={"lastError": SAID, "lastErrorAt": to_iso(NOW), "unreadablePolls": 1},
     ),
     "note_unreadable that begins an episode": Write(
@@ -413,6 +423,7 @@ WRITES: Final[Mapping[str, Write]] = {
         {"unchanged": LOST},
         base=changed(RUNNING, {"unreadablePolls": 2}),
         clauses={
+            **OTHER_STATUS,
             "as it was": ({}, DONE),
             "counted by another poll": ({"unreadablePolls": 3}, LOST),
             "read meanwhile": ({"unreadablePolls": NOTHING}, LOST),
@@ -428,7 +439,7 @@ WRITES: Final[Mapping[str, Write]] = {
     "note_failing": Write(
         lambda tables, job: tables.jobs.note_failing(NOW, known=job),
         SAME,
-        clauses={"noted already": ({"failingSince": to_iso(EARLIER)}, LOST)},
+        clauses={**OTHER_STATUS, "noted already": ({"failingSince": to_iso(EARLIER)}, LOST)},
         after={"failingSince": to_iso(NOW)},
     ),
     "note_stalled": Write(
@@ -439,9 +450,13 @@ WRITES: Final[Mapping[str, Write]] = {
     ),
     "stop_tracking": Write(
         lambda tables, job: tables.jobs.stop_tracking(job),
-        {"ended": DONE, "moved on": DONE},
+        {"ended": DONE},
         base=changed(ENDED, {"tracking": "ACTIVE"}),
-        clauses={"as it was": ({}, DONE), "other sequence": ({"sequence": 5}, LOST)},
+        clauses={
+            **OTHER_STATUS,
+            "as it was": ({}, DONE),
+            "other sequence": ({"sequence": 5}, LOST),
+        },
         after={"tracking": NOTHING},
     ),
     "clear_mark": Write(
