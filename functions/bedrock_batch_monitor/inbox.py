@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 # A job moves on so rarely that a write which loses a race wins the next one.
 _ATTEMPTS: Final = 3
-# From here on no further request is begun: one takes a read of Bedrock (2 + 5 seconds at most) and
-# a few calls of DynamoDB. What is left goes back to the queue.
-STOP_BEFORE_DEADLINE_SECONDS: Final = 12.0
+# From here on no further request is begun: one takes a read of Bedrock (2 + 5 seconds at most), as
+# much again for its transaction, and a few quick calls. What is left goes back to the queue.
+STOP_BEFORE_DEADLINE_SECONDS: Final = 15.0
 
 
 @dataclass(frozen=True, slots=True)
