@@ -42,11 +42,11 @@ _WORD_CHARACTERS: Final = 40
 
 app = typer.Typer(
     name="bbm",
-    help="Follow Amazon Bedrock batch inference jobs through the tables of the Bedrock Batch "
-    "Monitor.\n\nA job is named by its ARN, by its id (the 12 characters at the end of the ARN) "
-    "or by its name, if no other has it.",
+    help="Monitor Amazon Bedrock batch inference jobs through the tables of the Bedrock Batch "
+    "Monitor.\n\nName a job by its ARN, by its id (the 12 characters at the end of the ARN) or by "
+    "its name, if no other job has it.",
     epilog="Every command takes --json (one JSON document on standard output), --stack, --profile "
-    "and --region. Exit codes: 0 good, 1 failed, 2 bad usage.",
+    "and --region. Exit codes: 0 success, 1 failure, 2 usage error.",
     no_args_is_help=True,
     # Plain help and errors: the same text in a terminal, in a pipe and in the documentation.
     rich_markup_mode=None,
@@ -426,7 +426,8 @@ def watch_(
 def replay(this: Run, arn: Reference) -> None:
     """Send the event of a job's end again, with the same eventId.
 
-    For a subscriber that missed it or came later; subscribers that saw it know the eventId.
+    For a subscriber that missed it or came later. Subscribers that already processed the event can
+    discard it by its eventId.
     """
     job_arn = this.resolve(arn)
     item = this.jobs.get(job_arn)
@@ -437,7 +438,7 @@ def replay(this: Run, arn: Reference) -> None:
         message = f"{arn} has not ended ({state}): there is no event of its end to send again"
         raise Problem(message)
     record = items.job_record(item)
-    event = status_event(record, record.last)
+    event = status_event(record, record.last, with_message=this.deployment.record_messages)
     bus = this.deployment.event_bus
     event_bus = EventBus(this.clients.events, bus)
     look = event_bus.look()
@@ -487,10 +488,10 @@ def poll(
         ),
     ] = None,
 ) -> None:
-    """Have the monitor poll the active jobs now, and show what it did.
+    """Run a poll of the active jobs now, and show its summary.
 
-    Invokes the monitor function and waits for it; the schedule goes on as before. One poll is of
-    one account and Region, as the schedule's are.
+    Invokes the monitor function and waits for it. The schedule continues as before. One poll covers
+    one account and Region.
     """
     payload = {} if scope is None else inputs.scope(scope)
     answer = this.clients.functions.invoke(
@@ -534,9 +535,10 @@ def cost(  # noqa: PLR0913 - the options of a command line
         int, typer.Option(min=128, max=10240, metavar="MB", help="Memory of the functions.")
     ] = 512,
 ) -> None:
-    """Reckon what the monitor costs in a month, beside other ways to do the same.
+    """Estimate the monthly cost and compare it with alternatives.
 
-    Asks no account: the counts are those of the benchmark, the prices list prices of us-east-1.
+    Needs no AWS account: the counts are those of the benchmark, the prices list prices of
+    us-east-1.
     See docs/cost.md.
     """
     workload = costs.Workload(

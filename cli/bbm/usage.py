@@ -34,16 +34,15 @@ class Totals:
         tokens = item.get("tokens")
         tokens = tokens if isinstance(tokens, Mapping) else {}
         used, made = plausible_count(tokens.get("input")), plausible_count(tokens.get("output"))
-        cost = item.get("estimatedCostUsd")
-        known_cost = Decimal(str(cost)).quantize(_MILLIONTH) if _is_plausible(cost) else None
+        cost = _cost(item.get("estimatedCostUsd"))
         return cls(
             jobs=1,
             records=plausible_count(item.get("processedRecordCount")),
             input_tokens=used,
             output_tokens=made,
-            estimated_cost_usd=known_cost,
+            estimated_cost_usd=cost,
             jobs_without_tokens=int(used is None and made is None),
-            jobs_without_cost=int(known_cost is None),
+            jobs_without_cost=int(cost is None),
         )
 
     def __add__(self, other: Totals) -> Totals:
@@ -105,7 +104,8 @@ def _sum(one: Any, other: Any) -> Any:  # noqa: ANN401 - two counts or two amoun
     return other if one is None else one if other is None else one + other
 
 
-def _is_plausible(cost: object) -> bool:
-    """Whether this can be what a job cost: no negative and no absurd number."""
-    is_number = isinstance(cost, int | float) and not isinstance(cost, bool)
-    return is_number and 0 <= cost < IMPLAUSIBLE
+def _cost(value: object) -> Decimal | None:
+    """What a job cost; None for anything but a number that is neither negative nor absurd."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return Decimal(str(value)).quantize(_MILLIONTH) if 0 <= value < IMPLAUSIBLE else None

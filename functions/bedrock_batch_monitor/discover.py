@@ -91,7 +91,7 @@ class Discoverer:
             {
                 job.job_arn: True
                 for job in batch
-                if is_backfill(job, bookmark=bookmark, wanted=self.wanted)
+                if is_backfill(job, bookmark=bookmark, now=self.clock(), wanted=self.wanted)
             }
         )
 

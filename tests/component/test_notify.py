@@ -183,7 +183,7 @@ def test_event_of_an_arn_that_was_never_readable_is_dropped(topics: Topics, stat
     invoke(event)
 
     assert topics.received("mails") == topics.received("chat") == []
-    assert len(topics.lines("event not sent: the poll summarizes ARNs that were never readable"))
+    assert len(topics.lines("event left to the summary"))
     assert topics.lines("notification sent") == []
 
 

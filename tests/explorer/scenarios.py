@@ -380,9 +380,7 @@ def _ended_uncounted() -> World:
     return world
 
 
-def _many_ended(
-    count: int, *, slow: Mapping[str, float], settings: Settings = SETTINGS
-) -> World:
+def _many_ended(count: int, *, slow: Mapping[str, float], settings: Settings = SETTINGS) -> World:
     """Several jobs have just ended, and some calls take long."""
     world = World.empty()
     for _ in range(count):
@@ -589,12 +587,8 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
     "task-untracked": Scenario(_awaited(_running, known=False), (_untrack, _advance), request=WAIT),
     "backfilled": Scenario(_backfilled),
     "backfilled-task": Scenario(_awaited(_backfilled, known=False), request=WAIT),
-    "untracked-then-tracked": Scenario(
-        _moving, batches=_TRACK_LAST, polls=("A",), repeats=True
-    ),
-    "tracked-then-untracked": Scenario(
-        _moving, batches=_UNTRACK_LAST, polls=("A",), repeats=True
-    ),
+    "untracked-then-tracked": Scenario(_moving, batches=_TRACK_LAST, polls=("A",), repeats=True),
+    "tracked-then-untracked": Scenario(_moving, batches=_UNTRACK_LAST, polls=("A",), repeats=True),
     "untracked-and-tracked-moving": Scenario(
         _moving,
         batches={EVENT: (Untrack(ONE, _FIRST), Track(ONE, _LAST))},

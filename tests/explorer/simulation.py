@@ -380,10 +380,11 @@ class World:
 
     def describe_event_bus(self, *, Name: str) -> dict[str, Any]:  # noqa: N803 - boto3's name
         """Whether the bus is there, and since when."""
+        operation, message = "DescribeEventBus", "there is no such bus, or it may not be seen"
         if self.bus_is_hidden:
-            raise refusal("DescribeEventBus", "AccessDeniedException", "not authorized")
+            raise refusal(operation, "AccessDeniedException", message)
         if self.bus_created_at is None:
-            raise refusal("DescribeEventBus", "ResourceNotFoundException", "no such bus")
+            raise refusal(operation, "ResourceNotFoundException", message)
         return {"Name": Name, "CreationTime": self.bus_created_at}
 
     def send_task_success(self, *, taskToken: str, output: str) -> dict[str, Any]:  # noqa: N803 - boto3's name
@@ -763,7 +764,7 @@ class Actor:
         messages = {str(number): request for number, request in enumerate(requests)}
         for message, followed in self.inbox.follow(messages, seconds_left):
             self.inbox.deliver(followed.seen, watch)
-            self.inbox.call_back(followed.seen)
+            self.inbox.call_back(followed.seen, seconds_left)
             if not followed.is_done:
                 left.append(messages[message])
         return left

@@ -2,36 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from botocore import exceptions as sdk
 from botocore.exceptions import ClientError
 
-from bedrock_batch_monitor.domain.tasks import TaskAnswer
+from bedrock_batch_monitor.domain.tasks import TaskCallback, WaitingTask
 from bedrock_batch_monitor.services.errors import ServiceError
 from bedrock_batch_monitor.services.stepfunctions import OF_ONE_KEY, WaitingTasks
 
 URL = "https://states.example"
 TOKEN = "a-secret-token"  # noqa: S105 - no real one
-SUCCESS = TaskAnswer(
-    job_arn="arn",
-    mark="Task#1",
-    task=f"Completed#{TOKEN}",
-    token=TOKEN,
-    due=datetime(2026, 11, 24, tzinfo=UTC),
-    output="{}",
-)
-FAILURE = TaskAnswer(
-    job_arn="arn",
-    mark="Task#1",
-    task=f"Completed#{TOKEN}",
-    token=TOKEN,
-    due=datetime(2026, 11, 24, tzinfo=UTC),
-    error="Failed",
-    cause="no capacity",
-)
+TASK = WaitingTask(TOKEN)
+SUCCESS = TaskCallback(TASK, output="{}")
+FAILURE = TaskCallback(TASK, error="Failed", cause="no capacity")
 
 
 class Client:
@@ -94,7 +79,7 @@ def test_success_and_failure_are_sent_as_they_are() -> None:
     ],
 )
 def test_refusal_of_one_task_is_its_result(
-    answer: TaskAnswer, code: str, status: int | None
+    answer: TaskCallback, code: str, status: int | None
 ) -> None:
     """The code comes back, so that the token is dropped and no other task waits behind it."""
     assert tasks(Client(refusal(code, status))).answer(answer) == code

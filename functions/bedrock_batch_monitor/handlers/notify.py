@@ -46,7 +46,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> None:  # noqa: ARG
     the event as a dead letter.
     """
     if is_summarized(event):
-        logger.info("event not sent: the poll summarizes ARNs that were never readable")
+        logger.info("event left to the summary")
         return
     try:
         notification = notification_of(event)
