@@ -178,6 +178,6 @@ def test_task_of_a_superseded_track_command_is_called_back_all_the_same() -> Non
     assert story.follow(track) == []
     assert not story.is_tracked(ONE)
     story.end(ONE)
-    assert story.follow(Track(ONE, story.world.now)) == []
+    assert story.follow(sent(10, Track)) == []
     story.poll()
     assert story.world.answered == {"token": statuses.COMPLETED}
