@@ -304,7 +304,7 @@ def test_token_and_end_meet(
     if end_first:
         [(_, followed)] = module.inbox().follow({"message-0": task}, lambda: 60.0)
         assert followed.is_done
-        result = module.inbox().call_back(followed.seen)
+        result = module.inbox().call_back(followed.seen, lambda: 60.0)
         assert result is not None
         assert (result.sent, result.pending) == (1, 0)
     else:
