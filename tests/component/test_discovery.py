@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 
+from bedrock_batch_monitor import discover
 from bedrock_batch_monitor.services.errors import ServiceError
 from local.bedrock import Phase, Script
 
