@@ -158,6 +158,11 @@ class Observer:
         Then it goes on from its history, and what its item had pending is pending again.
         """
         records = self.history.records(job.job_arn)
+        if not job.backfilled:
+            # The index does not say it, and it decides on every event of the job.
+            found = self.jobs.find(job.job_arn)
+            if found is not None and isinstance(found.job, TrackedJob):
+                job = replace(job, backfilled=found.job.backfilled)
         job = self._with_outbox(job)
         if not records:
             return self._read(job, observed_by)
@@ -361,6 +366,10 @@ class Observer:
                     task_revision=now_there.task_revision,
                     backfilled=now_there.backfilled,
                     carries_tasks=job.carries_tasks and now_there.task_revision == 0,
+                )
+                is_quiet = job.backfilled and job.sequence == 0
+                transition = replace(
+                    transition, entry=replace(transition.entry, backfilled=is_quiet)
                 )
                 written, seen = self._write(job, transition, observation)
         if written is Written.HISTORY_AHEAD:

@@ -100,6 +100,7 @@ def test_a_poll_answers_with_its_summary(deployed: Cloud) -> None:
         "jobsStalled": 0,
         "jobsAtRisk": 0,
         "jobsDiscovered": 0,
+        "jobsGivenUp": 0,
         "observationsOutdated": 0,
         "unknownStatuses": 0,
         "lostRaces": 0,
@@ -153,7 +154,9 @@ def test_errors_are_metrics_by_code(deployed: Cloud, capsys: pytest.CaptureFixtu
         if entry.get("_aws") and entry.get("code")
     ]
     assert [(entry["code"], entry["Errors"]) for entry in by_code] == [
-        ("Bedrock.AccessDeniedException", [1])
+        ("Bedrock.AccessDeniedException", [1]),
+        # The alarm on refusals looks at one code for all of them.
+        ("Bedrock.Refused", [1]),
     ]
 
 
