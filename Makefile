@@ -14,7 +14,7 @@ export JSII_SILENCE_WARNING_UNTESTED_NODE_VERSION := 1
 export CDK_DISABLE_CLI_TELEMETRY := true
 export PATH := $(CURDIR)/$(BIN):$(CURDIR)/node_modules/.bin:$(PATH)
 
-.PHONY: help setup demo test lint format pictures audit bench explore docs synth deploy destroy lock clean
+.PHONY: help setup demo test lint format pictures audit bench explore mutate docs synth deploy destroy lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -56,6 +56,9 @@ bench: setup ## Measure the monitor beside what people write today; writes docs/
 
 explore: setup ## Run the fault explorer: every crash and refusal at every call of overlapping polls
 	@PYTHONPATH=functions:. python -m tests.explorer
+
+mutate: setup ## Change the code in small ways and see whether a test notices (ARGS="--base REV --minutes 15")
+	@python -m tests.mutation $(ARGS)
 
 synth: setup ## Synthesize the CloudFormation template into cdk.out/ (ARGS as for deploy)
 	@cdk synth --quiet $(ARGS)

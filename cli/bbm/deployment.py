@@ -24,6 +24,7 @@ class Deployment:
     function: str
     partition: str
     scope: Scope
+    record_messages: bool = True
 
     def job_arn(self, job_id: str) -> str:
         """The ARN of the job with this id in the deployment's own account and Region."""
@@ -61,6 +62,7 @@ def find(clients: Clients, stack: str) -> Deployment:
             function=outputs["MonitorFunctionName"],
             partition=partition or "aws",
             scope=Scope(account, region),
+            record_messages=outputs.get("RecordMessages") != "false",
         )
     except KeyError as error:
         status = stacks[0]["StackStatus"]

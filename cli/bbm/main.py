@@ -438,7 +438,7 @@ def replay(this: Run, arn: Reference) -> None:
         message = f"{arn} has not ended ({state}): there is no event of its end to send again"
         raise Problem(message)
     record = items.job_record(item)
-    event = status_event(record, record.last)
+    event = status_event(record, record.last, with_message=this.deployment.record_messages)
     bus = this.deployment.event_bus
     event_bus = EventBus(this.clients.events, bus)
     look = event_bus.look()

@@ -124,6 +124,7 @@ class Parts:
             clock=self._clock,
             logger=logger,
             share=self.settings.scopes.share_of(scope),
+            home=self.settings.scope,
             usage=(
                 None if self._usage is None else UsageFollower(self._usage, self._jobs, self._clock)
             ),

@@ -127,9 +127,15 @@ class Inbox:
         """Send what is pending after a look; what cannot be sent is left to the next poll."""
         return [self.courier.deliver(group, watch) for group in calls(seen.events)]
 
-    def call_back(self, seen: Seen) -> CallbackResult | None:
+    def call_back(
+        self, seen: Seen, remaining_seconds: Callable[[], float]
+    ) -> CallbackResult | None:
         """Call back the tasks that waited; what cannot be called back is left to the next poll."""
-        return None if seen.callbacks is None else self.callbacks.send(seen.callbacks)
+        if seen.callbacks is None:
+            return None
+        return self.callbacks.send(
+            seen.callbacks, lambda: remaining_seconds() >= STOP_BEFORE_DEADLINE_SECONDS
+        )
 
     def _observer(self, job_arn: str) -> Observer:
         return self.observer_of(JobArn.parse(job_arn).scope)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from itertools import islice
@@ -129,6 +129,7 @@ class Monitor:
     new_executor: Callable[[], Executor] = lambda: ThreadPoolExecutor(CONCURRENCY)
     share: Share = EVERYTHING
     usage: UsageFollower | None = None
+    home: Scope | None = None
     new_notifier: Callable[[], Notifier] | None = None
     lanes: Lanes = field(default_factory=Lanes)
 
@@ -219,6 +220,11 @@ class _Run:
         """Load the bookmarks; without them the poll begins at the first job and discovers none."""
         try:
             self.state = self.monitor.state.load(self.monitor.scope)
+            home = self.monitor.home
+            if not self.state.exists and home is not None and home != self.monitor.scope:
+                # With the state of the deployment's own scope there, this scope is new.
+                is_new = self.monitor.state.load(home).exists
+                self.state = replace(self.state, exists=is_new)
         except ServiceError as error:
             self.summary.errors[error.code] += 1
         except InvalidItemError:
@@ -515,7 +521,7 @@ class _Run:
     ) -> tuple[Bookmark, ListPosition | None]:
         """Go through the list page by page; how far that came, for the next poll."""
         until = self._time_after(_SHARE_OF_LISTS)
-        position = None if self.state is None else self.state.list_position
+        position = self._position(bookmark)
         listing = discoverer.listing(bookmark, position)
         last: datetime | None = None
         left: str | None = None
@@ -545,6 +551,13 @@ class _Run:
         if last is None and left is not None and not whole:
             return reached, ListPosition(listing.submitted_after, left)
         return reached, None
+
+    def _position(self, bookmark: Bookmark) -> ListPosition | None:
+        """Where to go on with a list; None if this poll lists from another submission."""
+        stored = None if self.state is None else self.state.discovery
+        if self.state is None or stored is None or stored.seen_until != bookmark.seen_until:
+            return None
+        return self.state.list_position
 
     def _track_page(  # noqa: PLR0913 - where discovery is, all named
         self,

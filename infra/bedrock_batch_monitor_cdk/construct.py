@@ -100,6 +100,7 @@ class BedrockBatchMonitor(Construct):
         # Rules that others add, apart from the parts' own names.
         self._rules = Construct(self, "Rules")
         self._function = monitor.function
+        self._records_messages = config.record_messages
         self._alarms = alarms
         self._dashboard = dashboard.dashboard
 
@@ -205,6 +206,9 @@ class BedrockBatchMonitor(Construct):
             "DeadLetterQueueUrl": self.dead_letter_queue.queue_url,
             "DashboardName": self.dashboard.dashboard_name,
         }
+        if not self._records_messages:
+            # `bbm replay` publishes no message then, whatever was recorded before.
+            outputs["RecordMessages"] = "false"
         if self._events.reach is not None:
             outputs["EventBusArn"] = self.event_bus.event_bus_arn
         if self.email_topic is not None:

@@ -10,7 +10,7 @@ from bedrock_batch_monitor.domain import statuses
 from local.bedrock import Phase, Script
 from tests.component.conftest import ACCOUNT, REGION
 
-from .conftest import Bbm, Functions
+from .conftest import Bbm, Functions, refusal
 
 RUNS = Script((Phase("Validating", 60), Phase("InProgress", 600), Phase("Completed", None)))
 
@@ -509,6 +509,34 @@ def test_replay_sends_the_same_event_again(bbm: Bbm) -> None:
     assert f"(Failed), eventId {answer['eventId']} as before" in bbm("replay", arn).out
 
 
+def test_replay_publishes_no_message_with_record_messages_false(bbm: Bbm) -> None:
+    """`recordMessages=false` holds for what was recorded before, and for the command line too."""
+    arn = ended(bbm, job_name="nightly")
+    [first] = bbm.cloud.new_events()
+    assert first["detail"]["data"]["message"]
+    bbm.clients.cloudformation.outputs["RecordMessages"] = "false"
+    detail = bbm.json("replay", arn)["detail"]
+    [again] = bbm.cloud.new_events()
+    assert "message" not in again["detail"]["data"]
+    assert again["detail"] == detail
+    assert detail["metadata"] == first["detail"]["metadata"]
+
+
+def test_replay_sends_nothing_while_the_state_of_the_bus_is_unknown(bbm: Bbm) -> None:
+    """DescribeEventBus that fails says nothing about the bus: an event could be lost."""
+    arn = ended(bbm)
+    bbm.cloud.new_events()
+
+    class Unknown:
+        def describe_event_bus(self, **_: Any) -> dict[str, Any]:
+            raise refusal(code="ThrottlingException", operation="DescribeEventBus", message="")
+
+    bbm.clients.events = Unknown()
+    answer = bbm("replay", arn)
+    assert answer.code == 1
+    assert "it is not known whether the bus monitor exists (EventBridge.Throttling" in answer.err
+
+
 def test_replay_of_a_job_that_goes_on(bbm: Bbm) -> None:
     """There is no event of its end; nothing is sent."""
     arn = bbm.cloud.add_job("InProgress")
@@ -546,7 +574,7 @@ def test_replay_to_a_bus_that_is_gone(bbm: Bbm) -> None:
     events.delete_event_bus(Name="monitor")
     answer = bbm("replay", arn)
     assert answer.code == 1
-    assert "the bus monitor does not exist: bring it back" in answer.err
+    assert "the bus monitor does not exist: restore it" in answer.err
 
 
 def test_poll_runs_one_and_shows_its_summary(bbm: Bbm) -> None:

@@ -129,7 +129,7 @@ def test_a_known_job_stays_as_it_is(backfilling: Cloud) -> None:
 def test_a_long_list_is_resumed(backfilling: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     """Polls that run out of time take up the rest, newest first, and repeat nothing."""
     cloud = backfilling
-    monkeypatch.setattr(discover, "_BATCH", 5)
+    monkeypatch.setattr(discover, "BATCH", 5)
     arns = [finished(cloud, days) for days in range(1, 29)]
     done, marks = 0, []
     for _ in range(9):

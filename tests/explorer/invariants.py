@@ -257,6 +257,8 @@ def _of_job(world: World, arn: str, entries: list[Item], *, ends: bool) -> Itera
             yield Violation(UNTRACKED, f"{where}: deleted, and there again: {item}")
         return
     if item is None:
+        if ends:
+            yield Violation(NOT_FOLLOWED, f"{where}: it has no item")
         return
     marks = {names.EVENT_PENDING, names.PENDING_SINCE, "pendingEvents"}
     left = sorted(marks.intersection(item))

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from decimal import Decimal
 from functools import lru_cache, partial
 from typing import Any, Final
 
-from bedrock_batch_monitor.domain import statuses
+from bedrock_batch_monitor.domain import names, statuses
 from bedrock_batch_monitor.domain.inbox import LookAt, Request, Track, Untrack
 from bedrock_batch_monitor.domain.tasks import WaitingTask
 from bedrock_batch_monitor.domain.usage import OutputBucket, TokenPrice, UsageRules
 from bedrock_batch_monitor.settings import Settings
-from tests.explorer.invariants import DEFECT, LATE, Verdict, Violation, judge
+from tests.explorer.invariants import DEFECT, LATE, UNTRACKED, Verdict, Violation, judge
 from tests.explorer.schedules import OUTSIDE, Case, Turns
 from tests.explorer.simulation import SLOW, START, Actor, World, actor, job_arn
 from tests.support.monitor import RULES, SETTINGS
@@ -49,7 +49,7 @@ class Scenario:
     seconds: Mapping[str, float] = field(default_factory=dict)
     """How much time actors have, where that matters."""
     repeats: bool = False
-    """Whether the queue delivers each message once more, when all is over."""
+    """Whether the queue delivers each message once more, the last one first, when all is over."""
 
     @property
     def inboxes(self) -> Mapping[str, tuple[Request, ...]]:
@@ -78,7 +78,7 @@ def play(case: Case) -> Verdict:
     turns = run(case)
     scenario = SCENARIOS[case.scenario]
     turns.world.slow = {}
-    redeliver(turns, scenario)
+    broken = tuple(redeliver(turns, scenario))
     turns.defects.extend(recover(turns.world, scenario.settings, sweeps=scenario.sweeps))
     verdict = judge(
         turns.world,
@@ -86,6 +86,7 @@ def play(case: Case) -> Verdict:
         counts_tokens=scenario.settings.usage is not None,
     )
     found = (
+        *broken,
         *(Violation(DEFECT, each) for each in turns.defects),
         *(Violation(LATE, each) for each in turns.late),
     )
@@ -137,17 +138,19 @@ def _follow(turns: Turns, acting: Actor, requests: tuple[Request, ...]) -> None:
             turns.unfollowed.remove(request)
 
 
-def redeliver(turns: Turns, scenario: Scenario) -> None:
+def redeliver(turns: Turns, scenario: Scenario) -> Iterator[Violation]:
     """The queue delivers again what was not followed, or all of it."""
     acting = actor("R", scenario.settings)
     acting.seat.oversight = Undisturbed(turns.world)
     requests = [request for batch in scenario.inboxes.values() for request in batch]
-    for request in requests if scenario.repeats else turns.unfollowed:
+    for request in reversed(requests) if scenario.repeats else turns.unfollowed:
         acting.follow(request)
     commands = [each for each in requests if not isinstance(each, LookAt)]
     last = max(commands, key=lambda each: each.at, default=None)
     if isinstance(last, Untrack):
         turns.world.untracked |= {last.job_arn}
+        if names.TRACKING in (turns.world.item(last.job_arn) or {}):
+            yield Violation(UNTRACKED, f"{last} was the last command")
 
 
 def recover(world: World, settings: Settings, *, sweeps: bool = False) -> list[str]:
@@ -156,6 +159,7 @@ def recover(world: World, settings: Settings, *, sweeps: bool = False) -> list[s
     acting.seat.oversight = Undisturbed(world)
     world.refuses = False
     world.create_bus()
+    world.bus_is_hidden = False
     defects = list(acting.poll())
     for job in world.jobs.values():
         while not job.is_over:
@@ -376,9 +380,7 @@ def _ended_uncounted() -> World:
     return world
 
 
-def _many_ended(
-    count: int, *, slow: Mapping[str, float], settings: Settings = SETTINGS
-) -> World:
+def _many_ended(count: int, *, slow: Mapping[str, float], settings: Settings = SETTINGS) -> World:
     """Several jobs have just ended, and some calls take long."""
     world = World.empty()
     for _ in range(count):
@@ -418,11 +420,15 @@ def _listed_page_by_page() -> World:
     return world
 
 
-def _without_bus() -> World:
-    """The end is recorded and its event pending, because the bus was deleted before."""
+def _without_bus(*, is_hidden: bool = False) -> World:
+    """The end is recorded and its event pending, because the bus was deleted before.
+
+    With `is_hidden`, nobody may ask whether there is one.
+    """
     world = _running()
     world.advance(ONE)
     world.delete_bus()
+    world.bus_is_hidden = is_hidden
     _poll(world)
     return world
 
@@ -454,6 +460,30 @@ def _waited_for_since_backup() -> World:
 def _advance_both(world: World) -> None:
     world.advance(ONE)
     world.advance(TWO)
+
+
+def _moving() -> World:
+    """Bedrock has moved a job on, and not to its end."""
+    world = World.empty()
+    world.put(world.add_job(statuses.SUBMITTED, statuses.IN_PROGRESS, statuses.COMPLETED))
+    _poll(world)
+    world.advance(ONE)
+    return world
+
+
+def _first_page_unreadable() -> World:
+    """Two jobs, each on a page of the index of its own; Bedrock no longer shows the first."""
+    world = World.empty(page_size=1)
+    for _ in range(2):
+        world.put(world.add_job(statuses.IN_PROGRESS, statuses.COMPLETED))
+    _poll(world)
+    del world.jobs[ONE]
+    world.advance(TWO)
+    return world
+
+
+def _take_bus_away(world: World) -> None:
+    world.delete_bus(calls=1)
 
 
 def _delete_bus(world: World) -> None:
@@ -500,6 +530,7 @@ TALKATIVE: Final = replace(SETTINGS, rules=replace(RULES, emit_status_changes=Tr
 WARY: Final = replace(
     SETTINGS, rules=replace(RULES, emit_at_risk=True, progress_interval=timedelta(0))
 )
+OFTEN: Final = replace(SETTINGS, rules=replace(RULES, progress_interval=timedelta(0)))
 IMPATIENT: Final = replace(SETTINGS, rules=replace(RULES, unreachable_after_polls=1))
 DISCOVERING: Final = replace(SETTINGS, discovery_prefix="")
 TALKATIVE_DISCOVERING: Final = replace(TALKATIVE, discovery_prefix="")
@@ -535,6 +566,7 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
     "deleted-and-back": Scenario(_ends_as(statuses.COMPLETED), (_delete, _put)),
     "unreachable": Scenario(_unreachable, (), IMPATIENT),
     "at-risk": Scenario(_late, (_progress, _advance), WARY),
+    "progresses-meanwhile": Scenario(_late, (_progress,), OFTEN),
     "denied": Scenario(_running, (_advance,), IMPATIENT),
     "counted-meanwhile": Scenario(
         _ends_as(statuses.COMPLETED), (_write_manifest,), settings=COUNTING
@@ -555,11 +587,12 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
     "task-untracked": Scenario(_awaited(_running, known=False), (_untrack, _advance), request=WAIT),
     "backfilled": Scenario(_backfilled),
     "backfilled-task": Scenario(_awaited(_backfilled, known=False), request=WAIT),
-    "untracked-then-tracked": Scenario(
-        _running, (_advance,), batches=_TRACK_LAST, polls=("A",), repeats=True
-    ),
-    "tracked-then-untracked": Scenario(
-        _running, (_advance,), batches=_UNTRACK_LAST, polls=("A",), repeats=True
+    "untracked-then-tracked": Scenario(_moving, batches=_TRACK_LAST, polls=("A",), repeats=True),
+    "tracked-then-untracked": Scenario(_moving, batches=_UNTRACK_LAST, polls=("A",), repeats=True),
+    "untracked-and-tracked-moving": Scenario(
+        _moving,
+        batches={EVENT: (Untrack(ONE, _FIRST), Track(ONE, _LAST))},
+        polls=("A",),
     ),
     "untracked-then-tracked-unknown": Scenario(
         _unknown, settings=DISCOVERING, batches=_TRACK_LAST, polls=("A",), repeats=True
@@ -582,6 +615,8 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
     "bus-deleted": Scenario(_ends_as(statuses.COMPLETED), (_delete_bus,)),
     "bus-replaced": Scenario(_ends_as(statuses.COMPLETED), (_delete_bus, _create_bus)),
     "bus-replaced-two-end": Scenario(_two_ended, (_delete_bus, _create_bus), polls=("A",)),
+    "bus-away-for-one-call": Scenario(_ends_as(statuses.COMPLETED), (_take_bus_away,)),
+    "bus-unknown": Scenario(lambda: _without_bus(is_hidden=True), (_create_bus,)),
     "bus-comes-back": Scenario(_without_bus, (_create_bus,)),
     "expired-running": Scenario(_ends_as(statuses.COMPLETED), (_expire(1), _put)),
     "expired-ended": Scenario(lambda: _ended(refused=True), (_expire(1), _put)),
@@ -642,5 +677,6 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
     "discovered": Scenario(lambda: _undiscovered(3), (_advance,), DISCOVERING, polls=("A",)),
     "discovered-twice": Scenario(lambda: _undiscovered(2), (), DISCOVERING),
     "discovered-meanwhile": Scenario(lambda: _undiscovered(1), (_submit, _advance), DISCOVERING),
+    "unreadable-on-first-page": Scenario(_first_page_unreadable, polls=("A",)),
     "swept-page-by-page": Scenario(_listed_page_by_page, polls=("A",), sweeps=True),
 }

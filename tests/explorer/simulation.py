@@ -150,6 +150,10 @@ class World:
     """With which status a task was answered, by its token."""
     bus_created_at: datetime | None = START
     """When the bus was created; None while there is none, and what is sent to it is dropped."""
+    bus_away_for: int = 0
+    """After how many calls of PutEvents a bus that is missing is created again; 0: not at all."""
+    bus_is_hidden: bool = False
+    """Whether nobody may ask if there is a bus."""
     list_page_size: int = 2
     slow: Mapping[str, float] = field(default_factory=dict)
     """How many seconds calls of some operations take; others take `QUICK`."""
@@ -191,6 +195,8 @@ class World:
             {**self.waiting},
             {**self.answered},
             bus_created_at=self.bus_created_at,
+            bus_away_for=self.bus_away_for,
+            bus_is_hidden=self.bus_is_hidden,
             list_page_size=self.list_page_size,
             slow=self.slow,
             has_deadlines=self.has_deadlines,
@@ -279,9 +285,13 @@ class World:
         self.deleted |= {arn}
         self.untracked -= {arn}
 
-    def delete_bus(self) -> None:
-        """Somebody deletes the event bus: what is sent to it from now on is lost."""
+    def delete_bus(self, calls: int = 0) -> None:
+        """Somebody deletes the event bus: what is sent to it from now on is lost.
+
+        With `calls`, somebody creates it again once so many calls have sent events in vain.
+        """
         self.bus_created_at = None
+        self.bus_away_for = calls
 
     def create_bus(self) -> None:
         """Somebody creates the event bus, if there is none."""
@@ -351,6 +361,9 @@ class World:
     def put_events(self, *, Entries: list[dict[str, Any]]) -> dict[str, Any]:  # noqa: N803 - boto3's name
         """Amazon EventBridge takes what it is sent, also for a bus that does not exist."""
         if self.bus_created_at is None:
+            self.bus_away_for -= 1
+            if self.bus_away_for == 0:
+                self.create_bus()
             return {"FailedEntryCount": 0, "Entries": [{"EventId": "dropped"} for _ in Entries]}
         return self.take_events(Entries, frozenset(range(len(Entries)) if self.refuses else ()))
 
@@ -367,8 +380,11 @@ class World:
 
     def describe_event_bus(self, *, Name: str) -> dict[str, Any]:  # noqa: N803 - boto3's name
         """Whether the bus is there, and since when."""
+        operation, message = "DescribeEventBus", "there is no such bus, or it may not be seen"
+        if self.bus_is_hidden:
+            raise refusal(operation, "AccessDeniedException", message)
         if self.bus_created_at is None:
-            raise refusal("DescribeEventBus", "ResourceNotFoundException", "no such bus")
+            raise refusal(operation, "ResourceNotFoundException", message)
         return {"Name": Name, "CreationTime": self.bus_created_at}
 
     def send_task_success(self, *, taskToken: str, output: str) -> dict[str, Any]:  # noqa: N803 - boto3's name
@@ -748,7 +764,7 @@ class Actor:
         messages = {str(number): request for number, request in enumerate(requests)}
         for message, followed in self.inbox.follow(messages, seconds_left):
             self.inbox.deliver(followed.seen, watch)
-            self.inbox.call_back(followed.seen)
+            self.inbox.call_back(followed.seen, seconds_left)
             if not followed.is_done:
                 left.append(messages[message])
         return left

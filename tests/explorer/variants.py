@@ -8,25 +8,30 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
-from bedrock_batch_monitor import observe
+from bedrock_batch_monitor import inbox, observe
 from bedrock_batch_monitor.callbacks import TaskCallbacks
-from bedrock_batch_monitor.deliver import Courier
+from bedrock_batch_monitor.deliver import BusWatch, Courier
+from bedrock_batch_monitor.discover import Discoverer
+from bedrock_batch_monitor.domain import events
+from bedrock_batch_monitor.domain.discovery import TableInfo
 from bedrock_batch_monitor.domain.events import status_event
-from bedrock_batch_monitor.domain.jobs import JobRecord
-from bedrock_batch_monitor.domain.statuses import is_terminal
+from bedrock_batch_monitor.domain.jobs import JobRecord, TrackedJob
 from bedrock_batch_monitor.domain.resync import ResyncLane
+from bedrock_batch_monitor.domain.statuses import is_terminal
 from bedrock_batch_monitor.listing import scan
 from bedrock_batch_monitor.listing.scan import ListScan, ScanResult, _Reading
 from bedrock_batch_monitor.observe import Observer
 from bedrock_batch_monitor.services import dynamodb, items
-from bedrock_batch_monitor.services.dynamodb import JobsTable
+from bedrock_batch_monitor.services.dynamodb import HistoryTable, JobsTable, Written
 from bedrock_batch_monitor.services.errors import ServiceError
-from bedrock_batch_monitor.services.eventbridge import Delivery, EventBus
+from bedrock_batch_monitor.services.eventbridge import BusLook, BusState, Delivery, EventBus
+from bedrock_batch_monitor.services.outbox import OutboxEntries, OutboxTable
+from bedrock_batch_monitor.worker_pool import WorkerPool
 from tests.explorer.simulation import _DynamoDBClient
 
 
@@ -91,8 +96,8 @@ def refusals_ignored() -> Iterator[None]:
     """PutEvents answered, so all of its entries count as sent."""
     put = EventBus._put
 
-    def broken(self: EventBus, events: Any) -> tuple[Delivery, ...]:
-        return tuple(Delivery(delivery.event, None) for delivery in put(self, events))
+    def broken(self: EventBus, sent: Any) -> tuple[Delivery, ...]:
+        return tuple(Delivery(delivery.event, None) for delivery in put(self, sent))
 
     with patch.object(EventBus, "_put", broken):
         yield
@@ -126,7 +131,7 @@ def token_forgotten_first() -> Iterator[None]:
     send = TaskCallbacks.send
 
     def broken(self: TaskCallbacks, callbacks: Any, *rest: Any) -> Any:
-        try:
+        with suppress(ServiceError):
             self.jobs.clear_tasks(
                 callbacks.job_arn,
                 callbacks.mark,
@@ -134,8 +139,6 @@ def token_forgotten_first() -> Iterator[None]:
                 refusal=None,
                 now=callbacks.due,
             )
-        except ServiceError:
-            pass
         return send(self, callbacks, *rest)
 
     with patch.object(TaskCallbacks, "send", broken):
@@ -169,13 +172,13 @@ def acknowledged_first() -> Iterator[None]:
     """An event is acknowledged, then it is sent."""
     deliver = Courier.deliver
 
-    def broken(self: Courier, events: Any, watch: Any) -> Any:
-        for event in events:
+    def broken(self: Courier, sent: Any, watch: Any) -> Any:
+        for event in sent:
             try:
                 self.jobs.clear_mark(event.job_arn, event.mark)
             except ServiceError:
                 continue
-        return deliver(self, events, watch)
+        return deliver(self, sent, watch)
 
     with patch.object(Courier, "deliver", broken):
         yield
@@ -253,8 +256,8 @@ def random_event_id() -> Iterator[None]:
         detail["metadata"]["eventId"] = str(uuid.uuid4())
         return replace(event, detail=json.dumps(detail))
 
-    def broken(self: EventBus, events: Any) -> tuple[Delivery, ...]:
-        return put(self, tuple(renamed(event) for event in events))
+    def broken(self: EventBus, sent: Any) -> tuple[Delivery, ...]:
+        return put(self, tuple(renamed(event) for event in sent))
 
     with patch.object(EventBus, "_put", broken):
         yield
@@ -282,4 +285,171 @@ def risk_condition_dropped() -> Iterator[None]:
         patch.object(dynamodb, "_same_answer", same_answer),
         patch.object(_DynamoDBClient, "transact_write_items", broken),
     ):
+        yield
+
+
+@contextmanager
+def outcome_of_track_discarded() -> Iterator[None]:
+    """A Track command counts as followed, although a poll moved the job and it wrote nothing."""
+
+    def broken(self: JobsTable, job_arn: str, *, at: Any) -> Written:
+        found = self.find(job_arn)
+        if found is not None and isinstance(found.job, TrackedJob):
+            changes = dynamodb._Changes()
+            changes.set("tracking", items.text("ACTIVE"))
+            changes.set("commandAt", items.time(at))
+            condition = dynamodb._still(found.job, changes)
+            self._update_if(self._keyed(job_arn, changes, condition))
+        return Written.DONE
+
+    with patch.object(JobsTable, "resume_tracking", broken):
+        yield
+
+
+@contextmanager
+def commands_by_arrival() -> Iterator[None]:
+    """The command that arrives last wins, not the one that was sent last."""
+
+    def whatever(_at: Any, _changes: Any) -> str:
+        return "attribute_exists(jobArn)"
+
+    def never(_command: Any, _found: Any) -> bool:
+        return False
+
+    with (
+        patch.object(dynamodb, "_not_superseded", whatever),
+        patch.object(inbox, "_is_superseded", never),
+    ):
+        yield
+
+
+@contextmanager
+def unknown_bus_taken_for_existing() -> Iterator[None]:
+    """A look at the bus that fails says that the bus is there."""
+    look = EventBus.look
+
+    def broken(self: EventBus) -> BusLook:
+        found = look(self)
+        return BusLook(BusState.EXISTS) if found.state is BusState.UNKNOWN else found
+
+    def same(self: BusLook, _first: Any) -> BusLook:
+        return self
+
+    with patch.object(EventBus, "look", broken), patch.object(BusLook, "compared_with", same):
+        yield
+
+
+@contextmanager
+def bus_looked_at_once() -> Iterator[None]:
+    """The bus is looked at before events are sent, and not again before they are acknowledged."""
+
+    def broken(self: BusWatch) -> BusLook:
+        return self.first()
+
+    with patch.object(BusWatch, "confirm", broken):
+        yield
+
+
+@contextmanager
+def replaced_bus_unnoticed() -> Iterator[None]:
+    """A bus that was created again since the first look is taken for the same one."""
+
+    def same(self: BusLook, _first: Any) -> BusLook:
+        return self
+
+    with patch.object(BusLook, "compared_with", same):
+        yield
+
+
+@contextmanager
+def id_from_sequence() -> Iterator[None]:
+    """The id of an event follows from the job and the sequence alone."""
+    shaped = events._event
+
+    def broken(job_arn: str, mark: Any, *, event_id: str, **named: Any) -> Any:
+        del event_id
+        text = f"{job_arn}#{mark.sequence}"
+        identity = str(uuid.uuid5(uuid.NAMESPACE_URL, text))
+        return shaped(job_arn, mark, event_id=identity, **named)
+
+    with patch.object(events, "_event", broken):
+        yield
+
+
+@contextmanager
+def history_not_consulted() -> Iterator[None]:
+    """An item that was put again starts at sequence 1, whatever the history has."""
+
+    def nothing(_self: HistoryTable, _job_arn: str) -> tuple[Any, ...]:
+        return ()
+
+    with patch.object(HistoryTable, "records", nothing):
+        yield
+
+
+@contextmanager
+def table_not_recognized() -> Iterator[None]:
+    """Another jobs table under the same name is taken for the one that was there."""
+
+    def broken(_self: JobsTable) -> TableInfo:
+        return TableInfo(None, None, is_restored=False)
+
+    with patch.object(JobsTable, "describe", broken):
+        yield
+
+
+@contextmanager
+def outbox_not_consulted() -> Iterator[None]:
+    """What only the outbox knows is not looked for: tasks that the item says nothing of."""
+
+    def nothing(_self: OutboxTable, _job_arn: str) -> OutboxEntries:
+        return OutboxEntries()
+
+    with patch.object(OutboxTable, "entries", nothing):
+        yield
+
+
+@contextmanager
+def older_answer_accepted() -> Iterator[None]:
+    """Counts are written whatever answer was stored since they were read."""
+    with patch.object(dynamodb, "_same_answer", dynamodb._still):
+        yield
+
+
+@contextmanager
+def poll_without_deadline() -> Iterator[None]:
+    """A poll begins one read after the other, whatever time is left."""
+    with patch.object(WorkerPool, "time_is_up", property(lambda _self: False)):
+        yield
+
+
+@contextmanager
+def inbox_without_deadline() -> Iterator[None]:
+    """The inbox follows request after request, whatever time is left."""
+    with patch.object(inbox, "STOP_BEFORE_DEADLINE_SECONDS", float("-inf")):
+        yield
+
+
+@contextmanager
+def first_page_is_the_list() -> Iterator[None]:
+    """Discovery takes the first page of a list for all of it."""
+    pages = Discoverer.pages
+
+    def broken(self: Discoverer, listing: Any, token: Any = None) -> Iterator[Any]:
+        for page in pages(self, listing, token):
+            yield page._replace(next_token=None)
+            return
+
+    with patch.object(Discoverer, "pages", broken):
+        yield
+
+
+@contextmanager
+def first_page_is_the_index() -> Iterator[None]:
+    """A query of an index takes its first page for all of it."""
+
+    def broken(_service: str, paginated: Any) -> Iterator[Any]:
+        yield next(iter(paginated))
+
+    with patch.object(dynamodb, "pages_of", broken):
         yield

@@ -172,7 +172,9 @@ def test_first_list_has_every_job_that_may_still_run() -> None:
         (TABLE, NOW - HOUR),
         (replace(TABLE, is_restored=True), NOW - LONGEST_JOB),
         (replace(TABLE, created_at=None), NOW - LONGEST_JOB),
-        (replace(TABLE, created_at=NOW + HOUR), NOW - LONGEST_JOB),
+        # The clocks differ: a new deployment does not announce jobs of last week.
+        (replace(TABLE, created_at=NOW + HOUR), NOW),
+        (replace(TABLE, created_at=NOW + 3 * HOUR), NOW - LONGEST_JOB),
         (replace(TABLE, created_at=NOW.replace(year=1)), NOW - LONGEST_JOB),
     ],
 )

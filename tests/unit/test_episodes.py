@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 
 from bedrock_batch_monitor.domain.episodes import (
     FAILING_NOTED_AFTER,

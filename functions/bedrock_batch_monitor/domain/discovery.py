@@ -150,8 +150,8 @@ def resume(
 
 
 def _created(table: TableInfo, now: datetime) -> datetime:
-    created = plausible(table.created_at, now, ahead=timedelta(0))
-    return now - LONGEST_JOB if created is None or table.is_restored else created
+    created = plausible(table.created_at, now)
+    return now - LONGEST_JOB if created is None or table.is_restored else min(created, now)
 
 
 def list_from(bookmark: Bookmark) -> datetime:

@@ -56,13 +56,18 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         except MalformedEventError as error:
             summaries[this.monitored.home].events_malformed += 1
             logger.warning("event dropped", extra={"reason": str(error)})
+
+    def remaining_seconds() -> float:
+        return context.get_remaining_time_in_millis() / 1000
+
     failed = []
     try:
-        for message_id, followed in this.follow(
-            requests, lambda: context.get_remaining_time_in_millis() / 1000
-        ):
+        for message_id, followed in this.follow(requests, remaining_seconds):
             scope = JobArn.parse(followed.request.job_arn).scope
             _finish(this, followed, summaries[scope], watch)
+            called_back = this.call_back(followed.seen, remaining_seconds)
+            if called_back is not None:
+                called_back.record(summaries[scope], logger)
             if not followed.is_done:
                 failed.append(message_id)
     finally:
@@ -82,9 +87,6 @@ def _finish(this: Inbox, followed: Followed, summary: PollSummary, watch: BusWat
             sent=delivered.sent, pending=delivered.pending, errors=delivered.errors
         )
         summary.lost_races += delivered.lost_races
-    called_back = this.call_back(seen)
-    if called_back is not None:
-        called_back.record(summary, logger)
     if followed.error is not None:
         if followed.error not in seen.errors:
             summary.errors[followed.error] += 1

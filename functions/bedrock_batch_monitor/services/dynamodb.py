@@ -130,22 +130,6 @@ class HistoryTable:
             )
         return items.history_entry(answer["Item"]) if "Item" in answer else None
 
-    def newest(self, job_arn: str) -> int:
-        """The highest sequence of a job, 0 without a history, read consistently.
-
-        Raises `ServiceError`.
-        """
-        with calling(SERVICE):
-            answer = self._client.query(
-                TableName=self.name,
-                KeyConditionExpression="jobArn = :jobArn",
-                ExpressionAttributeValues={":jobArn": items.text(job_arn)},
-                ConsistentRead=True,
-                ScanIndexForward=False,
-                Limit=1,
-            )
-        return max((int(item["sequence"]["N"]) for item in answer["Items"]), default=0)
-
     def records(self, job_arn: str) -> tuple[JobRecord, ...]:
         """All entries of a job, oldest first, read consistently.
 

@@ -1,0 +1,182 @@
+"""Tries mutants until all are tried or the time is up, and says what came of it."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from tests.mutation.choose import in_budget
+from tests.mutation.operators import Mutant
+from tests.mutation.servers import Lane, Project, Recording, ServerError
+from tests.mutation.settings import ACCEPTED, PARTS, Accepted, Ring
+from tests.mutation.worker import KILLED, SURVIVED, TIMED_OUT
+
+WORKERS: Final = 2
+NOT_TRIED: Final = "not tried"
+ACCEPTED_OUTCOME: Final = "accepted"
+# Tests that a server runs without any mutant before it is believed.
+_CONTROL_SECONDS: Final = 8.0
+_PROGRESS: Final = 50
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A mutant and what became of it."""
+
+    part: str
+    mutant: Mutant
+    outcome: str
+    tests: int = 0
+    """How many tests ran on it at most."""
+    of: int = 0
+    """How many tests run the changed line."""
+    test: str | None = None
+    seconds: float = 0.0
+
+
+@dataclass
+class Check:
+    """One run: hands mutants to the lanes until all are tried or the time is up."""
+
+    project: Project
+    rings: Sequence[Ring]
+    recorded: Mapping[str, Recording]
+    accepted: frozenset[tuple[str, str]]
+    budget: float
+    deadline: float
+    tell: Callable[[str], None]
+    results: list[Tried] = field(default_factory=list)
+    _errors: list[str] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _killers: dict[str, list[str]] = field(default_factory=dict)
+
+    def run(self, planned: Sequence[tuple[str, Mutant]]) -> None:
+        """Try all, in their order; raises `ServerError`."""
+        waiting = deque(planned)
+        with tempfile.TemporaryDirectory() as folder:
+            lanes = []
+            controls = {ring.name: self._controls(ring) for ring in self.rings}
+            for number in range(WORKERS):
+                path = Path(folder, str(number))
+                path.mkdir()
+                lanes.append(Lane(self.project, path, controls))
+            threads = [
+                threading.Thread(target=self._work, args=(lane, waiting), daemon=True)
+                for lane in lanes
+            ]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        if self._errors:
+            raise ServerError("\n".join(self._errors))
+        self.results += [Tried(part, mutant, NOT_TRIED) for part, mutant in waiting]
+
+    def _controls(self, ring: Ring) -> list[tuple[str, float]]:
+        seconds = self.recorded[ring.name].touched.seconds
+        tests = sorted(seconds, key=lambda test: (seconds[test], test))
+        return [(test, seconds[test]) for test in in_budget(tests, seconds, _CONTROL_SECONDS)]
+
+    def _work(self, lane: Lane, waiting: deque[tuple[str, Mutant]]) -> None:
+        try:
+            while time.monotonic() < self.deadline and not self._errors:
+                try:
+                    part, mutant = waiting.popleft()
+                except IndexError:
+                    return
+                tried = self._try(lane, part, mutant)
+                with self._lock:
+                    self.results.append(tried)
+                    if tried.test is not None:
+                        killers = self._killers.setdefault(mutant.name, [])
+                        if tried.test in killers:
+                            killers.remove(tried.test)
+                        killers.insert(0, tried.test)
+                    if len(self.results) % _PROGRESS == 0:
+                        self.tell(f"{len(self.results)} tried, {len(waiting)} to go")
+        except (ServerError, OSError, ValueError, KeyError) as error:
+            self._errors.append(f"{type(error).__name__}: {error}")
+        finally:
+            lane.close()
+
+    def _try(self, lane: Lane, part: str, mutant: Mutant) -> Tried:
+        if mutant.key in self.accepted:
+            return Tried(part, mutant, ACCEPTED_OUTCOME)
+        ring = next(ring for ring in self.rings if mutant.path.startswith(f"{ring.source}/"))
+        touched = self.recorded[ring.name].touched
+        tests = touched.tests_of(mutant)
+        if not tests:
+            return Tried(part, mutant, SURVIVED)
+        # What noticed another change of the same function comes first.
+        known = [test for test in self._killers.get(mutant.name, ()) if test in tests][:3]
+        tests = (*known, *(test for test in tests if test not in known))
+        chosen = in_budget(tests, touched.seconds, self.budget)
+        verdict = lane.attempt(
+            ring,
+            "fresh" if mutant.at_definition else "collected",
+            mutant.path,
+            mutant.number,
+            [(test, touched.seconds[test]) for test in chosen],
+        )
+        return Tried(
+            part, mutant, verdict.outcome, len(chosen), len(tests), verdict.test, verdict.seconds
+        )
+
+
+def report(results: Sequence[Tried], stale: Sequence[Accepted]) -> str:
+    """The score of each part, and every survivor that is not accepted."""
+    lines = []
+    survivors = sorted(
+        (tried for tried in results if tried.outcome == SURVIVED),
+        key=lambda tried: (PARTS.index(tried.part), tried.mutant.path, tried.mutant.line),
+    )
+    for tried in survivors:
+        mutant = tried.mutant
+        before, after = mutant.difference
+        ran = (
+            "no test runs this line"
+            if not tried.of
+            else f"{tried.tests} tests ran"
+            if tried.tests == tried.of
+            else f"{tried.tests} of {tried.of} tests ran, the others take too long"
+        )
+        lines += [
+            f"{mutant.path}:{mutant.line}: {tried.part}, {mutant.operator}, {ran}",
+            f"    - {before}",
+            f"    + {after}",
+            f"    name = {_toml_text(mutant.name)}",
+            f"    mutation = {_toml_text(mutant.mutation)}",
+        ]
+    lines += [
+        f"{ACCEPTED.name}: stale, matches nothing: {entry.name}: {entry.mutation}"
+        for entry in stale
+    ]
+    lines.append("")
+    titles = ("killed", "timed out", "survived", "accepted", "not tried")
+    lines.append(f"{'':<14}" + "".join(f"{title:>11}" for title in (*titles, "score")))
+    for part in PARTS:
+        counts = Counter(tried.outcome for tried in results if tried.part == part)
+        figures = [
+            counts[outcome]
+            for outcome in (KILLED, TIMED_OUT, SURVIVED, ACCEPTED_OUTCOME, NOT_TRIED)
+        ]
+        noticed = counts[KILLED] + counts[TIMED_OUT]
+        judged = noticed + counts[SURVIVED]
+        score = f"{100 * noticed / judged:.1f} %" if judged else "-"
+        lines.append(
+            f"{part:<14}" + "".join(f"{figure:>11}" for figure in figures) + f"{score:>11}"
+        )
+    return "\n".join(lines)
+
+
+def _toml_text(text: str) -> str:
+    """A text as TOML has it: literal where that can be, so that it can be copied."""
+    if "'" not in text:
+        return f"'{text}'"
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

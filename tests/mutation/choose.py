@@ -1,0 +1,158 @@
+"""Which mutants are tried, in which order, and with which tests."""
+
+from __future__ import annotations
+
+import random
+import re
+import subprocess
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from tests.mutation.operators import Mutant
+from tests.mutation.settings import CHANGED, FIXED, SAMPLE
+
+_HUNK: Final = re.compile(r"^@@ -\S+ \+(\d+)(?:,(\d+))? @@")
+_BRANCHES: Final = ("origin/main", "main")
+
+Lines = Mapping[str, Collection[int]]
+
+
+@dataclass(frozen=True)
+class Touched:
+    """Which tests run which lines, and how long each takes: what a recording says."""
+
+    seconds: Mapping[str, float]
+    """By node id: only tests that pass while nothing is mutated."""
+    tests: Mapping[tuple[str, int], frozenset[str]]
+    """Node ids by path and first line of a statement."""
+    uses: Mapping[str, frozenset[tuple[str, int]]] = field(default_factory=dict)
+    """The statements in which a name is used, by name."""
+
+    def tests_of(self, mutant: Mutant) -> tuple[str, ...]:
+        """The tests that run what a mutant changes, quickest first."""
+        found = set(self.tests.get((mutant.path, mutant.statement), ()))
+        if mutant.at_definition:
+            for name in mutant.uses:
+                for statement in self.uses.get(name, ()):
+                    found |= self.tests.get(statement, frozenset())
+        if mutant.at_definition and not found:
+            for (path, _), tests in self.tests.items():
+                if path == mutant.path:
+                    found |= tests
+        return tuple(sorted(found, key=lambda test: (self.seconds[test], test)))
+
+
+def in_budget(tests: Sequence[str], seconds: Mapping[str, float], budget: float) -> tuple[str, ...]:
+    """The first tests that together take no longer than the budget, and at least one."""
+    chosen: list[str] = []
+    for test in tests:
+        budget -= seconds[test]
+        if budget < 0 and chosen:
+            break
+        chosen.append(test)
+    return tuple(chosen)
+
+
+def base_revision(root: Path) -> str:
+    """Where this branch left the main one; on the main one itself, the commit before."""
+    head = _git(root, "rev-parse", "HEAD")
+    for branch in _BRANCHES:
+        found = _git(root, "merge-base", "HEAD", branch, check=False)
+        if found and found != head:
+            return found
+    return _git(root, "rev-parse", "HEAD~1")
+
+
+def changed_lines(root: Path, base: str) -> dict[str, set[int]]:
+    """The lines of Python files that differ from a revision, committed or not; by path.
+
+    Raises `subprocess.CalledProcessError` for a revision that does not exist.
+    """
+    lines = parse_diff(_git(root, "diff", "--unified=0", "--no-color", base, "--", "*.py"))
+    new = _git(root, "ls-files", "--others", "--exclude-standard", "--", "*.py")
+    for path in new.splitlines():
+        lines[path] = set(range(1, len((root / path).read_text().splitlines()) + 1))
+    return lines
+
+
+def parse_diff(text: str) -> dict[str, set[int]]:
+    """The changed lines of a unified diff without context, by path."""
+    found: dict[str, set[int]] = {}
+    path = ""
+    for line in text.splitlines():
+        if line.startswith("+++ "):
+            path = line.removeprefix("+++ ").removeprefix("b/")
+        elif path != "/dev/null" and (hunk := _HUNK.match(line)):
+            first, count = int(hunk[1]), int(hunk[2] or 1)
+            found.setdefault(path, set()).update(range(first, first + count))
+    return found
+
+
+def plan(  # noqa: PLR0913 - all named
+    mutants: Iterable[Mutant],
+    *,
+    fixed: frozenset[str],
+    changed: Lines,
+    sampled: Collection[str],
+    size: int,
+    seed: str,
+) -> list[tuple[str, Mutant]]:
+    """The mutants to try, each with its part; a shorter run tries the first ones of the same list.
+
+    The fixed set comes first, then changed lines and sample by turns, in an order of the seed.
+    `sampled` are the folders that the sample is taken from, `size` is how many it has.
+    """
+    parts: dict[str, list[Mutant]] = {FIXED: [], CHANGED: [], SAMPLE: []}
+    for mutant in mutants:
+        if is_fixed(mutant, fixed):
+            parts[FIXED].append(mutant)
+        elif _is_changed(mutant, changed):
+            parts[CHANGED].append(mutant)
+        elif any(mutant.path.startswith(f"{folder}/") for folder in sampled):
+            parts[SAMPLE].append(mutant)
+    # The same choice in each run of a seed, and no secret.
+    chance = random.Random(seed)  # noqa: S311
+    for part in parts.values():
+        chance.shuffle(part)
+    del parts[SAMPLE][size:]
+    return [(FIXED, mutant) for mutant in parts[FIXED]] + by_turns(
+        [(CHANGED, mutant) for mutant in parts[CHANGED]],
+        [(SAMPLE, mutant) for mutant in parts[SAMPLE]],
+    )
+
+
+def is_fixed(mutant: Mutant, fixed: frozenset[str]) -> bool:
+    """Whether a mutant is in one of these functions, or in a part of one."""
+    parts = mutant.qualname.split(".")
+    return any(
+        f"{mutant.module}:{'.'.join(parts[:count])}" in fixed for count in range(1, len(parts) + 1)
+    )
+
+
+def _is_changed(mutant: Mutant, changed: Lines) -> bool:
+    lines = changed.get(mutant.path, ())
+    return any(line in lines for line in range(mutant.line, mutant.last_line + 1))
+
+
+def by_turns(
+    one: Sequence[tuple[str, Mutant]], other: Sequence[tuple[str, Mutant]]
+) -> list[tuple[str, Mutant]]:
+    """Both lists as one, in which each is spread over the whole."""
+    places = [
+        ((index + 0.5) / len(items), number, item)
+        for number, items in enumerate((one, other))
+        for index, item in enumerate(items)
+    ]
+    return [item for _, _, item in sorted(places, key=lambda place: place[:2])]
+
+
+def _git(root: Path, *arguments: str, check: bool = True) -> str:
+    done = subprocess.run(  # noqa: S603 - fixed arguments, and a revision that git checks
+        ["git", "-C", str(root), *arguments],  # noqa: S607 - the git of the path
+        check=check,
+        capture_output=True,
+        text=True,
+    )
+    return done.stdout.strip() if done.returncode == 0 else ""

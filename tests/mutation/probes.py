@@ -1,0 +1,138 @@
+"""Records which statements run: a call in front of each, put in while a module is loaded.
+
+Coverage's contexts record nothing under pytest-xdist, and tracing slows every library down. A probe
+costs a call of `set.add`, in the mutated packages alone.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import functools
+import gc
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from pathlib import Path
+from types import CodeType
+from typing import Any, Final
+
+_PROBE: Final = "__mutation_probe__"
+_PER_FILE: Final = 1_000_000
+
+
+class Probes:
+    """The statements that ran since `hits` was cleared, as numbers that `place` explains."""
+
+    def __init__(self, paths: Iterable[str]) -> None:
+        self.hits: set[int] = set()
+        self._paths = tuple(paths)
+        setattr(builtins, _PROBE, self.hits.add)
+
+    def number(self, path: str, line: int) -> int:
+        """The number of a statement."""
+        return self._paths.index(path) * _PER_FILE + line
+
+    def place(self, number: int) -> tuple[str, int]:
+        """Path and line of a statement."""
+        return self._paths[number // _PER_FILE], number % _PER_FILE
+
+    def instrumented(self, path: str, tree: ast.Module) -> ast.Module:
+        """The tree with a probe in front of every statement of every function."""
+        first = self.number(path, 0)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                _instrument(node, first)
+        return ast.fix_missing_locations(tree)
+
+
+def _instrument(function: ast.FunctionDef | ast.AsyncFunctionDef, first: int) -> None:
+    for block in _blocks(function):
+        probed: list[ast.stmt] = []
+        for statement in block:
+            is_docstring = isinstance(statement, ast.Expr) and isinstance(
+                statement.value, ast.Constant
+            )
+            if not is_docstring:
+                call = ast.Call(
+                    ast.Name(_PROBE, ast.Load()), [ast.Constant(first + statement.lineno)], []
+                )
+                probed.append(ast.copy_location(ast.Expr(call), statement))
+            probed.append(statement)
+        block[:] = probed
+
+
+def _blocks(node: ast.AST) -> list[list[ast.stmt]]:
+    """The blocks of a function, without those of functions and classes in it."""
+    found: list[list[ast.stmt]] = []
+    for name in ("body", "orelse", "finalbody"):
+        block = getattr(node, name, None)
+        if isinstance(block, list) and block:
+            found.append(block)
+            for statement in list(block):
+                if not isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                    found += _blocks(statement)
+    for part in (*getattr(node, "handlers", ()), *getattr(node, "cases", ())):
+        found += _blocks(part)
+    return found
+
+
+class Loading(MetaPathFinder):
+    """Loads some source files from trees of their own; on disk nothing changes."""
+
+    def __init__(self, trees: Mapping[Path, Callable[[], ast.Module | None]]) -> None:
+        self._trees = trees
+
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        """The spec of a module that is to be changed."""
+        spec = PathFinder.find_spec(fullname, path, target)
+        if spec is None or spec.origin is None:
+            return None
+        tree = self._trees.get(Path(spec.origin))
+        if tree is None:
+            return None
+        spec.loader = _Changed(fullname, spec.origin, tree)
+        return spec
+
+
+class _Changed(SourceFileLoader):
+    def __init__(self, fullname: str, path: str, tree: Callable[[], ast.Module | None]) -> None:
+        super().__init__(fullname, path)
+        self._tree = tree
+
+    def get_code(self, fullname: str) -> CodeType:  # noqa: ARG002 - importlib's signature
+        """The code of the changed tree, which no cache of bytecode may hold."""
+        code: CodeType = compile(self._tree(), self.path, "exec", dont_inherit=True)
+        return code
+
+
+def load_with(trees: Mapping[Path, Callable[[], ast.Module | None]]) -> None:
+    """Have these files loaded from these trees from now on."""
+    sys.meta_path.insert(0, Loading(trees))
+
+
+def clear_caches(packages: tuple[str, ...]) -> None:
+    """Empty every `functools.cache` of these packages, so that each test runs what it uses."""
+    for found in gc.get_objects():
+        if isinstance(found, functools._lru_cache_wrapper) and str(
+            getattr(found, "__module__", "")
+        ).startswith(packages):
+            found.cache_clear()
+
+
+def statements_using(sources: Mapping[str, str]) -> dict[str, frozenset[tuple[str, int]]]:
+    """The statements in functions that use a name or an attribute, by that name."""
+    found: dict[str, set[tuple[str, int]]] = {}
+    for path, source in sources.items():
+        for function in ast.walk(ast.parse(source)):
+            if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+                continue
+            for block in _blocks(function):
+                for statement in block:
+                    for node in ast.walk(statement):
+                        if isinstance(node, ast.Name):
+                            found.setdefault(node.id, set()).add((path, statement.lineno))
+                        elif isinstance(node, ast.Attribute):
+                            found.setdefault(node.attr, set()).add((path, statement.lineno))
+    return {name: frozenset(places) for name, places in found.items()}

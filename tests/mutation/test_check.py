@@ -1,0 +1,256 @@
+from __future__ import annotations
+
+import subprocess
+import time
+from argparse import Namespace
+from collections.abc import Callable
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+import pytest
+
+from tests.mutation import worker
+from tests.mutation.__main__ import check
+from tests.mutation.check import NOT_TRIED, Tried, report
+from tests.mutation.operators import Mutant
+from tests.mutation.servers import Project, ServerError
+from tests.mutation.settings import FIXED, SAMPLE, Accepted, Code, read_settings
+from tests.mutation.worker import KILLED, SURVIVED, TIMED_OUT, Request, in_child, request_of
+
+SETTINGS = """
+[[ring]]
+name = "ring"
+source = "src/pack"
+tests = ["checks"]
+sampled = true
+
+[fixed]
+"clamping" = ["pack.code:Clamp.put"]
+"""
+CODE = '''
+from __future__ import annotations
+
+LIMIT = 3
+
+class Clamp:
+    """Has a method that is patched while it lives."""
+
+    def put(self, number: int) -> int:
+        return max(number, 0)
+
+def is_many(number: int) -> bool:
+    return number > LIMIT
+
+def weak(number: int) -> bool:
+    return number > 10
+
+def untested(number: int) -> int:
+    return -number
+'''
+TESTS = """
+from pack.code import Clamp, is_many, weak
+
+def test_clamp():
+    assert [Clamp().put(number) for number in (-1, 0, 1)] == [0, 0, 1]
+
+def test_is_many():
+    assert [is_many(number) for number in (3, 4)] == [False, True]
+
+def test_weak():
+    assert weak(20)
+"""
+OPTIONS = {
+    "seed": "1",
+    "sample": 100,
+    "minutes": 5.0,
+    "budget": 5.0,
+    "part": None,
+    "only": "",
+    "base": "HEAD",
+}
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Callable[[str, str], tuple[Project, Any]]:
+    """Makes a repository of its own with one module and its tests."""
+
+    def make(code: str, tests: str) -> tuple[Project, Any]:
+        for name, text in {
+            "src/pack/__init__.py": "",
+            "src/pack/code.py": code,
+            "checks/test_code.py": tests,
+            "mutation.toml": SETTINGS,
+        }.items():
+            path = tmp_path / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        for arguments in (
+            ("init", "-q"),
+            ("add", "."),
+            ("-c", "user.name=a", "-c", "user.email=a@example.com", "commit", "-qm", "all"),
+        ):
+            subprocess.run(["git", *arguments], check=True, cwd=tmp_path)  # noqa: S603, S607
+        settings = read_settings(tmp_path / "mutation.toml")
+        made = Project(
+            Code.read(tmp_path, settings.rings), tmp_path / "mutation.toml", tmp_path / "build"
+        )
+        return made, settings
+
+    return make
+
+
+def test_survivors_are_those_that_no_test_notices(
+    project: Callable[[str, str], tuple[Project, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """From the repository to the report: killed, survived, accepted and stale ones are told apart.
+
+    No file of the repository is written meanwhile.
+    """
+    monkeypatch.setattr("tests.mutation.__main__.WORKERS", 1)
+    monkeypatch.setattr("tests.mutation.check.WORKERS", 1)
+    made, settings = project(CODE, TESTS)
+    files = {path: path.read_bytes() for path in made.code.root.rglob("*.py")}
+    accepted = [
+        Accepted("pack.code:weak", "number > 10 -> number >= 10", "only a test"),
+        Accepted("pack.code:gone", "number > 10 -> number >= 10", "it was there once"),
+    ]
+    found, text = check(made, settings, accepted, Namespace(**OPTIONS), lambda _: None)
+    assert found
+    lines = text.splitlines()
+    named = [line.strip() for line in lines if line.strip().startswith("mutation =")]
+    assert sorted(named) == sorted(
+        [
+            # A change that its one test lets pass, and one that no test runs.
+            "mutation = 'number > 10 -> number > 11'",
+            "mutation = 'number > 10 -> number > 9'",
+        ]
+    )
+    assert "src/pack/code.py:16: sample, constant, 1 tests ran" in lines
+    assert "src/pack/code.py:19: sample, arithmetic, no test runs this line" in lines
+    assert "    - return number > 10" in lines
+    assert "    + return number > 11" in lines
+    assert "accepted.toml: stale, matches nothing: pack.code:gone: number > 10 -> " in text
+    figures = {line[:14].strip(): line[14:].split() for line in lines[-3:]}
+    # Put: max/min and the constant. Sample: the limit and how it is compared.
+    assert figures["fixed set"] == ["2", "0", "0", "0", "0", "100.0", "%"]
+    assert figures["sample"] == ["5", "0", "3", "1", "0", "62.5", "%"]
+    assert {path: path.read_bytes() for path in files} == files
+
+
+def test_tests_that_depend_on_their_order_are_refused(
+    project: Callable[[str, str], tuple[Project, Any]],
+) -> None:
+    """A test that fails after another one would count as a mutant that is noticed."""
+    tests = """
+        import time
+        from pack.code import Clamp
+        state = []
+
+        def test_first():
+            time.sleep(0.2)
+            state.append(Clamp().put(1))
+
+        def test_second():
+            assert state
+            Clamp().put(2)
+        """
+    made, settings = project(CODE, dedent(tests))
+    with pytest.raises(ServerError, match="test_second is killed without any mutant"):
+        check(made, settings, [], Namespace(**OPTIONS), lambda _: None)
+
+
+def test_code_without_any_test_that_passes_is_refused(
+    project: Callable[[str, str], tuple[Project, Any]],
+) -> None:
+    """With no test that passes, every mutant would survive."""
+    made, settings = project(CODE, "def test_broken():\n    assert 1 == 2\n")
+    with pytest.raises(ServerError, match="no test passes without a mutant"):
+        check(made, settings, [], Namespace(**OPTIONS), lambda _: None)
+
+
+REQUEST = Request("code.py", 0, ("test_a", "test_b"), (0.0, 0.0))
+
+
+@pytest.mark.parametrize(
+    ("words", "outcome", "test"),
+    [
+        (("start 0", "start 1", "survived"), SURVIVED, None),
+        (("start 0", "killed 0"), KILLED, "test_a"),
+        (("start 0", "start 1"), KILLED, "test_b"),
+        ((), KILLED, None),
+    ],
+)
+def test_child_that_ends_early_counts_as_killed(
+    words: tuple[str, ...], outcome: str, test: str | None
+) -> None:
+    """A mutant that ends the process was noticed, by the test that ran."""
+
+    def work(tell: Callable[[str], None]) -> None:
+        for word in words:
+            tell(word)
+
+    verdict = in_child(work, REQUEST)
+    assert (verdict.outcome, verdict.test) == (outcome, test)
+
+
+def test_endless_test_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A child that says nothing for too long is ended."""
+    monkeypatch.setattr(worker, "_LEAST_SECONDS", 0.1)
+
+    def work(tell: Callable[[str], None]) -> None:
+        tell("start 1")
+        time.sleep(600)
+
+    verdict = in_child(work, REQUEST)
+    assert (verdict.outcome, verdict.test) == (TIMED_OUT, "test_b")
+
+
+def test_slow_test_and_busy_machine_get_more_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limit grows with what the test takes without a mutant, and with the load."""
+    message = {"path": "code.py", "number": 0, "tests": ["a", "b"], "seconds": [0.0, 10.0]}
+    request = request_of(message)
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    monkeypatch.setattr("os.getloadavg", lambda: (1.0, 1.0, 1.0))
+    assert (request.limit(0), request.limit(1)) == (8.0, 68.0)
+    monkeypatch.setattr("os.getloadavg", lambda: (8.0, 1.0, 1.0))
+    assert request.limit(0) == 32.0
+
+
+def mutant(name: str, line: int = 3) -> Mutant:
+    """A mutant in a function of this name."""
+    return Mutant(
+        path="pack/code.py",
+        module="pack.code",
+        qualname=name,
+        operator="comparison",
+        number=0,
+        line=line,
+        last_line=line,
+        statement=line,
+        mutation="a == 'x' -> a != 'x'",
+        difference=("return a == 'x'", "return a != 'x'"),
+        at_definition=False,
+    )
+
+
+def test_report_counts_what_was_not_tried() -> None:
+    """Mutants that the time did not allow for are said, and are no part of the score."""
+    text = report(
+        [
+            Tried(FIXED, mutant("a"), KILLED, 1, 1),
+            Tried(FIXED, mutant("b"), TIMED_OUT, 1, 1),
+            Tried(SAMPLE, mutant("c"), NOT_TRIED),
+            Tried(SAMPLE, mutant("d"), SURVIVED, 2, 5),
+            Tried(SAMPLE, mutant("e", line=9), SURVIVED),
+        ],
+        [],
+    )
+    fixed, _, sample = (line.split() for line in text.splitlines()[-3:])
+    assert fixed == ["fixed", "set", "1", "1", "0", "0", "0", "100.0", "%"]
+    assert sample == ["sample", "0", "0", "2", "0", "1", "0.0", "%"]
+    assert "pack/code.py:3: sample, comparison, 2 of 5 tests ran, the others take too long" in text
+    assert "pack/code.py:9: sample, comparison, no test runs this line" in text
+    # As an entry of accepted.toml has it.
+    assert "mutation = \"a == 'x' -> a != 'x'\"" in text

@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import ast
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.mutation.choose import (
+    Touched,
+    base_revision,
+    changed_lines,
+    in_budget,
+    parse_diff,
+    plan,
+)
+from tests.mutation.operators import Mutant, facts_of, mutants
+from tests.mutation.settings import CHANGED, FIXED, SAMPLE
+
+SOURCE = """\
+LIMIT = 3
+class Table:
+    def put(self, a):
+        return a < LIMIT
+    def get(self, a):
+        return a > 1
+def other(a):
+    return a == 0
+"""
+PATH = "pack/code.py"
+
+
+@pytest.fixture
+def found() -> list[Mutant]:
+    """The mutants of a small module."""
+    return list(mutants(PATH, "pack.code", SOURCE, facts_of([ast.parse(SOURCE)])))
+
+
+def planned(found: list[Mutant], **changes: object) -> list[tuple[str, str]]:
+    """Part and function of each mutant that is to be tried, in their order."""
+    options: dict[str, object] = {
+        "fixed": frozenset(),
+        "changed": {},
+        "sampled": ["pack"],
+        "size": 100,
+        "seed": "1",
+    }
+    chosen = plan(found, **(options | changes))  # type: ignore[arg-type]
+    return [(part, mutant.qualname) for part, mutant in chosen]
+
+
+def test_fixed_set_has_every_mutant_of_its_functions_and_comes_first(found: list[Mutant]) -> None:
+    """A class stands for all of its methods; what is fixed is in no other part."""
+    parts = planned(found, fixed=frozenset({"pack.code:Table"}), changed={PATH: {4}})
+    count = sum(mutant.qualname.startswith("Table") for mutant in found)
+    assert {part for part, _ in parts[:count]} == {FIXED}
+    assert {name for part, name in parts if part == FIXED} == {"Table.put", "Table.get"}
+    assert CHANGED not in {part for part, _ in parts}
+
+
+def test_changed_lines_are_a_part_of_their_own(found: list[Mutant]) -> None:
+    """Every mutant of a changed line is tried, in packages that are not sampled as well."""
+    parts = planned(found, changed={PATH: {8}}, sampled=[])
+    assert {name for _, name in parts} == {"other"}
+    assert {part for part, _ in parts} == {CHANGED}
+
+
+def test_sample_is_the_same_for_a_seed_and_another_for_another(found: list[Mutant]) -> None:
+    """The seed decides which mutants there are and in which order."""
+    assert planned(found, size=3) == planned(found, size=3)
+    assert len(planned(found, size=3)) == 3
+    assert {tuple(planned(found, size=3, seed=str(seed))) for seed in range(20)} != {
+        tuple(planned(found, size=3))
+    }
+
+
+def test_a_run_that_is_cut_short_has_tried_of_both_parts(found: list[Mutant]) -> None:
+    """Changed lines and sample come by turns."""
+    parts = planned(found, changed={PATH: {4, 6}})
+    assert {part for part, _ in parts[:3]} == {CHANGED, SAMPLE}
+
+
+def test_diff_names_the_new_lines() -> None:
+    """Lines that were only removed are none of a file; a removed file has none."""
+    text = """\
+--- a/pack/code.py
++++ b/pack/code.py
+@@ -3 +3,2 @@ class Table:
+-old
++new
++newer
+@@ -9,2 +10,0 @@ def other
+-gone
+-gone
+@@ -20 +19 @@
+-x
++y
+--- a/pack/gone.py
++++ /dev/null
+@@ -1 +0,0 @@
+-x
+"""
+    assert parse_diff(text) == {PATH: {3, 4, 19}}
+
+
+def test_changes_are_counted_from_where_the_branch_began(tmp_path: Path) -> None:
+    """Committed, uncommitted and untracked changes count, those of the main branch do not."""
+
+    def git(*arguments: str) -> None:
+        identity = ("-c", "user.name=a", "-c", "user.email=a@example.com")
+        subprocess.run(  # noqa: S603 - fixed arguments
+            ["git", "-C", str(tmp_path), *identity, *arguments],  # noqa: S607
+            check=True,
+            capture_output=True,
+        )
+
+    code = tmp_path / "code.py"
+    git("init", "--initial-branch=main")
+    for text in ("a = 1\nb = 1\nc = 1\n", "a = 2\nb = 1\nc = 1\n"):
+        code.write_text(text)
+        git("add", "code.py")
+        git("commit", "-m", "main")
+    # On the main branch itself, the last commit is what has changed.
+    assert changed_lines(tmp_path, base_revision(tmp_path)) == {"code.py": {1}}
+    git("switch", "-c", "topic")
+    code.write_text("a = 2\nb = 2\nc = 1\n")
+    git("commit", "-am", "topic")
+    code.write_text("a = 2\nb = 2\nc = 2\n")
+    (tmp_path / "new.py").write_text("d = 1\n")
+    assert changed_lines(tmp_path, base_revision(tmp_path)) == {"code.py": {2, 3}, "new.py": {1}}
+
+
+def test_tests_that_run_the_line_are_chosen_quickest_first(found: list[Mutant]) -> None:
+    """A test that does not run the changed statement is left out."""
+    touched = Touched(
+        seconds={"slow": 2.0, "quick": 0.1, "elsewhere": 0.1},
+        tests={(PATH, 4): frozenset({"slow", "quick"}), (PATH, 8): frozenset({"elsewhere"})},
+    )
+    mutant = next(mutant for mutant in found if mutant.qualname == "Table.put")
+    assert touched.tests_of(mutant) == ("quick", "slow")
+
+
+def test_constant_is_tested_where_it_is_used(found: list[Mutant]) -> None:
+    """A change at import leads to the tests of the statements that name it."""
+    touched = Touched(
+        seconds={"user": 1.0, "elsewhere": 0.1},
+        tests={(PATH, 4): frozenset({"user"}), (PATH, 8): frozenset({"elsewhere"})},
+        uses={"LIMIT": frozenset({(PATH, 4)})},
+    )
+    mutant = next(mutant for mutant in found if mutant.qualname == "<module>")
+    assert touched.tests_of(mutant) == ("user",)
+
+
+def test_budget_cuts_the_slow_tests_and_keeps_one() -> None:
+    """A mutant gets at least one test, however slow."""
+    seconds = {"a": 1.0, "b": 2.0, "c": 9.0}
+    assert in_budget(("a", "b", "c"), seconds, budget=4.0) == ("a", "b")
+    assert in_budget(("c",), seconds, budget=4.0) == ("c",)
