@@ -6,8 +6,12 @@ survives the starter, not even one that was killed.
 
 The server's Step Functions have no SDK integration with Bedrock; this process adds the one that
 submits a batch job, which goes to the stand-in as the functions' calls do.
+
+It also corrects the server where its IAM differs from that of AWS: the value of
+`aws:PrincipalArn`, and the resource that a call about an event bus is checked against.
 """
 
+import json
 import os
 import re
 import shutil
@@ -19,14 +23,20 @@ from typing import Any
 import boto3
 from botocore.exceptions import ClientError
 from ministack.app import main  # type: ignore[import-untyped] # it has no annotations
-from ministack.core import iam_evaluator  # type: ignore[import-untyped] # nor has this
+from ministack.core import (  # type: ignore[import-untyped] # nor have these
+    iam_actions,
+    iam_evaluator,
+)
 from ministack.services import stepfunctions  # type: ignore[import-untyped]
 
 _SUBMIT = "arn:aws:states:::aws-sdk:bedrock:createModelInvocationJob"
 _SESSION = re.compile(
     r"arn:(?P<partition>[^:]+):sts::(?P<account>\d+):assumed-role/(?P<role>[^/]+)/.*"
 )
+# The operations whose parameter `Name` is that of a bus.
+_ON_BUSES = frozenset({"CreateEventBus", "DeleteEventBus", "DescribeEventBus", "UpdateEventBus"})
 _value_of_key = iam_evaluator._resolve_condition_key  # noqa: SLF001 - of the pinned version
+_resource_of = iam_actions.extract_resource_arn
 
 
 def _value_as_on_aws(key: str, context: Any) -> Any:  # noqa: ANN401 - the emulator's own types
@@ -39,6 +49,38 @@ def _value_as_on_aws(key: str, context: Any) -> Any:  # noqa: ANN401 - the emula
     if key.lower() == "aws:principalarn" and (session := _SESSION.fullmatch(value or "")):
         return "arn:{partition}:iam::{account}:role/{role}".format(**session.groupdict())
     return value
+
+
+def _resource_as_on_aws(
+    service: str,
+    method: str,
+    path: str,
+    headers: dict[str, str],
+    body: bytes,
+    *others: Any,  # noqa: ANN401 - the parameters of the query, the Region and the account
+) -> Any:  # noqa: ANN401 - the server's function has no annotations
+    """The ARN that a call is checked against; for a call about an event bus, that of the bus.
+
+    Service authorization reference, Amazon EventBridge: the resource type of these operations is
+    `event-bus`. The server takes the name for that of a rule, so that a role that may describe the
+    bus would be refused.
+    """
+    operation = headers.get("x-amz-target", "").rpartition(".")[2]
+    if service != "events" or operation not in _ON_BUSES:
+        return _resource_of(service, method, path, headers, body, *others)
+    *_, region, account = others
+    return _arn_of_bus(body, region, account)
+
+
+def _arn_of_bus(body: bytes, region: str, account: str) -> str:
+    try:
+        name = str(json.loads(body or b"{}").get("Name") or "default")
+    except (AttributeError, ValueError):
+        # No JSON object: the server answers the call itself that it is malformed.
+        return "*"
+    if name.startswith("arn:"):
+        return name
+    return f"arn:aws:events:{region}:{account}:event-bus/{name}"
 
 
 def _end_with_starter(directories: list[str]) -> None:
@@ -73,6 +115,7 @@ if __name__ == "__main__":
     # The server reads the command line too, and knows no such argument.
     arguments, sys.argv[1:] = sys.argv[1:], []
     iam_evaluator._resolve_condition_key = _value_as_on_aws  # noqa: SLF001 - as above
+    iam_actions.extract_resource_arn = _resource_as_on_aws
     stepfunctions._SERVICE_DISPATCH[_SUBMIT] = _submit  # noqa: SLF001 - the server has no hook
     threading.Thread(target=_end_with_starter, args=(arguments,), daemon=True).start()
     main()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from bbm.problems import Problem, stack_missing
-from bedrock_batch_monitor.domain.arns import JobArn, Scope
+from bedrock_batch_monitor.domain.arns import JobArn, Scope, is_job_arn
 
 if TYPE_CHECKING:
     from bbm.aws import Clients
@@ -24,14 +24,23 @@ class Deployment:
     function: str
     partition: str
     scope: Scope
+    record_messages: bool = True
 
     def job_arn(self, job_id: str) -> str:
         """The ARN of the job with this id in the deployment's own account and Region."""
         return str(JobArn(self.partition, self.scope.region, self.scope.account, job_id))
 
     def is_own(self, job_arn: str) -> bool:
-        """Whether a job belongs to the deployment's own account and Region."""
-        return JobArn.parse(job_arn).scope == self.scope
+        """Whether a job belongs to the deployment's own partition, account and Region."""
+        arn = JobArn.parse(job_arn)
+        return arn.partition == self.partition and arn.scope == self.scope
+
+    def can_monitor(self, text: str) -> bool:
+        """Whether this is the ARN of a job that the deployment may monitor, by its settings.
+
+        The outputs of the stack do not name the other accounts and Regions, only the partition.
+        """
+        return is_job_arn(text) and JobArn.parse(text).partition == self.partition
 
 
 def find(clients: Clients, stack: str) -> Deployment:
@@ -53,6 +62,7 @@ def find(clients: Clients, stack: str) -> Deployment:
             function=outputs["MonitorFunctionName"],
             partition=partition or "aws",
             scope=Scope(account, region),
+            record_messages=outputs.get("RecordMessages") != "false",
         )
     except KeyError as error:
         status = stacks[0]["StackStatus"]

@@ -10,6 +10,7 @@ from typing import Final
 from bbm.problems import UsageProblem
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.scopes import parse_scope
+from bedrock_batch_monitor.domain.words import quoted
 
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _DURATION: Final = re.compile(r"(\d+)\s*([smhdw])", re.ASCII | re.IGNORECASE)
@@ -22,7 +23,7 @@ def status(text: str) -> str:
         return known
     near = difflib.get_close_matches(_form(text), by_form, n=1, cutoff=0.5)
     hint = f" (did you mean {by_form[near[0]]}?)" if near else ""
-    message = f"unknown status {text!r}{hint}: the statuses are {', '.join(statuses.KNOWN)}"
+    message = f"unknown status {quoted(text)}{hint}: the statuses are {', '.join(statuses.KNOWN)}"
     raise UsageProblem(message)
 
 
@@ -38,7 +39,7 @@ def since(text: str, now: datetime) -> datetime:
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError) as error:
         message = (
-            f"--since {text!r} is no time: give a duration such as 30m, 24h or 7d, or an ISO "
+            f"--since {quoted(text)} is no time: give a duration such as 30m, 24h or 7d, or an ISO "
             "time such as 2026-11-24 or 2026-11-24T20:30:00Z"
         )
         raise UsageProblem(message) from error
@@ -48,7 +49,9 @@ def scope(text: str) -> dict[str, str]:
     """`<account>/<region>` as the monitor function takes it; raises `UsageProblem`."""
     found = parse_scope(text)
     if found is None:
-        message = f"--scope {text!r} is no account and Region: give them as 123456789012/eu-west-1"
+        message = (
+            f"--scope {quoted(text)} is no account and Region: give them as 123456789012/eu-west-1"
+        )
         raise UsageProblem(message)
     return {"account": found.account, "region": found.region}
 

@@ -34,18 +34,19 @@ from bedrock_batch_monitor.domain.times import to_iso
 from bedrock_batch_monitor.domain.words import clean
 from bedrock_batch_monitor.report.page import render
 from bedrock_batch_monitor.services import items
-from bedrock_batch_monitor.services.eventbridge import EventBus
+from bedrock_batch_monitor.services.eventbridge import BusState, EventBus
 
 # What the live view needs beside its rows: heading, count of the others, note, the prompt's line.
 _LINES_BESIDE_ROWS: Final = 5
+_WORD_CHARACTERS: Final = 40
 
 app = typer.Typer(
     name="bbm",
-    help="Follow Amazon Bedrock batch inference jobs through the tables of the Bedrock Batch "
-    "Monitor.\n\nA job is named by its ARN, by its id (the 12 characters at the end of the ARN) "
-    "or by its name, if no other has it.",
+    help="Monitor Amazon Bedrock batch inference jobs through the tables of the Bedrock Batch "
+    "Monitor.\n\nName a job by its ARN, by its id (the 12 characters at the end of the ARN) or by "
+    "its name, if no other job has it.",
     epilog="Every command takes --json (one JSON document on standard output), --stack, --profile "
-    "and --region. Exit codes: 0 good, 1 failed, 2 bad usage.",
+    "and --region. Exit codes: 0 success, 1 failure, 2 usage error.",
     no_args_is_help=True,
     # Plain help and errors: the same text in a terminal, in a pipe and in the documentation.
     rich_markup_mode=None,
@@ -185,7 +186,7 @@ def _explained(this: Run, *, debug: bool) -> Iterator[None]:
             "report what it shows"
         )
         if debug:
-            this.out.err.print(Text(traceback.format_exc()), soft_wrap=True)
+            this.out.traceback(traceback.format_exc())
         this.out.error(str(problem))
         raise typer.Exit(problem.exit_code) from error
 
@@ -216,23 +217,21 @@ def track(
     this: Run,
     arns: Annotated[list[str], typer.Argument(metavar="ARN", help="Jobs: ARNs or ids.")],
 ) -> None:
-    """Have the monitor follow jobs.
+    """Start tracking jobs.
 
-    Puts an item with jobArn and tracking into the jobs table; the monitor fills in the rest at its
-    next poll. An item that is there already is never written over: it is tracked again, unless its
-    job has ended.
+    Puts an item for each job into the jobs table. The monitor adds the rest in its next poll. An
+    existing item is never overwritten: the job is tracked again, unless its end is recorded.
     """
     for text in arns:
         references.check_trackable(text)
     results = []
     for job_arn in dict.fromkeys(references.arn_of(text, this.deployment) for text in arns):
-        results.append(this.jobs.track(job_arn))
+        results.append(this.jobs.track(job_arn, this.world.now()))
         this.out.show(view.changed(results[-1]))
         if not this.deployment.is_own(job_arn):
             this.out.note(
-                f"{references.job_id(job_arn)} belongs to another account or Region than the "
-                f"stack ({this.deployment.scope}): if the deployment does not monitor it, "
-                "`bbm jobs` shows NotMonitored after the next poll"
+                f"{_elsewhere(this, job_arn)}: if the deployment does not monitor it, `bbm jobs` "
+                "shows NotMonitored after the next poll"
             )
     this.out.document(_changes(results))
 
@@ -242,15 +241,23 @@ def untrack(
     this: Run,
     arns: Annotated[list[str], typer.Argument(metavar="ARN", help="Jobs: ARNs, ids or names.")],
 ) -> bool:
-    """Take jobs out of polling; what is recorded of them stays.
+    """Stop tracking jobs. Recorded data stays.
 
-    Removes tracking from their items and nothing else. Ends with 1 if one of them has no item.
+    Removes tracking from the items of the jobs. A job that has no item yet, given by ARN or id,
+    gets one without tracking, so that discovery does not track it later. Ends with 1 if a job is
+    unknown.
     """
     results = []
     for job_arn in dict.fromkeys([this.resolve(text) for text in arns]):
-        results.append(this.jobs.untrack(job_arn))
+        may_put = this.deployment.can_monitor(job_arn)
+        results.append(this.jobs.untrack(job_arn, this.world.now(), may_put=may_put))
         if results[-1].change is not Change.UNKNOWN:
             this.out.show(view.changed(results[-1]))
+        if results[-1].change is Change.EXCLUDED and not this.deployment.is_own(job_arn):
+            this.out.note(
+                f"{_elsewhere(this, job_arn)}: the new item has an effect only if the deployment "
+                "monitors that account and Region"
+            )
     this.out.document(_changes(results))
     unknown = [result.job_arn for result in results if result.change is Change.UNKNOWN]
     for job_arn in unknown:
@@ -289,7 +296,7 @@ def jobs(
         found = this.jobs.batch(item["jobArn"] for item in this.history.with_status(wanted))
     else:
         found = this.jobs.active()
-    shown = _newest_first(item for item in found if wanted in {None, item.get("status")})
+    shown = _newest_first(item for item in found if wanted is None or item.get("status") == wanted)
     this.out.document({"jobs": shown})
     if shown:
         this.out.show(view.jobs_table(shown, this.world.now(), this.out.width))
@@ -419,23 +426,30 @@ def watch_(
 def replay(this: Run, arn: Reference) -> None:
     """Send the event of a job's end again, with the same eventId.
 
-    For a subscriber that missed it or came later; subscribers that saw it know the eventId.
+    For a subscriber that missed it or came later. Subscribers that already processed the event can
+    discard it by its eventId.
     """
     job_arn = this.resolve(arn)
     item = this.jobs.get(job_arn)
     if item is None:
         raise unknown_job(arn)
     if not has_ended(plain(item)):
-        state = plain(item).get("status", "not polled yet")
+        state = clean(plain(item).get("status", "not polled yet"), _WORD_CHARACTERS)
         message = f"{arn} has not ended ({state}): there is no event of its end to send again"
         raise Problem(message)
     record = items.job_record(item)
-    event = status_event(record, record.last)
+    event = status_event(record, record.last, with_message=this.deployment.record_messages)
     bus = this.deployment.event_bus
     event_bus = EventBus(this.clients.events, bus)
-    if event_bus.is_missing():
-        # PutEvents would answer as if all were well.
-        message = f"the bus {bus} does not exist: bring it back (docs/operating.md), then replay"
+    look = event_bus.look()
+    if not look.exists:
+        # PutEvents would answer success for a bus that does not exist.
+        is_missing = look.state is BusState.MISSING
+        message = (
+            f"the bus {bus} does not exist: restore it (docs/operating.md), then replay"
+            if is_missing
+            else f"it is not known whether the bus {bus} exists ({look.code}): nothing was sent"
+        )
         raise Problem(message)
     for delivery in event_bus.put((event,)):
         if delivery.error is not None:
@@ -455,7 +469,7 @@ def replay(this: Run, arn: Reference) -> None:
     this.out.show(
         Text.assemble(
             ("Sent", "green"),
-            f" {event.detail_type} for {clean(record.last.job_name or job_arn)} (",
+            f" {event.detail_type} for {view.name_of(plain(item))} (",
             view.status(record.last.status),
             f"), eventId {event_id} as before",
         )
@@ -474,10 +488,10 @@ def poll(
         ),
     ] = None,
 ) -> None:
-    """Have the monitor poll the active jobs now, and show what it did.
+    """Run a poll of the active jobs now, and show its summary.
 
-    Invokes the monitor function and waits for it; the schedule goes on as before. One poll is of
-    one account and Region, as the schedule's are.
+    Invokes the monitor function and waits for it. The schedule continues as before. One poll covers
+    one account and Region.
     """
     payload = {} if scope is None else inputs.scope(scope)
     answer = this.clients.functions.invoke(
@@ -521,9 +535,10 @@ def cost(  # noqa: PLR0913 - the options of a command line
         int, typer.Option(min=128, max=10240, metavar="MB", help="Memory of the functions.")
     ] = 512,
 ) -> None:
-    """Reckon what the monitor costs in a month, beside other ways to do the same.
+    """Estimate the monthly cost and compare it with alternatives.
 
-    Asks no account: the counts are those of the benchmark, the prices list prices of us-east-1.
+    Needs no AWS account: the counts are those of the benchmark, the prices list prices of
+    us-east-1.
     See docs/cost.md.
     """
     workload = costs.Workload(
@@ -593,8 +608,8 @@ def _to_watch(this: Run, arns: Sequence[str] | None) -> tuple[Item, ...]:
     for item in active:
         if not is_followed(item) and not has_ended(item):
             this.out.note(
-                f"{clean(item['jobArn'])} is not watched, for the monitor does not follow it "
-                f"({item['lastError']['code']}): `bbm untrack` takes it out of polling"
+                f"{item['jobArn']} is not watched, because the monitor does not poll it "
+                f"({item['lastError']['code']}): `bbm untrack` stops tracking it"
             )
     return tuple(item for item in active if is_followed(item))
 
@@ -624,9 +639,17 @@ def _display(this: Run) -> Iterator[Callable[[Watched, str | None], None]]:
                 width=this.out.out.width,
                 rows=this.out.out.height - _LINES_BESIDE_ROWS,
             )
-            live.update(Group(table, Text(note or "", style="yellow")), refresh=True)
+            shown = this.out.shown(Group(table, Text(note or "", style="yellow")))
+            live.update(shown, refresh=True)
 
         yield draw
+
+
+def _elsewhere(this: Run, job_arn: str) -> str:
+    return (
+        f"{references.job_id(job_arn)} belongs to another partition, account or Region than the "
+        f"stack ({this.deployment.scope})"
+    )
 
 
 def _changes(results: Sequence[Changed]) -> dict[str, Any]:
@@ -652,6 +675,6 @@ def _nothing(status: str | None, *, everything: bool) -> Text:
 def _json_object(payload: bytes) -> dict[str, Any] | None:
     try:
         value = json.loads(payload)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None

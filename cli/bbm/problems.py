@@ -9,9 +9,11 @@ from typing import Final
 from botocore import exceptions as sdk
 from botocore.exceptions import BotoCoreError, ClientError
 
+from bedrock_batch_monitor.domain.words import quoted
 from bedrock_batch_monitor.services.errors import ServiceError
 from bedrock_batch_monitor.services.items import InvalidItemError
 
+_SHOWN_CHARACTERS: Final = 120
 FAILED: Final = 1
 BAD_USAGE: Final = 2
 
@@ -120,8 +122,8 @@ def can_pass(error: Exception) -> bool:
 def unknown_job(name: str) -> Problem:
     """Nothing in the tables goes by this name."""
     return Problem(
-        f"no job {name!r} in the jobs table: `bbm jobs --all` lists what is there, "
-        "`bbm track <ARN>` puts a job in"
+        f"no job {quoted(name, _SHOWN_CHARACTERS)} in the jobs table: `bbm jobs --all` lists what "
+        "is there, `bbm track <ARN>` puts a job in"
     )
 
 

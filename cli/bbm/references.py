@@ -7,28 +7,22 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from bbm.problems import Problem, UsageProblem, unknown_job
-from bedrock_batch_monitor.domain.arns import InvalidJobArnError, JobArn
+from bedrock_batch_monitor.domain.arns import InvalidJobArnError, JobArn, is_job_arn
+from bedrock_batch_monitor.domain.words import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from bbm.deployment import Deployment
 
+# As many as a line on standard error has room for.
+_CANDIDATES: Final = 10
 _JOB_ID: Final = re.compile(r"[a-z0-9]{12}", re.ASCII)
-
-
-def is_arn(text: str) -> bool:
-    """Whether this is the ARN of a batch inference job."""
-    try:
-        JobArn.parse(text)
-    except InvalidJobArnError:
-        return False
-    return True
 
 
 def job_id(job_arn: str) -> str:
     """The short id at the end of an ARN; of what is no job's ARN, the part behind the last `:`."""
-    return JobArn.parse(job_arn).job_id if is_arn(job_arn) else job_arn.rsplit(":", 1)[-1]
+    return JobArn.parse(job_arn).job_id if is_job_arn(job_arn) else job_arn.rsplit(":", 1)[-1]
 
 
 def check_trackable(text: str) -> None:
@@ -67,7 +61,7 @@ def resolve(
     means the active job, though earlier ones had it too. Raises `Problem` if nothing or more than
     one job goes by the name.
     """
-    if is_arn(text):
+    if is_job_arn(text):
         return text
     if (meant := _the_one(text, active(), "active jobs")) is not None:
         return meant
@@ -88,10 +82,15 @@ def _the_one(text: str, items: Sequence[Mapping[str, Any]], what: str) -> str | 
     meant = [
         str(item["jobArn"])
         for item in items
-        if text in {item["jobArn"], job_id(item["jobArn"]), item.get("jobName")}
+        # A name can be of any type, so this is no look-up in a set.
+        if text in (item["jobArn"], job_id(item["jobArn"]), item.get("jobName"))
     ]
     if len(meant) > 1:
-        candidates = ", ".join(sorted(meant))
-        message = f"{text!r} is the name of {len(meant)} {what}, give one's ARN: {candidates}"
+        candidates = ", ".join(sorted(meant)[:_CANDIDATES])
+        more = len(meant) - _CANDIDATES
+        message = (
+            f"{quoted(text)} is the name of {len(meant)} {what}, give one's ARN: {candidates}"
+            + (f" and {more} more" if more > 0 else "")
+        )
         raise Problem(message)
     return meant[0] if meant else None

@@ -33,6 +33,11 @@ RawItem = Mapping[str, "AttributeValueTypeDef"]
 _KEYS_PER_CALL: Final = 100
 _LONGEST_PAUSE_SECONDS: Final = 5.0
 _CALLS_WITHOUT_PROGRESS: Final = 8
+# A conditional write that fails means that somebody wrote the item at the same moment. To meet
+# that more than a few times in a row takes a writer that never stops.
+_ATTEMPTS: Final = 5
+COMMAND_AT: Final = "commandAt"
+EVENT_ID: Final = "eventId"
 _deserialize = TypeDeserializer().deserialize
 
 
@@ -44,6 +49,7 @@ class Change(StrEnum):
     ALREADY_TRACKED = "alreadyTracked"
     ENDED = "ended"
     UNTRACKED = "untracked"
+    EXCLUDED = "excluded"
     NOT_TRACKED = "notTracked"
     UNKNOWN = "unknown"
 
@@ -132,64 +138,102 @@ class Jobs:
             TableName=self.name, Key={"jobArn": {"S": job_arn}}, ConsistentRead=True
         ).get("Item")
 
-    def track(self, job_arn: str) -> Changed:
-        """Have a job polled: put the contract's two attributes, or take an existing item up again.
+    def track(self, job_arn: str, now: datetime) -> Changed:
+        """Have a job polled: put a new item, or give an existing item `tracking` again.
 
-        An item that is there is never written over, and a job that has ended is left alone.
+        An existing item is never overwritten, and a job whose end is recorded is left as it is.
+        `now` is the time of the command: the monitor ignores older commands. Raises `Problem` if
+        somebody else keeps changing the item.
         """
+        for _ in range(_ATTEMPTS):
+            item: dict[str, AttributeValueTypeDef] = {
+                "jobArn": {"S": job_arn},
+                names.TRACKING: {"S": names.TRACKING_ACTIVE},
+                COMMAND_AT: {"S": to_iso(now)},
+            }
+            if self._put_new(item):
+                return Changed(job_arn, Change.ADDED)
+            old = self._update(
+                job_arn,
+                f"SET #tracking = :active, {COMMAND_AT} = :now",
+                f"attribute_exists(jobArn) AND attribute_not_exists({EVENT_ID})",
+                {":active": {"S": names.TRACKING_ACTIVE}, ":now": {"S": to_iso(now)}},
+            )
+            if old is not None:
+                was_tracked = old.get(names.TRACKING, {}).get("S") == names.TRACKING_ACTIVE
+                change = Change.ALREADY_TRACKED if was_tracked else Change.RESUMED
+                return Changed(job_arn, change, _status(old))
+            # The job has ended, or its item was deleted between the two writes.
+            current = self.get(job_arn)
+            if current is not None and EVENT_ID in current:
+                return Changed(job_arn, Change.ENDED, _status(current))
+        raise _unsettled(job_arn)
+
+    def untrack(self, job_arn: str, now: datetime, *, may_put: bool) -> Changed:
+        """Stop the polling of a job: remove `tracking`, and nothing else.
+
+        `now` is the time of the command: the monitor ignores older commands. A job without an item
+        gets one without `tracking` if `may_put`, so that discovery does not track it later.
+        Otherwise it is unknown. Raises `Problem` if somebody else keeps changing the item.
+        """
+        for _ in range(_ATTEMPTS):
+            old = self._update(
+                job_arn,
+                f"SET {COMMAND_AT} = :now REMOVE #tracking",
+                "attribute_exists(jobArn)",
+                {":now": {"S": to_iso(now)}},
+            )
+            if old is not None:
+                change = Change.UNTRACKED if names.TRACKING in old else Change.NOT_TRACKED
+                return Changed(job_arn, change, _status(old))
+            if not may_put:
+                return Changed(job_arn, Change.UNKNOWN)
+            item: dict[str, AttributeValueTypeDef] = {
+                "jobArn": {"S": job_arn},
+                "trackedBy": {"S": "user"},
+                "trackedAt": {"S": to_iso(now)},
+                COMMAND_AT: {"S": to_iso(now)},
+            }
+            if self._put_new(item):
+                return Changed(job_arn, Change.EXCLUDED)
+        raise _unsettled(job_arn)
+
+    def _put_new(self, item: Mapping[str, AttributeValueTypeDef]) -> bool:
+        """Put an item; False if there is one already, which stays as it is."""
         try:
             self.client.put_item(
                 TableName=self.name,
-                Item={"jobArn": {"S": job_arn}, names.TRACKING: {"S": names.TRACKING_ACTIVE}},
+                Item=item,
                 ConditionExpression="attribute_not_exists(jobArn)",
             )
         except ClientError as error:
             if not _condition_failed(error):
                 raise
-            return self._track_again(job_arn)
-        return Changed(job_arn, Change.ADDED)
+            return False
+        return True
 
-    def _track_again(self, job_arn: str) -> Changed:
-        endings = {f":e{n}": {"S": name} for n, name in enumerate(statuses.TERMINAL)}
+    def _update(
+        self,
+        job_arn: str,
+        update: str,
+        condition: str,
+        values: Mapping[str, AttributeValueTypeDef],
+    ) -> RawItem | None:
+        """Update an item; the item as it was before, None if the condition does not hold."""
         try:
-            old = self.client.update_item(
+            return self.client.update_item(
                 TableName=self.name,
                 Key={"jobArn": {"S": job_arn}},
-                UpdateExpression="SET #tracking = :active",
-                ConditionExpression=(
-                    "attribute_exists(jobArn) AND (attribute_not_exists(#status) OR NOT #status IN "
-                    f"({', '.join(endings)}))"
-                ),
-                ExpressionAttributeNames={"#tracking": names.TRACKING, "#status": "status"},
-                ExpressionAttributeValues={":active": {"S": names.TRACKING_ACTIVE}, **endings},
-                ReturnValues="ALL_OLD",
-            ).get("Attributes", {})
-        except ClientError as error:
-            if not _condition_failed(error):
-                raise
-            # It has ended, or somebody deleted it just now; the latter is not worth a word.
-            return Changed(job_arn, Change.ENDED, _status(self.get(job_arn) or {}))
-        was_tracked = old.get(names.TRACKING, {}).get("S") == names.TRACKING_ACTIVE
-        change = Change.ALREADY_TRACKED if was_tracked else Change.RESUMED
-        return Changed(job_arn, change, _status(old))
-
-    def untrack(self, job_arn: str) -> Changed:
-        """Take a job out of polling: remove `tracking`, and nothing else."""
-        try:
-            old = self.client.update_item(
-                TableName=self.name,
-                Key={"jobArn": {"S": job_arn}},
-                UpdateExpression="REMOVE #tracking",
-                ConditionExpression="attribute_exists(jobArn)",
+                UpdateExpression=update,
+                ConditionExpression=condition,
                 ExpressionAttributeNames={"#tracking": names.TRACKING},
+                ExpressionAttributeValues=values,
                 ReturnValues="ALL_OLD",
             ).get("Attributes", {})
         except ClientError as error:
             if not _condition_failed(error):
                 raise
-            return Changed(job_arn, Change.UNKNOWN)
-        change = Change.UNTRACKED if names.TRACKING in old else Change.NOT_TRACKED
-        return Changed(job_arn, change, _status(old))
+            return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,17 +287,17 @@ def is_tracked(item: Item) -> bool:
 
 
 def has_ended(item: Item) -> bool:
-    """Whether a terminal status is recorded of this job."""
-    return item.get("status") in statuses.TERMINAL
+    """Whether the end of this job is recorded.
+
+    A terminal status without the id of its event is one that the monitor did not know when it saw
+    it. The monitor still has to record that end, and polls the job until then.
+    """
+    return item.get("status") in statuses.TERMINAL and EVENT_ID in item
 
 
 def plain(item: RawItem) -> Item:
-    """A DynamoDB item without its type tags, and without task tokens, which are secrets."""
-    return {
-        name: _plain(_deserialize(value))
-        for name, value in item.items()
-        if name != names.TASK_TOKENS
-    }
+    """A DynamoDB item without its type tags."""
+    return {name: _plain(_deserialize(value)) for name, value in item.items()}
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - any value an item can hold
@@ -280,6 +324,13 @@ def _pages(client: DynamoDBClient, operation: str, **call: Any) -> Iterator[RawI
 
 def _condition_failed(error: ClientError) -> bool:
     return error.response.get("Error", {}).get("Code") == "ConditionalCheckFailedException"
+
+
+def _unsettled(job_arn: str) -> Problem:
+    return Problem(
+        f"the item of {job_arn} changed at the same moment in each of {_ATTEMPTS} attempts: look "
+        "at it with `bbm jobs --all` and try again"
+    )
 
 
 def _status(item: RawItem) -> str | None:

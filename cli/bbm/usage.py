@@ -9,6 +9,7 @@ from typing import Any, Final, Self
 
 from bbm.tables import Item
 from bedrock_batch_monitor.domain.usage import short_model_id
+from bedrock_batch_monitor.domain.words import IMPLAUSIBLE, plausible_count
 
 _UNKNOWN_MODEL: Final = "unknown"
 _MILLIONTH: Final = Decimal("0.000001")
@@ -32,17 +33,16 @@ class Totals:
         """What one job used, as its item or its history entry says."""
         tokens = item.get("tokens")
         tokens = tokens if isinstance(tokens, Mapping) else {}
-        used, made = _count(tokens.get("input")), _count(tokens.get("output"))
-        cost = item.get("estimatedCostUsd")
-        known_cost = Decimal(str(cost)).quantize(_MILLIONTH) if _is_number(cost) else None
+        used, made = plausible_count(tokens.get("input")), plausible_count(tokens.get("output"))
+        cost = _cost(item.get("estimatedCostUsd"))
         return cls(
             jobs=1,
-            records=_count(item.get("processedRecordCount")),
+            records=plausible_count(item.get("processedRecordCount")),
             input_tokens=used,
             output_tokens=made,
-            estimated_cost_usd=known_cost,
+            estimated_cost_usd=cost,
             jobs_without_tokens=int(used is None and made is None),
-            jobs_without_cost=int(known_cost is None),
+            jobs_without_cost=int(cost is None),
         )
 
     def __add__(self, other: Totals) -> Totals:
@@ -104,9 +104,8 @@ def _sum(one: Any, other: Any) -> Any:  # noqa: ANN401 - two counts or two amoun
     return other if one is None else one if other is None else one + other
 
 
-def _count(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _cost(value: object) -> Decimal | None:
+    """What a job cost; None for anything but a number that is neither negative nor absurd."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return Decimal(str(value)).quantize(_MILLIONTH) if 0 <= value < IMPLAUSIBLE else None

@@ -1,7 +1,8 @@
 """What people see: pure renderings of what the tables hold.
 
-Every text from a table goes through `clean` into a `Text`: a job's name or message is no markup
-and must not move the cursor.
+Anybody with access to the tables can write an item, so nothing here relies on the type, the size
+or the characters of an attribute. Every text goes through `clean` with a bound into a `Text`, which
+is no markup; every number that is drawn or written is checked for plausibility first.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Final, Literal, TypeGuard
+from typing import Any, Final, Literal
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -22,7 +23,7 @@ from bbm.usage import ModelDay, Totals
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.progress import seconds_past
 from bedrock_batch_monitor.domain.times import from_iso
-from bedrock_batch_monitor.domain.words import clean, duration
+from bedrock_batch_monitor.domain.words import IMPLAUSIBLE, clean, duration, plausible_count
 from bedrock_batch_monitor.report.contents import Report
 from bedrock_batch_monitor.services.items import ESTIMATED_END_TIME, RECORDS_PER_MINUTE
 
@@ -46,6 +47,12 @@ _STYLES: Final = {
     statuses.STOPPED: "bold magenta",
     statuses.EXPIRED: "bold red",
 }
+# What is shown of a text at most. Bedrock's own limits are 63 characters for a name, 2,048 for a
+# message and an ARN; a key of DynamoDB takes 2,048 bytes.
+_NAME_CHARACTERS: Final = 256
+_MESSAGE_CHARACTERS: Final = 2048
+_ARN_CHARACTERS: Final = 2048
+_WORD_CHARACTERS: Final = 40
 _NOT_SEEN: Final = "not polled yet"
 # The monitor's own notes of an episode; gone from the item when it is over.
 _UNREACHABLE_SINCE: Final = "unreachableSince"
@@ -62,17 +69,17 @@ _BILL_COLUMNS: Final[Sequence[tuple[str, Literal["left", "right"]]]] = (
 )
 
 
-def status(name: str | None) -> Text:
+def status(name: object) -> Text:
     """A status in its colour; one that is not among the ten in no colour."""
     if name is None:
         return Text(_NOT_SEEN, style="dim")
-    return Text(clean(name), style=_STYLES.get(name, ""))
+    return Text(_word(name), style=_style(name))
 
 
 def moment(value: object) -> str:
     """A time of the tables for people: to the second, in UTC as the heading says."""
     parsed = time_of(value)
-    return clean(value) if parsed is None else f"{parsed:%Y-%m-%d %H:%M:%S}"
+    return _word(value) if parsed is None else f"{parsed:%Y-%m-%d %H:%M:%S}"
 
 
 def time_of(value: object) -> datetime | None:
@@ -85,7 +92,7 @@ def time_of(value: object) -> datetime | None:
 
 def name_of(item: Item) -> str:
     """What a person calls the job: its name, or its id as long as the name is not known."""
-    return clean(item.get("jobName") or job_id(item["jobArn"]))
+    return clean(item.get("jobName") or job_id(item["jobArn"]), _NAME_CHARACTERS)
 
 
 def jobs_table(jobs: Sequence[Item], now: datetime, width: int | None) -> RenderableType:
@@ -112,7 +119,7 @@ def jobs_table(jobs: Sequence[Item], now: datetime, width: int | None) -> Render
     for item in jobs:
         cells: list[RenderableType] = [
             _name_cell(item),
-            Text(clean(job_id(item["jobArn"]))),
+            _id_cell(item),
             _job_status(item),
             _progress(item, width if width is None or width >= _ROOM_FOR_BARS else None),
         ]
@@ -120,7 +127,7 @@ def jobs_table(jobs: Sequence[Item], now: datetime, width: int | None) -> Render
             cells.append(_records(item))
         cells += [Text(_in_status(item, now)), _eta(item, now), _errors(item)]
         if _is_wide(width):
-            cells.append(Text(str(item.get("sequence", ""))))
+            cells.append(Text(_word(item.get("sequence", ""))))
         if width is None:
             cells.append(_why(item))
         table.add_row(*cells)
@@ -157,7 +164,7 @@ def history(entries: Sequence[Item], now: datetime, width: int | None) -> Render
     for position, (entry, seconds) in enumerate(zip(entries, spent, strict=True)):
         goes_on = position == len(entries) - 1 and seconds is not None
         cells: list[RenderableType] = [
-            Text(str(entry["sequence"])),
+            Text(_word(entry["sequence"])),
             Text(moment(entry.get("changedAt", ""))),
             status(entry.get("status")),
             Text("" if seconds is None else f"{duration(seconds)}{' so far' if goes_on else ''}"),
@@ -168,11 +175,11 @@ def history(entries: Sequence[Item], now: datetime, width: int | None) -> Render
         if _is_wide(width):
             cells += [
                 Text(moment(entry.get("observedAt", ""))),
-                Text(clean(entry.get("observedBy", ""))),
+                Text(_word(entry.get("observedBy", ""))),
             ]
         table.add_row(*cells)
     messages = [
-        Text.assemble((f"{entry['sequence']}: ", "bold"), clean(entry["message"]))
+        Text.assemble((f"{_word(entry['sequence'])}: ", "bold"), _message(entry))
         for entry in entries
         if entry.get("message")
     ]
@@ -188,8 +195,8 @@ def history_heading(entries: Sequence[Item]) -> Text:
         heading.append(f"  {duration((end - first).total_seconds())} in all")
     # Both to be copied whole: each has a line, since an ARN can be as long as a terminal is wide.
     if last.get("modelId"):
-        heading.append(f"\n{clean(last['modelId'])}")
-    heading.append(f"\n{clean(last['jobArn'])}\n", style="dim")
+        heading.append(f"\n{clean(last['modelId'], _ARN_CHARACTERS)}")
+    heading.append(f"\n{clean(last['jobArn'], _ARN_CHARACTERS)}\n", style="dim")
     return heading
 
 
@@ -207,11 +214,11 @@ def found(transitions: Sequence[Item], width: int | None) -> RenderableType:
         cells: list[RenderableType] = [
             Text(moment(item.get("observedAt", ""))),
             _name_cell(item),
-            Text(clean(job_id(item["jobArn"]))),
+            _id_cell(item),
         ]
         if _is_wide(width):
             cells += [status(item.get("previousStatus") or ""), _records(item)]
-        cells.append(Text(clean(item.get("message", ""))))
+        cells.append(Text(_message(item)))
         table.add_row(*cells)
     return table
 
@@ -252,26 +259,26 @@ def watch_line(item: Item, now: datetime) -> Text:
     parts = [
         f"{now:%H:%M:%S}",
         name_of(item),
-        str(item.get("status") or _NOT_SEEN),
+        _word(item.get("status") or _NOT_SEEN),
         *([percent] if percent else []),
         *([f"{_count_text(item)} records"] if _count_text(item) else []),
     ]
     if pace := _pace(item):
         late = ", past its expiration" if _seconds_late(item) is not None else ""
         parts.append(f"{pace}, {_left(item, now)} left{late}")
-    return Text("  ".join(clean(part) for part in parts))
+    return Text("  ".join(parts))
 
 
 def watch_result(jobs: Sequence[Item]) -> Text:
     """How the watched jobs ended, counted by status."""
     counted: dict[str, int] = {}
     for item in jobs:
-        name = str(item.get("status") or _NOT_SEEN)
+        name = _word(item.get("status") or _NOT_SEEN)
         counted[name] = counted.get(name, 0) + 1
     result = Text()
     for name, count in sorted(counted.items()):
         result.append(", " if result.plain else "").append(f"{count} ")
-        result.append(clean(name), style=_STYLES.get(name, "dim"))
+        result.append(name, style=_STYLES.get(name, "dim"))
     return result
 
 
@@ -291,8 +298,8 @@ def usage(
     for day, model, totals, style in (*lines, ("total", "", total, "bold")):
         unknown = totals.jobs_without_tokens
         table.add_row(
-            Text(clean(day), style=style),
-            Text(clean(model), no_wrap=True, overflow="ellipsis"),
+            Text(_word(day), style=style),
+            Text(clean(model, _NAME_CHARACTERS), no_wrap=True, overflow="ellipsis"),
             *(
                 Text("" if count is None else f"{count:,}", style=style)
                 for count in (
@@ -310,20 +317,26 @@ def usage(
 
 def changed(result: Changed) -> Text:
     """What `track` or `untrack` did to a job, in one line."""
-    known = f" (last seen {result.status})" if result.status is not None else ""
+    last = None if result.status is None else _word(result.status)
+    known = f" (last seen {last})" if last is not None else ""
     said = {
         Change.ADDED: ("tracked", "the monitor reads it at its next poll"),
         Change.RESUMED: ("tracked again", f"its item was there, without tracking{known}"),
         Change.ALREADY_TRACKED: ("already tracked", f"nothing to do{known}"),
-        Change.ENDED: ("not tracked", f"it has ended as {result.status or 'unknown'}"),
+        Change.ENDED: ("not tracked", f"it has ended as {last or 'unknown'}"),
         Change.UNTRACKED: ("untracked", f"its item and its history stay{known}"),
         Change.NOT_TRACKED: ("not tracked", f"nothing to do{known}"),
+        Change.EXCLUDED: (
+            "untracked",
+            "it had no item; it has one now, so that discovery does not track it later",
+        ),
         Change.UNKNOWN: ("unknown", "no such item in the jobs table"),
     }
     word, rest = said[result.change]
-    good = result.change in {Change.ADDED, Change.RESUMED, Change.UNTRACKED}
+    good = result.change in {Change.ADDED, Change.RESUMED, Change.UNTRACKED, Change.EXCLUDED}
     style = "green" if good else "red" if result.change is Change.UNKNOWN else "yellow"
-    return Text.assemble((clean(result.job_arn), ""), "  ", (word, style), f": {rest}")
+    arn = clean(result.job_arn, _ARN_CHARACTERS)
+    return Text.assemble(arn, "  ", (word, style), f": {rest}")
 
 
 def report_written(output: str, report: Report) -> Text:
@@ -345,15 +358,20 @@ def poll_summary(summary: Mapping[str, Any]) -> RenderableType:
     table.add_column()
     table.add_column(justify="right")
     for name, value in summary.items():
-        if name in {"errors", "complete", "seconds"} or isinstance(value, dict | list):
+        if name in {"errors", "complete", "seconds"}:
+            continue
+        if not isinstance(value, str | int | float):
             continue
         if value or name in always:
             table.add_row(
-                Text(_words(name)), Text(f"{value:,}" if _is_number(value) else clean(value))
+                Text(_words(name)),
+                Text(_word(value if isinstance(value, str) else f"{value:,}")),
             )
     errors = summary.get("errors")
     for code, count in errors.items() if isinstance(errors, dict) else ():
-        table.add_row(Text(clean(code), style="red"), Text(str(count), style="red"))
+        table.add_row(
+            Text(clean(code, _NAME_CHARACTERS), style="red"), Text(_word(count), style="red")
+        )
     complete = summary.get("complete", True)
     seconds = summary.get("seconds")
     end = (
@@ -364,8 +382,8 @@ def poll_summary(summary: Mapping[str, Any]) -> RenderableType:
             style="yellow",
         )
     )
-    if _is_number(seconds):
-        end.append(f" in {seconds:.1f} s")
+    if (known := _number(seconds)) is not None:
+        end.append(f" in {known:.1f} s")
     return Group(table, end)
 
 
@@ -421,6 +439,23 @@ def _name_cell(item: Item) -> Text:
     return Text(name_of(item), no_wrap=True, overflow="ellipsis")
 
 
+def _id_cell(item: Item) -> Text:
+    return Text(clean(job_id(item["jobArn"]), _NAME_CHARACTERS))
+
+
+def _word(value: object) -> str:
+    """A status, a number or whatever somebody put in its place."""
+    return clean(value, _WORD_CHARACTERS)
+
+
+def _message(item: Item) -> str:
+    return clean(item.get("message", ""), _MESSAGE_CHARACTERS)
+
+
+def _style(name: object) -> str:
+    return _STYLES.get(name, "") if isinstance(name, str) else ""
+
+
 def _add_id_column(table: Table, width: int | None) -> None:
     # What somebody put in by mistake can be longer than an id.
     longest = None if width is None else _ID_WIDTH
@@ -430,7 +465,7 @@ def _add_id_column(table: Table, width: int | None) -> None:
 def _job_status(item: Item) -> Text:
     error = item.get("lastError")
     if "status" not in item and isinstance(error, Mapping):
-        return Text(clean(error.get("code", "unreadable")), style="red")
+        return Text(_word(error.get("code", "unreadable")), style="red")
     text = status(item.get("status"))
     if not is_tracked(item) and not has_ended(item):
         text.append(" (untracked)", style="dim")
@@ -448,9 +483,9 @@ def _why(item: Item) -> Text:
     """
     error = item.get("lastError")
     if isinstance(error, Mapping):
-        return Text(clean(f"{error.get('code', '')}: {error.get('message', '')}"), style="red")
+        return Text(f"{_word(error.get('code', ''))}: {_message(error)}", style="red")
     if has_ended(item):
-        return Text(clean(item.get("message", "")))
+        return Text(_message(item))
     late = _seconds_late(item)
     if late is None:
         return Text("")
@@ -462,17 +497,25 @@ def _why(item: Item) -> Text:
 
 
 def _counts(item: Item) -> tuple[int, int] | None:
-    total, processed = item.get("totalRecordCount"), item.get("processedRecordCount")
-    return (total, processed) if _is_number(total) and _is_number(processed) else None
+    """Total and processed records; None where they are unknown or implausible.
+
+    Bedrock reports 0 for every count until it has validated the job, so a total of 0 is unknown.
+    """
+    total = plausible_count(item.get("totalRecordCount"))
+    processed = plausible_count(item.get("processedRecordCount"))
+    return (total, processed) if total and processed is not None else None
 
 
-def _is_number(value: object) -> TypeGuard[int]:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _number(value: object) -> float | None:
+    """A plausible number from 0 on, None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return value if 0 <= value < IMPLAUSIBLE else None
 
 
 def _percent(item: Item) -> str:
     counts = _counts(item)
-    if counts is None or counts[0] <= 0:
+    if counts is None:
         return ""
     total, processed = counts
     # Rounded down: 100% is said of a job whose every record is done.
@@ -484,7 +527,7 @@ def _progress(item: Item, width: int | None) -> Text:
     if not percent or counts is None or width is None:
         return Text(percent)
     cells = _BAR_WIDTH if width >= _ROOM_FOR_BARS else _NARROW_BAR_WIDTH
-    filled = min(cells, cells * counts[1] // max(counts[0], 1))
+    filled = min(cells, cells * counts[1] // counts[0])
     return Text.assemble(("━" * filled, "green"), ("─" * (cells - filled), "dim"), f"{percent:>5}")
 
 
@@ -498,8 +541,8 @@ def _records(item: Item) -> Text:
 
 
 def _errors(item: Item) -> Text:
-    errors = item.get("errorRecordCount")
-    if not _is_number(errors):
+    errors = plausible_count(item.get("errorRecordCount"))
+    if errors is None or item.get("totalRecordCount") == 0:
         return Text("")
     return Text(f"{errors:,}", style="red" if errors else "")
 
@@ -518,11 +561,11 @@ def _seconds_spent(entries: Sequence[Item], now: datetime) -> list[float | None]
     ]
 
 
-def _spent_bar(seconds: float | None, longest: float, name: str | None) -> Text:
+def _spent_bar(seconds: float | None, longest: float, name: object) -> Text:
     if seconds is None or longest <= 0:
         return Text("")
     cells = max(1, round(_SPENT_BAR_WIDTH * seconds / longest))
-    return Text("━" * cells, style=_STYLES.get(name or "", ""), no_wrap=True, overflow="crop")
+    return Text("━" * cells, style=_style(name), no_wrap=True, overflow="crop")
 
 
 def _is_running(item: Item) -> bool:
@@ -532,8 +575,8 @@ def _is_running(item: Item) -> bool:
 
 
 def _pace(item: Item) -> str:
-    pace = item.get(RECORDS_PER_MINUTE)
-    if not _is_number(pace) or not _is_running(item):
+    pace = _number(item.get(RECORDS_PER_MINUTE))
+    if not pace or not _is_running(item):
         return ""
     if pace >= _FAST:
         return f"{pace / _MINUTE:,.0f}/s"
@@ -571,4 +614,4 @@ def _liveliness(item: Item) -> tuple[bool, bool, str]:
 
 def _words(name: str) -> str:
     """`jobsActive` as `jobs active`."""
-    return "".join(f" {c.lower()}" if c.isupper() else c for c in clean(name))
+    return "".join(f" {c.lower()}" if c.isupper() else c for c in _word(name))

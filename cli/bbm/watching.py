@@ -54,7 +54,8 @@ class Watched:
 def is_followed(item: Item) -> bool:
     """Whether a job is polled and has not ended, and the monitor takes it for one of its own."""
     error = item.get("lastError")
-    refused = isinstance(error, Mapping) and error.get("code") in _NOT_FOLLOWED
+    code = error.get("code") if isinstance(error, Mapping) else None
+    refused = isinstance(code, str) and code in _NOT_FOLLOWED
     return is_tracked(item) and not has_ended(item) and not refused
 
 

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bedrock_batch_monitor.answer import Answerer
+from bedrock_batch_monitor.callbacks import TaskCallbacks
 from bedrock_batch_monitor.clock import utc_now
 from bedrock_batch_monitor.deliver import Courier
 from bedrock_batch_monitor.discover import Discoverer
 from bedrock_batch_monitor.inbox import Inbox
+from bedrock_batch_monitor.listing.scan import ListScan
+from bedrock_batch_monitor.notify import Notifier
 from bedrock_batch_monitor.observe import Observer
 from bedrock_batch_monitor.poll import CONCURRENCY, Monitor
 from bedrock_batch_monitor.services import dynamodb
 from bedrock_batch_monitor.services.bedrock import BatchInferenceJobs
 from bedrock_batch_monitor.services.dynamodb import HistoryTable, JobsTable, StateTable
 from bedrock_batch_monitor.services.eventbridge import EventBus
+from bedrock_batch_monitor.services.outbox import OutboxTable
 from bedrock_batch_monitor.services.s3 import Manifests
+from bedrock_batch_monitor.services.sns import topics
 from bedrock_batch_monitor.services.stepfunctions import WaitingTasks
 from bedrock_batch_monitor.services.sts import RoleSessions
-from bedrock_batch_monitor.sweep import Sweeper
 from bedrock_batch_monitor.usage import UsageFollower, UsageReader
 
 if TYPE_CHECKING:
@@ -72,14 +75,24 @@ class Parts:
             if settings.usage is None
             else UsageReader(Manifests.connect(session, concurrency), settings.usage, clock)
         )
-        self._jobs = JobsTable(self._dynamodb, settings.jobs_table_name, self._history)
+        self._outbox = OutboxTable(self._dynamodb, settings.outbox_table_name)
+        self._jobs = JobsTable(
+            self._dynamodb, settings.jobs_table_name, self._history, self._outbox
+        )
+        record_messages = settings.rules.record_messages
         self._courier = Courier(
             bus=EventBus.connect(session, settings.event_bus_name, concurrency),
             jobs=self._jobs,
             history=self._history,
+            outbox=self._outbox,
+            record_messages=record_messages,
         )
-        self._answerer = Answerer(
-            tasks=WaitingTasks.connect(session, concurrency), jobs=self._jobs, clock=clock
+        self._callbacks = TaskCallbacks(
+            tasks=WaitingTasks.connect(session, concurrency),
+            outbox=self._outbox,
+            jobs=self._jobs,
+            clock=clock,
+            record_messages=record_messages,
         )
         self._observers: dict[Scope, Observer] = {}
         members = settings.members
@@ -95,8 +108,8 @@ class Parts:
             state=StateTable(self._dynamodb, self.settings.state_table_name),
             observer=observer,
             courier=self._courier,
-            answerer=self._answerer,
-            sweeper=Sweeper(bedrock=observer.bedrock, rules=self.settings.rules, clock=self._clock),
+            callbacks=self._callbacks,
+            scan=ListScan(bedrock=observer.bedrock, rules=self.settings.rules, clock=self._clock),
             discoverer=(
                 None
                 if wanted is None
@@ -111,10 +124,16 @@ class Parts:
             clock=self._clock,
             logger=logger,
             share=self.settings.scopes.share_of(scope),
+            home=self.settings.scope,
             usage=(
                 None if self._usage is None else UsageFollower(self._usage, self._jobs, self._clock)
             ),
+            new_notifier=self._notifier if any(self.settings.topic_arns) else None,
         )
+
+    def _notifier(self) -> Notifier:
+        """What notifies people; its client is made when it is first needed, which is seldom."""
+        return Notifier(*topics(self._session, *self.settings.topic_arns))
 
     def inbox(self) -> Inbox:
         """The inbox of every scope; makes no call."""
@@ -122,8 +141,9 @@ class Parts:
             monitored=self.settings.scopes,
             observer_of=self.observer,
             jobs=self._jobs,
+            outbox=self._outbox,
             courier=self._courier,
-            answerer=self._answerer,
+            callbacks=self._callbacks,
             clock=self._clock,
             wanted=self.settings.wanted,
             takes_tasks=self.settings.task_tokens,
@@ -140,6 +160,7 @@ class Parts:
                 ),
                 jobs=self._jobs,
                 history=self._history,
+                outbox=self._outbox,
                 clock=self._clock,
                 rules=self.settings.rules,
                 usage=self._usage,

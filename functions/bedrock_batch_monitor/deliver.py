@@ -1,4 +1,4 @@
-"""Sends the events that jobs owe, and takes a job's mark away only when the bus has the event."""
+"""Sends pending events, and acknowledges an event only when the bus is known to have taken it."""
 
 from __future__ import annotations
 
@@ -6,24 +6,31 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import count
+from threading import Lock
 
 from bedrock_batch_monitor.domain.arns import InvalidJobArnError
 from bedrock_batch_monitor.domain.events import Mark, MonitorEvent, episode_event, status_event
 from bedrock_batch_monitor.domain.jobs import HistoryEntry, StoredJob
-from bedrock_batch_monitor.domain.scopes import EVERYTHING, Share
-from bedrock_batch_monitor.domain.tasks import TaskAnswer, answer_of, mark_of
-from bedrock_batch_monitor.services.dynamodb import HistoryTable, JobsTable, Written
+from bedrock_batch_monitor.domain.tasks import PendingCallbacks
+from bedrock_batch_monitor.services.dynamodb import (
+    HistoryTable,
+    JobsTable,
+    PendingJob,
+    Written,
+)
 from bedrock_batch_monitor.services.errors import ServiceError
-from bedrock_batch_monitor.services.eventbridge import EventBus
+from bedrock_batch_monitor.services.eventbridge import BusLook, EventBus
 from bedrock_batch_monitor.services.items import InvalidItemError
+from bedrock_batch_monitor.services.outbox import OutboxTable
 
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
     """What came of sending some events: how many the bus took, how many wait for the next poll.
 
-    `waiting_since` is the time of the oldest of those. `bus_refuses` says that the call as a whole
-    failed, as the next one probably will.
+    `waiting_since` is the time of the oldest of those. `bus_refuses` says that nothing was
+    accepted, and that the next call will probably fail as well.
     """
 
     sent: int = 0
@@ -31,6 +38,7 @@ class Delivered:
     waiting_since: datetime | None = None
     errors: Counter[str] = field(default_factory=Counter)
     bus_refuses: bool = False
+    lost_races: int = 0
 
 
 def not_sent(events: Sequence[MonitorEvent]) -> Delivered:
@@ -40,16 +48,66 @@ def not_sent(events: Sequence[MonitorEvent]) -> Delivered:
     )
 
 
+class BusWatch:
+    """Whether the bus exists, for one poll or batch; safe to use from many threads.
+
+    PutEvents answers success for a bus that does not exist. So the bus is looked at before the
+    first event is sent, and again after events were sent and before they are acknowledged. Looks
+    of several threads at the same time are one.
+    """
+
+    def __init__(self, bus: EventBus) -> None:
+        self._bus = bus
+        self._lock = Lock()
+        self._tickets = count()
+        self._first: BusLook | None = None
+        self._latest: tuple[int, BusLook] | None = None
+
+    def first(self) -> BusLook:
+        """What the first look found; nothing is sent unless the bus exists."""
+        with self._lock:
+            if self._first is None:
+                self._first = self._look()
+            return self._first
+
+    def confirm(self) -> BusLook:
+        """What a look found that began after this call, for events that were sent before it."""
+        ticket = next(self._tickets)
+        with self._lock:
+            if self._latest is not None and self._latest[0] > ticket:
+                look = self._latest[1]
+            else:
+                look = self._look()
+            return look.compared_with(self._first)
+
+    def _look(self) -> BusLook:
+        ticket = next(self._tickets)
+        look = self._bus.look()
+        self._latest = (ticket, look)
+        return look
+
+
 @dataclass(frozen=True, slots=True)
 class Courier:
-    """Delivers at least once: a mark that outlives its event means one more copy, never none."""
+    """Delivers at least once: a pending event that outlives its delivery is sent once more."""
 
     bus: EventBus
     jobs: JobsTable
     history: HistoryTable
+    outbox: OutboxTable
+    record_messages: bool = True
 
-    def deliver(self, events: Sequence[MonitorEvent]) -> Delivered:
-        """Send one PutEvents call's worth of events; raises nothing that a service can cause."""
+    def watch(self) -> BusWatch:
+        """What looks at the bus during one poll or batch; makes no call."""
+        return BusWatch(self.bus)
+
+    def deliver(self, events: Sequence[MonitorEvent], watch: BusWatch) -> Delivered:
+        """Send one PutEvents call's worth of events; raises nothing that a service can cause.
+
+        Nothing is sent unless the bus exists, and nothing is acknowledged unless it exists still.
+        """
+        if not watch.first().exists:
+            return replace(not_sent(events), bus_refuses=True)
         errors: Counter[str] = Counter()
         try:
             deliveries = self.bus.put(events)
@@ -61,53 +119,83 @@ class Courier:
             if delivery.error is not None:
                 errors[delivery.error] += 1
                 waiting.append(delivery.event)
-        self._forget([each.event for each in deliveries if each.error is None], errors)
-        return replace(not_sent(waiting), sent=len(events) - len(waiting), errors=errors)
+        accepted = [each.event for each in deliveries if each.error is None]
+        if accepted:
+            look = watch.confirm()
+            if not look.exists:
+                errors[look.code] += 1
+                return replace(not_sent(events), errors=errors, bus_refuses=True)
+        lost_races = self._acknowledge(accepted, errors)
+        return replace(
+            not_sent(waiting),
+            sent=len(accepted),
+            errors=errors,
+            bus_refuses=not accepted,
+            lost_races=lost_races,
+        )
 
-    def _forget(self, sent: Sequence[MonitorEvent], errors: Counter[str]) -> None:
-        """Take the marks of these events away; what cannot be taken away is sent once more."""
+    def _acknowledge(self, sent: Sequence[MonitorEvent], errors: Counter[str]) -> int:
+        """Make these events pending no more; what fails is sent once more. Counts lost races."""
         together = _settled_by(sent)
+        left = sent
         try:
             # Many jobs that end at once are settled in one call for each call of PutEvents.
             if len(together) > 1 and self.jobs.settle(together) is Written.DONE:
-                sent = [event for event in sent if event.job_arn not in together]
+                left = [event for event in sent if event.job_arn not in together]
+        except ServiceError as error:
+            errors[error.code] += 1
+            return 0
+        lost_races = 0
+        for event in left:
+            try:
+                written = self.jobs.clear_mark(event.job_arn, event.mark)
+                lost_races += written is not Written.DONE
+            except ServiceError as error:
+                errors[error.code] += 1
+        self._forget_copies(sent, errors)
+        return lost_races
+
+    def _forget_copies(self, sent: Sequence[MonitorEvent], errors: Counter[str]) -> None:
+        for event in sent:
+            if event.has_copy:
+                try:
+                    self.outbox.delete_event(event.job_arn, event.mark)
+                except ServiceError as error:
+                    errors[error.code] += 1
+
+    def pending(
+        self, jobs: Sequence[PendingJob], errors: Counter[str]
+    ) -> Iterator[MonitorEvent | PendingCallbacks]:
+        """The pending events and callbacks of up to 100 jobs, as the base table says now.
+
+        `errors` counts what cannot be read. Raises nothing that a service can cause.
+        """
+        try:
+            stored = self.jobs.stored([job.job_arn for job in jobs])
         except ServiceError as error:
             errors[error.code] += 1
             return
-        for event in sent:
-            try:
-                self.jobs.clear_mark(event.job_arn, event.mark)
-            except ServiceError as error:
-                errors[error.code] += 1
-
-    def left_over(
-        self, errors: Counter[str], share: Share = EVERYTHING
-    ) -> Iterator[MonitorEvent | TaskAnswer]:
-        """The events still owed, as the base table says now, and the answers to waiting tasks.
-
-        `errors` counts what cannot be read.
-
-        The index is sorted by time, so a share of it is found by looking at all of it: keys alone,
-        of the few jobs with an event that could not be sent at once.
-
-        Raises `ServiceError` if the index cannot be read.
-        """
-        for job_arn in self.jobs.with_pending_events():
-            if job_arn not in share:
+        if stored.unreadable:
+            errors["Item.InvalidItem"] += len(stored.unreadable)
+        if stored.unprocessed:
+            errors["DynamoDB.UnprocessedKeys"] += len(stored.unprocessed)
+        for job in jobs:
+            found = stored.found.get(job.job_arn)
+            if found is None:
                 continue
             try:
-                yield from self._owed_by(job_arn, errors)
+                yield from self._pending_of(found, errors)
             except ServiceError as error:
                 errors[error.code] += 1
             except (InvalidItemError, InvalidJobArnError):
                 errors["Item.InvalidItem"] += 1
 
-    def _owed_by(self, job_arn: str, errors: Counter[str]) -> Iterator[MonitorEvent | TaskAnswer]:
-        job = self.jobs.get(job_arn)
-        if job is None:
-            return
+    def _pending_of(
+        self, job: StoredJob, errors: Counter[str]
+    ) -> Iterator[MonitorEvent | PendingCallbacks]:
         if not job.pending_events:
-            self.jobs.clear_empty_marks(job_arn)
+            if self.jobs.clear_empty_marks(job.job_arn) is not Written.DONE:
+                errors["DynamoDB.LostRace"] += 1
             return
         for text in sorted(job.pending_events):
             try:
@@ -116,42 +204,33 @@ class Courier:
                 errors["Item.InvalidMark"] += 1
                 continue
             if mark.is_episode:
-                yield episode_event(job, mark)
+                yield episode_event(job, mark, with_message=self.record_messages)
                 continue
-            if mark.is_task:
-                yield from self._answer(job, text, errors)
+            if mark.is_tasks:
+                if job.record is not None:
+                    due = job.pending_since or job.record.last.observed_at
+                    yield PendingCallbacks(job.record, text, job.task_revision, due)
                 continue
             entry = self._entry(job, mark.sequence)
             if job.record is None or entry is None:
                 errors["Item.HistoryExpired"] += 1
-                self.jobs.clear_mark(job_arn, text)
+                if self.jobs.clear_mark(job.job_arn, text) is not Written.DONE:
+                    errors["DynamoDB.LostRace"] += 1
                 continue
-            yield status_event(job.record, entry, owed=job.pending_events)
-
-    def _answer(self, job: StoredJob, mark: str, errors: Counter[str]) -> Iterator[TaskAnswer]:
-        record = job.record
-        tasks = () if record is None else job.tasks
-        for task in tasks:
-            if record is not None and mark_of(task, record.last.sequence) == mark:
-                try:
-                    due = job.pending_since or record.last.observed_at
-                    yield answer_of(record, task, due=due)
-                except ValueError:
-                    errors["Item.InvalidMark"] += 1
-                return
-        # The token went with its answer, and the mark came back or stayed: nobody waits any more.
-        self.jobs.clear_mark(job.job_arn, mark)
+            yield status_event(
+                job.record, entry, owed=job.pending_events, with_message=self.record_messages
+            )
 
     def _entry(self, job: StoredJob, sequence: int) -> HistoryEntry | None:
-        # A job's item repeats its last transition, so its ending needs no look at the history,
-        # which may have reached the end of its retention.
+        # A job's item repeats its last transition, so the end of a job needs no look at the
+        # history, which may have reached the end of its retention.
         if job.record is not None and job.record.last.sequence == sequence:
             return job.record.last
         return self.history.get(job.job_arn, sequence)
 
 
 def _settled_by(events: Sequence[MonitorEvent]) -> dict[str, frozenset[str]]:
-    """The jobs that owe nothing but these events, with their marks."""
+    """The jobs that have no other pending event than these, with their marks."""
     marks: dict[str, frozenset[str]] = {}
     for event in events:
         marks[event.job_arn] = marks.get(event.job_arn, frozenset()) | {event.mark}

@@ -1,29 +1,37 @@
-"""Takes up the jobs that nobody tracked by hand, from ListModelInvocationJobs.
+"""Tracks the jobs that nobody tracked by hand, from ListModelInvocationJobs.
 
-Jobs that run, or have ended since discovery began, are followed as any other. Finished ones of
-before are taken up for the history alone, if the deployment asks for them.
+Jobs that run, or have ended since discovery began, are followed as any other. Jobs that finished
+before are recorded for the history alone, if the deployment asks for them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import islice
 from typing import Final
 
 from bedrock_batch_monitor.domain.backfill import Window, is_backfill, open_window
-from bedrock_batch_monitor.domain.discovery import Bookmark, JobFilter, is_wanted, list_from
-from bedrock_batch_monitor.domain.lists import ListedJob, Listing
+from bedrock_batch_monitor.domain.discovery import (
+    Bookmark,
+    JobFilter,
+    Tracking,
+    list_from,
+    tracking_of,
+)
+from bedrock_batch_monitor.domain.jobs import TrackedJob
+from bedrock_batch_monitor.domain.lists import ListedJob, Listing, ListPage
+from bedrock_batch_monitor.domain.state import ListPosition
 from bedrock_batch_monitor.services.bedrock import BatchInferenceJobs
 from bedrock_batch_monitor.services.dynamodb import JobsTable, Written
 
-_BATCH: Final = 100  # keys of one BatchGetItem
+# Keys of one BatchGetItem; so many listed jobs are handled at once.
+BATCH: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Discoverer:
-    """Finds jobs of one account and region, and finished ones submitted up to `reach` ago."""
+    """Finds jobs of one account and Region, and finished ones submitted up to `reach` ago."""
 
     bedrock: BatchInferenceJobs
     jobs: JobsTable
@@ -31,73 +39,79 @@ class Discoverer:
     wanted: JobFilter
     reach: timedelta = timedelta(0)
 
-    def listed(self, bookmark: Bookmark | None, now: datetime) -> Iterator[Sequence[ListedJob]]:
-        """The jobs to consider, oldest first, in batches; raises `ServiceError`."""
-        listing = Listing(list_from(bookmark, now), None, self.wanted.name_contains)
-        return batches(self.bedrock.every_job(listing))
+    def listing(self, bookmark: Bookmark, position: ListPosition | None) -> Listing:
+        """What to list in this poll; a list whose pages were empty goes on where it was left."""
+        submitted_after = list_from(bookmark) if position is None else position.submitted_after
+        return Listing(submitted_after, None, self.wanted.name_contains)
 
-    def take_up(
+    def pages(self, listing: Listing, token: str | None = None) -> Iterator[ListPage]:
+        """The pages of a list, each asked for when it is taken; raises `ServiceError`."""
+        return self.bedrock.pages(listing, token)
+
+    def track(
         self,
         batch: Sequence[ListedJob],
-        bookmark: Bookmark | None,
+        bookmark: Bookmark,
         now: datetime,
         tracked: Collection[str] = (),
-    ) -> Iterator[str]:
-        """Track the wanted jobs of a batch that have no item yet, and give their ARNs.
+    ) -> Iterator[TrackedJob]:
+        """Track the jobs of a batch that are wanted and have no item yet.
 
         An item that is there is left as it is, so that a job that a person untracked stays so.
         `tracked` are jobs that the caller knows to have one. Raises `ServiceError`.
         """
-        wanted = [
-            job.job_arn
+        wanted = {
+            job.job_arn: how is Tracking.HISTORY_ONLY
             for job in batch
             if job.job_arn not in tracked
-            and is_wanted(job, bookmark=bookmark, now=now, wanted=self.wanted)
-        ]
-        yield from self._take_up(wanted, backfilled=False)
+            and (how := tracking_of(job, bookmark=bookmark, now=now, wanted=self.wanted))
+            is not None
+        }
+        yield from self._track(wanted)
 
     def to_backfill(
         self, bookmark: Bookmark, backfilled_since: datetime | None, now: datetime
     ) -> Window | None:
-        """The submission times whose finished jobs are still to be taken up; None if all are."""
+        """The submission times whose finished jobs are still to be recorded; None if all are."""
         return open_window(bookmark, backfilled_since, now=now, reach=self.reach)
 
-    def listed_in(self, window: Window) -> Iterator[Sequence[ListedJob]]:
-        """The jobs submitted in a window, newest first, in batches; raises `ServiceError`."""
-        listing = Listing(
+    def listing_of(self, window: Window) -> Listing:
+        """What to list for the jobs submitted in a window, newest first."""
+        return Listing(
             window.after,
             None,
             self.wanted.name_contains,
             submitted_before=window.before,
             newest_first=True,
         )
-        return batches(self.bedrock.every_job(listing))
 
-    def backfill(self, batch: Sequence[ListedJob], bookmark: Bookmark) -> Iterator[str]:
-        """Take up the finished jobs of a batch for the history alone, and give their ARNs.
+    def backfill(self, batch: Sequence[ListedJob], bookmark: Bookmark) -> Iterator[TrackedJob]:
+        """Track the finished jobs of a batch for the history alone; raises `ServiceError`."""
+        yield from self._track(
+            {
+                job.job_arn: True
+                for job in batch
+                if is_backfill(job, bookmark=bookmark, now=self.clock(), wanted=self.wanted)
+            }
+        )
 
-        Raises `ServiceError`.
-        """
-        wanted = [
-            job.job_arn for job in batch if is_backfill(job, bookmark=bookmark, wanted=self.wanted)
-        ]
-        yield from self._take_up(wanted, backfilled=True)
-
-    def _take_up(self, wanted: Sequence[str], *, backfilled: bool) -> Iterator[str]:
+    def _track(self, wanted: dict[str, bool]) -> Iterator[TrackedJob]:
+        """Put items for jobs that have none; the value says if one is for the history alone."""
         if not wanted:
             return
-        unknown = self.jobs.unknown(wanted)
-        for job_arn in wanted:
-            if job_arn in unknown:
-                written = self.jobs.start_tracking(
-                    job_arn, tracked_by="discovery", now=self.clock(), backfilled=backfilled
-                )
-                if written is Written.DONE:
-                    yield job_arn
+        unknown = self.jobs.unknown([*wanted])
+        for job_arn, backfilled in wanted.items():
+            if job_arn not in unknown:
+                continue
+            written = self.jobs.start_tracking(
+                job_arn, tracked_by="discovery", now=self.clock(), backfilled=backfilled
+            )
+            # A lost race means that somebody else tracks it, and looks at it.
+            if written is Written.DONE:
+                yield TrackedJob(job_arn=job_arn, backfilled=backfilled)
 
 
-def batches(jobs: Iterable[ListedJob]) -> Iterator[Sequence[ListedJob]]:
-    """Listed jobs, as many at a time as are taken up at once."""
-    left = iter(jobs)
-    while batch := tuple(islice(left, _BATCH)):
-        yield batch
+def batches(page: ListPage) -> Iterator[Sequence[ListedJob]]:
+    """The jobs of a page, as many at a time as are handled at once."""
+    for start in range(0, len(page.jobs), BATCH):
+        yield page.jobs[start : start + BATCH]

@@ -1,17 +1,17 @@
-"""Tells people of a job by mail and in their chat, each over a topic of its own."""
+"""Notifies people by mail and in their chat, each over a topic of its own."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bedrock_batch_monitor.domain.notification import chat_message_of, mail_of, subject_of
+from bedrock_batch_monitor.domain.notification import texts_of, unreadable_texts
 from bedrock_batch_monitor.services.errors import ServiceError
 
 if TYPE_CHECKING:
-    from bedrock_batch_monitor.domain.notification import Notification
+    from bedrock_batch_monitor.domain.notification import Notification, Texts
     from bedrock_batch_monitor.services.sns import Topic
 
 
@@ -23,20 +23,29 @@ class Notifier:
     chat: Topic | None
 
     def tell(self, notification: Notification) -> tuple[ServiceError, ...]:
-        """Publish to every topic, whatever becomes of the others; the errors, none if all is well.
+        """Publish one event to every topic; returns the errors of the topics that failed.
 
-        To repeat it after an error tells those again whom it has reached.
+        A failure of one topic does not stop the other. A repetition after an error also repeats
+        the message that was published.
         """
-        return tuple(self._failures(notification))
+        return tuple(self._failures(texts_of(notification)))
 
-    def _failures(self, notification: Notification) -> Iterator[ServiceError]:
+    def tell_unreadable(self, pairs: Sequence[tuple[str, str]]) -> tuple[ServiceError, ...]:
+        """Publish one summary of ARNs that were never readable, as (job ARN, error code).
+
+        Publishes nothing without any. Returns the errors of the topics that failed; the failure of
+        one topic does not stop the other.
+        """
+        return tuple(self._failures(unreadable_texts(pairs))) if pairs else ()
+
+    def _failures(self, texts: Texts) -> Iterator[ServiceError]:
         if self.mails is not None:
             try:
-                self.mails.publish(mail_of(notification), subject=subject_of(notification))
+                self.mails.publish(texts.mail, subject=texts.subject)
             except ServiceError as error:
                 yield error
         if self.chat is not None:
             try:
-                self.chat.publish(json.dumps(chat_message_of(notification), ensure_ascii=False))
+                self.chat.publish(json.dumps(texts.chat, ensure_ascii=False))
             except ServiceError as error:
                 yield error

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.arns import InvalidJobArnError, JobArn, Scope
-from bedrock_batch_monitor.domain.episodes import is_at_risk, is_due, unreadable
+from bedrock_batch_monitor.domain.episodes import (
+    Failing,
+    Unreadable,
+    failing,
+    is_at_risk,
+    is_given_up,
+    unreadable,
+)
 from bedrock_batch_monitor.domain.events import (
     Mark,
     MonitorEvent,
@@ -20,6 +26,7 @@ from bedrock_batch_monitor.domain.events import (
     marks_for,
     stalled_mark,
     status_event,
+    tasks_mark,
     unreachable_mark,
 )
 from bedrock_batch_monitor.domain.jobs import (
@@ -27,14 +34,16 @@ from bedrock_batch_monitor.domain.jobs import (
     JobObservation,
     JobRecord,
     TrackedJob,
+    bounded,
+    normalized,
     tracked_from_history,
     with_status_of,
 )
 from bedrock_batch_monitor.domain.rules import Rules
 from bedrock_batch_monitor.domain.scopes import Scopes
 from bedrock_batch_monitor.domain.summary import Seen
-from bedrock_batch_monitor.domain.tasks import TaskAnswer, answer_of, marks_of
-from bedrock_batch_monitor.domain.times import seconds_between, to_iso
+from bedrock_batch_monitor.domain.tasks import PendingCallbacks
+from bedrock_batch_monitor.domain.times import plausible, seconds_between, to_iso
 from bedrock_batch_monitor.domain.transitions import (
     Outdated,
     Refresh,
@@ -44,26 +53,39 @@ from bedrock_batch_monitor.domain.transitions import (
 )
 from bedrock_batch_monitor.services.dynamodb import HistoryTable, InvalidItem, JobsTable, Written
 from bedrock_batch_monitor.services.errors import ServiceError
+from bedrock_batch_monitor.services.items import InvalidItemError
+from bedrock_batch_monitor.services.outbox import OutboxTable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from bedrock_batch_monitor.services.bedrock import BatchInferenceJobs
     from bedrock_batch_monitor.usage import UsageReader
 
+OBSERVED_BY_POLL: Final = "poll"
+OBSERVED_BY_EVENT: Final = "event"
+# Refusals that are about the job and not about the monitor's permissions.
+_ABOUT_ONE_JOB: Final = frozenset({"ResourceNotFoundException", "ValidationException"})
+
 
 @dataclass(frozen=True, slots=True)
 class Observer:
-    """Reads jobs of one scope and records what changed; safe to use from many threads."""
+    """Reads jobs of one scope and records what changed; safe to use from many threads.
+
+    `failing_since` is what the execution environment remembers of reads that may succeed later: the
+    time of the first such read of a job since its last successful one.
+    """
 
     scope: Scope
     monitored: Scopes
     bedrock: BatchInferenceJobs
     jobs: JobsTable
     history: HistoryTable
+    outbox: OutboxTable
     clock: Callable[[], datetime]
     rules: Rules
     usage: UsageReader | None = None
+    failing_since: dict[str, datetime] = field(default_factory=dict)
 
     def hurried(self) -> Observer:
         """Give the same observer for when there is no time to wait for what a job used."""
@@ -72,71 +94,163 @@ class Observer:
     def look_at(self, job: TrackedJob | InvalidItem, *, observed_by: str) -> Seen:
         """Handle one item of the active-jobs index; raises nothing that a service can cause."""
         try:
-            if isinstance(job, InvalidItem):
-                return self._refused(job.job_arn, job.error, job.last_error)
-            if job.has_ended:
-                self.jobs.stop_tracking(job)
-                return Seen()
-            if (problem := self._out_of_reach(job.job_arn)) is not None:
-                return self._refused(job.job_arn, problem, job.last_error)
-            return self._read(job, observed_by)
+            return self._look_at(job, observed_by)
         except ServiceError as error:
-            return Seen(errors=(error.code,), try_again=not error.is_permanent)
+            return Seen(errors=(error.code,), try_again=error.is_retryable)
+        except InvalidItemError as error:
+            # Somebody wrote into the history of the job, or into its item since it was listed.
+            return self._invalid_record(job, JobError("InvalidItem", str(error)))
 
-    def is_due(self, job: TrackedJob | InvalidItem) -> bool:
-        """Whether to look at a job in this poll; an unreachable one is looked at now and then."""
+    def _invalid_record(self, job: TrackedJob | InvalidItem, problem: JobError) -> Seen:
+        try:
+            return self._note_item(job.job_arn, problem, job.last_error)
+        except ServiceError as error:
+            return Seen(errors=(error.code,), try_again=error.is_retryable)
+
+    def _look_at(self, job: TrackedJob | InvalidItem, observed_by: str) -> Seen:
         if isinstance(job, InvalidItem):
-            return True
-        return is_due(job, now=self.clock(), rules=self.rules)
+            return self._note_item(job.job_arn, job.error, job.last_error)
+        if job.has_ended:
+            return Seen(lost_race=self.jobs.stop_tracking(job) is not Written.DONE)
+        if (problem := self._out_of_reach(job.job_arn)) is not None:
+            return self._never_asked(job, problem)
+        look = self._read if job.sequence else self._first_look
+        return (self._recognize_end if job.has_terminal_status else look)(job, observed_by)
 
-    def may_be_got(self, job: TrackedJob | InvalidItem) -> bool:
-        """Whether a look at this job calls Bedrock: it has not ended, and belongs here."""
-        if isinstance(job, InvalidItem) or job.has_ended:
+    def is_fetchable(self, job: TrackedJob | InvalidItem) -> bool:
+        """Whether a look at this job calls Bedrock: it has not ended, and it belongs here."""
+        if isinstance(job, InvalidItem) or job.has_terminal_status:
             return False
         return self._out_of_reach(job.job_arn) is None
 
+    def forget_failing(self, *, active: Collection[str], read: Collection[str]) -> None:
+        """Forget since when reads fail of jobs that were read otherwise, or are not active."""
+        for job_arn in [*self.failing_since]:
+            if job_arn in read or job_arn not in active:
+                self.failing_since.pop(job_arn, None)
+
     def _out_of_reach(self, job_arn: str) -> JobError | None:
         try:
-            scope = JobArn.parse(job_arn).scope
+            arn = JobArn.parse(job_arn)
         except InvalidJobArnError as error:
             return JobError("InvalidJobArn", f"{error}: delete the item and track the right ARN")
-        if scope != self.scope:
+        if arn.scope != self.scope or arn.partition != self.monitored.partition:
             return JobError(
                 "NotMonitored",
-                f"the job belongs to {scope}, this deployment monitors {self.monitored}: name it "
-                "in the settings `accounts` and `regions`, or track the job with a monitor there",
+                f"the job belongs to {arn.partition}, {arn.scope}; this deployment monitors "
+                f"{self.monitored.partition}, {self.monitored}: name it in the settings "
+                "`accounts` and `regions`, or track the job with a monitor there",
             )
         return None
+
+    # Reads
 
     def _read(self, job: TrackedJob, observed_by: str) -> Seen:
         try:
             observation = self.bedrock.get(job.job_arn)
         except ServiceError as error:
-            if not error.is_permanent:
-                raise
-            return replace(
-                self._unreadable(job, JobError(error.reason, error.message)), errors=(error.code,)
-            )
-        if not self.rules.record_messages:
-            observation = replace(observation, message=None)
+            return self._not_read(job, error, observed_by)
+        return self._record(job, observation, observed_by)
+
+    def _first_look(self, job: TrackedJob, observed_by: str) -> Seen:
+        """Look at a job of which its item says nothing: perhaps it was put again.
+
+        Then it goes on from its history, and what its item had pending is pending again.
+        """
+        records = self.history.records(job.job_arn)
+        if not job.backfilled:
+            # The index does not say it, and it decides on every event of the job.
+            found = self.jobs.find(job.job_arn)
+            if found is not None and isinstance(found.job, TrackedJob):
+                job = replace(job, backfilled=found.job.backfilled)
+        job = self._with_outbox(job)
+        if not records:
+            return self._read(job, observed_by)
+        if records[-1].last.event_id is not None:
+            # Bedrock is not asked: it may no longer return the job.
+            return self._restore(job, records, records[-1])
+        try:
+            observation = self.bedrock.get(job.job_arn)
+        except ServiceError as error:
+            if error.is_retryable:
+                return self._not_read(job, error, observed_by)
+            restored = self._continue(job, records, None, observed_by)
+            return replace(restored, errors=(*restored.errors, error.code))
+        seen = self._continue(job, records, observation, observed_by)
+        return self._as_read(job, observation, seen)
+
+    def _with_outbox(self, job: TrackedJob) -> TrackedJob:
+        """The job with what only the outbox knows: its item was put again, or restored."""
+        kept = self.outbox.entries(job.job_arn)
         return replace(
-            self._record(job, observation, observed_by),
-            was_read=True,
-            last_modified_time=observation.last_modified_time,
-            unknown_status=not statuses.is_known(observation.status),
+            job,
+            carried_events=kept.events,
+            carries_tasks=kept.has_tasks and job.task_revision == 0,
         )
 
-    def _refused(self, job_arn: str, problem: JobError, noted: JobError | None) -> Seen:
-        """Note once what is wrong with an item that is never asked for."""
-        if noted is None or noted.code != problem.code:
-            self.jobs.note_error(job_arn, problem, self.clock())
-        return Seen(errors=(f"Item.{problem.code}",))
+    def _record(self, job: TrackedJob, observation: JobObservation, observed_by: str) -> Seen:
+        seen = self._apply(job, observation, observed_by)
+        return self._as_read(job, observation, seen)
 
-    def _unreadable(self, job: TrackedJob, error: JobError) -> Seen:
+    def _as_read(self, job: TrackedJob, observation: JobObservation, seen: Seen) -> Seen:
+        self.failing_since.pop(job.job_arn, None)
+        return replace(
+            seen, was_read=True, unknown_status=not statuses.is_known(observation.status)
+        )
+
+    def _not_read(self, job: TrackedJob, error: ServiceError, observed_by: str) -> Seen:
+        """Note a refusal at once, and what may pass once it has lasted; only polls count."""
+        now, is_poll = self.clock(), observed_by == OBSERVED_BY_POLL
+        noted = JobError(error.reason, bounded(error.message))
+        if error.is_refusal:
+            self.failing_since.pop(job.job_arn, None)
+            if self._has_ended_in_history(job):
+                return replace(self._catch_up(job, None, observed_by), errors=(error.code,))
+            found = unreadable(job, noted, now=now, rules=self.rules, counts=is_poll)
+            seen = self._note_unreadable(job, noted, found)
+            return replace(seen, errors=(error.code,), refused=error.reason not in _ABOUT_ONE_JOB)
+        if not is_poll:
+            return Seen(errors=(error.code,), try_again=True)
+        since = plausible(job.failing_since, now) or self.failing_since.setdefault(job.job_arn, now)
+        finding = failing(job, noted, since=since, now=now)
+        seen = Seen(is_unreachable=job.unreachable_since is not None)
+        if isinstance(finding, Failing):
+            written = self.jobs.note_failing(finding.since, known=job)
+            seen = Seen(lost_race=written is not Written.DONE)
+        elif finding is not None or is_given_up(job, now):
+            seen = self._note_unreadable(job, noted, finding)
+        return replace(seen, errors=(error.code,), try_again=True)
+
+    def _has_ended_in_history(self, job: TrackedJob) -> bool:
+        """Whether the history has the end of a job of which Bedrock knows nothing.
+
+        Then the jobs table was restored to an earlier point.
+        """
+        if job.last_error is not None or job.sequence == 0:
+            return False
+        records = self.history.records(job.job_arn)
+        return bool(records) and statuses.is_terminal(records[-1].last.status)
+
+    # Items that say why a job is not followed
+
+    def _note_item(self, job_arn: str, problem: JobError, noted: JobError | None) -> Seen:
+        """Note once what is wrong with an item for which Bedrock is never asked."""
+        lost = False
+        if noted is None or noted.code != problem.code:
+            lost = self.jobs.note_error(job_arn, problem, self.clock()) is not Written.DONE
+        return Seen(errors=(f"Item.{problem.code}",), lost_race=lost)
+
+    def _never_asked(self, job: TrackedJob, problem: JobError) -> Seen:
+        if is_given_up(job, self.clock()):
+            return replace(self._give_up(job, problem), errors=(f"Item.{problem.code}",))
+        return self._note_item(job.job_arn, problem, job.last_error)
+
+    def _note_unreadable(self, job: TrackedJob, error: JobError, found: Unreadable | None) -> Seen:
         now = self.clock()
-        found = unreadable(job, error, now=now, rules=self.rules)
+        if is_given_up(job, now):
+            return self._give_up(job, error)
         if found is None:
-            return Seen(is_unreachable=True)
+            return Seen(is_unreachable=job.unreachable_since is not None)
         is_unreachable = found.unreachable_since is not None
         # A job that is there for the history alone has no events.
         begins = is_unreachable and job.unreachable_since is None and not job.backfilled
@@ -144,15 +258,38 @@ class Observer:
         written = self.jobs.note_unreadable(found, known=job, now=now, mark=mark)
         if written is not Written.DONE:
             return Seen(is_unreachable=is_unreachable, lost_race=True)
-        return Seen(is_unreachable=is_unreachable, events=self._events_of_episode(job, mark))
+        return Seen(
+            is_unreachable=is_unreachable,
+            events=self._events_of_episode(job, mark),
+            never_readable=((job.job_arn, error.code),) if begins and job.sequence == 0 else (),
+        )
+
+    def _give_up(self, job: TrackedJob, error: JobError) -> Seen:
+        error = replace(
+            error,
+            message=bounded(
+                "untracked, because the job could not be read for seven days; the last error was: "
+                + error.message
+            ),
+        )
+        written = self.jobs.give_up(job, error, self.clock())
+        return Seen(given_up=written is Written.DONE, lost_race=written is not Written.DONE)
 
     def _events_of_episode(self, job: TrackedJob, mark: Mark | None) -> tuple[MonitorEvent, ...]:
-        """The event of an episode that has just begun, told from what the item says by now."""
+        """The event of an episode that has just begun, with what the item says by now."""
         stored = None if mark is None else self.jobs.get(job.job_arn)
-        return () if mark is None or stored is None else (episode_event(stored, mark),)
+        if stored is None or mark is None or str(mark) not in stored.pending_events:
+            return ()
+        return (episode_event(stored, mark, with_message=self.rules.record_messages),)
 
-    def _record(self, job: TrackedJob, observation: JobObservation, observed_by: str) -> Seen:
+    # Answers
+
+    def _normalized(self, job: TrackedJob, observation: JobObservation) -> JobObservation:
+        return normalized(job, observation, self.clock(), with_message=self.rules.record_messages)
+
+    def _apply(self, job: TrackedJob, observation: JobObservation, observed_by: str) -> Seen:
         now = self.clock()
+        observation = self._normalized(job, observation)
         decision = decide(
             job,
             observation,
@@ -193,6 +330,19 @@ class Observer:
             return Seen(lost_race=True)
         return Seen(is_at_risk=at_risk, events=self._events_of_episode(job, mark))
 
+    def _recognize_end(self, job: TrackedJob, observed_by: str) -> Seen:
+        """Record the end of a job whose status was not known as terminal when it was recorded."""
+        stored = self.jobs.get(job.job_arn)
+        if stored is None or stored.record is None:
+            return Seen(lost_race=True)
+        observation = self._normalized(job, stored.record.observation)
+        decision = decide(
+            job, observation, now=self.clock(), observed_by=observed_by, rules=self.rules
+        )
+        if not isinstance(decision, Transition):
+            return Seen(lost_race=True)
+        return self._move(job, decision, observation, observed_by)
+
     def _move(
         self,
         job: TrackedJob,
@@ -200,71 +350,117 @@ class Observer:
         observation: JobObservation,
         observed_by: str,
     ) -> Seen:
+        if transition.is_terminal and job.sequence > 0 and job.task_revision == 0:
+            # Of an item that was restored, only the outbox knows that tasks wait for the end.
+            job = self._with_outbox(job)
         written, seen = self._write(job, transition, observation)
         if written is Written.LOST_RACE and transition.is_terminal:
-            # The index does not tell who waits for the end: look, and write once more.
+            # The index may be late about tasks that wait for the end: look, and write once more.
             found = self.jobs.find(job.job_arn)
             now_there = None if found is None else found.job
             if isinstance(now_there, InvalidItem):
-                return self._refused(job.job_arn, now_there.error, now_there.last_error)
+                return self._note_item(job.job_arn, now_there.error, now_there.last_error)
             if now_there is not None and _is_other_end(now_there, job):
-                job = replace(job, tasks=now_there.tasks, backfilled=now_there.backfilled)
+                job = replace(
+                    job,
+                    task_revision=now_there.task_revision,
+                    backfilled=now_there.backfilled,
+                    carries_tasks=job.carries_tasks and now_there.task_revision == 0,
+                )
+                is_quiet = job.backfilled and job.sequence == 0
+                transition = replace(
+                    transition, entry=replace(transition.entry, backfilled=is_quiet)
+                )
                 written, seen = self._write(job, transition, observation)
         if written is Written.HISTORY_AHEAD:
             return self._catch_up(job, observation, observed_by)
         return seen
 
-    def _catch_up(self, job: TrackedJob, observation: JobObservation, observed_by: str) -> Seen:
-        """Go on from the history where a job's item was put anew over what had been recorded.
+    # What the history knows and the item does not
 
-        The item that was there before may have owed the event of the job's end, so it is owed
-        again: the same event, with the same id.
-        """
-        entries = self.history.entries(job.job_arn)
-        if not entries:
+    def _catch_up(
+        self, job: TrackedJob, observation: JobObservation | None, observed_by: str
+    ) -> Seen:
+        """Go on from the history of a job whose item knows less."""
+        records = self.history.records(job.job_arn)
+        if not records or records[-1].last.sequence <= job.sequence:
             return Seen(lost_race=True)
-        recorded = tracked_from_history(job.job_arn, entries)
+        return self._continue(self._with_outbox(job), records, observation, observed_by)
+
+    def _continue(
+        self,
+        job: TrackedJob,
+        records: Sequence[JobRecord],
+        observation: JobObservation | None,
+        observed_by: str,
+    ) -> Seen:
+        """Record what is new after the last entry of the history, or restore that entry.
+
+        `observation` is None where Bedrock does not return the job.
+        """
+        last = records[-1]
+        recorded = tracked_from_history(job.job_arn, tuple(record.last for record in records))
+        if recorded.has_ended:
+            return self._restore(job, records, last)
+        if recorded.has_terminal_status and observation is None:
+            observation = last.observation
+        first = recorded.first_in_progress_at
+        if observation is None:
+            return self._restore(job, records, replace(last, first_in_progress_at=first))
+        observation = self._normalized(recorded, observation)
         decision = decide(
-            recorded,
-            observation,
-            now=self.clock(),
-            observed_by=observed_by,
-            rules=self.rules,
+            recorded, observation, now=self.clock(), observed_by=observed_by, rules=self.rules
         )
         if isinstance(decision, Transition):
-            return self._write(job, decision, observation)[1]
+            return self._write(job, decision, observation, earlier=records)[1]
         if isinstance(decision, Outdated):
-            # An answer from before the last entry cannot tell what is missing; a later one can.
-            return Seen(outdated=True)
-        last = entries[-1]
-        record = JobRecord(with_status_of(observation, last), last, recorded.first_in_progress_at)
-        marks = marks_for(last, emit_status_changes=False)
-        follow_up = None if self.usage is None else self.usage.follow_up(last)
-        owed = marks | marks_of(job.tasks, last)
-        written = self.jobs.restore(record, known=job, marks=owed, follow_up=follow_up)
+            observation = last.observation
+        restored = JobRecord(with_status_of(observation, last.last), last.last, first)
+        return self._restore(job, records, restored)
+
+    def _restore(self, job: TrackedJob, records: Sequence[JobRecord], record: JobRecord) -> Seen:
+        """Put back what the history says last.
+
+        The item that was there before may have had pending events, so they are pending again: the
+        same events, with the same ids.
+        """
+        entry = record.last
+        has_tasks = job.task_revision > 0 or job.carries_tasks
+        marks = job.carried_events | marks_for(
+            (each.last for each in records),
+            emit_status_changes=self.rules.emit_status_changes,
+            has_tasks=has_tasks,
+        )
+        follow_up = None if self.usage is None else self.usage.follow_up(entry)
+        written = self.jobs.restore(record, known=job, marks=marks, follow_up=follow_up)
         if written is not Written.DONE:
             return Seen(lost_race=True)
         return Seen(
-            events=(status_event(record, last, owed=owed),) if marks else (),
-            answers=self._answers(job, record),
+            events=self._event_of(record, marks),
+            callbacks=self._callbacks(job, record, marks),
         )
 
+    # Writes
+
     def _write(
-        self, job: TrackedJob, transition: Transition, observation: JobObservation
+        self,
+        job: TrackedJob,
+        transition: Transition,
+        observation: JobObservation,
+        earlier: Sequence[JobRecord] = (),
     ) -> tuple[Written, Seen]:
         entry, follow_up = transition.entry, None
         if self.usage is not None and transition.is_terminal:
             reading = self.usage.at_end(observation, entry)
             entry, follow_up = replace(entry, usage=reading.usage), reading.follow_up
             transition = replace(transition, entry=entry)
-        marks = marks_for(
-            entry,
+        marks = job.carried_events | marks_for(
+            (*(record.last for record in earlier), entry),
             emit_status_changes=self.rules.emit_status_changes,
-            backfilled=job.backfilled,
+            has_tasks=job.task_revision > 0 or job.carries_tasks,
         )
-        owed = marks | marks_of(job.tasks, entry)
         written = self.jobs.record(
-            transition, observation, known=job, marks=owed, follow_up=follow_up
+            transition, observation, known=job, marks=marks, follow_up=follow_up
         )
         if written is not Written.DONE:
             return written, Seen(lost_race=True)
@@ -272,29 +468,31 @@ class Observer:
         return written, Seen(
             entry=entry,
             record=record,
-            events=(status_event(record, entry, owed=owed),) if marks else (),
-            answers=self._answers(job, record),
-            backfilled=job.backfilled and transition.is_first_sight and transition.is_terminal,
+            events=self._event_of(record, marks),
+            callbacks=self._callbacks(job, record, marks),
+            backfilled=entry.backfilled,
         )
 
-    def _answers(self, job: TrackedJob, record: JobRecord) -> tuple[TaskAnswer, ...]:
-        """What the tasks that waited for this end are to be told; those unreadable stay marked."""
-        if not statuses.is_terminal(record.last.status):
-            return ()
-        return tuple(answers_to(job.tasks, record, due=record.last.observed_at))
+    def _event_of(self, record: JobRecord, marks: frozenset[str]) -> tuple[MonitorEvent, ...]:
+        event = status_event(
+            record, record.last, owed=marks, with_message=self.rules.record_messages
+        )
+        return (event,) if event.mark in marks else ()
 
-
-def answers_to(tasks: Iterable[str], record: JobRecord, *, due: datetime) -> Iterator[TaskAnswer]:
-    """The answers to those tasks that the monitor wrote; others are counted by the next poll."""
-    for task in tasks:
-        with suppress(ValueError):
-            yield answer_of(record, task, due=due)
+    def _callbacks(
+        self, job: TrackedJob, record: JobRecord, marks: frozenset[str]
+    ) -> PendingCallbacks | None:
+        mark = str(tasks_mark(record.last.sequence))
+        if mark not in marks:
+            return None
+        revision = job.task_revision + job.carries_tasks
+        return PendingCallbacks(record, mark, revision, due=record.last.observed_at)
 
 
 def _is_other_end(found: TrackedJob, known: TrackedJob) -> bool:
-    """Whether a job is where it was, and only who waits for its end is another."""
-    there = (found.tasks, found.backfilled) != (known.tasks, known.backfilled)
-    return there and found.sequence == known.sequence
+    """Whether a job is where it was, and only tasks or the backfilled flag are others."""
+    differs = (found.task_revision, found.backfilled) != (known.task_revision, known.backfilled)
+    return differs and found.sequence == known.sequence
 
 
 def loggable(record: JobRecord) -> dict[str, Any]:

@@ -1,67 +1,76 @@
-"""One poll: sends what earlier polls left over, then looks at every active job."""
+"""One poll: sends pending events, reads every active job, and discovers new ones."""
 
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
-from bedrock_batch_monitor.answer import not_answered
+from bedrock_batch_monitor.callbacks import not_called_back
 from bedrock_batch_monitor.deliver import not_sent
 from bedrock_batch_monitor.discover import batches
-from bedrock_batch_monitor.domain.discovery import OVERLAP, advanced, everything, list_from
+from bedrock_batch_monitor.domain.discovery import (
+    TableInfo,
+    advanced,
+    everything,
+    is_worth_storing,
+    resume,
+)
+from bedrock_batch_monitor.domain.episodes import UNREACHABLE_PERIOD
 from bedrock_batch_monitor.domain.events import ENTRIES_PER_CALL, MonitorEvent, calls
 from bedrock_batch_monitor.domain.jobs import TrackedJob
 from bedrock_batch_monitor.domain.pace import MOST_REPEATS, Pace
+from bedrock_batch_monitor.domain.resync import ResyncLane, remember
 from bedrock_batch_monitor.domain.scopes import EVERYTHING, Share
-from bedrock_batch_monitor.domain.state import State
+from bedrock_batch_monitor.domain.state import ListPosition, State
 from bedrock_batch_monitor.domain.summary import PollSummary, by_status
-from bedrock_batch_monitor.domain.tasks import TaskAnswer
-from bedrock_batch_monitor.observe import loggable
+from bedrock_batch_monitor.domain.times import plausible
+from bedrock_batch_monitor.listing.scan import ScanLimits
+from bedrock_batch_monitor.observe import OBSERVED_BY_POLL, loggable
 from bedrock_batch_monitor.services.dynamodb import InvalidItem
 from bedrock_batch_monitor.services.errors import ServiceError
+from bedrock_batch_monitor.services.eventbridge import BusLook, BusState
 from bedrock_batch_monitor.services.items import InvalidItemError
-from bedrock_batch_monitor.sweep import Limits
+from bedrock_batch_monitor.worker_pool import STOP_BEFORE_DEADLINE_SECONDS, WorkerPool
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable
 
     from aws_lambda_powertools import Logger
 
-    from bedrock_batch_monitor.answer import Answered, Answerer
-    from bedrock_batch_monitor.deliver import Courier, Delivered
+    from bedrock_batch_monitor.callbacks import CallbackResult, TaskCallbacks
+    from bedrock_batch_monitor.deliver import BusWatch, Courier, Delivered
     from bedrock_batch_monitor.discover import Discoverer
     from bedrock_batch_monitor.domain.arns import Scope
     from bedrock_batch_monitor.domain.discovery import Bookmark
-    from bedrock_batch_monitor.domain.lists import ListedJob
+    from bedrock_batch_monitor.domain.lists import ListedJob, ListPage
     from bedrock_batch_monitor.domain.summary import Seen
+    from bedrock_batch_monitor.domain.tasks import PendingCallbacks
+    from bedrock_batch_monitor.listing.scan import ListScan
+    from bedrock_batch_monitor.notify import Notifier
     from bedrock_batch_monitor.observe import Observer
-    from bedrock_batch_monitor.services.dynamodb import JobsTable, StateTable
-    from bedrock_batch_monitor.sweep import Sweeper, Swept
+    from bedrock_batch_monitor.services.dynamodb import JobsTable, PendingJob, StateTable
     from bedrock_batch_monitor.usage import Followed, UsageFollower
 
 # Measured against a server with 30 ms latency: 32 threads give about 1,000 reads a second, and more
 # of them no more than that on one core.
 CONCURRENCY: Final = 32
-# From here on nothing new is begun: a look takes up to 2 + 5 seconds for Bedrock, and as much again
-# for the transaction, in the worst case.
-STOP_BEFORE_DEADLINE_SECONDS: Final = 15.0
-# What is not back by then is given up; its marks and its place in the round stay.
-LEAVE_BEFORE_DEADLINE_SECONDS: Final = 3.0
-# From here on no ending waits for its manifest.
+# From here on no end of a job waits for its manifest.
 HURRY_BEFORE_DEADLINE_SECONDS: Final = STOP_BEFORE_DEADLINE_SECONDS + 5
 # How often the time is looked at while the active jobs are collected.
 _JOBS_BETWEEN_LOOKS_AT_THE_TIME: Final = 1000
-OBSERVED_BY_POLL: Final = "poll"
-# While the bus takes nothing, so many of the jobs that owe something are still read in each poll,
-# for the tasks that wait for them: they do not wait for the bus.
-MOST_READ_WITHOUT_BUS: Final = 100
-BUS_MISSING: Final = "EventBridge.BusMissing"
+# The items of so many jobs with pending events are read at once (BatchGetItem).
+_PENDING_BATCH: Final = 100
+_UNREACHABLE: Final = ResyncLane(UNREACHABLE_PERIOD)
+# The share of a poll's time that the backlog of pending events may take before jobs are read.
+_SHARE_OF_BACKLOG: Final = 0.25
+# The share of the time left that lists and discovery may take each.
+_SHARE_OF_LISTS: Final = 0.5
 
 
 class PollError(Exception):
@@ -70,6 +79,37 @@ class PollError(Exception):
     def __init__(self, summary: PollSummary, cause: ServiceError) -> None:
         super().__init__(f"the active jobs cannot be listed: {cause}")
         self.summary = summary
+
+
+@dataclass(slots=True)
+class Lane:
+    """How far a resync lane has come, as the execution environment remembers it."""
+
+    cursor: datetime | None = None
+    concluded_at: dict[str, datetime] = field(default_factory=dict)
+
+    def due(
+        self, lane: ResyncLane, jobs: Collection[str], stored: datetime | None, now: datetime
+    ) -> frozenset[str]:
+        """The jobs to read now, given the stored cursor as well."""
+        self.cursor = _latest(self.cursor, stored, now)
+        return lane.due(jobs, self.cursor, now, self.concluded_at)
+
+    def advance(
+        self, lane: ResyncLane, jobs: Collection[str], concluded: set[str], now: datetime
+    ) -> datetime:
+        """Note what was read as of `now`, the time for which jobs were due; gives the cursor."""
+        self.cursor = lane.advance(jobs, self.cursor, concluded, now, self.concluded_at)
+        self.concluded_at = remember(self.concluded_at, concluded, cursor=self.cursor, now=now)
+        return self.cursor
+
+
+@dataclass(slots=True)
+class Lanes:
+    """The two resync lanes of a scope: all jobs that can be read, and the unreachable ones."""
+
+    reachable: Lane = field(default_factory=Lane)
+    unreachable: Lane = field(default_factory=Lane)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,59 +121,60 @@ class Monitor:
     state: StateTable
     observer: Observer
     courier: Courier
-    sweeper: Sweeper
-    answerer: Answerer
+    scan: ListScan
+    callbacks: TaskCallbacks
     discoverer: Discoverer | None
     clock: Callable[[], datetime]
     logger: Logger
     new_executor: Callable[[], Executor] = lambda: ThreadPoolExecutor(CONCURRENCY)
     share: Share = EVERYTHING
     usage: UsageFollower | None = None
+    home: Scope | None = None
+    new_notifier: Callable[[], Notifier] | None = None
+    lanes: Lanes = field(default_factory=Lanes)
 
     def poll(self, remaining_seconds: Callable[[], float]) -> PollSummary:
         """Run one poll in the time that is left; raises `PollError` if jobs cannot be listed.
 
         A job that cannot be read is counted and does not stop the others. What is recorded is never
-        undone by what fails later: events not sent stay marked for the next poll.
+        undone by what fails later: events that are not sent stay pending for the next poll.
         """
         started = self.clock()
-        executor = self.new_executor()
-        run = _Run(self, executor, remaining_seconds)
+        summary = PollSummary()
+        pool = WorkerPool(
+            self.new_executor(), remaining_seconds, partial(_count_defect, summary, self.logger)
+        )
+        run = _Run(self, pool, summary)
         try:
-            run.send_left_over()
-            run.look_at_active_jobs()
+            run.load_state()
+            run.flush_pending(_SHARE_OF_BACKLOG)
+            run.read_active_jobs()
+            run.flush_rest()
             run.follow_usage()
+            run.report_never_readable()
         except ServiceError as error:
-            run.summary.errors[error.code] += 1
-            run.summary.complete = False
-            raise PollError(run.summary, error) from error
+            summary.errors[error.code] += 1
+            summary.complete = False
+            raise PollError(summary, error) from error
         finally:
-            # Calls that outlast the poll must not hold up its answer.
-            executor.shutdown(wait=False, cancel_futures=True)
+            pool.end()
             run.finish(started)
-        return run.summary
-
-
-@dataclass(frozen=True, slots=True)
-class _Task:
-    """What to do with the result of a call under way, and the job that it looks at, if it does."""
-
-    then: Callable[[Any], None]
-    job: TrackedJob | InvalidItem | None = None
+        return summary
 
 
 @dataclass(slots=True)
 class _Active:
-    """The active jobs of a poll in the order of the round.
+    """The active jobs of a poll in the order in which they are read.
 
-    `waiting` are unreachable ones whose turn it is not, `may_be_got` those that Bedrock is asked
-    for. `not_reached` is the first for which there was no time, `cut_off` why there are no more.
+    Bedrock may be asked for the `reachable` ones, and at a slower rate for the `unreachable` ones.
+    `not_reached` is the first for which there was no time, `cut_off` why
+    there are no more.
     """
 
-    began: datetime
+    collected_at: datetime
     jobs: list[TrackedJob | InvalidItem] = field(default_factory=list)
-    waiting: set[str] = field(default_factory=set)
-    may_be_got: dict[str, TrackedJob] = field(default_factory=dict)
+    reachable: dict[str, TrackedJob] = field(default_factory=dict)
+    unreachable: dict[str, TrackedJob] = field(default_factory=dict)
     not_reached: str | None = None
     cut_off: ServiceError | None = None
 
@@ -148,148 +189,449 @@ class _Run:
     """The state of one poll; the polling thread alone touches it, the others only return values."""
 
     monitor: Monitor
-    executor: Executor
-    remaining_seconds: Callable[[], float]
-    summary: PollSummary = field(default_factory=PollSummary)
+    pool: WorkerPool
+    summary: PollSummary
+    watch: BusWatch = field(init=False)
+    state: State | None = None
     pace: Pace = field(default_factory=lambda: Pace(CONCURRENCY))
-    under_way: dict[Future[Any], _Task] = field(default_factory=dict)
     outbox: list[MonitorEvent] = field(default_factory=list)
     again: list[TrackedJob | InvalidItem] = field(default_factory=list)
-    # Jobs that could not be looked at, in the order of the round; a dictionary for want of an
-    # ordered set.
+    # Jobs that could not be read, in order; a dictionary for want of an ordered set.
     failed: dict[str, None] = field(default_factory=dict)
-    # Jobs that Bedrock answered for, or refused for good.
-    answered: set[str] = field(default_factory=set)
-    bus_is_missing: bool | None = None
+    # Jobs about which nothing is left to do, and jobs of which there was any result at all.
+    concluded: set[str] = field(default_factory=set)
+    attempted: set[str] = field(default_factory=set)
+    never_readable: list[tuple[str, str]] = field(default_factory=list)
+    bus: BusLook | None = None
     bus_refuses: bool = False
     tasks_refuse: bool = False
+    backlog_is_left: bool = False
+    pending_from: datetime | None = None
     waiting_since: datetime | None = None
-    # By job, for a job that is looked at twice is still one.
+    # By job, because a job that is read twice is still one.
     statuses: dict[str, str] = field(default_factory=dict)
 
-    def send_left_over(self) -> None:
-        """Send what earlier polls could not; a bus that is down keeps no job from being read."""
+    def __post_init__(self) -> None:
+        self.watch = self.monitor.courier.watch()
+
+    # State
+
+    def load_state(self) -> None:
+        """Load the bookmarks; without them the poll begins at the first job and discovers none."""
         try:
-            events = self._answering(
-                self.monitor.courier.left_over(self.summary.errors, self.monitor.share)
-            )
-            for group in calls(events):
-                if self._time_is_up():
-                    break
-                self._deliver(group)
-                if self.summary.events_sent == 0:
-                    # The first call finds out whether the bus takes anything at all.
-                    self._wait_for_all()
-                if self.bus_refuses or self.bus_is_missing:
-                    # Tasks are answered on the way; the events that are read stay marked.
-                    for _ in islice(events, MOST_READ_WITHOUT_BUS):
-                        if self._time_is_up():
-                            break
-                    break
+            self.state = self.monitor.state.load(self.monitor.scope)
+            home = self.monitor.home
+            if not self.state.exists and home is not None and home != self.monitor.scope:
+                # With the state of the deployment's own scope there, this scope is new.
+                is_new = self.monitor.state.load(home).exists
+                self.state = replace(self.state, exists=is_new)
         except ServiceError as error:
             self.summary.errors[error.code] += 1
-        self._wait_for_all()
+        except InvalidItemError:
+            self.summary.errors["Item.InvalidState"] += 1
+            # Nobody knows any more how far discovery had come, so nothing counts as seen.
+            self.state = State(discovery=everything(self.monitor.clock()))
+        self.pending_from = None if self.state is None else self.state.pending_from
 
-    def look_at_active_jobs(self) -> None:
-        """Look at the active jobs in turn, beginning where the last poll had to stop.
+    def _store(self, write: Callable[[], None]) -> None:
+        """Write a bookmark; the poll's work is done, whether or not that succeeds."""
+        try:
+            write()
+        except ServiceError as error:
+            self.summary.errors[error.code] += 1
 
-        Of many jobs only those are got of which lists do not say that nothing changed. Then look
-        for jobs that are not tracked yet: those that are have the first claim to the time of the
-        poll.
+    # Pending events of earlier polls
+
+    def flush_pending(self, share: float) -> None:
+        """Send pending events and call back tasks, in a share of the time that is left.
+
+        After a call in which nothing was accepted no further event is sent, so that a bus that
+        refuses keeps no job from being read; tasks are called back all the same. The next flush
+        begins after the jobs at which this one stopped, so that the same ones do not come first
+        each time.
         """
-        state = self._state()
-        start_at = None if state is None else state.start_at
+        until = self._time_after(share)
+        start, position, refused_at = self.pending_from, None, None
+        is_cut = False
+        try:
+            for batch in self._pending_batches(start):
+                if self.pool.remaining_seconds() < until or self.pool.time_is_up:
+                    is_cut = True
+                    break
+                self._flush_batch(batch)
+                position = batch[-1].since
+                if self.bus_refuses and self.bus is not None and self.bus.exists:
+                    refused_at = refused_at or position
+        except ServiceError as error:
+            self.summary.errors[error.code] += 1
+        self.pool.wait_for_all()
+        self.backlog_is_left = is_cut
+        self.pending_from = position if is_cut else refused_at
+
+    def flush_rest(self) -> None:
+        """Go on with a backlog for which there was no time before; note where to begin next."""
+        if self.backlog_is_left and not self.pool.time_is_up:
+            self.flush_pending(1.0)
+        position = self.pending_from
+        if self.state is not None and position != self.state.pending_from:
+            self._store(lambda: self.monitor.state.set_pending_from(self.monitor.scope, position))
+
+    def _pending_batches(self, start: datetime | None) -> Iterator[Sequence[PendingJob]]:
+        own = (
+            job
+            for job in self.monitor.jobs.with_pending_events(start)
+            if job.job_arn in self.monitor.share
+        )
+        while batch := tuple(islice(own, _PENDING_BATCH)):
+            yield batch
+
+    def _flush_batch(self, batch: Sequence[PendingJob]) -> None:
+        pending = self.monitor.courier.pending(batch, self.summary.errors)
+        for group in calls(self._without_callbacks(pending)):
+            if self.bus_refuses:
+                self._delivered(not_sent(group))
+                continue
+            self._deliver(group)
+            if self.summary.events_sent == 0:
+                # The first call finds out whether the bus takes anything at all.
+                self.pool.wait_for_all()
+
+    def _without_callbacks(
+        self, pending: Iterable[MonitorEvent | PendingCallbacks]
+    ) -> Iterator[MonitorEvent]:
+        """The events of what is pending; tasks among it are called back as they come."""
+        for each in pending:
+            if isinstance(each, MonitorEvent):
+                yield each
+                continue
+            self._call_back(each)
+            if self.summary.tasks_answered == 0:
+                # The first call finds out whether Step Functions takes anything at all.
+                self.pool.wait_for_all()
+
+    # Active jobs
+
+    def read_active_jobs(self) -> None:
+        """Read the active jobs in turn, beginning where the last poll had to stop.
+
+        Many jobs are compared with lists first, and only those are read that lists do not confirm
+        as unchanged. Then look for jobs that are not tracked yet: those that are have the first
+        claim to the time of the poll.
+        """
+        start_at = None if self.state is None else self.state.start_at
         active = self._collect(start_at)
-        swept = self._sweep(active, state)
-        not_reached = self._look_at_each(active, swept) or active.not_reached
-        self._wait_for_all()
+        unchanged, waiting = self._plan(active)
+        not_reached = self._read_each(active, unchanged, waiting) or active.not_reached
+        self.pool.wait_for_all()
+        self._retry_failed()
         if active.cut_off is not None:
             raise active.cut_off
-        # Without its bookmark discovery would take itself for new, and what has ended for old.
-        if self.monitor.discoverer is not None and state is not None:
-            bookmark = self._discover(self.monitor.discoverer, state.discovery, active, swept)
-            self._backfill(self.monitor.discoverer, bookmark, state.backfilled_since)
-        self._look_again()
-        self._send_outbox(at_least=1)
-        self._wait_for_all()
+        self._discover(active)
+        self._send_events(at_least=1)
+        self.pool.wait_for_all()
         # In the order in which they were begun: the first that did not come back is where to go on.
-        unfinished = [task.job.job_arn for task in self.under_way.values() if task.job is not None]
-        not_reached = next(iter(unfinished), not_reached)
+        not_reached = next(iter(self.pool.jobs_under_way), not_reached)
         self.summary.complete = not_reached is None
-        # All were reached: then whoever was refused comes first, so that a limit on our calls that
-        # lets only so many through does not let the same ones through each time.
+        # All were reached: then the first that was refused comes first, so that a limit on our
+        # calls that lets only so many through does not let the same ones through each time.
         self._note_start_at(not_reached or next(iter(self.failed), None), was=start_at)
-        self._note_sweep(active, swept, state)
+        self._advance_cursors(active)
+        self.monitor.observer.forget_failing(
+            active=active.reachable.keys() | active.unreachable.keys(), read=unchanged
+        )
 
     def _collect(self, start_at: str | None) -> _Active:
-        """All active jobs in the order of the round, as far as they can be had in time."""
+        """All active jobs in order, as far as they can be had in time."""
         active = _Active(self.monitor.clock())
         try:
             for job in self.monitor.jobs.active(start_at, self.monitor.share):
                 is_time_to_look = len(active.jobs) % _JOBS_BETWEEN_LOOKS_AT_THE_TIME == 0
-                if is_time_to_look and self._time_is_up():
+                if is_time_to_look and self.pool.time_is_up:
                     active.not_reached = job.job_arn
                     break
                 active.jobs.append(job)
         except ServiceError as error:
-            # Those that are there are looked at, and then the poll fails.
+            # Those that are there are read, and then the poll fails.
             active.cut_off = error
         self.summary.jobs_active += len(active.jobs)
         for job in active.jobs:
             self._note_status(job)
-            if not self.monitor.observer.is_due(job):
-                active.waiting.add(job.job_arn)
-            elif self.monitor.observer.may_be_got(job):
-                active.may_be_got[job.job_arn] = cast("TrackedJob", job)
-        self.summary.jobs_unreachable += len(active.waiting)
+            if self.monitor.observer.is_fetchable(job):
+                tracked = cast("TrackedJob", job)
+                is_unreachable = tracked.unreachable_since is not None
+                lane = active.unreachable if is_unreachable else active.reachable
+                lane[job.job_arn] = tracked
         return active
 
-    def _sweep(self, active: _Active, state: State | None) -> Swept | None:
-        """Ask lists which jobs need no Get, if there are enough jobs for that."""
-        sweeper = self.monitor.sweeper
-        sweeper.recall(None if state is None else state.sweep)
-        if len(active.may_be_got) <= sweeper.get_each_up_to or self._time_is_up():
-            return None
-        # Half of the time is left to the jobs that must be got, however slow the lists are.
-        enough = (self.remaining_seconds() + STOP_BEFORE_DEADLINE_SECONDS) / 2
-        limits = Limits(self.pace, self.summary.errors, lambda: self.remaining_seconds() > enough)
-        bookmark = None if state is None else state.discovery
-        discovery_from = (
-            None
-            if self.monitor.discoverer is None or bookmark is None
-            else list_from(bookmark, self.monitor.clock())
+    def _plan(self, active: _Active) -> tuple[frozenset[str], frozenset[str]]:
+        """Jobs that lists confirm as unchanged, and unreachable jobs whose slot has not come."""
+        now, lanes, stored = active.collected_at, self.monitor.lanes, self.state or State()
+        due = lanes.unreachable.due(_UNREACHABLE, active.unreachable, None, now)
+        waiting = frozenset(active.unreachable.keys() - due)
+        self.summary.jobs_unreachable += len(waiting)
+        due = lanes.reachable.due(self._reachable, active.reachable, stored.resynced_until, now)
+        compared = {arn: job for arn, job in active.reachable.items() if arn not in due}
+        if self.pool.time_is_up:
+            return frozenset(), waiting
+        enough = self._time_after(_SHARE_OF_LISTS)
+        limits = ScanLimits(
+            self.pace, self.summary.errors, lambda: self.pool.remaining_seconds() > enough
         )
-        return sweeper.sweep(active.may_be_got, discovery_from, limits)
+        return self.monitor.scan.run(compared, limits).unchanged, waiting
 
-    def _look_at_each(self, active: _Active, swept: Swept | None) -> str | None:
-        """Look at the jobs that need it; gives the first for which there was no time left."""
-        unchanged: frozenset[str] = frozenset() if swept is None else swept.unchanged
+    def _read_each(
+        self, active: _Active, unchanged: Collection[str], waiting: Collection[str]
+    ) -> str | None:
+        """Read the jobs that need it; gives the first for which there was no time left."""
         for arn in unchanged:
-            self.summary.count_listed(active.may_be_got[arn], self.monitor.observer.rules)
+            self.concluded.add(arn)
+            self.summary.count_listed(active.reachable[arn], self.monitor.observer.rules)
         for job in active.jobs:
             if job.job_arn in unchanged:
                 continue
-            if self._time_is_up():
+            if self.pool.time_is_up:
                 return job.job_arn
-            if job.job_arn not in active.waiting:
+            if job.job_arn not in waiting:
                 self.pace.begun()
                 self._look_at(job)
         return None
 
+    def _retry_failed(self) -> None:
+        """Give the jobs that failed one more chance; what fails now is the next poll's."""
+        jobs, self.again = self.again, []
+        for job in jobs:
+            if self.pool.time_is_up or not self.pace.grants_repeat():
+                break
+            self._look_at(job, is_repeat=True)
+        self.pool.wait_for_all()
+
+    def _look_at(self, job: TrackedJob | InvalidItem, *, is_repeat: bool = False) -> None:
+        self.pool.wait_for_place(self.pace.limit)
+        observer = self.monitor.observer
+        if self.pool.remaining_seconds() < HURRY_BEFORE_DEADLINE_SECONDS:
+            observer = observer.hurried()
+        self.pool.submit(
+            partial(observer.look_at, job, observed_by=OBSERVED_BY_POLL),
+            partial(self._seen, job, is_repeat=is_repeat),
+            job_arn=job.job_arn,
+        )
+
+    def _seen(self, job: TrackedJob | InvalidItem, seen: Seen, *, is_repeat: bool) -> None:
+        self.summary.count(seen)
+        self._note_status(job, seen)
+        self.never_readable.extend(seen.never_readable)
+        if not seen.lost_race:
+            self.attempted.add(job.job_arn)
+        if seen.is_conclusive:
+            self.concluded.add(job.job_arn)
+        if seen.try_again:
+            self.pace.pushed_back(self.pool.under_way)
+            self.failed[job.job_arn] = None
+            if not is_repeat and len(self.again) < MOST_REPEATS:
+                self.again.append(job)
+        else:
+            self.pace.answered()
+            self.failed.pop(job.job_arn, None)
+        if seen.record is not None:
+            self.monitor.logger.info("job changed", extra=loggable(seen.record))
+        if seen.callbacks is not None:
+            self._call_back(seen.callbacks)
+        self.outbox.extend(seen.events)
+        self._send_events(at_least=ENTRIES_PER_CALL)
+
+    def _note_status(self, job: TrackedJob | InvalidItem, seen: Seen | None = None) -> None:
+        """Keep the status that a job has by now, as far as one is recorded."""
+        known = None if isinstance(job, InvalidItem) else job.status
+        status = known if seen is None or seen.entry is None else seen.entry.status
+        if status is not None:
+            self.statuses[job.job_arn] = status
+
+    def _note_start_at(self, job_arn: str | None, *, was: str | None) -> None:
+        if job_arn != was:
+            self._store(lambda: self.monitor.state.set_start_at(self.monitor.scope, job_arn))
+
+    def _advance_cursors(self, active: _Active) -> None:
+        """Note how far the resync lanes have come: not past a job that came to no conclusion."""
+        if not active.is_whole:
+            return
+        now, lanes, state = active.collected_at, self.monitor.lanes, self.state
+        until = lanes.reachable.advance(self._reachable, active.reachable, self.concluded, now)
+        # A read that fails is what is expected of an unreachable job, and concludes its slot. This
+        # cursor is not stored: a new execution environment reads each unreachable job once.
+        lanes.unreachable.advance(_UNREACHABLE, active.unreachable, self.attempted, now)
+        # Where every job is fetched the cursor is not worth a write.
+        if (
+            state is not None
+            and len(active.reachable) > self.monitor.scan.fetch_each_up_to
+            and self._reachable.is_worth_saving(until, state.resynced_until)
+        ):
+            self._store(lambda: self.monitor.state.set_resynced(self.monitor.scope, until))
+
+    @property
+    def _reachable(self) -> ResyncLane:
+        # A little shorter than promised, so that a slot that has to wait is still in time.
+        rules = self.monitor.observer.rules
+        slack = max(rules.full_read / 24, rules.poll_interval)
+        return ResyncLane(max(rules.full_read - slack, rules.poll_interval))
+
+    # Discovery
+
+    def _discover(self, active: _Active) -> None:
+        """Track the jobs that were submitted since the last list, and read them at once."""
+        # Without its bookmark discovery would start over, and take what has ended for old.
+        if self.state is None:
+            return
+        stored, now = self.state.discovery, self.monitor.clock()
+        if self.monitor.discoverer is None:
+            self._note_discovery_is_off(stored, now)
+            return
+        table = self._table(stored)
+        if table is None:
+            return
+        bookmark = resume(stored, state_exists=self.state.exists, table=table, now=now)
+        reached, position = self._discover_from(
+            self.monitor.discoverer, bookmark, now, active.reachable
+        )
+        if is_worth_storing(reached, stored) or position != self.state.list_position:
+            self._store(
+                lambda: self.monitor.state.set_discovery(self.monitor.scope, reached, position)
+            )
+        self._backfill(self.monitor.discoverer, reached, self.state.backfilled_since)
+
+    def _table(self, stored: Bookmark | None) -> TableInfo | None:
+        """What the jobs table is; None where discovery cannot begin without knowing it."""
+        try:
+            return self.monitor.jobs.describe()
+        except ServiceError as error:
+            self.summary.errors[error.code] += 1
+            return None if stored is None else TableInfo(None, None, is_restored=False)
+
+    def _note_discovery_is_off(self, stored: Bookmark | None, now: datetime) -> None:
+        """Remember since when discovery is off, and that this deployment is not new."""
+        is_noted = stored is None or (stored.off_since is not None and stored.on_again_at is None)
+        if self.state is not None and (not is_noted or not self.state.exists):
+            self._store(lambda: self.monitor.state.set_discovery_off(self.monitor.scope, now))
+
+    def _discover_from(
+        self,
+        discoverer: Discoverer,
+        bookmark: Bookmark,
+        now: datetime,
+        tracked: Collection[str],
+    ) -> tuple[Bookmark, ListPosition | None]:
+        """Go through the list page by page; how far that came, for the next poll."""
+        until = self._time_after(_SHARE_OF_LISTS)
+        position = self._position(bookmark)
+        listing = discoverer.listing(bookmark, position)
+        last: datetime | None = None
+        left: str | None = None
+        whole = False
+        try:
+            for page in discoverer.pages(listing, None if position is None else position.token):
+                last, is_done = self._track_page(
+                    discoverer=discoverer,
+                    page=page,
+                    bookmark=bookmark,
+                    now=now,
+                    tracked=tracked,
+                    last=last,
+                )
+                left = page.next_token
+                whole = is_done and left is None
+                if not is_done or self.pool.time_is_up or self.pool.remaining_seconds() < until:
+                    break
+        except ServiceError as error:
+            self.summary.errors[error.code] += 1
+            if error.is_refusal:
+                self.summary.refused += 1
+                # A token that is no longer valid must not be used again.
+                left = None
+        self.pool.wait_for_all()
+        reached = advanced(bookmark, now=now, last=last, whole=whole)
+        if last is None and left is not None and not whole:
+            return reached, ListPosition(listing.submitted_after, left)
+        return reached, None
+
+    def _position(self, bookmark: Bookmark) -> ListPosition | None:
+        """Where to go on with a list; None if this poll lists from another submission."""
+        stored = None if self.state is None else self.state.discovery
+        if self.state is None or stored is None or stored.seen_until != bookmark.seen_until:
+            return None
+        return self.state.list_position
+
+    def _track_page(  # noqa: PLR0913 - where discovery is, all named
+        self,
+        *,
+        discoverer: Discoverer,
+        page: ListPage,
+        bookmark: Bookmark,
+        now: datetime,
+        tracked: Collection[str],
+        last: datetime | None,
+    ) -> tuple[datetime | None, bool]:
+        """Track the jobs of one page; the submission up to which that came, and if to its end."""
+        for batch in batches(page):
+            if self.pool.time_is_up:
+                return last, False
+            for job in discoverer.track(batch, bookmark, now, tracked):
+                self.summary.jobs_discovered += not job.backfilled
+                self.pace.begun()
+                self._look_at(job)
+            last = _last_submission(batch, now) or last
+        return last, True
+
+    def _backfill(
+        self, discoverer: Discoverer, bookmark: Bookmark, backfilled_since: datetime | None
+    ) -> None:
+        """Record finished jobs for the history alone, in the time that the others have left."""
+        now = self.monitor.clock()
+        window = discoverer.to_backfill(bookmark, backfilled_since, now)
+        if window is None or self.pool.time_is_up:
+            return
+        reached = backfilled_since
+        try:
+            for page in discoverer.pages(discoverer.listing_of(window)):
+                is_done = True
+                for batch in batches(page):
+                    if self.pool.time_is_up:
+                        is_done = False
+                        break
+                    for job in discoverer.backfill(batch, bookmark):
+                        self.pace.begun()
+                        self._look_at(job)
+                    reached = _last_submission(batch, now) or reached
+                if is_done and page.next_token is None:
+                    reached = window.after
+                if not is_done or self.pool.time_is_up:
+                    break
+        except ServiceError as error:
+            self.summary.errors[error.code] += 1
+        self.pool.wait_for_all()
+        if reached is not None and reached != backfilled_since:
+            since = reached
+            self._store(lambda: self.monitor.state.set_backfilled_since(self.monitor.scope, since))
+
+    # What follows the jobs
+
     def follow_usage(self) -> None:
         """Look again for the token counts of jobs that have ended; nothing else waits for it."""
         follower = self.monitor.usage
-        if follower is None or self._time_is_up():
+        if follower is None or self.pool.time_is_up:
             return
         try:
-            for job_arn in follower.due():
-                if self._time_is_up():
+            for job_arn in follower.due(self.monitor.share):
+                if self.pool.time_is_up:
                     break
-                future = self.executor.submit(follower.follow, job_arn)
-                self.under_way[future] = _Task(self._followed)
+                self.pool.submit(partial(follower.follow, job_arn), self._followed)
         except ServiceError as error:
             self.summary.errors[error.code] += 1
-        self._wait_for_all()
+        self.pool.wait_for_all()
+
+    def report_never_readable(self) -> None:
+        """Notify people of ARNs that were never readable, in one message for all of them."""
+        if self.never_readable and self.monitor.new_notifier is not None:
+            for error in self.monitor.new_notifier().tell_unreadable(self.never_readable):
+                self.summary.errors[error.code] += 1
 
     def finish(self, started: datetime) -> None:
         """Put down what is known only at the end."""
@@ -300,233 +642,55 @@ class _Run:
         self.summary.active_by_status = by_status(self.statuses.values())
         self.summary.seconds = (now - started).total_seconds()
 
-    def _look_again(self) -> None:
-        """Give the jobs that failed one more chance; what fails now is the next poll's."""
-        jobs, self.again = self.again, []
-        for job in jobs:
-            if self._time_is_up() or not self.pace.grants_repeat():
-                break
-            self._look_at(job, is_repeat=True)
-        self._wait_for_all()
+    # Events and callbacks
 
-    def _discover(
-        self,
-        discoverer: Discoverer,
-        bookmark: Bookmark | None,
-        active: _Active,
-        swept: Swept | None,
-    ) -> Bookmark:
-        """Take up the jobs that were submitted since the last list, and look at them at once."""
-        now = self.monitor.clock()
-        listed: Iterable[Sequence[ListedJob]]
-        if swept is None or swept.listed is None:
-            listed = discoverer.listed(bookmark, now)
-        else:
-            now, listed = swept.began, batches(swept.listed)
-        last: datetime | None = None
-        whole = False
-        try:
-            for batch in listed:
-                if self._time_is_up():
-                    break
-                for job_arn in discoverer.take_up(batch, bookmark, now, active.may_be_got):
-                    self.summary.jobs_discovered += 1
-                    self.pace.begun()
-                    self._look_at(TrackedJob(job_arn=job_arn))
-                last = batch[-1].submit_time
-            else:
-                whole = True
-        except ServiceError as error:
-            self.summary.errors[error.code] += 1
-        self._wait_for_all()
-        reached = advanced(bookmark, now=now, last=last, whole=whole)
-        # A bookmark that lags a little only makes the next list a little longer.
-        if bookmark is None or reached.seen_until - bookmark.seen_until >= OVERLAP / 3:
-            self._note(lambda: self.monitor.state.set_discovery(self.monitor.scope, reached))
-        return reached
-
-    def _backfill(
-        self, discoverer: Discoverer, bookmark: Bookmark, backfilled_since: datetime | None
-    ) -> None:
-        """Take up finished jobs for the history alone, in the time that the others have left."""
-        window = discoverer.to_backfill(bookmark, backfilled_since, self.monitor.clock())
-        if window is None:
+    def _call_back(self, callbacks: PendingCallbacks) -> None:
+        """Have tasks called back, next to the events: neither holds up the other."""
+        if self.tasks_refuse:
+            self._called_back(not_called_back(callbacks))
             return
-        reached = backfilled_since
-        try:
-            for batch in discoverer.listed_in(window):
-                if self._time_is_up():
-                    break
-                for job_arn in discoverer.backfill(batch, bookmark):
-                    self.pace.begun()
-                    self._look_at(TrackedJob(job_arn=job_arn, backfilled=True))
-                reached = batch[-1].submit_time
-            else:
-                reached = window.after
-        except ServiceError as error:
-            self.summary.errors[error.code] += 1
-        self._wait_for_all()
-        if reached is not None and reached != backfilled_since:
-            since = reached
-            self._note(lambda: self.monitor.state.set_backfilled_since(self.monitor.scope, since))
-
-    def _state(self) -> State | None:
-        """The bookmarks; None if they cannot be read now: the poll goes on from the beginning."""
-        try:
-            return self.monitor.state.load(self.monitor.scope)
-        except ServiceError as error:
-            self.summary.errors[error.code] += 1
-            return None
-        except InvalidItemError:
-            self.summary.errors["Item.InvalidState"] += 1
-            # Nobody knows any more how far discovery had come, so nothing counts as seen.
-            return State(discovery=everything(self.monitor.clock()))
-
-    def _note_start_at(self, job_arn: str | None, *, was: str | None) -> None:
-        if job_arn != was:
-            self._note(lambda: self.monitor.state.set_start_at(self.monitor.scope, job_arn))
-
-    def _note_sweep(self, active: _Active, swept: Swept | None, state: State | None) -> None:
-        """Remember whose turn was taken; write it down now and then, and only where it is used."""
-        if active.is_whole:
-            began = active.began if swept is None else swept.began
-            self.monitor.sweeper.finish(active.may_be_got, self.answered, began)
-        if swept is None or state is None:
-            return
-        bookmark = self.monitor.sweeper.bookmark(state.sweep)
-        if bookmark is not None:
-            self._note(lambda: self.monitor.state.set_sweep(self.monitor.scope, bookmark))
-
-    def _note(self, write: Callable[[], None]) -> None:
-        """Write a bookmark; the poll's work is done, whether or not that succeeds."""
-        try:
-            write()
-        except ServiceError as error:
-            self.summary.errors[error.code] += 1
-
-    def _time_is_up(self) -> bool:
-        return self.remaining_seconds() < STOP_BEFORE_DEADLINE_SECONDS
-
-    def _look_at(self, job: TrackedJob | InvalidItem, *, is_repeat: bool = False) -> None:
-        def then(seen: Seen) -> None:
-            self._seen(job, seen, is_repeat=is_repeat)
-
-        while len(self.under_way) >= self.pace.limit:
-            if not self._wait_for_some():
-                break
-        observer = self.monitor.observer
-        if self.remaining_seconds() < HURRY_BEFORE_DEADLINE_SECONDS:
-            observer = observer.hurried()
-        look = partial(observer.look_at, job, observed_by=OBSERVED_BY_POLL)
-        self.under_way[self.executor.submit(look)] = _Task(then, job)
-
-    def _wait_for_all(self) -> None:
-        while self.under_way and self._wait_for_some():
-            pass
-
-    def _wait_for_some(self) -> bool:
-        """Take the results that are there, or wait for one; False once there is no time to wait."""
-        patience = self.remaining_seconds() - LEAVE_BEFORE_DEADLINE_SECONDS
-        done, _ = wait(self.under_way, timeout=max(patience, 0), return_when=FIRST_COMPLETED)
-        # In the order in which they were begun, so that the order of the round stays known.
-        for future in [future for future in self.under_way if future in done]:
-            task = self.under_way.pop(future)
-            defect = future.exception()
-            if defect is None:
-                task.then(future.result())
-            else:
-                self._defect(defect)
-        return bool(done)
-
-    def _defect(self, defect: BaseException) -> None:
-        """Count what no service caused: a defect in handling one job must not stop the others."""
-        name = type(defect).__name__
-        self.summary.errors[f"Monitor.{name}"] += 1
-        # The text of the exception may quote a job's message, which is never logged.
-        self.monitor.logger.error(
-            "defect while handling a job",
-            extra={"exceptionType": name, "stack": traceback.format_tb(defect.__traceback__)},
+        may_go_on = partial(_is_time_left, self.pool)
+        self.pool.submit(
+            partial(self.monitor.callbacks.send, callbacks, may_go_on), self._called_back
         )
 
-    def _seen(self, job: TrackedJob | InvalidItem, seen: Seen, *, is_repeat: bool) -> None:
-        self.summary.count(seen)
-        self._note_status(job, seen)
-        if seen.try_again:
-            self.pace.pushed_back(len(self.under_way))
-            self.failed[job.job_arn] = None
-            if not is_repeat and len(self.again) < MOST_REPEATS:
-                self.again.append(job)
-        else:
-            self.pace.answered()
-            self.failed.pop(job.job_arn, None)
-            self.answered.add(job.job_arn)
-            if isinstance(job, TrackedJob):
-                self.monitor.sweeper.note_read(job, seen)
-        if seen.record is not None:
-            self.monitor.logger.info("job changed", extra=loggable(seen.record))
-        for answer in seen.answers:
-            self._answer(answer)
-        self.outbox.extend(seen.events)
-        self._send_outbox(at_least=ENTRIES_PER_CALL)
+    def _called_back(self, result: CallbackResult) -> None:
+        result.record(self.summary, self.monitor.logger)
+        self.tasks_refuse = self.tasks_refuse or result.service_refuses
+        self._waits_since(result.waiting_since)
 
-    def _answering(self, owed: Iterable[MonitorEvent | TaskAnswer]) -> Iterator[MonitorEvent]:
-        """The events of what is owed; tasks among it are answered as they come."""
-        for each in owed:
-            if isinstance(each, MonitorEvent):
-                yield each
-                continue
-            self._answer(each)
-            if self.summary.tasks_answered == 0:
-                # The first call finds out whether Step Functions takes anything at all.
-                self._wait_for_all()
-
-    def _answer(self, answer: TaskAnswer) -> None:
-        """Have a task answered, beside the events: neither holds up the other."""
-        if self.tasks_refuse:
-            self._answered(not_answered(answer))
-        else:
-            future = self.executor.submit(self.monitor.answerer.answer, answer)
-            self.under_way[future] = _Task(self._answered)
-
-    def _answered(self, answered: Answered) -> None:
-        answered.note(self.summary, self.monitor.logger)
-        self.tasks_refuse = self.tasks_refuse or answered.service_refuses
-        self._waits_since(answered.waiting_since)
-
-    def _waits_since(self, moment: datetime | None) -> None:
-        if moment is not None:
-            self.waiting_since = min(moment, self.waiting_since or moment)
-
-    def _note_status(self, job: TrackedJob | InvalidItem, seen: Seen | None = None) -> None:
-        """Keep the status that a job has by now, as far as one is recorded."""
-        known = None if isinstance(job, InvalidItem) else job.status
-        status = known if seen is None or seen.entry is None else seen.entry.status
-        if status is not None:
-            self.statuses[job.job_arn] = status
-
-    def _send_outbox(self, *, at_least: int) -> None:
+    def _send_events(self, *, at_least: int) -> None:
         while len(self.outbox) >= at_least:
             group = next(calls(self.outbox))
             del self.outbox[: len(group)]
             self._deliver(group)
 
     def _deliver(self, group: Sequence[MonitorEvent]) -> None:
-        """Have events sent, unless there is no bus to take them."""
-        if self.bus_is_missing is None:
-            self.bus_is_missing = self.monitor.courier.bus.is_missing()
-            if self.bus_is_missing:
-                self.summary.errors[BUS_MISSING] += 1
-                self.monitor.logger.error("the event bus does not exist")
-        if self.bus_is_missing:
+        """Have events sent, if there is a bus to take them."""
+        if self.bus is None:
+            self.bus = self.watch.first()
+            if not self.bus.exists:
+                self.summary.errors[self.bus.code] += 1
+                is_missing = self.bus.state is BusState.MISSING
+                self.monitor.logger.error(
+                    "the event bus does not exist"
+                    if is_missing
+                    else "it is not known whether the event bus exists",
+                    extra={"error": self.bus.code},
+                )
+        if not self.bus.exists:
+            self.bus_refuses = True
             self._delivered(not_sent(group))
         else:
-            future = self.executor.submit(self.monitor.courier.deliver, group)
-            self.under_way[future] = _Task(self._delivered)
+            self.pool.submit(
+                partial(self.monitor.courier.deliver, group, self.watch), self._delivered
+            )
 
     def _delivered(self, delivered: Delivered) -> None:
         self.summary.count_events(
             sent=delivered.sent, pending=delivered.pending, errors=delivered.errors
         )
+        self.summary.lost_races += delivered.lost_races
         self.bus_refuses = self.bus_refuses or delivered.bus_refuses
         self._waits_since(delivered.waiting_since)
 
@@ -539,3 +703,39 @@ class _Run:
                 "usage given up",
                 extra={"jobArn": followed.job_arn, "reason": followed.problem.code},
             )
+
+    def _waits_since(self, moment: datetime | None) -> None:
+        if moment is not None:
+            self.waiting_since = min(moment, self.waiting_since or moment)
+
+    def _time_after(self, share: float) -> float:
+        """How many seconds are left once this share of the time that is left now was used."""
+        left = self.pool.remaining_seconds() - STOP_BEFORE_DEADLINE_SECONDS
+        return STOP_BEFORE_DEADLINE_SECONDS + max(left, 0) * (1 - share)
+
+
+def _is_time_left(pool: WorkerPool) -> bool:
+    return not pool.time_is_up
+
+
+def _count_defect(summary: PollSummary, logger: Logger, defect: BaseException) -> None:
+    """Count what no service caused: a defect in handling one job must not stop the others."""
+    name = type(defect).__name__
+    summary.errors[f"Monitor.{name}"] += 1
+    # The text of the exception may quote a job's message, which is never logged.
+    logger.error(
+        "defect while handling a job",
+        extra={"exceptionType": name, "stack": traceback.format_tb(defect.__traceback__)},
+    )
+
+
+def _latest(known: datetime | None, stored: datetime | None, now: datetime) -> datetime | None:
+    """The later of two cursors; one in the future makes no sense and counts only if alone."""
+    cursors = [cursor for cursor in (known, stored) if cursor is not None]
+    return max((cursor for cursor in cursors if cursor <= now), default=min(cursors, default=None))
+
+
+def _last_submission(batch: Sequence[ListedJob], now: datetime) -> datetime | None:
+    """The last submission time of a batch that makes sense."""
+    times = (plausible(job.submit_time, now) for job in reversed(batch))
+    return next((moment for moment in times if moment is not None), None)

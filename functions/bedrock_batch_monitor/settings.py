@@ -98,6 +98,7 @@ class Settings:
     backfill: timedelta = timedelta(0)
     task_tokens: bool = True
     partition: str = "aws"
+    topic_arns: tuple[str | None, str | None] = (None, None)
 
     @property
     def scopes(self) -> Scopes:
@@ -165,6 +166,7 @@ class Settings:
             backfill=timedelta(days=_whole(environment, BACKFILL_DAYS, 0)),
             task_tokens=_flag(environment, TASK_TOKENS),
             partition=_text(environment, MONITORED_PARTITION),
+            topic_arns=_topic_arns(environment),
         )
 
 
@@ -178,10 +180,7 @@ class NotificationSettings:
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> NotificationSettings:
         """Read the variables; raises `SettingError` where no topic is set."""
-        arns = cls(
-            email_topic_arn=environment.get(EMAIL_TOPIC_ARN) or None,
-            chat_topic_arn=environment.get(CHAT_TOPIC_ARN) or None,
-        )
+        arns = cls(*_topic_arns(environment))
         if arns.email_topic_arn is None and arns.chat_topic_arn is None:
             message = (
                 f"neither environment variable {EMAIL_TOPIC_ARN} nor {CHAT_TOPIC_ARN} is set: "
@@ -205,6 +204,11 @@ class OverviewSettings:
             jobs_table_name=_text(environment, JOBS_TABLE_NAME),
             history_table_name=_text(environment, HISTORY_TABLE_NAME),
         )
+
+
+def _topic_arns(environment: Mapping[str, str]) -> tuple[str | None, str | None]:
+    """The topics of mails and of chat messages; None for one that is not there."""
+    return environment.get(EMAIL_TOPIC_ARN) or None, environment.get(CHAT_TOPIC_ARN) or None
 
 
 def _home(environment: Mapping[str, str]) -> Scope:

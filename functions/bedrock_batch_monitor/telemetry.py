@@ -18,6 +18,7 @@ from bedrock_batch_monitor.domain.summary import (
     JOBS_ENDED,
     MODEL,
     OCCASIONAL_METRICS,
+    REFUSED,
     SCOPE,
     STEADY_METRICS,
     TASKS_ANSWERED,
@@ -83,6 +84,8 @@ def publish_inbox(summary: PollSummary, scope: Scope | None = None) -> None:
 def _publish_by_code_and_model(summary: PollSummary, scope: Scope | None) -> None:
     for code, count in summary.errors.items():
         _publish_one(ERRORS, count, scope, ERROR_CODE, code)
+    if summary.refused:
+        _publish_one(ERRORS, summary.refused, scope, ERROR_CODE, REFUSED)
     for (name, model), count in summary.tokens.items():
         _publish_one(name, count, scope, MODEL, model)
 

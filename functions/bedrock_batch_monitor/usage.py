@@ -16,6 +16,7 @@ from bedrock_batch_monitor.domain.jobs import (
     Usage,
     bounded,
 )
+from bedrock_batch_monitor.domain.scopes import EVERYTHING, Share
 from bedrock_batch_monitor.domain.usage import (
     BUCKET_NOT_NAMED,
     MALFORMED_MANIFEST,
@@ -43,9 +44,6 @@ from bedrock_batch_monitor.services.s3 import SERVICE, Manifests
 MOST_LOOKS_PER_POLL: Final = 200
 # After a call without an answer S3 is left alone for so long, and endings go out without waiting.
 REST_AFTER_NO_ANSWER: Final = timedelta(minutes=1)
-# S3's codes for being overloaded. That there was no answer at all is an exception of the SDK, whose
-# name ends in `Error`, as S3's own `InternalError` does.
-_OVERLOADED: Final = frozenset({"SlowDown", "ServiceUnavailable", "503"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +127,7 @@ class UsageReader:
         try:
             return self.manifests.read(place)
         except ServiceError as error:
-            if error.reason.endswith("Error") or error.reason in _OVERLOADED:
+            if error.is_retryable:
                 self._rest.until = self.clock() + REST_AFTER_NO_ANSWER
             raise
 
@@ -160,9 +158,13 @@ class UsageFollower:
     jobs: JobsTable
     clock: Callable[[], datetime]
 
-    def due(self) -> Iterator[str]:
-        """ARNs of the jobs to look at now, as the index has them; raises `ServiceError`."""
-        return islice(self.jobs.with_usage_due(self.clock()), MOST_LOOKS_PER_POLL)
+    def due(self, share: Share = EVERYTHING) -> Iterator[str]:
+        """ARNs of the jobs of a share to look at now, as the index has them.
+
+        Raises `ServiceError`.
+        """
+        own = (arn for arn in self.jobs.with_usage_due(self.clock()) if arn in share)
+        return islice(own, MOST_LOOKS_PER_POLL)
 
     def follow(self, job_arn: str) -> Followed:
         """Look at one of them; raises nothing that a service can cause."""
@@ -198,8 +200,10 @@ class UsageFollower:
 
     def _forget(self, job_arn: str, reason: str) -> Followed:
         """Give up an item that somebody changed, which would stand before others for ever."""
-        self.jobs.forget_usage(job_arn)
-        return Followed(job_arn, problem=UsageProblem("InvalidItem", reason))
+        written = self.jobs.forget_usage(job_arn)
+        # On a lost race another poll has given it up, and counted it.
+        problem = UsageProblem("InvalidItem", reason) if written is Written.DONE else None
+        return Followed(job_arn, problem=problem)
 
 
 def _final(code: str, message: str) -> Reading:

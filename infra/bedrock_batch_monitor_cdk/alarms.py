@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     from bedrock_batch_monitor_cdk.config import MonitorConfig
     from bedrock_batch_monitor_cdk.events import Events
 
-# How the function's `AccessDeniedException` from Bedrock is counted.
-DENIED: Final = "Bedrock.AccessDeniedException"
 # How a refusal of the role to assume in another account is counted.
 ROLE_REFUSED_CODE: Final = "STS.AccessDenied"
 
@@ -101,8 +99,10 @@ ALARMS: Final[Mapping[str, Meaning]] = MappingProxyType(
             "Bedrock has been throttling for a while: endings are noticed late.",
         ),
         BEDROCK_DENIES: Meaning(
-            f"{summary.ERRORS}, {summary.ERROR_CODE} {DENIED}",
-            "Bedrock denies the function's role a call: jobs are not read, or none listed.",
+            f"{summary.ERRORS}, {summary.ERROR_CODE} {summary.REFUSED}",
+            "Bedrock refuses the monitor's calls, for example AccessDenied, credentials that are "
+            "not valid in a Region that is not enabled, or an unknown operation: "
+            "jobs are not read.",
         ),
         UNKNOWN_STATUS: Meaning(
             summary.UNKNOWN_STATUSES,
@@ -278,7 +278,7 @@ class Alarms(Construct):
                 summary.ERRORS,
                 cloudwatch.Stats.SUM,
                 self._window(at_least_minutes=_SLOW_PACE_MINUTES),
-                code=DENIED,
+                code=summary.REFUSED,
             ),
         )
         self._alarm_on_errors()

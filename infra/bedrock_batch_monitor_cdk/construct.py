@@ -10,6 +10,7 @@ from aws_cdk import aws_events as eventbridge
 from constructs import Construct
 
 from bedrock_batch_monitor.domain import names, statuses
+from bedrock_batch_monitor.domain.notification import UNREACHABLE
 from bedrock_batch_monitor_cdk import permissions
 from bedrock_batch_monitor_cdk.alarms import Alarms
 from bedrock_batch_monitor_cdk.config import MonitorConfig
@@ -53,7 +54,23 @@ class BedrockBatchMonitor(Construct):
         self._tables = Tables(self, "Tables", config, key)
         self._events = Events(self, "Events", config, key, reach)
         tables, events = self._tables, self._events
-        monitor = Monitor(self, "Monitor", config=config, tables=tables, events=events)
+        # The monitor function publishes to these topics too.
+        self._notifications = (
+            Notifications(self, "Notifications", config=config, events=events)
+            if config.notifies
+            else None
+        )
+        topics: Mapping[str, sns.Topic] = {}
+        if self._notifications is not None and UNREACHABLE in config.notified_outcomes:
+            topics = self._notifications.topics
+        monitor = Monitor(
+            self,
+            "Monitor",
+            config=config,
+            tables=tables,
+            events=events,
+            topics=topics,
+        )
         inbox = Inbox(self, "Inbox", config=config, tables=tables, events=events)
         PollSchedule(self, "Poll", config=config, function=monitor.function, events=events)
         alarms = Alarms(
@@ -64,11 +81,6 @@ class BedrockBatchMonitor(Construct):
             events=events,
         )
         functions = {"monitor": monitor.function, "inbox": inbox.function}
-        self._notifications = (
-            Notifications(self, "Notifications", config=config, events=events)
-            if config.notifies
-            else None
-        )
         if self._notifications is not None:
             functions["notifications"] = self._notifications.function
         widget = Widget(self, "Widget", config=config, tables=tables, events=events)
@@ -88,6 +100,7 @@ class BedrockBatchMonitor(Construct):
         # Rules that others add, apart from the parts' own names.
         self._rules = Construct(self, "Rules")
         self._function = monitor.function
+        self._records_messages = config.record_messages
         self._alarms = alarms
         self._dashboard = dashboard.dashboard
 
@@ -193,6 +206,9 @@ class BedrockBatchMonitor(Construct):
             "DeadLetterQueueUrl": self.dead_letter_queue.queue_url,
             "DashboardName": self.dashboard.dashboard_name,
         }
+        if not self._records_messages:
+            # `bbm replay` publishes no message then, whatever was recorded before.
+            outputs["RecordMessages"] = "false"
         if self._events.reach is not None:
             outputs["EventBusArn"] = self.event_bus.event_bus_arn
         if self.email_topic is not None:

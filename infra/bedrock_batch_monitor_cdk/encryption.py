@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from aws_cdk import Stack
 from aws_cdk import aws_iam as iam
@@ -17,13 +17,17 @@ if TYPE_CHECKING:
     from bedrock_batch_monitor_cdk.config import MonitorConfig
 
 
+# The statement that lets EventBridge use the key for the queues.
+DELIVER_EVENTS: Final = "DeliverEvents"
+
+
 def customer_key(scope: Construct, config: MonitorConfig) -> kms.Key | None:
     """The key of tables, queues, topic and log groups, or None where AWS's own keys do.
 
     Roles use it through their own statements (see `permissions.py`), which the key's first
-    statement lets count. Services that act with no role of this stack are let in by name, for this
-    account alone: CloudWatch and its logs here, EventBridge where a rule has an encrypted queue for
-    a target.
+    statement lets count. Services that act with no role of this stack are let in by name:
+    CloudWatch and its logs for this account alone, and EventBridge, whose rules send to encrypted
+    queues.
     """
     if config.kms != "customer":
         return None
@@ -64,6 +68,19 @@ def customer_key(scope: Construct, config: MonitorConfig) -> kms.Key | None:
             actions=["kms:Decrypt", "kms:GenerateDataKey*"],
             resources=["*"],
             conditions={"StringEquals": {"aws:SourceAccount": stack.account}},
+        )
+    )
+    key.add_to_resource_policy(
+        # Without a condition, because that is the one form that AWS documents for encrypted queues
+        # (SQS developer guide, "Configure KMS permissions for AWS services"): whether EventBridge
+        # sends `aws:SourceAccount` or `aws:SourceArn` to KMS is not documented, and a condition
+        # that it does not meet loses events. It opens no queue: the policy of each queue under the
+        # key admits the monitor's own rules by their ARN, and no other caller.
+        iam.PolicyStatement(
+            sid=DELIVER_EVENTS,
+            principals=[iam.ServicePrincipal("events.amazonaws.com")],
+            actions=["kms:Decrypt", "kms:GenerateDataKey"],
+            resources=["*"],
         )
     )
     return key

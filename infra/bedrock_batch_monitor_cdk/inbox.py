@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from aws_cdk import Duration, RemovalPolicy
 from aws_cdk import aws_events as events_
-from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_lambda_event_sources as sources
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
@@ -15,8 +14,11 @@ from bedrock_batch_monitor.domain import inbox
 from bedrock_batch_monitor_cdk.encryption import queue_encryption
 from bedrock_batch_monitor_cdk.function import build_function, build_log_group, environment_of
 from bedrock_batch_monitor_cdk.permissions import inbox_role
+from bedrock_batch_monitor_cdk.queue_target import QueueTarget
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from bedrock_batch_monitor_cdk.config import MonitorConfig
     from bedrock_batch_monitor_cdk.events import Events
     from bedrock_batch_monitor_cdk.tables import Tables
@@ -27,12 +29,14 @@ _VISIBILITY_TIMEOUT: Final = Duration.seconds(180)
 _RECEIVES: Final = 5
 _MESSAGES_PER_BATCH: Final = 100
 _LEAST_CONCURRENCY: Final = 2
+# EventBridge cannot make an input from a field that an event lacks.
+_WITH_ARN: Final = {"batchJobArn": [{"exists": True}]}
 
 
-def native_events() -> events_.EventPattern:
-    """What tells Bedrock's own events on batch jobs from all others."""
+def native_events(detail: Mapping[str, Any] | None = None) -> events_.EventPattern:
+    """Matches Bedrock's own events on batch jobs; `detail` is what their detail has to match."""
     return events_.EventPattern(
-        source=[inbox.NATIVE_SOURCE], detail_type=[inbox.NATIVE_DETAIL_TYPE]
+        source=[inbox.NATIVE_SOURCE], detail_type=[inbox.NATIVE_DETAIL_TYPE], detail=detail
     )
 
 
@@ -55,7 +59,7 @@ class Inbox(Construct):
     ) -> None:
         super().__init__(scope, construct_id)
         self.queue = self._build_queue(events)
-        self._build_rules(events)
+        self._build_rules(config, events)
         self.log_group = build_log_group(self, config, events.key)
         self.function = build_function(
             self,
@@ -98,14 +102,19 @@ class Inbox(Construct):
             removal_policy=RemovalPolicy.DESTROY,
         )
 
-    def _build_rules(self, events: Events) -> None:
-        target = targets.SqsQueue(self.queue, dead_letter_queue=events.dead_letters)
+    def _build_rules(self, config: MonitorConfig, events: Events) -> None:
+        native = native_events() if config.record_messages else native_events(_WITH_ARN)
+        hint = QueueTarget(
+            self.queue,
+            dead_letter_queue=events.dead_letters,
+            message=None if config.record_messages else _hint_without_message(),
+        )
         events_.Rule(
             self,
             "NativeEvents",
             description="Bedrock's own events on batch inference jobs",
-            event_pattern=native_events(),
-            targets=[target],
+            event_pattern=native,
+            targets=[hint],
         )
         events_.Rule(
             self,
@@ -115,7 +124,7 @@ class Inbox(Construct):
             event_pattern=events_.EventPattern(
                 detail_type=[inbox.TRACK_DETAIL_TYPE, inbox.UNTRACK_DETAIL_TYPE]
             ),
-            targets=[target],
+            targets=[QueueTarget(self.queue, dead_letter_queue=events.dead_letters)],
         )
         if events.others:
             events_.Rule(
@@ -123,6 +132,21 @@ class Inbox(Construct):
                 "MembersNativeEvents",
                 description="Bedrock's own events, as members forward them",
                 event_bus=events.bus,
-                event_pattern=native_events(),
-                targets=[target],
+                event_pattern=native,
+                targets=[hint],
             )
+
+
+def _hint_without_message() -> events_.RuleTargetInput:
+    """The one field that the inbox function believes, in an event of the same form.
+
+    So Bedrock's message is in no queue: not here, and not among the dead letters, where it would
+    stay for two weeks.
+    """
+    return events_.RuleTargetInput.from_object(
+        {
+            "source": inbox.NATIVE_SOURCE,
+            "detail-type": inbox.NATIVE_DETAIL_TYPE,
+            "detail": {"batchJobArn": events_.EventField.from_path("$.detail.batchJobArn")},
+        }
+    )

@@ -34,6 +34,10 @@ MEMBER_STACK_ID: Final = "BedrockBatchMonitorMember"
 
 # Bedrock's event is a hint; the monitor's polls have found out long before that.
 _LONGEST_FORWARDING: Final = Duration.hours(1)
+# A bus takes an event as it is: EventBridge has no input transformer for a target that is a bus
+# (PutTargets, API reference). So what has a message stays in its account, and a poll notices the
+# job. An absent and an empty message are the two forms of none in Bedrock's user guide.
+_WITHOUT_MESSAGE: Final = {"failureMessage": [{"exists": False}, ""]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +80,7 @@ class MemberStack(Stack):
         )
         home = Home.of_bus(bus_arn)
         self._build_role(config, home)
-        self._build_rule(home)
+        self._build_rule(config, home)
 
     def _build_role(self, config: MonitorConfig, home: Home) -> None:
         # In another Region of its own account the monitor reads with its own role.
@@ -96,12 +100,14 @@ class MemberStack(Stack):
         resource.cfn_options.condition = elsewhere
         CfnOutput(self, "MemberRoleArn", value=role.role_arn, condition=elsewhere)
 
-    def _build_rule(self, home: Home) -> None:
+    def _build_rule(self, config: MonitorConfig, home: Home) -> None:
+        # Every subscriber to the monitor's bus can read the events that are forwarded to it.
+        forwarded = native_events() if config.record_messages else native_events(_WITHOUT_MESSAGE)
         rule = events.Rule(
             self,
             "NativeEvents",
             description="Forwards Bedrock's events on batch inference jobs to their monitor",
-            event_pattern=native_events(),
+            event_pattern=forwarded,
         )
         rule.add_target(
             targets.EventBus(

@@ -14,7 +14,10 @@ from bedrock_batch_monitor_cdk.function import build_function, build_log_group, 
 from bedrock_batch_monitor_cdk.permissions import monitor_role, schedule_role
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from aws_cdk import aws_lambda as lambda_
+    from aws_cdk import aws_sns as sns
 
     from bedrock_batch_monitor_cdk.config import MonitorConfig
     from bedrock_batch_monitor_cdk.events import Events
@@ -26,9 +29,13 @@ _SCHEDULER_RETRIES: Final = 2
 
 
 class Monitor(Construct):
-    """Reads the active jobs from Bedrock, records their transitions and sends their events."""
+    """Reads the active jobs from Bedrock, records their transitions and sends their events.
 
-    def __init__(
+    `topics` are those that it publishes to itself, by the environment variable of each: the summary
+    of tracked ARNs that were never readable, which is one message per poll and not one per ARN.
+    """
+
+    def __init__(  # noqa: PLR0913 - what it uses, all named
         self,
         scope: Construct,
         construct_id: str,
@@ -36,6 +43,7 @@ class Monitor(Construct):
         config: MonitorConfig,
         tables: Tables,
         events: Events,
+        topics: Mapping[str, sns.ITopic],
     ) -> None:
         super().__init__(scope, construct_id)
         self.log_group = build_log_group(self, config, events.key)
@@ -52,10 +60,14 @@ class Monitor(Construct):
                 discovers=config.discovers,
                 output_buckets=config.output_buckets or (),
                 answers_tasks=config.task_tokens,
+                topics=list(topics.values()),
             ),
             log_group=self.log_group,
             timeout=_timeout(config),
-            environment=environment_of(self, config=config, tables=tables, events=events),
+            environment={
+                **environment_of(self, config=config, tables=tables, events=events),
+                **{name: topic.topic_arn for name, topic in topics.items()},
+            },
             reserved_concurrent_executions=config.function_reserved_concurrency,
             # The next scheduled poll is the retry of a failed one.
             retry_attempts=0,

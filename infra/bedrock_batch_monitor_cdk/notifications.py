@@ -23,12 +23,14 @@ from constructs import Construct
 
 from bedrock_batch_monitor import settings
 from bedrock_batch_monitor.domain import names
-from bedrock_batch_monitor.domain.notification import OUTCOMES
+from bedrock_batch_monitor.domain.notification import OUTCOMES, UNREACHABLE
 from bedrock_batch_monitor_cdk.function import build_function, build_log_group
 from bedrock_batch_monitor_cdk.permissions import notification_role
 from bedrock_batch_monitor_cdk.service import service_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from aws_cdk import aws_lambda as lambda_
 
     from bedrock_batch_monitor_cdk.config import MonitorConfig
@@ -42,7 +44,10 @@ _KEY_OF_SNS: Final = "alias/aws/sns"
 
 
 class Notifications(Construct):
-    """The function, its rules, and a topic for each way that the settings ask for."""
+    """The function, its rules, and a topic for each way that the settings ask for.
+
+    `topics` are the topics by the environment variable that names each to a function.
+    """
 
     def __init__(
         self, scope: Construct, construct_id: str, *, config: MonitorConfig, events: Events
@@ -56,6 +61,13 @@ class Notifications(Construct):
             self.email_topic.add_subscription(subscriptions.EmailSubscription(config.notify_email))
         if config.notify_chat:
             self.chat_topic = self._build_topic("ChatTopic", key)
+        made = {
+            settings.EMAIL_TOPIC_ARN: self.email_topic,
+            settings.CHAT_TOPIC_ARN: self.chat_topic,
+        }
+        self.topics: Mapping[str, sns.Topic] = {
+            name: topic for name, topic in made.items() if topic is not None
+        }
         self.function = self._build_function(config, events)
         self._build_rules(config, events)
 
@@ -69,22 +81,17 @@ class Notifications(Construct):
         )
 
     def _build_function(self, config: MonitorConfig, events: Events) -> lambda_.Function:
-        topics = {
-            settings.EMAIL_TOPIC_ARN: self.email_topic,
-            settings.CHAT_TOPIC_ARN: self.chat_topic,
-        }
-        made = {name: topic for name, topic in topics.items() if topic is not None}
         log_group = build_log_group(self, config, events.key)
         return build_function(
             self,
             module="notify",
             description="Tells people what became of Bedrock batch inference jobs",
             config=config,
-            role=notification_role(self, list(made.values()), events, log_group),
+            role=notification_role(self, list(self.topics.values()), events, log_group),
             log_group=log_group,
             timeout=_TIMEOUT,
             environment={
-                **{name: topic.topic_arn for name, topic in made.items()},
+                **{name: topic.topic_arn for name, topic in self.topics.items()},
                 "POWERTOOLS_SERVICE_NAME": service_of(self),
                 "POWERTOOLS_LOG_LEVEL": config.log_level,
             },
@@ -103,7 +110,7 @@ class Notifications(Construct):
         others = [
             OUTCOMES[outcome].detail_type
             for outcome in config.notified_outcomes
-            if outcome not in endings
+            if outcome not in endings and outcome != UNREACHABLE
         ]
         if endings:
             events_.Rule(
@@ -125,5 +132,20 @@ class Notifications(Construct):
                 description="What people are told of batch inference jobs that have not ended",
                 event_bus=events.bus,
                 event_pattern=events_.EventPattern(source=[names.EVENT_SOURCE], detail_type=others),
+                targets=[target],
+            )
+        if UNREACHABLE in config.notified_outcomes:
+            events_.Rule(
+                self,
+                "Unreachable",
+                description="Jobs that could be read before and cannot be read any more",
+                event_bus=events.bus,
+                event_pattern=events_.EventPattern(
+                    source=[names.EVENT_SOURCE],
+                    detail_type=[names.JOB_UNREACHABLE],
+                    # An ARN that was never readable has no status. The monitor function reports
+                    # these in one summary, so that a list of mistyped ARNs is not a flood of mails.
+                    detail={"data": {"status": [{"exists": True}]}},
+                ),
                 targets=[target],
             )

@@ -7,8 +7,7 @@ inbox function's event source lets its role take messages, and decrypt them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from aws_cdk import Acknowledgment, Stack, Validations
 from aws_cdk import aws_iam as iam
@@ -17,7 +16,7 @@ from bedrock_batch_monitor.domain import inbox, names
 from bedrock_batch_monitor.domain.usage import MANIFEST_NAME
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from aws_cdk import aws_dynamodb as dynamodb
     from aws_cdk import aws_events as eventbridge
@@ -53,8 +52,9 @@ def monitor_role(  # noqa: PLR0913 - what it may use, and the settings that add 
     discovers: bool,
     output_buckets: Sequence[OutputBucket],
     answers_tasks: bool,
+    topics: Sequence[sns.ITopic],
 ) -> iam.IRole:
-    """The role that the monitor function runs with.
+    """The role that the monitor function runs with; `topics` are those it publishes to.
 
     It is closed to further statements: the failure destination of asynchronous invocations would
     add the right to look the dead-letter queue up, and to use a key of its own without condition.
@@ -85,9 +85,11 @@ def monitor_role(  # noqa: PLR0913 - what it may use, and the settings that add 
     _allow(
         role,
         "ReadAndUpdateJobs",
-        ["dynamodb:GetItem", "dynamodb:UpdateItem"],
+        ["dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:UpdateItem"],
         [tables.jobs.table_arn],
     )
+    # The table's id tells a table that was restored or replaced from the one of the last poll.
+    _allow(role, "IdentifyJobsTable", ["dynamodb:DescribeTable"], [tables.jobs.table_arn])
     # No UpdateItem, no DeleteItem: the history is append-only.
     _allow(
         role,
@@ -101,6 +103,7 @@ def monitor_role(  # noqa: PLR0913 - what it may use, and the settings that add 
         ["dynamodb:GetItem", "dynamodb:UpdateItem"],
         [tables.state.table_arn],
     )
+    _allow_outbox(role, tables)
     _allow_events(role, events.bus)
     _allow_reading_jobs(scope, role, events.reach)
     # Discovery needs it, and so do many active jobs, which a list spares most of their calls. The
@@ -116,14 +119,11 @@ def monitor_role(  # noqa: PLR0913 - what it may use, and the settings that add 
     _allow_key_of_tables(role, events.key)
     _allow_key_of_queues(role, events.key)
     if discovers:
-        _allow(
-            role,
-            "TakeUpJobs",
-            ["dynamodb:BatchGetItem", "dynamodb:PutItem"],
-            [tables.jobs.table_arn],
-        )
+        _allow(role, "DiscoverJobs", ["dynamodb:PutItem"], [tables.jobs.table_arn])
     if answers_tasks:
         _allow_answering_tasks(role)
+    if topics:
+        _allow_publishing(role, topics, events.key)
     return role.without_policy_updates()
 
 
@@ -155,6 +155,7 @@ def inbox_role(  # noqa: PLR0913 - as above
         ["dynamodb:PutItem", "dynamodb:Query"],
         [tables.history.table_arn],
     )
+    _allow_outbox(role, tables)
     _allow_events(role, events.bus)
     _allow_reading_jobs(scope, role, events.reach)
     _allow_reading_manifests(role, output_buckets)
@@ -180,11 +181,8 @@ def notification_role(
     role = _function_role(
         scope, log_group, "Tells people what became of batch inference jobs", name=None
     )
-    _allow(role, "Notify", ["sns:Publish"], [topic.topic_arn for topic in topics])
+    _allow_publishing(role, topics, events.key)
     _allow(role, "SendDeadLetters", ["sqs:SendMessage"], [events.dead_letters.queue_arn])
-    _allow_key(
-        role, "UseKeyOfTopics", ["kms:Decrypt", "kms:GenerateDataKey"], events.key, through="sns"
-    )
     _allow_key_of_queues(role, events.key)
     return role.without_policy_updates()
 
@@ -296,19 +294,24 @@ def forward_role(scope: Construct, bus_arn: str) -> iam.IRole:
 def admit_members(bus: eventbridge.EventBus, reach: Reach) -> None:
     """Let other accounts forward Bedrock's events to the monitor's bus, and send nothing else.
 
-    Nobody can send an event of the source `aws.bedrock` of his own. The policy is a property of the
-    bus, which names itself by its ARN: the name is known, for the CDK generates it, not AWS.
+    Nobody but AWS can send an event with the source `aws.bedrock`. The policy is a property of the
+    bus, which names itself by its ARN: the name is known, because the CDK generates it, not AWS.
     """
     resource = cast("eventbridge.CfnEventBus", bus.node.default_child)
     stack = Stack.of(bus)
-    same = {"events:source": inbox.NATIVE_SOURCE, "events:detail-type": inbox.NATIVE_DETAIL_TYPE}
+    conditions = _only_events(
+        {
+            "events:source": [inbox.NATIVE_SOURCE],
+            "events:detail-type": [inbox.NATIVE_DETAIL_TYPE],
+        }
+    )
     principal: object = {
         "AWS": [f"arn:{stack.partition}:iam::{account}:root" for account in reach.accounts]
     }
     if reach.organization_id is not None:
-        # Whoever it is, the condition takes care of.
+        # The condition limits it to the accounts of the organization.
         principal = "*"
-        same["aws:PrincipalOrgID"] = reach.organization_id
+        conditions["StringEquals"] = {"aws:PrincipalOrgID": reach.organization_id}
     resource.policy = {
         "Version": "2012-10-17",
         "Statement": [
@@ -320,7 +323,7 @@ def admit_members(bus: eventbridge.EventBus, reach: Reach) -> None:
                 "Resource": stack.format_arn(
                     service="events", resource="event-bus", resource_name=resource.name
                 ),
-                "Condition": {"StringEquals": same},
+                "Condition": conditions,
             }
         ],
     }
@@ -345,6 +348,21 @@ def _function_role(
     )
     log_group.grant_write(role)
     return role
+
+
+def _allow_outbox(role: iam.Role, tables: Tables) -> None:
+    # These two functions alone: the table holds task tokens. No grant, index or output names it.
+    _allow(
+        role,
+        "UseOutbox",
+        ["dynamodb:DeleteItem", "dynamodb:PutItem", "dynamodb:Query"],
+        [tables.outbox.table_arn],
+    )
+
+
+def _allow_publishing(role: iam.Role, topics: Sequence[sns.ITopic], key: kms.IKey | None) -> None:
+    _allow(role, "Notify", ["sns:Publish"], [topic.topic_arn for topic in topics])
+    _allow_key(role, "UseKeyOfTopics", ["kms:Decrypt", "kms:GenerateDataKey"], key, through="sns")
 
 
 def _allow_events(role: iam.Role, bus: eventbridge.IEventBus) -> None:
@@ -481,12 +499,23 @@ def grant_send_commands(grantee: iam.IGrantable, bus: eventbridge.IEventBus) -> 
         grantee=grantee,
         actions=["events:PutEvents"],
         resource_arns=[bus.event_bus_arn],
-        conditions={
-            "StringEquals": {
-                "events:detail-type": [inbox.TRACK_DETAIL_TYPE, inbox.UNTRACK_DETAIL_TYPE]
-            }
-        },
+        conditions=_only_events(
+            {"events:detail-type": [inbox.TRACK_DETAIL_TYPE, inbox.UNTRACK_DETAIL_TYPE]}
+        ),
     )
+
+
+def _only_events(allowed: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """The conditions of PutEvents by which every event of a call has one of the allowed values.
+
+    A call has up to ten events, and so the keys have several values: `StringEquals` alone would
+    also accept a call of which one event matches. `ForAllValues` is true where the key is missing,
+    which the second condition rules out.
+    """
+    return {
+        "ForAllValues:StringEquals": {key: list(values) for key, values in allowed.items()},
+        "Null": dict.fromkeys(allowed, "false"),
+    }
 
 
 def _with_key_of_tables(

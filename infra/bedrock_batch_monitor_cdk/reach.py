@@ -49,13 +49,10 @@ class Reach:
             if other.account != self.scopes.home.account
         ]
 
-    def environment(self, scope: Construct) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
         """What the functions are told, in a few letters: their environment takes 4 KB."""
         others = self.scopes.others
-        found = {
-            settings.MONITORED_PARTITION: Stack.of(scope).partition,
-            settings.MONITORED_REGIONS: ",".join(sorted({other.region for other in others})),
-        }
+        found = {settings.MONITORED_REGIONS: ",".join(sorted({other.region for other in others}))}
         if self.accounts:
             found |= {
                 settings.MONITORED_ACCOUNTS: ",".join(self.accounts),

@@ -1,4 +1,4 @@
-"""The three tables: tracked jobs, the history of their transitions, and the monitor's bookmarks."""
+"""The tables: tracked jobs, the history of their transitions, the outbox, and the bookmarks."""
 
 from __future__ import annotations
 
@@ -32,8 +32,9 @@ class Tables(Construct):
         self.jobs = self._build_jobs()
         self.history = self._build_history()
         self.state = self._build_state()
+        self.outbox = self._build_outbox()
         if key is not None:
-            for table in (self.jobs, self.history, self.state):
+            for table in (self.jobs, self.history, self.state, self.outbox):
                 encrypt_table(table, key)
 
     def _build_jobs(self) -> dynamodb.TableV2:
@@ -112,6 +113,25 @@ class Tables(Construct):
             )
         )
         return table
+
+    def _build_outbox(self) -> dynamodb.TableV2:
+        """The table of what is still to be sent: task tokens, and events of conditions.
+
+        It is a table of its own because task tokens are secrets: a grant on the jobs table or the
+        history table cannot reach it.
+        """
+        return dynamodb.TableV2(
+            self,
+            "Outbox",
+            partition_key=_text("jobArn"),
+            sort_key=_text(names.OUTBOX_ENTRY),
+            billing=dynamodb.Billing.on_demand(),
+            encryption=dynamodb.TableEncryptionV2.dynamo_owned_key(),
+            time_to_live_attribute=names.EXPIRES_AT,
+            point_in_time_recovery_specification=_recoverable(),
+            deletion_protection=self._config.keeps_data,
+            removal_policy=self._config.removal_policy_of_data,
+        )
 
 
 def _text(name: str) -> dynamodb.Attribute:

@@ -6,11 +6,13 @@ calls that name this job. Faults draw from the stand-in's seed, so a sequence of
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 import time
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, get_args
 
 from local.bedrock.model import (
@@ -29,17 +31,23 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Breakage",
+    "CallTime",
     "Delay",
     "Deny",
+    "EmptyPages",
+    "EmptyToken",
     "Fail",
     "Fault",
     "Faults",
     "Hide",
     "Override",
+    "Refuse",
     "ShortPages",
     "StaleLists",
     "Throttle",
 ]
+
+_STATUSES_END: Final = 600
 
 Breakage = Literal["reset", "truncated", "garbage"]
 """Transport faults: the connection is reset without an answer, the JSON of the right answer ends
@@ -66,10 +74,14 @@ class Fault:
 
 @dataclass(frozen=True, kw_only=True)
 class _Sometimes(Fault):
-    """A fault of a share of the calls (0..1, seeded), or of the next so many, then no more."""
+    """A fault of a share of the calls (0..1, seeded), or of the next so many, then no more.
+
+    The first *after_calls* calls in its scope pass: so a page of a list fails after good ones.
+    """
 
     share: float = 1.0
     next_calls: int | None = None
+    after_calls: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -77,6 +89,8 @@ class _Sometimes(Fault):
             _refuse(f"a share is 0..1: {self.share}")
         if self.next_calls is not None and self.next_calls < 0:
             _refuse(f"a number of calls: {self.next_calls}")
+        if self.after_calls < 0:
+            _refuse(f"a number of calls: {self.after_calls}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,10 +114,42 @@ class Fail(_Sometimes):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Refuse(_Sometimes):
+    """An error that the API's model does not have, with its HTTP status.
+
+    Any service can answer so before the API is reached: UnrecognizedClientException (403) in a
+    Region that the account has not enabled, for example.
+    """
+
+    error: str = "UnrecognizedClientException"
+    status: int = HTTPStatus.FORBIDDEN
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.error or not HTTPStatus.MULTIPLE_CHOICES <= self.status < _STATUSES_END:
+            _refuse(f"an error has a code and an HTTP status of 300 to 599: {self}")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Delay(_Sometimes):
     """An answer that comes so many real seconds late."""
 
     seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallTime(_Sometimes):
+    """A call that takes so many simulated seconds: the clock is advanced, the caller does not wait.
+
+    The answer is what was true when the call began.
+    """
+
+    seconds: float
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.seconds < math.inf:
+            _refuse(f"a call takes 0 seconds or more: {self.seconds}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,6 +190,23 @@ class ShortPages(Fault):
 
 
 @dataclass(frozen=True, kw_only=True)
+class EmptyPages(Fault):
+    """Lists that give *pages* empty pages with a token before each page that they have."""
+
+    pages: int = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.pages < 1:
+            _refuse(f"a number of pages: {self.pages}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmptyToken(Fault):
+    """Lists whose last page has an empty `nextToken` instead of none."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Override(Fault):
     """Raw JSON members put into a job's answers and summaries, past the model's validation.
 
@@ -157,11 +220,15 @@ class Override(Fault):
 _KINDS: Final[Mapping[str, type[Fault]]] = {
     "throttle": Throttle,
     "fail": Fail,
+    "refuse": Refuse,
     "delay": Delay,
+    "call-time": CallTime,
     "deny": Deny,
     "hide": Hide,
     "stale-lists": StaleLists,
     "short-pages": ShortPages,
+    "empty-pages": EmptyPages,
+    "empty-token": EmptyToken,
     "override": Override,
 }
 _F = TypeVar("_F", bound=Fault)
@@ -174,6 +241,7 @@ class _Active:
     fault: Fault
     rng: random.Random
     calls_left: int | None
+    calls_to_pass: int = 0
     tokens: float = 0.0
     filled_at: float = 0.0
 
@@ -209,6 +277,7 @@ class Faults:
         per_second: float | None = None,
         burst: float | None = None,
         next_calls: int | None = None,
+        after_calls: int = 0,
         real_time: bool = False,
         operation: str | None = None,
         job_arn: str | None = None,
@@ -220,18 +289,20 @@ class Faults:
                 per_second=per_second,
                 burst=burst,
                 next_calls=next_calls,
+                after_calls=after_calls,
                 real_time=real_time,
                 operation=operation,
                 job_arn=job_arn,
             )
         )
 
-    def fail(
+    def fail(  # noqa: PLR0913 - how often, and the scope
         self,
         error: str = INTERNAL,
         *,
         share: float = 1.0,
         next_calls: int | None = None,
+        after_calls: int = 0,
         operation: str | None = None,
         job_arn: str | None = None,
     ) -> str:
@@ -241,6 +312,31 @@ class Faults:
                 error=error,
                 share=share,
                 next_calls=next_calls,
+                after_calls=after_calls,
+                operation=operation,
+                job_arn=job_arn,
+            )
+        )
+
+    def refuse(  # noqa: PLR0913 - how often, and the scope
+        self,
+        error: str = "UnrecognizedClientException",
+        status: int = HTTPStatus.FORBIDDEN,
+        *,
+        share: float = 1.0,
+        next_calls: int | None = None,
+        after_calls: int = 0,
+        operation: str | None = None,
+        job_arn: str | None = None,
+    ) -> str:
+        """Answer with an error that the API's model does not have; see Refuse."""
+        return self.add(
+            Refuse(
+                error=error,
+                status=status,
+                share=share,
+                next_calls=next_calls,
+                after_calls=after_calls,
                 operation=operation,
                 job_arn=job_arn,
             )
@@ -258,6 +354,26 @@ class Faults:
         """Answer so many real seconds late."""
         return self.add(
             Delay(
+                seconds=seconds,
+                share=share,
+                next_calls=next_calls,
+                operation=operation,
+                job_arn=job_arn,
+            )
+        )
+
+    def call_time(
+        self,
+        seconds: float,
+        *,
+        share: float = 1.0,
+        next_calls: int | None = None,
+        operation: str | None = None,
+        job_arn: str | None = None,
+    ) -> str:
+        """Let calls take so many simulated seconds each; see CallTime."""
+        return self.add(
+            CallTime(
                 seconds=seconds,
                 share=share,
                 next_calls=next_calls,
@@ -292,6 +408,14 @@ class Faults:
         """Let lists return pages that are short or empty although there are more."""
         return self.add(ShortPages(examined=examined))
 
+    def empty_pages(self, pages: int = 1) -> str:
+        """Let lists give so many empty pages with a token before each page that they have."""
+        return self.add(EmptyPages(pages=pages))
+
+    def empty_token(self) -> str:
+        """Let the last page of a list have an empty token instead of none."""
+        return self.add(EmptyToken())
+
     def override(
         self, job_arn: str, values: Mapping[str, Any], *, operation: str | None = None
     ) -> str:
@@ -314,6 +438,7 @@ class Faults:
                 fault,
                 random.Random(f"{self._seed}/fault/{fault_id}"),  # noqa: S311 - must repeat, no secret
                 fault.next_calls if isinstance(fault, _Sometimes) else None,
+                fault.after_calls if isinstance(fault, _Sometimes) else 0,
             )
             if isinstance(fault, Throttle) and fault.per_second is not None:
                 active.tokens, active.filled_at = _burst(fault), self._seconds(fault)
@@ -362,6 +487,10 @@ class Faults:
         """Return how many real seconds an answer is held back."""
         return sum(f.seconds for f in self._hits(Delay, operation, job_arn))
 
+    def time_of(self, operation: str, job_arn: str | None) -> float:
+        """Return how many simulated seconds a call takes."""
+        return sum(f.seconds for f in self._hits(CallTime, operation, job_arn))
+
     def breakage_of(self, operation: str, job_arn: str | None) -> Breakage | None:
         """Return how the transport of an answer breaks, if it does."""
         for fault in self._hits(Fail, operation, job_arn, transport=True):
@@ -373,6 +502,9 @@ class Faults:
         for _ in self._hits(Throttle, operation, job_arn):
             message = "Too many requests, please wait before trying again."
             raise ServiceError(THROTTLING, message)
+        for refused in self._hits(Refuse, operation, job_arn):
+            message = "The request is not accepted."
+            raise ServiceError(refused.error, message, refused.status)
         for _ in self._hits(Deny, operation, job_arn):
             what = f"bedrock:{operation} on {job_arn or 'this resource'}"
             message = f"User is not authorized to perform: {what}"
@@ -400,6 +532,14 @@ class Faults:
     def examined(self) -> int | None:
         """Return how many jobs a page of a list looks at, None for as many as it takes."""
         return min((f.examined for f in self._of(ShortPages)), default=None)
+
+    def empty_pages_before(self) -> int:
+        """Return how many empty pages come before each page of a list."""
+        return sum(f.pages for f in self._of(EmptyPages))
+
+    def has_empty_token(self) -> bool:
+        """Return whether the last page of a list has an empty token."""
+        return bool(self._of(EmptyToken))
 
     def overridden(self, operation: str, job_arn: str, document: dict[str, Any]) -> dict[str, Any]:
         """Return a job's JSON answer or summary as the overrides change it."""
@@ -448,6 +588,9 @@ class Faults:
 
     def _strikes(self, active: _Active) -> bool:
         fault = active.fault
+        if active.calls_to_pass:
+            active.calls_to_pass -= 1
+            return False
         if active.calls_left is not None:
             if active.calls_left == 0:
                 return False

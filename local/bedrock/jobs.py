@@ -87,16 +87,15 @@ class Job:
             "submitTime": self.submitted,
             "lastModifiedTime": self._at(state.changed),
             "jobExpirationTime": self.submitted + timedelta(hours=hours),
+            "totalRecordCount": state.counts.total,
+            "processedRecordCount": state.counts.processed,
+            "successRecordCount": state.counts.success,
+            "errorRecordCount": state.counts.error,
         }
         if state.message is not None:
             attributes["message"] = state.message
         if state.ended is not None:
             attributes["endTime"] = self._at(state.ended)
-        if state.counts is not None:
-            attributes["totalRecordCount"] = state.counts.total
-            attributes["processedRecordCount"] = state.counts.processed
-            attributes["successRecordCount"] = state.counts.success
-            attributes["errorRecordCount"] = state.counts.error
         return attributes
 
     def _at(self, seconds: float) -> datetime:

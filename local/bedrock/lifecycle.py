@@ -121,7 +121,7 @@ class Stop:
 class State:
     """A job at one moment. Times are seconds since submission.
 
-    *counts* is None before the first InProgress, *ended* is None before the end.
+    *counts* are all 0 until the job has been validated, *ended* is None before the end.
     """
 
     status: str
@@ -129,7 +129,7 @@ class State:
     """When the status or the counts last changed: the API's lastModifiedTime."""
     ended: float | None = None
     message: str | None = None
-    counts: Counts | None = None
+    counts: Counts = Counts(0, 0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,12 +282,13 @@ class Script:
         return State("Stopped", ended, ended, _MESSAGES["Stopped"], counts)
 
     def _scripted(self, elapsed: float, total: int) -> State:
-        begun = False
+        validated = False
         done = 0
         start = 0.0
         for phase in self.phases:
             running = phase.status == "InProgress"
-            begun = begun or running
+            # The API's documentation: a job that is Scheduled "has been validated".
+            validated = validated or running or phase.status == "Scheduled"
             goal = max(done, self._goal(phase, total)) if running else done
             if phase.seconds is None or elapsed < start + phase.seconds:
                 break
@@ -300,8 +301,8 @@ class Script:
             # Integer arithmetic keeps the counts monotone and their sums exact.
             done += (goal - done) * step // steps
             changed = start + phase.seconds * step / steps
-        counts = None
-        if begun:
+        counts = Counts(0, 0, 0, 0)
+        if validated:
             errors = done * round(self.error_share * total) // total if total else 0
             counts = Counts(total, done, done - errors, errors)
         ended = start if phase.status in ENDINGS else None

@@ -23,6 +23,8 @@ __all__ = ["BUG", "OK", "Answer", "Service"]
 OK: Final = "OK"
 """The outcome of a call that was answered well; other outcomes are error or breakage names."""
 
+_EMPTY_PAGES: Final = "empty-pages."
+
 BUG: Final = "StandInBug"
 """The outcome of a call that the stand-in itself got wrong."""
 
@@ -98,7 +100,7 @@ class Service:
         except ServiceError as refusal:
             error = refusal.code
             document = {"message": refusal.message}
-            status = operation.error_status(error)
+            status = refusal.status or operation.error_status(error)
         except ModelMismatchError:
             error = BUG
             raise
@@ -106,6 +108,7 @@ class Service:
             # An answer that never left whole is counted as what the caller saw of it.
             with self._lock:
                 self._calls[operation.name, breakage or error or OK] += 1
+        self._clock.advance(self._faults.time_of(operation.name, job_arn))
         return Answer(
             status, document, error, self._faults.delay_of(operation.name, job_arn), breakage
         )
@@ -131,6 +134,11 @@ class Service:
         self, operation: Operation, scope: Scope, request: Mapping[str, Any]
     ) -> dict[str, Any]:
         now = self._clock.now() - timedelta(seconds=self._faults.list_lag())
+        empty = self._faults.empty_pages_before()
+        request, left = _without_empty_pages(request, empty)
+        if left:
+            token = f"{_EMPTY_PAGES}{left - 1}.{request.get('nextToken', '')}"
+            return operation.serialize({"invocationJobSummaries": [], "nextToken": token})
         page = self._store.page(
             scope,
             request,
@@ -150,6 +158,9 @@ class Service:
             self._faults.overridden(operation.name, job.arn, summary)
             for job, summary in zip(page.jobs, document["invocationJobSummaries"], strict=True)
         ]
+        if page.next_token is None and self._faults.has_empty_token():
+            # The model forbids it, and services have been seen to send it.
+            document["nextToken"] = ""
         return document
 
     def _stop(
@@ -173,6 +184,19 @@ class Service:
         if arn in self._faults.hidden():
             message = f"The job {arn} was not found"
             raise ServiceError(NOT_FOUND, message)
+
+
+def _without_empty_pages(request: Mapping[str, Any], before: int) -> tuple[Mapping[str, Any], int]:
+    """Return a list's request with the token of the store, and how many empty pages come first.
+
+    The token of an empty page says how many more follow, and which page comes after them.
+    """
+    token = request.get("nextToken", "")
+    if not token.startswith(_EMPTY_PAGES):
+        return request, before
+    left, _, own = token.removeprefix(_EMPTY_PAGES).partition(".")
+    rest = {name: value for name, value in request.items() if name != "nextToken"}
+    return ({**rest, "nextToken": own} if own else rest), int(left) if left.isdecimal() else 0
 
 
 def _named_job(scope: Scope, identifier: str | None) -> str | None:

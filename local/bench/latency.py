@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from bedrock_batch_monitor.domain import inbox
-from bedrock_batch_monitor.domain.sweep import GET_EACH_UP_TO
+from bedrock_batch_monitor.domain.list_scan import FETCH_EACH_UP_TO
 
 if TYPE_CHECKING:
     from local.bench.arena import Arena
@@ -50,7 +50,7 @@ def measure(arena: Arena, sizes: Sequence[int]) -> Iterator[Latency]:
     with arena.monitor.subscribe() as subscription:
         yield Latency("native event", 1, tuple(_native(arena, subscription)))
         for jobs in sizes:
-            way = "poll that gets each" if jobs <= GET_EACH_UP_TO else "poll that sweeps"
+            way = "poll that gets each" if jobs <= FETCH_EACH_UP_TO else "poll that sweeps"
             yield Latency(way, jobs, tuple(_polled(arena, subscription, jobs)))
 
 

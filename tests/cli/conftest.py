@@ -118,15 +118,18 @@ class Bbm:
     when_asleep: list[Callable[[], None]] = field(default_factory=list)
     raising: Exception | None = None
 
-    def __call__(self, *arguments: str, terminal: int | None = None) -> Answer:
-        """Run a command, in a pipe or in a terminal with so many columns."""
+    def __call__(
+        self, *arguments: str, terminal: int | None = None, charset: str = "utf-8"
+    ) -> Answer:
+        """Run a command, in a pipe or in a terminal with so many columns, in this encoding."""
         world = World(connect=self._connect, now=self.now, sleep=self._sleep)
         env = (
             {"FORCE_COLOR": "1", "COLUMNS": str(terminal), "LINES": "24", "TERM": "xterm-256color"}
             if terminal
             else {}
         )
-        result = CliRunner(env=env).invoke(app, list(arguments), obj=world, prog_name="bbm")
+        runner = CliRunner(charset=charset, env=env)
+        result = runner.invoke(app, list(arguments), obj=world, prog_name="bbm")
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception
         return Answer(result.exit_code, result.stdout, result.stderr)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from bedrock_batch_monitor.domain import statuses
 from local.bedrock import Phase, Script
 from tests.component.conftest import ACCOUNT, REGION
 
-from .conftest import Bbm, Functions
+from .conftest import Bbm, Functions, refusal
 
 RUNS = Script((Phase("Validating", 60), Phase("InProgress", 600), Phase("Completed", None)))
 
@@ -26,13 +27,15 @@ def ended(bbm: Bbm, status: str = "Failed", **attributes: Any) -> str:
     return arn
 
 
-def test_track_puts_two_attributes_and_nothing_more(bbm: Bbm) -> None:
-    """The item is the contract's, the answer says so."""
+def test_track_puts_the_attributes_of_the_contract(bbm: Bbm) -> None:
+    """`jobArn` and `tracking`, and the time of the command; the answer says so."""
     arn = arn_of("abcdefghijkl")
     answer = bbm("track", arn)
     assert answer.code == 0
     assert answer.out == f"{arn}  tracked: the monitor reads it at its next poll\n"
-    assert bbm.cloud.items("jobs") == [{"jobArn": arn, "tracking": "ACTIVE"}]
+    assert bbm.cloud.items("jobs") == [
+        {"jobArn": arn, "tracking": "ACTIVE", "commandAt": "2026-11-24T20:00:00.000Z"}
+    ]
 
 
 def test_track_takes_an_id_and_says_each_job_once(bbm: Bbm) -> None:
@@ -49,9 +52,11 @@ def test_track_never_writes_over_an_item(bbm: Bbm) -> None:
     [result] = bbm.json("track", arn)["jobs"]
     assert result == {"jobArn": arn, "result": "alreadyTracked", "status": "InProgress"}
     bbm("untrack", arn)
+    bbm.cloud.bedrock.clock.advance(60)
     [result] = bbm.json("track", arn)["jobs"]
     assert result == {"jobArn": arn, "result": "resumed", "status": "InProgress"}
-    assert bbm.cloud.job(arn) == before
+    assert before is not None
+    assert bbm.cloud.job(arn) == before | {"commandAt": "2026-11-24T20:01:00.000Z"}
 
 
 @pytest.mark.parametrize("ending", statuses.TERMINAL)
@@ -77,7 +82,7 @@ def test_track_warns_of_a_job_that_is_not_the_deployments(bbm: Bbm) -> None:
     """It is put in all the same: the deployment may monitor other Regions as well."""
     answer = bbm("track", arn_of("abcdefghijkl", "eu-west-1"))
     assert answer.code == 0
-    assert "abcdefghijkl belongs to another account or Region" in answer.err
+    assert "abcdefghijkl belongs to another partition, account or Region" in answer.err
     assert len(bbm.cloud.items("jobs")) == 1
 
 
@@ -88,25 +93,181 @@ def test_untrack_removes_tracking_alone(bbm: Bbm) -> None:
     before = bbm.cloud.job(arn)
     assert before is not None
     assert bbm.json("untrack", "nightly")["jobs"][0]["result"] == "untracked"
-    assert bbm.cloud.job(arn) == {k: v for k, v in before.items() if k != "tracking"}
+    left = {name: value for name, value in before.items() if name != "tracking"}
+    assert bbm.cloud.job(arn) == left | {"commandAt": "2026-11-24T20:00:00.000Z"}
     assert bbm.json("untrack", arn)["jobs"][0]["result"] == "notTracked"
 
 
 def test_untrack_of_an_unknown_job_fails_and_does_the_others(bbm: Bbm) -> None:
-    """Exit code 1, and nothing is put in by mistake."""
+    """A job that the deployment cannot monitor gets no item: exit code 1."""
     arn = bbm.cloud.add_job("InProgress")
-    answer = bbm("untrack", arn_of("zzzzzzzzzzzz"), arn, "--json")
+    foreign = arn_of("zzzzzzzzzzzz").replace("arn:aws:", "arn:aws-cn:")
+    answer = bbm("untrack", foreign, arn, "--json")
     assert answer.code == 1
     assert [job["result"] for job in answer.document["jobs"]] == ["unknown", "untracked"]
     assert "no job" in answer.err
     assert [item["jobArn"] for item in bbm.cloud.items("jobs")] == [arn]
 
 
+def test_untrack_of_an_unknown_name_fails(bbm: Bbm) -> None:
+    """Only an ARN or an id says which job is meant before there is an item."""
+    answer = bbm("untrack", "nightly")
+    assert (answer.code, answer.out) == (1, "")
+    assert "no job 'nightly' in the jobs table" in answer.err
+    assert bbm.cloud.items("jobs") == []
+
+
+@pytest.mark.parametrize("text", ["abcdefghijkl", arn_of("abcdefghijkl")])
+def test_untrack_before_the_first_poll_keeps_discovery_from_tracking(bbm: Bbm, text: str) -> None:
+    """A job without an item gets one without `tracking`: that is no failure, and it is said."""
+    answer = bbm("untrack", text)
+    assert (answer.code, answer.err) == (0, "")
+    assert "untracked: it had no item; it has one now" in answer.out
+    moment = "2026-11-24T20:00:00.000Z"
+    arn = arn_of("abcdefghijkl")
+    assert bbm.cloud.items("jobs") == [
+        {"jobArn": arn, "trackedBy": "user", "trackedAt": moment, "commandAt": moment}
+    ]
+    assert bbm.json("untrack", text)["jobs"] == [{"jobArn": arn, "result": "notTracked"}]
+    assert bbm.json("track", text)["jobs"] == [{"jobArn": arn, "result": "resumed"}]
+
+
+def test_untracked_job_is_not_discovered(bbm: Bbm) -> None:
+    """What `untrack` puts is what discovery leaves alone."""
+    arn = bbm.cloud.bedrock.add_job(account=ACCOUNT, region=REGION)
+    bbm("untrack", arn)
+    bbm.cloud = bbm.cloud.with_settings(discovery_prefix="")
+    bbm.cloud.bedrock.clock.advance(600)
+    summary = bbm.cloud.poll()
+    assert (summary.jobs_discovered, summary.jobs_active) == (0, 0)
+    assert "tracking" not in (bbm.cloud.job(arn) or {})
+
+
+def test_untrack_warns_of_a_job_that_may_not_be_the_deployments(bbm: Bbm) -> None:
+    """An item in another Region has an effect only if the deployment monitors that Region."""
+    answer = bbm("untrack", arn_of("abcdefghijkl", "eu-west-1"), "--json")
+    assert [job["result"] for job in answer.document["jobs"]] == ["excluded"]
+    assert "only if the deployment monitors that account and Region" in answer.err
+
+
+class Racing:
+    """A client of DynamoDB beside which somebody else writes before each conditional write."""
+
+    def __init__(self, real: Any, *writes: Any, forever: Any = None) -> None:
+        self._real = real
+        self._writes = list(writes)
+        self._forever = forever
+        self.calls: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        real = getattr(self._real, name)
+        if name not in {"put_item", "update_item"}:
+            return real
+
+        def call(**parameters: Any) -> Any:
+            self.calls.append(name)
+            if self._writes:
+                self._writes.pop(0)()
+            elif self._forever is not None:
+                self._forever(name)
+            return real(**parameters)
+
+        return call
+
+
+def lost_races(bbm: Bbm, arn: str) -> Callable[[str], None]:
+    """Somebody who puts the item before each put, and deletes it before each update."""
+
+    def interfere(operation: str) -> None:
+        if operation == "put_item":
+            bbm.cloud.track(arn)
+        else:
+            bbm.cloud.dynamodb.delete_item(TableName="jobs", Key={"jobArn": {"S": arn}})
+
+    return interfere
+
+
+@pytest.mark.parametrize("command", ["track", "untrack"])
+def test_command_that_loses_every_race_says_so(bbm: Bbm, command: str) -> None:
+    """It looks again, a bounded number of times, and then fails with the remedy."""
+    arn = arn_of("abcdefghijkl")
+    racing = Racing(bbm.clients.dynamodb, forever=lost_races(bbm, arn))
+    bbm.clients.dynamodb = racing
+    answer = bbm(command, arn)
+    assert (answer.code, answer.out) == (1, "")
+    assert f"the item of {arn} changed at the same moment in each of 5 attempts" in answer.err
+    assert len(racing.calls) == 10
+
+
+def nothing() -> None:
+    """A write in which nobody interferes."""
+
+
+@pytest.mark.parametrize(
+    ("before_update", "result", "tracking"),
+    [
+        ("deleted", "added", "ACTIVE"),
+        ("ended", "ended", None),
+        ("untracked", "resumed", "ACTIVE"),
+    ],
+)
+def test_track_looks_again_after_a_lost_race(
+    bbm: Bbm, before_update: str, result: str, tracking: str | None
+) -> None:
+    """Between the put that finds an item and the update, the item is deleted, ends or changes."""
+    arn = bbm.cloud.add_job("InProgress")
+    bbm.cloud.poll()
+
+    def interfere() -> None:
+        key = {"TableName": "jobs", "Key": {"jobArn": {"S": arn}}}
+        if before_update == "deleted":
+            bbm.cloud.dynamodb.delete_item(**key)
+        elif before_update == "ended":
+            bbm.cloud.dynamodb.update_item(
+                **key,
+                UpdateExpression="SET #s = :s, eventId = :e REMOVE tracking",
+                ExpressionAttributeNames={"#s": "status"},
+                ExpressionAttributeValues={":s": {"S": "Failed"}, ":e": {"S": "id"}},
+            )
+        else:
+            bbm.cloud.dynamodb.update_item(**key, UpdateExpression="REMOVE tracking")
+
+    bbm.clients.dynamodb = Racing(bbm.clients.dynamodb, nothing, interfere)
+    [changed] = bbm.json("track", arn)["jobs"]
+    assert changed["result"] == result
+    assert (bbm.cloud.job(arn) or {}).get("tracking") == tracking
+
+
+def test_untrack_looks_again_after_a_lost_race(bbm: Bbm) -> None:
+    """The monitor puts the item at the moment at which the command finds none."""
+    arn = arn_of("abcdefghijkl")
+    racing = Racing(bbm.clients.dynamodb, nothing, lambda: bbm.cloud.track(arn))
+    bbm.clients.dynamodb = racing
+    assert bbm.json("untrack", arn)["jobs"] == [{"jobArn": arn, "result": "untracked"}]
+    assert racing.calls == ["update_item", "put_item", "update_item"]
+    assert "tracking" not in (bbm.cloud.job(arn) or {})
+
+
+def test_terminal_status_that_is_not_recorded_as_the_end_stays_tracked(bbm: Bbm) -> None:
+    """A version that did not know the status saw it; the monitor still has to record that end."""
+    arn = arn_of("abcdefghijkl")
+    item = {"jobArn": {"S": arn}, "status": {"S": "Expired"}, "sequence": {"N": "3"}}
+    bbm.cloud.dynamodb.put_item(TableName="jobs", Item=item)
+    assert bbm.json("track", arn)["jobs"][0]["result"] == "resumed"
+    assert (bbm.cloud.job(arn) or {})["tracking"] == "ACTIVE"
+    answer = bbm("replay", arn)
+    assert answer.code == 1
+    assert "has not ended (Expired): there is no event of its end" in answer.err
+
+
 def test_untrack_takes_out_what_somebody_put_in_by_mistake(bbm: Bbm) -> None:
     """An item whose key is no ARN can be named by that key."""
     bbm.cloud.track("i-am-no-arn")
     assert bbm("untrack", "i-am-no-arn").code == 0
-    assert bbm.cloud.job("i-am-no-arn") == {"jobArn": "i-am-no-arn"}
+    assert bbm.cloud.job("i-am-no-arn") == {
+        "jobArn": "i-am-no-arn",
+        "commandAt": "2026-11-24T20:00:00.000Z",
+    }
 
 
 def test_jobs_shows_the_active_ones_with_their_progress(bbm: Bbm) -> None:
@@ -348,6 +509,34 @@ def test_replay_sends_the_same_event_again(bbm: Bbm) -> None:
     assert f"(Failed), eventId {answer['eventId']} as before" in bbm("replay", arn).out
 
 
+def test_replay_publishes_no_message_with_record_messages_false(bbm: Bbm) -> None:
+    """`recordMessages=false` holds for what was recorded before, and for the command line too."""
+    arn = ended(bbm, job_name="nightly")
+    [first] = bbm.cloud.new_events()
+    assert first["detail"]["data"]["message"]
+    bbm.clients.cloudformation.outputs["RecordMessages"] = "false"
+    detail = bbm.json("replay", arn)["detail"]
+    [again] = bbm.cloud.new_events()
+    assert "message" not in again["detail"]["data"]
+    assert again["detail"] == detail
+    assert detail["metadata"] == first["detail"]["metadata"]
+
+
+def test_replay_sends_nothing_while_the_state_of_the_bus_is_unknown(bbm: Bbm) -> None:
+    """DescribeEventBus that fails says nothing about the bus: an event could be lost."""
+    arn = ended(bbm)
+    bbm.cloud.new_events()
+
+    class Unknown:
+        def describe_event_bus(self, **_: Any) -> dict[str, Any]:
+            raise refusal(code="ThrottlingException", operation="DescribeEventBus", message="")
+
+    bbm.clients.events = Unknown()
+    answer = bbm("replay", arn)
+    assert answer.code == 1
+    assert "it is not known whether the bus monitor exists (EventBridge.Throttling" in answer.err
+
+
 def test_replay_of_a_job_that_goes_on(bbm: Bbm) -> None:
     """There is no event of its end; nothing is sent."""
     arn = bbm.cloud.add_job("InProgress")
@@ -385,7 +574,7 @@ def test_replay_to_a_bus_that_is_gone(bbm: Bbm) -> None:
     events.delete_event_bus(Name="monitor")
     answer = bbm("replay", arn)
     assert answer.code == 1
-    assert "the bus monitor does not exist: bring it back" in answer.err
+    assert "the bus monitor does not exist: restore it" in answer.err
 
 
 def test_poll_runs_one_and_shows_its_summary(bbm: Bbm) -> None:

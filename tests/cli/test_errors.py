@@ -257,6 +257,7 @@ def test_an_item_that_cannot_be_read_back(bbm: Bbm) -> None:
                 "S": "arn:aws:bedrock:us-east-1:123456789012:model-invocation-job/abcdefghijkl"
             },
             "status": {"S": "Failed"},
+            "eventId": {"S": "id"},
         },
     )
     answer = bbm("replay", "abcdefghijkl")

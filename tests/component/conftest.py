@@ -20,11 +20,13 @@ from botocore.handlers import BUILTIN_HANDLERS
 from botocore.model import OperationModel
 from botocore.validate import ParamValidator
 from moto import mock_aws
+from moto.dynamodb.models import dynamodb_backends
 
 from bedrock_batch_monitor.composition import compose
 from bedrock_batch_monitor.domain import names
 from bedrock_batch_monitor.domain.summary import PollSummary
 from bedrock_batch_monitor.poll import Monitor
+from bedrock_batch_monitor.services.sdk import USER_AGENT
 from bedrock_batch_monitor.settings import Settings
 from local.bedrock import ManualClock, Phase, Script, StandIn
 from tests.support.contracts import assert_keeps_to_schema
@@ -161,15 +163,49 @@ def monitor_on(bedrock: StandIn, settings: Settings, log: TextIO) -> Monitor:
     return replace(monitor, new_executor=InlineExecutor)
 
 
+# Reads of the monitor that may be stale, by operation and table, and why. Every other read of a
+# table must be consistent; what an index says is never consistent, and conditions decide.
+MAY_BE_STALE = {
+    ("GetItem", "state"): "a bookmark that lags repeats work",
+    ("BatchGetItem", "jobs", "jobArn"): "discovery asks what is known: the put's condition decides",
+}
+
+
+def stale_read(params: dict[str, Any], operation: str) -> str | None:
+    """What is wrong with a read of a base table that is not consistent, if it should be."""
+    if operation == "BatchGetItem":
+        for table, request in params["RequestItems"].items():
+            projection = request.get("ProjectionExpression", "")
+            if not request.get("ConsistentRead") and (
+                (operation, table, projection) not in MAY_BE_STALE
+            ):
+                return f"{operation} of {table} may be stale"
+        return None
+    is_read = operation in {"GetItem", "Query", "Scan"} and "IndexName" not in params
+    if not is_read or params.get("ConsistentRead"):
+        return None
+    table = params["TableName"]
+    return None if (operation, table) in MAY_BE_STALE else f"{operation} of {table} may be stale"
+
+
 @pytest.fixture(autouse=True)
 def malformed_requests() -> Iterator[list[str]]:
     """Check every request against the API's model, as the monitor's clients do not; none may fail.
 
-    What fails is in the list as well, for the test that means it to take out again.
+    The monitor's reads of base tables must be consistent, unless `MAY_BE_STALE` says why not. What
+    fails is in the list as well, for the test that means it to take out again.
     """
     found: list[str] = []
 
-    def check(params: dict[str, Any], model: OperationModel, **_: Any) -> None:
+    def check(
+        params: dict[str, Any], model: OperationModel, context: dict[str, Any], **_: Any
+    ) -> None:
+        config = context.get("client_config")
+        is_monitor = config is not None and config.user_agent == USER_AGENT
+        if is_monitor and model.service_model.service_name == "dynamodb":
+            stale = stale_read(params, model.name)
+            if stale is not None:
+                found.append(stale)
         problems = ParamValidator().validate(params, model.input_shape)
         if problems.has_errors():
             found.append(f"{model.name}: {problems.generate_report()}")
@@ -195,6 +231,8 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
         session = boto3.Session(region_name=REGION)
         dynamodb, events, sqs = (session.client(name) for name in ("dynamodb", "events", "sqs"))
         create_tables(dynamodb)
+        # By the stand-in's clock, as the monitor's: it says since when the deployment exists.
+        dynamodb_backends[ACCOUNT][REGION].tables["jobs"].created_at = START
         events.create_event_bus(Name="monitor")
         queue_url = sqs.create_queue(QueueName="subscriber")["QueueUrl"]
         queue_arn = sqs.get_queue_attributes(QueueUrl=queue_url, AttributeNames=["QueueArn"])

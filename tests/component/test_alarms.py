@@ -15,6 +15,8 @@ import pytest
 from bedrock_batch_monitor.composition import Parts
 from bedrock_batch_monitor.handlers import monitor as module
 from bedrock_batch_monitor.poll import PollError
+from bedrock_batch_monitor.services.bedrock import BatchInferenceJobs
+from bedrock_batch_monitor.services.errors import ServiceError
 from bedrock_batch_monitor.telemetry import logger, metrics
 from bedrock_batch_monitor_cdk import alarms
 from bedrock_batch_monitor_cdk.alarms import ALARMS
@@ -168,6 +170,40 @@ def test_the_fault_sets_off_its_alarm(
     assert alarm["ComparisonOperator"] == "GreaterThanThreshold"
     assert alarm["TreatMissingData"] == "notBreaching"
     assert max(values) > alarm["Threshold"]
+
+
+@pytest.mark.parametrize(
+    ("code", "is_about_one_job"),
+    [
+        ("UnrecognizedClientException", False),
+        ("ExpiredTokenException", False),
+        ("ResourceNotFoundException", True),
+        ("ValidationException", True),
+    ],
+)
+def test_every_refusal_that_is_not_about_one_job_sets_off_the_alarm(  # noqa: PLR0913, PLR0917 - fixtures and a table
+    cloud: Cloud,
+    template: dict[str, Any],
+    invoke: Callable[[], None],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    code: str,
+    is_about_one_job: bool,  # noqa: FBT001 - a parameter of the table
+) -> None:
+    """A Region that is not enabled refuses as a missing permission does; a wrong ARN does not."""
+    cloud.add_job("InProgress")
+
+    def refuse(*_: object) -> None:
+        error = ServiceError("Bedrock", code, "refused", status=403)
+        raise error
+
+    monkeypatch.setattr(BatchInferenceJobs, "get", refuse)
+    alarm = alarm_of(template, alarms.BEDROCK_DENIES)
+    invoke()
+    values = published(capsys.readouterr().out, alarm)
+    assert [value for value in values if value > alarm["Threshold"]] == (
+        [] if is_about_one_job else [1]
+    )
 
 
 def test_no_successful_poll_is_an_alarm(

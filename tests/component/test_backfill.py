@@ -129,15 +129,14 @@ def test_a_known_job_stays_as_it_is(backfilling: Cloud) -> None:
 def test_a_long_list_is_resumed(backfilling: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     """Polls that run out of time take up the rest, newest first, and repeat nothing."""
     cloud = backfilling
-    monkeypatch.setattr(discover, "_BATCH", 5)
+    monkeypatch.setattr(discover, "BATCH", 5)
     arns = [finished(cloud, days) for days in range(1, 29)]
     done, marks = 0, []
     for _ in range(9):
-        looks = [0]
+        before = cloud.asked()
 
-        def left(looks: list[int] = looks) -> float:
-            looks[0] += 1
-            return 900 if looks[0] < 3 else 10
+        def left(before: int = before) -> float:
+            return 900 if cloud.asked() - before < 5 else 10
 
         done += cloud.monitor.poll(left).jobs_backfilled
         marks.append(cloud.items("state")[0].get("backfilledSince"))
@@ -209,6 +208,24 @@ def test_one_that_cannot_be_read_sends_no_event_either(cloud: Cloud) -> None:
         cloud.bedrock.clock.advance(MINUTE)
         cloud.poll()
     assert len(cloud.history(arn)) == 1
+    assert cloud.new_events() == []
+
+
+def test_one_that_is_unreachable_after_a_crash_sends_no_event(cloud: Cloud) -> None:
+    """The index does not say that it is there for the history alone; the item does."""
+    cloud = cloud.with_settings(
+        rules=replace(cloud.monitor.observer.rules, unreachable_after_polls=2)
+    )
+    arn = finished(cloud, 3)
+    cloud.dynamodb.put_item(
+        TableName="jobs",
+        Item={"jobArn": {"S": arn}, "tracking": {"S": "ACTIVE"}, "backfilled": {"BOOL": True}},
+    )
+    cloud.bedrock.faults.deny(job_arn=arn)
+    for _ in range(3):
+        cloud.poll()
+        cloud.bedrock.clock.advance(MINUTE)
+    assert "unreachableSince" in (cloud.job(arn) or {})
     assert cloud.new_events() == []
 
 

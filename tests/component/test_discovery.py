@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 
+from bedrock_batch_monitor import discover
 from bedrock_batch_monitor.services.errors import ServiceError
 from local.bedrock import Phase, Script
 
@@ -170,10 +171,13 @@ def test_nothing_new_costs_one_call_and_no_write(discovering: Cloud) -> None:
     assert sum(written) == 2
 
 
-def test_a_poll_cut_short_goes_on_where_it_stopped(discovering: Cloud) -> None:
+def test_a_poll_cut_short_goes_on_where_it_stopped(
+    discovering: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """When time runs out within a long list, the next poll lists the rest."""
+    monkeypatch.setattr(discover, "BATCH", 25)
     discovering.poll()
-    for _ in range(250):
+    for _ in range(62):
         discovering.bedrock.clock.advance(MINUTE)
         submit(discovering)
     found = 0
@@ -182,11 +186,11 @@ def test_a_poll_cut_short_goes_on_where_it_stopped(discovering: Cloud) -> None:
 
         def left(looks: list[int] = looks) -> float:
             looks[0] += 1
-            return 900 if looks[0] < 400 else 10
+            return 900 if looks[0] < 100 else 10
 
         found += discovering.monitor.poll(left).jobs_discovered
-    assert found == 250
-    assert len(discovering.items("jobs")) == 250
+    assert found == 62
+    assert len(discovering.items("jobs")) == 62
 
 
 def test_a_broken_bookmark_is_no_reason_to_stop(discovering: Cloud) -> None:

@@ -12,9 +12,10 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 
 from bedrock_batch_monitor.domain.jobs import RecordCounts, TrackedJob
 from bedrock_batch_monitor.domain.summary import PollSummary
-from bedrock_batch_monitor.poll import BUS_MISSING, CONCURRENCY
+from bedrock_batch_monitor.poll import CONCURRENCY
 from bedrock_batch_monitor.services.bedrock import BatchInferenceJobs
 from bedrock_batch_monitor.services.errors import ServiceError
+from bedrock_batch_monitor.services.eventbridge import BUS_MISSING
 from local.bedrock import Phase, Script
 
 from .conftest import START, Cloud

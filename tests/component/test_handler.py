@@ -41,9 +41,11 @@ def deployed(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Cloud:
         settings.JOBS_TABLE_NAME: "jobs",
         settings.HISTORY_TABLE_NAME: "history",
         settings.STATE_TABLE_NAME: "state",
+        settings.OUTBOX_TABLE_NAME: "outbox",
         settings.EVENT_BUS_NAME: "monitor",
         settings.MONITORED_ACCOUNT: ACCOUNT,
         settings.MONITORED_REGION: REGION,
+        settings.MONITORED_PARTITION: "aws",
         settings.EMIT_STATUS_CHANGES: "false",
         settings.PROGRESS_INTERVAL_MINUTES: "5",
         settings.POLL_INTERVAL_MINUTES: "1",
@@ -98,6 +100,7 @@ def test_a_poll_answers_with_its_summary(deployed: Cloud) -> None:
         "jobsStalled": 0,
         "jobsAtRisk": 0,
         "jobsDiscovered": 0,
+        "jobsGivenUp": 0,
         "observationsOutdated": 0,
         "unknownStatuses": 0,
         "lostRaces": 0,
@@ -151,7 +154,9 @@ def test_errors_are_metrics_by_code(deployed: Cloud, capsys: pytest.CaptureFixtu
         if entry.get("_aws") and entry.get("code")
     ]
     assert [(entry["code"], entry["Errors"]) for entry in by_code] == [
-        ("Bedrock.AccessDeniedException", [1])
+        ("Bedrock.AccessDeniedException", [1]),
+        # The alarm on refusals looks at one code for all of them.
+        ("Bedrock.Refused", [1]),
     ]
 
 

@@ -56,6 +56,7 @@ class Inbox:
 def inbox(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Inbox:
     """An inbox that takes up whatever Bedrock tells of."""
     monkeypatch.setattr(metrics, "service", "BedrockBatchMonitor")
+    monkeypatch.setattr(module, "utc_now", cloud.bedrock.clock.now)
     return Inbox(cloud, monkeypatch)
 
 
@@ -170,10 +171,16 @@ def test_commands_track_and_untrack(inbox: Inbox) -> None:
     assert "tracking" not in (cloud.job(arn) or {})
 
 
-def test_untracking_an_unknown_job_does_nothing(inbox: Inbox) -> None:
-    """No item appears for a job that was never tracked."""
-    assert inbox.receives(command("Untrack", submit(inbox.cloud))) == []
-    assert inbox.cloud.items("jobs") == []
+def test_untracking_an_unknown_job_keeps_discovery_from_it(inbox: Inbox) -> None:
+    """An Untrack command that comes before the job's item is not forgotten."""
+    arn = submit(inbox.cloud, "InProgress")
+    assert inbox.receives(command("Untrack", arn)) == []
+    assert "tracking" not in (inbox.cloud.job(arn) or {"tracking": None})
+    assert inbox.cloud.with_settings(discovery_prefix="").poll().jobs_discovered == 0
+    assert inbox.receives(native(arn)) == []
+    assert inbox.cloud.history(arn) == []
+    inbox.receives(command("Track", arn))
+    assert len(inbox.cloud.history(arn)) == 1
 
 
 def test_malformed_events_are_dropped_and_counted(

@@ -34,7 +34,10 @@ def look(cloud: Cloud, event: dict[str, Any]) -> None:
         boto3.Session(region_name=REGION),
         clock=cloud.bedrock.clock.now,
     )
-    inbox.deliver(inbox.handle(request_of(event, SETTINGS.scopes)))
+    request = request_of(event, SETTINGS.scopes, cloud.bedrock.clock.now())
+    for _, followed in inbox.follow({"message-0": request}, lambda: 60.0):
+        assert followed.is_done
+        inbox.deliver(followed.seen, inbox.courier.watch())
 
 
 def native(arn: str, **detail: Any) -> dict[str, Any]:

@@ -21,6 +21,9 @@ from .conftest import REGION
 from .test_handler import Context
 
 SECRET = "patient 4711 has the following record"  # noqa: S105 - a customer's text in a message
+UNREACHABLE = json.loads(
+    (SCHEMAS / "v1" / "samples" / "batch-inference-job-unreachable.json").read_text()
+)
 SAMPLE = json.loads((SCHEMAS / "v1" / "samples" / "batch-inference-job-ended.json").read_text())
 
 
@@ -168,6 +171,49 @@ def test_what_cannot_be_told_is_dropped(
     [document] = [json.loads(text) for text in capsys.readouterr().out.splitlines()]
     assert document["EventsMalformed"] == [1]
     assert document["service"] == "BedrockBatchMonitor"
+
+
+@pytest.mark.parametrize("status", [None, "", 7])
+def test_event_of_an_arn_that_was_never_readable_is_dropped(topics: Topics, status: Any) -> None:
+    """The poll sends one summary of these; an event each would be a flood that anybody can open."""
+    event = copy.deepcopy(UNREACHABLE)
+    del event["detail"]["data"]["status"]
+    if status is not None:
+        event["detail"]["data"]["status"] = status
+    invoke(event)
+
+    assert topics.received("mails") == topics.received("chat") == []
+    assert len(topics.lines("event left to the summary"))
+    assert topics.lines("notification sent") == []
+
+
+def test_event_of_a_job_that_was_readable_before_is_sent(topics: Topics) -> None:
+    """A job with a status is one that somebody waits for."""
+    invoke(UNREACHABLE)
+
+    assert len(topics.received("mails")) == len(topics.received("chat")) == 1
+
+
+def test_summary_reaches_both_topics(topics: Topics) -> None:
+    """One mail and one message, however many ARNs; nothing without any."""
+    arn = SAMPLE["resources"][0]
+    assert module.notifier().tell_unreadable(()) == ()
+    assert module.notifier().tell_unreadable([(arn, "AccessDeniedException")] * 500) == ()
+    [mail], [chat] = topics.received("mails"), topics.received("chat")
+
+    assert mail["Subject"].endswith("500 tracked job ARNs cannot be read and never could")
+    assert "and 480 more" in mail["Message"]
+    assert_is_custom_notification(json.loads(chat["Message"]))
+
+
+@pytest.mark.parametrize(("gone", "reached"), [("mails", "chat"), ("chat", "mails")])
+def test_summary_reports_the_topic_that_failed(topics: Topics, gone: str, reached: str) -> None:
+    """The other topic has the summary; the caller decides what to do about the error."""
+    topics.sns.delete_topic(TopicArn=topics.arns[gone])
+    [error] = module.notifier().tell_unreadable([(SAMPLE["resources"][0], "x")])
+
+    assert error.code == "SNS.NotFound"
+    assert len(topics.received(reached)) == 1
 
 
 def test_the_longest_texts_are_taken(topics: Topics) -> None:

@@ -130,6 +130,7 @@ def test_an_unchanged_job_costs_no_write(cloud: Cloud) -> None:
 
 def test_counts_are_written_once_per_interval(cloud: Cloud) -> None:
     """Record counts that move every minute are written every five, with no history item."""
+    cloud.poll()  # the first poll of a deployment notes that discovery is off
     arn = cloud.add_job(Script((Phase("InProgress", 25 * MINUTE), Phase("Completed", None))))
     written = []
     for _ in range(20):
@@ -146,6 +147,7 @@ def test_counts_are_written_once_per_interval(cloud: Cloud) -> None:
 
 def test_every_page_of_the_index_is_read(cloud: Cloud) -> None:
     """A job on the second page of the index is polled like one on the first."""
+    cloud.poll()  # the first poll of a deployment notes that discovery is off
     for number in range(1100):
         cloud.dynamodb.put_item(
             TableName="jobs",
@@ -224,6 +226,7 @@ def test_one_bad_job_stops_no_other(cloud: Cloud) -> None:
 )
 def test_an_arn_out_of_reach_says_why_and_costs_no_call(cloud: Cloud, arn: str, code: str) -> None:
     """Such an item keeps its place with `lastError`, and is never asked of Bedrock."""
+    cloud.poll()  # the first poll of a deployment notes that discovery is off
     cloud.track(arn)
     good = cloud.add_job("Completed")
     with cloud.counting() as made:

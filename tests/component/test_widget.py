@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -11,8 +12,10 @@ import pytest
 from bedrock_batch_monitor import settings
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.handlers import widget as module
+from bedrock_batch_monitor.report.widget import MOST_BYTES
 from bedrock_batch_monitor.services import overview
 from local.bedrock import Phase, Script
+from tests.support.hostile import STORABLE, hostile_characters_in
 
 from .conftest import Cloud
 from .test_handler import Context
@@ -128,6 +131,64 @@ def test_bounded_with_many_jobs(cloud: Cloud, invoke: Invoke, characters: int, t
     assert len(calls) <= overview.PAGES_OF_ACTIVE + len(statuses.TERMINAL) + 1
     assert calls[-1] == "BatchGetItem"
     assert len(html.encode()) < 250_000
+
+
+def hostile_item(number: int, text: str) -> dict[str, Any]:
+    """An item as large as one may be, with absurd numbers and times."""
+    return {
+        "jobArn": {
+            "S": f"arn:aws:bedrock:us-east-1:123456789012:model-invocation-job/h{number:011}"
+        },
+        "status": {"S": f"{number}{text}"[:900]},
+        "jobName": {"S": text},
+        "modelId": {"S": text},
+        "message": {"S": text},
+        "changedAt": {"S": "0001-01-01T00:00:00.000Z"},
+        "submitTime": {"S": "9999-12-31T23:59:59.999Z"},
+        "estimatedEndTime": {"S": "9999-12-31T23:59:59.999Z"},
+        "totalRecordCount": {"N": "9" * 38},
+        "processedRecordCount": {"N": "-1E125"},
+        "errorRecordCount": {"N": "1E125"},
+        "recordsPerMinute": {"N": "1E125"},
+        "lastError": {"M": {"code": {"S": text}, "message": {"S": text}}},
+        "outputDataConfig": {
+            "M": {"s3OutputDataConfig": {"M": {"s3Uri": {"S": f"s3://bucket/{text}"}}}}
+        },
+        "deep": deep(30),
+    }
+
+
+def deep(levels: int) -> dict[str, Any]:
+    """A map in a map, as deep as DynamoDB takes it."""
+    value: dict[str, Any] = {"S": "end"}
+    for _ in range(levels):
+        value = {"M": {"m": value}}
+    return value
+
+
+@pytest.mark.parametrize(
+    "text",
+    [STORABLE * 200, "😀" * 1000, '"' * 1000, "x" * 40_000],
+    ids=["hostile", "four bytes each", "escaped", "long"],
+)
+def test_hostile_items_keep_to_the_limit(cloud: Cloud, invoke: Invoke, text: str) -> None:
+    """Whatever items hold, the answer is a page of a bounded size without hostile characters."""
+    for number in range(80):
+        item = hostile_item(number, text)
+        entry = {"sequence": {"N": "1"}, "observedAt": {"S": "2026-11-24T19:30:01.000Z"}}
+        if number % 2:
+            cloud.dynamodb.put_item(TableName="jobs", Item=item | {"tracking": {"S": "ACTIVE"}})
+        else:
+            ended = item | {"status": {"S": "Failed"}}
+            cloud.dynamodb.put_item(TableName="jobs", Item=ended)
+            cloud.dynamodb.put_item(TableName="history", Item=ended | entry)
+    html = invoke()
+
+    assert "active jobs" in html
+    assert html.count('<tr role="row">') >= 10
+    assert hostile_characters_in(html, allowed="\n") == set()
+    # As Lambda sends it.
+    assert len(json.dumps(html)) <= MOST_BYTES
 
 
 def test_a_job_that_ended_just_now_is_not_active(cloud: Cloud, invoke: Invoke) -> None:

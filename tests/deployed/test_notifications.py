@@ -10,7 +10,6 @@ from functools import partial
 from typing import Any
 
 from bedrock_batch_monitor.domain import statuses
-from local.bedrock import Phase, Script
 from local.cloud import Cloud
 from local.deployment import STACK
 from local.waiting import wait_for
@@ -98,13 +97,13 @@ def test_every_ending_but_completed_is_told(cloud: Cloud) -> None:
         assert chat.of(completed) == mails.of(completed) == []
 
 
-def test_a_job_that_cannot_be_read_is_told(cloud: Cloud) -> None:
-    """A job that becomes unreachable is told like an ending, for nobody may hear of its ending."""
-    arn = cloud.bedrock.add_job(script=Script((Phase("InProgress", None),)))
+def test_a_job_that_cannot_be_read_any_more_is_notified(cloud: Cloud) -> None:
+    """A job that becomes unreachable is notified like an end, which could go unnoticed."""
+    arn = job_in(cloud, "InProgress")
+    poll_until_recorded(cloud, arn)
     fault = cloud.bedrock.faults.deny(job_arn=arn)
     try:
         with subscribed(cloud, "ChatTopicArn") as chat:
-            cloud.monitor.track(arn)
             wait_for(lambda: cloud.monitor.poll() and chat.of(arn), 60, what="it to be told")
             [message, *_] = [json.loads(one["Message"]) for one in chat.of(arn)]
     finally:

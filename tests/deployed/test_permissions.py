@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
-from typing import Any
+import json
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from botocore.exceptions import ClientError
 
 from bedrock_batch_monitor.domain.tasks import mark_of
 from local.bedrock import Phase, Script
+from local.clients import Clients
 from local.cloud import Cloud
 from local.deployment import PollError
+from local.emulator import ACCOUNT, REGION
 from local.waiting import wait_for
 
 from .test_contract import denied, job_in, poll_until_recorded, role_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # What the emulator does not see, or the code only notices when something else is wrong as well:
 # that these are used, and how, is tested elsewhere; here it is asked that the role has them.
@@ -34,6 +44,8 @@ NOT_SEEN = {
     # Where it is refused, the manifest counts as not there: see test_usage.py.
     "s3:GetObject",
 }
+# For calls that the monitor and the inbox do not make yet: see the tests of direct calls below.
+NOT_CALLED_YET = {"dynamodb:DeleteItem", "dynamodb:DescribeTable", "sns:Publish"}
 
 
 def actions_of(cloud: Cloud, role: str) -> dict[str, list[str]]:
@@ -135,10 +147,11 @@ def is_missed(cloud: Cloud, action: str) -> bool:
 def test_every_permission_is_needed(cloud: Cloud) -> None:
     """Take any action from the role, and a poll that has everything to do reports the refusal."""
     actions = actions_of(cloud, role_of(cloud))
-    for action in sorted(set(actions) - NOT_SEEN):
+    not_seen = NOT_SEEN | NOT_CALLED_YET
+    for action in sorted(set(actions) - not_seen):
         # The schedule may poll in between and be refused in our place, though not three times.
         assert any(is_missed(cloud, action) for _ in range(3)), f"nothing misses {action}"
-    for action in set(actions) & NOT_SEEN:
+    for action in set(actions) & not_seen:
         assert all(cloud.monitor.may(action, resource) for resource in actions[action])
     assert refusals(cloud) == []
 
@@ -164,7 +177,7 @@ def test_every_permission_of_the_inbox_is_needed(cloud: Cloud) -> None:
     """Take any action from its role, and an inbox with everything to do logs the refusal."""
     function = inbox_of(cloud)
     role = function["Role"].rsplit("/", 1)[-1]
-    actions = sorted(set(actions_of(cloud, role)) - NOT_SEEN)
+    actions = sorted(set(actions_of(cloud, role)) - NOT_SEEN - NOT_CALLED_YET)
     assert actions
     for action in actions:
         # A job put anew over what had been recorded, and two that nobody knows yet.
@@ -193,3 +206,159 @@ def test_every_permission_of_the_inbox_is_needed(cloud: Cloud) -> None:
             Key={"jobArn": {"S": anew}},
             UpdateExpression="REMOVE tracking",
         )
+
+
+def functions_of(cloud: Cloud) -> dict[str, dict[str, Any]]:
+    """The configurations of the stack's functions by the module of their handler."""
+    pages = cloud.monitor.client("lambda").get_paginator("list_functions").paginate()
+    return {
+        function["Handler"].split(".")[-2]: dict(function)
+        for page in pages
+        for function in page["Functions"]
+    }
+
+
+@contextmanager
+def acting_as(cloud: Cloud, function: dict[str, Any]) -> Iterator[Clients]:
+    """Clients with the permissions of a function's role, which trusts this account meanwhile."""
+    iam = cloud.monitor.client("iam")
+    role = function["Role"].rsplit("/", 1)[-1]
+    trust = iam.get_role(RoleName=role)["Role"]["AssumeRolePolicyDocument"]
+    ours = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": ACCOUNT}}
+    document = {"Version": "2012-10-17", "Statement": [*trust["Statement"], ours]}
+    iam.update_assume_role_policy(RoleName=role, PolicyDocument=json.dumps(document))
+    try:
+        session = cloud.monitor.client("sts").assume_role(
+            RoleArn=function["Role"], RoleSessionName="test"
+        )
+        credentials = session["Credentials"]
+        with Clients(
+            cloud.emulator.url,
+            access_key=credentials["AccessKeyId"],
+            secret_key=credentials["SecretAccessKey"],
+            session_token=credentials["SessionToken"],
+            region=REGION,
+        ) as client:
+            yield client
+    finally:
+        iam.update_assume_role_policy(RoleName=role, PolicyDocument=json.dumps(trust))
+
+
+@contextmanager
+def refused() -> Iterator[None]:
+    """What is called here is refused for want of a permission."""
+    with pytest.raises(ClientError) as caught:
+        yield
+    # SNS has a code of its own.
+    assert caught.value.response["Error"]["Code"] in {
+        "AccessDenied",
+        "AccessDeniedException",
+        "AuthorizationError",
+    }
+
+
+@pytest.mark.parametrize("module", ["monitor", "inbox"])
+def test_functions_look_up_their_bus_and_no_other(cloud: Cloud, module: str) -> None:
+    """A bus that exists is seen as existing by the function's role, and only that one."""
+    name = cloud.monitor.outputs.event_bus_name
+    with acting_as(cloud, functions_of(cloud)[module]) as client:
+        found = client("events").describe_event_bus(Name=name)
+
+        assert found["Name"] == name
+        # When a bus was made tells it from another of the same name.
+        assert found["CreationTime"] <= datetime.now(UTC)
+        with refused():
+            client("events").describe_event_bus(Name="default")
+        with refused():
+            client("events").delete_event_bus(Name=name)
+
+
+def test_a_missing_bus_is_told_from_a_refusal(cloud: Cloud) -> None:
+    """The look-up of a bus that was deleted answers that there is none."""
+    events = cloud.monitor.client("events")
+    role = role_of(cloud)
+    arn = events.create_event_bus(Name="to-be-deleted")["EventBusArn"]
+    allow = {"Effect": "Allow", "Action": "events:DescribeEventBus", "Resource": arn}
+    cloud.monitor.client("iam").put_role_policy(
+        RoleName=role,
+        PolicyName="bus",
+        PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [allow]}),
+    )
+    try:
+        with acting_as(cloud, functions_of(cloud)["monitor"]) as client:
+            assert client("events").describe_event_bus(Name="to-be-deleted")["Arn"] == arn
+            events.delete_event_bus(Name="to-be-deleted")
+            with pytest.raises(client("events").exceptions.ResourceNotFoundException):
+                client("events").describe_event_bus(Name="to-be-deleted")
+    finally:
+        cloud.monitor.client("iam").delete_role_policy(RoleName=role, PolicyName="bus")
+
+
+@pytest.mark.parametrize("module", ["monitor", "inbox"])
+def test_functions_query_put_and_delete_in_the_outbox(cloud: Cloud, module: str) -> None:
+    """The three actions that deliver and acknowledge are permitted, and no other."""
+    function = functions_of(cloud)[module]
+    table = function["Environment"]["Variables"]["OUTBOX_TABLE_NAME"]
+    key = {"jobArn": {"S": module}, "entry": {"S": "test"}}
+    with acting_as(cloud, function) as client:
+        dynamodb = client("dynamodb")
+        dynamodb.transact_write_items(TransactItems=[{"Put": {"TableName": table, "Item": key}}])
+        found = dynamodb.query(
+            TableName=table,
+            KeyConditionExpression="jobArn = :job",
+            ExpressionAttributeValues={":job": key["jobArn"]},
+        )
+        assert found["Items"] == [key]
+        dynamodb.delete_item(TableName=table, Key=key)
+        with refused():
+            dynamodb.get_item(TableName=table, Key=key)
+        with refused():
+            dynamodb.scan(TableName=table)
+        with refused():
+            dynamodb.update_item(TableName=table, Key=key)
+
+
+@pytest.mark.parametrize("module", ["widget", "notify"])
+def test_other_functions_cannot_read_the_outbox(cloud: Cloud, module: str) -> None:
+    """The table holds task tokens, which neither the dashboard nor notifications need."""
+    functions = functions_of(cloud)
+    table = functions["monitor"]["Environment"]["Variables"]["OUTBOX_TABLE_NAME"]
+    with acting_as(cloud, functions[module]) as client, refused():
+        client("dynamodb").query(
+            TableName=table,
+            KeyConditionExpression="jobArn = :job",
+            ExpressionAttributeValues={":job": {"S": "any"}},
+        )
+
+
+def test_monitor_identifies_the_jobs_table(cloud: Cloud) -> None:
+    """DescribeTable tells the monitor which table it is, by an id that stays the same."""
+    table = cloud.monitor.outputs.jobs_table_name
+    functions = functions_of(cloud)
+    with acting_as(cloud, functions["monitor"]) as client:
+        ids = {client("dynamodb").describe_table(TableName=table)["Table"]["TableId"] for _ in "12"}
+        assert len(ids) == 1
+        with refused():
+            client("dynamodb").describe_table(TableName=cloud.monitor.outputs.history_table_name)
+    with acting_as(cloud, functions["inbox"]) as client, refused():
+        client("dynamodb").describe_table(TableName=table)
+
+
+def test_monitor_publishes_to_the_topics_of_notifications_alone(cloud: Cloud) -> None:
+    """Its summary of ARNs that were never readable goes to these topics, and nowhere else."""
+    function = functions_of(cloud)["monitor"]
+    variables = function["Environment"]["Variables"]
+    own = {variables["EMAIL_TOPIC_ARN"], variables["CHAT_TOPIC_ARN"]}
+    topics = {
+        topic["TopicArn"]
+        for page in cloud.monitor.client("sns").get_paginator("list_topics").paginate()
+        for topic in page["Topics"]
+    }
+    assert len(own) == 2
+    assert topics > own
+    with acting_as(cloud, function) as client:
+        for arn in own:
+            assert client("sns").publish(TopicArn=arn, Message="test")["MessageId"]
+        for arn in topics - own:
+            with refused():
+                client("sns").publish(TopicArn=arn, Message="test")

@@ -8,8 +8,10 @@ import re
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator
 from dataclasses import fields
+from datetime import UTC, datetime
 from decimal import Decimal
 from io import StringIO
+from unittest.mock import Mock
 from urllib.parse import unquote
 
 import pytest
@@ -21,13 +23,15 @@ from bedrock_batch_monitor.domain.jobs import HistoryEntry, RecordCounts, Usage
 from bedrock_batch_monitor.domain.summary import (
     ERRORS,
     OCCASIONAL_METRICS,
+    REFUSED,
     STEADY_METRICS,
     THROTTLED,
     PollSummary,
 )
+from bedrock_batch_monitor.domain.tasks import WaitingTask
 from bedrock_batch_monitor.domain.usage import OWN_CODES
 from bedrock_batch_monitor.services import errors, items
-from bedrock_batch_monitor.services.bedrock import UNUSABLE_ANSWER
+from bedrock_batch_monitor.services.outbox import OutboxTable
 from bedrock_batch_monitor.telemetry import logger
 from bedrock_batch_monitor_cdk.alarms import ALARMS
 from bedrock_batch_monitor_cdk.config import MonitorConfig
@@ -54,6 +58,8 @@ from tests.support.contracts import FILES
 __all__ = ["cdk_json", "deployed", "make_app", "synthesize", "template"]
 
 PAGE_NAMES = [name_of(page) for page in PAGES]
+# The pages explain these one by one; `lastError` can have any other code of a refusal, too.
+COMMON_REFUSALS = {"ResourceNotFoundException", "AccessDeniedException", "ValidationException"}
 LINK = re.compile(r"!?\[[^\]]*\]\((?P<target>[^)\s]+)\)")
 
 
@@ -145,7 +151,8 @@ def test_jobs_table_attributes() -> None:
         ),
         names.EVENT_PENDING,
         names.PENDING_SINCE,
-        names.TASK_TOKENS,
+        names.TASK_REVISION,
+        names.COMMAND_AT,
         items.PENDING_EVENTS,
         items.BACKFILLED,
         *items.OF_UNREADABLE,
@@ -177,6 +184,7 @@ def test_history_table_attributes() -> None:
         seconds_in_previous_status=1,
         counts=RecordCounts(1, 1, 1, 0),
         usage=Usage(1, 1, Decimal("0.1")),
+        backfilled=True,
     )
     described = [
         name
@@ -185,6 +193,26 @@ def test_history_table_attributes() -> None:
     ]
 
     assert sorted(described) == sorted(items.history_item(entry, START))
+    # The entry of an end has what a lost item is restored from, in addition.
+    of_an_end = set(code(region(read("docs/tables.md"), "of an end")))
+    assert of_an_end == {*items.OBSERVED, "firstInProgressAt"} - set(described)
+
+
+def test_outbox_table_attributes() -> None:
+    """The page describes every attribute of an outbox item and no other."""
+    client = Mock()
+    table = OutboxTable(client, "outbox")
+    now = datetime(2026, 11, 24, tzinfo=UTC)
+    table.put_task("arn", WaitingTask("token"), now)
+    task = client.put_item.call_args.kwargs["Item"]
+    event = table.event_put("arn", "Stalled#1", now)["Item"]
+    described = [
+        name
+        for cells in rows(section("docs/tables.md", "## Outbox table"))
+        for name in code(cells[0])
+    ]
+
+    assert sorted(described) == sorted({*task, *event})
 
 
 def test_indexes() -> None:
@@ -200,15 +228,20 @@ def test_indexes() -> None:
         ],
         [names.BY_STATUS_INDEX, "status", "observedAt"],
         [],
+        [],
     ]
     assert code(region(page, "by-status")) == list(names.BY_STATUS_PROJECTION)
 
     state = (
         read(SERVICES + "dynamodb.py").partition("class StateTable")[2].partition("def _query")[0]
     )
-    described = [code(cells[0])[0] for cells in rows(section("docs/tables.md", "## State table"))]
+    described = [
+        name
+        for cells in rows(section("docs/tables.md", "## State table"))
+        for name in code(cells[0])
+    ]
     assert sorted(described) == sorted(
-        {names.STATE_KEY, *re.findall(r'(?:set|remove)\("(\w+)"', state)}
+        {names.STATE_KEY, *items.OF_BOOKMARK, *re.findall(r'(?:set|remove)\("(\w+)"', state)}
     )
 
 
@@ -235,7 +268,7 @@ def test_error_codes_of_items() -> None:
     table = rows(section("docs/tables.md", "## When a job cannot be read"))
 
     refused = errors.ROLE_REFUSED.partition(".")[2]
-    assert {code(cells[0])[0] for cells in table} == own | errors._PERMANENT | {refused}
+    assert {code(cells[0])[0] for cells in table} == own | COMMON_REFUSALS | {refused}
 
 
 def test_reasons_for_unknown_tokens() -> None:
@@ -288,13 +321,24 @@ def test_alarms_are_those_of_the_template(template: Template) -> None:
     assert all(any(f"Alarms{name}" in logical_id for name in ALARMS) for logical_id in ids)
 
 
-SERVICES_WITH_CODES = ("Bedrock", "DynamoDB", "EventBridge", "STS", "StepFunctions")
+SERVICES_WITH_CODES = ("Bedrock", "DynamoDB", "EventBridge", "SNS", "STS", "StepFunctions")
+
+
+def own_codes_of_services() -> Iterator[str]:
+    """The codes that the modules of `services` make up, each with its service before it."""
+    for path in (ROOT / SERVICES).glob("*.py"):
+        source = path.read_text()
+        service = re.search(r'^SERVICE: Final = "(\w+)"$', source, re.MULTILINE)
+        if service is not None:
+            for name in re.findall(r'f"\{SERVICE\}\.(\w+)"', source):
+                yield f"{service[1]}.{name}"
 
 
 def test_error_codes() -> None:
     """The page explains each code of the monitor's own making, and every service that has codes."""
     source = "\n".join(path.read_text() for path in (ROOT / "functions").rglob("*.py"))
-    own = set(re.findall(r'"((?:Item|EventBridge)\.\w+)"', source))
+    own = set(re.findall(r'"((?:Item|EventBridge|DynamoDB)\.\w+)"', source))
+    own |= set(own_codes_of_services())
     own |= {
         f"Item.{argument.value}"
         for call in calls_in_function()
@@ -302,8 +346,8 @@ def test_error_codes() -> None:
         for argument in call.args[:1]
         if isinstance(argument, ast.Constant)
     }
-    own |= {f"Bedrock.{code}" for code in (*errors._PERMANENT, UNUSABLE_ANSWER)}
-    own |= {THROTTLED, errors.ROLE_REFUSED}
+    own |= {f"Bedrock.{code}" for code in (*COMMON_REFUSALS, errors.UNUSABLE_ANSWER)}
+    own |= {THROTTLED, REFUSED, errors.ROLE_REFUSED}
     listed = {
         name
         for cells in rows(section("docs/operating.md", "## Error codes"))
@@ -367,7 +411,8 @@ def size_of(item: dict[str, dict[str, object]]) -> int:
 
 
 @pytest.mark.parametrize(
-    ("discovery", "more"), [(None, []), ("", ["ListModelInvocationJobs", "BatchGetItem"])]
+    ("discovery", "more"),
+    [(None, []), ("", ["DescribeTable", "ListModelInvocationJobs", "BatchGetItem"])],
 )
 def test_a_poll_reads_what_the_bill_says(
     cloud: Cloud, discovery: str | None, more: list[str]
@@ -384,7 +429,7 @@ def test_a_poll_reads_what_the_bill_says(
     cloud.poll()
     made.remove("GetModelInvocationJob")
 
-    assert made == ["Query", "GetItem", "Query", *more]
+    assert made == ["GetItem", "Query", "Query", *more]
 
 
 def test_layout_exists() -> None:

@@ -21,7 +21,7 @@ from bedrock_batch_monitor.domain import names, statuses
 from bedrock_batch_monitor.domain.inbox import Track, Untrack, request_of
 from bedrock_batch_monitor_cdk import BedrockBatchMonitor
 from local.bedrock import Script
-from tests.component.conftest import ACCOUNT, SETTINGS, Cloud
+from tests.component.conftest import ACCOUNT, SETTINGS, START, Cloud
 from tests.docs.pages import ROOT, Block, blocks, code, rows, section
 from tests.docs.shell import bash
 from tests.support.contracts import FILES, assert_keeps_to_schema
@@ -233,9 +233,9 @@ def test_commands_on_the_bus(
     assert json.loads(result.stdout)["FailedEntryCount"] == 0
     [message] = cloud.sqs.receive_message(QueueUrl=cloud.queue_url)["Messages"]
 
-    assert request_of(json.loads(message["Body"]), SETTINGS.scopes) == request_(
-        variables["JOB_ARN"]
-    )
+    request = request_of(json.loads(message["Body"]), SETTINGS.scopes, START)
+    assert isinstance(request, request_)
+    assert request.job_arn == variables["JOB_ARN"]
 
 
 def test_moving_dead_letters_back(run: Run) -> None:

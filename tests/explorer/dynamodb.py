@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final
 
@@ -21,11 +22,17 @@ Key = tuple[Any, ...]
 _NO_NAMES: Final[Names] = {}
 _NO_VALUES: Final[Item] = {}
 _CONDITION_FAILED: Final = "The conditional request failed"
+# When the tables were created.
+_BEGAN: Final = datetime(2026, 11, 24, 19, 59, tzinfo=UTC)
 
 
 def refusal(operation: str, code: str, message: str, **more: Any) -> ClientError:
     """The error that boto3 raises for an answer with this code."""
-    response: Any = {"Error": {"Code": code, "Message": message}, **more}
+    response: Any = {
+        "Error": {"Code": code, "Message": message},
+        "ResponseMetadata": {"HTTPStatusCode": 400},
+        **more,
+    }
     return ClientError(response, operation)
 
 
@@ -78,11 +85,13 @@ class Table:
     types: Mapping[str, str]
     indexes: dict[str, Index]
     items: dict[Key, Item] = field(default_factory=dict)
+    id: str = "first"
+    """Its identity: another table of the same name has another one."""
 
     def fork(self) -> Table:
         """A copy whose changes leave this one alone."""
         indexes = {name: index.fork() for name, index in self.indexes.items()}
-        return Table(self.name, self.keys, self.types, indexes, dict(self.items))
+        return Table(self.name, self.keys, self.types, indexes, dict(self.items), self.id)
 
     def key_of(self, item: Item, *, alone: bool = False) -> Key:
         """The values of the key attributes; `alone` where nothing else may be there."""
@@ -171,6 +180,23 @@ class DynamoDB:
             )
         self.tables[request["TableName"]] = Table(request["TableName"], keys, types, indexes)
         return {}
+
+    def replace_table(self, name: str, content: Mapping[Key, Item]) -> None:
+        """Another table takes the name of this one: it has its schema, and other content."""
+        old = self.tables[name]
+        indexes = {
+            each.name: Index(each.name, each.partition, each.sort, each.attributes)
+            for each in old.indexes.values()
+        }
+        table = Table(name, old.keys, old.types, indexes, id=f"after {old.id}")
+        for key, item in content.items():
+            table.write(key, item)
+        self.tables[name] = table
+
+    def describe_table(self, **request: Any) -> dict[str, Any]:
+        """DescribeTable: the identity of the table, and when it was created."""
+        table = self._table(request, "DescribeTable")
+        return {"Table": {"TableName": table.name, "TableId": table.id, "CreationDateTime": _BEGAN}}
 
     def get_item(self, **request: Any) -> dict[str, Any]:
         """GetItem."""

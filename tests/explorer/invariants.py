@@ -9,7 +9,8 @@ from typing import Any, Final
 
 from bedrock_batch_monitor.domain import names, statuses
 from bedrock_batch_monitor.domain.events import Mark
-from bedrock_batch_monitor.domain.transitions import named_id
+from bedrock_batch_monitor.domain.times import to_iso
+from bedrock_batch_monitor.domain.transitions import event_id
 from tests.explorer.expressions import Item
 from tests.explorer.simulation import World
 
@@ -28,6 +29,9 @@ NOT_FOLLOWED: Final = "end not recorded"
 DEFECT: Final = "exception"
 UNANSWERED: Final = "task not answered"
 UNWANTED: Final = "event of a backfilled job"
+BACKWARDS: Final = "record that goes backwards"
+TWO_FACTS: Final = "id used for two facts"
+LATE: Final = "work after the deadline"
 # A later observation of the same status may bring these up to date in the item.
 _REFRESHED: Final = frozenset(
     {
@@ -86,17 +90,23 @@ def judge(
     received = _received(world)
     history = world.history()
     violations = [
-        *_of_events(received, history),
-        *(violation for arn, entries in history.items() for violation in _of_history(arn, entries)),
+        *(() if world.restarted else _of_events(received, _recorded(world))),
+        *(
+            violation
+            for arn, entries in history.items()
+            for violation in _of_history(arn, entries, _archived(world, arn))
+        ),
         *(
             violation
             for arn in world.jobs
             for violation in _of_job(world, arn, history.get(arn, []), ends=every_job_ends)
         ),
         *(_uncounted(world, history) if counts_tokens else ()),
-        *_lost(world, received, history, emits_status_changes=emits_status_changes),
+        *_lost(world, received, emits_status_changes=emits_status_changes),
         *_of_episodes(world, received),
         *_of_tasks(world, history),
+        *(Violation(BACKWARDS, text) for text in world.backwards),
+        *_of_ids(world),
     ]
     repeated = sum(len(copies) > 1 for copies in received.values())
     return Verdict(tuple(violations), repeated)
@@ -118,7 +128,38 @@ def _received(world: World) -> Received:
     return found
 
 
-def _of_events(received: Received, history: Mapping[str, list[Item]]) -> Iterator[Violation]:
+def _recorded(world: World) -> Mapping[tuple[str, int], list[Item]]:
+    """Every transition that was ever recorded, by job and sequence."""
+    found: dict[tuple[str, int], list[Item]] = {}
+    current = ((arn, entry) for arn, entries in world.history().items() for entry in entries)
+    for arn, entry in (*world.archive, *current):
+        found.setdefault((arn, int(entry["sequence"]["N"])), []).append(entry)
+    return found
+
+
+def _of_ids(world: World) -> Iterator[Violation]:
+    """One end of a job has one id, and no id is used for two facts, whatever was lost."""
+    facts: dict[str, set[tuple[str, str, str]]] = {}
+    ends: dict[str, set[str]] = {}
+    for entry in world.received:
+        detail = json.loads(entry["Detail"])
+        arn, kind = detail["data"]["jobArn"], entry["DetailType"]
+        identity = detail["metadata"]["eventId"]
+        told = kind in {names.JOB_ENDED, names.JOB_STATUS_CHANGED}
+        facts.setdefault(identity, set()).add((arn, kind, detail["data"]["status"] if told else ""))
+        if kind == names.JOB_ENDED:
+            ends.setdefault(arn, set()).add(identity)
+    for identity, meant in facts.items():
+        if len(meant) > 1:
+            yield Violation(TWO_FACTS, f"{identity}: {sorted(meant)}")
+    for arn, ids in ends.items():
+        if len(ids) > 1:
+            yield Violation(OTHER_ID, f"end of {arn[-3:]}: {sorted(ids)}")
+
+
+def _of_events(
+    received: Received, recorded: Mapping[tuple[str, int], list[Item]]
+) -> Iterator[Violation]:
     for (arn, sequence, kind), copies in received.items():
         where = f"{kind} {arn[-3:]}#{sequence}"
         first = copies[0]
@@ -133,11 +174,10 @@ def _of_events(received: Received, history: Mapping[str, list[Item]]) -> Iterato
             continue
         if len(ids) == 1 and any(copy != first for copy in copies):
             yield Violation(OTHER_DETAIL, f"{where}: {copies}")
-        entries = history.get(arn, [])
-        entry = entries[sequence - 1] if sequence <= len(entries) else None
+        entries = recorded.get((arn, sequence), [])
         for copy in copies:
-            if entry is None or not _tells(copy, entry):
-                yield Violation(PHANTOM, f"{where}: {copy['metadata']}, recorded is {entry}")
+            if not any(_tells(copy, entry) for entry in entries):
+                yield Violation(PHANTOM, f"{where}: {copy['metadata']}, recorded is {entries}")
                 break
 
 
@@ -147,11 +187,13 @@ def _episode_of(detail: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _of_episodes(world: World, received: Received) -> Iterator[Violation]:
     ids = {detail["metadata"]["eventId"] for copies in received.values() for detail in copies}
-    for arn, mark in sorted(world.owed):
-        if named_id(arn, Mark.parse(mark).name) not in ids:
-            yield Violation(LOST, f"{arn[-3:]}: {mark}")
-    for arn, mark in sorted(world.begun_twice):
-        yield Violation(TWICE, f"{arn[-3:]}: {mark}")
+    for arn, pending in sorted(world.pending):
+        parsed = Mark.parse(pending)
+        began = "" if parsed.since is None else to_iso(parsed.since)
+        if event_id(arn, f"{parsed.kind}#{began}") not in ids:
+            yield Violation(LOST, f"{arn[-3:]}: {pending}")
+    for arn, pending in sorted(world.begun_twice):
+        yield Violation(TWICE, f"{arn[-3:]}: {pending}")
 
 
 def _tells(detail: Mapping[str, Any], entry: Item) -> bool:
@@ -182,16 +224,27 @@ def _uncounted(world: World, history: Mapping[str, list[Item]]) -> Iterator[Viol
             yield Violation(NOT_COUNTED, f"{arn[-3:]}: {item}")
 
 
-def _of_history(arn: str, entries: list[Item]) -> Iterator[Violation]:
+def _archived(world: World, arn: str) -> frozenset[int]:
+    """The sequences of a job's entries that have expired or were lost."""
+    return frozenset(int(entry["sequence"]["N"]) for of, entry in world.archive if of == arn)
+
+
+def _of_history(arn: str, entries: list[Item], archived: frozenset[int]) -> Iterator[Violation]:
     where = arn[-3:]
     sequences = [int(entry["sequence"]["N"]) for entry in entries]
-    if sequences != list(range(1, len(entries) + 1)):
+    known = archived.union(sequences)
+    if len(set(sequences)) < len(sequences) or known != set(range(1, max(known) + 1)):
         yield Violation(HISTORY, f"{where}: sequences {sequences}")
-    before = None
-    for entry in entries:
-        if entry.get("previousStatus", {}).get("S") != before:
+    before: tuple[int, str | None] = (0, None)
+    changed = ""
+    for sequence, entry in zip(sequences, entries, strict=True):
+        follows = sequence == before[0] + 1
+        if follows and entry.get("previousStatus", {}).get("S") != before[1]:
             yield Violation(HISTORY, f"{where}: {before} is followed by {entry}")
-        before = entry["status"]["S"]
+        if entry.get("changedAt", {}).get("S", changed) < changed:
+            yield Violation(BACKWARDS, f"{where}: changedAt {changed} is followed by {entry}")
+        before = sequence, entry["status"]["S"]
+        changed = entry.get("changedAt", {}).get("S", changed)
     ends = [statuses.is_terminal(entry["status"]["S"]) for entry in entries]
     if any(ends[:-1]):
         yield Violation(HISTORY, f"{where}: it goes on after its end: {entries}")
@@ -204,10 +257,10 @@ def _of_job(world: World, arn: str, entries: list[Item], *, ends: bool) -> Itera
             yield Violation(UNTRACKED, f"{where}: deleted, and there again: {item}")
         return
     if item is None:
+        if ends:
+            yield Violation(NOT_FOLLOWED, f"{where}: it has no item")
         return
     marks = {names.EVENT_PENDING, names.PENDING_SINCE, "pendingEvents"}
-    if arn not in world.untracked:
-        marks.add(names.TASK_TOKENS)
     left = sorted(marks.intersection(item))
     if left:
         yield Violation(MARK, f"{where}: {left}")
@@ -244,24 +297,29 @@ def _of_item(where: str, item: Item, last: Item, *, ended: bool) -> Iterator[Vio
 def _lost(
     world: World,
     received: Received,
-    history: Mapping[str, list[Item]],
     *,
     emits_status_changes: bool,
 ) -> Iterator[Violation]:
-    for arn, entries in history.items():
+    ended_jobs = {arn for arn, _, kind in received if kind == names.JOB_ENDED}
+    for (arn, sequence), entries in _recorded(world).items():
         item = world.item(arn)
         if item is None or ("sequence" not in item and names.TRACKING not in item):
-            # Whoever deletes an item, or overwrites and untracks it, takes away what it owes.
+            # A person who deletes an item, or overwrites and untracks it, removes what is pending.
             continue
         for entry in entries:
-            sequence, status = int(entry["sequence"]["N"]), entry["status"]["S"]
+            status = entry["status"]["S"]
             ended = statuses.is_terminal(status)
             if ended and sequence == 1 and "backfilled" in item:
                 if (arn, sequence, names.JOB_ENDED) in received:
                     yield Violation(UNWANTED, f"{arn[-3:]}#{sequence} {status}")
                 continue
-            kind = names.JOB_ENDED if ended else names.JOB_STATUS_CHANGED
-            if (ended or emits_status_changes) and (arn, sequence, kind) not in received:
+            is_told = (
+                arn in ended_jobs
+                if ended
+                else (arn, sequence, names.JOB_STATUS_CHANGED) in received or world.restarted
+            )
+            if (ended or emits_status_changes) and not is_told:
+                kind = names.JOB_ENDED if ended else names.JOB_STATUS_CHANGED
                 yield Violation(LOST, f"{kind} {arn[-3:]}#{sequence} {status}")
 
 

@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from decimal import Decimal
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Final
 
-from bedrock_batch_monitor.domain import statuses
-from bedrock_batch_monitor.domain.inbox import LookAt, Request, Track
+from bedrock_batch_monitor.domain import names, statuses
+from bedrock_batch_monitor.domain.inbox import LookAt, Request, Track, Untrack
 from bedrock_batch_monitor.domain.tasks import WaitingTask
 from bedrock_batch_monitor.domain.usage import OutputBucket, TokenPrice, UsageRules
 from bedrock_batch_monitor.settings import Settings
-from tests.explorer.invariants import DEFECT, Verdict, Violation, judge
+from tests.explorer.invariants import DEFECT, LATE, UNTRACKED, Verdict, Violation, judge
 from tests.explorer.schedules import OUTSIDE, Case, Turns
-from tests.explorer.simulation import Actor, World, actor, job_arn
+from tests.explorer.simulation import SLOW, START, Actor, World, actor, job_arn
 from tests.support.monitor import RULES, SETTINGS
 
 # Two polls that are alike in everything, so that one order of them stands for the other.
 TWINS: Final = ("A", "B")
 EVENT: Final = "E"
+SECOND: Final = "F"
 ONE: Final = job_arn(1)
 TWO: Final = job_arn(2)
 TOKEN: Final = "a task's token"  # noqa: S105 - no real one
 TELLS: Final = LookAt(ONE)
-WAIT: Final = Track(ONE, WaitingTask(TOKEN))
+WAIT: Final = Track(ONE, START, WaitingTask(TOKEN))
 _RECOVERY_POLLS: Final = 20
+_DISCOVERY_POLLS: Final = 3
 
 Step = Callable[[World], None]
 
@@ -41,11 +43,23 @@ class Scenario:
     settings: Settings = SETTINGS
     sweeps: bool = False
     request: Request = TELLS
+    batches: Mapping[str, tuple[Request, ...]] = field(default_factory=dict)
+    """What inboxes follow, each of them a batch, in place of the one request."""
+    polls: tuple[str, ...] = TWINS
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    """How much time actors have, where that matters."""
+    repeats: bool = False
+    """Whether the queue delivers each message once more, the last one first, when all is over."""
+
+    @property
+    def inboxes(self) -> Mapping[str, tuple[Request, ...]]:
+        """The batch that each inbox follows."""
+        return self.batches or {EVENT: (self.request,)}
 
     @property
     def actors(self) -> tuple[str, ...]:
-        """Two polls, an event or command, and the world outside if it does a thing."""
-        return (*TWINS, EVENT, OUTSIDE) if self.steps else (*TWINS, EVENT)
+        """Polls, inboxes, and the world outside if it does a thing."""
+        return (*self.polls, *self.inboxes, *((OUTSIDE,) if self.steps else ()))
 
 
 @dataclass
@@ -63,18 +77,20 @@ def play(case: Case) -> Verdict:
     """Play a case to its end, let the monitor recover undisturbed, and judge what is there."""
     turns = run(case)
     scenario = SCENARIOS[case.scenario]
-    if turns.unfollowed:
-        redeliver(turns.world, scenario)
+    turns.world.slow = {}
+    broken = tuple(redeliver(turns, scenario))
     turns.defects.extend(recover(turns.world, scenario.settings, sweeps=scenario.sweeps))
     verdict = judge(
         turns.world,
         emits_status_changes=scenario.settings.rules.emit_status_changes,
         counts_tokens=scenario.settings.usage is not None,
     )
-    if turns.defects:
-        found = tuple(Violation(DEFECT, each) for each in turns.defects)
-        verdict = replace(verdict, violations=(*found, *verdict.violations))
-    return verdict
+    found = (
+        *broken,
+        *(Violation(DEFECT, each) for each in turns.defects),
+        *(Violation(LATE, each) for each in turns.late),
+    )
+    return replace(verdict, violations=(*found, *verdict.violations)) if found else verdict
 
 
 def run(case: Case, *, recording: bool = False) -> Turns:
@@ -86,18 +102,19 @@ def run(case: Case, *, recording: bool = False) -> Turns:
         case.schedule,
         {(name, number): kind for name, number, kind in case.faults},
         recording=recording,
+        limits=scenario.seconds,
     )
     programs: dict[str, Callable[[], None]] = {}
     for name in scenario.actors:
         if name == OUTSIDE:
-            programs[name] = lambda: _go_on_outside(turns, scenario.steps)
+            programs[name] = partial(_go_on_outside, turns, scenario.steps)
             continue
         acting = actor(name, scenario.settings, sweeps=scenario.sweeps)
         acting.seat.oversight = turns
-        if name == EVENT:
-            programs[name] = lambda acting=acting: _follow(turns, acting, scenario.request)  # type: ignore[misc]
+        if name in scenario.polls:
+            programs[name] = partial(_run_poll, turns, acting)
         else:
-            programs[name] = lambda acting=acting: turns.defects.extend(acting.poll())  # type: ignore[misc]
+            programs[name] = partial(_follow, turns, acting, scenario.inboxes[name])
     turns.run(programs)
     return turns
 
@@ -108,17 +125,32 @@ def _go_on_outside(turns: Turns, steps: tuple[Step, ...]) -> None:
         step(turns.world)
 
 
-def _follow(turns: Turns, acting: Actor, request: Request) -> None:
-    """The message is gone from its queue once it was followed; a crash leaves it there."""
-    turns.unfollowed = True
-    turns.unfollowed = not acting.follow(request)
+def _run_poll(turns: Turns, acting: Actor) -> None:
+    turns.defects.extend(acting.poll(partial(turns.seconds_left, acting.seat.actor)))
 
 
-def redeliver(world: World, scenario: Scenario) -> None:
-    """The queue delivers again what was not followed."""
+def _follow(turns: Turns, acting: Actor, requests: tuple[Request, ...]) -> None:
+    """A message is gone from its queue once it was followed; a crash leaves all of them there."""
+    turns.unfollowed.extend(requests)
+    left = acting.follow_all(requests, partial(turns.seconds_left, acting.seat.actor))
+    for request in requests:
+        if request not in left:
+            turns.unfollowed.remove(request)
+
+
+def redeliver(turns: Turns, scenario: Scenario) -> Iterator[Violation]:
+    """The queue delivers again what was not followed, or all of it."""
     acting = actor("R", scenario.settings)
-    acting.seat.oversight = Undisturbed(world)
-    acting.follow(scenario.request)
+    acting.seat.oversight = Undisturbed(turns.world)
+    requests = [request for batch in scenario.inboxes.values() for request in batch]
+    for request in reversed(requests) if scenario.repeats else turns.unfollowed:
+        acting.follow(request)
+    commands = [each for each in requests if not isinstance(each, LookAt)]
+    last = max(commands, key=lambda each: each.at, default=None)
+    if isinstance(last, Untrack):
+        turns.world.untracked |= {last.job_arn}
+        if names.TRACKING in (turns.world.item(last.job_arn) or {}):
+            yield Violation(UNTRACKED, f"{last} was the last command")
 
 
 def recover(world: World, settings: Settings, *, sweeps: bool = False) -> list[str]:
@@ -126,13 +158,17 @@ def recover(world: World, settings: Settings, *, sweeps: bool = False) -> list[s
     acting = actor("R", settings, sweeps=sweeps)
     acting.seat.oversight = Undisturbed(world)
     world.refuses = False
+    world.create_bus()
+    world.bus_is_hidden = False
     defects = list(acting.poll())
     for job in world.jobs.values():
         while not job.is_over:
             job.advance(world.now)
         world.write_manifest(job.arn)
     polls = 1
-    while not world.is_settled() and polls < _RECOVERY_POLLS:
+    # What is not discovered yet is not in the tables, which are at rest without it.
+    fewest = 1 if settings.wanted is None else _DISCOVERY_POLLS
+    while (polls < fewest or not world.is_settled()) and polls < _RECOVERY_POLLS:
         world.tick(60)
         defects.extend(acting.poll())
         polls += 1
@@ -344,11 +380,160 @@ def _ended_uncounted() -> World:
     return world
 
 
+def _many_ended(count: int, *, slow: Mapping[str, float], settings: Settings = SETTINGS) -> World:
+    """Several jobs have just ended, and some calls take long."""
+    world = World.empty()
+    for _ in range(count):
+        world.put(world.add_job(statuses.IN_PROGRESS, statuses.COMPLETED))
+    _poll(world, settings)
+    for arn in world.jobs:
+        world.advance(arn)
+    world.slow = slow
+    world.has_deadlines = True
+    return world
+
+
+def _undiscovered(count: int, *, page_size: int = 1, slow: bool = False) -> World:
+    """Jobs that nobody tracks yet, each on a page of its own."""
+    world = World.empty(page_size)
+    world.list_page_size = 1
+    _poll(world, DISCOVERING)
+    for _ in range(count):
+        world.add_job(statuses.IN_PROGRESS, statuses.FAILED)
+        world.tick()
+    if slow:
+        world.slow = {"ListModelInvocationJobs": SLOW}
+        world.has_deadlines = True
+    return world
+
+
+def _listed_page_by_page() -> World:
+    """Three jobs, each on a page of its own of the list of their status; the last has ended."""
+    world = World.empty()
+    world.list_page_size = 1
+    for _ in range(3):
+        world.put(world.add_job(statuses.IN_PROGRESS, statuses.COMPLETED))
+        world.tick()
+    for _ in range(2):
+        _poll(world, sweeps=True)
+    world.advance(job_arn(3))
+    return world
+
+
+def _without_bus(*, is_hidden: bool = False) -> World:
+    """The end is recorded and its event pending, because the bus was deleted before.
+
+    With `is_hidden`, nobody may ask whether there is one.
+    """
+    world = _running()
+    world.advance(ONE)
+    world.delete_bus()
+    world.bus_is_hidden = is_hidden
+    _poll(world)
+    return world
+
+
+def _backed_up(*, settings: Settings) -> World:
+    """A backup is older than the second job and the last transition of the first."""
+    world = World.empty()
+    world.add_job(statuses.SUBMITTED, statuses.IN_PROGRESS, statuses.COMPLETED)
+    _poll(world, settings)
+    world.back_up()
+    world.advance(ONE)
+    world.tick(1800)
+    world.add_job(statuses.IN_PROGRESS, statuses.STOPPED)
+    _poll(world, settings)
+    return world
+
+
+def _waited_for_since_backup() -> World:
+    """A backup is older than the task that waits for the job."""
+    world = _backed_up(settings=DISCOVERING)
+    world.waiting[TOKEN] = ONE
+    acting = actor("P", DISCOVERING)
+    acting.seat.oversight = Undisturbed(world)
+    if not acting.follow(WAIT):
+        raise AssertionError(WAIT)
+    return world
+
+
+def _advance_both(world: World) -> None:
+    world.advance(ONE)
+    world.advance(TWO)
+
+
+def _moving() -> World:
+    """Bedrock has moved a job on, and not to its end."""
+    world = World.empty()
+    world.put(world.add_job(statuses.SUBMITTED, statuses.IN_PROGRESS, statuses.COMPLETED))
+    _poll(world)
+    world.advance(ONE)
+    return world
+
+
+def _first_page_unreadable() -> World:
+    """Two jobs, each on a page of the index of its own; Bedrock no longer shows the first."""
+    world = World.empty(page_size=1)
+    for _ in range(2):
+        world.put(world.add_job(statuses.IN_PROGRESS, statuses.COMPLETED))
+    _poll(world)
+    del world.jobs[ONE]
+    world.advance(TWO)
+    return world
+
+
+def _take_bus_away(world: World) -> None:
+    world.delete_bus(calls=1)
+
+
+def _delete_bus(world: World) -> None:
+    world.delete_bus()
+
+
+def _create_bus(world: World) -> None:
+    world.create_bus()
+
+
+def _expire(sequence: int) -> Step:
+    def expire(world: World) -> None:
+        world.expire(ONE, sequence)
+
+    return expire
+
+
+def _lose(*tables: str) -> Step:
+    def lose(world: World) -> None:
+        world.lose(*tables)
+
+    return lose
+
+
+def _restore(*tables: str) -> Step:
+    def restore(world: World) -> None:
+        world.restore(*tables)
+
+    return restore
+
+
+def _submit(world: World) -> None:
+    world.add_job(statuses.IN_PROGRESS, statuses.EXPIRED)
+
+
+# The first command on a job, and the one that was sent after it.
+_FIRST: Final = START + timedelta(seconds=1)
+_LAST: Final = START + timedelta(seconds=2)
+_TRACK_LAST: Final = {EVENT: (Untrack(ONE, _FIRST),), SECOND: (Track(ONE, _LAST),)}
+_UNTRACK_LAST: Final = {EVENT: (Track(ONE, _FIRST),), SECOND: (Untrack(ONE, _LAST),)}
+_FIVE_HINTS: Final = tuple(LookAt(job_arn(number)) for number in range(1, 6))
+
 TALKATIVE: Final = replace(SETTINGS, rules=replace(RULES, emit_status_changes=True))
 WARY: Final = replace(
     SETTINGS, rules=replace(RULES, emit_at_risk=True, progress_interval=timedelta(0))
 )
+OFTEN: Final = replace(SETTINGS, rules=replace(RULES, progress_interval=timedelta(0)))
 IMPATIENT: Final = replace(SETTINGS, rules=replace(RULES, unreachable_after_polls=1))
+DISCOVERING: Final = replace(SETTINGS, discovery_prefix="")
+TALKATIVE_DISCOVERING: Final = replace(TALKATIVE, discovery_prefix="")
 COUNTING: Final = replace(
     SETTINGS,
     usage=UsageRules((OutputBucket("bucket"),), (TokenPrice("amazon.nova-lite-v1:0", Decimal(1)),)),
@@ -381,6 +566,7 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
     "deleted-and-back": Scenario(_ends_as(statuses.COMPLETED), (_delete, _put)),
     "unreachable": Scenario(_unreachable, (), IMPATIENT),
     "at-risk": Scenario(_late, (_progress, _advance), WARY),
+    "progresses-meanwhile": Scenario(_late, (_progress,), OFTEN),
     "denied": Scenario(_running, (_advance,), IMPATIENT),
     "counted-meanwhile": Scenario(
         _ends_as(statuses.COMPLETED), (_write_manifest,), settings=COUNTING
@@ -401,4 +587,96 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
     "task-untracked": Scenario(_awaited(_running, known=False), (_untrack, _advance), request=WAIT),
     "backfilled": Scenario(_backfilled),
     "backfilled-task": Scenario(_awaited(_backfilled, known=False), request=WAIT),
+    "untracked-then-tracked": Scenario(_moving, batches=_TRACK_LAST, polls=("A",), repeats=True),
+    "tracked-then-untracked": Scenario(_moving, batches=_UNTRACK_LAST, polls=("A",), repeats=True),
+    "untracked-and-tracked-moving": Scenario(
+        _moving,
+        batches={EVENT: (Untrack(ONE, _FIRST), Track(ONE, _LAST))},
+        polls=("A",),
+    ),
+    "untracked-then-tracked-unknown": Scenario(
+        _unknown, settings=DISCOVERING, batches=_TRACK_LAST, polls=("A",), repeats=True
+    ),
+    "tracked-then-untracked-unknown": Scenario(
+        _unknown, settings=DISCOVERING, batches=_UNTRACK_LAST, polls=("A",), repeats=True
+    ),
+    "untracked-before-discovery": Scenario(
+        _unknown, settings=DISCOVERING, request=Untrack(ONE, _FIRST), repeats=True
+    ),
+    "commands-in-one-batch": Scenario(
+        _running,
+        (_advance,),
+        batches={EVENT: (TELLS, Track(ONE, _LAST), Untrack(ONE, _FIRST))},
+        repeats=True,
+    ),
+    "commands-on-ended": Scenario(
+        lambda: _ended(refused=True), batches=_TRACK_LAST, polls=("A",), repeats=True
+    ),
+    "bus-deleted": Scenario(_ends_as(statuses.COMPLETED), (_delete_bus,)),
+    "bus-replaced": Scenario(_ends_as(statuses.COMPLETED), (_delete_bus, _create_bus)),
+    "bus-replaced-two-end": Scenario(_two_ended, (_delete_bus, _create_bus), polls=("A",)),
+    "bus-away-for-one-call": Scenario(_ends_as(statuses.COMPLETED), (_take_bus_away,)),
+    "bus-unknown": Scenario(lambda: _without_bus(is_hidden=True), (_create_bus,)),
+    "bus-comes-back": Scenario(_without_bus, (_create_bus,)),
+    "expired-running": Scenario(_ends_as(statuses.COMPLETED), (_expire(1), _put)),
+    "expired-ended": Scenario(lambda: _ended(refused=True), (_expire(1), _put)),
+    "expired-whole": Scenario(
+        lambda: _ended(refused=True), (_expire(1), _expire(2), _put), polls=("A",)
+    ),
+    "jobs-restored": Scenario(
+        lambda: _backed_up(settings=DISCOVERING),
+        (_restore("jobs"), _advance_both),
+        DISCOVERING,
+        polls=("A",),
+    ),
+    "jobs-restored-task": Scenario(
+        _waited_for_since_backup, (_restore("jobs"), _advance), DISCOVERING, polls=("A",)
+    ),
+    "jobs-lost": Scenario(
+        lambda: _backed_up(settings=DISCOVERING),
+        (_lose("jobs"), _advance_both),
+        DISCOVERING,
+        polls=("A",),
+    ),
+    "history-restored": Scenario(
+        lambda: _backed_up(settings=TALKATIVE_DISCOVERING),
+        (_restore("history"), _advance_both),
+        TALKATIVE_DISCOVERING,
+        polls=("A",),
+    ),
+    "history-lost": Scenario(_ends_as(statuses.FAILED), (_lose("history"), _put)),
+    "state-lost": Scenario(
+        lambda: _backed_up(settings=DISCOVERING),
+        (_lose("state"), _advance_both),
+        DISCOVERING,
+        polls=("A",),
+    ),
+    "jobs-and-history-lost": Scenario(
+        lambda: _backed_up(settings=TALKATIVE_DISCOVERING),
+        (_lose("jobs", "history"), _advance_both),
+        TALKATIVE_DISCOVERING,
+        polls=("A",),
+    ),
+    "slow-reads": Scenario(
+        lambda: _many_ended(4, slow={"GetModelInvocationJob": SLOW}),
+        polls=("A",),
+        seconds={"A": 32.0},
+    ),
+    "slow-hints": Scenario(
+        lambda: _many_ended(5, slow={"GetModelInvocationJob": SLOW}),
+        batches={EVENT: (*_FIVE_HINTS, Untrack(ONE, _FIRST))},
+        polls=("A",),
+        seconds={EVENT: 30.0},
+    ),
+    "slow-lists": Scenario(
+        lambda: _undiscovered(4, page_size=1000, slow=True),
+        settings=DISCOVERING,
+        polls=("A",),
+        seconds={"A": 45.0},
+    ),
+    "discovered": Scenario(lambda: _undiscovered(3), (_advance,), DISCOVERING, polls=("A",)),
+    "discovered-twice": Scenario(lambda: _undiscovered(2), (), DISCOVERING),
+    "discovered-meanwhile": Scenario(lambda: _undiscovered(1), (_submit, _advance), DISCOVERING),
+    "unreadable-on-first-page": Scenario(_first_page_unreadable, polls=("A",)),
+    "swept-page-by-page": Scenario(_listed_page_by_page, polls=("A",), sweeps=True),
 }

@@ -14,7 +14,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from tests.explorer.simulation import Crash, World, kinds_for
+from bedrock_batch_monitor.domain.inbox import Request
+from tests.explorer.simulation import QUICK, SLOW, Crash, World, kinds_for
 
 Segment = tuple[str, int]
 """An actor and how many calls it makes; `TO_THE_END` is all that it has."""
@@ -23,6 +24,7 @@ MAIN: Final = ""
 # The actor that stands for people and for Bedrock: its calls are what they do.
 OUTSIDE: Final = "W"
 _PATIENCE_SECONDS: Final = 60.0
+NO_DEADLINE: Final = 900.0
 _SEGMENT: Final = re.compile(r"([A-Z])(\d+|\.)")
 _FAULT: Final = re.compile(r"([A-Z])(\d+):([a-z0-9-]+)")
 
@@ -111,8 +113,14 @@ class Turns:
     trace: list[Call] = field(default_factory=list)
     defects: list[str] = field(default_factory=list)
     crashed: set[str] = field(default_factory=set)
-    unfollowed: bool = False
-    """Whether the event or command is still in its queue."""
+    unfollowed: list[Request] = field(default_factory=list)
+    """The events and commands that are still in their queue."""
+    limits: Mapping[str, float] = field(default_factory=dict)
+    """After how many seconds of its own an actor is ended, for those that have a deadline."""
+    late: list[str] = field(default_factory=list)
+    """The actors that were at work at their deadline, and with what."""
+    spent: dict[str, float] = field(default_factory=dict)
+    """How many seconds an actor's own calls took."""
 
     def __post_init__(self) -> None:
         self._programs: Mapping[str, Callable[[], None]] = {}
@@ -143,6 +151,8 @@ class Turns:
         number = self._numbers[actor] = self._numbers.get(actor, 0) + 1
         self.world.tick()
         fault = self.faults.get((actor, number))
+        if self.limits:
+            self._take_time(actor, operation, fault)
         if fault is not None and fault not in kinds_for(self.world, operation, request):
             # A monitor that was changed since, or a case written by hand: no such thing can happen.
             fault = None
@@ -150,6 +160,17 @@ class Turns:
             kinds = () if actor == OUTSIDE else kinds_for(self.world, operation, request)
             self.trace.append(Call(actor, number, operation, kinds, fault))
         return fault
+
+    def seconds_left(self, actor: str) -> float:
+        """How much of its time an actor has left."""
+        return self.limits.get(actor, NO_DEADLINE) - self.spent.get(actor, 0.0)
+
+    def _take_time(self, actor: str, operation: str, fault: str | None) -> None:
+        if actor in self.limits and self.seconds_left(actor) <= 0:
+            self.late.append(f"{actor}: {operation}")
+            raise Crash
+        seconds = SLOW if fault == "slow" else self.world.slow.get(operation, QUICK)
+        self.spent[actor] = self.spent.get(actor, 0.0) + seconds
 
     def _next(self) -> Segment:
         while self._queue:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -17,11 +17,9 @@ from bedrock_batch_monitor.composition import compose, compose_inbox
 from bedrock_batch_monitor.domain import names
 from bedrock_batch_monitor.domain.inbox import LookAt, Request
 from bedrock_batch_monitor.inbox import Inbox
-from bedrock_batch_monitor.poll import Monitor, PollError
-from bedrock_batch_monitor.services.errors import ServiceError
+from bedrock_batch_monitor.poll import Lanes, Monitor, PollError
 from bedrock_batch_monitor.settings import Settings
-from bedrock_batch_monitor.sweep import Memory
-from tests.explorer.dynamodb import DynamoDB, Paginator, refusal
+from tests.explorer.dynamodb import DynamoDB, Paginator, Table, refusal
 from tests.support.monitor import ACCOUNT, REGION, SETTINGS, InlineExecutor
 from tests.support.tables import create_tables
 
@@ -31,6 +29,7 @@ _READS: Final = frozenset(
     {
         "BatchGetItem",
         "DescribeEventBus",
+        "DescribeTable",
         "GetItem",
         "GetModelInvocationJob",
         "GetObject",
@@ -41,6 +40,10 @@ _READS: Final = frozenset(
 _SESSION: Final = botocore.session.Session()
 # How far back an index may answer, counted in changes of its own content.
 STALEST: Final = 3
+# How many seconds a call takes of the time that an actor has, and one that is slow: a connection
+# (2 seconds) and an answer (5) that only just come.
+QUICK: Final = 0.1
+SLOW: Final = 7.0
 
 
 class Crash(BaseException):
@@ -137,7 +140,7 @@ class World:
     """By how much Bedrock's lists are behind."""
     lists_end: datetime | None = None
     """The moment at which Bedrock's lists stand still, if they do."""
-    owed: frozenset[tuple[str, str]] = frozenset()
+    pending: frozenset[tuple[str, str]] = frozenset()
     """The marks of episodes ever written into an item that no person has overwritten since."""
     begun_twice: frozenset[tuple[str, str]] = frozenset()
     """Those of them whose item said already that such an episode is under way."""
@@ -145,6 +148,25 @@ class World:
     """The jobs that Step Functions tasks wait for, by the tasks' tokens."""
     answered: dict[str, str] = field(default_factory=dict)
     """With which status a task was answered, by its token."""
+    bus_created_at: datetime | None = START
+    """When the bus was created; None while there is none, and what is sent to it is dropped."""
+    bus_away_for: int = 0
+    """After how many calls of PutEvents a bus that is missing is created again; 0: not at all."""
+    bus_is_hidden: bool = False
+    """Whether nobody may ask if there is a bus."""
+    list_page_size: int = 2
+    slow: Mapping[str, float] = field(default_factory=dict)
+    """How many seconds calls of some operations take; others take `QUICK`."""
+    has_deadlines: bool = False
+    """Whether any single call can be slow, because the time that calls take matters."""
+    archive: tuple[tuple[str, Mapping[str, Any]], ...] = ()
+    """History entries that have expired or were lost with their table, with their job."""
+    backups: Mapping[str, Table] = field(default_factory=dict)
+    """Tables as they were when they were backed up."""
+    restarted: bool = False
+    """Whether all that is recorded was lost, so that sequences start again."""
+    backwards: tuple[str, ...] = ()
+    """Writes after which a count or a time of Bedrock's was lower than before."""
 
     @classmethod
     def empty(cls, page_size: int = 1000) -> World:
@@ -168,10 +190,20 @@ class World:
             self.counted,
             self.lists_lag,
             self.lists_end,
-            self.owed,
+            self.pending,
             self.begun_twice,
             {**self.waiting},
             {**self.answered},
+            bus_created_at=self.bus_created_at,
+            bus_away_for=self.bus_away_for,
+            bus_is_hidden=self.bus_is_hidden,
+            list_page_size=self.list_page_size,
+            slow=self.slow,
+            has_deadlines=self.has_deadlines,
+            archive=self.archive,
+            backups=self.backups,
+            restarted=self.restarted,
+            backwards=self.backwards,
         )
 
     def tick(self, seconds: float = 1) -> None:
@@ -180,14 +212,20 @@ class World:
 
     def perform(self, operation: str, request: Mapping[str, Any]) -> Any:
         """Answer one call as the service does."""
-        marks = _episodes_begun(operation, request)
-        arn = request["Key"]["jobArn"]["S"] if marks else ""
-        before = (self.item(arn) or {}) if marks else {}
+        begun = [
+            (arn, pending, self.item(arn) or {})
+            for arn, pending in _episodes_begun(operation, request)
+        ]
+        written = _jobs_written(operation, request)
+        known = [(arn, self.item(arn)) for arn in written]
         answer = _SERVICES[operation](self, **request)
-        for mark in marks:
-            self.owed |= {(arn, mark)}
-            if _EPISODES[mark.partition("#")[0]] in before:
-                self.begun_twice |= {(arn, mark)}
+        for arn, earlier in known:
+            self.backwards += tuple(_backwards(arn, earlier, self.item(arn)))
+        for arn, pending, before in begun:
+            attribute = _EPISODES[pending.partition("#")[0]]
+            if attribute in before and (arn, pending) not in self.pending:
+                self.begun_twice |= {(arn, pending)}
+            self.pending |= {(arn, pending)}
         return answer
 
     # What people and Bedrock do
@@ -215,7 +253,7 @@ class World:
         """A person tracks a job by hand, over whatever is there: two attributes, nothing more."""
         item = {"jobArn": {"S": arn}, "tracking": {"S": names.TRACKING_ACTIVE}}
         self.dynamodb.put_item(TableName="jobs", Item=item)
-        self._forget_owed(arn)
+        self._forget_pending(arn)
         self.untracked -= {arn}
         self.deleted -= {arn}
 
@@ -243,13 +281,61 @@ class World:
     def delete(self, arn: str) -> None:
         """A person deletes a job's item."""
         self.dynamodb.delete_item(TableName="jobs", Key={"jobArn": {"S": arn}})
-        self._forget_owed(arn)
+        self._forget_pending(arn)
         self.deleted |= {arn}
         self.untracked -= {arn}
 
-    def _forget_owed(self, arn: str) -> None:
+    def delete_bus(self, calls: int = 0) -> None:
+        """Somebody deletes the event bus: what is sent to it from now on is lost.
+
+        With `calls`, somebody creates it again once so many calls have sent events in vain.
+        """
+        self.bus_created_at = None
+        self.bus_away_for = calls
+
+    def create_bus(self) -> None:
+        """Somebody creates the event bus, if there is none."""
+        if self.bus_created_at is None:
+            self.bus_created_at = self.now
+
+    def expire(self, arn: str, sequence: int) -> None:
+        """The time to live of a history entry has passed."""
+        key = {"jobArn": {"S": arn}, "sequence": {"N": str(sequence)}}
+        entry = self.dynamodb.get_item(TableName="history", Key=key).get("Item")
+        if entry is not None:
+            self.archive += ((arn, entry),)
+            self.dynamodb.delete_item(TableName="history", Key=key)
+
+    def back_up(self) -> None:
+        """Keep every table as it is now."""
+        self.backups = {name: table.fork() for name, table in self.dynamodb.tables.items()}
+
+    def restore(self, *tables: str) -> None:
+        """Put tables back as they were when they were backed up; as others of the same names."""
+        for name in tables:
+            self._replace(name, self.backups[name].items)
+
+    def lose(self, *tables: str) -> None:
+        """Delete tables, and create empty ones of the same names."""
+        for name in tables:
+            self._replace(name, {})
+        self.restarted = self.restarted or {"jobs", "history"} <= {*tables}
+
+    def _replace(self, name: str, content: Mapping[Any, Mapping[str, Any]]) -> None:
+        if name == "history":
+            left = {key: self.dynamodb.tables[name].items[key] for key in content}
+            self.archive += tuple(
+                (arn, entry)
+                for (arn, number), entry in self.dynamodb.tables[name].items.items()
+                if (arn, number) not in left
+            )
+        self.dynamodb.replace_table(name, content)
+        if name == "jobs":
+            self.pending = frozenset()
+
+    def _forget_pending(self, arn: str) -> None:
         """Who overwrites or deletes an item takes away the episodes that it owes."""
-        self.owed = frozenset(each for each in self.owed if each[0] != arn)
+        self.pending = frozenset(each for each in self.pending if each[0] != arn)
 
     # What is looked at afterwards
 
@@ -273,7 +359,12 @@ class World:
     # The services besides DynamoDB
 
     def put_events(self, *, Entries: list[dict[str, Any]]) -> dict[str, Any]:  # noqa: N803 - boto3's name
-        """Amazon EventBridge takes what it is sent."""
+        """Amazon EventBridge takes what it is sent, also for a bus that does not exist."""
+        if self.bus_created_at is None:
+            self.bus_away_for -= 1
+            if self.bus_away_for == 0:
+                self.create_bus()
+            return {"FailedEntryCount": 0, "Entries": [{"EventId": "dropped"} for _ in Entries]}
         return self.take_events(Entries, frozenset(range(len(Entries)) if self.refuses else ()))
 
     def take_events(self, entries: list[dict[str, Any]], refused: frozenset[int]) -> dict[str, Any]:
@@ -288,8 +379,13 @@ class World:
         return {"FailedEntryCount": len(refused), "Entries": results}
 
     def describe_event_bus(self, *, Name: str) -> dict[str, Any]:  # noqa: N803 - boto3's name
-        """The bus is there."""
-        return {"Name": Name}
+        """Whether the bus is there, and since when."""
+        operation, message = "DescribeEventBus", "there is no such bus, or it may not be seen"
+        if self.bus_is_hidden:
+            raise refusal(operation, "AccessDeniedException", message)
+        if self.bus_created_at is None:
+            raise refusal(operation, "ResourceNotFoundException", message)
+        return {"Name": Name, "CreationTime": self.bus_created_at}
 
     def send_task_success(self, *, taskToken: str, output: str) -> dict[str, Any]:  # noqa: N803 - boto3's name
         """AWS Step Functions takes the first answer to a task, and no other."""
@@ -323,7 +419,7 @@ class World:
         return {"Body": BytesIO(b'{"inputTokenCount": 7, "outputTokenCount": 5}')}
 
     def list_model_invocation_jobs(self, **request: Any) -> dict[str, Any]:
-        """Amazon Bedrock lists the jobs submitted in between, in the order asked, two on a page."""
+        """Amazon Bedrock lists the jobs submitted in between, in the order asked, page by page."""
         as_of = min(self.now - self.lists_lag, self.lists_end or self.now)
         answers = (job.as_of(as_of) for job in self.jobs.values() if job.arn not in self.unlisted)
         shown = sorted(
@@ -339,8 +435,9 @@ class World:
             reverse=request["sortOrder"] == "Descending",
         )
         first = int(request.get("nextToken", 0))
-        page = {"invocationJobSummaries": shown[first : first + 2]}
-        return page | ({"nextToken": str(first + 2)} if first + 2 < len(shown) else {})
+        end = first + self.list_page_size
+        page = {"invocationJobSummaries": shown[first:end]}
+        return page | ({"nextToken": str(end)} if end < len(shown) else {})
 
 
 _SERVICES: Final[Mapping[str, Callable[..., Any]]] = {
@@ -358,6 +455,7 @@ _SERVICES: Final[Mapping[str, Callable[..., Any]]] = {
     "GetModelInvocationJob": World.get_model_invocation_job,
     "ListModelInvocationJobs": World.list_model_invocation_jobs,
     "BatchGetItem": lambda world, **request: world.dynamodb.batch_get_item(**request),
+    "DescribeTable": lambda world, **request: world.dynamodb.describe_table(**request),
 }
 
 
@@ -369,16 +467,59 @@ _EPISODES: Final = {
 }
 
 
-def _episodes_begun(operation: str, request: Mapping[str, Any]) -> tuple[str, ...]:
-    """The marks of episodes that a call writes into a job's item."""
-    if operation != "UpdateItem" or "ADD " not in request["UpdateExpression"]:
+def _episodes_begun(operation: str, request: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The jobs and pending events of episodes that a call writes into items of the jobs table."""
+    if operation not in {"TransactWriteItems", "UpdateItem"}:
+        return
+    updates = (
+        [request]
+        if operation == "UpdateItem"
+        else [part["Update"] for part in request["TransactItems"] if "Update" in part]
+    )
+    for update in updates:
+        if "ADD " not in update["UpdateExpression"]:
+            continue
+        for value in update["ExpressionAttributeValues"].values():
+            for pending in value.get("SS", ()):
+                if pending.partition("#")[0] in _EPISODES:
+                    yield update["Key"]["jobArn"]["S"], pending
+
+
+def _jobs_written(operation: str, request: Mapping[str, Any]) -> tuple[str, ...]:
+    """The jobs whose items a call updates."""
+    if operation == "UpdateItem":
+        updates = [request]
+    elif operation == "TransactWriteItems":
+        updates = [part["Update"] for part in request["TransactItems"] if "Update" in part]
+    else:
         return ()
     return tuple(
-        mark
-        for value in request["ExpressionAttributeValues"].values()
-        for mark in value.get("SS", ())
-        if mark.partition("#")[0] in _EPISODES
+        update["Key"]["jobArn"]["S"] for update in updates if update["TableName"] == "jobs"
     )
+
+
+# What Bedrock counts, and its own times: an update never takes one of these back.
+_NUMBERS: Final = ("sequence", "totalRecordCount", "processedRecordCount")
+_TIMES: Final = ("submitTime", "lastModifiedTime", "changedAt", "endTime")
+
+
+def _backwards(
+    arn: str, before: Mapping[str, Any] | None, after: Mapping[str, Any] | None
+) -> Iterator[str]:
+    """What of a job's item is lower than before, or gone."""
+    if before is None or after is None or before is after:
+        return
+    for name in _NUMBERS + _TIMES:
+        if name not in before:
+            continue
+        if name not in after:
+            yield f"{arn[-3:]}: {name} is gone"
+            continue
+        was, is_now = before[name], after[name]
+        if was != is_now and (
+            int(is_now["N"]) < int(was["N"]) if "N" in was else is_now["S"] < was["S"]
+        ):
+            yield f"{arn[-3:]}: {name} {was} is followed by {is_now}"
 
 
 class Oversight(Protocol):
@@ -395,6 +536,11 @@ def kinds_for(world: World, operation: str, request: Mapping[str, Any]) -> tuple
 
     A crash after a read is the crash before the next call, so reads have none of their own.
     """
+    kinds = _kinds(world, operation, request)
+    return (*kinds, "slow") if world.has_deadlines else kinds
+
+
+def _kinds(world: World, operation: str, request: Mapping[str, Any]) -> tuple[str, ...]:
     if operation in _READS:
         kinds = ["crash", "throttled"]
         if operation == "Query" and "IndexName" in request:
@@ -453,6 +599,8 @@ def meet(world: World, kind: str, operation: str, request: Mapping[str, Any]) ->
         places = {"refused-first": {0}, "refused-last": {len(entries) - 1}}
         return world.take_events(entries, frozenset(places.get(kind, range(len(entries)))))
     answer = world.perform(operation, request)
+    if kind == "slow":
+        return answer
     if kind == "crash-after":
         raise Crash
     if kind == "timed-out":
@@ -470,11 +618,14 @@ class Seat:
     def __init__(self, actor: str) -> None:
         self.actor = actor
         self.oversight: Oversight
+        self.guards: list[Callable[..., object]] = []
 
     def call(self, operation: str, request: Mapping[str, Any]) -> Any:
         """One call of a service, from its boundary to its answer."""
         oversight = self.oversight
         kind = oversight.before(self.actor, operation, request)
+        for guard in self.guards:
+            guard()
         if kind is None:
             return oversight.world.perform(operation, request)
         return meet(oversight.world, kind, operation, request)
@@ -493,11 +644,27 @@ class Seat:
         return _SESSION
 
 
+class _Watched:
+    """The events of a client: what is registered for `before-send` is asked before each call."""
+
+    def __init__(self, seat: Seat) -> None:
+        self.events = self
+        self._seat = seat
+
+    def register_first(self, event: str, handler: Callable[..., object], **_: Any) -> None:
+        """Take a handler; the clients of a seat share what they register."""
+        if event != "before-send":
+            raise NotImplementedError(event)
+        if handler not in self._seat.guards:
+            self._seat.guards.append(handler)
+
+
 class _Client:
     """Clients of EventBridge, Bedrock, S3 and Step Functions."""
 
     def __init__(self, seat: Seat) -> None:
         self._seat = seat
+        self.meta = _Watched(seat)
 
     def put_events(self, **request: Any) -> Any:
         return self._seat.call("PutEvents", request)
@@ -526,6 +693,7 @@ class _DynamoDBClient:
 
     def __init__(self, seat: Seat) -> None:
         self._seat = seat
+        self.meta = _Watched(seat)
 
     def get_item(self, **request: Any) -> Any:
         return self._seat.call("GetItem", request)
@@ -544,6 +712,9 @@ class _DynamoDBClient:
 
     def transact_write_items(self, **request: Any) -> Any:
         return self._seat.call("TransactWriteItems", request)
+
+    def describe_table(self, **request: Any) -> Any:
+        return self._seat.call("DescribeTable", request)
 
     def query(self, **request: Any) -> Any:
         return self._seat.call("Query", request)
@@ -572,9 +743,9 @@ class Actor:
     inbox: Inbox
 
     def forget(self) -> None:
-        """Begin anew, as an execution environment that has just been started."""
-        sweeper = replace(self.monitor.sweeper, memory=Memory())
-        self.monitor = replace(self.monitor, sweeper=sweeper)
+        """Start again, as an execution environment that has just been started."""
+        self.monitor = replace(self.monitor, lanes=Lanes())
+        self.monitor.observer.failing_since.clear()
 
     def poll(self, seconds_left: Callable[[], float] = lambda: 900.0) -> Iterator[str]:
         """Run one poll to its end; names what no service can have caused."""
@@ -585,18 +756,26 @@ class Actor:
         yield from (code for code in summary.errors if code.startswith("Monitor."))
 
     def look(self, arn: str) -> None:
-        """Handle a native event for one job: look at it now, then send what that owes."""
+        """Handle a native event for one job: look at it now, then send what is pending."""
         self.follow(LookAt(arn))
 
     def follow(self, request: Request) -> bool:
         """Handle a native event or a command; false if it goes back to its queue."""
-        try:
-            seen = self.inbox.handle(request)
-        except ServiceError:
-            return False
-        self.inbox.deliver(seen)
-        self.inbox.answer(seen)
-        return not seen.try_again
+        return not self.follow_all([request])
+
+    def follow_all(
+        self, requests: Sequence[Request], seconds_left: Callable[[], float] = lambda: 900.0
+    ) -> list[Request]:
+        """Handle a batch as the function does; those that go back to the queue."""
+        left = []
+        watch = self.inbox.courier.watch()
+        messages = {str(number): request for number, request in enumerate(requests)}
+        for message, followed in self.inbox.follow(messages, seconds_left):
+            self.inbox.deliver(followed.seen, watch)
+            self.inbox.call_back(followed.seen, seconds_left)
+            if not followed.is_done:
+                left.append(messages[message])
+        return left
 
 
 @lru_cache(maxsize=64)
@@ -618,7 +797,7 @@ def deployed(name: str, settings: Settings, *, sweeps: bool = False) -> Actor:
     logger: Any = _Silent()
     monitor = compose(settings, session, logger, clock=seat.clock)
     if sweeps:
-        monitor = replace(monitor, sweeper=replace(monitor.sweeper, get_each_up_to=1))
+        monitor = replace(monitor, scan=replace(monitor.scan, fetch_each_up_to=1))
     return Actor(
         seat,
         replace(monitor, new_executor=InlineExecutor),

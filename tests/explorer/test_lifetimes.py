@@ -369,9 +369,9 @@ TestDiscovered.settings = BOUNDS
 @pytest.mark.parametrize(
     "broken",
     [
-        variants.no_mark,
+        variants.no_pending_event,
         variants.refusals_ignored,
-        variants.mark_cleared_first,
+        variants.acknowledged_first,
         variants.job_condition_dropped,
         variants.random_event_id,
     ],

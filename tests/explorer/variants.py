@@ -8,41 +8,47 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
-from bedrock_batch_monitor import observe
-from bedrock_batch_monitor.answer import Answerer
-from bedrock_batch_monitor.deliver import Courier
+from bedrock_batch_monitor import inbox, observe
+from bedrock_batch_monitor.callbacks import TaskCallbacks
+from bedrock_batch_monitor.deliver import BusWatch, Courier
+from bedrock_batch_monitor.discover import Discoverer
+from bedrock_batch_monitor.domain import events
+from bedrock_batch_monitor.domain.discovery import TableInfo
 from bedrock_batch_monitor.domain.events import status_event
-from bedrock_batch_monitor.domain.jobs import JobRecord
+from bedrock_batch_monitor.domain.jobs import JobRecord, TrackedJob
+from bedrock_batch_monitor.domain.resync import ResyncLane
 from bedrock_batch_monitor.domain.statuses import is_terminal
-from bedrock_batch_monitor.domain.sweep import FullRead
+from bedrock_batch_monitor.listing import scan
+from bedrock_batch_monitor.listing.scan import ListScan, ScanResult, _Reading
 from bedrock_batch_monitor.observe import Observer
 from bedrock_batch_monitor.services import dynamodb, items
-from bedrock_batch_monitor.services.dynamodb import JobsTable
+from bedrock_batch_monitor.services.dynamodb import HistoryTable, JobsTable, Written
 from bedrock_batch_monitor.services.errors import ServiceError
-from bedrock_batch_monitor.services.eventbridge import Delivery, EventBus
-from bedrock_batch_monitor.sweep import _Reading
+from bedrock_batch_monitor.services.eventbridge import BusLook, BusState, Delivery, EventBus
+from bedrock_batch_monitor.services.outbox import OutboxEntries, OutboxTable
+from bedrock_batch_monitor.worker_pool import WorkerPool
 from tests.explorer.simulation import _DynamoDBClient
 
 
 @contextmanager
 def event_before_write() -> Iterator[None]:
-    """The event goes out first, then the transition is recorded, and no mark is needed."""
+    """The event is sent first, then the transition is recorded, and no event is pending."""
     write = Observer._write
 
-    def broken(self: Observer, job: Any, transition: Any, observation: Any) -> Any:
+    def broken(self: Observer, job: Any, transition: Any, observation: Any, **named: Any) -> Any:
         entry = transition.entry
         if transition.is_terminal:
             client: Any = self.jobs._client
             record = JobRecord(observation, entry, transition.first_in_progress_at)
             EventBus(client._seat.client("events"), "monitor").put((status_event(record, entry),))
-        return write(self, job, transition, observation)
+        return write(self, job, transition, observation, **named)
 
-    def nothing(_entry: Any, **_: Any) -> frozenset[str]:
+    def nothing(_entries: Any, **_: Any) -> frozenset[str]:
         return frozenset()
 
     with patch.object(observe, "marks_for", nothing), patch.object(Observer, "_write", broken):
@@ -50,8 +56,8 @@ def event_before_write() -> Iterator[None]:
 
 
 @contextmanager
-def no_mark() -> Iterator[None]:
-    """The transition is written, then the event is sent, and nothing says that it is owed."""
+def no_pending_event() -> Iterator[None]:
+    """The transition is written, then the event is sent, and nothing says that it is pending."""
     record = JobsTable.record
 
     def broken(self: JobsTable, *arguments: Any, marks: Any, **named: Any) -> Any:
@@ -63,26 +69,25 @@ def no_mark() -> Iterator[None]:
 
 
 @contextmanager
-def no_sweep() -> Iterator[None]:
-    """What is left over is marked, and nobody looks for it."""
+def no_flush() -> Iterator[None]:
+    """What was not sent is pending, and no poll looks for it."""
 
-    def broken(_self: Courier, _errors: Any, _share: Any) -> Iterator[Any]:
+    def broken(_self: Courier, _jobs: Any, _errors: Any) -> Iterator[Any]:
         return iter(())
 
-    with patch.object(Courier, "left_over", broken):
+    with patch.object(Courier, "pending", broken):
         yield
 
 
 @contextmanager
 def index_trusted() -> Iterator[None]:
-    """What the pending-events index says is owed is sent, whatever the base table says by now."""
+    """What the pending-events index names is sent, whatever the base table says by now."""
 
-    def broken(self: Courier, job_arn: str, _errors: Any) -> Iterator[Any]:
-        job = self.jobs.get(job_arn)
-        if job is not None and job.record is not None and is_terminal(job.record.last.status):
+    def broken(_self: Courier, job: Any, _errors: Any) -> Iterator[Any]:
+        if job.record is not None and is_terminal(job.record.last.status):
             yield status_event(job.record, job.record.last)
 
-    with patch.object(Courier, "_owed_by", broken):
+    with patch.object(Courier, "_pending_of", broken):
         yield
 
 
@@ -91,8 +96,8 @@ def refusals_ignored() -> Iterator[None]:
     """PutEvents answered, so all of its entries count as sent."""
     put = EventBus._put
 
-    def broken(self: EventBus, events: Any) -> tuple[Delivery, ...]:
-        return tuple(Delivery(delivery.event, None) for delivery in put(self, events))
+    def broken(self: EventBus, sent: Any) -> tuple[Delivery, ...]:
+        return tuple(Delivery(delivery.event, None) for delivery in put(self, sent))
 
     with patch.object(EventBus, "_put", broken):
         yield
@@ -122,14 +127,21 @@ def waiting_overlooked() -> Iterator[None]:
 
 @contextmanager
 def token_forgotten_first() -> Iterator[None]:
-    """A token is taken off the job, then the task is answered."""
-    answer = Answerer.answer
+    """The callbacks are no longer pending, then the tasks are called back."""
+    send = TaskCallbacks.send
 
-    def broken(self: Answerer, owed: Any) -> Any:
-        self.jobs.clear_task(owed.job_arn, owed.mark, owed.task, refusal=None, now=owed.due)
-        return answer(self, owed)
+    def broken(self: TaskCallbacks, callbacks: Any, *rest: Any) -> Any:
+        with suppress(ServiceError):
+            self.jobs.clear_tasks(
+                callbacks.job_arn,
+                callbacks.mark,
+                revision=callbacks.revision,
+                refusal=None,
+                now=callbacks.due,
+            )
+        return send(self, callbacks, *rest)
 
-    with patch.object(Answerer, "answer", broken):
+    with patch.object(TaskCallbacks, "send", broken):
         yield
 
 
@@ -156,29 +168,29 @@ def history_condition_dropped() -> Iterator[None]:
 
 
 @contextmanager
-def mark_cleared_first() -> Iterator[None]:
-    """The mark is taken away, then the event is sent."""
+def acknowledged_first() -> Iterator[None]:
+    """An event is acknowledged, then it is sent."""
     deliver = Courier.deliver
 
-    def broken(self: Courier, events: Any) -> Any:
-        for event in events:
+    def broken(self: Courier, sent: Any, watch: Any) -> Any:
+        for event in sent:
             try:
                 self.jobs.clear_mark(event.job_arn, event.mark)
             except ServiceError:
                 continue
-        return deliver(self, events)
+        return deliver(self, sent, watch)
 
     with patch.object(Courier, "deliver", broken):
         yield
 
 
 @contextmanager
-def settled_whatever_is_owed() -> Iterator[None]:
-    """What several jobs owe is taken off them together, and what came to it meanwhile with it."""
+def acknowledged_together_whatever_else() -> Iterator[None]:
+    """Several jobs are acknowledged together, and what became pending meanwhile with them."""
     settling = JobsTable._settling
 
-    def broken(self: JobsTable, job_arn: str, owed: Any, changes: Any) -> Any:
-        update = settling(self, job_arn, owed, changes)
+    def broken(self: JobsTable, job_arn: str, owed: Any, changes: Any, *more: Any) -> Any:
+        update = settling(self, job_arn, owed, changes, *more)
         marks = changes.name(items.PENDING_EVENTS)
         some = " OR ".join(f"contains({marks}, {changes.value(items.text(mark))})" for mark in owed)
         update["ExpressionAttributeValues"] = {
@@ -204,23 +216,33 @@ def late_figures_in_events() -> Iterator[None]:
 
 @contextmanager
 def lists_trusted() -> Iterator[None]:
-    """What lists do not show has not happened: no job is got because its turn has come."""
+    """What lists do not show has not happened: no job is read because its slot has come."""
 
-    def broken(_self: FullRead, *_: Any) -> frozenset[str]:
+    def broken(_self: ResyncLane, *_: Any) -> frozenset[str]:
         return frozenset()
 
-    with patch.object(FullRead, "due", broken):
+    with patch.object(ResyncLane, "due", broken):
         yield
 
 
 @contextmanager
 def missing_is_unchanged() -> Iterator[None]:
-    """A job that is on no page has not changed."""
+    """A job that is on no page of a list has not changed."""
+    run = ListScan.run
 
-    def broken(self: _Reading) -> frozenset[str]:
-        return frozenset(self.jobs.keys() - self.doubtful)
+    def broken(self: ListScan, jobs: Any, limits: Any) -> ScanResult:
+        readings: list[_Reading] = []
 
-    with patch.object(_Reading, "unchanged", broken):
+        def noted(*arguments: Any) -> _Reading:
+            readings.append(_Reading(*arguments))
+            return readings[-1]
+
+        with patch.object(scan, "_Reading", noted):
+            result = run(self, jobs, limits)
+        doubtful = {arn for reading in readings for arn in reading.doubtful}
+        return ScanResult(frozenset(jobs) - doubtful) if readings else result
+
+    with patch.object(ListScan, "run", broken):
         yield
 
 
@@ -234,8 +256,8 @@ def random_event_id() -> Iterator[None]:
         detail["metadata"]["eventId"] = str(uuid.uuid4())
         return replace(event, detail=json.dumps(detail))
 
-    def broken(self: EventBus, events: Any) -> tuple[Delivery, ...]:
-        return put(self, tuple(renamed(event) for event in events))
+    def broken(self: EventBus, sent: Any) -> tuple[Delivery, ...]:
+        return put(self, tuple(renamed(event) for event in sent))
 
     with patch.object(EventBus, "_put", broken):
         yield
@@ -243,15 +265,192 @@ def random_event_id() -> Iterator[None]:
 
 @contextmanager
 def risk_condition_dropped() -> Iterator[None]:
-    """Whoever sees a job at risk says so, whether or not another poll has said it already."""
-    update = _DynamoDBClient.update_item
+    """A poll that sees a job at risk says so, although another poll has said it already."""
+    write = _DynamoDBClient.transact_write_items
+    dropped = " AND attribute_not_exists(#atRiskSince)"
+
+    def without(part: Any) -> Any:
+        update = part.get("Update")
+        if update is None:
+            return part
+        condition = update["ConditionExpression"].replace(dropped, "")
+        return {"Update": {**update, "ConditionExpression": condition}}
 
     def broken(self: _DynamoDBClient, **request: Any) -> Any:
-        condition = request["ConditionExpression"]
-        request["ConditionExpression"] = condition.replace(
-            " AND attribute_not_exists(#atRiskSince)", ""
-        )
-        return update(self, **request)
+        parts = [without(part) for part in request["TransactItems"]]
+        return write(self, TransactItems=parts)
 
-    with patch.object(_DynamoDBClient, "update_item", broken):
+    same_answer = dynamodb._still
+    with (
+        patch.object(dynamodb, "_same_answer", same_answer),
+        patch.object(_DynamoDBClient, "transact_write_items", broken),
+    ):
+        yield
+
+
+@contextmanager
+def outcome_of_track_discarded() -> Iterator[None]:
+    """A Track command counts as followed, although a poll moved the job and it wrote nothing."""
+
+    def broken(self: JobsTable, job_arn: str, *, at: Any, now: Any) -> Written:
+        del now
+        found = self.find(job_arn)
+        if found is not None and isinstance(found.job, TrackedJob):
+            changes = dynamodb._Changes()
+            changes.set("tracking", items.text("ACTIVE"))
+            changes.set("commandAt", items.time(at))
+            condition = dynamodb._still(found.job, changes)
+            self._update_if(self._keyed(job_arn, changes, condition))
+        return Written.DONE
+
+    with patch.object(JobsTable, "resume_tracking", broken):
+        yield
+
+
+@contextmanager
+def commands_by_arrival() -> Iterator[None]:
+    """The command that arrives last wins, not the one that was sent last."""
+
+    def whatever(_at: Any, _now: Any, _changes: Any) -> str:
+        return "attribute_exists(jobArn)"
+
+    def never(_command: Any, _found: Any, _now: Any) -> bool:
+        return False
+
+    with (
+        patch.object(dynamodb, "_not_superseded", whatever),
+        patch.object(inbox, "_is_superseded", never),
+    ):
+        yield
+
+
+@contextmanager
+def unknown_bus_taken_for_existing() -> Iterator[None]:
+    """A look at the bus that fails says that the bus is there."""
+    look = EventBus.look
+
+    def broken(self: EventBus) -> BusLook:
+        found = look(self)
+        return BusLook(BusState.EXISTS) if found.state is BusState.UNKNOWN else found
+
+    def same(self: BusLook, _first: Any) -> BusLook:
+        return self
+
+    with patch.object(EventBus, "look", broken), patch.object(BusLook, "compared_with", same):
+        yield
+
+
+@contextmanager
+def bus_looked_at_once() -> Iterator[None]:
+    """The bus is looked at before events are sent, and not again before they are acknowledged."""
+
+    def broken(self: BusWatch) -> BusLook:
+        return self.first()
+
+    with patch.object(BusWatch, "confirm", broken):
+        yield
+
+
+@contextmanager
+def replaced_bus_unnoticed() -> Iterator[None]:
+    """A bus that was created again since the first look is taken for the same one."""
+
+    def same(self: BusLook, _first: Any) -> BusLook:
+        return self
+
+    with patch.object(BusLook, "compared_with", same):
+        yield
+
+
+@contextmanager
+def id_from_sequence() -> Iterator[None]:
+    """The id of an event follows from the job and the sequence alone."""
+    shaped = events._event
+
+    def broken(job_arn: str, mark: Any, *, event_id: str, **named: Any) -> Any:
+        del event_id
+        text = f"{job_arn}#{mark.sequence}"
+        identity = str(uuid.uuid5(uuid.NAMESPACE_URL, text))
+        return shaped(job_arn, mark, event_id=identity, **named)
+
+    with patch.object(events, "_event", broken):
+        yield
+
+
+@contextmanager
+def history_not_consulted() -> Iterator[None]:
+    """An item that was put again starts at sequence 1, whatever the history has."""
+
+    def nothing(_self: HistoryTable, _job_arn: str) -> tuple[Any, ...]:
+        return ()
+
+    with patch.object(HistoryTable, "records", nothing):
+        yield
+
+
+@contextmanager
+def table_not_recognized() -> Iterator[None]:
+    """Another jobs table under the same name is taken for the one that was there."""
+
+    def broken(_self: JobsTable) -> TableInfo:
+        return TableInfo(None, None, is_restored=False)
+
+    with patch.object(JobsTable, "describe", broken):
+        yield
+
+
+@contextmanager
+def outbox_not_consulted() -> Iterator[None]:
+    """What only the outbox knows is not looked for: tasks that the item says nothing of."""
+
+    def nothing(_self: OutboxTable, _job_arn: str) -> OutboxEntries:
+        return OutboxEntries()
+
+    with patch.object(OutboxTable, "entries", nothing):
+        yield
+
+
+@contextmanager
+def older_answer_accepted() -> Iterator[None]:
+    """Counts are written whatever answer was stored since they were read."""
+    with patch.object(dynamodb, "_same_answer", dynamodb._still):
+        yield
+
+
+@contextmanager
+def poll_without_deadline() -> Iterator[None]:
+    """A poll begins one read after the other, whatever time is left."""
+    with patch.object(WorkerPool, "time_is_up", property(lambda _self: False)):
+        yield
+
+
+@contextmanager
+def inbox_without_deadline() -> Iterator[None]:
+    """The inbox follows request after request, whatever time is left."""
+    with patch.object(inbox, "STOP_BEFORE_DEADLINE_SECONDS", float("-inf")):
+        yield
+
+
+@contextmanager
+def first_page_is_the_list() -> Iterator[None]:
+    """Discovery takes the first page of a list for all of it."""
+    pages = Discoverer.pages
+
+    def broken(self: Discoverer, listing: Any, token: Any = None) -> Iterator[Any]:
+        for page in pages(self, listing, token):
+            yield page._replace(next_token=None)
+            return
+
+    with patch.object(Discoverer, "pages", broken):
+        yield
+
+
+@contextmanager
+def first_page_is_the_index() -> Iterator[None]:
+    """A query of an index takes its first page for all of it."""
+
+    def broken(_service: str, paginated: Any) -> Iterator[Any]:
+        yield next(iter(paginated))
+
+    with patch.object(dynamodb, "pages_of", broken):
         yield

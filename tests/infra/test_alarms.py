@@ -10,7 +10,7 @@ import pytest
 from bedrock_batch_monitor import telemetry
 from bedrock_batch_monitor.domain import names, summary
 from bedrock_batch_monitor.services import bedrock, errors
-from bedrock_batch_monitor_cdk.alarms import ALARMS, DENIED, JOBS_STALLED, ROLE_REFUSED
+from bedrock_batch_monitor_cdk.alarms import ALARMS, JOBS_STALLED, ROLE_REFUSED
 from bedrock_batch_monitor_cdk.config import MonitorConfig
 from tests.infra.conftest import EVERYTHING
 
@@ -44,7 +44,7 @@ DIMENSIONS = {
     "PollFails": {("FunctionName", "<MonitorFunction39E4128B>")},
     "DeadLetters": {("QueueName", "<EventsDeadLetters8A90034E.QueueName>")},
     "BedrockThrottles": {SERVICE, ("code", "Bedrock.ThrottlingException")},
-    "BedrockDenies": {SERVICE, ("code", "Bedrock.AccessDeniedException")},
+    "BedrockDenies": {SERVICE, ("code", "Bedrock.Refused")},
 }
 
 
@@ -142,7 +142,7 @@ def test_the_function_publishes_what_alarms_look_at(
     figures = summary.PollSummary(
         jobs_unreachable=1, jobs_stalled=1, oldest_pending_event_seconds=1, unknown_statuses=1
     )
-    figures.errors.update((summary.THROTTLED, DENIED))
+    figures.errors.update((summary.THROTTLED, summary.REFUSED))
     telemetry.publish(figures)
     telemetry.metrics.flush_metrics()
 
@@ -165,10 +165,9 @@ def test_the_function_publishes_what_alarms_look_at(
 
 
 def test_codes_are_those_of_the_runtime() -> None:
-    """A call that Bedrock denies or throttles is counted under the codes of the alarms."""
-    for code in (DENIED, summary.THROTTLED):
-        reason = code.partition(".")[2]
-        assert errors.ServiceError(bedrock.SERVICE, reason, "").code == code
+    """A call that Bedrock throttles is counted under the code of the alarm."""
+    reason = summary.THROTTLED.partition(".")[2]
+    assert errors.ServiceError(bedrock.SERVICE, reason, "").code == summary.THROTTLED
 
 
 @pytest.mark.parametrize("config", [STALLED, EVERYTHING])

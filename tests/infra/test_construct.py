@@ -59,12 +59,13 @@ GRANTED = {
         ("events:PutEvents",): (
             (BUS,),
             {
-                "StringEquals": {
+                "ForAllValues:StringEquals": {
                     "events:detail-type": [
                         "Track Batch Inference Job",
                         "Untrack Batch Inference Job",
                     ]
-                }
+                },
+                "Null": {"events:detail-type": "false"},
             },
         ),
     },
@@ -153,6 +154,23 @@ def test_grants(stack: aws_cdk.Stack, of_type: OfType, render: Render, helper: s
 
     assert grant.success
     assert granted(stack, of_type, render) == GRANTED[helper]
+
+
+@pytest.mark.parametrize("kms", ["aws", "customer"])
+@pytest.mark.parametrize("helper", GRANTED)
+def test_grant_does_not_reach_task_tokens(
+    stack: aws_cdk.Stack, of_type: OfType, render: Render, helper: str, kms: str
+) -> None:
+    """No statement of a grant names the outbox table, nor every table."""
+    monitor = BedrockBatchMonitor(stack, "Batches", config=MonitorConfig(kms=kms))
+    role = iam.Role(stack, "Somebody", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
+    getattr(monitor, helper)(role)
+    resources = [
+        resource for named, _ in granted(stack, of_type, render).values() for resource in named
+    ]
+
+    assert resources
+    assert not [one for one in resources if "Outbox" in one or "*" in one]
 
 
 @pytest.mark.parametrize("helper", GRANTED)

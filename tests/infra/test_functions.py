@@ -32,8 +32,13 @@ def test_functions_share_code_and_settings(
 
     assert set(found) == {MONITOR, INBOX, WIDGET} | ({NOTIFICATIONS} if config.notifies else set())
     assert all(function["Properties"]["Code"] == monitor["Code"] for function in found.values())
-    for same in ("Code", "Environment", "Runtime", "Architectures", "MemorySize"):
+    for same in ("Code", "Runtime", "Architectures", "MemorySize"):
         assert monitor[same] == inbox[same]
+    # The monitor function publishes to topics itself: see `test_notifications.py`.
+    variables, others = (one["Environment"]["Variables"] for one in (monitor, inbox))
+    assert {name: variables[name] for name in others} == others
+    assert set(variables) - set(others) <= {"CHAT_TOPIC_ARN", "EMAIL_TOPIC_ARN"}
+    assert {"OUTBOX_TABLE_NAME", "MONITORED_PARTITION"} <= set(others)
     assert monitor["Handler"] != inbox["Handler"]
     assert monitor["Code"]["S3Key"]
 

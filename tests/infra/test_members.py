@@ -13,6 +13,8 @@ import aws_cdk
 import pytest
 
 from bedrock_batch_monitor.domain.arns import Scope
+from bedrock_batch_monitor.domain.inbox import LookAt, request_of
+from bedrock_batch_monitor.domain.scopes import Scopes
 from bedrock_batch_monitor.domain.summary import ERRORS, JOBS_ACTIVE, JOBS_ENDED
 from bedrock_batch_monitor.services.errors import ROLE_REFUSED
 from bedrock_batch_monitor.settings import MONITORED_ACCOUNT, Settings
@@ -23,6 +25,7 @@ from tests.docs import cost
 from tests.infra.conftest import BUS_ARN, EVERYWHERE, HOME, MEMBERS
 from tests.infra.test_app import run
 from tests.infra.test_permissions import as_tuple
+from tests.support.patterns import matches
 
 pytestmark = pytest.mark.xdist_group("template")
 
@@ -31,6 +34,7 @@ OfType = Callable[[Template, str], dict[str, Any]]
 Synthesize = Callable[[MonitorConfig], Template]
 Render = Callable[[Any], Any]
 
+RULE = "AWS::Events::Rule"
 MEMBER = "222222222222"
 MONITORED = {
     ("111111111111", "us-east-1"),
@@ -209,11 +213,84 @@ def test_a_member_forwards_native_events(synthesize: Synthesize, of_type: OfType
     assert "ForwardRole" in target["RoleArn"]["Fn::GetAtt"][0]
 
 
+def native_event(**detail: Any) -> dict[str, Any]:
+    """One of Bedrock's own events, as in the sample of its user guide."""
+    return {
+        "source": "aws.bedrock",
+        "detail-type": "Batch Inference Job State Change",
+        "detail": {
+            "batchJobArn": f"arn:aws:bedrock:us-east-1:{MEMBER}:model-invocation-job/abcdef123456",
+            "status": "Failed",
+            **detail,
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    ("record_messages", "detail", "forwarded"),
+    [
+        (True, {"failureMessage": "record 7 of patient X is not valid"}, True),
+        (False, {"failureMessage": "record 7 of patient X is not valid"}, False),
+        (False, {"failureMessage": ""}, True),
+        (False, {}, True),
+    ],
+)
+def test_no_message_reaches_the_bus_without_record_messages(
+    synthesize: Synthesize,
+    of_type: OfType,
+    *,
+    record_messages: bool,
+    detail: dict[str, Any],
+    forwarded: bool,
+) -> None:
+    """A member with `recordMessages=false` forwards the events that have no message, as hints."""
+    config = replace(MEMBER_STACK, record_messages=record_messages)
+    rule = only(of_type(synthesize(config), RULE))
+
+    assert matches(rule["EventPattern"], native_event(**detail)) is forwarded
+
+
+@pytest.mark.parametrize("config", [MonitorConfig(record_messages=False), EVERYWHERE])
+def test_no_message_reaches_a_queue_without_record_messages(
+    synthesize: Synthesize, of_type: OfType, config: MonitorConfig
+) -> None:
+    """With `recordMessages=false` the inbox queue gets the ARN alone, and it is the same hint."""
+    event = native_event(failureMessage="record 7 of patient X is not valid")
+    arn = event["detail"]["batchJobArn"]
+    scopes = Scopes(Scope(MEMBER, "us-east-1"))
+    rules = [
+        rule["Properties"]
+        for rule in of_type(synthesize(config), RULE).values()
+        if rule["Properties"]["EventPattern"].get("source") == ["aws.bedrock"]
+    ]
+
+    assert len(rules) == (2 if config.reaches_out else 1)
+    for rule in rules:
+        assert matches(rule["EventPattern"], event)
+        # EventBridge cannot make the input of a target from an event without the field.
+        assert not matches(rule["EventPattern"], {**event, "detail": {"status": "Failed"}})
+        [target] = rule["Targets"]
+        transformer = target["InputTransformer"]
+        [(name, path)] = transformer["InputPathsMap"].items()
+        assert path == "$.detail.batchJobArn"
+        sent = json.loads(transformer["InputTemplate"].replace(f"<{name}>", json.dumps(arn)))
+        assert sent == {**event, "detail": {"batchJobArn": arn}}
+        assert request_of(sent, scopes) == request_of(event, scopes) == LookAt(arn)
+
+
+def test_events_are_queued_as_they_are_by_default(template: Template, of_type: OfType) -> None:
+    """With messages recorded, no input transformer stands between an event and the queue."""
+    assert "InputTransformer" not in json.dumps(of_type(template, RULE))
+
+
 def test_the_bus_takes_native_events_of_members(synthesize: Synthesize, of_type: OfType) -> None:
     """The bus admits the named accounts, or the organization's, for Bedrock's events alone."""
-    same = {
-        "events:source": "aws.bedrock",
-        "events:detail-type": "Batch Inference Job State Change",
+    every_event = {
+        "ForAllValues:StringEquals": {
+            "events:source": ["aws.bedrock"],
+            "events:detail-type": ["Batch Inference Job State Change"],
+        },
+        "Null": {"events:source": "false", "events:detail-type": "false"},
     }
     bus = only(of_type(synthesize(MEMBERS), "AWS::Events::EventBus"))
     [statement] = bus["Policy"]["Statement"]
@@ -221,12 +298,13 @@ def test_the_bus_takes_native_events_of_members(synthesize: Synthesize, of_type:
     assert statement["Action"] == "events:PutEvents"
     assert statement["Resource"] == BUS_ARN
     assert bus["Name"] == BUS_ARN.rpartition("/")[2]
-    assert statement["Condition"] == {"StringEquals": same}
+    assert statement["Condition"] == every_event
     bus = only(of_type(synthesize(EVERYWHERE), "AWS::Events::EventBus"))
     [statement] = bus["Policy"]["Statement"]
     assert statement["Principal"] == "*"
     assert statement["Condition"] == {
-        "StringEquals": {**same, "aws:PrincipalOrgID": "o-a1b2c3d4e5"}
+        **every_event,
+        "StringEquals": {"aws:PrincipalOrgID": "o-a1b2c3d4e5"},
     }
     for config in (REGION_ALONE, MonitorConfig()):
         assert "Policy" not in only(of_type(synthesize(config), "AWS::Events::EventBus"))
@@ -244,9 +322,6 @@ def test_forwarded_events_reach_the_inbox(
         "default",
     ]
     assert native[0]["Targets"][0]["Arn"] == native[1]["Targets"][0]["Arn"]
-
-
-RULE = "AWS::Events::Rule"
 
 
 def test_alarms_name_their_scope(synthesize: Synthesize, of_type: OfType) -> None:

@@ -1,5 +1,6 @@
 """Notifications: who is told of what, how it gets there, and what is in the default stack of it."""
 
+import copy
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -10,7 +11,7 @@ from bedrock_batch_monitor.domain.notification import OUTCOMES
 from bedrock_batch_monitor.settings import NotificationSettings
 from bedrock_batch_monitor_cdk.config import MonitorConfig
 from tests.infra.conftest import EVERYTHING
-from tests.support.patterns import matched_by
+from tests.support.patterns import matched_by, matches, sample_events
 
 pytestmark = pytest.mark.xdist_group("template")
 
@@ -73,6 +74,44 @@ def test_who_is_told_of_what(
     assert sorted(matched) == sorted(told)
 
 
+def test_unreachable_notification_requires_a_job_that_was_read(
+    synthesize: Synthesize, of_type: OfType, render: Render
+) -> None:
+    """An ARN that was never readable has no status: it is in the monitor's summary instead."""
+    rules = notifying_rules(synthesize(BOTH), of_type, render)
+    [(_, unreachable)] = [event for event in sample_events() if event[0] == "Unreachable"]
+    never_read = copy.deepcopy(unreachable)
+    for unknown in ("status", "previousStatus", "jobName", "modelId"):
+        del never_read["detail"]["data"][unknown]
+
+    assert [matches(rule["EventPattern"], unreachable) for rule in rules].count(True) == 1
+    assert not any(matches(rule["EventPattern"], never_read) for rule in rules)
+
+
+@pytest.mark.parametrize(
+    ("config", "topics"),
+    [
+        (BOTH, {"EMAIL_TOPIC_ARN": EMAIL_TOPIC, "CHAT_TOPIC_ARN": CHAT_TOPIC}),
+        (MAIL, {"EMAIL_TOPIC_ARN": EMAIL_TOPIC}),
+        (replace(CHAT, notify_outcomes=("Unreachable",)), {"CHAT_TOPIC_ARN": CHAT_TOPIC}),
+        (replace(BOTH, notify_outcomes=("Failed", "Stalled")), {}),
+        (MonitorConfig(), {}),
+    ],
+)
+def test_monitor_function_knows_topics_of_its_summary(
+    synthesize: Synthesize, render: Render, config: MonitorConfig, topics: dict[str, str]
+) -> None:
+    """The monitor function has the topics if unreachable jobs are notified; the inbox never has."""
+    resources = render(synthesize(config)["Resources"])
+    monitor, inbox = (
+        resources[name]["Properties"]["Environment"]["Variables"]
+        for name in ("MonitorFunction39E4128B", "InboxFunctionE487909E")
+    )
+
+    assert {name: arn for name, arn in monitor.items() if "TOPIC" in name} == topics
+    assert not [name for name in inbox if "TOPIC" in name]
+
+
 def test_rules(synthesize: Synthesize, of_type: OfType, render: Render) -> None:
     """The rules are on the monitor's bus, may invoke the function, and keep what they cannot."""
     template = synthesize(BOTH)
@@ -89,6 +128,7 @@ def test_rules(synthesize: Synthesize, of_type: OfType, render: Render) -> None:
     } == {
         ("events.amazonaws.com", "<NotificationsEndingsB914AE85.Arn>"),
         ("events.amazonaws.com", "<NotificationsOtherOutcomes97ED63CC.Arn>"),
+        ("events.amazonaws.com", "<NotificationsUnreachable634C2E8F.Arn>"),
     }
 
 

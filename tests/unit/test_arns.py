@@ -8,10 +8,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bedrock_batch_monitor.domain.arns import InvalidJobArnError, JobArn, Scope
+from bedrock_batch_monitor.domain.arns import PARTITIONS, InvalidJobArnError, JobArn, Scope
+from tests.support.contracts import FILES, schema_of
+from tests.support.hostile import HOSTILE_TEXTS, hostile_characters_in
+from tests.support.strategies import ARN
+
+TAIL = ":bedrock:us-east-1:123456789012:model-invocation-job/abcdef123456"
+SESSION = botocore.session.get_session()
 
 
-@pytest.mark.parametrize("partition", ["aws", "aws-cn", "aws-us-gov", "aws-iso-b"])
+def test_partitions_are_those_of_botocore() -> None:
+    """Both lists that botocore has name the same partitions, and they are ours."""
+    endpoints = {one["partition"] for one in SESSION.get_data("endpoints")["partitions"]}
+    assert {one["id"] for one in SESSION.get_data("partitions")["partitions"]} == endpoints
+    assert set(PARTITIONS) == endpoints
+
+
+@pytest.mark.parametrize("partition", PARTITIONS)
 def test_parts_and_scope(partition: str) -> None:
     """An ARN of any partition comes apart into what it names and goes together again."""
     text = f"arn:{partition}:bedrock:eu-west-1:123456789012:model-invocation-job/abc123def456"
@@ -25,18 +38,57 @@ def test_parts_and_scope(partition: str) -> None:
 @given(
     st.from_regex(
         re.compile(
-            botocore.session.get_session()
-            .get_service_model("bedrock")
+            SESSION.get_service_model("bedrock")
             .shape_for("ModelInvocationJobArn")
             .metadata["pattern"],
             re.ASCII,
         ),
         fullmatch=True,
-    )
+    ),
+    st.sampled_from(PARTITIONS),
 )
-def test_every_arn_of_the_service_model_is_accepted(text: str) -> None:
-    """Whatever matches the API's own pattern of a job ARN parses, and reads back the same."""
-    assert str(JobArn.parse(text)) == text
+def test_every_arn_of_the_service_model_is_accepted(text: str, partition: str) -> None:
+    """What matches the API's own pattern of a job ARN parses, in every real partition."""
+    _, _, rest = text.partition(":bedrock:")
+    arn = f"arn:{partition}:bedrock:{rest}"
+    assert str(JobArn.parse(arn)) == arn
+
+
+@pytest.mark.parametrize(
+    "partition",
+    [
+        "",
+        "aws-",
+        "aws-x",
+        "aws-iso-c",
+        "aws-cn-",
+        "AWS",
+        "gcp",
+        "aws-x\n\nACTION REQUIRED  sign in at www.example.com/verify\n<!channel>",
+        *(f"aws-{text}" for text in HOSTILE_TEXTS),
+        "aws-" + "a" * 400_000,
+    ],
+)
+def test_partition_that_does_not_exist_is_refused(partition: str) -> None:
+    """The partition is no free text: it cannot carry lines, markup or escape sequences."""
+    with pytest.raises(InvalidJobArnError) as caught:
+        JobArn.parse(f"arn:{partition}{TAIL}")
+    assert len(str(caught.value)) < 400
+    assert hostile_characters_in(str(caught.value)) == set()
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("detail_type", FILES)
+def test_schemas_accept_the_arns_that_parse(detail_type: str) -> None:
+    """`jobArn` and `resources` have one pattern, and it has the partitions of the code."""
+    schema = schema_of(detail_type)["properties"]
+    data = schema["detail"]["properties"]["data"]["properties"]
+    pattern = data["jobArn"]["pattern"]
+    assert schema["resources"]["items"]["pattern"] == pattern
+    for partition in PARTITIONS:
+        assert re.search(pattern, f"arn:{partition}{TAIL}")
+    for arn in (f"arn:aws-x{TAIL}", f"arn:aws-x\n{TAIL}", f" {ARN}", f"{ARN}4"):
+        assert not re.search(pattern, arn)
 
 
 @pytest.mark.parametrize(

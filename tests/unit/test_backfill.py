@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -8,10 +9,12 @@ from hypothesis import strategies as st
 
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.backfill import is_backfill, open_window
-from bedrock_batch_monitor.domain.discovery import LONGEST_JOB, Bookmark, JobFilter, is_wanted
+from bedrock_batch_monitor.domain.discovery import LONGEST_JOB, Bookmark, JobFilter, tracking_of
 from bedrock_batch_monitor.domain.events import marks_for
-from bedrock_batch_monitor.domain.jobs import HistoryEntry
+from bedrock_batch_monitor.domain.jobs import HistoryEntry, JobObservation, TrackedJob
 from bedrock_batch_monitor.domain.lists import ListedJob
+from bedrock_batch_monitor.domain.transitions import Transition, decide
+from tests.support.monitor import RULES
 from tests.support.strategies import ARN, NOW, any_status, optional_times, times
 
 DAY = timedelta(days=1)
@@ -26,9 +29,9 @@ def test_a_job_is_discovered_or_backfilled_never_both(
 ) -> None:
     """What has ended before discovery began goes into the history, and all else is followed."""
     job = ListedJob(ARN, "nightly", status, submitted, ended)
-    followed = is_wanted(job, bookmark=BOOKMARK, now=NOW, wanted=EVERY)
-    assert followed != is_backfill(job, bookmark=BOOKMARK, wanted=EVERY)
-    assert followed or statuses.is_terminal(status)
+    is_tracked = tracking_of(job, bookmark=BOOKMARK, now=NOW, wanted=EVERY) is not None
+    assert is_tracked != is_backfill(job, bookmark=BOOKMARK, now=NOW, wanted=EVERY)
+    assert is_tracked or statuses.is_terminal(status)
 
 
 @pytest.mark.parametrize(
@@ -38,6 +41,10 @@ def test_a_job_is_discovered_or_backfilled_never_both(
         (NOW - 7 * DAY, None, False),
         (NOW - DAY, NOW - timedelta(hours=1), True),
         (NOW - DAY, NOW + timedelta(hours=1), False),
+        # An end that makes no sense is none: the age tells.
+        (NOW - 9 * DAY, NOW + DAY, True),
+        (NOW - DAY, NOW.replace(year=1), False),
+        (NOW + DAY, None, False),
     ],
 )
 def test_without_a_status_the_end_or_the_age_tells(
@@ -46,21 +53,22 @@ def test_without_a_status_the_end_or_the_age_tells(
     """A list may lack statuses; a job cannot run for longer than eight days."""
     assert timedelta(days=8) == LONGEST_JOB
     job = ListedJob(ARN, "nightly", None, submitted, ended)
-    assert is_backfill(job, bookmark=BOOKMARK, wanted=EVERY) == expected
+    assert is_backfill(job, bookmark=BOOKMARK, now=NOW, wanted=EVERY) == expected
 
 
 def test_the_filter_holds() -> None:
     """A job that discovery would not take up is not backfilled either."""
     job = ListedJob(ARN, "nightly", "Failed", NOW - DAY)
-    assert is_backfill(job, bookmark=BOOKMARK, wanted=JobFilter("night"))
-    assert not is_backfill(job, bookmark=BOOKMARK, wanted=JobFilter("day"))
+    assert is_backfill(job, bookmark=BOOKMARK, now=NOW, wanted=JobFilter("night"))
+    assert not is_backfill(job, bookmark=BOOKMARK, now=NOW, wanted=JobFilter("day"))
 
 
-@given(times, st.none() | times, days)
+@given(times.filter(lambda now: now.year > 2021), st.none() | days, days)
 def test_the_window_goes_back_from_where_it_came(
-    now: datetime, since: datetime | None, reach: timedelta
+    now: datetime, back: timedelta | None, reach: timedelta
 ) -> None:
     """It ends where the last one had come to, or where discovery began, and begins at the reach."""
+    since = None if back is None else now - back
     bookmark = Bookmark(began_at=now, seen_until=now)
     window = open_window(bookmark, since, now=now, reach=reach)
     reached = now if since is None else since
@@ -74,6 +82,13 @@ def test_the_window_goes_back_from_where_it_came(
         assert open_window(bookmark, window.after, now=now, reach=reach + DAY) is not None
 
 
+@pytest.mark.parametrize("since", [NOW + DAY, NOW.replace(year=1)])
+def test_progress_that_makes_no_sense_starts_over(since: datetime) -> None:
+    """A stored time from nowhere must not end the backfill before its reach."""
+    window = open_window(BOOKMARK, since, now=NOW, reach=DAY)
+    assert window == open_window(BOOKMARK, None, now=NOW, reach=DAY)
+
+
 @given(st.sampled_from(statuses.KNOWN), st.integers(min_value=1, max_value=5), st.booleans())
 def test_only_an_end_at_first_sight_is_quiet(
     status: str,
@@ -82,7 +97,14 @@ def test_only_an_end_at_first_sight_is_quiet(
 ) -> None:
     """A job that was taken for finished, and runs, owes what any other does."""
     entry = HistoryEntry(ARN, sequence, status, NOW, "poll")
-    usual = marks_for(entry, emit_status_changes=emits)
-    quiet = marks_for(entry, emit_status_changes=emits, backfilled=True)
-    is_quiet = sequence == 1 and statuses.is_terminal(status)
-    assert quiet == (frozenset() if is_quiet else usual)
+    usual = marks_for([entry], emit_status_changes=emits)
+    assert marks_for([replace(entry, backfilled=True)], emit_status_changes=emits) == frozenset()
+    job = TrackedJob(ARN, sequence=sequence - 1, backfilled=True)
+    if sequence > 1:
+        job = replace(job, status="InProgress" if status != "InProgress" else "Scheduled")
+    observation = JobObservation(ARN, status)
+    decision = decide(job, observation, now=NOW, observed_by="poll", rules=RULES)
+    if isinstance(decision, Transition):
+        is_quiet = sequence == 1 and statuses.is_terminal(status)
+        found = marks_for([decision.entry], emit_status_changes=emits)
+        assert found == (frozenset() if is_quiet else usual)

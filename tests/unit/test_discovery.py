@@ -1,55 +1,96 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bedrock_batch_monitor.domain.discovery import (
-    CLOCK_TOLERANCE,
+    FULL_LIST_PERIOD,
     LONGEST_JOB,
     OVERLAP,
     Bookmark,
     JobFilter,
-    ListedJob,
+    TableInfo,
+    Tracking,
     advanced,
-    is_wanted,
+    is_worth_storing,
     list_from,
+    resume,
+    tracking_of,
 )
+from bedrock_batch_monitor.domain.lists import ListedJob
+from bedrock_batch_monitor.domain.times import CLOCK_TOLERANCE
 from tests.support.strategies import ARN, NOW, any_status, times
 
 HOUR = timedelta(hours=1)
-BOOKMARK = Bookmark(began_at=NOW - HOUR, seen_until=NOW - timedelta(minutes=1))
+MINUTE = timedelta(minutes=1)
+SECOND = timedelta(seconds=1)
+BOOKMARK = Bookmark(began_at=NOW - HOUR, seen_until=NOW - MINUTE)
+STORED = replace(BOOKMARK, full_list_at=NOW - HOUR, table_id="table-1")
+TABLE = TableInfo("table-1", NOW - HOUR, is_restored=False)
 
 
 @pytest.mark.parametrize(
-    ("status", "end_time", "bookmark", "expected"),
+    ("status", "end_time", "expected"),
     [
-        ("InProgress", None, None, True),
-        ("Completed", NOW - timedelta(seconds=1), None, False),
-        (None, None, None, True),
-        ("Paused", None, None, True),
-        ("Completed", NOW - 2 * HOUR, BOOKMARK, False),
-        ("Completed", NOW - HOUR, BOOKMARK, True),
-        ("Expired", NOW - timedelta(minutes=2), BOOKMARK, True),
-        ("InProgress", None, BOOKMARK, True),
+        ("InProgress", None, Tracking.LIVE),
+        (None, None, Tracking.LIVE),
+        ("Paused", None, Tracking.LIVE),
+        ("Completed", NOW - 2 * HOUR, None),
+        ("Completed", NOW - HOUR - timedelta(milliseconds=1), None),
+        ("Completed", NOW - HOUR, Tracking.LIVE),
+        ("Expired", NOW - timedelta(minutes=2), Tracking.LIVE),
+        # Without an end the submission tells; an end that makes no sense is none.
+        ("Completed", None, None),
+        ("Completed", NOW + timedelta(days=1), None),
+        ("Completed", NOW.replace(year=1), None),
     ],
 )
-def test_what_is_taken_up(
-    status: str | None, end_time: object, bookmark: Bookmark | None, expected: object
+def test_discovery_tracks_what_runs_or_ended_since_it_began(
+    status: str | None, end_time: datetime | None, expected: Tracking | None
 ) -> None:
     """What runs, and what ended since discovery began; not what had ended before."""
-    job = ListedJob(ARN, "nightly", status, NOW - 3 * HOUR, end_time)  # type: ignore[arg-type]
-    assert is_wanted(job, bookmark=bookmark, now=NOW, wanted=JobFilter()) == expected
+    job = ListedJob(ARN, "nightly", status, NOW - 3 * HOUR, end_time)
+    assert tracking_of(job, bookmark=BOOKMARK, now=NOW, wanted=JobFilter()) == expected
+
+
+def test_job_whose_times_make_no_sense_is_tracked() -> None:
+    """An end that nobody can date is recorded rather than lost."""
+    for submitted in (NOW.replace(year=1), NOW + timedelta(days=1)):
+        job = ListedJob(ARN, "nightly", "Failed", submitted)
+        assert tracking_of(job, bookmark=BOOKMARK, now=NOW, wanted=JobFilter()) is Tracking.LIVE
+
+
+@pytest.mark.parametrize(
+    ("end_time", "expected"),
+    [
+        (NOW - 31 * MINUTE, Tracking.LIVE),
+        (NOW - 30 * MINUTE, Tracking.HISTORY_ONLY),
+        (NOW - 11 * MINUTE, Tracking.HISTORY_ONLY),
+        (NOW - 10 * MINUTE, Tracking.LIVE),
+    ],
+)
+def test_end_while_discovery_was_off_is_for_the_history_alone(
+    end_time: datetime, expected: Tracking
+) -> None:
+    """Nobody is notified of what happened while discovery was switched off."""
+    bookmark = replace(BOOKMARK, off_since=NOW - 30 * MINUTE, on_again_at=NOW - 10 * MINUTE)
+    job = ListedJob(ARN, "nightly", "Failed", NOW - 3 * HOUR, end_time)
+    assert tracking_of(job, bookmark=bookmark, now=NOW, wanted=JobFilter()) is expected
+    running = replace(job, status="InProgress", end_time=None)
+    assert tracking_of(running, bookmark=bookmark, now=NOW, wanted=JobFilter()) is Tracking.LIVE
 
 
 @given(any_status, st.text(min_size=1), st.text(min_size=1))
 def test_the_prefix_limits(status: str, name: str, prefix: str) -> None:
-    """With a prefix no job is taken up whose name begins otherwise."""
+    """With a prefix no job is tracked whose name begins otherwise."""
     job = ListedJob(ARN, name, status, NOW)
-    wanted = is_wanted(job, bookmark=BOOKMARK, now=NOW, wanted=JobFilter(prefix))
-    assert wanted == name.startswith(prefix)
+    tracking = tracking_of(job, bookmark=BOOKMARK, now=NOW, wanted=JobFilter(prefix))
+    assert (tracking is not None) == name.startswith(prefix)
 
 
 NOVA = "arn:aws:bedrock:us-east-1::foundation-model/amazon.nova-lite-v1:0"
@@ -111,43 +152,140 @@ def test_every_limit_holds_and_the_list_is_not_cut_short(
     assert both.is_limited == bool(prefix or pattern)
 
 
-def test_the_first_list_has_every_job_that_may_still_run() -> None:
+def resumed(
+    stored: Bookmark | None, *, state_exists: bool = True, table: TableInfo = TABLE
+) -> Bookmark:
+    return resume(stored, state_exists=state_exists, table=table, now=NOW)
+
+
+def test_first_list_has_every_job_that_may_still_run() -> None:
     """A job may run for seven days, so a new deployment looks back further than that."""
-    assert list_from(None, NOW) == NOW - LONGEST_JOB
+    bookmark = resumed(None)
+    assert list_from(bookmark) == NOW - LONGEST_JOB - OVERLAP
+    assert bookmark.began_at == NOW
     assert timedelta(hours=168) < LONGEST_JOB
 
 
+@pytest.mark.parametrize(
+    ("table", "began_at"),
+    [
+        (TABLE, NOW - HOUR),
+        (replace(TABLE, is_restored=True), NOW - LONGEST_JOB),
+        (replace(TABLE, created_at=None), NOW - LONGEST_JOB),
+        # The clocks differ: a new deployment does not announce jobs of last week.
+        (replace(TABLE, created_at=NOW + HOUR), NOW),
+        (replace(TABLE, created_at=NOW + 3 * HOUR), NOW - LONGEST_JOB),
+        (replace(TABLE, created_at=NOW.replace(year=1)), NOW - LONGEST_JOB),
+    ],
+)
+def test_lost_state_takes_the_age_of_the_table_for_the_beginning(
+    table: TableInfo, began_at: datetime
+) -> None:
+    """What ended since is recorded; of a restored table nobody knows, so nothing counts as seen."""
+    bookmark = resumed(None, state_exists=False, table=table)
+    assert (bookmark.began_at, bookmark.seen_until) == (began_at, NOW - LONGEST_JOB)
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_full"),
+    [
+        ({}, False),
+        ({"full_list_at": NOW - FULL_LIST_PERIOD + SECOND}, False),
+        ({"full_list_at": NOW - FULL_LIST_PERIOD}, True),
+        ({"full_list_at": None}, True),
+        ({"full_list_at": NOW + SECOND}, True),
+        ({"full_list_at": NOW.replace(year=1)}, True),
+        ({"table_id": "another"}, True),
+        ({"table_id": None}, False),
+    ],
+)
+def test_full_list_once_a_day_and_for_another_table(
+    changes: dict[str, Any],
+    is_full: bool,  # noqa: FBT001 - a parameter of the table
+) -> None:
+    """Items that were lost with a table, or deleted, are tracked again from it."""
+    bookmark = resumed(replace(STORED, **changes))
+    assert bookmark.seen_until == (NOW - LONGEST_JOB if is_full else STORED.seen_until)
+    assert bookmark.full_list_at == (NOW if is_full else replace(STORED, **changes).full_list_at)
+    assert bookmark.table_id == "table-1"
+
+
+def test_full_list_never_begins_later_than_the_bookmark() -> None:
+    """A discovery that is behind for longer than jobs run goes on where it was."""
+    stored = replace(STORED, full_list_at=None, seen_until=NOW - 2 * LONGEST_JOB)
+    assert resumed(stored).seen_until == stored.seen_until
+
+
+@pytest.mark.parametrize("moment", [NOW + SECOND, NOW.replace(year=2090), NOW.replace(year=1)])
+def test_bookmark_that_makes_no_sense_hides_no_job(moment: datetime) -> None:
+    """A time in the future would end discovery; in its place stands one that loses nothing."""
+    bookmark = resumed(replace(STORED, seen_until=moment))
+    assert bookmark.seen_until == NOW - LONGEST_JOB
+    began = resumed(replace(STORED, began_at=moment)).began_at
+    assert began <= NOW
+
+
+def test_discovery_that_is_on_again_knows_since_when() -> None:
+    """Only the time without discovery is for the history alone."""
+    bookmark = resumed(replace(STORED, off_since=NOW - HOUR))
+    assert (bookmark.off_since, bookmark.on_again_at) == (NOW - HOUR, NOW)
+    later = resume(bookmark, state_exists=True, table=TABLE, now=NOW + HOUR)
+    assert later.on_again_at == NOW
+
+
 @given(
-    st.none() | st.builds(Bookmark, began_at=times, seen_until=times),
+    st.builds(Bookmark, began_at=times, seen_until=times),
     st.none() | times,
     times,
     st.booleans(),
 )
 def test_lists_overlap_and_never_go_back(
-    bookmark: Bookmark | None,
+    bookmark: Bookmark,
     last: datetime | None,
     now: datetime,
     whole: bool,  # noqa: FBT001 - drawn by Hypothesis
 ) -> None:
     """The next list begins before the last job of this one, whatever the clock says."""
     after = advanced(bookmark, now=now, last=last, whole=whole)
-    assert list_from(after, now) == after.seen_until - OVERLAP
-    if bookmark is not None:
-        assert after.seen_until >= bookmark.seen_until
-        assert after.began_at == bookmark.began_at
+    assert list_from(after) == after.seen_until - OVERLAP
+    assert after.seen_until >= bookmark.seen_until
+    assert after.began_at == bookmark.began_at
+    # One summary with a submission in the future must not end discovery.
+    assert after.seen_until <= max(now, bookmark.seen_until)
     if not whole:
-        assert after.seen_until in {last, (bookmark or after).seen_until}
+        assert after.seen_until in {last, now, bookmark.seen_until}
 
 
 @given(times, st.timedeltas(min_value=timedelta(0), max_value=timedelta(minutes=119)))
 def test_a_clock_that_is_ahead_skips_nothing(now: datetime, ahead: timedelta) -> None:
     """A job that is submitted now is in the next list, though our clock runs an hour or so fast."""
     after = advanced(BOOKMARK, now=now + ahead, last=None, whole=True)
-    assert list_from(after, now + ahead) < max(now, BOOKMARK.seen_until)
+    assert list_from(after) < max(now, BOOKMARK.seen_until)
 
 
 def test_in_quiet_times_the_bookmark_follows() -> None:
-    """When no job has come for long, lists do not reach back to the last one for ever."""
+    """When no job has come for long, lists do not reach back to the last one indefinitely."""
     later = NOW + timedelta(days=3)
     after = advanced(BOOKMARK, now=later, last=None, whole=True)
     assert after.seen_until == later - CLOCK_TOLERANCE
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, False),
+        ({"seen_until": STORED.seen_until + OVERLAP / 3 - SECOND}, False),
+        ({"seen_until": STORED.seen_until + OVERLAP / 3}, True),
+        ({"seen_until": STORED.seen_until - SECOND}, True),
+        ({"full_list_at": NOW}, True),
+        ({"table_id": "another"}, True),
+        ({"on_again_at": NOW}, True),
+    ],
+)
+def test_bookmark_is_written_where_it_matters(
+    changes: dict[str, Any],
+    expected: bool,  # noqa: FBT001 - a parameter of the table
+) -> None:
+    """A poll that found nothing new costs no write; whatever is not a small delay does."""
+    assert is_worth_storing(replace(STORED, **changes), STORED) == expected
+    assert is_worth_storing(STORED, None)

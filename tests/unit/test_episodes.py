@@ -2,16 +2,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 
 from bedrock_batch_monitor.domain.episodes import (
-    SLOW_PACE,
+    FAILING_NOTED_AFTER,
+    FAILING_STORED_AFTER,
+    GIVE_UP_AFTER,
+    Failing,
     Unreadable,
     at_risk_since,
-    is_due,
+    failing,
+    is_given_up,
     stalled_since,
     unreadable,
 )
@@ -20,11 +24,12 @@ from bedrock_batch_monitor.domain.progress import UNKNOWN, Estimate
 from bedrock_batch_monitor.domain.rules import Rules
 from bedrock_batch_monitor.domain.transitions import Refresh, Stalled, decide
 from tests.support.monitor import RULES
-from tests.support.strategies import ARN, NOW, all_rules, times, tracked_jobs
+from tests.support.strategies import ARN, NOW, all_rules, tracked_jobs
 
 DENIED = JobError("AccessDeniedException", "no")
 GONE = JobError("ResourceNotFoundException", "no such job")
 HOUR = timedelta(hours=1)
+SECOND = timedelta(seconds=1)
 STALLING = replace(RULES, stalled_after=HOUR)
 COUNTS = RecordCounts(100, 10, 10, 0)
 WARNING = replace(RULES, emit_at_risk=True)
@@ -68,23 +73,59 @@ def test_an_episode_begins_at_most_once(job: TrackedJob, rules: Rules) -> None:
     assert job.unreadable_polls == rules.unreachable_after_polls
 
 
-@given(st.integers(min_value=1, max_value=60), st.integers(min_value=0, max_value=10**6))
-def test_an_unreachable_job_gets_its_turn_in_every_round(minutes: int, start: int) -> None:
-    """Of the polls of a quarter of an hour exactly one asks for an unreachable job."""
-    rules = replace(RULES, poll_interval=timedelta(minutes=minutes))
-    job = TrackedJob(f"{ARN[:-6]}{start:06}", unreachable_since=NOW)
-    polls = max(1, SLOW_PACE // rules.poll_interval)
-    asked = sum(
-        is_due(job, now=NOW + (start + number) * rules.poll_interval, rules=rules)
-        for number in range(polls)
-    )
-    assert asked == 1
+def test_refusal_of_an_event_s_read_does_not_count() -> None:
+    """Three hints within seconds say why the job cannot be read, and make it unreachable never."""
+    job = TrackedJob(ARN)
+    found = unreadable(job, DENIED, now=NOW, rules=RULES, counts=False)
+    assert found == Unreadable(DENIED, 0, None)
+    job = replace(job, last_error=DENIED, unreadable_polls=2)
+    assert unreadable(job, DENIED, now=NOW, rules=RULES, counts=False) is None
+    assert unreadable(job, GONE, now=NOW, rules=RULES, counts=False) == Unreadable(GONE, 2, None)
+    assert unreadable(job, DENIED, now=NOW, rules=RULES) == Unreadable(DENIED, 3, NOW)
 
 
-@given(tracked_jobs, times)
-def test_a_reachable_job_is_always_due(job: TrackedJob, now: datetime) -> None:
-    """A job that is not unreachable is asked for in every poll."""
-    assert is_due(replace(job, unreachable_since=None), now=now, rules=RULES)
+@pytest.mark.parametrize(
+    ("changes", "passed", "expected"),
+    [
+        ({}, timedelta(0), None),
+        ({}, FAILING_STORED_AFTER - SECOND, None),
+        ({}, FAILING_STORED_AFTER, Failing(NOW)),
+        ({"failing_since": NOW}, FAILING_STORED_AFTER, None),
+        ({"failing_since": NOW}, FAILING_NOTED_AFTER - SECOND, None),
+        ({"failing_since": NOW}, FAILING_NOTED_AFTER, Unreadable(DENIED, 0, NOW + HOUR)),
+        ({"unreadable_polls": 2}, FAILING_NOTED_AFTER, Unreadable(DENIED, 2, NOW + HOUR)),
+        ({"unreachable_since": NOW}, FAILING_NOTED_AFTER, None),
+    ],
+)
+def test_no_answer_is_noted_once_it_has_lasted_an_hour(
+    changes: dict[str, Any], passed: timedelta, expected: object
+) -> None:
+    """Throttling, 5xx and no answer: one write when it lasts, one after the hour, none between."""
+    job = replace(TrackedJob(ARN), **changes)
+    assert failing(job, DENIED, since=NOW, now=NOW + passed) == expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, False),
+        ({"unreachable_since": NOW}, True),
+        ({"failing_since": NOW}, True),
+        ({"unreachable_since": NOW + SECOND, "failing_since": NOW}, False),
+        ({"unreachable_since": NOW, "sequence": 1}, False),
+        # A time that makes no sense is no reason to untrack a job.
+        ({"unreachable_since": NOW.replace(year=1970)}, False),
+        ({"unreachable_since": NOW.replace(year=2090), "failing_since": NOW}, True),
+    ],
+)
+def test_arn_that_was_never_readable_is_given_up_after_seven_days(
+    changes: dict[str, Any],
+    expected: bool,  # noqa: FBT001 - a parameter of the table
+) -> None:
+    """A job of which something is recorded is never given up."""
+    job = replace(TrackedJob(ARN), **changes)
+    assert not is_given_up(job, NOW + GIVE_UP_AFTER - SECOND)
+    assert is_given_up(job, NOW + GIVE_UP_AFTER) == expected
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ from bedrock_batch_monitor.domain.jobs import (
     Usage,
 )
 from bedrock_batch_monitor.domain.progress import Estimate
-from bedrock_batch_monitor.domain.transitions import Transition, decide, event_id
+from bedrock_batch_monitor.domain.transitions import Transition, decide, end_id
 from tests.support.contracts import SCHEMAS, as_delivered, assert_keeps_to_schema, schema_of
 from tests.support.monitor import RULES
 from tests.support.strategies import ARN, NOW, observations, seen_jobs, times, tracked_jobs
@@ -62,7 +62,7 @@ ENTRY = HistoryEntry(
     previous_status="InProgress",
     observed_at=NOW,
     observed_by="poll",
-    event_id=event_id(ARN, 5),
+    event_id=end_id(ARN),
     changed_at=NOW,
     job_name="nightly-summaries",
     model_id="anthropic.claude-sonnet-4-20250514-v1:0",
@@ -200,7 +200,9 @@ def test_every_event_keeps_to_its_schema(
     assert_keeps_to_schema(as_delivered(event))
     assert event.size < 16 * 1024
     assert event == status_event(record, decision.entry)
-    assert {event.mark} == marks_for(decision.entry, emit_status_changes=True)
+    assert {event.mark} == marks_for(
+        [replace(decision.entry, backfilled=False)], emit_status_changes=True
+    )
     assert Mark.parse(event.mark) == Mark(event.mark.split("#")[0], decision.entry.sequence)
 
 
@@ -208,8 +210,34 @@ def test_every_event_keeps_to_its_schema(
 def test_status_changes_are_off_unless_asked_for(status: str) -> None:
     """Only endings owe an event by default, and they always do."""
     entry = replace(ENTRY, status=status)
-    assert bool(marks_for(entry, emit_status_changes=False)) == statuses.is_terminal(status)
-    assert len(marks_for(entry, emit_status_changes=True)) == 1
+    assert bool(marks_for([entry], emit_status_changes=False)) == statuses.is_terminal(status)
+    assert len(marks_for([entry], emit_status_changes=True)) == 1
+    backfilled = replace(entry, backfilled=True)
+    assert marks_for([backfilled], emit_status_changes=True) == frozenset()
+
+
+@given(st.sampled_from(statuses.KNOWN), st.booleans())
+def test_tasks_are_pending_with_the_end_alone(
+    status: str,
+    backfilled: bool,  # noqa: FBT001 - drawn by Hypothesis
+) -> None:
+    """A task is called back when its job has ended, whether or not the end has an event."""
+    entry = replace(ENTRY, status=status, backfilled=backfilled)
+    marks = marks_for([entry], emit_status_changes=False, has_tasks=True)
+    assert ("Tasks#5" in marks) == statuses.is_terminal(status)
+
+
+def test_message_that_was_recorded_before_is_left_out_on_request() -> None:
+    """With `recordMessages` off no event has a message, whatever is recorded."""
+    entry = replace(ENTRY, status="Failed", message="a customer's text")
+    record = replace(RECORD, last=entry)
+    for event in (
+        status_event(record, entry, with_message=False),
+        episode_event(StoredJob(ARN, record), unreachable_mark(5, now=NOW), with_message=False),
+    ):
+        assert "customer" not in event.detail
+        assert_keeps_to_schema(as_delivered(event))
+    assert "customer" in status_event(record, entry).detail
 
 
 @pytest.mark.parametrize(

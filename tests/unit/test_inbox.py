@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,12 @@ from bedrock_batch_monitor.domain.inbox import (
     MalformedEventError,
     Track,
     Untrack,
+    event_in,
     request_of,
 )
 from bedrock_batch_monitor.domain.scopes import Scopes
-from tests.support.strategies import ARN
+from bedrock_batch_monitor.domain.tasks import WaitingTask
+from tests.support.strategies import ARN, NOW
 
 HERE = Scopes(Scope("123456789012", "us-east-1"))
 EVENTS = Path(__file__).parents[1] / "events"
@@ -39,7 +42,7 @@ def native(**detail: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("name", ["native-failed", "native-without-message", "native-bare"])
 def test_native_events_are_hints(name: str) -> None:
     """Bedrock's event, whole or with fields missing and odd times, names one job to look at."""
-    assert request_of(json.loads((EVENTS / f"{name}.json").read_text()), HERE) == LookAt(ARN)
+    assert request_of(json.loads((EVENTS / f"{name}.json").read_text()), HERE, NOW) == LookAt(ARN)
 
 
 @pytest.mark.parametrize(
@@ -52,35 +55,35 @@ def test_commands_come_from_any_source(
 ) -> None:
     """Whoever may put events on the bus may have a job tracked or untracked."""
     event = {"source": source, "detail-type": detail_type, "detail": {"jobArn": ARN}}
-    assert request_of(event, HERE) == request_type(ARN)
+    assert request_of(event, HERE, NOW) == request_type(ARN, NOW)
 
 
 @pytest.mark.parametrize(
     ("event", "reason"),
     [
-        (None, "no JSON object"),
-        ([], "no JSON object"),
-        ({}, "detail is no JSON object"),
-        (native() | {"detail": "text"}, "detail is no JSON object"),
+        (None, "must be a JSON object"),
+        ([], "must be a JSON object"),
+        ({}, "detail must be a JSON object"),
+        (native() | {"detail": "text"}, "detail must be a JSON object"),
         (native() | {"source": "somebody"}, "asks for nothing"),
         (native() | {"detail-type": "Model Customization Job State Change"}, "asks for nothing"),
-        (native(batchJobArn=None), "batchJobArn is no text"),
+        (native(batchJobArn=None), "batchJobArn must be a text"),
         (native(batchJobArn="job"), "is not the ARN of a batch inference job"),
         (
             native(batchJobArn=ARN.replace("us-east-1", "eu-west-1")),
-            "names 123456789012/eu-west-1, and 123456789012/us-east-1 is monitored",
+            "names 123456789012/eu-west-1, which is not monitored (monitored: 123456789012/us-",
         ),
         (
             {"detail-type": "Track Batch Inference Job", "detail": {"jobArn": "x" * 10_000}},
             "is not the ARN of a batch inference job",
         ),
-        ({"detail-type": "Track Batch Inference Job", "detail": {}}, "jobArn is no text"),
+        ({"detail-type": "Track Batch Inference Job", "detail": {}}, "jobArn must be a text"),
     ],
 )
 def test_what_cannot_be_followed_says_why(event: object, reason: str) -> None:
     """An event that asks for nothing, or for a job of somebody else, is refused with the reason."""
     with pytest.raises(MalformedEventError) as caught:
-        request_of(event, HERE)
+        request_of(event, HERE, NOW)
     assert reason in str(caught.value)
     assert len(str(caught.value)) < 500
 
@@ -115,5 +118,107 @@ def test_what_cannot_be_followed_says_why(event: object, reason: str) -> None:
 )
 def test_any_json_is_followed_or_refused(event: object) -> None:
     """No event, however odd, raises anything but the one documented error."""
-    with pytest.raises(MalformedEventError):
-        request_of(event, HERE)
+    with pytest.raises(MalformedEventError) as caught:
+        request_of(event, HERE, NOW)
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize(
+    ("sent", "at"),
+    [
+        ("2026-11-24T20:30:15.999Z", NOW - timedelta(milliseconds=124)),
+        ("2026-11-24T20:29:16Z", NOW - timedelta(minutes=1, milliseconds=123)),
+        # A command from the future would win over all that follow.
+        ("2026-11-24T20:31:16Z", NOW),
+        ("2090-11-24T20:31:16Z", NOW),
+        ("0001-01-01T00:00:00Z", NOW),
+        ("0001-01-01T00:00:00+14:00", NOW),
+        ("2026-11-24T20:30:15", NOW),
+        ("soon", NOW),
+        (7, NOW),
+        (None, NOW),
+    ],
+)
+def test_time_of_a_command_is_checked(sent: object, at: datetime) -> None:
+    """The last command wins by the time at which it was sent, as far as that makes sense."""
+    event = {
+        "time": sent,
+        "detail-type": "Untrack Batch Inference Job",
+        "detail": {"jobArn": ARN},
+    }
+    assert request_of(event, HERE, NOW) == Untrack(ARN, at)
+
+
+@pytest.mark.parametrize("body", ["", "no json", "[" * 100_000, '{"a":' * 100_000, "\x00"])
+def test_message_that_is_not_json_is_malformed(body: str) -> None:
+    """Also one that is nested too deeply: it is dropped, and does not fail its batch."""
+    with pytest.raises(MalformedEventError, match="the message is not JSON that can be read"):
+        event_in(body)
+
+
+TOKEN = "AQCkAAAAKgAAAAMAAAAAAAAAAd-secret-token"  # noqa: S105 - no real one
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        TOKEN,
+        {"detail": TOKEN},
+        {"detail-type": TOKEN, "detail": {}},
+        {"detail-type": TOKEN, "detail": {"jobArn": ARN, "taskToken": TOKEN}},
+        {"detail-type": "Track Batch Inference Job", "detail": {"jobArn": TOKEN}},
+        {"detail-type": "Track Batch Inference Job", "detail": {"jobArn": {"taskToken": TOKEN}}},
+        {"detail-type": "Untrack Batch Inference Job", "detail": {"jobArn": TOKEN}},
+        {
+            "source": "aws.bedrock",
+            "detail-type": "Batch Inference Job State Change",
+            "detail": {"batchJobArn": TOKEN},
+        },
+        {
+            "detail-type": "Track Batch Inference Job",
+            "detail": {"jobArn": ARN, "taskToken": [TOKEN]},
+        },
+        {
+            "detail-type": "Track Batch Inference Job",
+            "detail": {"jobArn": ARN, "taskToken": TOKEN * 100},
+        },
+        {
+            "detail-type": "Track Batch Inference Job",
+            "detail": {"jobArn": ARN, "taskToken": TOKEN + "\ud800"},
+        },
+        {
+            "detail-type": "Track Batch Inference Job",
+            "detail": {"jobArn": ARN, "taskToken": TOKEN, "partiallyCompletedIsSuccess": TOKEN},
+        },
+    ],
+)
+def test_reason_never_quotes_a_token_wherever_it_was_put(event: object) -> None:
+    """What is shown of a value is too short to be a token."""
+    with pytest.raises(MalformedEventError) as caught:
+        request_of(event, HERE, NOW)
+    assert TOKEN[:13] not in str(caught.value)
+
+
+@pytest.mark.parametrize("partition", ["aws-cn", "aws-us-gov", "aws-\x1b[2Jx", "aws-a", "azure"])
+def test_arn_of_another_partition_is_refused(partition: str) -> None:
+    """One job has one ARN: with another partition it would be another item."""
+    event = native(batchJobArn=ARN.replace("arn:aws:", f"arn:{partition}:"))
+    with pytest.raises(MalformedEventError) as caught:
+        request_of(event, HERE, NOW)
+    assert "\x1b" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("length", "fits"), [(2048, True), (2049, False)])
+def test_token_is_measured_as_step_functions_does(
+    length: int,
+    fits: bool,  # noqa: FBT001 - a parameter of the table
+) -> None:
+    """In UTF-16 code units: a character outside of the basic plane counts twice."""
+    token = "\U0001f40d" * (length // 2) + "x" * (length % 2)
+    detail = {"jobArn": ARN, "taskToken": token}
+    event = {"detail-type": "Track Batch Inference Job", "detail": detail}
+    if fits:
+        assert request_of(event, HERE, NOW) == Track(ARN, NOW, WaitingTask(token))
+    else:
+        with pytest.raises(MalformedEventError, match="1 to 2,048 characters"):
+            request_of(event, HERE, NOW)

@@ -46,6 +46,9 @@ def test_what_a_transition_writes_reads_back(
         **items.observed_attributes(observation),
         **items.transition_attributes(moved.entry, moved.first_in_progress_at),
     }
+    counts = observation.counts.or_known(tracked.counts)
+    observation = replace(observation, counts=counts)
+    item |= items.observed_attributes(observation)
     record = items.job_record(item)
     assert record.observation == observation
     assert record.last == moved.entry

@@ -16,12 +16,22 @@ from bedrock_batch_monitor.domain.notification import (
     NotANotificationError,
     Notification,
     chat_message_of,
+    is_summarized,
     mail_of,
     notification_of,
     subject_of,
+    texts_of,
+    unreadable_texts,
 )
 from tests.support.chat import CUSTOM_NOTIFICATION, assert_is_custom_notification
 from tests.support.contracts import FILES, SCHEMAS
+from tests.support.hostile import (
+    BIDIRECTIONAL,
+    ESCAPES,
+    EVERYTHING,
+    hostile_characters_in,
+)
+from tests.support.hostile import texts as hostile_texts
 from tests.support.strategies import ARN
 
 SAMPLES = {
@@ -29,7 +39,11 @@ SAMPLES = {
     for detail_type, file in FILES.items()
 }
 # What control characters, bidirectional marks and surrogates there are, and what makes markup.
-HOSTILE = st.text(alphabet=st.characters() | st.sampled_from("<>&@[]()`*~!|\r\n\u2028\u202e"))
+HOSTILE = hostile_texts | st.text(
+    alphabet=st.characters() | st.sampled_from("<>&@[]()`*~!|\r\n\u2028\u202e")
+)
+ARN_TAIL = ARN.removeprefix("arn:aws")
+SNS_BYTES = 256 * 1024
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | HOSTILE,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(HOSTILE, inner, max_size=3),
@@ -87,7 +101,7 @@ def test_a_failed_job_in_a_mail() -> None:
         "Account and Region: 123456789012, us-east-1\n"
         f"Job ARN: {ARN}\n"
         "\n"
-        "What to do: Mend what the message names, and submit the job again.\n"
+        "What to do: Correct what the message names, and submit the job again.\n"
         "Bedrock console: https://console.aws.amazon.com/bedrock/home"
         "?region=us-east-1#/batch-inference\n"
         "\n"
@@ -178,6 +192,8 @@ def test_a_job_at_risk() -> None:
         ({"success": 0, "error": 12_345}, "0 succeeded, 12,345 errors"),
         ({"total": 7}, "7 in the input"),
         ({"error": 2}, "2 errors"),
+        ({"total": 0, "processed": 0, "success": 0, "error": 0}, None),
+        ({"total": 10**38, "success": -1, "error": 10**15}, None),
         ({"total": "7", "success": True, "error": -1, "processed": 1.5}, None),
         ({}, None),
         (None, None),
@@ -279,6 +295,17 @@ def test_a_location_that_is_too_long_leaves_the_rest() -> None:
         ({"detail": {"data": {"status": "Failed"}}}, "jobArn"),
         ({"detail": {"data": {"status": "Failed", "jobArn": 7}}}, "jobArn"),
         ({"detail": {"data": {"status": "Failed", "jobArn": "arn:aws:s3:::secret"}}}, "jobArn"),
+        *(
+            (
+                {"detail": {"data": {"status": "Failed", "jobArn": f"arn:aws-{text}{ARN_TAIL}"}}},
+                "jobArn",
+            )
+            for text in (
+                "secret",
+                f"x\n\nACTION REQUIRED  sign in at www.example.com/secret\n<!channel>{ESCAPES}",
+                "A" * 200_000,
+            )
+        ),
     ],
 )
 def test_what_is_no_notification(change: dict[str, Any], words: str) -> None:
@@ -311,31 +338,185 @@ def test_anything_else_is_refused(event: object) -> None:
         notification_of(event)
 
 
+def assert_can_be_sent(subject: str, mail: str, message: dict[str, Any]) -> None:
+    """The limits of mails and chat messages, and nothing in them that a text of a job decides."""
+    assert re.fullmatch(r"[!-~]([ -~]{0,97}[!-~])?", subject)
+    assert_is_custom_notification(message)
+    published = json.dumps(message, ensure_ascii=False)
+    assert len(published.encode()) < SNS_BYTES
+    assert len(mail.encode()) < SNS_BYTES
+    assert hostile_characters_in(mail, allowed="\n") == set()
+    # The one character without width is what keeps '@' and ']' from being markup.
+    for text in strings_in(message):
+        assert hostile_characters_in(text, allowed="\n\u200b") == set()
+    for text in strings_in(message["metadata"]):
+        assert "\n" not in text
+        assert len(text) <= 1024
+
+
+def strings_in(value: Any) -> list[str]:
+    """Every text in a JSON document."""
+    if isinstance(value, dict):
+        return [text for inner in value.values() for text in strings_in(inner)]
+    if isinstance(value, list):
+        return [text for inner in value for text in strings_in(inner)]
+    return [value]
+
+
 @given(
     st.sampled_from(list(OUTCOMES)),
     st.dictionaries(
         st.sampled_from(
-            ["jobName", "modelId", "message", "endTime", "outputS3Uri", "error", "durations"]
+            [
+                "jobName",
+                "modelId",
+                "message",
+                "endTime",
+                "estimatedEndTime",
+                "jobExpirationTime",
+                "outputS3Uri",
+                "error",
+                "durations",
+                "records",
+            ]
         ),
-        HOSTILE | JSON,
+        HOSTILE
+        | JSON
+        | st.dictionaries(
+            st.sampled_from(["code", "message", "total", "success", "error", "totalSeconds"]),
+            HOSTILE | st.integers() | st.sampled_from([10**38, -1, 10**15, 10**15 - 1, 0]),
+        ),
     ),
+    HOSTILE | JSON,
 )
-def test_no_event_makes_a_bad_message(outcome: str, changes: dict[str, Any]) -> None:
+def test_no_event_makes_a_bad_message(
+    outcome: str, changes: dict[str, Any], event_id: object
+) -> None:
     """Whatever texts an event has: subject, mail and chat message keep their limits and lines."""
-    notification = told(outcome, **changes)
+    event = event_of(outcome, **changes)
+    event["detail"]["metadata"]["eventId"] = event_id
+    notification = notification_of(event)
     subject = subject_of(notification)
     message = chat_message_of(notification)
 
-    assert re.fullmatch(r"[!-~]([ -~]{0,97}[!-~])?", subject)
-    assert_is_custom_notification(message)
-    json.dumps(message, ensure_ascii=False).encode()
-    mail_of(notification).encode()
+    assert_can_be_sent(subject, mail_of(notification), message)
+    assert texts_of(notification).chat == message
     labels = [line.partition(":* ")[0] for line in message["content"]["description"].split("\n")]
     assert labels == [f"*{fact.label}" for fact in notification.facts]
     for text in chat_texts(notification):
         own = re.sub(r"^\*[\w ]+:\* ", "", text, flags=re.MULTILINE)
-        assert not re.search(r"[<>`*~]|&(?!amp;|lt;|gt;)|@(?!\u200b)|\](?!\u200b)", own)
-        assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e]", text)
+        assert_no_markup(own)
+
+
+def assert_no_markup(text: str) -> None:
+    """Neither links nor mentions, in Slack and in Teams."""
+    assert not re.search(r"[<>`*~]|&(?!amp;|lt;|gt;)|@(?!\u200b)|\](?!\u200b)", text)
+
+
+@pytest.mark.parametrize("text", [ESCAPES, BIDIRECTIONAL, EVERYTHING, "\u202e" * 100_000])
+def test_hostile_text_is_cleaned_in_every_field(text: str) -> None:
+    """The name is in the subject, the mail, the title, the summary and the context of actions."""
+    changes = dict.fromkeys(("jobName", "modelId", "message", "outputS3Uri"), text + " harmless")
+    notification = told("Failed", **changes)
+    assert_can_be_sent(
+        subject_of(notification), mail_of(notification), chat_message_of(notification)
+    )
+
+
+def test_message_begins_with_the_first_line_that_shows_something() -> None:
+    """Lines that are empty or hold nothing to be seen are left out."""
+    text = "\n \u200b\n\x1b\n Invalid record.\nSecond line."
+    assert facts_of(told("Failed", message=text))["Message"] == "Invalid record."
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({}, False),
+        ({"status": None}, True),
+        ({"status": ""}, True),
+        ({"status": 7}, True),
+    ],
+)
+def test_event_of_an_arn_that_was_never_readable_is_summarized(
+    *, change: dict[str, Any], expected: bool
+) -> None:
+    """Without a status nothing was ever read of the job; people get one summary of these."""
+    event = event_of("Unreachable")
+    event["detail"]["data"].update(change)
+    assert is_summarized(event) is expected
+
+
+@pytest.mark.parametrize("outcome", sorted(set(OUTCOMES) - {"Unreachable"}))
+def test_other_events_are_never_summarized(outcome: str) -> None:
+    """An end has its own mail, whatever is missing in it."""
+    assert not is_summarized(event_of(outcome, status=None))
+
+
+def test_summary_of_arns_that_were_never_readable() -> None:
+    """One mail and one message name the ARNs, why they were refused, and what to do."""
+    other = ARN[:-1] + "0"
+    texts = unreadable_texts(
+        [(ARN, "AccessDeniedException"), (other, "ResourceNotFoundException"), ("mine", "x")]
+    )
+
+    said = "3 tracked job ARNs cannot be read and never could"
+    assert texts.subject == f"Bedrock batch monitor: {said}"
+    assert texts.mail == (
+        f"{said}.\n"
+        "\n"
+        f"{ARN}: AccessDeniedException\n"
+        f"{other}: ResourceNotFoundException\n"
+        "mine: x\n"
+        "\n"
+        "What to do: Check the ARN, its account and Region, and the permissions of the monitor's "
+        "role. If the job is not yours to monitor, stop tracking it: bbm untrack <ARN>.\n"
+        "The monitor stops tracking an ARN that was never readable after seven days.\n"
+    )
+    assert texts.chat["content"]["title"] == f"\u2753 {said}"
+    assert texts.chat["content"]["description"].splitlines() == texts.mail.splitlines()[2:5]
+    assert texts.chat["metadata"]["relatedResources"] == [ARN, other]
+    assert texts.chat["metadata"]["eventType"] == names.JOB_UNREACHABLE
+
+
+def test_summary_of_one_arn() -> None:
+    """The sentence is right for one as well."""
+    assert unreadable_texts([(ARN, "x")]).mail.startswith("1 tracked job ARN cannot be read and")
+
+
+def test_summary_shows_twenty_arns_and_counts_the_others() -> None:
+    """A thousand ARNs are one mail of a few lines."""
+    pairs = [(f"{ARN[:-4]}{number:04}", "AccessDeniedException") for number in range(1234)]
+    exactly, more = unreadable_texts(pairs[:20]), unreadable_texts(pairs)
+
+    assert "more" not in exactly.mail.partition("What to do")[0]
+    assert more.mail.count(ARN[:-4]) == 20
+    assert "\nand 1,214 more\n" in more.mail
+    assert more.chat["content"]["description"].splitlines()[-1] == "and 1,214 more"
+    assert more.subject == (
+        "Bedrock batch monitor: 1,234 tracked job ARNs cannot be read and never could"
+    )
+
+
+def test_summary_without_arns_is_refused() -> None:
+    """There is nothing to say."""
+    with pytest.raises(ValueError, match="there is no ARN to tell"):
+        unreadable_texts([])
+
+
+@given(st.lists(st.tuples(HOSTILE | st.just(ARN), HOSTILE), min_size=1, max_size=40))
+def test_no_arn_makes_a_bad_summary(pairs: list[tuple[str, str]]) -> None:
+    """What somebody put into the table in place of an ARN decides no line and no markup."""
+    texts = unreadable_texts(pairs)
+
+    assert_can_be_sent(texts.subject, texts.mail, dict(texts.chat))
+    shown = min(len(pairs), 20)
+    assert len(texts.mail.splitlines()) == 5 + shown + (len(pairs) > 20)
+    described = texts.chat["content"]["description"].splitlines()
+    assert len(described) <= shown + 1
+    assert_no_markup(texts.chat["content"]["description"])
+    if len(described) < len(pairs):
+        assert described[-1] == f"and {len(pairs) - len(described) + 1:,} more"
 
 
 def test_the_schema_of_chat_messages_can_fail() -> None:

@@ -36,6 +36,19 @@ def test_lasting_refusals_lead_to_one_call_at_a_time() -> None:
     assert pace.limit == 1
 
 
+def test_lasting_refusals_slow_a_poll_that_keeps_calls_under_way() -> None:
+    """Each round of refusals halves the number of calls, also while others are under way."""
+    pace = Pace(MOST)
+    limits = []
+    for _ in range(6):
+        under_way = pace.limit
+        # All calls of a round are refused; as each comes back, the rest is still under way.
+        for left in range(under_way - 1, -1, -1):
+            pace.pushed_back(left)
+        limits.append(pace.limit)
+    assert limits == [16, 8, 4, 2, 1, 1]
+
+
 def test_answers_raise_the_limit_again() -> None:
     """When the API answers again, the poll is back at full width after some hundred calls."""
     pace = Pace(MOST)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import json
+import re
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from html.parser import HTMLParser
 from typing import Any
 
@@ -13,7 +16,7 @@ from hypothesis import strategies as st
 
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.console import bedrock_jobs, s3_place
-from bedrock_batch_monitor.report import figures, palette, widget, words
+from bedrock_batch_monitor.report import figures, palette, parts, widget, words
 from bedrock_batch_monitor.report.contents import (
     ACTIVE_ROWS,
     FAILURE_GROUPS,
@@ -25,6 +28,8 @@ from bedrock_batch_monitor.report.jobs import Job, Transition, job_of, segments,
 from bedrock_batch_monitor.report.markup import Html, element, stylesheet, text
 from bedrock_batch_monitor.report.page import render
 from local.pictures.sample import NOW, SPAN, Sample, report_of, sample
+from tests.support.hostile import hostile_characters_in
+from tests.support.hostile import texts as hostile_texts
 
 ARN = "arn:aws:bedrock:us-east-1:123456789012:model-invocation-job/abcdefghijk1"
 ANY_TEXT = st.text(st.characters(), max_size=60) | st.sampled_from(
@@ -121,9 +126,9 @@ def test_any_text_is_a_text(inner: str, title: str) -> None:
 
 
 def test_a_text_stays_what_it_is() -> None:
-    """Umlauts, emoji and scripts from right to left are kept; what reorders is not."""
-    assert text("Übersicht 👩‍🔬 שלום") == "Übersicht 👩‍🔬 שלום"
-    assert text("a\u202eb\x00c\ud800") == "ab\ufffdc\ufffd"
+    """Umlauts, emoji and scripts from right to left are kept; what reorders or hides is not."""
+    assert text("Übersicht 🔬 שלום") == "Übersicht 🔬 שלום"
+    assert text("a\u202eb\x00c\ud800\uffff\x9b2J") == "abc2J"
 
 
 @pytest.mark.parametrize(
@@ -150,7 +155,14 @@ def test_a_style_sheet_cannot_be_left() -> None:
 
 
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | ANY_TEXT,
+    st.none()
+    | st.booleans()
+    | st.integers(min_value=-(10**125), max_value=10**125)
+    | st.floats()
+    | st.decimals()
+    | st.sampled_from([10**38, -1, Decimal("9.9E+125"), Decimal("1E-130")])
+    | ANY_TEXT
+    | hostile_texts,
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(ANY_TEXT, inner, max_size=2),
     max_leaves=4,
 )
@@ -176,7 +188,48 @@ def test_no_item_stops_a_page(item: dict[str, Any], other: dict[str, Any]) -> No
 
     for page in (render(report), widget.live(view, NOW, dark=True)):
         page.encode()
+        assert hostile_characters_in(page, allowed="\n") == set()
+        assert len(json.dumps(page)) < 300_000
         assert Reader(page).elements.isdisjoint({"script", "img", "iframe", "object", "use"})
+
+
+@pytest.mark.parametrize("kept", [0, 4, 5, 100])
+def test_widget_shows_as_many_jobs_as_fit(kept: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What does not fit is counted as not shown, and the page is never larger than the limit."""
+    job = job_of(
+        {"jobArn": ARN, "status": "InProgress", "tracking": "ACTIVE", "message": "m" * 200}
+    )
+    view = widget.LiveView([job] * 9, [job] * 9, {"InProgress": 9}, {"Failed": 9}, NOW - SPAN)
+    bare = widget.LiveView([], [], {"InProgress": 9}, {"Failed": 9}, NOW - SPAN)
+    row = len(json.dumps(widget.live(view, NOW, dark=False))) // 18
+    limit = len(json.dumps(widget.live(bare, NOW, dark=False))) + kept * row
+    monkeypatch.setattr(widget, "MOST_BYTES", limit)
+    page = widget.live(view, NOW, dark=False)
+
+    assert len(json.dumps(page)) <= limit
+    assert page.count("m" * 200) == {0: 0, 4: 4, 5: 4, 100: 18}[kept]
+    assert ("more active job" in page) is (kept != 100)
+
+
+def test_unknown_statuses_are_named_while_there_are_few() -> None:
+    """Anybody who can write items can make up statuses; a page has no room for thousands."""
+    counts = {"Failed": 2, "Paused": 7, **{f"s{number:04}": 1 for number in range(5000)}}
+    page = parts.counts_by_status(counts)
+
+    assert page.count("<li>") == 10
+    assert "Paused" in page
+    assert re.search(r"<b>4,993</b> .*Other", page)
+    assert "Other" not in parts.counts_by_status({"Failed": 2, "Paused": 7})
+
+
+def test_counts_of_a_job_that_is_not_validated_are_unknown() -> None:
+    """Bedrock reports 0 for all of them until then."""
+    names = ("totalRecordCount", "processedRecordCount", "errorRecordCount")
+    job = job_of({"jobArn": ARN, "status": "Validating", **dict.fromkeys(names, 0)})
+
+    assert (job.total, job.processed, job.failed, job.progress) == (None, None, None, None)
+    job = job_of({"jobArn": ARN, "totalRecordCount": 9, "processedRecordCount": 0})
+    assert (job.total, job.processed, job.progress) == (9, 0, 0.0)
 
 
 @pytest.mark.parametrize("number", [0, 1, 50])

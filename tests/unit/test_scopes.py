@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bedrock_batch_monitor.domain.arns import Scope
+from bedrock_batch_monitor.domain.arns import PARTITIONS, JobArn, Scope
 from bedrock_batch_monitor.domain.scopes import (
     EVERYTHING,
     KeyRange,
@@ -15,6 +15,7 @@ from bedrock_batch_monitor.domain.scopes import (
     Share,
     parse_scope,
 )
+from tests.support.hostile import hostile_characters_in
 
 HOME = Scope("111111111111", "us-east-1")
 OTHER = Scope("222222222222", "eu-west-1")
@@ -57,6 +58,20 @@ def test_accounts_and_regions_make_scopes() -> None:
         HOME,
         Scope("111111111111", "eu-west-1"),
     ]
+
+
+@pytest.mark.parametrize("partition", PARTITIONS)
+def test_job_is_covered_when_partition_account_and_region_match(partition: str) -> None:
+    """One part that differs is enough for a job not to be monitored."""
+    monitored = Scopes.named(
+        HOME, regions=["us-east-1", "eu-west-1"], accounts=["222222222222"], partition=partition
+    )
+    other = next(name for name in PARTITIONS if name != partition)
+    for scope in monitored:
+        assert monitored.covers(JobArn(partition, scope.region, scope.account, "abcdef123456"))
+        assert not monitored.covers(JobArn(other, scope.region, scope.account, "abcdef123456"))
+        assert not monitored.covers(JobArn(partition, "ap-south-1", scope.account, "abcdef123456"))
+        assert not monitored.covers(JobArn(partition, scope.region, "999999999999", "abcdef123456"))
 
 
 def test_a_message_names_a_few_scopes() -> None:
@@ -129,6 +144,8 @@ def test_a_payload_names_a_scope(payload: dict[str, str], scope: Scope) -> None:
             "asks for '333333333333/us-east-1', this deployment monitors 111111111111/us-east-1, ",
         ),
         ({"region": "x" * 1000}, "asks for '111111111111/x"),
+        ({"region": "\x1b]52;c;eA==\x07\u202e"}, r"asks for '111111111111/\\x1b]52;c;eA==\\x07"),
+        ({"\u202e" * 1000: 1}, r"the payload has '\\u202e"),
     ],
 )
 def test_another_payload_is_refused(payload: Any, reason: str) -> None:
@@ -136,6 +153,18 @@ def test_another_payload_is_refused(payload: Any, reason: str) -> None:
     with pytest.raises(PayloadError, match=reason) as caught:
         SCOPES.asked_for(payload)
     assert len(str(caught.value)) < 500
+    assert hostile_characters_in(str(caught.value)) == set()
+
+
+def test_payload_is_refused_however_deep_and_long() -> None:
+    """To quote a value costs nothing of what the value could hold."""
+    deep: list[Any] = []
+    for _ in range(100_000):
+        deep = [deep]
+    for payload in (deep, ["x" * 10_000] * 10_000, {"region": deep}):
+        with pytest.raises(PayloadError) as caught:
+            SCOPES.asked_for(payload)
+        assert len(str(caught.value)) < 500
 
 
 @pytest.mark.parametrize("text", ["", "222222222222", "222222222222/", "2/eu-west-1", "a/b/c"])

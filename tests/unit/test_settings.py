@@ -15,9 +15,11 @@ COMPLETE = {
     "JOBS_TABLE_NAME": "jobs",
     "HISTORY_TABLE_NAME": "history",
     "STATE_TABLE_NAME": "state",
+    "OUTBOX_TABLE_NAME": "outbox",
     "EVENT_BUS_NAME": "bus",
     "MONITORED_ACCOUNT": "123456789012",
     "MONITORED_REGION": "us-east-1",
+    "MONITORED_PARTITION": "aws",
     "EMIT_STATUS_CHANGES": "false",
     "PROGRESS_INTERVAL_MINUTES": "5",
     "POLL_INTERVAL_MINUTES": "1",
@@ -37,6 +39,7 @@ def test_a_complete_environment() -> None:
         jobs_table_name="jobs",
         history_table_name="history",
         state_table_name="state",
+        outbox_table_name="outbox",
         event_bus_name="bus",
         scope=Scope("123456789012", "us-east-1"),
         history_retention=None,
@@ -124,6 +127,15 @@ def test_wrong_buckets_and_prices_are_named(name: str, value: str, said: str) ->
     with pytest.raises(SettingError, match=said) as caught:
         Settings.from_environment(environment)
     assert f"{name} is {value!r}" in str(caught.value)
+
+
+def test_partition_is_that_of_the_deployment() -> None:
+    """ARNs of another partition are never monitored."""
+    settings = Settings.from_environment(COMPLETE | {"MONITORED_PARTITION": "aws-us-gov"})
+    assert settings.scopes.partition == "aws-us-gov"
+    regions = {"MONITORED_REGIONS": "us-gov-west-1"}
+    several = Settings.from_environment(COMPLETE | {"MONITORED_PARTITION": "aws-us-gov"} | regions)
+    assert several.scopes.partition == "aws-us-gov"
 
 
 @pytest.mark.parametrize("name", sorted(COMPLETE))

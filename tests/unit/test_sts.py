@@ -20,6 +20,7 @@ class Sts:
         self.now = START
         self.asked: list[dict[str, str]] = []
         self.refuses = False
+        self.answer = ("AccessDenied", 403)
 
     def client(self, service: str, **_: Any) -> Sts:
         """Stand in for STS."""
@@ -30,9 +31,12 @@ class Sts:
         """Hand out a key, or refuse."""
         self.asked.append(request)
         if self.refuses:
-            raise ClientError(
-                {"Error": {"Code": "AccessDenied", "Message": f"not {ROLE}"}}, "AssumeRole"
-            )
+            code, status = self.answer
+            answer: Any = {
+                "Error": {"Code": code, "Message": f"not {ROLE}"},
+                "ResponseMetadata": {"HTTPStatusCode": status},
+            }
+            raise ClientError(answer, "AssumeRole")
         return {
             "Credentials": {
                 "AccessKeyId": f"key-{len(self.asked)}",
@@ -81,12 +85,36 @@ def test_a_refusal_is_an_error_of_sts(sts: Sts) -> None:
         with pytest.raises(ServiceError) as caught:
             key(credentials)
         assert caught.value.code == "STS.AccessDenied"
-        assert caught.value.is_permanent
+        assert caught.value.is_refusal
         assert ROLE in str(caught.value)
     assert len(sts.asked) == 1
     sts.refuses = False
     sts.now += REFUSAL_HOLDS
     assert key(credentials) == "key-2"
+
+
+@pytest.mark.parametrize(
+    ("answer", "is_refusal"),
+    [
+        (("AccessDenied", 403), True),
+        (("RegionDisabledException", 403), True),
+        (("Throttling", 400), False),
+        (("Unknown", 429), False),
+        (("Unknown", 503), False),
+    ],
+)
+def test_a_repeated_refusal_is_of_the_same_kind(
+    sts: Sts, answer: tuple[str, int], *, is_refusal: bool
+) -> None:
+    """The jobs after the first are told what STS answered the first one, with its HTTP status."""
+    sts.refuses, sts.answer = True, answer
+    credentials = RoleSessions(sts, "111/us-east-1", lambda: sts.now).of(ROLE).get_credentials()  # type: ignore[arg-type]
+    for _ in range(2):
+        with pytest.raises(ServiceError) as caught:
+            key(credentials)
+        assert caught.value.status == answer[1]
+        assert caught.value.is_refusal is is_refusal
+    assert len(sts.asked) == 1
 
 
 def test_a_refusal_does_not_end_what_is_still_good(sts: Sts) -> None:

@@ -2,31 +2,34 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bedrock_batch_monitor.domain import statuses
-from bedrock_batch_monitor.domain.events import Mark, status_event
+from bedrock_batch_monitor.domain.events import Mark, status_event, tasks_mark
 from bedrock_batch_monitor.domain.jobs import TEXT_CHARACTERS, JobObservation, JobRecord, TrackedJob
 from bedrock_batch_monitor.domain.rules import Rules
 from bedrock_batch_monitor.domain.tasks import (
     CAUSE_CHARACTERS,
     OUTPUT_CHARACTERS,
     TOKEN_CHARACTERS,
+    PendingCallbacks,
     WaitingTask,
-    answer_of,
-    mark_of,
+    callback_for,
 )
 from bedrock_batch_monitor.domain.transitions import Transition, decide
+from bedrock_batch_monitor.domain.utf16 import utf16_length
 from tests.support.monitor import RULES
-from tests.support.strategies import ARN, NOW, observations, seen_jobs
+from tests.support.strategies import ARN, NOW, observations
 
 tokens = st.text(
     alphabet=st.characters(exclude_categories=["Cs"]), min_size=1, max_size=TOKEN_CHARACTERS
 )
 SEEN = TrackedJob(ARN, sequence=1, status="InProgress")
+SECRET = "a-secret-token-that-nobody-may-read"  # noqa: S105 - no real one
 tasks = st.builds(WaitingTask, tokens, st.booleans())
 
 
@@ -38,56 +41,58 @@ def ended(observation: JobObservation, status: str, rules: Rules = RULES) -> Job
     return JobRecord(observation, decision.entry, decision.first_in_progress_at)
 
 
-@given(tasks)
-def test_a_task_is_text_and_back(task: WaitingTask) -> None:
-    """What the item has of a task says all of it, whatever the token."""
-    assert WaitingTask.parse(str(task)) == task
-    assert repr(task) == repr(replace(task, token=ARN))
-
-
-@given(tasks, tasks, st.integers(min_value=1, max_value=20))
-def test_a_mark_names_one_task_and_not_its_token(
-    task: WaitingTask, other: WaitingTask, sequence: int
+@given(tasks, tasks)
+def test_id_of_a_task_is_short_and_differs_where_the_token_does(
+    task: WaitingTask, other: WaitingTask
 ) -> None:
-    """Marks are short, are read again as what they are, and differ where the tasks do."""
-    mark = mark_of(str(task), sequence)
-    parsed = Mark.parse(mark)
-    assert (parsed.is_task, parsed.is_episode, parsed.sequence) == (True, False, sequence)
-    assert str(parsed) == mark
-    assert len(mark) < 30
-    assert (mark == mark_of(str(other), sequence)) == (task == other)
+    """The same command sent twice is one entry; two tasks never share one."""
+    assert task.id.isalnum()
+    assert len(task.id) == 32
+    assert (task.id == other.id) == (task.token == other.token)
 
 
-@pytest.mark.parametrize("text", ["", "#", "Completed#", "Failed#token", "token", "completed#t"])
-def test_what_is_no_task_is_refused(text: str) -> None:
-    """A text that the monitor did not write raises, without the text."""
-    with pytest.raises(ValueError, match="a waiting task is written"):
-        WaitingTask.parse(text)
+@given(st.integers(min_value=1, max_value=20))
+def test_mark_of_waiting_tasks_is_text_and_back(sequence: int) -> None:
+    """One pending mark stands for every task of a job, so no token is in it."""
+    parsed = Mark.parse(str(tasks_mark(sequence)))
+    assert parsed == tasks_mark(sequence)
+    assert (parsed.is_tasks, parsed.is_episode, parsed.sequence) == (True, False, sequence)
 
 
-@given(tasks, observations, st.sampled_from(statuses.TERMINAL))
-def test_an_answer_tells_the_end(
-    task: WaitingTask, observation: JobObservation, status: str
+@given(tasks, observations, st.sampled_from(statuses.TERMINAL), st.booleans())
+def test_callback_reports_the_end(
+    task: WaitingTask,
+    observation: JobObservation,
+    status: str,
+    with_message: bool,  # noqa: FBT001 - drawn by Hypothesis
 ) -> None:
     """A success has the detail of the event, and a failure the status and a reason."""
     record = ended(observation, status)
-    answer = answer_of(record, str(task), due=NOW)
-    assert (answer.job_arn, answer.token, answer.due) == (ARN, task.token, NOW)
-    assert answer.mark == mark_of(str(task), record.last.sequence)
+    callback = callback_for(record, task, with_message=with_message)
+    assert callback.task == task
     if status == "Completed" or (
         status == "PartiallyCompleted" and task.partially_completed_is_success
     ):
-        assert answer.output == status_event(record, record.last).detail
-        assert json.loads(answer.output)["data"]["status"] == status
-        assert not answer.error
+        event = status_event(record, record.last, with_message=with_message)
+        assert callback.output == event.detail
+        assert json.loads(callback.output)["data"]["status"] == status
+        assert not callback.error
     else:
-        assert answer.output is None
-        assert answer.error == status
-        assert answer.cause == (observation.message or f"{ARN} ended as {status}")
-    assert repr(answer) == repr(replace(answer, task="", token="", output=None, cause=""))
+        message = observation.message if with_message else None
+        assert callback.output is None
+        assert callback.error == status
+        assert callback.cause == (message or f"{ARN} ended as {status}")
 
 
-def test_the_largest_job_has_an_output_that_fits() -> None:
+@pytest.mark.parametrize("status", ["Completed", "Failed"])
+def test_callback_without_messages_has_none(status: str) -> None:
+    """With `recordMessages` off, also a message that was stored before is not passed on."""
+    record = ended(JobObservation(ARN, status, message="a customer's text"), status)
+    callback = callback_for(record, WaitingTask(SECRET), with_message=False)
+    assert "customer" not in (callback.output or "") + callback.cause
+
+
+def test_output_of_the_largest_job_fits() -> None:
     """Every text as long as the monitor keeps one, in characters that JSON escapes."""
     longest = "\x01" * TEXT_CHARACTERS
     observation = JobObservation(
@@ -103,14 +108,20 @@ def test_the_largest_job_has_an_output_that_fits() -> None:
         input_data_config={"s3InputDataConfig": {"s3Uri": longest}},
         output_data_config={"s3OutputDataConfig": {"s3Uri": longest}},
     )
-    answer = answer_of(ended(observation, "Completed"), f"Completed#{ARN}", due=NOW)
+    answer = callback_for(ended(observation, "Completed"), WaitingTask(SECRET))
     assert answer.output is not None
-    assert len(answer.output) < OUTPUT_CHARACTERS
-    failed = answer_of(ended(observation, "Failed"), f"Completed#{ARN}", due=NOW)
-    assert len(failed.cause) <= CAUSE_CHARACTERS
+    assert utf16_length(answer.output) < OUTPUT_CHARACTERS
+    failed = callback_for(ended(observation, "Failed"), WaitingTask(SECRET))
+    assert utf16_length(failed.cause) <= CAUSE_CHARACTERS
 
 
-@given(seen_jobs)
-def test_a_job_does_not_show_its_tasks(job: TrackedJob) -> None:
-    """What is known of a job can be shown without its tokens."""
-    assert "the token" not in repr(replace(job, tasks=frozenset({"Completed#the token"})))
+def test_repr_of_what_holds_a_token_does_not_show_it() -> None:
+    """A task, its callback and the callbacks of a job can be logged by mistake without harm."""
+    record = ended(JobObservation(ARN, "Failed", message="a customer's text"), "Failed")
+    task = WaitingTask(SECRET)
+    held: tuple[Any, ...] = (
+        task,
+        callback_for(record, task),
+        PendingCallbacks(record, "Tasks#2", 1, NOW),
+    )
+    assert all(SECRET not in repr(each) for each in held)

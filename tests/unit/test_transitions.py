@@ -26,7 +26,9 @@ from bedrock_batch_monitor.domain.transitions import (
     Transition,
     Unchanged,
     decide,
+    end_id,
     event_id,
+    status_change_id,
 )
 from tests.support.monitor import RULES
 from tests.support.strategies import (
@@ -64,6 +66,7 @@ def test_every_pair_of_statuses(known: str | None, observed: str) -> None:
         job_arn=ARN,
         sequence=0 if known is None else 3,
         status=known,
+        event_id="an-id" if known in statuses.TERMINAL else None,
         changed_at=None if known is None else BEFORE,
         last_modified_time=None if known is None else BEFORE,
     )
@@ -94,11 +97,13 @@ def test_a_decision_is_always_one_of_five(
     if isinstance(decision, Transition):
         entry = decision.entry
         assert entry.sequence == tracked.sequence + 1
-        assert entry.status == observation.status != entry.previous_status == tracked.status
+        assert entry.status == observation.status
+        assert entry.previous_status == tracked.status
+        assert entry.status != tracked.status or (entry.event_id and not tracked.event_id)
         assert (entry.observed_at, entry.observed_by) == (now, "event")
         assert (entry.event_id is not None) == statuses.is_terminal(entry.status)
         assert entry.message == observation.message
-        assert entry.counts == observation.counts
+        assert entry.counts == observation.counts.or_known(tracked.counts)
         assert entry.changed_at == observation.last_modified_time
         assert entry.seconds_in_previous_status is None or entry.seconds_in_previous_status >= 0
 
@@ -106,8 +111,21 @@ def test_a_decision_is_always_one_of_five(
 @given(seen_jobs, observations)
 def test_an_ending_is_final(tracked: TrackedJob, observation: JobObservation) -> None:
     """Once a terminal status is recorded, no observation moves the job again."""
-    ended = replace(tracked, status="PartiallyCompleted")
+    ended = replace(tracked, status="PartiallyCompleted", event_id="an-id")
     assert isinstance(decided(ended, observation), Unchanged | Outdated)
+
+
+@given(seen_jobs, observations, st.sampled_from(statuses.TERMINAL))
+def test_an_end_that_was_recorded_as_an_unknown_status_is_recorded_as_an_end(
+    tracked: TrackedJob, observation: JobObservation, status: str
+) -> None:
+    """A version that knows more statuses publishes the end that an earlier one did not know."""
+    tracked = replace(tracked, status=status, event_id=None)
+    decision = decided(tracked, replace(observation, status=status))
+    assert isinstance(decision, Transition)
+    assert decision.entry.event_id == end_id(ARN)
+    # What still runs cannot be: a terminal status is never taken back.
+    assert decided(tracked, replace(observation, status="InProgress")) == Outdated()
 
 
 @given(
@@ -242,9 +260,63 @@ def test_any_run_of_observations_leaves_a_whole_history(seen: list[JobObservatio
     )
 
 
-def test_event_ids_are_names() -> None:
-    """The id depends on job and sequence alone; this one must never change."""
-    assert event_id(ARN, 5) == "c85ffda8-76f8-5ab4-a905-f392e041ae0d"
-    assert uuid.UUID(event_id(ARN, 5)).version == 5
-    assert event_id(ARN, 5) != event_id(ARN, 6)
-    assert event_id(ARN, 5) != event_id(ARN.replace("abcdef", "fedcba"), 5)
+@pytest.mark.parametrize(
+    ("known", "observed", "expected"),
+    [
+        (RecordCounts(10, 5, 5, 0), RecordCounts(10, 4, 4, 0), Outdated),
+        (RecordCounts(10, 5, 5, 0), RecordCounts(10, 6, 5, 0), Refresh),
+        (RecordCounts(10, 5, 5, 0), RecordCounts(10, 6, 4, 2), Outdated),
+        (RecordCounts(10, 5, 5, 0), RecordCounts(10, 6, 6, 0), Refresh),
+        (RecordCounts(10, 5, 5, 0), RecordCounts(), Unchanged),
+        (RecordCounts(), RecordCounts(10, 0, 0, 0), Refresh),
+    ],
+)
+@pytest.mark.parametrize("modified", [BEFORE, None])
+def test_counts_of_the_same_moment_never_fall(
+    known: RecordCounts, observed: RecordCounts, expected: type, modified: datetime | None
+) -> None:
+    """Of two answers with the same lastModifiedTime the one with fewer records is older."""
+    tracked = TrackedJob(
+        ARN, sequence=2, status="InProgress", last_modified_time=BEFORE, counts=known
+    )
+    observation = JobObservation(ARN, "InProgress", last_modified_time=modified, counts=observed)
+    assert isinstance(decided(tracked, observation), expected)
+
+
+@pytest.mark.parametrize(
+    "moment", [NOW.replace(year=1), NOW + timedelta(hours=3), NOW.replace(year=2090)]
+)
+def test_time_that_makes_no_sense_holds_up_no_transition(moment: datetime) -> None:
+    """One recorded time in the far future must not make every later answer an older one."""
+    tracked = TrackedJob(ARN, sequence=2, status="Scheduled", last_modified_time=moment)
+    later = JobObservation(ARN, "InProgress", last_modified_time=NOW)
+    assert isinstance(decided(tracked, later), Transition)
+    earlier = JobObservation(ARN, "Submitted", last_modified_time=NOW)
+    assert decided(tracked, earlier) == Outdated()
+
+
+def test_equal_times_leave_the_order_of_statuses_to_decide() -> None:
+    """Bedrock's times have seconds at best: a job moves twice within one."""
+    tracked = TrackedJob(ARN, sequence=2, status="Scheduled", last_modified_time=NOW)
+    forward = JobObservation(ARN, "InProgress", last_modified_time=NOW)
+    back = JobObservation(ARN, "Validating", last_modified_time=NOW)
+    assert isinstance(decided(tracked, forward), Transition)
+    assert decided(tracked, back) == Outdated()
+
+
+def test_event_ids_name_facts() -> None:
+    """One fact has one id, and no id is used for two facts; these must never change."""
+    assert end_id(ARN) == "d663c803-4dfd-5630-9de9-2e8bdc5851e1"
+    assert status_change_id(ARN, 4, "InProgress") == "25fb0f6c-e79e-5e8e-9f22-19dbe6db945b"
+    assert uuid.UUID(end_id(ARN)).version == 5
+    ids = {
+        end_id(ARN),
+        end_id(ARN.replace("abcdef", "fedcba")),
+        # A sequence can restart with an expired history: the status is part of the name.
+        status_change_id(ARN, 4, "InProgress"),
+        status_change_id(ARN, 4, "Scheduled"),
+        status_change_id(ARN, 5, "InProgress"),
+        event_id(ARN, "Stalled#2026-11-24T20:30:16.123Z"),
+        event_id(ARN, "Unreachable#2026-11-24T20:30:16.123Z"),
+    }
+    assert len(ids) == 7

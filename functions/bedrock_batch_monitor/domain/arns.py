@@ -4,14 +4,34 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Final
 
-# ModelInvocationJobArn in Bedrock's service model, with the parts named.
-_JOB_ARN = re.compile(
-    r"arn:(?P<partition>aws(?:-[^:]+)?):bedrock:(?P<region>[a-z0-9-]{1,20})"
+from bedrock_batch_monitor.domain.words import quoted
+
+# The partitions in botocore's `partitions` and `endpoints` data; a test compares. Bedrock's service
+# model takes any text after `aws-`, so an ARN that only matches the model could carry lines of
+# text, markup and escape sequences into everything that shows an ARN.
+PARTITIONS: Final = (
+    "aws",
+    "aws-cn",
+    "aws-eusc",
+    "aws-iso",
+    "aws-iso-b",
+    "aws-iso-e",
+    "aws-iso-f",
+    "aws-us-gov",
+)
+# ModelInvocationJobArn in Bedrock's service model, with the parts named and the real partitions.
+_JOB_ARN: Final = re.compile(
+    rf"arn:(?P<partition>{'|'.join(PARTITIONS)}):bedrock:(?P<region>[a-z0-9-]{{1,20}})"
     r":(?P<account>[0-9]{12}):model-invocation-job/(?P<job_id>[a-z0-9]{12})",
     re.ASCII,
 )
-_SHOWN_CHARACTERS = 120
+# The longest text that the pattern can match.
+_MOST_CHARACTERS: Final = (
+    len("arn::bedrock:::model-invocation-job/") + max(map(len, PARTITIONS)) + 20 + 12 + 12
+)
+_SHOWN_CHARACTERS: Final = 120
 
 
 class InvalidJobArnError(ValueError):
@@ -41,12 +61,16 @@ class JobArn:
 
     @classmethod
     def parse(cls, text: str) -> JobArn:
-        """Take an ARN apart; raises `InvalidJobArnError` naming the text and what is expected."""
-        match = _JOB_ARN.fullmatch(text)
+        """Split an ARN into its parts.
+
+        Raises `InvalidJobArnError`, which names the text (shortened, in one line, with everything
+        unprintable escaped) and the expected form.
+        """
+        match = _JOB_ARN.fullmatch(text) if len(text) <= _MOST_CHARACTERS else None
         if match is None:
-            shown = text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…"
             message = (
-                f"{shown!r} is not the ARN of a batch inference job, which has the form "
+                f"{quoted(text, _SHOWN_CHARACTERS)} is not the ARN of a batch inference job, which "
+                "has the form "
                 "arn:aws:bedrock:<region>:<account>:model-invocation-job/<12 characters a-z0-9>"
             )
             raise InvalidJobArnError(message)
@@ -63,3 +87,8 @@ class JobArn:
             f"arn:{self.partition}:bedrock:{self.region}:{self.account}"
             f":model-invocation-job/{self.job_id}"
         )
+
+
+def is_job_arn(text: str) -> bool:
+    """Whether a text is the ARN of a batch inference job in a real partition."""
+    return len(text) <= _MOST_CHARACTERS and _JOB_ARN.fullmatch(text) is not None

@@ -14,6 +14,7 @@ from typing import Final
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.discovery import LONGEST_JOB, Bookmark, JobFilter
 from bedrock_batch_monitor.domain.lists import ListedJob
+from bedrock_batch_monitor.domain.times import plausible
 
 # Whether `submitTimeBefore` includes its moment is not documented; times have milliseconds.
 _MARGIN: Final = timedelta(seconds=1)
@@ -35,20 +36,23 @@ def open_window(
     A job that ended before discovery began was submitted before that.
     """
     after = now - reach
-    since = bookmark.began_at if backfilled_since is None else backfilled_since
+    since = plausible(backfilled_since, now) or bookmark.began_at
     return Window(after, since + _MARGIN) if after < since else None
 
 
-def is_backfill(job: ListedJob, *, bookmark: Bookmark, wanted: JobFilter) -> bool:
+def is_backfill(job: ListedJob, *, bookmark: Bookmark, now: datetime, wanted: JobFilter) -> bool:
     """Whether to take a job up for the history alone: it had ended before discovery began.
 
-    A list may lack the status. Without it, and without an end, only a job's age tells.
+    A list may lack the status. Without it, and without an end, only a job's age tells. A time that
+    makes no sense is as one that is missing.
     """
     if not wanted.wants(job.job_name, job.model_id):
         return False
     if job.status is not None and not statuses.is_terminal(job.status):
         return False
-    ended_by = job.end_time or (
-        job.submit_time + LONGEST_JOB if job.status is None else job.submit_time
-    )
+    ended_by = plausible(job.end_time, now) or plausible(job.submit_time, now)
+    if ended_by is None:
+        return False
+    if job.status is None and plausible(job.end_time, now) is None:
+        ended_by += LONGEST_JOB
     return ended_by < bookmark.began_at

@@ -1,38 +1,68 @@
-"""Which jobs of a list are taken up, and from when on the next list is asked for.
+"""Which listed jobs discovery tracks, and from when on it lists in the next poll.
 
 How far ListModelInvocationJobs lags behind is not documented, so each list begins some time before
 the last job of the one before. That is Bedrock's own time; the monitor's clock only moves the
-bookmark when no job has come for long, and so far behind that it may be wrong by two hours.
+bookmark when no job has come for long, and then leaves a distance of two hours. Once a day, and
+when the jobs table was replaced, discovery lists everything that may still run again: a job whose
+item was lost is tracked again then.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from enum import Enum, auto
 from fnmatch import fnmatchcase
 from typing import Final
 
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.lists import ListedJob
+from bedrock_batch_monitor.domain.times import CLOCK_TOLERANCE, plausible
 
 OVERLAP: Final = timedelta(minutes=15)
-CLOCK_TOLERANCE: Final = timedelta(hours=2)
 # A job may run for 168 hours (`timeoutDurationInHours`) after it was submitted.
 LONGEST_JOB: Final = timedelta(days=8)
+FULL_LIST_PERIOD: Final = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Bookmark:
-    """How far discovery has come: when it began here, and until which submission it saw."""
+    """How far discovery has come: when it began here, and until which submission it saw.
+
+    `full_list_at` is when it last began to list everything that may still run. `off_since` and
+    `on_again_at` are the last time in which discovery was switched off. `table_id` is the identity
+    of the jobs table that was there.
+    """
 
     began_at: datetime
     seen_until: datetime
+    full_list_at: datetime | None = None
+    off_since: datetime | None = None
+    on_again_at: datetime | None = None
+    table_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TableInfo:
+    """What DescribeTable says of the jobs table: its identity, its age, and if it was restored."""
+
+    table_id: str | None
+    created_at: datetime | None
+    is_restored: bool
+
+
+class Tracking(Enum):
+    """How discovery tracks a job."""
+
+    LIVE = auto()
+    HISTORY_ONLY = auto()
+    """Its end is recorded, and no event is published."""
 
 
 @dataclass(frozen=True, slots=True)
 class JobFilter:
-    """Which jobs discovery takes up: those that keep to every limit; an empty one limits nothing.
+    """Which jobs discovery tracks: those that keep to every limit; an empty one limits nothing.
 
     `name_pattern` is a glob: `*` is any text, `?` any one character, and upper and lower case
     differ. `model_ids` are compared with the model as Bedrock reports it, as a whole and, of an
@@ -46,7 +76,7 @@ class JobFilter:
 
     @property
     def is_limited(self) -> bool:
-        """Whether there are jobs that it leaves alone."""
+        """Whether there are jobs that it excludes."""
         return bool(self.name_prefix or self.name_pattern or self.model_ids)
 
     @property
@@ -59,7 +89,7 @@ class JobFilter:
         return max((text.lstrip("+-.") for text in texts), key=len)
 
     def wants(self, job_name: str | None, model_id: str | None) -> bool:
-        """Whether to take up a job of this name and model, as Bedrock reports them."""
+        """Whether to track a job of this name and model, as Bedrock reports them."""
         name = job_name or ""
         return (
             name.startswith(self.name_prefix)
@@ -73,39 +103,103 @@ def _names_of(model_id: str) -> set[str]:
 
 
 def everything(now: datetime) -> Bookmark:
-    """The bookmark of a discovery that takes up all that the lists may still tell of."""
+    """The bookmark of a discovery that has seen nothing of what may still run."""
     return Bookmark(began_at=now - LONGEST_JOB, seen_until=now - LONGEST_JOB)
 
 
-def list_from(bookmark: Bookmark | None, now: datetime) -> datetime:
-    """The submission time to list from: at first, that of every job that may still run."""
-    return now - LONGEST_JOB if bookmark is None else bookmark.seen_until - OVERLAP
+def resume(
+    stored: Bookmark | None, *, state_exists: bool, table: TableInfo, now: datetime
+) -> Bookmark:
+    """The bookmark to list from in this poll.
+
+    - Nothing is stored at all (`state_exists` is False): the deployment is new, or the state table
+      was lost. Discovery began when the jobs table was created; of a restored table that is not
+      known, so everything counts as not seen.
+    - The state exists without a bookmark: discovery was switched on just now.
+    - A stored time that makes no sense is replaced by one that loses nothing.
+    - Another table than the last time, or a day without a full list: list everything that may
+      still run.
+    """
+    if stored is None:
+        began_at = now if state_exists else _created(table, now)
+        stored = Bookmark(began_at=began_at, seen_until=now - LONGEST_JOB)
+    earliest = now - LONGEST_JOB
+    began_at = stored.began_at if stored.began_at <= now else earliest
+    seen_until = plausible(stored.seen_until, now, ahead=timedelta(0)) or earliest
+    is_replaced = (
+        stored.table_id is not None
+        and table.table_id is not None
+        and stored.table_id != table.table_id
+    )
+    full_list_at = plausible(stored.full_list_at, now, ahead=timedelta(0))
+    if is_replaced or full_list_at is None or now - full_list_at >= FULL_LIST_PERIOD:
+        full_list_at, seen_until = now, min(seen_until, earliest)
+    off_since = plausible(stored.off_since, now)
+    on_again_at = plausible(stored.on_again_at, now)
+    if off_since is not None and on_again_at is None:
+        on_again_at = now
+    return replace(
+        stored,
+        began_at=began_at,
+        seen_until=seen_until,
+        full_list_at=full_list_at,
+        off_since=off_since,
+        on_again_at=on_again_at,
+        table_id=table.table_id or stored.table_id,
+    )
 
 
-def is_wanted(
-    job: ListedJob, *, bookmark: Bookmark | None, now: datetime, wanted: JobFilter
-) -> bool:
-    """Whether to take up a job, if it is not known yet.
+def _created(table: TableInfo, now: datetime) -> datetime:
+    created = plausible(table.created_at, now)
+    return now - LONGEST_JOB if created is None or table.is_restored else min(created, now)
 
-    Whatever was submitted since discovery began, ended or not; of what was there before, only what
-    had not ended by then.
+
+def list_from(bookmark: Bookmark) -> datetime:
+    """The submission time to list from."""
+    return bookmark.seen_until - OVERLAP
+
+
+def tracking_of(
+    job: ListedJob, *, bookmark: Bookmark, now: datetime, wanted: JobFilter
+) -> Tracking | None:
+    """How to track a listed job that is not known yet; None for not at all.
+
+    Jobs that run are tracked, and those that ended since discovery began. What ended while
+    discovery was switched off is recorded for the history alone.
     """
     if not wanted.wants(job.job_name, job.model_id):
-        return False
+        return None
     if job.status is None or not statuses.is_terminal(job.status):
-        return True
-    began_at = now if bookmark is None else bookmark.began_at
-    return (job.end_time or job.submit_time) >= began_at
+        return Tracking.LIVE
+    ended_at = plausible(job.end_time, now) or plausible(job.submit_time, now)
+    if ended_at is None:
+        return Tracking.LIVE
+    if ended_at < bookmark.began_at:
+        return None
+    off, on = bookmark.off_since, bookmark.on_again_at
+    if off is not None and on is not None and off <= ended_at < on:
+        return Tracking.HISTORY_ONLY
+    return Tracking.LIVE
 
 
-def advanced(
-    bookmark: Bookmark | None, *, now: datetime, last: datetime | None, whole: bool
-) -> Bookmark:
-    """The bookmark after a list was read up to a job submitted at `last`, to its end or not."""
-    before = bookmark or Bookmark(began_at=now, seen_until=now - LONGEST_JOB)
-    seen = [before.seen_until]
+def advanced(bookmark: Bookmark, *, now: datetime, last: datetime | None, whole: bool) -> Bookmark:
+    """The bookmark after a list was read up to a job submitted at `last`, to its end or not.
+
+    A submission in the future says only that the list was read up to now.
+    """
+    seen = [bookmark.seen_until]
     if last is not None:
-        seen.append(last)
+        seen.append(min(last, now))
     if whole:
         seen.append(now - CLOCK_TOLERANCE)
-    return Bookmark(before.began_at, max(seen))
+    return replace(bookmark, seen_until=max(seen))
+
+
+def is_worth_storing(new: Bookmark, stored: Bookmark | None) -> bool:
+    """Whether a bookmark is worth a write: one that lags makes the next list a little longer."""
+    return (
+        stored is None
+        or new.seen_until < stored.seen_until
+        or new.seen_until - stored.seen_until >= OVERLAP / 3
+        or replace(new, seen_until=stored.seen_until) != stored
+    )

@@ -1,15 +1,14 @@
 """Where a job is found unreachable, stalled or at risk, once for each time that it happens.
 
-An unreachable episode begins with the last of a number of polls in a row that could not read the
-job, so that a passing refusal begins none, and ends with the first poll that can. A stalled episode
-begins when nothing has moved for the time set, and ends when status or counts move. A job is at
-risk from the first estimate of its end that is past its expiration to the first that is not, or to
-the next status.
+An unreachable episode begins with the last of a number of polls in a row in which Bedrock refused
+the job, or when the job could not be read for an hour for another reason. It ends with the first
+read that succeeds. A stalled episode begins when nothing has moved for the time set, and ends when
+status or counts move. A job is at risk from the first estimate of its end that is past its
+expiration to the first that is not, or to the next status.
 """
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -17,43 +16,75 @@ from typing import Final
 from bedrock_batch_monitor.domain.jobs import JobError, JobObservation, TrackedJob
 from bedrock_batch_monitor.domain.progress import Estimate
 from bedrock_batch_monitor.domain.rules import Rules
+from bedrock_batch_monitor.domain.times import plausible
 
-# How often an unreachable job is still asked for.
-SLOW_PACE: Final = timedelta(minutes=15)
+# How often an unreachable job is still read.
+UNREACHABLE_PERIOD: Final = timedelta(minutes=15)
+# Throttling, 5xx and no answer are noted once they have lasted so long without a successful read.
+FAILING_NOTED_AFTER: Final = timedelta(hours=1)
+# From then on the item says since when, so that a new execution environment does not start over.
+FAILING_STORED_AFTER: Final = timedelta(minutes=15)
+# An ARN that was never readable is untracked after so long.
+GIVE_UP_AFTER: Final = timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """What to write of a job that could not be read: how many polls in a row, and what begins."""
+    """What to write of a job that could not be read.
+
+    `polls` is the number of polls in a row in which it was refused; `unreachable_since` is set once
+    the job is unreachable.
+    """
 
     error: JobError
     polls: int
     unreachable_since: datetime | None
 
 
+@dataclass(frozen=True, slots=True)
+class Failing:
+    """Since when a job cannot be read, for reasons that may pass; not noted as an error yet."""
+
+    since: datetime
+
+
 def unreadable(
-    job: TrackedJob, error: JobError, *, now: datetime, rules: Rules
+    job: TrackedJob, error: JobError, *, now: datetime, rules: Rules, counts: bool = True
 ) -> Unreadable | None:
-    """Say what is worth writing of a refusal; None once all is written that there is to say."""
-    if job.unreachable_since is not None:
-        same = job.last_error is not None and job.last_error.code == error.code
+    """Say what to write of a refusal; None if the item says it already.
+
+    `counts` is False for a read that an event triggered: only polls count.
+    """
+    same = job.last_error is not None and job.last_error.code == error.code
+    if job.unreachable_since is not None or not counts:
         return None if same else Unreadable(error, job.unreadable_polls, job.unreachable_since)
     polls = job.unreadable_polls + 1
     begins = polls >= rules.unreachable_after_polls
     return Unreadable(error, polls, now if begins else None)
 
 
-def is_due(job: TrackedJob, *, now: datetime, rules: Rules) -> bool:
-    """Whether to ask for a job in this poll: always, or at the slow pace if it is unreachable.
+def failing(
+    job: TrackedJob, error: JobError, *, since: datetime, now: datetime
+) -> Failing | Unreadable | None:
+    """Say what to write of a job that throttling, 5xx or no answer keeps from being read.
 
-    Unreachable jobs are spread over the polls by their ARN, so that nothing has to be written down
-    to know whose turn it is.
+    `since` is the time of the first such read after the last successful one.
     """
-    if job.unreachable_since is None:
-        return True
-    polls_per_turn = max(1, SLOW_PACE // rules.poll_interval)
-    poll = int(now.timestamp() // rules.poll_interval.total_seconds())
-    return (poll + zlib.crc32(job.job_arn.encode())) % polls_per_turn == 0
+    if job.unreachable_since is not None:
+        return None
+    if now - since >= FAILING_NOTED_AFTER:
+        return Unreadable(error, job.unreadable_polls, now)
+    if now - since >= FAILING_STORED_AFTER and job.failing_since is None:
+        return Failing(since)
+    return None
+
+
+def is_given_up(job: TrackedJob, now: datetime) -> bool:
+    """Whether an ARN was never readable for so long that it is untracked."""
+    if job.sequence > 0:
+        return False
+    since = plausible(job.unreachable_since, now) or plausible(job.failing_since, now)
+    return since is not None and now - since >= GIVE_UP_AFTER
 
 
 def stalled_since(
@@ -64,11 +95,12 @@ def stalled_since(
     The observation has the status that is recorded. Counts that moved and wait to be written are
     movement too.
     """
-    if rules.stalled_after is None or job.stalled_since is not None or job.progress_at is None:
+    moved_at = plausible(job.progress_at, now)
+    if rules.stalled_after is None or job.stalled_since is not None or moved_at is None:
         return None
-    if observation.counts != job.counts or now - job.progress_at < rules.stalled_after:
+    if observation.counts != job.counts or now - moved_at < rules.stalled_after:
         return None
-    return job.progress_at
+    return moved_at
 
 
 def is_at_risk(job: TrackedJob, rules: Rules) -> bool:

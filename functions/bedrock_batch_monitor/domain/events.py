@@ -21,7 +21,7 @@ from bedrock_batch_monitor.domain.jobs import (
 from bedrock_batch_monitor.domain.locations import input_s3_uri, output_s3_uri
 from bedrock_batch_monitor.domain.progress import Estimate, seconds_past
 from bedrock_batch_monitor.domain.times import from_iso, seconds_between, to_iso
-from bedrock_batch_monitor.domain.transitions import event_id, named_id
+from bedrock_batch_monitor.domain.transitions import end_id, event_id, status_change_id
 
 SCHEMA_VERSION: Final = "1"
 
@@ -36,7 +36,7 @@ _STATUS_CHANGED: Final = "StatusChanged"
 _STALLED: Final = "Stalled"
 _UNREACHABLE: Final = "Unreachable"
 _AT_RISK: Final = "AtRisk"
-_TASK: Final = "Task"
+_TASKS: Final = "Tasks"
 _DETAIL_TYPES: Final = {
     _ENDED: names.JOB_ENDED,
     _STATUS_CHANGED: names.JOB_STATUS_CHANGED,
@@ -105,6 +105,11 @@ class MonitorEvent:
     owed: frozenset[str] = field(default=frozenset(), compare=False)
 
     @property
+    def has_copy(self) -> bool:
+        """Whether the outbox table has a copy of it: an item that is put again loses the rest."""
+        return self.detail_type not in {names.JOB_ENDED, names.JOB_STATUS_CHANGED}
+
+    @property
     def size(self) -> int:
         """Bytes as EventBridge counts them: time, source, detail type, detail, resources."""
         texts = (names.EVENT_SOURCE, self.detail_type, self.detail, self.job_arn)
@@ -112,17 +117,22 @@ class MonitorEvent:
 
 
 def marks_for(
-    entry: HistoryEntry, *, emit_status_changes: bool, backfilled: bool = False
+    entries: Iterable[HistoryEntry], *, emit_status_changes: bool, has_tasks: bool = False
 ) -> frozenset[str]:
-    """The events that a transition owes, as marks `<kind>#<sequence>`.
+    """The pending events of transitions, as marks `<kind>#<sequence>`.
 
-    A finished job that was taken up for the history alone (`backfilled`) owes none: its end is all
-    that is ever seen of it. If it turns out to run, it is a job as any other.
+    The end of a job that is recorded for the history alone (`backfilled`) has no event. With
+    `has_tasks`, the Step Functions tasks that wait for the end are still to be called back.
     """
-    mark = _mark_of(entry)
-    if backfilled and entry.sequence == 1 and mark.kind == _ENDED:
-        return frozenset()
-    return frozenset({str(mark)} if emit_status_changes or mark.kind == _ENDED else ())
+    marks = set()
+    for entry in entries:
+        mark = _mark_of(entry)
+        is_end = mark.kind == _ENDED
+        if (emit_status_changes or is_end) and not entry.backfilled:
+            marks.add(str(mark))
+        if is_end and has_tasks:
+            marks.add(str(tasks_mark(entry.sequence)))
+    return frozenset(marks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +143,8 @@ class Mark:
     unreachable or at risk, has the time at which it began and the one at which it was noticed
     besides. `facts` are what the event tells of that moment, as texts of `<name>=<value>`: the item
     goes on, and every delivery of the event is to say the same.
-    `Task#5#<id>` is no event but the answer to a Step Functions task.
+    `Tasks#5` stands for no event but for the callbacks of the Step Functions tasks that wait for
+    the end with this sequence.
     """
 
     kind: str
@@ -141,7 +152,6 @@ class Mark:
     since: datetime | None = None
     seen_at: datetime | None = None
     facts: tuple[str, ...] = ()
-    task_id: str | None = None
 
     @classmethod
     def parse(cls, text: str) -> Mark:
@@ -153,11 +163,8 @@ class Mark:
                 mark = cls(kind, int(sequence), from_iso(since), from_iso(seen_at), tuple(facts))
                 mark.told()
                 return mark
-            if kind == _TASK:
-                sequence, task_id = parts
-                return cls(kind, int(sequence), task_id=task_id)
             (sequence,) = parts
-            if kind in _DETAIL_TYPES and sequence.isdecimal():
+            if (kind in _DETAIL_TYPES or kind == _TASKS) and sequence.isdecimal():
                 return cls(kind, int(sequence))
         except ValueError:
             pass
@@ -170,9 +177,9 @@ class Mark:
         return self.kind in _EPISODES
 
     @property
-    def is_task(self) -> bool:
-        """Whether it stands for the answer to a task, which is no event."""
-        return self.kind == _TASK
+    def is_tasks(self) -> bool:
+        """Whether it stands for the callbacks of tasks, which are no event."""
+        return self.kind == _TASKS
 
     def told(self) -> dict[str, Any]:
         """The facts as an event tells them; raises ValueError for one that is none."""
@@ -187,10 +194,9 @@ class Mark:
 
     @property
     def name(self) -> str:
-        """What tells the event from the job's others, and what its id depends on."""
+        """What tells the mark from the job's others."""
         times = (to_iso(time) for time in (self.since, self.seen_at) if time is not None)
-        task = () if self.task_id is None else (self.task_id,)
-        return "#".join((self.kind, str(self.sequence), *times, *task))
+        return "#".join((self.kind, str(self.sequence), *times))
 
     def __str__(self) -> str:
         """The mark as the item has it."""
@@ -229,27 +235,38 @@ def unreachable_mark(sequence: int, *, now: datetime) -> Mark:
     return Mark(_UNREACHABLE, sequence, now, now)
 
 
-def task_mark(sequence: int, task_id: str) -> Mark:
-    """What a job that has ended owes to a task that waits for it."""
-    return Mark(_TASK, sequence, task_id=task_id)
+def tasks_mark(sequence: int) -> Mark:
+    """The mark of a job that has ended while Step Functions tasks wait for it."""
+    return Mark(_TASKS, sequence)
 
 
 def status_event(
-    job: JobRecord, entry: HistoryEntry, *, owed: frozenset[str] = frozenset()
+    job: JobRecord,
+    entry: HistoryEntry,
+    *,
+    owed: frozenset[str] = frozenset(),
+    with_message: bool = True,
 ) -> MonitorEvent:
-    """The event for one recorded transition: `... Job Ended` or `... Job Status Changed`."""
+    """The event for one recorded transition: `... Job Ended` or `... Job Status Changed`.
+
+    Without `with_message` the event has no `message`, whatever is recorded.
+    """
     return _event(
         entry.job_arn,
         _mark_of(entry),
-        event_id=entry.event_id or event_id(entry.job_arn, entry.sequence),
+        event_id=(
+            end_id(entry.job_arn)
+            if statuses.is_terminal(entry.status)
+            else status_change_id(entry.job_arn, entry.sequence, entry.status)
+        ),
         observed_by=entry.observed_by,
         observed_at=entry.observed_at,
-        data=_data(job, entry),
+        data=_data(job, entry, with_message=with_message),
         owed=owed,
     )
 
 
-def episode_event(job: StoredJob, mark: Mark) -> MonitorEvent:
+def episode_event(job: StoredJob, mark: Mark, *, with_message: bool = True) -> MonitorEvent:
     """The event for an episode: `... Job Stalled`, `... Job Unreachable` or `... Job At Risk`.
 
     Raises ValueError for a mark of a transition.
@@ -258,13 +275,15 @@ def episode_event(job: StoredJob, mark: Mark) -> MonitorEvent:
         message = f"{mark} is not the mark of an episode"
         raise ValueError(message)
     arn = JobArn.parse(job.job_arn)
-    known = {} if job.record is None else _data(job.record, job.record.last)
+    known = (
+        {} if job.record is None else _data(job.record, job.record.last, with_message=with_message)
+    )
     data = {"jobArn": job.job_arn, "account": arn.account, "region": arn.region} | known
     data |= _of_episode(job, mark, since=mark.since, seen_at=mark.seen_at)
     return _event(
         job.job_arn,
         mark,
-        event_id=named_id(job.job_arn, mark.name),
+        event_id=event_id(job.job_arn, f"{mark.kind}#{to_iso(mark.since)}"),
         observed_by="poll",
         observed_at=mark.seen_at,
         data=data,
@@ -319,7 +338,7 @@ def _event(  # noqa: PLR0913 - the parts of the envelope, all named
     )
 
 
-def _data(job: JobRecord, entry: HistoryEntry) -> dict[str, Any]:
+def _data(job: JobRecord, entry: HistoryEntry, *, with_message: bool) -> dict[str, Any]:
     observation = job.observation
     arn = JobArn.parse(entry.job_arn)
     ended = statuses.is_terminal(entry.status)
@@ -332,7 +351,7 @@ def _data(job: JobRecord, entry: HistoryEntry) -> dict[str, Any]:
             "region": arn.region,
             "status": entry.status,
             "previousStatus": entry.previous_status,
-            "message": entry.message,
+            "message": entry.message if with_message else None,
             "submitTime": _iso(observation.submit_time),
             "endTime": _iso(observation.end_time) if ended else None,
             "changedAt": _iso(entry.changed_at),

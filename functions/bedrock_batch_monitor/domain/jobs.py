@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 from bedrock_batch_monitor.domain import statuses
+from bedrock_batch_monitor.domain.times import plausible
 
 # The longest text that Bedrock's service model has for a job (`Message`, model and role ARNs). A
 # longer one would be a change of the API, and an item and an event that fit matter more than its
 # tail.
 TEXT_CHARACTERS = 2048
+# A job expires at most 168 hours after its submission.
+_FURTHEST_EXPIRATION = timedelta(days=30)
 CUT = "… (cut by the monitor)"
 
 
@@ -32,6 +35,26 @@ class RecordCounts:
     processed: int | None = None
     success: int | None = None
     error: int | None = None
+
+    def or_known(self, known: RecordCounts) -> RecordCounts:
+        """These counts, with each one that is missing as it was known before."""
+        return RecordCounts(
+            *(
+                before if count is None else count
+                for count, before in zip(self._all, known._all, strict=True)
+            )
+        )
+
+    def is_behind(self, known: RecordCounts) -> bool:
+        """Whether one of these counts is lower than it was known to be: the answer is older."""
+        return any(
+            count is not None and before is not None and count < before
+            for count, before in zip(self._all, known._all, strict=True)
+        )
+
+    @property
+    def _all(self) -> tuple[int | None, ...]:
+        return (self.total, self.processed, self.success, self.error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +105,7 @@ class HistoryEntry:
     """One observed status transition, as the history table keeps it.
 
     `usage` is what was known of it at the transition; figures that came later are in the job's item
-    alone.
+    alone. `backfilled` marks the end of a job that is recorded for the history alone.
     """
 
     job_arn: str
@@ -99,6 +122,7 @@ class HistoryEntry:
     message: str | None = None
     counts: RecordCounts = field(default_factory=RecordCounts)
     usage: Usage | None = None
+    backfilled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +130,9 @@ class TrackedJob:
     """What the monitor had recorded of a job before it looked again.
 
     A job that was only just put into the table has `sequence` 0 and no status. `backfilled` says
-    that it was taken up for the history alone; `tasks` are Step Functions tasks that wait for its
-    end.
+    that it is tracked for the history alone. `task_revision` counts the Step Functions tasks that
+    were registered for its end. `carried_events` are pending events that an item had before it was
+    put again, and `carries_tasks` says the same of registered tasks.
     """
 
     job_arn: str
@@ -125,13 +150,26 @@ class TrackedJob:
     submit_time: datetime | None = None
     records_per_minute: float | None = None
     at_risk_since: datetime | None = None
-    # What the active-jobs index does not tell: the writes that depend on it find out.
+    event_id: str | None = None
+    failing_since: datetime | None = None
+    # Not in the active-jobs index: the writes that depend on it find out.
     backfilled: bool = False
-    tasks: frozenset[str] = field(default=frozenset(), repr=False)
+    task_revision: int = 0
+    carried_events: frozenset[str] = frozenset()
+    carries_tasks: bool = False
 
     @property
     def has_ended(self) -> bool:
-        """Whether a terminal status is recorded, which is final."""
+        """Whether the end of the job is recorded, which is final.
+
+        A terminal status without an `eventId` was recorded by a version that did not know the
+        status as terminal. Its end is still to be recorded.
+        """
+        return self.has_terminal_status and self.event_id is not None
+
+    @property
+    def has_terminal_status(self) -> bool:
+        """Whether the recorded status is one that ends a job."""
         return self.status is not None and statuses.is_terminal(self.status)
 
     def after(self, entry: HistoryEntry) -> TrackedJob:
@@ -145,6 +183,8 @@ class TrackedJob:
             first_in_progress_at=first_in_progress_at(self.first_in_progress_at, entry),
             counts=entry.counts,
             progress_at=entry.observed_at,
+            event_id=entry.event_id,
+            backfilled=self.backfilled or entry.backfilled,
         )
 
 
@@ -171,7 +211,7 @@ class StoredJob:
     last_error: JobError | None = None
     usage_is_pending: bool = False
     usage_due_at: datetime | None = None
-    tasks: frozenset[str] = field(default=frozenset(), repr=False)
+    task_revision: int = 0
     pending_since: datetime | None = None
 
 
@@ -188,6 +228,34 @@ def tracked_from_history(job_arn: str, entries: tuple[HistoryEntry, ...]) -> Tra
     for entry in entries:
         tracked = tracked.after(entry)
     return tracked
+
+
+def normalized(
+    job: TrackedJob, observation: JobObservation, now: datetime, *, with_message: bool
+) -> JobObservation:
+    """An answer of Bedrock as it may be compared and stored.
+
+    Times that make no sense are left out. Counts that are missing are as they were known. Of the
+    same status, a missing `lastModifiedTime` is as it was known, so that an older answer is still
+    recognized; of a terminal status, it is never before the known one.
+    """
+    modified = plausible(observation.last_modified_time, now)
+    known = plausible(job.last_modified_time, now)
+    if observation.status == job.status:
+        modified = modified or known
+    elif statuses.is_terminal(observation.status) and modified is not None and known is not None:
+        modified = max(modified, known)
+    return replace(
+        observation,
+        message=observation.message if with_message else None,
+        submit_time=plausible(observation.submit_time, now),
+        last_modified_time=modified,
+        end_time=plausible(observation.end_time, now),
+        job_expiration_time=plausible(
+            observation.job_expiration_time, now, ahead=_FURTHEST_EXPIRATION
+        ),
+        counts=observation.counts.or_known(job.counts),
+    )
 
 
 def with_status_of(observation: JobObservation, entry: HistoryEntry) -> JobObservation:

@@ -21,11 +21,15 @@ USAGE_PENDING: Final = "usagePending"
 USAGE_PENDING_VALUE: Final = "PENDING"
 USAGE_DUE_AT: Final = "usageDueAt"
 
-# Step Functions tasks that wait for a job's end. Tokens are secrets: no index and no output has
-# them.
-TASK_TOKENS: Final = "taskTokens"
+# How often a Step Functions task was registered for a job's end. The tokens are secrets, and are in
+# the outbox table alone.
+TASK_REVISION: Final = "taskRevision"
 
-# What a poll needs to know of a job before it asks Bedrock; the rest stays in the base table.
+# When the last command on a job's tracking was sent; an older one does not count.
+COMMAND_AT: Final = "commandAt"
+
+# What a poll needs to know of a job before it asks Bedrock; the rest stays in the base table. An
+# index projects at most 20 attributes.
 ACTIVE_JOBS_PROJECTION: Final = (
     "status",
     "sequence",
@@ -44,6 +48,9 @@ ACTIVE_JOBS_PROJECTION: Final = (
     "stalledSince",
     "recordsPerMinute",
     "atRiskSince",
+    "eventId",
+    "failingSince",
+    "taskRevision",
 )
 
 # History table: one item per observed transition.

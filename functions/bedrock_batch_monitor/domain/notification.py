@@ -1,8 +1,9 @@
-"""What people are told of a job: one event as an e-mail and as a message in a chat.
+"""What people are told: an event, or ARNs that were never readable, as an e-mail and in a chat.
 
 Everything in an event that is not the monitor's own word is hostile here: a job's name and message
-are chosen by others, and whoever may put events on the bus may forge one. Values of the wrong type
-count as unknown and are left out; a text can neither end its line nor be markup.
+are chosen by others, and anybody who may put events on the bus can forge one. Values of the wrong
+type count as unknown and are left out; a text can neither end its line nor be markup, and every
+text has a bound, so that a mail and a chat message stay far below the 256 KB that SNS takes.
 
 The chat message keeps to the custom notification schema of Amazon Q Developer in chat applications
 (its administrator guide, "Custom notifications"): version "1.0", source "custom", and texts in the
@@ -12,15 +13,15 @@ made of (Slack, "Formatting message text"); in Teams square brackets make links 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
 
 from bedrock_batch_monitor.domain import names, statuses
-from bedrock_batch_monitor.domain.arns import InvalidJobArnError, JobArn
+from bedrock_batch_monitor.domain.arns import InvalidJobArnError, JobArn, is_job_arn
 from bedrock_batch_monitor.domain.console import bedrock_jobs
-from bedrock_batch_monitor.domain.words import clean, duration
+from bedrock_batch_monitor.domain.words import CUT, clean, duration, plausible_count
 
 STALLED: Final = "Stalled"
 UNREACHABLE: Final = "Unreachable"
@@ -41,9 +42,17 @@ _MESSAGE_CHARACTERS: Final = 300
 _URI_CHARACTERS: Final = 1100
 # Room for the ARN of an inference profile.
 _MODEL_CHARACTERS: Final = 300
-# No job has so many records or lasts for so many seconds.
-_ENDLESS: Final = 10**15
 _KEYWORD: Final = "Bedrock batch inference"
+# What a summary of ARNs shows at most. An ARN of a job has 90 characters; what somebody put into
+# the table in its place can be longer.
+_ARNS_SHOWN: Final = 20
+_ARN_CHARACTERS: Final = 120
+_UNREADABLE_SAID: Final = "cannot be read and never could"
+_UNREADABLE_ADVICE: Final = (
+    "Check the ARN, its account and Region, and the permissions of the monitor's role. If the job "
+    "is not yours to monitor, stop tracking it: bbm untrack <ARN>."
+)
+_UNREADABLE_THREAD: Final = "bedrock-batch-monitor/unreadable-arns"
 # Behind '@' and ']' a space without width: no mention, no link, and the text looks the same.
 _APART: Final = "\u200b"
 _IN_CHAT: Final[Mapping[str, str]] = MappingProxyType(
@@ -98,7 +107,7 @@ OUTCOMES: Final[Mapping[str, Outcome]] = MappingProxyType(
             "failed",
             "failed",
             "\u274c",
-            "Mend what the message names, and submit the job again.",
+            "Correct what the message names, and submit the job again.",
         ),
         statuses.STOPPED: Outcome(
             names.JOB_ENDED,
@@ -162,6 +171,83 @@ class Notification:
     output: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """A notification that is ready to be sent.
+
+    `subject` is printable ASCII in one line, below 100 characters. `chat` is the custom
+    notification, as JSON has it.
+    """
+
+    subject: str
+    mail: str
+    chat: Mapping[str, Any]
+
+
+def is_summarized(event: object) -> bool:
+    """Whether an event is about an ARN that was never readable.
+
+    People are told of these in one summary per poll, `unreadable_texts`, and not by event: such an
+    ARN can name any job, and anybody who may track jobs can add thousands of them.
+    """
+    is_unreachable = _at(event, "detail-type") == names.JOB_UNREACHABLE
+    return is_unreachable and _raw(_at(event, "detail", "data"), "status") is None
+
+
+def unreadable_texts(pairs: Sequence[tuple[str, str]]) -> Texts:
+    """The summary of ARNs that were never readable, each with the code of the last refusal.
+
+    Shows 20 of them at most and says how many more there are. Raises ValueError without any.
+    """
+    if not pairs:
+        message = "there is no ARN to tell: call this only with ARNs that could not be read"
+        raise ValueError(message)
+    known = [
+        (clean(arn, _ARN_CHARACTERS).strip() or "(empty)", clean(code, _NAME_CHARACTERS).strip())
+        for arn, code in pairs[:_ARNS_SHOWN]
+    ]
+    # Only what is an ARN for certain: a chat may take the rest for markup.
+    related = [arn for arn, _ in known if is_job_arn(arn)]
+    number = len(pairs)
+    what = "1 tracked job ARN" if number == 1 else f"{number:,} tracked job ARNs"
+    said = f"{what} {_UNREADABLE_SAID}"
+    lines = [f"{arn}: {code}" for arn, code in known]
+    mail = [
+        f"{said}.",
+        "",
+        *_and_more(lines, number - len(lines)),
+        "",
+        f"What to do: {_UNREADABLE_ADVICE}",
+        "The monitor stops tracking an ARN that was never readable after seven days.",
+    ]
+    return Texts(
+        subject=_subject(f"Bedrock batch monitor: {said}"),
+        mail="\n".join(mail) + "\n",
+        chat={
+            "version": "1.0",
+            "source": "custom",
+            "content": {
+                "textType": "client-markdown",
+                "title": f"{OUTCOMES[UNREACHABLE].symbol} {said}",
+                "description": _unreadable_description(lines, number),
+                "nextSteps": [_escaped(_UNREADABLE_ADVICE, DESCRIPTION_CHARACTERS)],
+                "keywords": [_KEYWORD, UNREACHABLE],
+            },
+            "metadata": {
+                "threadId": _UNREADABLE_THREAD,
+                "summary": said,
+                "eventType": names.JOB_UNREACHABLE,
+                **({"relatedResources": related} if related else {}),
+            },
+        },
+    )
+
+
+def texts_of(notification: Notification) -> Texts:
+    """What is sent of one event."""
+    return Texts(subject_of(notification), mail_of(notification), chat_message_of(notification))
+
+
 def notification_of(event: object) -> Notification:
     """Read an EventBridge event; raises `NotANotificationError` where there is nothing to tell."""
     detail_type = _at(event, "detail-type")
@@ -187,7 +273,10 @@ def notification_of(event: object) -> Notification:
 def subject_of(notification: Notification) -> str:
     """A mail's subject: printable ASCII in one line, below 100 characters."""
     said = OUTCOMES[notification.outcome].in_short
-    text = f"Bedrock batch job {said}: {notification.job}"
+    return _subject(f"Bedrock batch job {said}: {notification.job}")
+
+
+def _subject(text: str) -> str:
     ascii_only = "".join(character if " " <= character <= "~" else "?" for character in text)
     return ascii_only[:SUBJECT_CHARACTERS].rstrip()
 
@@ -257,6 +346,24 @@ def _description(notification: Notification) -> str:
     return "\n".join(lines)
 
 
+def _unreadable_description(lines: Sequence[str], number: int) -> str:
+    """As many of the lines as there is room for, and how many more there are."""
+    shown: list[str] = []
+    # Room for the line that says how many more.
+    left = DESCRIPTION_CHARACTERS - _NAME_CHARACTERS
+    for line in lines:
+        escaped = _escaped(line, DESCRIPTION_CHARACTERS)
+        if len(escaped) >= left:
+            break
+        shown.append(escaped)
+        left -= len(escaped) + 1
+    return "\n".join(_and_more(shown, number - len(shown)))
+
+
+def _and_more(lines: Sequence[str], more: int) -> list[str]:
+    return [*lines, *([f"and {more:,} more"] if more > 0 else [])]
+
+
 def _additional_context(notification: Notification) -> Iterator[tuple[str, str]]:
     """What custom actions in the chat can take their variables from."""
     yield "jobArn", str(notification.arn)
@@ -310,6 +417,9 @@ def _spans(data: Mapping[str, Any]) -> str | None:
 
 def _records(records: Mapping[str, Any]) -> str | None:
     total, error = _count(records, "total"), _count(records, "error")
+    if total == 0:
+        # Bedrock reports 0 for every count until it has validated the job: they are unknown.
+        return None
     done, word = _count(records, "success"), "succeeded"
     if done is None:
         done, word = _count(records, "processed"), "processed"
@@ -329,13 +439,14 @@ def _refusal(error: Mapping[str, Any]) -> str | None:
 
 
 def _first_line(text: str | None) -> str | None:
-    lines = [] if text is None else text.strip().splitlines()
-    return _bounded(lines[0], _MESSAGE_CHARACTERS) if lines else None
+    """The first line in which something is to be seen."""
+    lines = () if text is None else text.splitlines()
+    shown = (_bounded(line, _MESSAGE_CHARACTERS) for line in lines)
+    return next((line for line in shown if line), None)
 
 
 def _bounded(text: str, characters: int) -> str:
-    shown = clean(text).strip()
-    return shown if len(shown) <= characters else shown[: characters - 1] + "\u2026"
+    return clean(text.strip(), characters).strip()
 
 
 def _escaped(text: str, characters: int) -> str:
@@ -348,7 +459,7 @@ def _escaped(text: str, characters: int) -> str:
     for character in text:
         piece = _IN_CHAT.get(character, character)
         if len(piece) > left:
-            return "".join(pieces) + "\u2026"
+            return "".join(pieces) + CUT
         pieces.append(piece)
         left -= len(piece)
     return "".join(pieces)
@@ -373,6 +484,4 @@ def _text(values: object, key: str, characters: int) -> str | None:
 
 
 def _count(values: object, key: str) -> int | None:
-    value = _at(values, key)
-    known = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _ENDLESS
-    return value if known else None
+    return plausible_count(_at(values, key))

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from bedrock_batch_monitor.domain import statuses
-from bedrock_batch_monitor.domain.times import to_milliseconds
+from bedrock_batch_monitor.domain.times import plausible, to_milliseconds
 
 if TYPE_CHECKING:
     from bedrock_batch_monitor.domain.jobs import JobObservation, TrackedJob
@@ -66,7 +66,7 @@ def estimate_after(job: TrackedJob, observation: JobObservation, *, now: datetim
     ):
         return UNKNOWN
     point = Point(now, processed)
-    began = job.first_in_progress_at
+    began = plausible(job.first_in_progress_at, now)
     pace = pace_after(
         job.records_per_minute,
         Point(job.progress_at, before),

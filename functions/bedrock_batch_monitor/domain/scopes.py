@@ -12,13 +12,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from bedrock_batch_monitor.domain.arns import Scope
+from bedrock_batch_monitor.domain.arns import JobArn, Scope
+from bedrock_batch_monitor.domain.words import quoted
 
 _JOB_RESOURCE: Final = "model-invocation-job/"
 # The character after '/', so that what begins with a prefix is below the prefix ending in this.
 _AFTER_SLASH: Final = "0"
 _NAMED_AT_MOST: Final = 5
-_SHOWN_CHARACTERS: Final = 80
 _TEXT: Final = re.compile(r"([0-9]{12})/([a-z0-9-]{1,20})", re.ASCII)
 
 
@@ -95,6 +95,10 @@ class Scopes:
         """Whether the deployment monitors an account and region."""
         return scope == self.home or scope in self.others
 
+    def covers(self, arn: JobArn) -> bool:
+        """Whether the deployment monitors a job: partition, account and Region all match."""
+        return arn.partition == self.partition and arn.scope in self
+
     def __iter__(self) -> Iterator[Scope]:
         """Home first, then the others in order."""
         return iter((self.home, *self.others))
@@ -127,22 +131,22 @@ class Scopes:
         that of home. Raises `PayloadError`.
         """
         if not isinstance(payload, Mapping):
-            message = f"the payload is {_shown(payload)}: it must be a JSON object, such as {{}}"
+            message = f"the payload is {quoted(payload)}: it must be a JSON object, such as {{}}"
             raise PayloadError(message)
         for key in payload:
             if key not in {"account", "region"}:
-                message = f"the payload has {_shown(key)}: it may have account and region, or none"
+                message = f"the payload has {quoted(key)}: it may have account and region, or none"
                 raise PayloadError(message)
         account = payload.get("account", self.home.account)
         region = payload.get("region", self.home.region)
         for key, value in (("account", account), ("region", region)):
             if not isinstance(value, str):
-                message = f"{key} in the payload is {_shown(value)}: it must be text"
+                message = f"{key} in the payload is {quoted(value)}: it must be text"
                 raise PayloadError(message)
         scope = Scope(account, region)
         if scope not in self:
             message = (
-                f"the payload asks for {_shown(str(scope))}, this deployment monitors {self}: name "
+                f"the payload asks for {quoted(str(scope))}, this deployment monitors {self}: name "
                 "it in the settings `accounts` and `regions`, and deploy"
             )
             raise PayloadError(message)
@@ -157,8 +161,3 @@ def parse_scope(text: str) -> Scope | None:
     """Read `<account>/<region>`; None if the text is none."""
     match = _TEXT.fullmatch(text)
     return None if match is None else Scope(*match.groups())
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…"

@@ -1,4 +1,4 @@
-"""The monitor's own bookmarks in one account and region."""
+"""What the monitor itself remembers between polls, in one account and Region."""
 
 from __future__ import annotations
 
@@ -6,17 +6,30 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from bedrock_batch_monitor.domain.discovery import Bookmark
-from bedrock_batch_monitor.domain.sweep import SweepBookmark
+
+
+@dataclass(frozen=True, slots=True)
+class ListPosition:
+    """Where a list was left that showed no job yet: its begin, and the token of the next page."""
+
+    submitted_after: datetime
+    token: str
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Where to go on: with which job (None: the first), how far discovery and full read came.
+    """The bookmarks of the monitor; `exists` is False while nothing was ever stored.
 
-    `backfilled_since` is the submission time from which on finished jobs were taken up, if any.
+    `start_at` is the job with which the next poll begins (None: the first), `pending_from` the
+    `pendingSince` after which the next flush of pending events begins. `resynced_until` is the
+    cursor of the resync. `backfilled_since` is the submission time from which on finished jobs were
+    recorded. `list_position` is where discovery goes on with a list whose pages were empty.
     """
 
+    exists: bool = True
     start_at: str | None = None
+    pending_from: datetime | None = None
     discovery: Bookmark | None = None
-    sweep: SweepBookmark | None = None
+    resynced_until: datetime | None = None
     backfilled_since: datetime | None = None
+    list_position: ListPosition | None = None

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, Final
 
 from bedrock_batch_monitor.domain import statuses
@@ -13,7 +12,7 @@ from bedrock_batch_monitor.domain.episodes import is_at_risk
 from bedrock_batch_monitor.domain.events import MonitorEvent
 from bedrock_batch_monitor.domain.jobs import HistoryEntry, JobRecord, TrackedJob, Usage
 from bedrock_batch_monitor.domain.rules import Rules
-from bedrock_batch_monitor.domain.tasks import TaskAnswer
+from bedrock_batch_monitor.domain.tasks import PendingCallbacks
 from bedrock_batch_monitor.domain.usage import short_model_id
 
 JOBS_ACTIVE: Final = "JobsActive"
@@ -28,6 +27,7 @@ JOBS_UNREACHABLE: Final = "JobsUnreachable"
 JOBS_STALLED: Final = "JobsStalled"
 JOBS_AT_RISK: Final = "JobsAtRisk"
 JOBS_DISCOVERED: Final = "JobsDiscovered"
+JOBS_GIVEN_UP: Final = "JobsGivenUp"
 EVENTS_MALFORMED: Final = "EventsMalformed"
 EVENTS_PENDING: Final = "EventsPending"
 OLDEST_PENDING_EVENT_SECONDS: Final = "OldestPendingEventSeconds"
@@ -57,6 +57,7 @@ OCCASIONAL_METRICS: Final = (
     JOBS_STALLED,
     JOBS_AT_RISK,
     JOBS_DISCOVERED,
+    JOBS_GIVEN_UP,
     EVENTS_MALFORMED,
     EVENTS_PENDING,
     OLDEST_PENDING_EVENT_SECONDS,
@@ -79,6 +80,7 @@ ERROR_CODE: Final = "code"
 # The dimension of the metrics of other scopes than the deployment's own: `<account>/<region>`.
 SCOPE: Final = "scope"
 THROTTLED: Final = "Bedrock.ThrottlingException"
+REFUSED: Final = "Bedrock.Refused"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +88,12 @@ class Seen:
     """What came of looking at one job.
 
     `entry` is the transition that was recorded and `record` the job as it stands with it, `events`
-    are those that are owed now, `answers` what waiting tasks are to be told; `errors` are codes of
-    the form `<Service>.<error code>`. `try_again` says that the failure may have passed when the
-    job is looked at once more. `last_modified_time` is that of Bedrock's answer. `backfilled` says
-    that the entry is that of a finished job, for the history alone.
+    are those that are pending now, `callbacks` the tasks that wait for the end; `errors` are codes
+    of the form `<Service>.<error code>`. `try_again` says that the failure may have passed when the
+    job is looked at once more. `backfilled` says that the entry is that of a finished job, for the
+    history alone. `never_readable` has ARN and error code of a job that has become unreachable
+    without ever having been read, `given_up` says that such a job was untracked. `refused` says
+    that Bedrock refused the read for a reason that is not about this job alone.
     """
 
     was_read: bool = False
@@ -100,13 +104,20 @@ class Seen:
     entry: HistoryEntry | None = None
     record: JobRecord | None = None
     events: tuple[MonitorEvent, ...] = ()
-    answers: tuple[TaskAnswer, ...] = ()
+    callbacks: PendingCallbacks | None = None
     backfilled: bool = False
     outdated: bool = False
     lost_race: bool = False
     unknown_status: bool = False
     errors: tuple[str, ...] = ()
-    last_modified_time: datetime | None = None
+    never_readable: tuple[tuple[str, str], ...] = ()
+    given_up: bool = False
+    refused: bool = False
+
+    @property
+    def is_conclusive(self) -> bool:
+        """Whether nothing about the job is left to do: it was read, or noted as unreadable."""
+        return not (self.try_again or self.lost_race)
 
 
 @dataclass(slots=True)
@@ -138,6 +149,7 @@ class PollSummary:
     jobs_stalled: int = 0
     jobs_at_risk: int = 0
     jobs_discovered: int = 0
+    jobs_given_up: int = 0
     events_malformed: int = 0
     events_sent: int = 0
     events_pending: int = 0
@@ -145,6 +157,7 @@ class PollSummary:
     observations_outdated: int = 0
     unknown_statuses: int = 0
     lost_races: int = 0
+    refused: int = 0
     usage_given_up: int = 0
     tokens: Counter[tuple[str, str]] = field(default_factory=Counter)
     jobs_backfilled: int = 0
@@ -167,6 +180,8 @@ class PollSummary:
         self.unknown_statuses += seen.unknown_status
         self.errors.update(seen.errors)
         self.jobs_backfilled += seen.backfilled
+        self.jobs_given_up += seen.given_up
+        self.refused += seen.refused
         if seen.entry is not None and not seen.backfilled:
             self.jobs_changed += 1
             self.jobs_ended += statuses.is_terminal(seen.entry.status)
@@ -193,11 +208,13 @@ class PollSummary:
         self.events_pending += pending
         self.errors.update(errors)
 
-    def count_answer(self, *, sent: bool, refused: bool, errors: Counter[str]) -> None:
-        """Add what came of answering one task."""
+    def count_callbacks(
+        self, *, sent: int, refused: int, pending: int, errors: Counter[str]
+    ) -> None:
+        """Add what came of calling back the tasks of one job."""
         self.tasks_answered += sent
         self.tasks_refused += refused
-        self.tasks_pending += not (sent or refused)
+        self.tasks_pending += pending
         self.errors.update(errors)
 
     def figures(self) -> dict[str, float]:
@@ -212,6 +229,7 @@ class PollSummary:
             JOBS_STALLED: self.jobs_stalled,
             JOBS_AT_RISK: self.jobs_at_risk,
             JOBS_DISCOVERED: self.jobs_discovered,
+            JOBS_GIVEN_UP: self.jobs_given_up,
             EVENTS_MALFORMED: self.events_malformed,
             EVENTS_SENT: self.events_sent,
             EVENTS_PENDING: self.events_pending,

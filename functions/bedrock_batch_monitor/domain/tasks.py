@@ -1,30 +1,29 @@
-"""Step Functions tasks that wait for a job: what a command says of one, and what it is answered.
+"""Step Functions tasks that wait for a job: what a command says of one, and its callback.
 
 A task waits with a token (`.waitForTaskToken`) until somebody calls SendTaskSuccess or
-SendTaskFailure with it. The token is a secret: whoever has it can answer. It is never part of a
-log line, an error text or a `repr`.
+SendTaskFailure with it. The token is a secret: anyone who has it can end the task. It is never part
+of a log line, an error text or a `repr`, and it is stored in the outbox table alone.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
 from bedrock_batch_monitor.domain import statuses
-from bedrock_batch_monitor.domain.events import status_event, task_mark
-from bedrock_batch_monitor.domain.jobs import HistoryEntry, JobRecord
+from bedrock_batch_monitor.domain.events import status_event
+from bedrock_batch_monitor.domain.jobs import JobRecord
+from bedrock_batch_monitor.domain.utf16 import cut_utf16
 
-# `TaskToken`, `SensitiveCause` and `SensitiveData` in the service model of Step Functions.
+# `TaskToken`, `SensitiveCause` and `SensitiveData` in the service model of Step Functions, in
+# UTF-16 code units.
 TOKEN_CHARACTERS: Final = 2048
 CAUSE_CHARACTERS: Final = 32768
 OUTPUT_CHARACTERS: Final = 262144
-# Tokens are part of the job's item, which is written at each transition and may have 400 KB.
-TASKS_PER_JOB: Final = 20
 
-_ID_CHARACTERS: Final = 16
+_ID_CHARACTERS: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,76 +33,52 @@ class WaitingTask:
     token: str = field(repr=False)
     partially_completed_is_success: bool = False
 
-    @classmethod
-    def parse(cls, text: str) -> WaitingTask:
-        """Read what `str` wrote; raises ValueError, without the text, for anything else."""
-        least, separator, token = text.partition("#")
-        if not separator or not token or least not in _LEAST:
-            message = "a waiting task is written '<least status that is a success>#<token>'"
-            raise ValueError(message)
-        return cls(token, least == statuses.PARTIALLY_COMPLETED)
-
-    def __str__(self) -> str:
-        """The task as the job's item has it: `Completed#<token>`, `PartiallyCompleted#<token>`."""
-        return f"{_LEAST[self.partially_completed_is_success]}#{self.token}"
-
-
-_LEAST: Final = (statuses.COMPLETED, statuses.PARTIALLY_COMPLETED)
+    @property
+    def id(self) -> str:
+        """What names the task where its token must not be: a digest."""
+        return hashlib.sha256(self.token.encode()).hexdigest()[:_ID_CHARACTERS]
 
 
 @dataclass(frozen=True, slots=True)
-class TaskAnswer:
-    """What Step Functions is to be told: `output` of a success, or `error` and `cause`.
+class TaskCallback:
+    """What Step Functions is to be told of one task: `output` of a success, or error and cause."""
 
-    `mark` is the name under which the job's item says that the answer is still to be sent, `due`
-    since when it is.
-    """
-
-    job_arn: str
-    mark: str
-    task: str = field(repr=False)
-    token: str = field(repr=False)
-    due: datetime
+    task: WaitingTask
     output: str | None = field(default=None, repr=False)
     error: str = ""
     cause: str = field(default="", repr=False)
 
 
-def mark_of(task: str, sequence: int) -> str:
-    """The mark of a task, as the item has it, whose job ended with this transition."""
-    digest = hashlib.sha256(task.encode()).hexdigest()
-    return str(task_mark(sequence, digest[:_ID_CHARACTERS]))
+@dataclass(frozen=True, slots=True)
+class PendingCallbacks:
+    """A job that has ended while tasks wait for it, as of a `revision` of its tasks.
+
+    `mark` is the name under which the item says so, `due` since when.
+    """
+
+    job: JobRecord
+    mark: str
+    revision: int
+    due: datetime
+
+    @property
+    def job_arn(self) -> str:
+        """The job's ARN."""
+        return self.job.last.job_arn
 
 
-def marks_of(tasks: Iterable[str], entry: HistoryEntry) -> frozenset[str]:
-    """The marks of the answers that a transition owes to these tasks: none before the end."""
-    if not statuses.is_terminal(entry.status):
-        return frozenset()
-    return frozenset(mark_of(task, entry.sequence) for task in tasks)
-
-
-def answer_of(job: JobRecord, task: str, *, due: datetime) -> TaskAnswer:
-    """The answer to a task whose job has ended.
+def callback_for(job: JobRecord, task: WaitingTask, *, with_message: bool = True) -> TaskCallback:
+    """The callback of a task whose job has ended.
 
     A success has the detail of the job's `Batch Inference Job Ended` as its output; a failure has
-    the job's status as its error and Bedrock's message as its cause. Raises ValueError for a task
-    that the monitor did not write.
+    the job's status as its error and Bedrock's message as its cause.
     """
-    waiting = WaitingTask.parse(task)
     entry = job.last
-    mark = mark_of(task, entry.sequence)
     if entry.status == statuses.COMPLETED or (
-        entry.status == statuses.PARTIALLY_COMPLETED and waiting.partially_completed_is_success
+        entry.status == statuses.PARTIALLY_COMPLETED and task.partially_completed_is_success
     ):
-        output = status_event(job, entry).detail
-        return TaskAnswer(entry.job_arn, mark, task, waiting.token, due, output=output)
-    cause = entry.message or f"{entry.job_arn} ended as {entry.status}"
-    return TaskAnswer(
-        entry.job_arn,
-        mark,
-        task,
-        waiting.token,
-        due,
-        error=entry.status,
-        cause=cause[:CAUSE_CHARACTERS],
-    )
+        output = status_event(job, entry, with_message=with_message).detail
+        return TaskCallback(task, output=output)
+    message = entry.message if with_message else None
+    cause = message or f"{entry.job_arn} ended as {entry.status}"
+    return TaskCallback(task, error=entry.status, cause=cut_utf16(cause, CAUSE_CHARACTERS))

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+# By so much the monitor's clock may differ from the clock that a time comes from.
+CLOCK_TOLERANCE: Final = timedelta(hours=2)
+# Batch inference did not exist before. An earlier time is a default value or an error.
+EARLIEST: Final = datetime(2020, 1, 1, tzinfo=UTC)
 
 
 def to_iso(moment: datetime) -> str:
@@ -33,6 +39,18 @@ def to_milliseconds(moment: datetime) -> datetime:
     """Cut a time to the precision in which it is stored, so that it reads back equal."""
     aware = moment.astimezone(UTC)
     return aware.replace(microsecond=aware.microsecond // 1000 * 1000)
+
+
+def plausible(
+    moment: datetime | None, now: datetime, *, ahead: timedelta = CLOCK_TOLERANCE
+) -> datetime | None:
+    """A time that comes from outside, or None if it is missing or makes no sense.
+
+    It makes no sense before `EARLIEST`, or more than `ahead` after now.
+    """
+    if moment is None or moment < EARLIEST or moment > now + ahead:
+        return None
+    return moment
 
 
 def seconds_between(start: datetime | None, end: datetime | None) -> int | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
@@ -17,7 +17,7 @@ from bedrock_batch_monitor.domain.jobs import (
 )
 from bedrock_batch_monitor.domain.progress import UNKNOWN, Estimate, estimate_after
 from bedrock_batch_monitor.domain.rules import Rules
-from bedrock_batch_monitor.domain.times import seconds_between
+from bedrock_batch_monitor.domain.times import plausible, seconds_between
 
 # Namespace of all event ids. It must never change: the id of an event depends on it.
 _EVENT_NAMESPACE: Final = uuid.UUID("6f3d1a52-6b0b-5c3e-9d0e-3c1f5b7a9e21")
@@ -73,14 +73,23 @@ class Transition:
 Decision = Unchanged | Outdated | Refresh | Stalled | Transition
 
 
-def event_id(job_arn: str, sequence: int) -> str:
-    """The id of the event for one transition: a name-based UUID, so every delivery repeats it."""
-    return named_id(job_arn, str(sequence))
+def event_id(job_arn: str, fact: str) -> str:
+    """The id of the event that reports this fact of a job: a name-based UUID.
+
+    The same fact has the same id on every delivery, by every deployment, and after a table was
+    replaced; two facts never have the same id.
+    """
+    return str(uuid.uuid5(_EVENT_NAMESPACE, f"{job_arn}#{fact}"))
 
 
-def named_id(job_arn: str, name: str) -> str:
-    """The id of the event that has this name among those of the job."""
-    return str(uuid.uuid5(_EVENT_NAMESPACE, f"{job_arn}#{name}"))
+def end_id(job_arn: str) -> str:
+    """The id of the event for the end of a job. A job ends once."""
+    return event_id(job_arn, "Ended")
+
+
+def status_change_id(job_arn: str, sequence: int, status: str) -> str:
+    """The id of the event for a change to a non-terminal status."""
+    return event_id(job_arn, f"StatusChanged#{sequence}#{status}")
 
 
 def decide(
@@ -93,14 +102,16 @@ def decide(
 ) -> Decision:
     """Say what an observation means for a tracked job.
 
-    A terminal status that is recorded is final. A terminal status that is observed is believed
-    whatever its time says: Bedrock never takes one back, and to doubt it could lose the ending.
+    An end that is recorded is final. A terminal status that is observed is believed whatever its
+    time says: Bedrock never takes one back, and to doubt it could lose the end of the job.
     """
     if tracked.has_ended:
         return Unchanged() if observation.status == tracked.status else Outdated()
-    if observation.status == tracked.status:
+    observation = replace(observation, counts=observation.counts.or_known(tracked.counts))
+    ends = statuses.is_terminal(observation.status)
+    if observation.status == tracked.status and not ends:
         return _same_status(tracked, observation, now=now, rules=rules)
-    if not statuses.is_terminal(observation.status) and _is_older(tracked, observation):
+    if not ends and (tracked.has_terminal_status or is_older(tracked, observation, now)):
         return Outdated()
     sequence = tracked.sequence + 1
     entry = HistoryEntry(
@@ -109,11 +120,7 @@ def decide(
         status=observation.status,
         observed_at=now,
         observed_by=observed_by,
-        event_id=(
-            event_id(tracked.job_arn, sequence)
-            if statuses.is_terminal(observation.status)
-            else None
-        ),
+        event_id=end_id(tracked.job_arn) if ends else None,
         previous_status=tracked.status,
         changed_at=observation.last_modified_time,
         seconds_in_previous_status=seconds_between(
@@ -123,6 +130,7 @@ def decide(
         model_id=observation.model_id,
         message=observation.message,
         counts=observation.counts,
+        backfilled=ends and tracked.backfilled and tracked.sequence == 0,
     )
     return Transition(entry, first_in_progress_at(tracked.first_in_progress_at, entry))
 
@@ -134,11 +142,16 @@ def _same_status(
     now: datetime,
     rules: Rules,
 ) -> Decision:
-    if _is_older(tracked, observation):
+    if is_older(tracked, observation, now):
         return Outdated()
     counts_moved = observation.counts != tracked.counts
-    is_time = tracked.progress_at is None or now - tracked.progress_at >= rules.progress_interval
-    ends_episode = tracked.last_error is not None or tracked.unreadable_polls > 0
+    written_at = plausible(tracked.progress_at, now)
+    is_time = written_at is None or now - written_at >= rules.progress_interval
+    ends_episode = (
+        tracked.last_error is not None
+        or tracked.unreadable_polls > 0
+        or tracked.failing_since is not None
+    )
     ends_stall = counts_moved and tracked.stalled_since is not None
     if ends_episode or ends_stall or (counts_moved and is_time):
         if not counts_moved:
@@ -151,10 +164,18 @@ def _same_status(
     return Unchanged() if since is None else Stalled(since)
 
 
-def _is_older(tracked: TrackedJob, observation: JobObservation) -> bool:
+def is_older(tracked: TrackedJob, observation: JobObservation, now: datetime) -> bool:
+    """Whether an observation of a non-terminal status is older than what is recorded.
+
+    `lastModifiedTime` decides. Where it is equal, or does not make sense on one side, the order of
+    the statuses decides, and of the same status the record counts, which never fall.
+    """
     if tracked.status is None:
         return False
-    if tracked.last_modified_time is not None and observation.last_modified_time is not None:
-        return observation.last_modified_time < tracked.last_modified_time
-    # Without a time on both sides only the order of the statuses can tell.
-    return statuses.comes_before(observation.status, tracked.status)
+    known = plausible(tracked.last_modified_time, now)
+    modified = plausible(observation.last_modified_time, now)
+    if known is not None and modified is not None and known != modified:
+        return modified < known
+    if observation.status != tracked.status:
+        return statuses.comes_before(observation.status, tracked.status)
+    return observation.counts.is_behind(tracked.counts)

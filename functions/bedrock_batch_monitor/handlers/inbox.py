@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections import defaultdict
 from functools import cache
@@ -12,31 +11,23 @@ from bedrock_batch_monitor.startup import no_garbage_collected
 
 with no_garbage_collected():
     import boto3
-    from aws_lambda_powertools.utilities.batch import (
-        BatchProcessor,
-        EventType,
-        process_partial_response,
-    )
 
+    from bedrock_batch_monitor.clock import utc_now
     from bedrock_batch_monitor.composition import compose_inbox
     from bedrock_batch_monitor.domain.arns import JobArn
-    from bedrock_batch_monitor.domain.inbox import MalformedEventError, Request, request_of
+    from bedrock_batch_monitor.domain.inbox import MalformedEventError, event_in, request_of
     from bedrock_batch_monitor.domain.summary import PollSummary
     from bedrock_batch_monitor.observe import loggable
-    from bedrock_batch_monitor.services.errors import ServiceError
     from bedrock_batch_monitor.settings import Settings
     from bedrock_batch_monitor.telemetry import logger, publish_inbox
 
 if TYPE_CHECKING:
-    from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
+    from bedrock_batch_monitor.deliver import BusWatch
     from bedrock_batch_monitor.domain.arns import Scope
-    from bedrock_batch_monitor.inbox import Inbox
-
-
-class NotNowError(Exception):
-    """A request that could not be followed now; the queue delivers it again."""
+    from bedrock_batch_monitor.domain.inbox import Request
+    from bedrock_batch_monitor.inbox import Followed, Inbox
 
 
 @cache
@@ -50,67 +41,56 @@ def inbox() -> Inbox:
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Follow the requests in a batch of queue messages, each of which holds one event.
 
-    Several events of one job in a batch are one look. Returns the messages that failed
-    (`batchItemFailures`); one that is malformed is dropped, logged and counted.
+    Returns the messages that failed or for which there was no time (`batchItemFailures`), and the
+    queue delivers them again. A malformed one is dropped, logged and counted. No message is ever
+    logged: it may hold a task token.
     """
+    this, watch = inbox(), inbox().courier.watch()
     summaries: dict[Scope, PollSummary] = defaultdict(PollSummary)
-    monitored = inbox().monitored
-    followed: dict[Request, Exception | None] = {}
-
-    def follow(record: SQSRecord) -> None:
+    requests: dict[str, Request] = {}
+    for record in event["Records"]:
         try:
-            request = request_of(_json(record.body), monitored, takes_tasks=inbox().takes_tasks)
+            requests[record["messageId"]] = request_of(
+                event_in(record["body"]), this.monitored, utc_now(), takes_tasks=this.takes_tasks
+            )
         except MalformedEventError as error:
-            _drop(error, summaries[monitored.home])
-            return
-        if request not in followed:
-            scope = JobArn.parse(request.job_arn).scope
-            followed[request] = _follow(request, summaries[scope])
-        failure = followed[request]
-        if failure is not None:
-            raise failure
+            summaries[this.monitored.home].events_malformed += 1
+            logger.warning("event dropped", extra={"reason": str(error)})
 
-    processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
+    def remaining_seconds() -> float:
+        return context.get_remaining_time_in_millis() / 1000
+
+    failed = []
     try:
-        return dict(process_partial_response(event, follow, processor, context))
+        for message_id, followed in this.follow(requests, remaining_seconds):
+            scope = JobArn.parse(followed.request.job_arn).scope
+            _finish(this, followed, summaries[scope], watch)
+            called_back = this.call_back(followed.seen, remaining_seconds)
+            if called_back is not None:
+                called_back.record(summaries[scope], logger)
+            if not followed.is_done:
+                failed.append(message_id)
     finally:
         for scope, summary in summaries.items():
-            publish_inbox(summary, None if scope == monitored.home else scope)
+            publish_inbox(summary, None if scope == this.monitored.home else scope)
+    return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failed]}
 
 
-def _follow(request: Request, summary: PollSummary) -> Exception | None:
-    try:
-        seen = inbox().handle(request)
-    except MalformedEventError as error:
-        _drop(error, summary)
-        return None
-    except ServiceError as error:
-        summary.errors[error.code] += 1
-        logger.warning("event not followed", extra={"error": error.code, "jobArn": request.job_arn})
-        return error
+def _finish(this: Inbox, followed: Followed, summary: PollSummary, watch: BusWatch) -> None:
+    """Count and log what came of a request, and send what is pending now."""
+    seen = followed.seen
     summary.count(seen)
     if seen.record is not None:
         logger.info("job changed", extra=loggable(seen.record))
-    for delivered in inbox().deliver(seen):
+    for delivered in this.deliver(seen, watch):
         summary.count_events(
             sent=delivered.sent, pending=delivered.pending, errors=delivered.errors
         )
-    for answered in inbox().answer(seen):
-        answered.note(summary, logger)
-    if not seen.try_again:
-        return None
-    logger.warning("event not followed", extra={"errors": seen.errors, "jobArn": request.job_arn})
-    return NotNowError(", ".join(seen.errors))
-
-
-def _drop(error: MalformedEventError, summary: PollSummary) -> None:
-    summary.events_malformed += 1
-    logger.warning("event dropped", extra={"reason": str(error)})
-
-
-def _json(body: str) -> object:
-    try:
-        return json.loads(body)
-    except ValueError as error:
-        message = f"the message is no JSON: {error}"
-        raise MalformedEventError(message) from error
+        summary.lost_races += delivered.lost_races
+    if followed.error is not None:
+        if followed.error not in seen.errors:
+            summary.errors[followed.error] += 1
+        logger.warning(
+            "event not followed",
+            extra={"error": followed.error, "jobArn": followed.request.job_arn},
+        )

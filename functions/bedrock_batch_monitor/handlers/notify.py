@@ -1,4 +1,4 @@
-"""The function that the notification rules invoke: one event, told to people."""
+"""The function that the notification rules invoke: one event becomes a mail and a message."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 
-from bedrock_batch_monitor.domain.notification import NotANotificationError, notification_of
+from bedrock_batch_monitor.domain.notification import (
+    NotANotificationError,
+    is_summarized,
+    notification_of,
+)
 from bedrock_batch_monitor.domain.summary import PollSummary
 from bedrock_batch_monitor.notify import Notifier
 from bedrock_batch_monitor.services.sns import topics
@@ -33,12 +37,17 @@ def notifier() -> Notifier:
 
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> None:  # noqa: ARG001
-    """Tell people of one of the monitor's events.
+    """Notify people of one of the monitor's events.
 
     An event of which there is nothing to tell is dropped, logged and counted: anybody who may put
-    events on the bus can send one, and no repetition mends it. Raises `NotSentError` when a topic
-    does not take the message, so that Lambda tries again and then keeps the event as a dead letter.
+    events on the bus can send one, and a repetition changes nothing. An event about an ARN that was
+    never readable is dropped as well, because the poll sends one summary of these. Raises
+    `NotSentError` when a topic does not take the message, so that Lambda tries again and then keeps
+    the event as a dead letter.
     """
+    if is_summarized(event):
+        logger.info("event left to the summary")
+        return
     try:
         notification = notification_of(event)
     except NotANotificationError as error:

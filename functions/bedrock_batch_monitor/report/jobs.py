@@ -1,23 +1,34 @@
 """A job as a page shows it, read from an item that anybody may have written.
 
-Nothing here raises for what an item holds: an attribute of another type or form counts as absent.
+Nothing here raises for what an item holds: an attribute of another type or form counts as absent,
+a number that is negative or absurd does as well, and a text is cleaned and cut. So the size of what
+is rendered depends on the number of jobs alone.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from bedrock_batch_monitor.domain import names, statuses
 from bedrock_batch_monitor.domain.arns import InvalidJobArnError, JobArn
 from bedrock_batch_monitor.domain.locations import output_s3_uri
 from bedrock_batch_monitor.domain.times import from_iso, seconds_between
+from bedrock_batch_monitor.domain.words import IMPLAUSIBLE, clean
 
 Item = Mapping[str, Any]
+
+# What is kept of a text at most: Bedrock's own limits, with room where it has none.
+NAME_CHARACTERS: Final = 256
+STATUS_CHARACTERS: Final = 40
+MESSAGE_CHARACTERS: Final = 2048
+# A bucket's name, the longest key, and what is around them. A longer URI leads nowhere.
+_URI_CHARACTERS: Final = 1100
+# Room for every form of a time that the standard library reads.
+_TIME_CHARACTERS: Final = 64
 
 
 class Transition(NamedTuple):
@@ -133,19 +144,21 @@ class Job:
 
 def job_of(item: Item) -> Job:
     """Read an item of the jobs table, as plain values under the table's names."""
-    arn = _text(item, "jobArn") or ""
+    arn = _arn(item)
     job_id = _job_id(arn)
-    status = _text(item, "status")
+    status = _text(item, "status", STATUS_CHARACTERS)
     changed = _time(item, "changedAt")
     error = item.get("lastError")
     tokens = item.get("tokens")
+    # Bedrock reports 0 for every count until it has validated the job: they are unknown then.
+    counts = {} if _whole(item, "totalRecordCount") == 0 else item
     return Job(
         arn=arn,
         job_id=job_id,
-        name=_text(item, "jobName"),
-        model=_text(item, "modelId"),
+        name=_text(item, "jobName", NAME_CHARACTERS),
+        model=_text(item, "modelId", NAME_CHARACTERS),
         status=status,
-        message=_text(item, "message"),
+        message=_text(item, "message", MESSAGE_CHARACTERS),
         error=_error(error) if isinstance(error, Mapping) else None,
         submitted=_time(item, "submitTime"),
         began=_time(item, "firstInProgressAt"),
@@ -154,13 +167,13 @@ def job_of(item: Item) -> Job:
         expires=_time(item, "jobExpirationTime"),
         estimated_end=_time(item, "estimatedEndTime"),
         records_per_minute=_number(item, "recordsPerMinute"),
-        total=_whole(item, "totalRecordCount"),
-        processed=_whole(item, "processedRecordCount"),
-        failed=_whole(item, "errorRecordCount"),
+        total=_whole(counts, "totalRecordCount"),
+        processed=_whole(counts, "processedRecordCount"),
+        failed=_whole(counts, "errorRecordCount"),
         input_tokens=_whole(tokens, "input") if isinstance(tokens, Mapping) else None,
         output_tokens=_whole(tokens, "output") if isinstance(tokens, Mapping) else None,
         dollars=_number(item, "estimatedCostUsd"),
-        output_uri=output_s3_uri(_map(item, "outputDataConfig"), job_id),
+        output_uri=_uri(output_s3_uri(_map(item, "outputDataConfig"), job_id)),
         is_tracked=item.get(names.TRACKING) == names.TRACKING_ACTIVE,
         is_stalled="stalledSince" in item,
         is_at_risk="atRiskSince" in item,
@@ -170,12 +183,12 @@ def job_of(item: Item) -> Job:
 
 def transition_of(item: Item) -> Transition | None:
     """Read a history item, or an entry of its index; None where it does not tell what and when."""
-    status = _text(item, "status")
+    status = _text(item, "status", STATUS_CHARACTERS)
     at = _time(item, "changedAt") or _time(item, "observedAt")
     sequence = _whole(item, "sequence")
     if status is None or at is None or sequence is None:
         return None
-    return Transition(sequence, status, _text(item, "previousStatus"), at)
+    return Transition(sequence, status, _text(item, "previousStatus", STATUS_CHARACTERS), at)
 
 
 def segments(
@@ -214,17 +227,27 @@ def _job_id(arn: str) -> str:
     try:
         return JobArn.parse(arn).job_id
     except InvalidJobArnError:
-        return arn.rpartition(":")[2] or "unknown"
+        return clean(arn.rpartition(":")[2], NAME_CHARACTERS) or "unknown"
 
 
 def _error(error: Mapping[str, Any]) -> str:
-    parts = (_text(error, "code"), _text(error, "message"))
+    parts = (_text(error, "code", NAME_CHARACTERS), _text(error, "message", MESSAGE_CHARACTERS))
     return ": ".join(part for part in parts if part is not None) or "unknown error"
 
 
-def _text(item: Item, name: str) -> str | None:
+def _arn(item: Item) -> str:
+    """The key of the item, which stays as it is: items are looked up by it."""
+    value = item.get("jobArn")
+    return value if isinstance(value, str) else ""
+
+
+def _uri(uri: str | None) -> str | None:
+    return uri if uri is not None and len(uri) <= _URI_CHARACTERS else None
+
+
+def _text(item: Item, name: str, characters: int) -> str | None:
     value = item.get(name)
-    return value if isinstance(value, str) and value else None
+    return clean(value, characters).strip() or None if isinstance(value, str) else None
 
 
 def _map(item: Item, name: str) -> Mapping[str, Any] | None:
@@ -236,8 +259,10 @@ def _number(item: Item, name: str) -> float | None:
     value = item.get(name)
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         return None
-    number = float(value)
-    return number if math.isfinite(number) and number >= 0 else None
+    if isinstance(value, Decimal) and not value.is_finite():
+        return None
+    # Compared before it is converted: a whole number can be larger than any float.
+    return float(value) if 0 <= value < IMPLAUSIBLE else None
 
 
 def _whole(item: Item, name: str) -> int | None:
@@ -246,8 +271,8 @@ def _whole(item: Item, name: str) -> int | None:
 
 
 def _time(item: Item, name: str) -> datetime | None:
-    value = _text(item, name)
+    value = item.get(name)
     try:
-        return None if value is None else from_iso(value)
+        return from_iso(value[:_TIME_CHARACTERS]) if isinstance(value, str) else None
     except ValueError:
         return None

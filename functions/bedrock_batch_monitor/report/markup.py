@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import html
 import re
-import unicodedata
 from collections.abc import Iterable
 from typing import Final, Union
+
+from bedrock_batch_monitor.domain.words import clean
 
 _VOID: Final = frozenset({"br", "input", "meta"})
 _ATTRIBUTES: Final = frozenset(
@@ -59,9 +60,6 @@ _ATTRIBUTES: Final = frozenset(
 )
 _ELEMENT: Final = re.compile(r"[a-z][a-z0-9]*")
 _LINK: Final = re.compile(r"(?:https://[a-z0-9.-]+/|#[a-z])", re.ASCII)
-_REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
-# They reorder what stands beside them, so that a name could read as something else.
-_BIDI: Final = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 class Html(str):
@@ -74,12 +72,8 @@ Child = Union["Html", str, int, None, Iterable["Child"]]
 
 
 def text(value: str) -> Html:
-    """A text as markup: escaped, and without the characters that a page must not or cannot have.
-
-    Control characters and lone surrogates become a replacement character, marks that reorder text
-    are dropped.
-    """
-    return Html(html.escape(_clean(value), quote=True))
+    """A text as markup: cleaned and escaped."""
+    return Html(html.escape(clean(value), quote=True))
 
 
 def element(name: str, /, *children: Child, **attributes: str | float | bool | None) -> Html:
@@ -141,19 +135,3 @@ def _attribute(name: str, value: str | float | bool | None) -> str:  # noqa: FBT
         message = f"a link to {written!r} is not written"
         raise ValueError(message)
     return f' {name}="{text(written)}"'
-
-
-def _clean(value: str) -> str:
-    if value.isascii() and value.isprintable():
-        return value
-    return "".join(map(_character, value))
-
-
-def _character(character: str) -> str:
-    if character in "\n\t":
-        return " "
-    if character in _BIDI:
-        return ""
-    if unicodedata.category(character) in {"Cc", "Cs"} or ord(character) & 0xFFFE == 0xFFFE:  # noqa: PLR2004 - the non-characters at the end of each plane
-        return _REPLACEMENT
-    return character

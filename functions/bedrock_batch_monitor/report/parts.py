@@ -17,6 +17,9 @@ from bedrock_batch_monitor.report.palette import css_class, look
 NAME_CHARACTERS: Final = 80
 MODEL_CHARACTERS: Final = 80
 STATUS_CHARACTERS: Final = 40
+# Anybody who can write items can make up statuses, and a page has no room for thousands of them.
+_OTHER_STATUSES: Final = 8
+_OTHERS: Final = "Other"
 _NOT_SEEN: Final = "Not polled yet"
 _ALARMING: Final = frozenset({"unreachable", "not readable", "past its time limit"})
 
@@ -224,20 +227,26 @@ def jobs_table(
 
 
 def counts_by_status(counts: Mapping[str, int], *, more: bool = False) -> Html:
-    """How many jobs have each status, those with none left out."""
+    """How many jobs have each status, those with none left out.
+
+    Of the statuses that this version does not know, those with the most jobs have their name.
+    """
     known = [status_ for status_ in statuses.KNOWN if counts.get(status_)]
-    others = sorted(status_ for status_ in counts if status_ not in statuses.KNOWN)
+    unknown = {status_: counts[status_] for status_ in counts if status_ not in statuses.KNOWN}
+    others = sorted(unknown, key=lambda status_: (-unknown[status_], status_))
+    rest_ = sum(unknown[status_] for status_ in others[_OTHER_STATUSES:])
+    shown = {name: counts[name] for name in (*known, *others[:_OTHER_STATUSES])}
     return element(
         "ul",
         (
             element(
                 "li",
-                element("b", f"{words.count(counts[name])}{'+' if more else ''}"),
+                element("b", f"{words.count(number)}{'+' if more else ''}"),
                 " ",
                 status(name or None),
             )
-            for name in (*known, *others)
-            if counts[name]
+            for name, number in (*shown.items(), (_OTHERS, rest_))
+            if number
         ),
         class_="chips",
     )

@@ -11,9 +11,9 @@ from typing import Final
 
 from bedrock_batch_monitor.domain import console, statuses
 from bedrock_batch_monitor.report import charts, figures, parts, words
-from bedrock_batch_monitor.report.contents import LANES, MESSAGE_CHARACTERS, Report
+from bedrock_batch_monitor.report.contents import LANES, Report
 from bedrock_batch_monitor.report.figures import Bucket, Track
-from bedrock_batch_monitor.report.jobs import Job
+from bedrock_batch_monitor.report.jobs import MESSAGE_CHARACTERS, Job
 from bedrock_batch_monitor.report.markup import Child, Html, element, fragment
 from bedrock_batch_monitor.report.palette import css_class
 

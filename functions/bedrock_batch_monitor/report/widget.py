@@ -7,8 +7,9 @@ Source: *Details about custom widgets in CloudWatch*, Amazon CloudWatch User Gui
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
@@ -18,6 +19,10 @@ from bedrock_batch_monitor.report.jobs import Job
 from bedrock_batch_monitor.report.markup import Html, element, fragment, stylesheet
 
 MESSAGE_CHARACTERS: Final = 240
+# Of the answer as the function returns it, which is JSON. A function answers with 6 MB at most
+# (AWS Lambda quotas); a dashboard that several people look at is better off with less. The usual
+# page of 100 jobs has a tenth of this.
+MOST_BYTES: Final = 1_000_000
 DOCUMENTATION: Final = """\
 ## Batch inference jobs, live
 
@@ -59,7 +64,16 @@ def in_order_of_need(jobs: Sequence[Job], now: datetime) -> list[Job]:
 
 
 def live(view: LiveView, now: datetime, *, dark: bool) -> Html:
-    """The widget's content."""
+    """The widget's content, with as many of the jobs as fit into `MOST_BYTES`."""
+    page = _live(view, now, dark=dark)
+    while len(json.dumps(page)) > MOST_BYTES and (view.active or view.ended):
+        active, ended = (list(jobs[: len(jobs) // 2]) for jobs in (view.active, view.ended))
+        view = replace(view, active=active, ended=ended)
+        page = _live(view, now, dark=dark)
+    return page
+
+
+def _live(view: LiveView, now: datetime, *, dark: bool) -> Html:
     active, ended = sum(view.active_by_status.values()), sum(view.ended_by_status.values())
     heading = _heading(active, "active job", partial=view.active_is_partial)
     return _page(

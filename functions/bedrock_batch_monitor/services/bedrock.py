@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from bedrock_batch_monitor.domain.jobs import CUT, JobObservation, RecordCounts, bounded
+from bedrock_batch_monitor.domain.jobs import CUT, JobObservation, RecordCounts
 from bedrock_batch_monitor.domain.lists import (
     SUMMARIES_PER_PAGE,
     ListedJob,
@@ -15,7 +15,12 @@ from bedrock_batch_monitor.domain.lists import (
     ListPage,
 )
 from bedrock_batch_monitor.domain.times import to_milliseconds
-from bedrock_batch_monitor.services.errors import ServiceError, calling
+from bedrock_batch_monitor.services.errors import (
+    UNUSABLE_ANSWER,
+    ServiceError,
+    calling,
+    storable,
+)
 from bedrock_batch_monitor.services.sdk import bounded_config
 from bedrock_batch_monitor.services.timestamps import quick_timestamps
 
@@ -25,7 +30,16 @@ if TYPE_CHECKING:
     from mypy_boto3_bedrock.type_defs import ListModelInvocationJobsRequestTypeDef
 
 SERVICE: Final = "Bedrock"
-UNUSABLE_ANSWER: Final = "UnusableAnswer"
+# What botocore's parser raises for an answer of another shape than the API's: a time that is not a
+# time, a text in place of a structure, too deep a document. One such job must not end a poll.
+_ODD_ANSWER: Final = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 _LIST_ENTRIES: Final = 32  # twice what the API allows in a list of subnets
 
 
@@ -75,22 +89,41 @@ class BatchInferenceJobs:
         if token is not None:
             request["nextToken"] = token
         with _calling():
-            answer = self._client.list_model_invocation_jobs(**request)
-        next_token = answer.get("nextToken")
+            answer: Mapping[str, Any] = self._client.list_model_invocation_jobs(**request)
+        if not _is_list(answer):
+            raise ServiceError(SERVICE, UNUSABLE_ANSWER, "the answer is not a page of a list")
+        # An empty token ends a list, as it does for the SDK's own paginator.
+        next_token = answer.get("nextToken") or None
+        if next_token is not None and not isinstance(next_token, str):
+            raise ServiceError(SERVICE, UNUSABLE_ANSWER, "the token of the next page is not a text")
         if next_token is not None and next_token == token:
             raise ServiceError(SERVICE, UNUSABLE_ANSWER, "a page of the list points to itself")
-        jobs = map(listed_job, answer.get("invocationJobSummaries", ()))
+        summaries = answer.get("invocationJobSummaries") or ()
+        jobs = (listed_job(job) for job in summaries if isinstance(job, Mapping))
         return ListPage(tuple(job for job in jobs if job is not None), next_token)
+
+    def pages(self, listing: Listing, token: str | None = None) -> Iterator[ListPage]:
+        """The pages of a list from a token on, each asked for when the caller wants it.
+
+        A page can be empty although others follow. Raises `ServiceError`; the pages before it are
+        good then, and the list can be continued from the last token. A list that comes back to a
+        page that it has shown is an unusable answer, not one without an end.
+        """
+        seen = {token}
+        while True:
+            page = self.page(listing, token)
+            yield page
+            token = page.next_token
+            if token is None:
+                return
+            if token in seen:
+                raise ServiceError(SERVICE, UNUSABLE_ANSWER, "the pages of the list go in a circle")
+            seen.add(token)
 
     def every_job(self, listing: Listing) -> Iterator[ListedJob]:
         """The jobs of a list, page by page; raises `ServiceError`."""
-        token = None
-        while True:
-            page = self.page(listing, token)
+        for page in self.pages(listing):
             yield from page.jobs
-            if page.next_token is None:
-                return
-            token = page.next_token
 
 
 @contextmanager
@@ -99,8 +132,23 @@ def _calling() -> Iterator[None]:
     with calling(SERVICE):
         try:
             yield
-        except ValueError as error:  # botocore's parser, for a timestamp that is none
-            raise ServiceError(SERVICE, UNUSABLE_ANSWER, str(error)) from error
+        except _ODD_ANSWER as error:
+            raise ServiceError(SERVICE, UNUSABLE_ANSWER, storable(str(error))) from error
+
+
+def _is_list(answer: Mapping[str, Any]) -> bool:
+    """Whether an answer can be a page of a list; an empty JSON object is an empty page.
+
+    botocore reads a body that is cut off, or is no JSON, as an answer without any member. It must
+    not pass for a list without jobs.
+    """
+    if "invocationJobSummaries" in answer or "nextToken" in answer:
+        return True
+    headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    if "content-encoding" in headers:
+        return True  # the length says nothing of the document
+    length = str(headers.get("content-length", ""))
+    return not length.isdecimal() or int(length) <= len("{}")
 
 
 def listed_job(summary: Mapping[str, Any]) -> ListedJob | None:
@@ -153,6 +201,9 @@ def observation(job_arn: str, answer: Mapping[str, Any]) -> JobObservation:
 
 
 def _counts(answer: Mapping[str, Any]) -> RecordCounts:
+    # Bedrock reports 0 for all of them until the job has been validated: they are not known yet.
+    if _count(answer, "totalRecordCount") == 0:
+        return RecordCounts()
     return RecordCounts(
         total=_count(answer, "totalRecordCount"),
         processed=_count(answer, "processedRecordCount"),
@@ -163,12 +214,7 @@ def _counts(answer: Mapping[str, Any]) -> RecordCounts:
 
 def _text(answer: Mapping[str, Any], name: str) -> str | None:
     value = answer.get(name)
-    return _storable(value) if isinstance(value, str) and value else None
-
-
-def _storable(value: str) -> str:
-    """The text in bounds, without lone surrogates: JSON can carry those, DynamoDB cannot."""
-    return bounded(value.encode(errors="replace").decode())
+    return storable(value) if isinstance(value, str) and value else None
 
 
 def _time(answer: Mapping[str, Any], name: str) -> datetime | None:
@@ -191,9 +237,9 @@ def _config(answer: Mapping[str, Any], name: str) -> Mapping[str, Any] | None:
 
 def _clean(value: Any) -> Any:  # noqa: ANN401 - a JSON value
     if isinstance(value, str):
-        return _storable(value)
+        return storable(value)
     if isinstance(value, Mapping):
-        return {_storable(key): _clean(inner) for key, inner in value.items()}
+        return {storable(key): _clean(inner) for key, inner in value.items()}
     if isinstance(value, list):
         kept = [_clean(inner) for inner in value[:_LIST_ENTRIES]]
         return kept if len(value) <= _LIST_ENTRIES else [*kept, CUT]

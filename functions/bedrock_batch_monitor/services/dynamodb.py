@@ -12,9 +12,9 @@ from botocore.exceptions import ClientError
 
 from bedrock_batch_monitor.domain import names, statuses
 from bedrock_batch_monitor.domain.arns import Scope
-from bedrock_batch_monitor.domain.discovery import Bookmark
+from bedrock_batch_monitor.domain.discovery import Bookmark, TableInfo
 from bedrock_batch_monitor.domain.episodes import Unreadable
-from bedrock_batch_monitor.domain.events import Mark
+from bedrock_batch_monitor.domain.events import Mark, tasks_mark
 from bedrock_batch_monitor.domain.jobs import (
     HistoryEntry,
     JobError,
@@ -25,14 +25,14 @@ from bedrock_batch_monitor.domain.jobs import (
     Usage,
 )
 from bedrock_batch_monitor.domain.scopes import EVERYTHING, KeyRange, Share
-from bedrock_batch_monitor.domain.state import State
-from bedrock_batch_monitor.domain.sweep import SweepBookmark
-from bedrock_batch_monitor.domain.tasks import mark_of
+from bedrock_batch_monitor.domain.state import ListPosition, State
+from bedrock_batch_monitor.domain.times import CLOCK_TOLERANCE
 from bedrock_batch_monitor.domain.transitions import Refresh, Transition
 from bedrock_batch_monitor.domain.usage import FollowUp
 from bedrock_batch_monitor.services import items
 from bedrock_batch_monitor.services.errors import ServiceError, calling
-from bedrock_batch_monitor.services.sdk import bounded_config, pages_of
+from bedrock_batch_monitor.services.outbox import OutboxTable
+from bedrock_batch_monitor.services.sdk import bounded_config, guard, pages_of
 
 if TYPE_CHECKING:
     import boto3
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import (
         AttributeValueTypeDef,
         QueryInputPaginateTypeDef,
+        TransactWriteItemTypeDef,
         UpdateItemInputTypeDef,
         UpdateTypeDef,
     )
@@ -72,16 +73,34 @@ class InvalidItem:
 
 @dataclass(frozen=True, slots=True)
 class FoundJob:
-    """An item of the jobs table, and whether it takes part in polling."""
+    """An item of the jobs table, whether it is polled, and when the last command on it was sent."""
 
     job: TrackedJob | InvalidItem
     is_tracked: bool
+    command_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PendingJob:
+    """An entry of the pending-events index: the job, and since when it has a pending event."""
+
+    job_arn: str
+    since: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredJobs:
+    """The items of some jobs; `unreadable` could not be understood, `unprocessed` not be read."""
+
+    found: Mapping[str, StoredJob]
+    unreadable: frozenset[str] = frozenset()
+    unprocessed: frozenset[str] = frozenset()
 
 
 def connect(session: boto3.Session, concurrency: int) -> DynamoDBClient:
     """A client whose connection pool serves `concurrency` threads, with bounded time-outs."""
     config = bounded_config(concurrency=concurrency, attempts=3)
-    return session.client("dynamodb", config=config)
+    return guard(session.client("dynamodb", config=config))
 
 
 class HistoryTable:
@@ -92,10 +111,15 @@ class HistoryTable:
         self.name = name
         self._retention = retention
 
-    def item(self, entry: HistoryEntry) -> dict[str, AttributeValueTypeDef]:
-        """An entry as it is put into the table, with its time to live where one is set."""
+    def item(self, record: JobRecord) -> dict[str, AttributeValueTypeDef]:
+        """The last entry of a job as it is put into the table, with its time to live if one is set.
+
+        The entry of an end has the whole record.
+        """
+        entry = record.last
         expires_at = None if self._retention is None else entry.observed_at + self._retention
-        return items.history_item(entry, expires_at)
+        is_end = statuses.is_terminal(entry.status)
+        return items.history_item(entry, expires_at, record if is_end else None)
 
     def get(self, job_arn: str, sequence: int) -> HistoryEntry | None:
         """One entry, read consistently; raises `ServiceError`, `InvalidItemError`."""
@@ -107,8 +131,12 @@ class HistoryTable:
             )
         return items.history_entry(answer["Item"]) if "Item" in answer else None
 
-    def entries(self, job_arn: str) -> tuple[HistoryEntry, ...]:
-        """All entries of a job, oldest first, read consistently; raises `ServiceError`."""
+    def records(self, job_arn: str) -> tuple[JobRecord, ...]:
+        """All entries of a job, oldest first, read consistently.
+
+        Each is a record with what the entry has of the observation: all of it for the end.
+        Raises `ServiceError`, `InvalidItemError`.
+        """
         found = _query(
             self._client,
             {
@@ -118,16 +146,29 @@ class HistoryTable:
                 "ConsistentRead": True,
             },
         )
-        return tuple(items.history_entry(item) for item in found)
+        return tuple(items.job_record(item) for item in found)
 
 
 class JobsTable:
     """The tracked jobs, and the transaction that moves one of them together with its history."""
 
-    def __init__(self, client: DynamoDBClient, name: str, history: HistoryTable) -> None:
+    def __init__(
+        self, client: DynamoDBClient, name: str, history: HistoryTable, outbox: OutboxTable
+    ) -> None:
         self._client = client
         self._name = name
         self._history = history
+        self._outbox = outbox
+
+    def describe(self) -> TableInfo:
+        """The identity of the table (DescribeTable); raises `ServiceError`."""
+        with calling(SERVICE):
+            table = self._client.describe_table(TableName=self._name)["Table"]
+        return TableInfo(
+            table_id=table.get("TableId"),
+            created_at=table.get("CreationDateTime"),
+            is_restored="RestoreSummary" in table,
+        )
 
     def active(
         self, start_at: str | None, share: Share = EVERYTHING
@@ -155,18 +196,51 @@ class JobsTable:
                 if item["jobArn"]["S"] in keys:
                     yield _tracked_or_invalid(item)
 
-    def with_pending_events(self) -> Iterator[str]:
-        """ARNs of the jobs with an event still to be sent, longest waiting first."""
-        for item in _query(
-            self._client,
-            {
-                "TableName": self._name,
-                "IndexName": names.PENDING_EVENTS_INDEX,
-                "KeyConditionExpression": f"{names.EVENT_PENDING} = :pending",
-                "ExpressionAttributeValues": {":pending": items.text(names.EVENT_PENDING_VALUE)},
-            },
-        ):
-            yield item["jobArn"]["S"]
+    def with_pending_events(self, after: datetime | None = None) -> Iterator[PendingJob]:
+        """The jobs with pending events, longest pending first.
+
+        With `after`, the ones that are pending since later come first, then the others. Raises
+        `ServiceError`.
+        """
+        pending = {":pending": items.text(names.EVENT_PENDING_VALUE)}
+        parts: list[tuple[str, dict[str, AttributeValueTypeDef]]] = [("", {})]
+        if after is not None:
+            value = {":after": items.time(after)}
+            parts = [
+                (f" AND {names.PENDING_SINCE} > :after", value),
+                (f" AND {names.PENDING_SINCE} <= :after", value),
+            ]
+        for condition, values in parts:
+            for item in _query(
+                self._client,
+                {
+                    "TableName": self._name,
+                    "IndexName": names.PENDING_EVENTS_INDEX,
+                    "KeyConditionExpression": f"{names.EVENT_PENDING} = :pending{condition}",
+                    "ExpressionAttributeValues": pending | values,
+                },
+            ):
+                yield PendingJob(item["jobArn"]["S"], items.pending_since(item))
+
+    def stored(self, job_arns: Sequence[str]) -> StoredJobs:
+        """The items of up to 100 jobs, read consistently (BatchGetItem); raises `ServiceError`."""
+        keys: list[Mapping[str, AttributeValueTypeDef]] = [
+            {"jobArn": items.text(arn)} for arn in job_arns
+        ]
+        with calling(SERVICE):
+            answer = self._client.batch_get_item(
+                RequestItems={self._name: {"Keys": keys, "ConsistentRead": True}}
+            )
+        found: dict[str, StoredJob] = {}
+        unreadable = set()
+        for item in answer["Responses"].get(self._name, ()):
+            try:
+                found[item["jobArn"]["S"]] = items.stored_job(item)
+            except items.InvalidItemError:
+                unreadable.add(item["jobArn"]["S"])
+        left = answer.get("UnprocessedKeys", {}).get(self._name, {"Keys": []})["Keys"]
+        unprocessed = frozenset(key["jobArn"]["S"] for key in left)
+        return StoredJobs(found, frozenset(unreadable), unprocessed)
 
     def find(self, job_arn: str) -> FoundJob | None:
         """A job as the next poll would take it, whether tracked or not, read consistently.
@@ -176,7 +250,7 @@ class JobsTable:
         item = self._item(job_arn)
         if item is None:
             return None
-        return FoundJob(_tracked_or_invalid(item), items.is_tracked(item))
+        return FoundJob(_tracked_or_invalid(item), items.is_tracked(item), items.command_at(item))
 
     def unknown(self, job_arns: Sequence[str]) -> set[str]:
         """Those of up to 100 ARNs that have no item (BatchGetItem); raises `ServiceError`."""
@@ -192,18 +266,20 @@ class JobsTable:
         known.update(item["jobArn"]["S"] for item in answer["Responses"].get(self._name, ()))
         return set(job_arns) - known
 
-    def start_tracking(
+    def start_tracking(  # noqa: PLR0913 - what a new item says, all named
         self,
         job_arn: str,
         *,
         tracked_by: str,
         now: datetime,
         backfilled: bool = False,
-        task: str | None = None,
+        has_task: bool = False,
+        command_at: datetime | None = None,
     ) -> Written:
         """Put a job into polling that has no item yet; raises `ServiceError`.
 
-        The same put says whether it is for the history alone, and which task waits for it.
+        The same put says whether it is for the history alone, whether a task waits for it, and
+        when the command was sent.
         """
         item: dict[str, AttributeValueTypeDef] = {
             "jobArn": items.text(job_arn),
@@ -213,8 +289,27 @@ class JobsTable:
         }
         if backfilled:
             item[items.BACKFILLED] = {"BOOL": True}
-        if task is not None:
-            item[names.TASK_TOKENS] = {"SS": [task]}
+        if has_task:
+            item[names.TASK_REVISION] = items.number(1)
+        if command_at is not None:
+            item[names.COMMAND_AT] = items.time(command_at)
+        return self._put_new(item)
+
+    def put_untracked(self, job_arn: str, *, tracked_by: str, at: datetime) -> Written:
+        """Put an item that is not polled for a job that has none; raises `ServiceError`.
+
+        Discovery does not track the job then.
+        """
+        return self._put_new(
+            {
+                "jobArn": items.text(job_arn),
+                "trackedBy": items.text(tracked_by),
+                "trackedAt": items.time(at),
+                names.COMMAND_AT: items.time(at),
+            }
+        )
+
+    def _put_new(self, item: dict[str, AttributeValueTypeDef]) -> Written:
         return _unless_refused(
             lambda: self._client.put_item(
                 TableName=self._name,
@@ -223,31 +318,60 @@ class JobsTable:
             )
         )
 
-    def await_end(self, known: TrackedJob, task: str, *, now: datetime) -> Written:
-        """Have a task wait for a job, and put the job back into polling; raises `ServiceError`.
+    def await_end(
+        self, known: TrackedJob, *, now: datetime, resumes: bool, command_at: datetime
+    ) -> Written:
+        """Note that one more task waits for the end of a job; raises `ServiceError`.
 
-        If the job has ended, the answer is owed from this write on. A job that has moved on
-        meanwhile is a lost race: then nothing is written.
+        If the job has ended, its callback is pending from this write on. Otherwise, with `resumes`,
+        the job is put back into polling. A job that has moved on meanwhile is a lost race: then
+        nothing is written.
         """
         changes = _Changes()
-        changes.add(names.TASK_TOKENS, (task,))
+        changes.add_number(names.TASK_REVISION, 1)
         if known.has_ended:
-            changes.owe((mark_of(task, known.sequence),), now)
-        else:
+            changes.owe((str(tasks_mark(known.sequence)),), now)
+        elif resumes:
             changes.set(names.TRACKING, items.text(names.TRACKING_ACTIVE))
+            changes.set(names.COMMAND_AT, items.time(command_at))
+            changes.replace({}, out_of=items.OF_UNREADABLE)
         return self._update_if(self._keyed(known.job_arn, changes, _still(known, changes)))
 
-    def resume_tracking(self, known: TrackedJob) -> Written:
-        """Put a job back into polling that was taken out of it; raises `ServiceError`."""
+    def resume_tracking(
+        self, job_arn: str, *, at: datetime, now: datetime | None = None
+    ) -> Written:
+        """Put a job that has not ended back into polling; raises `ServiceError`.
+
+        The condition names no sequence: a poll that moves the job meanwhile changes nothing about
+        the command. What made the job unreadable is forgotten, so that it gets its time again.
+        """
         changes = _Changes()
         changes.set(names.TRACKING, items.text(names.TRACKING_ACTIVE))
-        return self._update_if(self._keyed(known.job_arn, changes, _still(known, changes)))
+        changes.set(names.COMMAND_AT, items.time(at))
+        changes.replace({}, out_of=items.OF_UNREADABLE)
+        condition = (
+            f"attribute_exists(jobArn) AND attribute_not_exists({changes.name('eventId')})"
+            f" AND {_not_superseded(at, now or at, changes)}"
+        )
+        return self._update_if(self._keyed(job_arn, changes, condition))
 
-    def untrack(self, job_arn: str) -> Written:
-        """Take a job out of polling, wherever it is; raises `ServiceError`."""
+    def untrack(self, job_arn: str, *, at: datetime, now: datetime | None = None) -> Written:
+        """Take a job out of polling, whatever its status; raises `ServiceError`.
+
+        A lost race means that it has no item, or that a later command was followed already.
+        """
         changes = _Changes()
         changes.remove(names.TRACKING)
-        return self._update_if(self._keyed(job_arn, changes, "attribute_exists(jobArn)"))
+        changes.set(names.COMMAND_AT, items.time(at))
+        condition = f"attribute_exists(jobArn) AND {_not_superseded(at, now or at, changes)}"
+        return self._update_if(self._keyed(job_arn, changes, condition))
+
+    def give_up(self, known: TrackedJob, error: JobError, now: datetime) -> Written:
+        """Untrack an ARN that was never readable; the item says why. Raises `ServiceError`."""
+        changes = _Changes()
+        changes.remove(names.TRACKING)
+        changes.explain(error, now)
+        return self._update_if(self._keyed(known.job_arn, changes, _still(known, changes)))
 
     def get(self, job_arn: str) -> StoredJob | None:
         """A job, read consistently; raises `ServiceError`, `InvalidItemError`."""
@@ -269,32 +393,19 @@ class JobsTable:
         sequence is free, and `marks` say in the same transaction what is now owed, as
         `follow_up` says whether token counts are to be looked for. Raises `ServiceError`.
         """
-        try:
-            with calling(SERVICE):
-                self._client.transact_write_items(
-                    TransactItems=[
-                        {
-                            "Update": self._update(
-                                observation,
-                                transition.entry,
-                                transition.first_in_progress_at,
-                                known=known,
-                                marks=marks,
-                                follow_up=follow_up,
-                            )
-                        },
-                        {
-                            "Put": {
-                                "TableName": self._history.name,
-                                "Item": self._history.item(transition.entry),
-                                "ConditionExpression": "attribute_not_exists(jobArn)",
-                            }
-                        },
-                    ]
-                )
-        except ServiceError as error:
-            return _outcome_of_cancellation(error)
-        return Written.DONE
+        record = JobRecord(observation, transition.entry, transition.first_in_progress_at)
+        return self._transact(
+            [
+                {"Update": self._update(record, known=known, marks=marks, follow_up=follow_up)},
+                {
+                    "Put": {
+                        "TableName": self._history.name,
+                        "Item": self._history.item(record),
+                        "ConditionExpression": "attribute_not_exists(jobArn)",
+                    }
+                },
+            ]
+        )
 
     def restore(
         self,
@@ -304,16 +415,8 @@ class JobsTable:
         marks: frozenset[str],
         follow_up: FollowUp | None = None,
     ) -> Written:
-        """Put back what the history says of a job put anew; raises `ServiceError`."""
-        update = self._update(
-            record.observation,
-            record.last,
-            record.first_in_progress_at,
-            known=known,
-            marks=marks,
-            follow_up=follow_up,
-        )
-        return self._update_if(update)
+        """Put back what the history says of a job whose item knows less; raises `ServiceError`."""
+        return self._update_if(self._update(record, known=known, marks=marks, follow_up=follow_up))
 
     def refresh(
         self,
@@ -326,13 +429,15 @@ class JobsTable:
     ) -> Written:
         """Write a newer observation of the same status; raises `ServiceError`.
 
-        With the `mark` of an episode of being at risk, only if none has begun meanwhile.
+        Only if counts and times are still those that it was compared with: an answer that came late
+        must not replace a newer one. With the `mark` of an episode of being at risk, only if none
+        has begun meanwhile.
         """
         changes = _Changes()
         changes.replace(
             items.observed_attributes(observation), out_of=(*items.OBSERVED, *items.OF_UNREADABLE)
         )
-        condition = _still(known, changes)
+        condition = _same_answer(known, changes)
         if refresh.counts_moved:
             changes.set("progressAt", items.time(now))
             changes.remove(items.STALLED_SINCE)
@@ -343,12 +448,31 @@ class JobsTable:
             changes.set(items.AT_RISK_SINCE, items.time(refresh.at_risk_since))
             changes.owe((str(mark),), now)
             condition += f" AND attribute_not_exists({changes.name(items.AT_RISK_SINCE)})"
-        return self._update_if(self._keyed(known.job_arn, changes, condition))
+        return self._update_with_event(known.job_arn, changes, condition, mark, now)
+
+    def _update_with_event(
+        self, job_arn: str, changes: _Changes, condition: str, mark: Mark | None, now: datetime
+    ) -> Written:
+        """Make a conditional update; with a pending event, together with its copy in the outbox."""
+        update = self._keyed(job_arn, changes, condition)
+        if mark is None:
+            return self._update_if(update)
+        copy = self._outbox.event_put(job_arn, str(mark), now)
+        return self._transact([{"Update": update}, {"Put": copy}])
+
+    def _transact(self, writes: Sequence[TransactWriteItemTypeDef]) -> Written:
+        try:
+            with calling(SERVICE):
+                self._client.transact_write_items(TransactItems=writes)
+        except ServiceError as error:
+            return _outcome_of_cancellation(error)
+        return Written.DONE
 
     def note_error(self, job_arn: str, error: JobError, now: datetime) -> Written:
-        """Say in the item why nobody asks for this job; raises `ServiceError`."""
+        """Say in the item why Bedrock is not asked for this job; raises `ServiceError`."""
         changes = _Changes()
         changes.explain(error, now)
+        changes.set_once("failingSince", items.time(now))
         return self._update_if(self._keyed(job_arn, changes, "attribute_exists(jobArn)"))
 
     def note_unreadable(
@@ -360,8 +484,9 @@ class JobsTable:
         changes.set("unreadablePolls", items.number(unreadable.polls))
         if unreadable.unreachable_since is not None:
             changes.set("unreachableSince", items.time(unreadable.unreachable_since))
-        if mark is not None:
-            changes.owe((str(mark),), now)
+        pending = known.carried_events | ({str(mark)} if mark is not None else frozenset())
+        if pending:
+            changes.owe(pending, now)
         # Two polls at the same time count as one.
         polls = changes.name("unreadablePolls")
         counted = (
@@ -370,6 +495,15 @@ class JobsTable:
             else f"attribute_not_exists({polls})"
         )
         condition = f"{_still(known, changes)} AND {counted}"
+        return self._update_with_event(known.job_arn, changes, condition, mark, now)
+
+    def note_failing(self, since: datetime, *, known: TrackedJob) -> Written:
+        """Say in the item since when the job could not be read; raises `ServiceError`."""
+        changes = _Changes()
+        changes.set("failingSince", items.time(since))
+        condition = (
+            f"{_still(known, changes)} AND attribute_not_exists({changes.name('failingSince')})"
+        )
         return self._update_if(self._keyed(known.job_arn, changes, condition))
 
     def note_stalled(
@@ -381,10 +515,10 @@ class JobsTable:
         changes.replace({}, out_of=items.OF_ESTIMATE)
         changes.owe((str(mark),), now)
         condition = (
-            f"{_still(known, changes)} AND "
+            f"{_same_answer(known, changes)} AND "
             f"attribute_not_exists({changes.name(items.STALLED_SINCE)})"
         )
-        return self._update_if(self._keyed(known.job_arn, changes, condition))
+        return self._update_with_event(known.job_arn, changes, condition, mark, now)
 
     def stop_tracking(self, known: TrackedJob) -> Written:
         """Take a job that has ended out of polling again; raises `ServiceError`."""
@@ -392,73 +526,79 @@ class JobsTable:
         changes.remove(names.TRACKING)
         return self._update_if(self._keyed(known.job_arn, changes, _still(known, changes)))
 
-    def clear_mark(self, job_arn: str, mark: str) -> None:
-        """Note that an event was sent; a mark may be gone already; raises `ServiceError`."""
-        self._clear(job_arn, mark, lambda _: None)
+    def clear_mark(self, job_arn: str, mark: str) -> Written:
+        """Note that an event was sent; raises `ServiceError`.
+
+        A lost race means that the item has no such pending event any more.
+        """
+        return self._clear(job_arn, mark, lambda _: "")
 
     def settle(self, marks: Mapping[str, frozenset[str]]) -> Written:
         """Note in one transaction that all was sent that these jobs owe, up to 100 of them.
 
         If one of them owes something else by now, nothing is written. Raises `ServiceError`.
         """
-        try:
-            with calling(SERVICE):
-                self._client.transact_write_items(
-                    TransactItems=[
-                        {"Update": self._settling(job_arn, owed, _Changes())}
-                        for job_arn, owed in marks.items()
-                    ]
-                )
-        except ServiceError as error:
-            _outcome_of_cancellation(error)
-            return Written.LOST_RACE
-        return Written.DONE
+        written = self._transact(
+            [
+                {"Update": self._settling(job_arn, owed, _Changes())}
+                for job_arn, owed in marks.items()
+            ]
+        )
+        return Written.DONE if written is Written.DONE else Written.LOST_RACE
 
-    def clear_task(
-        self, job_arn: str, mark: str, task: str, *, refusal: str | None, now: datetime
-    ) -> None:
-        """Note that a task was answered, or refused its answer, and forget its token.
+    def clear_tasks(
+        self, job_arn: str, mark: str, *, revision: int, refusal: str | None, now: datetime
+    ) -> Written:
+        """Note that no task waits any more, unless one was registered since `revision`.
 
-        Raises `ServiceError`.
+        `refusal` is the code with which the last of them refused its callback, if one did. Raises
+        `ServiceError`.
         """
 
-        def forget(changes: _Changes) -> None:
-            changes.delete(names.TASK_TOKENS, task)
+        def all_called_back(changes: _Changes) -> str:
             if refusal is not None:
                 changes.set("taskTokenError", items.text(refusal))
                 changes.set("taskTokenErrorAt", items.time(now))
+            return f" AND {_same_tasks(revision, changes)}"
 
-        self._clear(job_arn, mark, forget)
+        return self._clear(job_arn, mark, all_called_back)
 
-    def _clear(self, job_arn: str, mark: str, besides: Callable[[_Changes], None]) -> None:
+    def _clear(self, job_arn: str, mark: str, more: Callable[[_Changes], str]) -> Written:
+        """Remove a pending event; `more` adds changes and gives a further condition."""
         last = _Changes()
-        besides(last)
-        if self._update_if(self._settling(job_arn, {mark}, last)) is Written.DONE:
-            return
+        update = self._settling(job_arn, {mark}, last, more)
+        if self._update_if(update) is Written.DONE:
+            return Written.DONE
         one_of_several = _Changes()
         one_of_several.delete(items.PENDING_EVENTS, mark)
-        besides(one_of_several)
         condition = (
             f"contains({one_of_several.name(items.PENDING_EVENTS)}, "
-            f"{one_of_several.value(items.text(mark))})"
+            f"{one_of_several.value(items.text(mark))}){more(one_of_several)}"
         )
-        self._update_if(self._keyed(job_arn, one_of_several, condition))
+        return self._update_if(self._keyed(job_arn, one_of_several, condition))
 
-    def _settling(self, job_arn: str, owed: Collection[str], changes: _Changes) -> UpdateTypeDef:
+    def _settling(
+        self,
+        job_arn: str,
+        owed: Collection[str],
+        changes: _Changes,
+        more: Callable[[_Changes], str] = lambda _: "",
+    ) -> UpdateTypeDef:
         """The update of a job that owes these events and no other, and from now on none."""
         for name in (names.EVENT_PENDING, names.PENDING_SINCE, items.PENDING_EVENTS):
             changes.remove(name)
         marks = changes.name(items.PENDING_EVENTS)
-        return self._keyed(job_arn, changes, f"{marks} = {changes.value({'SS': sorted(owed)})}")
+        condition = f"{marks} = {changes.value({'SS': sorted(owed)})}{more(changes)}"
+        return self._keyed(job_arn, changes, condition)
 
-    def clear_empty_marks(self, job_arn: str) -> None:
+    def clear_empty_marks(self, job_arn: str) -> Written:
         """Take a job out of the pending-events index that owes no event; raises `ServiceError`."""
         changes = _Changes()
         changes.remove(names.EVENT_PENDING)
         changes.remove(names.PENDING_SINCE)
         marks = changes.name(items.PENDING_EVENTS)
         condition = f"attribute_exists(jobArn) AND attribute_not_exists({marks})"
-        self._update_if(self._keyed(job_arn, changes, condition))
+        return self._update_if(self._keyed(job_arn, changes, condition))
 
     def with_usage_due(self, now: datetime) -> Iterator[str]:
         """ARNs of the jobs whose token counts are to be looked for, longest due first."""
@@ -503,7 +643,7 @@ class JobsTable:
         )
         return self._update_if(self._keyed(job_arn, changes, _still_due(due_at, changes)))
 
-    def forget_usage(self, job_arn: str) -> None:
+    def forget_usage(self, job_arn: str) -> Written:
         """Take a job out of the usage-pending index, whatever its item says.
 
         Raises `ServiceError`.
@@ -512,22 +652,21 @@ class JobsTable:
         changes.remove(names.USAGE_PENDING)
         changes.remove(names.USAGE_DUE_AT)
         condition = f"attribute_exists({changes.name(names.USAGE_PENDING)})"
-        self._update_if(self._keyed(job_arn, changes, condition))
+        return self._update_if(self._keyed(job_arn, changes, condition))
 
-    def _update(  # noqa: PLR0913 - what an item is made of, all named
+    def _update(
         self,
-        observation: JobObservation,
-        entry: HistoryEntry,
-        first_in_progress_at: datetime | None,
+        record: JobRecord,
         *,
         known: TrackedJob,
         marks: frozenset[str],
         follow_up: FollowUp | None,
     ) -> UpdateTypeDef:
+        entry = record.last
         changes = _Changes()
         changes.replace(
-            items.observed_attributes(observation)
-            | items.transition_attributes(entry, first_in_progress_at)
+            items.observed_attributes(record.observation)
+            | items.transition_attributes(entry, record.first_in_progress_at)
             | items.follow_up_attributes(follow_up),
             out_of=(
                 *items.OBSERVED,
@@ -542,9 +681,13 @@ class JobsTable:
         changes.set_once("trackedBy", items.text("user"))
         changes.set_once("trackedAt", items.time(entry.observed_at))
         condition = _still(known, changes)
-        if statuses.is_terminal(entry.status):
+        if entry.event_id is not None:
             changes.remove(names.TRACKING)
             condition = f"{condition} AND {_still_awaited(known, changes)}"
+        if known.backfilled and not entry.backfilled:
+            changes.remove(items.BACKFILLED)
+        if known.carries_tasks:
+            changes.add_number(names.TASK_REVISION, 1)
         if marks:
             changes.owe(marks, entry.observed_at)
         return self._keyed(entry.job_arn, changes, condition)
@@ -594,19 +737,39 @@ class StateTable:
             changes.set("startAt", items.text(job_arn))
         self._update(scope, changes)
 
-    def set_discovery(self, scope: Scope, bookmark: Bookmark) -> None:
-        """Note how far discovery has come; raises `ServiceError`."""
+    def set_pending_from(self, scope: Scope, moment: datetime | None) -> None:
+        """Have the next flush of pending events begin after this moment; raises `ServiceError`."""
         changes = _Changes()
-        changes.set("discoveryBeganAt", items.time(bookmark.began_at))
-        changes.set("discoveredUntil", items.time(bookmark.seen_until))
+        if moment is None:
+            changes.remove("pendingFrom")
+        else:
+            changes.set("pendingFrom", items.time(moment))
         self._update(scope, changes)
 
-    def set_sweep(self, scope: Scope, bookmark: SweepBookmark) -> None:
-        """Note how far the full read has come, and how long lists were; raises `ServiceError`."""
+    def set_discovery(
+        self, scope: Scope, bookmark: Bookmark, position: ListPosition | None
+    ) -> None:
+        """Note how far discovery has come; raises `ServiceError`."""
         changes = _Changes()
-        changes.set("fullReadUntil", items.time(bookmark.read_until))
-        changes.set("listPages", items.list_pages(bookmark.sizes))
-        changes.set("sweepNotedAt", items.time(bookmark.noted_at))
+        changes.replace(items.bookmark_attributes(bookmark), out_of=items.OF_BOOKMARK)
+        if position is None:
+            changes.replace({}, out_of=("listedFrom", "listToken"))
+        else:
+            changes.set("listedFrom", items.time(position.submitted_after))
+            changes.set("listToken", items.text(position.token))
+        self._update(scope, changes)
+
+    def set_discovery_off(self, scope: Scope, now: datetime) -> None:
+        """Note that discovery is off from now on; raises `ServiceError`."""
+        changes = _Changes()
+        changes.set("discoveryOffSince", items.time(now))
+        changes.remove("discoveryOnAgainAt")
+        self._update(scope, changes)
+
+    def set_resynced(self, scope: Scope, until: datetime) -> None:
+        """Note how far the resync has come; raises `ServiceError`."""
+        changes = _Changes()
+        changes.set("resyncedUntil", items.time(until))
         self._update(scope, changes)
 
     def set_backfilled_since(self, scope: Scope, moment: datetime) -> None:
@@ -658,11 +821,53 @@ def _tracked_or_invalid(item: Item) -> TrackedJob | InvalidItem:
 
 
 def _still(known: TrackedJob, changes: _Changes) -> str:
-    """The condition that a job is where it was when the monitor looked, and was not removed."""
+    """The condition that a job is where it was when the monitor looked, and was not removed.
+
+    The sequence alone does not say so: after tables were lost it starts again.
+    """
     sequence = changes.name("sequence")
     if known.sequence == 0:
         return f"attribute_exists(jobArn) AND attribute_not_exists({sequence})"
-    return f"{sequence} = {changes.value(items.number(known.sequence))}"
+    condition = f"{sequence} = {changes.value(items.number(known.sequence))}"
+    if known.status is None:
+        return condition
+    return f"{condition} AND {changes.name('status')} = {changes.value(items.text(known.status))}"
+
+
+def _same_answer(known: TrackedJob, changes: _Changes) -> str:
+    """The condition that no answer was stored since the one that is known."""
+    return " AND ".join(
+        (
+            _still(known, changes),
+            _same_time("progressAt", known.progress_at, changes),
+            _same_time("lastModifiedTime", known.last_modified_time, changes),
+        )
+    )
+
+
+def _same_time(attribute: str, moment: datetime | None, changes: _Changes) -> str:
+    name = changes.name(attribute)
+    if moment is None:
+        return f"attribute_not_exists({name})"
+    return f"{name} = {changes.value(items.time(moment))}"
+
+
+def _not_superseded(at: datetime, now: datetime, changes: _Changes) -> str:
+    """The condition that no later command on the job's tracking was followed.
+
+    A command of the future was noted with a clock that was wrong, and does not count.
+    """
+    name = changes.name(names.COMMAND_AT)
+    sent, latest = (changes.value(items.time(time)) for time in (at, now + CLOCK_TOLERANCE))
+    return f"(attribute_not_exists({name}) OR {name} <= {sent} OR {name} > {latest})"
+
+
+def _same_tasks(revision: int, changes: _Changes) -> str:
+    """The condition that no task was registered since this revision."""
+    name = changes.name(names.TASK_REVISION)
+    if revision == 0:
+        return f"attribute_not_exists({name})"
+    return f"{name} = {changes.value(items.number(revision))}"
 
 
 def _still_due(due_at: datetime, changes: _Changes) -> str:
@@ -671,19 +876,14 @@ def _still_due(due_at: datetime, changes: _Changes) -> str:
 
 
 def _still_awaited(known: TrackedJob, changes: _Changes) -> str:
-    """The condition that the tasks that wait are those known, and so is what the end is for.
+    """The condition that task tokens and the backfilled flag are unchanged since the read.
 
-    With it, whoever comes second sees the other: an end that is written before a task was known of
-    fails here, and a task that comes after the end finds the job ended.
+    An end that is recorded before a task was registered fails here; a task that is registered after
+    the end finds the job ended.
     """
-    tasks, backfilled = changes.name(names.TASK_TOKENS), changes.name(items.BACKFILLED)
-    same_tasks = (
-        f"{tasks} = {changes.value({'SS': sorted(known.tasks)})}"
-        if known.tasks
-        else f"attribute_not_exists({tasks})"
-    )
     exists = "attribute_exists" if known.backfilled else "attribute_not_exists"
-    return f"{same_tasks} AND {exists}({backfilled})"
+    same_tasks = _same_tasks(known.task_revision, changes)
+    return f"{same_tasks} AND {exists}({changes.name(items.BACKFILLED)})"
 
 
 def _unless_refused(write: Callable[[], object]) -> Written:
@@ -759,6 +959,9 @@ class _Changes:
         for attribute in out_of:
             if attribute not in attributes:
                 self.remove(attribute)
+
+    def add_number(self, attribute: str, number: int) -> None:
+        self._clauses["ADD"].append(f"{self.name(attribute)} {self.value(items.number(number))}")
 
     def add(self, attribute: str, texts: Iterable[str]) -> None:
         self._clauses["ADD"].append(f"{self.name(attribute)} {self.value({'SS': sorted(texts)})}")

@@ -4,18 +4,50 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum, auto
 from typing import TYPE_CHECKING, Final
 
 from bedrock_batch_monitor.domain import names
 from bedrock_batch_monitor.domain.events import MonitorEvent
 from bedrock_batch_monitor.services.errors import ServiceError, calling
-from bedrock_batch_monitor.services.sdk import bounded_config
+from bedrock_batch_monitor.services.sdk import bounded_config, guard
 
 if TYPE_CHECKING:
     import boto3
     from mypy_boto3_events import EventBridgeClient
 
 SERVICE: Final = "EventBridge"
+BUS_MISSING: Final = f"{SERVICE}.BusMissing"
+BUS_REPLACED: Final = f"{SERVICE}.BusReplaced"
+
+
+class BusState(Enum):
+    """Whether the bus exists. Unknown is neither: nothing is sent, and nothing acknowledged."""
+
+    EXISTS = auto()
+    MISSING = auto()
+    UNKNOWN = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class BusLook:
+    """What one DescribeEventBus said: the state, the code of an error, and when it was created."""
+
+    state: BusState
+    code: str = ""
+    created_at: datetime | None = None
+
+    @property
+    def exists(self) -> bool:
+        """Whether the bus is known to exist."""
+        return self.state is BusState.EXISTS
+
+    def compared_with(self, first: BusLook | None) -> BusLook:
+        """Give this look, or one that says that the bus is another than at the first look."""
+        if first is not None and self.exists and self.created_at != first.created_at:
+            return BusLook(BusState.MISSING, BUS_REPLACED)
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,19 +69,18 @@ class EventBus:
     def connect(cls, session: boto3.Session, name: str, concurrency: int) -> EventBus:
         """A bus whose connection pool serves `concurrency` threads."""
         config = bounded_config(concurrency=concurrency, attempts=2)
-        return cls(session.client("events", config=config), name)
+        return cls(guard(session.client("events", config=config)), name)
 
-    def is_missing(self) -> bool:
-        """Whether there is no such bus, to which PutEvents would answer as if all were well.
-
-        Where it cannot be told (DescribeEventBus is refused or fails), the bus counts as there.
-        """
+    def look(self) -> BusLook:
+        """Whether the bus exists (DescribeEventBus); raises nothing that the service can cause."""
         try:
             with calling(SERVICE):
-                self._client.describe_event_bus(Name=self._name)
+                found = self._client.describe_event_bus(Name=self._name)
         except ServiceError as error:
-            return error.reason == "ResourceNotFoundException"
-        return False
+            if error.reason == "ResourceNotFoundException":
+                return BusLook(BusState.MISSING, BUS_MISSING)
+            return BusLook(BusState.UNKNOWN, error.code)
+        return BusLook(BusState.EXISTS, created_at=found.get("CreationTime"))
 
     def put(self, events: Sequence[MonitorEvent]) -> tuple[Delivery, ...]:
         """Send one PutEvents call and look at the result of each entry.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -22,8 +23,7 @@ from bedrock_batch_monitor.domain.jobs import (
     Usage,
 )
 from bedrock_batch_monitor.domain.progress import Estimate
-from bedrock_batch_monitor.domain.state import State
-from bedrock_batch_monitor.domain.sweep import SweepBookmark
+from bedrock_batch_monitor.domain.state import ListPosition, State
 from bedrock_batch_monitor.domain.times import from_iso, to_iso
 from bedrock_batch_monitor.domain.usage import MOST_TOKENS, FollowUp
 
@@ -74,8 +74,14 @@ OF_TRANSITION: Final = (
     "firstInProgressAt",
     "progressAt",
 )
-# What is said of a job while it cannot be read, or does not move; gone when that is over.
-OF_UNREADABLE: Final = ("lastError", "lastErrorAt", "unreadablePolls", "unreachableSince")
+# What an item says while the job cannot be read; gone with the next successful read.
+OF_UNREADABLE: Final = (
+    "lastError",
+    "lastErrorAt",
+    "unreadablePolls",
+    "unreachableSince",
+    "failingSince",
+)
 STALLED_SINCE: Final = "stalledSince"
 TOKENS: Final = "tokens"
 ESTIMATED_COST_USD: Final = "estimatedCostUsd"
@@ -98,7 +104,6 @@ OF_ESTIMATE: Final = (RECORDS_PER_MINUTE, ESTIMATED_END_TIME)
 AT_RISK_SINCE: Final = "atRiskSince"
 
 _SHOWN_CHARACTERS: Final = 80
-_ANY: Final = "any"
 _serialize = TypeSerializer().serialize
 _deserialize = TypeDeserializer().deserialize
 
@@ -171,6 +176,8 @@ def transition_attributes(entry: HistoryEntry, first_in_progress: datetime | Non
     }
     if first_in_progress is not None:
         attributes["firstInProgressAt"] = time(first_in_progress)
+    if entry.backfilled:
+        attributes[BACKFILLED] = {"BOOL": True}
     return attributes | _of_entry(entry)
 
 
@@ -184,8 +191,14 @@ def estimate_attributes(estimate: Estimate) -> WritableItem:
     return attributes
 
 
-def history_item(entry: HistoryEntry, expires_at: datetime | None) -> WritableItem:
-    """A history entry as the table keeps it; `expiresAt` is in epoch seconds, as TTL asks."""
+def history_item(
+    entry: HistoryEntry, expires_at: datetime | None, record: JobRecord | None = None
+) -> WritableItem:
+    """A history entry as the table keeps it; `expiresAt` is in epoch seconds, as TTL asks.
+
+    The entry of an end has the whole `record` of the job, so that a lost item can be restored even
+    if Bedrock no longer returns the job.
+    """
     item: WritableItem = {
         "jobArn": text(entry.job_arn),
         "sequence": number(entry.sequence),
@@ -202,7 +215,14 @@ def history_item(entry: HistoryEntry, expires_at: datetime | None) -> WritableIt
             item[name] = text(value)
     if expires_at is not None:
         item[names.EXPIRES_AT] = number(int(expires_at.timestamp()))
-    return item | _of_entry(entry) | _counts(entry.counts)
+    if entry.backfilled:
+        item[BACKFILLED] = {"BOOL": True}
+    whole: WritableItem = {}
+    if record is not None:
+        whole = observed_attributes(record.observation)
+        if record.first_in_progress_at is not None:
+            whole["firstInProgressAt"] = time(record.first_in_progress_at)
+    return whole | item | _of_entry(entry) | _counts(entry.counts)
 
 
 def usage_attributes(usage: Usage | None) -> WritableItem:
@@ -236,17 +256,19 @@ def tracked_job(item: Item) -> TrackedJob:
     """
     job_arn = _required(item, "jobArn", _text)
     sequence = _optional(item, "sequence", _number) or 0
-    if sequence == 0:
-        return TrackedJob(
-            job_arn=job_arn,
-            last_error=last_error(item),
-            unreadable_polls=_optional(item, "unreadablePolls", _number) or 0,
-            unreachable_since=_optional(item, "unreachableSince", _time),
-            backfilled=BACKFILLED in item,
-            tasks=_tasks(item),
-        )
-    return TrackedJob(
+    unrecorded = TrackedJob(
         job_arn=job_arn,
+        last_error=last_error(item),
+        unreadable_polls=_optional(item, "unreadablePolls", _number) or 0,
+        unreachable_since=_optional(item, "unreachableSince", _time),
+        failing_since=_optional(item, "failingSince", _time),
+        backfilled=BACKFILLED in item,
+        task_revision=_optional(item, names.TASK_REVISION, _number) or 0,
+    )
+    if sequence == 0:
+        return unrecorded
+    return replace(
+        unrecorded,
         sequence=sequence,
         status=_required(item, "status", _text),
         changed_at=_optional(item, "changedAt", _time),
@@ -254,45 +276,92 @@ def tracked_job(item: Item) -> TrackedJob:
         first_in_progress_at=_optional(item, "firstInProgressAt", _time),
         counts=_counts_of(item),
         progress_at=_optional(item, "progressAt", _time),
-        last_error=last_error(item),
-        unreadable_polls=_optional(item, "unreadablePolls", _number) or 0,
-        unreachable_since=_optional(item, "unreachableSince", _time),
         stalled_since=_optional(item, "stalledSince", _time),
         submit_time=_optional(item, "submitTime", _time),
         records_per_minute=_optional(item, RECORDS_PER_MINUTE, _pace),
         at_risk_since=_optional(item, AT_RISK_SINCE, _time),
-        backfilled=BACKFILLED in item,
-        tasks=_tasks(item),
+        event_id=_optional(item, "eventId", _text),
     )
 
 
 def state(item: Item) -> State:
     """Read the monitor's bookmarks; raises `InvalidItemError` naming the attribute."""
-    began_at = _optional(item, "discoveryBeganAt", _time)
-    seen_until = _optional(item, "discoveredUntil", _time)
     return State(
+        exists=bool(item),
         start_at=_optional(item, "startAt", _text),
-        discovery=(
-            None if began_at is None or seen_until is None else Bookmark(began_at, seen_until)
-        ),
-        sweep=_sweep(item),
+        pending_from=_optional(item, "pendingFrom", _time),
+        discovery=_bookmark(item),
+        resynced_until=_optional(item, "resyncedUntil", _time),
         backfilled_since=_optional(item, "backfilledSince", _time),
+        list_position=_list_position(item),
     )
 
 
-def list_pages(sizes: Mapping[str, int]) -> AttributeValueTypeDef:
-    """The `listPages` map: pages by status, `any` for the list of all."""
-    return {"M": {status or _ANY: number(pages) for status, pages in sizes.items()}}
+def bookmark_attributes(bookmark: Bookmark) -> WritableItem:
+    """The attributes of the state item that say how far discovery has come."""
+    attributes: WritableItem = {
+        "discoveryBeganAt": time(bookmark.began_at),
+        "discoveredUntil": time(bookmark.seen_until),
+    }
+    for name, moment in (
+        ("fullListAt", bookmark.full_list_at),
+        ("discoveryOffSince", bookmark.off_since),
+        ("discoveryOnAgainAt", bookmark.on_again_at),
+    ):
+        if moment is not None:
+            attributes[name] = time(moment)
+    if bookmark.table_id is not None:
+        attributes["jobsTableId"] = text(bookmark.table_id)
+    return attributes
 
 
-def _sweep(item: Item) -> SweepBookmark | None:
-    read_until = _optional(item, "fullReadUntil", _time)
-    noted_at = _optional(item, "sweepNotedAt", _time)
-    if read_until is None or noted_at is None:
+OF_BOOKMARK: Final = (
+    "discoveryBeganAt",
+    "discoveredUntil",
+    "fullListAt",
+    "discoveryOffSince",
+    "discoveryOnAgainAt",
+    "jobsTableId",
+)
+
+
+def _bookmark(item: Item) -> Bookmark | None:
+    began_at = _optional(item, "discoveryBeganAt", _time)
+    seen_until = _optional(item, "discoveredUntil", _time)
+    if began_at is None or seen_until is None:
         return None
-    pages = item.get("listPages", {}).get("M", {})
-    sizes = {"" if status == _ANY else status: _number(pages, status) for status in pages}
-    return SweepBookmark(read_until, sizes, noted_at)
+    return Bookmark(
+        began_at=began_at,
+        seen_until=seen_until,
+        full_list_at=_optional(item, "fullListAt", _time),
+        off_since=_optional(item, "discoveryOffSince", _time),
+        on_again_at=_optional(item, "discoveryOnAgainAt", _time),
+        table_id=_optional(item, "jobsTableId", _text),
+    )
+
+
+def _list_position(item: Item) -> ListPosition | None:
+    submitted_after = _optional(item, "listedFrom", _time)
+    token = _optional(item, "listToken", _text)
+    if submitted_after is None or token is None:
+        return None
+    return ListPosition(submitted_after, token)
+
+
+def command_at(item: Item) -> datetime | None:
+    """When the last command on the job's tracking was sent; None if that is not known."""
+    try:
+        return _optional(item, names.COMMAND_AT, _time)
+    except InvalidItemError:
+        return None
+
+
+def pending_since(item: Item) -> datetime | None:
+    """Since when a job has a pending event; None where that is not a time."""
+    try:
+        return _optional(item, names.PENDING_SINCE, _time)
+    except InvalidItemError:
+        return None
 
 
 def plain(item: Item) -> dict[str, Any]:
@@ -321,8 +390,8 @@ def stored_job(item: Item) -> StoredJob:
         last_error=last_error(item),
         usage_is_pending=names.USAGE_PENDING in item,
         usage_due_at=_usage_due_at(item),
-        tasks=_tasks(item),
-        pending_since=_optional(item, names.PENDING_SINCE, _time),
+        task_revision=_optional(item, names.TASK_REVISION, _number) or 0,
+        pending_since=pending_since(item),
     )
 
 
@@ -371,6 +440,7 @@ def history_entry(item: Item) -> HistoryEntry:
         message=_optional(item, "message", _text),
         counts=_counts_of(item),
         usage=None if USAGE_READ_AT in item else usage(item),
+        backfilled=BACKFILLED in item,
     )
 
 
@@ -488,17 +558,6 @@ def _text_set(item: Item, name: str) -> tuple[str, ...]:
     if value is None:
         raise _wrong(item, name, "a set of strings")
     return tuple(value)
-
-
-def _tasks(item: Item) -> frozenset[str]:
-    value = item.get(names.TASK_TOKENS, {"SS": []}).get("SS")
-    if value is None:
-        # Without the value, which may be a token all the same.
-        message = (
-            f"attribute {names.TASK_TOKENS} is no set of strings: remove it, it is the monitor's"
-        )
-        raise InvalidItemError(message)
-    return frozenset(value)
 
 
 def _wrong(item: Item, name: str, expected: str) -> InvalidItemError:

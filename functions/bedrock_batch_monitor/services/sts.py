@@ -84,13 +84,14 @@ class _Assumption:
     external_id: str
     clock: Callable[[], datetime]
     _refused_at: datetime | None = None
-    _refusal: tuple[str, str] = ("", "")
+    _refusal: ServiceError | None = None
 
     def __call__(self) -> dict[str, str]:
         """New credentials; raises `ServiceError`. botocore calls it under a lock of its own."""
         now = self.clock()
-        if self._refused_at is not None and now - self._refused_at < REFUSAL_HOLDS:
-            raise ServiceError(SERVICE, *self._refusal)
+        last, at = self._refusal, self._refused_at
+        if last is not None and at is not None and now - at < REFUSAL_HOLDS:
+            raise ServiceError(SERVICE, last.reason, last.message, status=last.status) from last
         config = bounded_config(concurrency=1, attempts=2)
         client: Any = self.session.client("sts", config=config)
         try:
@@ -101,9 +102,9 @@ class _Assumption:
                     ExternalId=self.external_id,
                 )["Credentials"]
         except ServiceError as error:
-            self._refused_at, self._refusal = now, (error.reason, error.message)
+            self._refused_at, self._refusal = now, error
             raise
-        self._refused_at = None
+        self._refused_at = self._refusal = None
         return {
             "access_key": credentials["AccessKeyId"],
             "secret_key": credentials["SecretAccessKey"],

@@ -230,6 +230,130 @@ def test_pages_are_short(bedrock: StandIn, client: BedrockClient) -> None:
     assert bedrock.calls["ListModelInvocationJobs", "OK"] == 5
 
 
+def pages(client: BedrockClient, **request: Any) -> list[tuple[list[str], str | None]]:
+    """The jobs of each page and its token, as a client reads them that trusts no paginator."""
+    found = []
+    token: dict[str, str] = {}
+    while True:
+        page = client.list_model_invocation_jobs(**request, **token)
+        jobs = [summary["jobArn"] for summary in page["invocationJobSummaries"]]
+        found.append((jobs, page.get("nextToken")))
+        if not page.get("nextToken"):
+            return found
+        token = {"nextToken": page["nextToken"]}
+
+
+def test_last_page_has_an_empty_token(bedrock: StandIn, client: BedrockClient) -> None:
+    """Only the last page has it, and the SDK's own paginator ends there."""
+    made = [bedrock.add_job() for _ in range(3)]
+    bedrock.faults.empty_token()
+    first, last = pages(client, maxResults=2)
+    assert (first[0] + last[0], last[1]) == (made[::-1], "")
+    assert first[1]
+    assert arns(client) == made[::-1]
+    bedrock.faults.clear()
+    assert pages(client)[-1][1] is None
+
+
+@pytest.mark.parametrize("empty", [1, 2])
+def test_empty_pages_come_before_those_with_jobs(
+    bedrock: StandIn, client: BedrockClient, empty: int
+) -> None:
+    """Each page with jobs is preceded by so many without; the paginator finds every job once."""
+    made = [bedrock.add_job() for _ in range(5)]
+    bedrock.faults.empty_pages(empty)
+    found = pages(client, maxResults=2)
+    assert [len(jobs) for jobs, _ in found] == ([0] * empty + [2]) * 2 + [0] * empty + [1]
+    assert [arn for jobs, _ in found for arn in jobs] == made[::-1]
+    assert arns(client) == made[::-1]
+
+
+def test_empty_pages_do_not_hold_back_a_list_without_jobs(
+    bedrock: StandIn, client: BedrockClient
+) -> None:
+    """A list has an end, with both faults and without any job."""
+    bedrock.faults.empty_pages(2)
+    bedrock.faults.empty_token()
+    assert [len(jobs) for jobs, _ in pages(client)] == [0, 0, 0]
+
+
+def test_list_goes_on_after_a_fault_is_removed(bedrock: StandIn, client: BedrockClient) -> None:
+    """The token of an empty page leads to the page that it stands before."""
+    arn = bedrock.add_job()
+    fault = bedrock.faults.empty_pages(1)
+    token = client.list_model_invocation_jobs()["nextToken"]
+    bedrock.faults.remove(fault)
+    page = client.list_model_invocation_jobs(nextToken=token)
+    assert [summary["jobArn"] for summary in page["invocationJobSummaries"]] == [arn]
+    with pytest.raises(client.exceptions.ValidationException):
+        client.list_model_invocation_jobs(nextToken=f"{token}made-up")
+
+
+@pytest.mark.parametrize("error", ["InternalServerException", "ThrottlingException"])
+def test_page_fails_after_good_ones(bedrock: StandIn, client: BedrockClient, error: str) -> None:
+    """The pages before it are answered, and it can be asked for again."""
+    made = [bedrock.add_job() for _ in range(5)]
+    bedrock.faults.fail(error, operation="ListModelInvocationJobs", after_calls=2, next_calls=1)
+    first = client.list_model_invocation_jobs(maxResults=2)
+    second = client.list_model_invocation_jobs(maxResults=2, nextToken=first["nextToken"])
+    with pytest.raises(ClientError) as caught:
+        client.list_model_invocation_jobs(maxResults=2, nextToken=second["nextToken"])
+    assert caught.value.response["Error"]["Code"] == error
+    third = client.list_model_invocation_jobs(maxResults=2, nextToken=second["nextToken"])
+    found = [s["jobArn"] for page in (first, second, third) for s in page["invocationJobSummaries"]]
+    assert found == made[::-1]
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        ("UnrecognizedClientException", 403),
+        ("ExpiredTokenException", 403),
+        ("UnknownOperationException", 404),
+        ("SomethingNew", 599),
+    ],
+)
+def test_error_that_the_model_does_not_have_reaches_the_client(
+    bedrock: StandIn, client: BedrockClient, error: str, status: int
+) -> None:
+    """Any service can refuse a call before the API is reached; other calls are answered."""
+    arn, other = bedrock.add_job(), bedrock.add_job()
+    bedrock.faults.refuse(error, status, job_arn=arn)
+    with pytest.raises(ClientError) as caught:
+        client.get_model_invocation_job(jobIdentifier=arn)
+    response = caught.value.response
+    assert response["Error"]["Code"] == error
+    assert response["ResponseMetadata"]["HTTPStatusCode"] == status
+    assert outcomes(client, other, 1) == ["OK"]
+    assert bedrock.calls[GET, error] == 1
+
+
+def test_calls_pass_before_a_fault_begins(bedrock: StandIn, client: BedrockClient) -> None:
+    """Calls of other operations and jobs do not count."""
+    arn, other = bedrock.add_job(), bedrock.add_job()
+    bedrock.faults.throttle(after_calls=2, job_arn=arn)
+    assert outcomes(client, other, 3) == ["OK"] * 3
+    client.list_model_invocation_jobs()
+    assert outcomes(client, arn, 4) == ["OK"] * 2 + ["ThrottlingException"] * 2
+
+
+def test_each_call_takes_its_time(bedrock: StandIn, client: BedrockClient) -> None:
+    """The clock is advanced by each call in scope, after what it answers, and also if it fails."""
+    arn = bedrock.add_job(script=Script.ending("Completed", submitted=60))
+    bedrock.faults.call_time(60, operation=GET)
+    client.list_model_invocation_jobs()
+    assert bedrock.clock.now() == START
+    statuses = [client.get_model_invocation_job(jobIdentifier=arn)["status"] for _ in range(2)]
+    assert statuses == ["Submitted", "Validating"]
+    assert bedrock.clock.now() == START + timedelta(seconds=120)
+    bedrock.faults.fail(next_calls=1)
+    assert outcomes(client, arn, 1) == ["InternalServerException"]
+    assert bedrock.clock.now() == START + timedelta(seconds=180)
+    bedrock.faults.clear()
+    assert outcomes(client, arn, 1) == ["OK"]
+    assert bedrock.clock.now() == START + timedelta(seconds=180)
+
+
 def test_an_answer_is_overridden(bedrock: StandIn, client: BedrockClient) -> None:
     """An unknown status, unknown members and missing ones reach the client as they are told."""
     arn = bedrock.add_job()
@@ -262,6 +386,12 @@ def test_a_time_goes_backwards(bedrock: StandIn, client: BedrockClient) -> None:
         {"kind": "throttle", "operation": "DeleteModelInvocationJob"},
         {"kind": "hide"},
         {"kind": "short-pages", "examined": 0},
+        {"kind": "empty-pages", "pages": 0},
+        {"kind": "call-time", "seconds": -1},
+        {"kind": "call-time", "seconds": float("inf")},
+        {"kind": "fail", "after_calls": -1},
+        {"kind": "refuse", "status": 200},
+        {"kind": "refuse", "error": ""},
     ],
 )
 def test_a_fault_without_sense_is_refused(bedrock: StandIn, fault: dict[str, Any]) -> None:

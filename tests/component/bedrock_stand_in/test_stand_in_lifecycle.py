@@ -3,25 +3,27 @@ from __future__ import annotations
 import random
 from datetime import timedelta
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from local.bedrock import ENDINGS, ManualClock, Phase, Script, StandIn
-from local.bedrock.lifecycle import SUCCESSORS
+from local.bedrock.lifecycle import SUCCESSORS, Counts
 
 from .conftest import REQUEST, START, Connect
 
 if TYPE_CHECKING:
     from mypy_boto3_bedrock import BedrockClient
 
-    from local.bedrock.lifecycle import State
+    from local.bedrock.lifecycle import State, Status
 
 # A busy machine is no failure.
 unhurried = settings(deadline=None)
 DAY = 86_400.0
+NOT_VALIDATED = Counts(0, 0, 0, 0)
+COUNTS = ("totalRecordCount", "processedRecordCount", "successRecordCount", "errorRecordCount")
 
 
 def rng(seed: int) -> random.Random:
@@ -71,13 +73,12 @@ def test_a_job_only_goes_forward(script: Script, elapsed: list[float], total: in
     for before, after in pairwise(states):
         assert path(script).index(before.status) <= path(script).index(after.status)
         assert before.changed <= after.changed
-        if before.counts is not None:
-            assert after.counts is not None
-            assert before.counts.processed <= after.counts.processed
-            assert before.counts.success <= after.counts.success
-            assert before.counts.error <= after.counts.error
+        assert before.counts.total <= after.counts.total
+        assert before.counts.processed <= after.counts.processed
+        assert before.counts.success <= after.counts.success
+        assert before.counts.error <= after.counts.error
         if before.counts != after.counts or before.status != after.status:
-            assert before.changed < after.changed or before.counts is None
+            assert before.changed < after.changed
         if before.status in ENDINGS:
             assert before == after
 
@@ -88,15 +89,18 @@ def assert_consistent(state: State, seconds: float, total: int) -> None:
     assert (state.ended is not None) == (state.status in ENDINGS)
     if state.message is not None:
         assert state.status in set(ENDINGS) - {"Completed"}
-    if state.status in {"Submitted", "Validating", "Scheduled", "Expired"}:
-        assert state.counts is None
-    if state.counts is not None:
-        counts = state.counts
+    counts = state.counts
+    if state.status in {"Submitted", "Validating"}:
+        assert counts == NOT_VALIDATED
+    if state.status in {"Scheduled", "Expired"}:
+        assert counts == Counts(total, 0, 0, 0)
+    if state.status in {"InProgress", "Completed", "PartiallyCompleted"}:
         assert counts.total == total
-        assert counts.processed == counts.success + counts.error <= total
-        assert counts.success >= 0 <= counts.error
-        if state.status == "Completed":
-            assert counts.processed == total
+    assert counts.total in {0, total}
+    assert counts.processed == counts.success + counts.error <= counts.total
+    assert counts.success >= 0 <= counts.error
+    if state.status == "Completed":
+        assert counts.processed == total
 
 
 @given(script=scripts, total=totals, at=st.floats(0, DAY), later=moments)
@@ -113,13 +117,66 @@ def test_a_stop_is_the_end(script: Script, total: int, at: float, later: list[fl
             assert state.counts == script.state(at, total).counts
 
 
-def test_counts_step_while_running(bedrock: StandIn, client: BedrockClient) -> None:
-    """Counts are absent before InProgress, then grow in steps, and lastModifiedTime with them."""
+def test_counts_are_zero_until_a_job_is_validated(bedrock: StandIn, client: BedrockClient) -> None:
+    """Get and List say 0 for all four, as Bedrock does; the total is known from Scheduled on."""
     script = Script.ending("Completed", submitted=60, validating=60, scheduled=60, running=1000)
     arn = bedrock.add_job(script=script, total_records=1000)
-    bedrock.clock.advance(179)
-    assert "totalRecordCount" not in client.get_model_invocation_job(jobIdentifier=arn)
-    bedrock.clock.advance(1)
+    for status, counts in (
+        ("Submitted", (0, 0, 0, 0)),
+        ("Validating", (0, 0, 0, 0)),
+        ("Scheduled", (1000, 0, 0, 0)),
+        ("InProgress", (1000, 0, 0, 0)),
+    ):
+        job: Any = client.get_model_invocation_job(jobIdentifier=arn)
+        (summary,) = client.list_model_invocation_jobs()["invocationJobSummaries"]
+        assert job["status"] == status
+        for answer in (job, summary):
+            assert tuple(answer[name] for name in COUNTS) == counts
+        bedrock.clock.advance(60)
+
+
+@pytest.mark.parametrize(
+    ("statuses", "total"),
+    [
+        (("Submitted", "Failed"), 0),
+        (("Submitted", "Validating", "Failed"), 0),
+        (("Submitted", "Validating", "Stopping", "Stopped"), 0),
+        (("Submitted", "Validating", "Scheduled", "Expired"), 1000),
+        (("Submitted", "Validating", "Scheduled", "Stopping", "Stopped"), 1000),
+        (("Submitted", "InProgress", "Failed"), 1000),
+    ],
+)
+def test_total_of_an_ended_job_is_known_if_it_was_validated(
+    bedrock: StandIn, statuses: tuple[Status, ...], total: int
+) -> None:
+    *before, end = statuses
+    script = Script((*(Phase(status, 10) for status in before), Phase(end, None)), 0.0)
+    arn = bedrock.add_job(script=script, total_records=1000)
+    bedrock.clock.advance(10 * len(before))
+    job = bedrock.job(arn)
+    assert job["status"] == end
+    assert tuple(job[name] for name in COUNTS) == (total, 0, 0, 0)
+
+
+@pytest.mark.parametrize(("after", "total"), [(0, 0), (60, 0), (120, 1000)])
+def test_stop_keeps_what_is_known_of_the_counts(
+    bedrock: StandIn, client: BedrockClient, after: int, total: int
+) -> None:
+    """A job that a user stops before it was validated never says how many records it has."""
+    script = Script.ending("Completed", submitted=60, validating=60, scheduled=60, running=1000)
+    arn = bedrock.add_job(script=script, total_records=1000)
+    bedrock.clock.advance(after)
+    client.stop_model_invocation_job(jobIdentifier=arn)
+    bedrock.clock.advance(3600)
+    job = client.get_model_invocation_job(jobIdentifier=arn)
+    assert (job["status"], job["totalRecordCount"]) == ("Stopped", total)
+
+
+def test_counts_step_while_running(bedrock: StandIn, client: BedrockClient) -> None:
+    """Counts grow in steps, and lastModifiedTime with them."""
+    script = Script.ending("Completed", submitted=60, validating=60, scheduled=60, running=1000)
+    arn = bedrock.add_job(script=script, total_records=1000)
+    bedrock.clock.advance(180)
     job = client.get_model_invocation_job(jobIdentifier=arn)
     assert (job["status"], job["totalRecordCount"]) == ("InProgress", 1000)
     assert job["processedRecordCount"] == 0

@@ -64,6 +64,10 @@ def test_a_created_job_is_read_back(bedrock: StandIn, client: BedrockClient) -> 
         "submitTime": START,
         "lastModifiedTime": START,
         "jobExpirationTime": START + timedelta(hours=48),
+        "totalRecordCount": 0,
+        "processedRecordCount": 0,
+        "successRecordCount": 0,
+        "errorRecordCount": 0,
     }
     assert arn.startswith(f"arn:aws:bedrock:us-east-1:{ACCOUNT}:model-invocation-job/")
     assert job == bedrock.job(arn)

@@ -1,0 +1,123 @@
+"""Resync: each job is read at least once per period, whatever lists and events say of it.
+
+Each job has a slot in the period that follows from its ARN, so nothing is stored for each job and
+the reads are spread over the polls. A lane has one cursor: every slot up to it is done. A poll
+reads the jobs whose slots lie between the cursor and now.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+# Cursors are stored in milliseconds, so slots are whole ones: a cursor reads back equal.
+_MILLISECOND: Final = timedelta(milliseconds=1)
+# How often a cursor is saved in a period. A lost one costs the reads since it was saved.
+_SAVED_PER_PERIOD: Final = 24
+_NOTHING: Final[Mapping[str, datetime]] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class ResyncLane:
+    """Each job is read at least once per `period`, in the slot that its ARN gives it.
+
+    The promise holds up to one poll interval: a slot is found by the first poll after it. Slots
+    that polls missed are caught up, each job at most once. Times are aware datetimes.
+
+    A cursor of None (nothing is known), or one that is further back than a period, counts as one
+    period back: every job is due. One in the future counts as now, so that after a clock was set
+    back each job is due within a period from then on.
+
+    Raises `ValueError` if `period` is shorter than a millisecond.
+    """
+
+    period: timedelta
+
+    def __post_init__(self) -> None:
+        if self.period < _MILLISECOND:
+            text = f"a resync period of {self.period} is too short: use one millisecond or more"
+            raise ValueError(text)
+
+    def due(
+        self,
+        job_arns: Collection[str],
+        cursor: datetime | None,
+        now: datetime,
+        concluded_at: Mapping[str, datetime] = _NOTHING,
+    ) -> frozenset[str]:
+        """The jobs to read in a poll at `now`: those with a slot after the cursor.
+
+        Of N jobs, polls that are `interval` apart read N x interval / period each on average.
+        `concluded_at` leaves out jobs that were read since their slot (see `remember`).
+        """
+        return frozenset(arn for arn, _ in self._due(job_arns, cursor, now, concluded_at))
+
+    def advance(
+        self,
+        job_arns: Collection[str],
+        cursor: datetime | None,
+        concluded: Collection[str],
+        now: datetime,
+        concluded_at: Mapping[str, datetime] = _NOTHING,
+    ) -> datetime:
+        """The cursor after a poll at `now` that read the `concluded` jobs, for whatever reason.
+
+        It is `now` in whole milliseconds, unless a due job is not among the concluded ones: then
+        it is just before the earliest slot of such a job, which is due again in the next poll.
+        `job_arns`, `cursor`, `now` and `concluded_at` are those that `due` was called with.
+        """
+        done = frozenset(concluded)
+        due = self._due(job_arns, cursor, now, concluded_at)
+        slots = (slot for arn, slot in due if arn not in done)
+        return _EPOCH + min((slot - 1 for slot in slots), default=_ms(now)) * _MILLISECOND
+
+    def is_worth_saving(self, cursor: datetime, stored: datetime | None) -> bool:
+        """Whether to store a cursor, given the stored one.
+
+        A stored cursor may lag, which only repeats reads. One that is ahead, because the clock was
+        set back, is replaced at once: each new process would start from it and skip slots.
+        """
+        if stored is None or stored > cursor:
+            return True
+        return cursor - stored >= self.period / _SAVED_PER_PERIOD
+
+    def _due(
+        self,
+        job_arns: Collection[str],
+        cursor: datetime | None,
+        now: datetime,
+        concluded_at: Mapping[str, datetime],
+    ) -> Iterator[tuple[str, int]]:
+        """The due jobs, each with its slot in milliseconds since the epoch."""
+        end, length = _ms(now), self.period // _MILLISECOND
+        window = length if cursor is None else min(end - _ms(cursor), length)
+        for arn in job_arns:
+            since_slot = (end - (zlib.crc32(arn.encode()) * length >> 32)) % length
+            if since_slot < window:
+                read = concluded_at.get(arn)
+                if read is None or read > now or _ms(read) < end - since_slot:
+                    yield arn, end - since_slot
+
+
+def remember(
+    earlier: Mapping[str, datetime], concluded: Collection[str], *, cursor: datetime, now: datetime
+) -> dict[str, datetime]:
+    """When jobs were concluded, as far as the next poll of this process can use it.
+
+    A job that cannot be read holds the cursor back, and without this the jobs with later slots are
+    read again in each poll, more of them each time. `cursor` is the one that `advance` gave. The
+    result is empty while nothing holds it back; it needs no storage, because to lose it only
+    repeats reads.
+    """
+    if cursor >= _EPOCH + _ms(now) * _MILLISECOND:
+        return {}
+    kept = {arn: at for arn, at in earlier.items() if cursor < at <= now}
+    return kept | dict.fromkeys(concluded, now)
+
+
+def _ms(moment: datetime) -> int:
+    return (moment - _EPOCH) // _MILLISECOND

@@ -1,0 +1,1 @@
+"""Learns from lists which jobs need no Get of their own."""

@@ -1,0 +1,452 @@
+"""What others write into the tables, answer or type reaches no terminal, pipe or log as it is."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bbm import view
+from bbm.output import plain_text, showable
+from bbm.usage import Totals, by_model_and_day
+from bedrock_batch_monitor.domain import statuses
+from tests.component.conftest import ACCOUNT, REGION
+from tests.support.hostile import EVERYTHING, STORABLE, hostile_characters_in, texts
+
+from .conftest import Answer, Bbm, Functions
+
+JOB_ID: Final = "abcdefghijkl"
+ARN: Final = f"arn:aws:bedrock:{REGION}:{ACCOUNT}:model-invocation-job/{JOB_ID}"
+NOW: Final = datetime(2026, 11, 24, 20, 0, tzinfo=UTC)
+# Every attribute that an item or a history entry can have, in any version.
+ATTRIBUTES: Final = (
+    "atRiskSince",
+    "changedAt",
+    "clientRequestToken",
+    "deadline",
+    "endTime",
+    "estimatedCostUsd",
+    "estimatedEndTime",
+    "eventId",
+    "firstInProgressAt",
+    "jobExpirationTime",
+    "jobName",
+    "lastErrorAt",
+    "lastModifiedTime",
+    "message",
+    "modelId",
+    "modelInvocationType",
+    "observedBy",
+    "outcome",
+    "previousStatus",
+    "progressAt",
+    "recordsPerMinute",
+    "roleArn",
+    "stalledSince",
+    "status",
+    "submitTime",
+    "totalRecordCount",
+    "processedRecordCount",
+    "successRecordCount",
+    "errorRecordCount",
+    "timeoutDurationInHours",
+    "trackedAt",
+    "trackedBy",
+    "unreachableSince",
+    "usageError",
+)
+KEYS: Final = {"jobArn", "sequence", "observedAt"}
+LONG: Final = STORABLE * 100
+# What Rich itself writes to a terminal: colours, and in the live view the cursor.
+OWN_CODES: Final = re.compile(r"\x1b\[(?:[0-9;]*m|\?25[lh]|2K|1A|\d*[GH])")
+MODES: Final[tuple[dict[str, Any], ...]] = (
+    {},
+    {"terminal": 80},
+    {"terminal": 160},
+    {"charset": "ascii"},
+    {"charset": "cp1252", "terminal": 120},
+)
+
+
+def assert_harmless(answer: Answer, *, terminal: bool = False) -> None:
+    """Lines of text, and in a terminal Rich's own codes."""
+    for stream in (answer.out, answer.err):
+        text = OWN_CODES.sub("", stream) if terminal else stream
+        assert hostile_characters_in(text, allowed="\n\r" if terminal else "\n") == set()
+
+
+def hostile_item(text: str, **attributes: Any) -> dict[str, Any]:
+    """An item that has this text wherever it can."""
+    return {
+        **{name: {"S": text} for name in ATTRIBUTES},
+        "jobArn": {"S": ARN},
+        "lastError": {"M": {"code": {"S": text}, "message": {"S": text}}},
+        "tags": {"M": {text[:100]: {"S": text}}},
+        "tokens": {"M": {"input": {"S": text}, "output": {"S": text}}},
+        "outputDataConfig": {"M": {"s3OutputDataConfig": {"M": {"s3Uri": {"S": text}}}}},
+        **attributes,
+    }
+
+
+def put(bbm: Bbm, table: str, item: dict[str, Any]) -> None:
+    bbm.cloud.dynamodb.put_item(TableName=table, Item=item)
+
+
+def put_hostile(bbm: Bbm, text: str) -> None:
+    """Items and entries of jobs that go on, have ended, or are no jobs."""
+    active = {"tracking": {"S": "ACTIVE"}}
+    put(bbm, "jobs", hostile_item(text, **active))
+    put(bbm, "jobs", hostile_item(text, jobArn={"S": f"{text[:500]}:{JOB_ID}"}, **active))
+    # A partition that does not exist, with the id that the victim types.
+    for number in (1, 2):
+        arn = f"arn:aws-{number}{text[:500]}{ARN.removeprefix('arn:aws')}"
+        put(bbm, "jobs", hostile_item(text, jobArn={"S": arn}, **active))
+    running = {**active, "status": {"S": "InProgress"}}
+    put(bbm, "jobs", hostile_item(text, jobArn={"S": ARN[:-1] + "r"}, **running))
+    for number, status in enumerate(statuses.TERMINAL):
+        arn = {"jobArn": {"S": f"{ARN[:-1]}{number}"}, "status": {"S": status}}
+        put(bbm, "jobs", hostile_item(text, **arn))
+        times = {"observedAt": {"S": "2026-11-24T19:00:00.000Z"}, "sequence": {"N": "1"}}
+        put(bbm, "history", hostile_item(text, **arn, **times))
+    # Two jobs of one hostile name, and a history with an absurd number and time.
+    key = {"sequence": {"N": "-1" + "0" * 37}, "observedAt": {"S": text[:900]}}
+    put(bbm, "history", hostile_item(text, **key))
+
+
+COMMANDS: Final = (
+    ("track", ARN),
+    ("track", f"{ARN[:-1]}0", f"{ARN[:-1]}z"),
+    ("track", f"arn:aws-{STORABLE}:bedrock:{REGION}:{ACCOUNT}:model-invocation-job/{JOB_ID}"),
+    ("untrack", ARN),
+    ("untrack", f"{ARN[:-1]}z", STORABLE),
+    ("untrack", LONG),
+    ("jobs",),
+    ("jobs", "--all"),
+    *(("jobs", "--status", status) for status in ("Failed", "InProgress", STORABLE)),
+    ("history", JOB_ID),
+    ("history", ARN),
+    ("history", f"{ARN[:-1]}1"),
+    *(("find", "--status", status, "--since", "9d") for status in (*statuses.TERMINAL, STORABLE)),
+    ("find", "--status", "Failed", "--since", STORABLE),
+    ("usage", "--since", "9d"),
+    ("usage", "--since", LONG),
+    ("watch",),
+    ("watch", ARN, f"{ARN[:-1]}0"),
+    ("watch", STORABLE),
+    ("replay", ARN),
+    *(("replay", f"{ARN[:-1]}{number}") for number in range(len(statuses.TERMINAL))),
+    ("replay", STORABLE),
+    ("poll",),
+    ("poll", "--scope", STORABLE),
+    ("report", "--output", "-", "--since", "9d"),
+    ("report", "--output", STORABLE.replace("\x00", "").replace("/", ""), "--since", "9d"),
+    ("cost",),
+    ("jobs", "--stack", STORABLE),
+    ("jobs", "--debug", "--stack", STORABLE),
+)
+
+
+def with_surrogates(parsed: Any, **_: Any) -> None:
+    """Hand in what no table can hold, as if a client answered with it."""
+
+    def replaced(value: Any, name: str = "") -> Any:
+        if isinstance(value, dict):
+            return {key: replaced(inner, key) for key, inner in value.items()}
+        if isinstance(value, list):
+            return [replaced(inner) for inner in value]
+        return value.replace(STORABLE, EVERYTHING) if name == "S" else value
+
+    for found in (parsed.get("Items", ()), parsed.get("Responses", {}).get("jobs", ())):
+        for item in found:
+            item.update({name: replaced(item[name]) for name in item.keys() - KEYS})
+    if "Item" in parsed:
+        parsed["Item"] = {
+            name: value if name in KEYS else replaced(value)
+            for name, value in parsed["Item"].items()
+        }
+
+
+@pytest.fixture
+def hostile(bbm: Bbm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bbm:
+    """Tables full of hostile texts, and a function that answers with them."""
+    monkeypatch.chdir(tmp_path)
+    put_hostile(bbm, STORABLE)
+    bbm.clients.dynamodb.meta.events.register("after-call.dynamodb", with_surrogates)
+    poll = {EVERYTHING: EVERYTHING, "jobsActive": EVERYTHING, "errors": {EVERYTHING: EVERYTHING}}
+    bbm.clients.functions = Functions(lambda: poll)
+    return bbm
+
+
+def delete_all(bbm: Bbm) -> Callable[[], None]:
+    """Delete every item, which ends any watch."""
+
+    def delete() -> None:
+        for item in bbm.cloud.items("jobs"):
+            bbm.cloud.dynamodb.delete_item(TableName="jobs", Key={"jobArn": {"S": item["jobArn"]}})
+
+    return delete
+
+
+@pytest.mark.parametrize("mode", MODES, ids=str)
+def test_no_command_lets_a_hostile_text_through(hostile: Bbm, mode: dict[str, Any]) -> None:
+    """Every command, in terminals and pipes, with and without `--json`, in any encoding."""
+    for command in COMMANDS:
+        for options in ((), ("--json",)):
+            hostile.when_asleep[:] = [delete_all(hostile)] * 3
+            answer = hostile(*command, *options, **mode)
+            assert answer.code in {0, 1, 2}, (command, answer)
+            assert "bbm itself failed" not in answer.err, (command, answer)
+            assert_harmless(answer, terminal="terminal" in mode)
+            assert len(answer.err) < 5000
+            if options and answer.out:
+                assert answer.out.isascii()
+                assert answer.document
+            if hostile.slept:
+                put_hostile(hostile, STORABLE)
+                hostile.slept.clear()
+
+
+def test_hostile_texts_are_shown_without_what_is_hostile(hostile: Bbm) -> None:
+    """The text itself is there, or the test above would prove nothing."""
+    assert hostile("jobs", "--all").out.count("]52;c;cHduZWQ=") >= 8
+    for command in (("history", f"{ARN[:-1]}1"), ("find", "--status", "Failed", "--since", "9d")):
+        assert "]52;c;cHduZWQ=" in hostile(*command).out
+    assert "]52;c;cHduZWQ=" in hostile("poll").out
+    assert hostile.json("jobs", "--all")["jobs"][0]["message"] == EVERYTHING
+    assert "(last seen x]52;c;cHduZWQ=" in hostile("untrack", ARN).out
+
+
+def test_poll_that_fails_with_a_hostile_error(hostile: Bbm) -> None:
+    """What the function raised quotes what it read."""
+    answer = {"errorType": EVERYTHING, "errorMessage": EVERYTHING * 1000}
+    hostile.clients.functions = Functions(lambda: answer, error="Unhandled")
+    for options in ((), ("--json",), ("--debug",)):
+        failed = hostile("poll", *options)
+        assert (failed.code, failed.out) == (1, "")
+        assert failed.err.splitlines()[-1].startswith("Error: the poll failed (x]52;c;cHduZWQ=")
+        assert_harmless(failed)
+
+
+def test_poll_that_answers_with_json_that_is_too_deep(hostile: Bbm) -> None:
+    """It is no summary, and no defect of bbm."""
+
+    class Deep:
+        """Answers with more brackets than any reader takes."""
+
+        def invoke(self, **_: Any) -> dict[str, Any]:
+            return {"Payload": io.BytesIO(b"[" * 1_000_000)}
+
+    hostile.clients.functions = Deep()
+    answer = hostile("poll")
+    assert answer.code == 1
+    assert "no summary came back" in answer.err
+
+
+def test_ambiguous_name_lists_a_few_candidates(bbm: Bbm) -> None:
+    """The error stays a line that a person can read."""
+    for number in range(30):
+        arn = f"{ARN[:-2]}{number:02}"
+        item = {"tracking": {"S": "ACTIVE"}, "jobName": {"S": STORABLE}, "jobArn": {"S": arn}}
+        put(bbm, "jobs", item)
+    answer = bbm("history", STORABLE)
+    assert answer.code == 1
+    assert answer.err.rstrip().endswith(f"{ARN[:-2]}09 and 20 more")
+    assert_harmless(answer)
+
+
+NUMBERS: Final = ("-1", "0", "0.5", "-1E125", "1E125", "1E-130", "9" * 38, f"-{'9' * 38}")
+MOMENTS: Final = (
+    "0001-01-01T00:00:00.000Z",
+    "9999-12-31T23:59:59.999Z",
+    "0001-01-01T00:00:00+14:00",
+    "9999-12-31T23:59:59-14:00",
+)
+COUNTS: Final = (
+    "totalRecordCount",
+    "processedRecordCount",
+    "successRecordCount",
+    "errorRecordCount",
+    "recordsPerMinute",
+    "estimatedCostUsd",
+)
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_absurd_numbers_and_times_are_no_obstacle(bbm: Bbm, number: str, tmp_path: Path) -> None:
+    """No bar of 10**38 cells, no sum that cannot be written, no year that cannot be reached."""
+    for place, moment in enumerate(MOMENTS):
+        others = {"endTime", "submitTime", "estimatedEndTime", "jobExpirationTime"}
+        item = {
+            **{name: {"N": number} for name in COUNTS},
+            **{name: {"S": moment} for name in (*others, "changedAt", "firstInProgressAt")},
+            "tokens": {"M": {"input": {"N": number}, "output": {"N": number}}},
+            "sequence": {"N": "1"},
+            "observedAt": {"S": "2026-11-24T19:00:00.000Z"},
+            "observedBy": {"S": "poll"},
+            "eventId": {"S": "x"},
+        }
+        # One job whose total makes sense, for what is drawn next to it.
+        sane = {"totalRecordCount": {"N": "10"}} if place % 2 else {}
+        running = {"status": {"S": "InProgress"}, "tracking": {"S": "ACTIVE"}}
+        ended = {"status": {"S": "Completed"}, "jobArn": {"S": f"{ARN[:-1]}{place}"}}
+        put(bbm, "jobs", item | running | sane | {"jobArn": {"S": f"{ARN[:-2]}r{place}"}})
+        put(bbm, "jobs", item | ended | sane)
+        put(bbm, "history", item | ended | sane)
+    for command in (
+        ("jobs", "--all"),
+        ("watch", "--interval", "1"),
+        ("history", f"{ARN[:-1]}0"),
+        ("history", f"{ARN[:-1]}1"),
+        ("find", "--status", "Completed", "--since", "9d"),
+        ("usage", "--since", "9d"),
+        ("replay", f"{ARN[:-1]}0"),
+        ("replay", f"{ARN[:-1]}2"),
+        ("report", "--since", "9d", "--output", str(tmp_path / "report.html")),
+    ):
+        for mode in ({}, {"terminal": 120}):
+            bbm.when_asleep[:] = [delete_all_tracked(bbm)]
+            answer = bbm(*command, **mode)
+            assert answer.code in {0, 1}
+            assert "bbm itself failed" not in answer.err
+            assert len(answer.out) < 50_000
+
+
+def delete_all_tracked(bbm: Bbm) -> Callable[[], None]:
+    """Remove `tracking` everywhere, which ends a watch, until the next command."""
+
+    def remove() -> None:
+        for item in bbm.cloud.items("jobs"):
+            bbm.cloud.dynamodb.update_item(
+                TableName="jobs",
+                Key={"jobArn": {"S": item["jobArn"]}},
+                UpdateExpression="REMOVE tracking",
+            )
+
+    return remove
+
+
+@pytest.mark.parametrize("attribute", ["jobName", "message", "modelId", "status", "changedAt"])
+def test_huge_text_is_cut_where_it_is_shown(bbm: Bbm, attribute: str) -> None:
+    """An item of 390 KB takes a few lines, and no time."""
+    item = {"jobArn": {"S": ARN}, "sequence": {"N": "1"}, "observedAt": {"S": "2026-11-24"}}
+    item |= {"status": {"S": "Failed"}, "eventId": {"S": "x"}, attribute: {"S": "y" * 390_000}}
+    put(bbm, "jobs", item)
+    if attribute != "status":  # the key of an index, which DynamoDB keeps short
+        put(bbm, "history", item)
+    commands = (("jobs", "--all"), ("history", ARN), ("track", ARN), ("untrack", ARN))
+    for command in (*commands, ("find", "--status", "Failed", "--since", "9d"), ("replay", ARN)):
+        for mode in ({}, {"terminal": 100}):
+            answer = bbm(*command, **mode)
+            assert len(answer.out + answer.err) < 12_000
+            assert "bbm itself failed" not in answer.err
+
+
+@pytest.mark.parametrize("charset", ["ascii", "cp1252", "iso-8859-1", "cp437", "shift_jis"])
+@pytest.mark.parametrize("terminal", [None, 140])
+def test_output_survives_every_encoding(bbm: Bbm, charset: str, terminal: int | None) -> None:
+    """A character that the stream lacks is replaced, in bars, messages, notes and errors."""
+    message = "入力ファイル ≥ 100 😀 Größe"
+    common = {"jobArn": {"S": ARN}, "jobName": {"S": message}, "message": {"S": message}}
+    counts = {"totalRecordCount": {"N": "100"}, "processedRecordCount": {"N": "40"}}
+    running = {"status": {"S": "InProgress"}, "tracking": {"S": "ACTIVE"}, **counts}
+    failed = {"status": {"S": "Failed"}, "eventId": {"S": "x"}, "jobArn": {"S": ARN[:-1] + "0"}}
+    entry = {"sequence": {"N": "1"}, "observedAt": {"S": "2026-11-24T19:00:00.000Z"}}
+    put(bbm, "jobs", common | running)
+    put(bbm, "jobs", common | failed)
+    put(bbm, "history", common | entry | failed)
+    mode = {"charset": charset, "terminal": terminal}
+    for command in (
+        ("jobs", "--all"),
+        ("find", "--status", "Failed"),
+        ("history", f"{ARN[:-1]}0"),
+        ("history", message),
+        ("track", message),
+        ("usage",),
+    ):
+        answer = bbm(*command, **mode)
+        assert answer.code in {0, 1, 2}
+        assert "\ufffd" not in answer.out + answer.err
+        assert "UnicodeEncodeError" not in answer.err
+        document = bbm(*command, "--json", **mode)
+        assert document.out.isascii()
+        assert (document.out == "") or document.document
+    shown = bbm("jobs", "--all", **mode).out
+    assert ("??????" in shown) is (charset != "shift_jis")
+    if terminal is not None and charset != "shift_jis":
+        bar = "━━━━──────" if charset == "cp437" else "====------"
+        assert bar.replace("━", "=") in OWN_CODES.sub("", shown).replace("━", "=")
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding", "shown"),
+    [
+        ("━━──…", "ascii", "==--~"),
+        ("━━──…", "utf-8", "━━──…"),
+        ("入力 é", "iso-8859-1", "???? é"),
+        ("a\x1b[2J\nb\u202e\r", "utf-8", "a[2J\nb "),
+        ("é", "no such encoding", "?"),
+    ],
+)
+def test_showable_text(text: str, encoding: str, shown: str) -> None:
+    """Lines stay lines, and a replaced character takes as many columns as before."""
+    assert showable(text, encoding) == shown
+
+
+plain_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(min_value=-(10**125), max_value=10**125)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.sampled_from([*MOMENTS, *statuses.KNOWN, 10**38, -1, 0])
+    | texts,
+    lambda inner: (
+        st.lists(inner, max_size=2)
+        | st.dictionaries(st.sampled_from(["code", "message", "input"]), inner, max_size=2)
+    ),
+    max_leaves=4,
+)
+items = st.fixed_dictionaries(
+    {
+        "jobArn": texts.map(lambda text: text[:2048] or "x") | st.just(ARN),
+        "sequence": st.integers(min_value=-(10**38), max_value=10**38),
+        "observedAt": texts | st.sampled_from(MOMENTS),
+    },
+    optional={
+        name: plain_values
+        for name in (*ATTRIBUTES, "tracking", "lastError", "tokens")
+        if name != "observedAt"
+    },
+)
+
+
+@settings(max_examples=60)
+@given(
+    st.lists(items, min_size=1, max_size=3),
+    st.sampled_from([None, 40, 80, 160]),
+    st.sampled_from(["utf-8", "ascii", "cp1252"]),
+)
+def test_views_take_any_item(found: list[dict[str, Any]], width: int | None, encoding: str) -> None:
+    """Whatever an item holds: no error, no hostile character, and a few kilobytes at most."""
+    days = by_model_and_day(found, {item["jobArn"]: item for item in found})
+    total = sum((totals for _, totals in days), Totals())
+    for shown in (
+        view.jobs_table(found, NOW, width),
+        view.history(found, NOW, width),
+        view.history_heading(found),
+        view.found(found, width),
+        view.watched(found, NOW, width or 80, rows=2),
+        view.watch_result(found),
+        view.usage(days, total, width),
+        *(view.watch_line(item, NOW) for item in found),
+    ):
+        text = plain_text(shown, encoding)
+        assert hostile_characters_in(text, allowed="\n") == set()
+        assert len(text) < 40_000 * len(found)
+        text.encode(encoding)

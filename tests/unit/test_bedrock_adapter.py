@@ -1,0 +1,331 @@
+"""What the monitor makes of Bedrock's answers, through a real client without a network."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import botocore.session
+import pytest
+from botocore import exceptions as sdk
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bedrock_batch_monitor.domain.jobs import RecordCounts
+from bedrock_batch_monitor.domain.lists import Listing, ListPage
+from bedrock_batch_monitor.services.bedrock import BatchInferenceJobs, listed_job, observation
+from bedrock_batch_monitor.services.errors import UNUSABLE_ANSWER, ServiceError
+from tests.support.network import Network, session
+from tests.support.strategies import ARN
+
+LISTING = Listing(datetime(2026, 11, 24, tzinfo=UTC))
+SUBMITTED = "2026-11-24T20:00:00Z"
+MEMBERS = [
+    *botocore.session.get_session()
+    .get_service_model("bedrock")
+    .operation_model("GetModelInvocationJob")
+    .output_shape.members
+]
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**20), 10**20)
+    | st.floats()
+    | st.text()
+    | st.sampled_from([SUBMITTED, "9999-12-31T23:59:59-14:00", 1e300]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["s3InputDataConfig", "s3Uri", "subnetIds", "other"]), inner, max_size=3
+        )
+    ),
+    max_leaves=6,
+)
+DOCUMENTS = st.dictionaries(st.sampled_from(MEMBERS), VALUES)
+
+
+@pytest.fixture(scope="module")
+def reader() -> BatchInferenceJobs:
+    return BatchInferenceJobs.connect(session(), "us-east-1", 1)
+
+
+@pytest.fixture
+def jobs(reader: BatchInferenceJobs) -> tuple[BatchInferenceJobs, Network]:
+    """The adapter over a network of its own."""
+    return reader, on(reader)
+
+
+def on(reader: BatchInferenceJobs, *answers: Any) -> Network:
+    network = Network(*answers)
+    client: Any = reader._client
+    client._endpoint.http_session = network
+    return network
+
+
+def summary(name: str, **members: Any) -> dict[str, Any]:
+    return {"jobArn": f"arn-{name}", "jobName": name, "submitTime": SUBMITTED, **members}
+
+
+def page(*names: str, token: object = None) -> bytes:
+    """The body of a page, without `nextToken` if there is no token."""
+    document: dict[str, Any] = {"invocationJobSummaries": [summary(name) for name in names]}
+    if token is not None:
+        document["nextToken"] = token
+    return json.dumps(document).encode()
+
+
+def names(found: ListPage) -> list[str]:
+    return [job.job_name for job in found.jobs]
+
+
+# Counts
+
+
+COUNTS = ("totalRecordCount", "processedRecordCount", "successRecordCount", "errorRecordCount")
+
+
+@pytest.mark.parametrize(
+    ("reported", "known"),
+    [
+        ((0, 0, 0, 0), RecordCounts()),
+        ((0, None, None, None), RecordCounts()),
+        ((0, 5, 4, 1), RecordCounts()),
+        ((10, 0, 0, 0), RecordCounts(10, 0, 0, 0)),
+        ((10, 5, 4, 1), RecordCounts(10, 5, 4, 1)),
+        ((None, 0, 0, 0), RecordCounts(None, 0, 0, 0)),
+        ((None, None, None, None), RecordCounts()),
+        ((False, 5, 4, 1), RecordCounts(None, 5, 4, 1)),
+        ((-1, 5, 4, 1), RecordCounts(None, 5, 4, 1)),
+    ],
+)
+def test_counts_are_unknown_while_the_total_is_zero(
+    reported: tuple[int | None, ...], known: RecordCounts
+) -> None:
+    """Bedrock says 0 until a job has been validated; other counts of 0 are counts."""
+    counts = {
+        name: count for name, count in zip(COUNTS, reported, strict=True) if count is not None
+    }
+    answer = {"jobArn": ARN, "status": "Validating", **counts}
+    assert observation(ARN, answer).counts == known
+    listed = listed_job(summary("a", **counts) | {"submitTime": datetime(2026, 11, 24, tzinfo=UTC)})
+    assert listed is not None
+    assert listed.counts == known
+
+
+# Pages of a list
+
+
+@pytest.mark.parametrize("token", [None, ""])
+def test_empty_token_ends_a_list(
+    jobs: tuple[BatchInferenceJobs, Network], token: str | None
+) -> None:
+    """The SDK's own paginator takes it so, and services have been seen to send it."""
+    reader, network = jobs
+    network.answers = [page("a", token="next"), page("b", token=token)]  # noqa: S106 - no secret
+    assert [names(found) for found in reader.pages(LISTING)] == [["a"], ["b"]]
+    assert ["nextToken=next" in url for url in network.sent] == [False, True]
+
+
+def test_empty_page_with_a_token_does_not_end_a_list(
+    jobs: tuple[BatchInferenceJobs, Network],
+) -> None:
+    reader, network = jobs
+    network.answers = [page(token="1"), page("a", token="2"), page(token="3"), page("b")]  # noqa: S106
+    assert [names(found) for found in reader.pages(LISTING)] == [[], ["a"], [], ["b"]]
+    network.answers = [page(token="1"), page("a", token="2"), page(token="3"), page("b")]  # noqa: S106
+    assert [job.job_name for job in reader.every_job(LISTING)] == ["a", "b"]
+
+
+def test_page_is_asked_for_when_the_caller_wants_it(
+    jobs: tuple[BatchInferenceJobs, Network],
+) -> None:
+    """Between two pages the caller looks at the time, and can stop."""
+    reader, network = jobs
+    network.answers = [page("a", token="1"), page("b", token="2"), page("c")]  # noqa: S106
+    pages = reader.pages(LISTING)
+    assert network.sent == []
+    assert names(next(pages)) == ["a"]
+    assert len(network.sent) == 1
+    second = next(pages)
+    assert (names(second), second.next_token) == (["b"], "2")
+    assert [names(found) for found in reader.pages(LISTING, second.next_token)] == [["c"]]
+    assert "nextToken=2" in network.sent[-1]
+    assert len(network.sent) == 3
+
+
+def test_pages_before_one_that_fails_are_good(jobs: tuple[BatchInferenceJobs, Network]) -> None:
+    """The error comes after them, and the list goes on from the last token."""
+    reader, network = jobs
+    network.answers = [page("a", token="1"), 500]  # noqa: S106
+    pages = reader.pages(LISTING)
+    first = next(pages)
+    assert names(first) == ["a"]
+    with pytest.raises(ServiceError) as caught:
+        next(pages)
+    assert (caught.value.status, caught.value.is_retryable) == (500, True)
+    network.answers = [page("b")]
+    assert [names(found) for found in reader.pages(LISTING, first.next_token)] == [["b"]]
+
+
+@pytest.mark.parametrize(
+    ("tokens", "begin", "asked"),
+    [
+        (["1", "1"], None, 2),
+        (["1"], "1", 1),
+        (["1", "2", "1"], None, 3),
+        (["1", "2", "3", "2"], None, 4),
+        (["2", "1"], "1", 2),
+    ],
+)
+def test_list_that_goes_in_a_circle_ends(
+    jobs: tuple[BatchInferenceJobs, Network], tokens: list[str], begin: str | None, asked: int
+) -> None:
+    """It is an unusable answer, whatever the length of the circle, and never goes on forever."""
+    reader, network = jobs
+    network.answers = [page(token, token=token) for token in tokens]
+    with pytest.raises(ServiceError, match=r"itself|circle") as caught:
+        list(reader.pages(LISTING, begin))
+    assert caught.value.reason == UNUSABLE_ANSWER
+    assert caught.value.is_retryable
+    assert len(network.sent) == asked
+
+
+@pytest.mark.parametrize("token", [5, 0.5, True])
+def test_token_that_is_not_a_text_is_refused(
+    jobs: tuple[BatchInferenceJobs, Network], token: object
+) -> None:
+    reader, network = jobs
+    network.answers = [page("a", token=token)]
+    with pytest.raises(ServiceError, match="the token of the next page is not a text"):
+        reader.page(LISTING, None)
+
+
+@pytest.mark.parametrize("token", [None, "next"])
+@pytest.mark.parametrize(
+    "body",
+    [page("a")[:20], b"<html><body>It works!</body></html>", b'"text"', b"[[]]"],
+    ids=["cut off", "html", "text", "list"],
+)
+def test_answer_that_is_not_a_list_is_not_an_empty_list(
+    jobs: tuple[BatchInferenceJobs, Network], body: bytes, token: str | None
+) -> None:
+    """A list without jobs would move the discovery bookmark past jobs that nobody has seen."""
+    reader, network = jobs
+    network.answers = [body]
+    with pytest.raises(ServiceError) as caught:
+        reader.page(LISTING, token)
+    assert caught.value.reason == UNUSABLE_ANSWER
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"{}",
+        b'{"invocationJobSummaries": []}',
+        b'{"invocationJobSummaries": null, "nextToken": ""}',
+        (200, b"", {}),
+        (200, b'{ "other": 1 }', {"content-length": "unknown"}),
+        (200, b"{}", {"content-length": "22", "content-encoding": "identity"}),
+    ],
+    ids=str,
+)
+def test_list_without_jobs_is_a_list(
+    jobs: tuple[BatchInferenceJobs, Network], answer: bytes | tuple[int, bytes, dict[str, str]]
+) -> None:
+    """Whether an empty page has the member `invocationJobSummaries` is not documented."""
+    reader, network = jobs
+    network.answers = [answer]
+    assert list(reader.pages(LISTING)) == [ListPage((), None)]
+
+
+def test_summary_that_names_no_job_is_passed_over(
+    jobs: tuple[BatchInferenceJobs, Network],
+) -> None:
+    reader, network = jobs
+    odd: list[Any] = [
+        {"jobName": "no ARN", "submitTime": SUBMITTED},
+        {"jobArn": "no name", "submitTime": SUBMITTED},
+        {"jobArn": "no time", "jobName": "no time"},
+        summary("good"),
+    ]
+    network.answers = [json.dumps({"invocationJobSummaries": odd}).encode()]
+    assert names(reader.page(LISTING, None)) == ["good"]
+
+
+# Any answer
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (429, "is_throttling"),
+        ((400, b'{"__type": "ThrottlingException"}', {}), "is_throttling"),
+        ((400, b"{}", {"x-amzn-errortype": "ThrottlingException"}), "is_throttling"),
+        ((403, b"{}", {"x-amzn-errortype": "UnrecognizedClientException"}), "is_refusal"),
+        ((404, b"", {"x-amzn-errortype": "UnknownOperationException:http://a/"}), "is_refusal"),
+        ((403, b"<html>no</html>", {}), "is_refusal"),
+        (301, "is_refusal"),
+        (500, "is_server_error"),
+        (503, "is_server_error"),
+        (sdk.ReadTimeoutError(endpoint_url="https://bedrock"), "has_no_answer"),
+    ],
+    ids=str,
+)
+def test_error_has_the_kind_of_its_answer(
+    jobs: tuple[BatchInferenceJobs, Network], answer: Any, kind: str
+) -> None:
+    """The SDK tries once; the poll decides what to repeat."""
+    reader, network = jobs
+    for call in (lambda: reader.get(ARN), lambda: reader.page(LISTING, None)):
+        network.answers = [answer]
+        with pytest.raises(ServiceError) as caught:
+            call()
+        assert getattr(caught.value, kind)
+        assert caught.value.is_refusal is (kind == "is_refusal")
+    assert len(network.sent) == 2
+
+
+@given(DOCUMENTS | VALUES, st.sampled_from([200, 302, 400, 403, 500]))
+def test_any_answer_is_a_job_or_an_error_of_bedrock(
+    reader: BatchInferenceJobs, document: Any, status: int
+) -> None:
+    """Whatever is in it, one odd job does not end a poll."""
+    if isinstance(document, dict):
+        document |= {"jobArn": ARN, "status": "InProgress"}
+    on(reader, (status, json.dumps(document).encode(), {}))
+    try:
+        assert reader.get(ARN).job_arn == ARN
+    except ServiceError as error:
+        assert error.code.startswith("Bedrock.")  # noqa: PT017 - both are right
+
+
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "invocationJobSummaries": st.lists(DOCUMENTS | VALUES, max_size=2) | VALUES,
+            "nextToken": VALUES,
+        },
+    )
+    | VALUES
+)
+def test_any_answer_is_a_page_or_an_error_of_bedrock(
+    reader: BatchInferenceJobs, document: Any
+) -> None:
+    on(reader, json.dumps(document).encode())
+    try:
+        found = reader.page(LISTING, None)
+        assert found.next_token is None or found.next_token
+    except ServiceError as error:
+        assert error.code.startswith("Bedrock.")  # noqa: PT017 - both are right
+
+
+def test_answer_that_is_nested_too_deeply_is_unusable(
+    jobs: tuple[BatchInferenceJobs, Network],
+) -> None:
+    reader, network = jobs
+    network.answers = [b'{"jobArn":' + b"[" * 100_000 + b"]" * 100_000 + b"}"]
+    with pytest.raises(ServiceError) as caught:
+        reader.get(ARN)
+    assert caught.value.reason == UNUSABLE_ANSWER

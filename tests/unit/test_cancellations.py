@@ -1,0 +1,95 @@
+"""What a cancelled transaction means, by its reasons: a lost race, or an error to count."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from bedrock_batch_monitor.domain.jobs import JobObservation, TrackedJob
+from bedrock_batch_monitor.domain.transitions import Transition, decide
+from bedrock_batch_monitor.services.dynamodb import HistoryTable, JobsTable, Written
+from bedrock_batch_monitor.services.errors import ServiceError
+from bedrock_batch_monitor.services.outbox import OutboxTable
+from tests.support.monitor import RULES
+from tests.support.strategies import ARN, NOW
+
+FAILED, CONFLICT = "ConditionalCheckFailed", "TransactionConflict"
+
+
+class Cancelling:
+    """A client of DynamoDB that cancels every transaction, for these reasons or without any."""
+
+    def __init__(self, reasons: list[str] | None) -> None:
+        self.reasons = reasons
+
+    def transact_write_items(self, **_: Any) -> None:
+        """Cancel."""
+        answer: dict[str, Any] = {
+            "Error": {"Code": "TransactionCanceledException", "Message": "cancelled"},
+            "ResponseMetadata": {"HTTPStatusCode": 400},
+        }
+        if self.reasons is not None:
+            answer["CancellationReasons"] = [{"Code": code} for code in self.reasons]
+        raise ClientError(answer, "TransactWriteItems")  # type: ignore[arg-type]
+
+
+def record(reasons: list[str] | None) -> Written:
+    """Move a job on, in a transaction that is cancelled for these reasons."""
+    client: Any = Cancelling(reasons)
+    jobs = JobsTable(
+        client, "jobs", HistoryTable(client, "history", None), OutboxTable(client, "outbox")
+    )
+    job, observation = TrackedJob(ARN), JobObservation(ARN, "InProgress")
+    decision = decide(job, observation, now=NOW, observed_by="poll", rules=RULES)
+    assert isinstance(decision, Transition)
+    return jobs.record(decision, observation, known=job, marks=frozenset())
+
+
+@pytest.mark.parametrize(
+    ("reasons", "outcome"),
+    [
+        ([FAILED, "None"], Written.LOST_RACE),
+        ([FAILED, FAILED], Written.LOST_RACE),
+        ([CONFLICT, "None"], Written.LOST_RACE),
+        ([CONFLICT, FAILED], Written.LOST_RACE),
+        ([FAILED, CONFLICT], Written.LOST_RACE),
+        ([CONFLICT, CONFLICT], Written.LOST_RACE),
+        # Nobody knows what the other transaction did: the history is not ahead for certain.
+        (["None", CONFLICT], Written.LOST_RACE),
+        (["None", FAILED], Written.HISTORY_AHEAD),
+    ],
+    ids=str,
+)
+def test_transaction_that_met_another_write_is_a_lost_race(
+    reasons: list[str], outcome: Written
+) -> None:
+    assert record(reasons) is outcome
+
+
+@pytest.mark.parametrize(
+    ("reasons", "code", "is_retryable"),
+    [
+        ([FAILED, "ThrottlingError"], "ThrottlingError", True),
+        (["ThrottlingError", FAILED], "ThrottlingError", True),
+        ([CONFLICT, "ProvisionedThroughputExceeded"], "ProvisionedThroughputExceeded", True),
+        (["None", "ThrottlingError"], "ThrottlingError", True),
+        ([FAILED, "ValidationError"], "ValidationError", False),
+        (["None", "ItemCollectionSizeLimitExceeded"], "ItemCollectionSizeLimitExceeded", False),
+        (["None", "None"], "TransactionCanceledException", False),
+        ([], "TransactionCanceledException", False),
+        (None, "TransactionCanceledException", False),
+    ],
+    ids=str,
+)
+def test_transaction_that_failed_for_another_reason_is_an_error(
+    reasons: list[str] | None,
+    code: str,
+    is_retryable: bool,  # noqa: FBT001 - a parameter of the table
+) -> None:
+    """A throttled write that passed for a lost race would be counted nowhere."""
+    with pytest.raises(ServiceError) as caught:
+        record(reasons)
+    assert caught.value.code == f"DynamoDB.{code}"
+    assert caught.value.is_retryable is is_retryable

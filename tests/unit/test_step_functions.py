@@ -1,0 +1,169 @@
+"""Whose fault it is when Step Functions does not take an answer: the task's, or everybody's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from botocore import exceptions as sdk
+from botocore.exceptions import ClientError
+
+from bedrock_batch_monitor.domain.tasks import TaskCallback, WaitingTask
+from bedrock_batch_monitor.services.errors import ServiceError
+from bedrock_batch_monitor.services.stepfunctions import OF_ONE_KEY, WaitingTasks
+
+URL = "https://states.example"
+TOKEN = "a-secret-token"  # noqa: S105 - no real one
+TASK = WaitingTask(TOKEN)
+SUCCESS = TaskCallback(TASK, output="{}")
+FAILURE = TaskCallback(TASK, error="Failed", cause="no capacity")
+
+
+class Client:
+    """A client of Step Functions that raises what it is given, and keeps what it was asked."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error
+        self.asked: list[tuple[str, dict[str, str]]] = []
+
+    def send_task_success(self, **request: str) -> dict[str, Any]:
+        """Take the output of a task."""
+        return self._take("success", request)
+
+    def send_task_failure(self, **request: str) -> dict[str, Any]:
+        """Take the error and cause of a task."""
+        return self._take("failure", request)
+
+    def _take(self, operation: str, request: dict[str, str]) -> dict[str, Any]:
+        self.asked.append((operation, request))
+        if self.error is not None:
+            raise self.error
+        return {}
+
+
+def refusal(code: str, status: int | None) -> ClientError:
+    """An error of an answer, whose text quotes the token."""
+    answer: dict[str, Any] = {"Error": {"Code": code, "Message": f"about {TOKEN}"}}
+    if status is not None:
+        answer["ResponseMetadata"] = {"HTTPStatusCode": status}
+    return ClientError(answer, "SendTaskSuccess")  # type: ignore[arg-type]
+
+
+def tasks(client: Client) -> WaitingTasks:
+    return WaitingTasks(lambda: client)  # type: ignore[arg-type,return-value]
+
+
+def test_success_and_failure_are_sent_as_they_are() -> None:
+    client = Client()
+    assert tasks(client).answer(SUCCESS) is None
+    assert tasks(client).answer(FAILURE) is None
+    assert client.asked == [
+        ("success", {"taskToken": TOKEN, "output": "{}"}),
+        ("failure", {"taskToken": TOKEN, "error": "Failed", "cause": "no capacity"}),
+    ]
+
+
+@pytest.mark.parametrize("answer", [SUCCESS, FAILURE], ids=["success", "failure"])
+@pytest.mark.parametrize("status", [400, 404, None])
+@pytest.mark.parametrize(
+    "code",
+    [
+        "TaskTimedOut",
+        "TaskDoesNotExist",
+        "InvalidToken",
+        "InvalidOutput",
+        "ValidationException",
+        "ValidationError",
+        "ResourceNotFoundException",
+        "SomethingNew",
+    ],
+)
+def test_refusal_of_one_task_is_its_result(
+    answer: TaskCallback, code: str, status: int | None
+) -> None:
+    """The code comes back, so that the token is dropped and no other task waits behind it."""
+    assert tasks(Client(refusal(code, status))).answer(answer) == code
+
+
+def test_token_that_the_sdk_refuses_is_that_token_s_fault() -> None:
+    error = sdk.ParamValidationError(report="taskToken")
+    assert tasks(Client(error)).answer(SUCCESS) == "ParamValidationError"
+
+
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [
+        ("ThrottlingException", 400),
+        ("TooManyRequestsException", 429),
+        ("SomethingNew", 429),
+        ("AccessDeniedException", 400),
+        ("AccessDeniedException", None),
+        ("AccessDenied", 403),
+        ("SomethingNew", 401),
+        ("SomethingNew", 403),
+        ("ExpiredTokenException", 400),
+        ("ExpiredToken", 400),
+        ("UnrecognizedClientException", 400),
+        ("InvalidSignatureException", 400),
+        ("MissingAuthenticationToken", 400),
+        ("OptInRequired", 400),
+        ("UnknownOperationException", 404),
+        ("InternalServerError", 500),
+        ("InternalFailure", None),
+        ("ValidationException", 503),
+        ("PermanentRedirect", 301),
+    ],
+)
+def test_error_of_the_service_or_the_caller_keeps_the_token(code: str, status: int | None) -> None:
+    """No task is answered now; the token may be good."""
+    with pytest.raises(ServiceError) as caught:
+        tasks(Client(refusal(code, status))).answer(SUCCESS)
+    assert caught.value.code == f"StepFunctions.{code}"
+
+
+@pytest.mark.parametrize("code", sorted(OF_ONE_KEY))
+@pytest.mark.parametrize("status", [400, None])
+def test_key_that_cannot_be_used_keeps_the_token(code: str, status: int | None) -> None:
+    """The answer stays due; `OF_ONE_KEY` tells that other tasks are not concerned."""
+    with pytest.raises(ServiceError) as caught:
+        tasks(Client(refusal(code, status))).answer(SUCCESS)
+    assert caught.value.reason in OF_ONE_KEY
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        sdk.EndpointConnectionError(endpoint_url=URL),
+        sdk.ReadTimeoutError(endpoint_url=URL),
+        sdk.NoCredentialsError(),
+        sdk.UnknownEndpointError(service_name="states", region_name="nowhere"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_call_without_an_answer_keeps_the_token(error: Exception) -> None:
+    with pytest.raises(ServiceError):
+        tasks(Client(error)).answer(SUCCESS)
+
+
+def test_client_that_cannot_be_made_keeps_the_token() -> None:
+    """A deployment without a Region must not drop the tokens of all tasks."""
+
+    def fails() -> Any:
+        raise sdk.NoRegionError
+
+    with pytest.raises(ServiceError, match="NoRegionError"):
+        WaitingTasks(fails).answer(SUCCESS)
+
+
+def test_client_is_made_once() -> None:
+    made: list[Client] = []
+
+    def make() -> Any:
+        made.append(Client())
+        return made[-1]
+
+    waiting = WaitingTasks(make)
+    assert made == []
+    waiting.answer(SUCCESS)
+    waiting.answer(FAILURE)
+    assert len(made) == 1

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bedrock_batch_monitor.domain.words import CUT, IMPLAUSIBLE, clean, plausible_count, quoted
+from tests.support.hostile import CONTROLS, EVERYTHING, HOSTILE_TEXTS, hostile_characters_in, texts
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | texts,
+    lambda inner: st.lists(inner, max_size=9) | st.dictionaries(texts, inner, max_size=9),
+    max_leaves=20,
+)
+
+
+@pytest.mark.parametrize("text", HOSTILE_TEXTS)
+def test_cleaned_text_is_one_line_without_hostile_characters(text: str) -> None:
+    """Controls, escapes, characters that reorder or hide text and lone surrogates are gone."""
+    cleaned = clean(text)
+    assert hostile_characters_in(cleaned) == set()
+    assert len(cleaned.splitlines()) <= 1
+    cleaned.encode()
+
+
+@pytest.mark.parametrize(
+    ("text", "cleaned"),
+    [
+        ("Übersicht שלום العربية 入力 \U0001f468", "Übersicht שלום العربية 入力 \U0001f468"),
+        ("a\x1b[31mb\r\nc\u202e [bold]", "a[31mb  c [bold]"),
+        ("a\tb\xa0c\u2028d", "a b c d"),
+        ("", ""),
+        (7, "7"),
+        ({"a": "\x1b"}, "{'a': '\\x1b'}"),
+    ],
+)
+def test_cleaned_text_keeps_what_is_harmless(text: object, cleaned: str) -> None:
+    """Letters of every script stay; white space becomes a blank."""
+    assert clean(text) == cleaned
+
+
+@given(texts, st.integers(min_value=1, max_value=300))
+def test_cleaned_text_is_bounded(text: str, characters: int) -> None:
+    """A text that is cut says so, and one that fits is the same as without a bound."""
+    whole, bounded = clean(text), clean(text, characters)
+    assert len(bounded) <= characters
+    assert hostile_characters_in(bounded) == set()
+    if bounded == whole:
+        return
+    assert bounded.endswith(CUT)
+    assert whole.startswith(bounded.removesuffix(CUT))
+
+
+def test_huge_text_is_not_read_to_its_end() -> None:
+    """A megabyte costs no more than what is shown of it, also if all of it is removed."""
+    assert clean("\u202e" * 1_000_000 + "x", 10) == CUT
+    assert clean("x" * 1_000_000, 10) == "x" * 9 + CUT
+
+
+@given(JSON)
+def test_quoted_value_is_short_and_printable(value: Any) -> None:
+    """An error can quote any JSON value: one line, bounded, every odd character as an escape."""
+    text = quoted(value)
+    assert len(text) <= 83
+    assert text.isprintable()
+    assert hostile_characters_in(text) == set()
+
+
+def test_quoted_text_shows_what_is_wrong_with_it() -> None:
+    """A character that cannot be seen is named, for the person who pasted it."""
+    assert quoted("arn:\u200baws") == "'arn:\\u200baws'"
+    assert quoted("x" * 200) == "'" + "x" * 80 + CUT
+    assert quoted(None) == "None"
+
+
+@pytest.mark.parametrize("value", [-1, IMPLAUSIBLE, 10**38, 1.0, True, None, "7", [7]])
+def test_implausible_count_is_unknown(value: object) -> None:
+    """Negative, absurd and other values are no count."""
+    assert plausible_count(value) is None
+
+
+@given(st.integers(min_value=0, max_value=IMPLAUSIBLE - 1))
+def test_plausible_count_is_kept(count: int) -> None:
+    """A count that Bedrock could report is the same after the check."""
+    assert plausible_count(count) == count
+
+
+def test_hostile_texts_are_hostile() -> None:
+    """The check that other tests rely on finds what they put in."""
+    assert hostile_characters_in("harmless: שלום 入力") == set()
+    assert hostile_characters_in(CONTROLS) == set(CONTROLS)
+    assert set("\x1b\x9b\u202e\u2066\x00\n\ud800\u200b\x7f") <= hostile_characters_in(EVERYTHING)
