@@ -6,7 +6,7 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +18,8 @@ from tests.mutation.settings import Code, Ring
 
 # The files of this folder that a recording depends on.
 _RECORDING: Final = ("probes.py", "recorder.py")
+# A worker takes files of so many seconds, and is replaced then.
+_PART_SECONDS: Final = 60.0
 
 
 @dataclass(frozen=True)
@@ -62,18 +64,19 @@ def _files(
     if not missing:
         return fresh
     tell(f"{ring.name}: recording which lines {len(missing)} of {len(current)} files of tests run")
-    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(workers) as pool:
-        jobs = [
-            pool.submit(_record, ring, files, project, Path(folder, str(number)))
-            for number, files in enumerate(in_parts(missing, workers))
-        ]
-        for job in jobs:
-            for name, entry in by_file(job.result()).items():
-                fresh[name] = {"digest": current[name], **entry}
-    for name in missing:
-        fresh.setdefault(name, {"digest": current[name], **_NOTHING})
     project.cache.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(fresh))
+    count = max(workers, round(sum(missing.values()) / _PART_SECONDS))
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(workers) as pool:
+        jobs = {
+            pool.submit(_record, ring, files, project, Path(folder, str(number))): files
+            for number, files in enumerate(in_parts(missing, count))
+        }
+        for job in as_completed(jobs):
+            found = by_file(job.result())
+            for name in jobs[job]:
+                fresh[name] = {"digest": current[name], **found.get(name, _NOTHING)}
+            # What is recorded stays, if this run ends before the rest is.
+            path.write_text(json.dumps(fresh))
     return fresh
 
 
