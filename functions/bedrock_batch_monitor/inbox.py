@@ -210,7 +210,10 @@ class Inbox:
             written = self.jobs.resume_tracking(command.job_arn, at=command.at)
         if written is not Written.DONE:
             return None
-        return self._callbacks_of(job) if job.has_ended else _Command(looks_at=job)
+        if job.has_ended:
+            return self._callbacks_of(job)
+        # As the item says now. With its errors it would be given up again at once.
+        return _Command(looks_at=job if is_superseded else job.without_errors())
 
     def _callbacks_of(self, job: TrackedJob) -> _Command:
         """The tasks that wait for a job which has ended already."""
