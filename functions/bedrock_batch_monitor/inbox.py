@@ -15,6 +15,7 @@ from bedrock_batch_monitor.domain.jobs import TrackedJob
 from bedrock_batch_monitor.domain.scopes import Scopes
 from bedrock_batch_monitor.domain.summary import Seen
 from bedrock_batch_monitor.domain.tasks import PendingCallbacks
+from bedrock_batch_monitor.domain.times import plausible
 from bedrock_batch_monitor.observe import OBSERVED_BY_EVENT, Observer
 from bedrock_batch_monitor.services.dynamodb import FoundJob, InvalidItem, JobsTable, Written
 from bedrock_batch_monitor.services.errors import ServiceError
@@ -26,9 +27,9 @@ if TYPE_CHECKING:
 
 # A job moves on so rarely that a write which loses a race wins the next one.
 _ATTEMPTS: Final = 3
-# From here on no further request is begun: one takes a read of Bedrock (2 + 5 seconds at most) and
-# a few calls of DynamoDB. What is left goes back to the queue.
-STOP_BEFORE_DEADLINE_SECONDS: Final = 12.0
+# From here on no further request is begun: one takes a read of Bedrock (2 + 5 seconds at most), as
+# much again for its transaction, and a few quick calls. What is left goes back to the queue.
+STOP_BEFORE_DEADLINE_SECONDS: Final = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,12 +155,12 @@ class Inbox:
 
     def _untrack(self, command: Untrack) -> _Command:
         for _ in range(_ATTEMPTS):
-            written = self.jobs.untrack(command.job_arn, at=command.at)
+            written = self.jobs.untrack(command.job_arn, at=command.at, now=self.clock())
             if written is Written.DONE:
                 return _Command()
             found = self.jobs.find(command.job_arn)
             if found is not None:
-                if _is_superseded(command, found):
+                if _is_superseded(command, found, self.clock()):
                     return _Command()
                 continue
             # Without an item discovery would track the job later.
@@ -194,7 +195,7 @@ class Inbox:
 
     def _track_known(self, command: Track, found: FoundJob) -> _Command | None:
         """Follow a Track command for a job that has an item; None if the item moved meanwhile."""
-        job, is_superseded = found.job, _is_superseded(command, found)
+        job, is_superseded = found.job, _is_superseded(command, found, self.clock())
         if isinstance(job, InvalidItem):
             # A task's token has no place there: the queue keeps it until the item is repaired.
             has_task = command.task is not None
@@ -207,13 +208,16 @@ class Inbox:
         elif job.has_ended or is_superseded:
             return _Command()
         else:
-            written = self.jobs.resume_tracking(command.job_arn, at=command.at)
+            written = self.jobs.resume_tracking(
+                command.job_arn, at=command.at, now=self.clock()
+            )
         if written is not Written.DONE:
             return None
-        if job.has_ended:
-            return self._callbacks_of(job)
-        # As the item says now. With its errors it would be given up again at once.
-        return _Command(looks_at=job if is_superseded else job.without_errors())
+        return (
+            self._callbacks_of(job)
+            if job.has_ended
+            else _Command(looks_at=job if is_superseded else _readable_again(job))
+        )
 
     def _callbacks_of(self, job: TrackedJob) -> _Command:
         """The tasks that wait for a job which has ended already."""
@@ -267,9 +271,21 @@ class Inbox:
         return TrackedJob(job_arn=job_arn) if written is Written.DONE else None
 
 
-def _is_superseded(command: Track | Untrack, found: FoundJob) -> bool:
+def _is_superseded(command: Track | Untrack, found: FoundJob, now: datetime) -> bool:
     """Whether a later command on the job was followed already."""
-    return found.command_at is not None and found.command_at > command.at
+    followed_at = plausible(found.command_at, now)
+    return followed_at is not None and followed_at > command.at
+
+
+def _readable_again(job: TrackedJob) -> TrackedJob:
+    """The job without what made it unreadable, as the write has it that resumes its tracking."""
+    return replace(
+        job,
+        last_error=None,
+        unreadable_polls=0,
+        unreachable_since=None,
+        failing_since=None,
+    )
 
 
 def _in_order(requests: Mapping[str, Request]) -> list[tuple[str, Track | Untrack]]:

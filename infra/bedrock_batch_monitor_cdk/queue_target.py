@@ -10,6 +10,7 @@ from aws_cdk import aws_iam as iam
 
 if TYPE_CHECKING:
     from aws_cdk import aws_sqs as sqs
+    from aws_cdk.interfaces.aws_events import IRuleRef
 
 
 @jsii.implements(events.IRuleTarget)
@@ -35,8 +36,13 @@ class QueueTarget:
         self._dead_letters = dead_letter_queue
         self._message = message
 
-    def bind(self, rule: events.IRule, _id: str | None = None) -> events.RuleTargetConfig:
+    def bind(
+        self,
+        rule: IRuleRef,
+        id: str | None = None,  # noqa: A002, ARG002 - the CDK's interface
+    ) -> events.RuleTargetConfig:
         """Called by the CDK for each rule that has the target."""
+        rule_arn = events.CfnRule.arn_for_rule(rule)
         for queue, sid in (
             (self._queue, f"Deliver{rule.node.id}"),
             (self._dead_letters, f"KeepUndelivered{rule.node.id}"),
@@ -47,7 +53,7 @@ class QueueTarget:
                     principals=[iam.ServicePrincipal("events.amazonaws.com")],
                     actions=["sqs:SendMessage"],
                     resources=[queue.queue_arn],
-                    conditions={"ArnEquals": {"aws:SourceArn": rule.rule_arn}},
+                    conditions={"ArnEquals": {"aws:SourceArn": rule_arn}},
                 )
             )
         return events.RuleTargetConfig(

@@ -12,6 +12,7 @@ import threading
 import time
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, get_args
 
 from local.bedrock.model import (
@@ -40,10 +41,13 @@ __all__ = [
     "Faults",
     "Hide",
     "Override",
+    "Refuse",
     "ShortPages",
     "StaleLists",
     "Throttle",
 ]
+
+_STATUSES_END: Final = 600
 
 Breakage = Literal["reset", "truncated", "garbage"]
 """Transport faults: the connection is reset without an answer, the JSON of the right answer ends
@@ -107,6 +111,23 @@ class Fail(_Sometimes):
     """An error of the model by its name (`InternalServerException`, ...), or a broken transport."""
 
     error: str = INTERNAL
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refuse(_Sometimes):
+    """An error that the API's model does not have, with its HTTP status.
+
+    Any service can answer so before the API is reached: UnrecognizedClientException (403) in a
+    Region that the account has not enabled, for example.
+    """
+
+    error: str = "UnrecognizedClientException"
+    status: int = HTTPStatus.FORBIDDEN
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.error or not HTTPStatus.MULTIPLE_CHOICES <= self.status < _STATUSES_END:
+            _refuse(f"an error has a code and an HTTP status of 300 to 599: {self}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,6 +220,7 @@ class Override(Fault):
 _KINDS: Final[Mapping[str, type[Fault]]] = {
     "throttle": Throttle,
     "fail": Fail,
+    "refuse": Refuse,
     "delay": Delay,
     "call-time": CallTime,
     "deny": Deny,
@@ -288,6 +310,30 @@ class Faults:
         return self.add(
             Fail(
                 error=error,
+                share=share,
+                next_calls=next_calls,
+                after_calls=after_calls,
+                operation=operation,
+                job_arn=job_arn,
+            )
+        )
+
+    def refuse(  # noqa: PLR0913 - how often, and the scope
+        self,
+        error: str = "UnrecognizedClientException",
+        status: int = HTTPStatus.FORBIDDEN,
+        *,
+        share: float = 1.0,
+        next_calls: int | None = None,
+        after_calls: int = 0,
+        operation: str | None = None,
+        job_arn: str | None = None,
+    ) -> str:
+        """Answer with an error that the API's model does not have; see Refuse."""
+        return self.add(
+            Refuse(
+                error=error,
+                status=status,
                 share=share,
                 next_calls=next_calls,
                 after_calls=after_calls,
@@ -456,6 +502,9 @@ class Faults:
         for _ in self._hits(Throttle, operation, job_arn):
             message = "Too many requests, please wait before trying again."
             raise ServiceError(THROTTLING, message)
+        for refused in self._hits(Refuse, operation, job_arn):
+            message = "The request is not accepted."
+            raise ServiceError(refused.error, message, refused.status)
         for _ in self._hits(Deny, operation, job_arn):
             what = f"bedrock:{operation} on {job_arn or 'this resource'}"
             message = f"User is not authorized to perform: {what}"

@@ -60,12 +60,16 @@ _INTEGERS: Final = ("integer", "long")
 
 
 class ServiceError(Exception):
-    """An error the API answers with: *code* is an error shape's name, *message* is for people."""
+    """An error the API answers with: *code* is an error shape's name, *message* is for people.
 
-    def __init__(self, code: str, message: str) -> None:
+    With a *status* it is one that the API's model does not have: any service can send it.
+    """
+
+    def __init__(self, code: str, message: str, status: int | None = None) -> None:
         super().__init__(f"{code}: {message}")
         self.code = code
         self.message = message
+        self.status = status
 
 
 class ModelMismatchError(AssertionError):

@@ -35,6 +35,7 @@ __all__ = ["StandIn"]
 _CREDENTIAL: Final = re.compile(r"Credential=([^/,\s]+)/\d{8}/([a-z0-9-]+)/")
 _ACCOUNT: Final = re.compile(r"\d{12}")
 _CLOSING_SECONDS: Final = 5.0
+_PHRASES: Final[dict[int, str]] = {int(status): status.phrase for status in HTTPStatus}
 
 
 class StandIn:
@@ -277,7 +278,7 @@ class _Handler(BaseHTTPRequestHandler):
     ) -> None:
         # One write, and none of send_header's bookkeeping: this is the hot path.
         head = (
-            f"HTTP/1.1 {int(status)} {HTTPStatus(status).phrase}\r\n"
+            f"HTTP/1.1 {int(status)} {_PHRASES.get(status, 'Unknown')}\r\n"
             f"Date: {self.date_time_string()}\r\n"
             f"Content-Type: {content}\r\n"
             f"Content-Length: {len(payload)}\r\n"

@@ -100,7 +100,7 @@ class Service:
         except ServiceError as refusal:
             error = refusal.code
             document = {"message": refusal.message}
-            status = operation.error_status(error)
+            status = refusal.status or operation.error_status(error)
         except ModelMismatchError:
             error = BUG
             raise

@@ -426,7 +426,7 @@ items = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=200, deadline=2000)
+@settings(max_examples=60)
 @given(
     st.lists(items, min_size=1, max_size=3),
     st.sampled_from([None, 40, 80, 160]),

@@ -618,11 +618,14 @@ class Seat:
     def __init__(self, actor: str) -> None:
         self.actor = actor
         self.oversight: Oversight
+        self.guards: list[Callable[..., object]] = []
 
     def call(self, operation: str, request: Mapping[str, Any]) -> Any:
         """One call of a service, from its boundary to its answer."""
         oversight = self.oversight
         kind = oversight.before(self.actor, operation, request)
+        for guard in self.guards:
+            guard()
         if kind is None:
             return oversight.world.perform(operation, request)
         return meet(oversight.world, kind, operation, request)
@@ -641,14 +644,19 @@ class Seat:
         return _SESSION
 
 
-class _Unwatched:
-    """The events of a client, in which nothing happens here: no thread outlives its invocation."""
+class _Watched:
+    """The events of a client: what is registered for `before-send` is asked before each call."""
 
-    def __init__(self) -> None:
+    def __init__(self, seat: Seat) -> None:
         self.events = self
+        self._seat = seat
 
-    def register_first(self, *_: Any, **__: Any) -> None:
-        """Take a handler that is never called."""
+    def register_first(self, event: str, handler: Callable[..., object], **_: Any) -> None:
+        """Take a handler; the clients of a seat share what they register."""
+        if event != "before-send":
+            raise NotImplementedError(event)
+        if handler not in self._seat.guards:
+            self._seat.guards.append(handler)
 
 
 class _Client:
@@ -656,7 +664,7 @@ class _Client:
 
     def __init__(self, seat: Seat) -> None:
         self._seat = seat
-        self.meta = _Unwatched()
+        self.meta = _Watched(seat)
 
     def put_events(self, **request: Any) -> Any:
         return self._seat.call("PutEvents", request)
@@ -685,7 +693,7 @@ class _DynamoDBClient:
 
     def __init__(self, seat: Seat) -> None:
         self._seat = seat
-        self.meta = _Unwatched()
+        self.meta = _Watched(seat)
 
     def get_item(self, **request: Any) -> Any:
         return self._seat.call("GetItem", request)

@@ -292,7 +292,8 @@ def risk_condition_dropped() -> Iterator[None]:
 def outcome_of_track_discarded() -> Iterator[None]:
     """A Track command counts as followed, although a poll moved the job and it wrote nothing."""
 
-    def broken(self: JobsTable, job_arn: str, *, at: Any) -> Written:
+    def broken(self: JobsTable, job_arn: str, *, at: Any, now: Any) -> Written:
+        del now
         found = self.find(job_arn)
         if found is not None and isinstance(found.job, TrackedJob):
             changes = dynamodb._Changes()
@@ -310,10 +311,10 @@ def outcome_of_track_discarded() -> Iterator[None]:
 def commands_by_arrival() -> Iterator[None]:
     """The command that arrives last wins, not the one that was sent last."""
 
-    def whatever(_at: Any, _changes: Any) -> str:
+    def whatever(_at: Any, _now: Any, _changes: Any) -> str:
         return "attribute_exists(jobArn)"
 
-    def never(_command: Any, _found: Any) -> bool:
+    def never(_command: Any, _found: Any, _now: Any) -> bool:
         return False
 
     with (

@@ -112,13 +112,13 @@ def load_with(trees: Mapping[Path, Callable[[], ast.Module | None]]) -> None:
     sys.meta_path.insert(0, Loading(trees))
 
 
-def clear_caches(packages: tuple[str, ...]) -> None:
-    """Empty every `functools.cache` of these packages, so that each test runs what it uses."""
-    for found in gc.get_objects():
-        if isinstance(found, functools._lru_cache_wrapper) and str(
-            getattr(found, "__module__", "")
-        ).startswith(packages):
-            found.cache_clear()
+def caches_of(packages: tuple[str, ...]) -> list[functools._lru_cache_wrapper[Any]]:
+    """Every `functools.cache` of these packages that has been made by now."""
+    return [
+        found
+        for found in gc.get_objects()
+        if type(found) is functools._lru_cache_wrapper and found.__module__.startswith(packages)
+    ]
 
 
 def statements_using(sources: Mapping[str, str]) -> dict[str, frozenset[tuple[str, int]]]:

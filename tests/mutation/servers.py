@@ -39,7 +39,7 @@ class Server:
             str(folder / name), str(project.code.root), str(project.settings),
         ]  # fmt: skip
         environment = {
-            **os.environ,
+            **{name: text for name, text in os.environ.items() if not name.startswith("PYTEST_")},
             # Examples of Hypothesis and the order of sets are the same each time.
             "CI": "1",
             "PYTHONHASHSEED": "0",

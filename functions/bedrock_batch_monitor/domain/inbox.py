@@ -152,7 +152,7 @@ def _arn_in(detail: Mapping[str, Any], key: str, monitored: Scopes) -> str:
         arn = JobArn.parse(value)
     except InvalidJobArnError:
         _refuse(f"{key} is not the ARN of a batch inference job", value)
-    if arn.scope not in monitored or arn.partition != monitored.partition:
+    if not monitored.covers(arn):
         _refuse(f"{key} names {arn.scope}, which is not monitored (monitored: {monitored})", value)
     return value
 

@@ -26,6 +26,7 @@ from bedrock_batch_monitor.domain.jobs import (
 )
 from bedrock_batch_monitor.domain.scopes import EVERYTHING, KeyRange, Share
 from bedrock_batch_monitor.domain.state import ListPosition, State
+from bedrock_batch_monitor.domain.times import CLOCK_TOLERANCE
 from bedrock_batch_monitor.domain.transitions import Refresh, Transition
 from bedrock_batch_monitor.domain.usage import FollowUp
 from bedrock_batch_monitor.services import items
@@ -336,7 +337,9 @@ class JobsTable:
             changes.replace({}, out_of=items.OF_UNREADABLE)
         return self._update_if(self._keyed(known.job_arn, changes, _still(known, changes)))
 
-    def resume_tracking(self, job_arn: str, *, at: datetime) -> Written:
+    def resume_tracking(
+        self, job_arn: str, *, at: datetime, now: datetime | None = None
+    ) -> Written:
         """Put a job that has not ended back into polling; raises `ServiceError`.
 
         The condition names no sequence: a poll that moves the job meanwhile changes nothing about
@@ -348,11 +351,11 @@ class JobsTable:
         changes.replace({}, out_of=items.OF_UNREADABLE)
         condition = (
             f"attribute_exists(jobArn) AND attribute_not_exists({changes.name('eventId')})"
-            f" AND {_not_superseded(at, changes)}"
+            f" AND {_not_superseded(at, now or at, changes)}"
         )
         return self._update_if(self._keyed(job_arn, changes, condition))
 
-    def untrack(self, job_arn: str, *, at: datetime) -> Written:
+    def untrack(self, job_arn: str, *, at: datetime, now: datetime | None = None) -> Written:
         """Take a job out of polling, whatever its status; raises `ServiceError`.
 
         A lost race means that it has no item, or that a later command was followed already.
@@ -360,7 +363,7 @@ class JobsTable:
         changes = _Changes()
         changes.remove(names.TRACKING)
         changes.set(names.COMMAND_AT, items.time(at))
-        condition = f"attribute_exists(jobArn) AND {_not_superseded(at, changes)}"
+        condition = f"attribute_exists(jobArn) AND {_not_superseded(at, now or at, changes)}"
         return self._update_if(self._keyed(job_arn, changes, condition))
 
     def give_up(self, known: TrackedJob, error: JobError, now: datetime) -> Written:
@@ -852,10 +855,14 @@ def _same_time(attribute: str, moment: datetime | None, changes: _Changes) -> st
     return f"{name} = {changes.value(items.time(moment))}"
 
 
-def _not_superseded(at: datetime, changes: _Changes) -> str:
-    """The condition that no later command on the job's tracking was followed."""
+def _not_superseded(at: datetime, now: datetime, changes: _Changes) -> str:
+    """The condition that no later command on the job's tracking was followed.
+
+    A command of the future was noted with a clock that was wrong, and does not count.
+    """
     name = changes.name(names.COMMAND_AT)
-    return f"(attribute_not_exists({name}) OR {name} <= {changes.value(items.time(at))})"
+    sent, latest = (changes.value(items.time(time)) for time in (at, now + CLOCK_TOLERANCE))
+    return f"(attribute_not_exists({name}) OR {name} <= {sent} OR {name} > {latest})"
 
 
 def _same_tasks(revision: int, changes: _Changes) -> str:

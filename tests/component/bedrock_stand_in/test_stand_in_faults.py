@@ -304,6 +304,30 @@ def test_page_fails_after_good_ones(bedrock: StandIn, client: BedrockClient, err
     assert found == made[::-1]
 
 
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        ("UnrecognizedClientException", 403),
+        ("ExpiredTokenException", 403),
+        ("UnknownOperationException", 404),
+        ("SomethingNew", 599),
+    ],
+)
+def test_error_that_the_model_does_not_have_reaches_the_client(
+    bedrock: StandIn, client: BedrockClient, error: str, status: int
+) -> None:
+    """Any service can refuse a call before the API is reached; other calls are answered."""
+    arn, other = bedrock.add_job(), bedrock.add_job()
+    bedrock.faults.refuse(error, status, job_arn=arn)
+    with pytest.raises(ClientError) as caught:
+        client.get_model_invocation_job(jobIdentifier=arn)
+    response = caught.value.response
+    assert response["Error"]["Code"] == error
+    assert response["ResponseMetadata"]["HTTPStatusCode"] == status
+    assert outcomes(client, other, 1) == ["OK"]
+    assert bedrock.calls[GET, error] == 1
+
+
 def test_calls_pass_before_a_fault_begins(bedrock: StandIn, client: BedrockClient) -> None:
     """Calls of other operations and jobs do not count."""
     arn, other = bedrock.add_job(), bedrock.add_job()
@@ -366,6 +390,8 @@ def test_a_time_goes_backwards(bedrock: StandIn, client: BedrockClient) -> None:
         {"kind": "call-time", "seconds": -1},
         {"kind": "call-time", "seconds": float("inf")},
         {"kind": "fail", "after_calls": -1},
+        {"kind": "refuse", "status": 200},
+        {"kind": "refuse", "error": ""},
     ],
 )
 def test_a_fault_without_sense_is_refused(bedrock: StandIn, fault: dict[str, Any]) -> None:

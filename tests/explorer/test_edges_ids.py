@@ -1,0 +1,197 @@
+"""Ids and histories that start again: expired entries, new tables, items that were put again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from bedrock_batch_monitor.domain import names, statuses
+from bedrock_batch_monitor.domain.inbox import Track
+from bedrock_batch_monitor.domain.tasks import WaitingTask
+from tests.explorer.edges import DAY, HOUR, Story, Watched
+from tests.support.monitor import RULES, SETTINGS
+
+TALKATIVE = replace(
+    SETTINGS, discovery_prefix="", rules=replace(RULES, emit_status_changes=True)
+)
+KEPT_FOR_A_DAY = replace(SETTINGS, history_retention=timedelta(days=1))
+LIFE = (statuses.SUBMITTED, statuses.SCHEDULED, statuses.IN_PROGRESS, statuses.COMPLETED)
+
+
+def lived(story: Story, *, steps: int) -> str:
+    """A job that was seen in so many statuses, an hour each."""
+    arn = story.job(*LIFE)
+    story.poll()
+    for _ in range(steps - 1):
+        story.world.tick(HOUR)
+        story.world.advance(arn)
+        story.poll()
+    return arn
+
+
+def test_no_id_of_an_earlier_deployment_is_used_for_the_end_of_a_job() -> None:
+    """Removed and deployed again: the receiver that drops known ids still sees the end."""
+    story = Story(TALKATIVE)
+    arn = lived(story, steps=3)
+    story.world.lose("jobs", "history", "state", "outbox")
+    story.deploy(TALKATIVE)
+    story.poll()
+    story.world.advance(arn)
+    story.poll(2)
+    before = story.ids(arn, names.JOB_STATUS_CHANGED)
+    assert len(story.ids(arn)) == 1
+    assert before.isdisjoint(story.ids(arn))
+    # Nor for another status of the job.
+    told = {
+        (detail["metadata"]["eventId"], detail["data"]["status"])
+        for detail in story.events(arn, names.JOB_STATUS_CHANGED)
+    }
+    assert len({identity for identity, _ in told}) == len(told)
+
+
+def test_two_deployments_publish_the_end_of_a_job_with_one_id() -> None:
+    """The second one, with tables of its own, saw the job later."""
+    story, other = Story(), Story()
+    arn = lived(story, steps=4)
+    other.world.jobs, other.world.now = story.world.jobs, story.world.now
+    other.world.put(arn)
+    other.poll()
+    assert story.history(arn) != other.history(arn)
+    assert story.ids(arn) == other.ids(arn)
+
+
+@pytest.mark.parametrize("expired", [1, 2, 3, 4])
+def test_item_that_is_put_again_after_entries_expired_does_not_fork_the_history(
+    expired: int,
+) -> None:
+    """An ended job, whose first, second, third or all entries have reached their time to live."""
+    story = Story(KEPT_FOR_A_DAY)
+    arn = lived(story, steps=4)
+    ids = story.ids(arn)
+    for sequence in range(1, expired + 1):
+        story.world.expire(arn, sequence)
+    story.world.put(arn)
+    story.poll(3)
+    assert story.ids(arn) == ids
+    assert story.has_ended(arn)
+    assert story.number(arn, "sequence") == (4 if expired < 4 else 1)
+
+
+@pytest.mark.parametrize("expired", [0, 1, 2])
+def test_running_job_that_is_put_again_goes_on_after_its_newest_entry(expired: int) -> None:
+    """Its first entries have expired while it ran."""
+    story = Story(KEPT_FOR_A_DAY)
+    arn = lived(story, steps=3)
+    for sequence in range(1, expired + 1):
+        story.world.expire(arn, sequence)
+    story.world.put(arn)
+    story.poll()
+    assert story.number(arn, "sequence") == 3
+    story.end(arn)
+    story.poll()
+    assert story.history(arn)[-1] == (4, statuses.COMPLETED)
+    assert story.has_ended(arn)
+
+
+@pytest.mark.parametrize("kind", ["gone", "denied"])
+def test_ended_job_that_bedrock_no_longer_returns_is_restored_as_it_was(kind: str) -> None:
+    """Put again by hand: no Unreachable event, the whole item, and its end once more."""
+    story = Story()
+    arn = lived(story, steps=4)
+    before = story.item(arn)
+    if kind == "gone":
+        del story.world.jobs[arn]
+    story.world.put(arn)
+    faults = {"GetModelInvocationJob": "denied"} if kind == "denied" else {}
+    story.poll(30, watched=Watched(story.world, faults))
+    volatile = {"trackedAt", "trackedBy", "progressAt"}
+    restored = story.item(arn)
+    assert {name: restored.get(name) for name in before.keys() - volatile} == {
+        name: before[name] for name in before.keys() - volatile
+    }
+    assert story.events(arn, names.JOB_UNREACHABLE) == []
+    assert len(story.events(arn)) == 2
+    assert len(story.ids(arn)) == 1
+
+
+def test_running_job_that_is_refused_when_put_again_keeps_its_sequence_and_says_why() -> None:
+    """The item goes on from the history; once the job can be read again it has everything."""
+    story = Story()
+    arn = lived(story, steps=2)
+    before = story.item(arn)
+    story.world.put(arn)
+    story.poll(4, watched=Watched(story.world, {"GetModelInvocationJob": "denied"}))
+    assert story.number(arn, "sequence") == 2
+    assert story.item(arn)["lastError"]["M"]["code"] == {"S": "AccessDeniedException"}
+    story.poll(2, after=20 * 60)
+    assert "lastError" not in story.item(arn)
+    for name in ("submitTime", "inputDataConfig", "roleArn", "jobExpirationTime"):
+        assert story.item(arn)[name] == before[name]
+
+
+def test_item_that_is_put_again_keeps_its_pending_events() -> None:
+    """Status changes and conditions that the bus had not taken are sent all the same."""
+    rules = replace(
+        RULES, emit_status_changes=True, stalled_after=timedelta(minutes=5), emit_at_risk=True
+    )
+    story = Story(replace(SETTINGS, rules=rules))
+    arn = story.job(*LIFE)
+    story.world.refuses = True
+    story.poll()
+    story.poll(after=600)
+    story.world.advance(arn)
+    story.poll()
+    pending = story.pending(arn)
+    assert len(pending) == 3
+    story.world.put(arn)
+    story.poll()
+    story.world.put(arn)
+    story.world.refuses = False
+    story.poll(3)
+    assert len(story.ids(arn, names.JOB_STATUS_CHANGED)) == 2
+    assert len(story.ids(arn, names.JOB_STALLED)) == 1
+
+
+def test_unreachable_event_that_is_pending_survives_an_item_that_is_put_again() -> None:
+    """The job cannot be read before and after, and the bus refuses."""
+    story = Story()
+    arn = lived(story, steps=2)
+    job = story.world.jobs.pop(arn)
+    story.world.refuses = True
+    story.poll(4)
+    assert len(story.pending(arn)) == 1
+    story.world.put(arn)
+    story.poll(after=20 * 60)
+    story.world.refuses = False
+    story.poll(3, after=20 * 60)
+    assert story.ids(arn, names.JOB_UNREACHABLE)
+    story.world.jobs[arn] = job
+
+
+def test_status_that_becomes_known_as_terminal_is_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Recorded by a version that did not know it; the event and the task's callback follow."""
+
+    for is_put_again in (False, True):
+        story = Story()
+        arn = story.job(statuses.IN_PROGRESS, "Cancelled")
+        story.poll()
+        story.world.waiting["token"] = arn
+        assert story.follow(Track(arn, story.world.now, WaitingTask("token"))) == []
+        story.end(arn)
+        story.poll(2)
+        assert story.is_tracked(arn)
+        assert story.events(arn) == []
+        with monkeypatch.context() as patched:
+            patched.setattr(statuses, "TERMINAL", (*statuses.TERMINAL, "Cancelled"))
+            patched.setattr(statuses, "KNOWN", (*statuses.KNOWN, "Cancelled"))
+            if is_put_again:
+                story.world.put(arn)
+            # Bedrock may no longer return it.
+            del story.world.jobs[arn]
+            story.poll(3)
+            assert len(story.events(arn)) == 1
+            assert story.world.answered == {"token": "Cancelled"}
+            assert not story.is_tracked(arn)
+            assert "eventId" in story.item(arn)

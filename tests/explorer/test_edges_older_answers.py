@@ -1,0 +1,177 @@
+"""Older answers change nothing: counts and times never move backwards."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from bedrock_batch_monitor.domain import names, statuses
+from tests.explorer.edges import HOUR, Story, Watched
+from tests.support.monitor import RULES, SETTINGS
+
+OFTEN = replace(SETTINGS, rules=replace(RULES, progress_interval=timedelta(0)))
+STALLING = replace(
+    SETTINGS,
+    rules=replace(RULES, progress_interval=timedelta(0), stalled_after=timedelta(minutes=10)),
+)
+
+
+def overlapped(story: Story, between: Callable[[], object]) -> None:
+    """A poll has its answer; before it writes, something else happens."""
+    operations = ("UpdateItem", "TransactWriteItems")
+    done: list[str] = []
+
+    def once() -> None:
+        if not done:
+            done.append("")
+            between()
+
+    watched = Watched(story.world)
+
+    def before(actor: str, operation: str, request: Any) -> str | None:
+        is_of_job = operation == operations[1] or request.get("TableName") == "jobs"
+        if operation in operations and is_of_job:
+            once()
+        return Watched.before(watched, actor, operation, request)
+
+    watched.before = before  # type: ignore[method-assign]
+    story.poll(watched=watched)
+    assert done
+
+
+def test_counts_do_not_fall_when_an_older_answer_is_written_last() -> None:
+    """Poll B has recorded 31 records when poll A comes with its answer of 1."""
+    story = Story(OFTEN)
+    arn = story.job()
+    story.poll()
+    story.world.progress(arn)
+
+    def others() -> None:
+        for _ in range(30):
+            story.world.progress(arn)
+        story.poll(monitor=story.other(OFTEN))
+
+    overlapped(story, others)
+    assert story.number(arn, "processedRecordCount") == 31
+    assert story.world.backwards == ()
+
+
+def test_no_stall_is_announced_for_a_job_that_has_just_moved() -> None:
+    """Poll A found it stalled, poll B recorded its movement first."""
+    story = Story(STALLING)
+    arn = story.job()
+    story.poll()
+    story.world.tick(700)
+
+    def others() -> None:
+        story.world.progress(arn)
+        story.poll(monitor=story.other(STALLING))
+
+    overlapped(story, others)
+    story.poll(2)
+    assert story.events(arn, names.JOB_STALLED) == []
+    assert "stalledSince" not in story.item(arn)
+
+
+def test_last_modified_time_does_not_go_back_within_a_status() -> None:
+    """The counts are the same; only Bedrock's time is older."""
+    story = Story(OFTEN)
+    arn = story.job()
+    story.poll()
+    story.answer(arn, lastModifiedTime=story.world.now, processedRecordCount=5)
+
+    def others() -> None:
+        story.world.tick(HOUR)
+        story.answer(arn, lastModifiedTime=story.world.now, processedRecordCount=90)
+        story.poll(monitor=story.other(OFTEN))
+
+    overlapped(story, others)
+    assert story.number(arn, "processedRecordCount") == 90
+    assert story.world.backwards == ()
+
+
+@pytest.mark.parametrize("count", ["totalRecordCount", "processedRecordCount"])
+@pytest.mark.parametrize("modified", ["newer", "equal", "missing", "older"])
+@pytest.mark.parametrize("moves", [False, True], ids=["same status", "next status"])
+def test_count_that_bedrock_reports_lower_is_kept(count: str, modified: str, *, moves: bool) -> None:
+    """Answers come from replicas: the next one can be behind, whatever its time says."""
+    story = Story(OFTEN)
+    arn = story.job(statuses.SCHEDULED, statuses.IN_PROGRESS, statuses.COMPLETED)
+    story.answer(arn, processedRecordCount=50)
+    story.poll()
+    known = story.world.jobs[arn].answers[-1]["lastModifiedTime"]
+    if moves:
+        story.world.advance(arn)
+    times = {"newer": story.world.now, "equal": known, "missing": None, "older": story.ago(HOUR)}
+    story.answer(arn, lastModifiedTime=times[modified], **{count: 40})
+    story.poll(3)
+    assert story.number(arn, count) == {"totalRecordCount": 100, "processedRecordCount": 50}[count]
+    assert story.world.backwards == ()
+    story.end(arn)
+    story.poll()
+    assert story.has_ended(arn)
+
+
+@pytest.mark.parametrize("name", ["submitTime", "jobExpirationTime"])
+def test_time_that_a_later_answer_lacks_is_kept(name: str) -> None:
+    """A field that is missing once does not erase what is known."""
+    story = Story(OFTEN)
+    arn = story.job()
+    story.poll()
+    before = story.item(arn)[name]
+    story.world.progress(arn)
+    story.answer(arn, **{name: None})
+    story.poll()
+    assert story.item(arn)[name] == before
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [(statuses.IN_PROGRESS, statuses.SCHEDULED), (statuses.STOPPING, statuses.IN_PROGRESS)],
+)
+def test_order_of_statuses_decides_where_times_are_equal(first: str, second: str) -> None:
+    """Two answers of the same second, the older status comes later."""
+    story = Story()
+    arn = story.job(first, statuses.STOPPED)
+    story.poll()
+    story.answer(arn, status=second)
+    story.poll(2)
+    assert story.history(arn) == [(1, first)]
+
+
+def test_thread_of_an_earlier_invocation_writes_nothing() -> None:
+    """Lambda freezes it before its write, and thaws it when the next poll has recorded more."""
+    story = Story(OFTEN)
+    arn = story.job()
+    story.poll()
+    monitor = replace(story.monitor.monitor, new_executor=lambda: ThreadPoolExecutor(2))
+    frozen, thawed = threading.Event(), threading.Event()
+
+    class Frozen(Watched):
+        def before(self, actor: str, operation: str, request: Any) -> str | None:
+            if request.get("TableName") == "jobs" and operation == "UpdateItem":
+                if not frozen.is_set():
+                    frozen.set()
+                    thawed.wait(20)
+            return super().before(actor, operation, request)
+
+    story.monitor.seat.oversight = Frozen(story.world)
+    story.world.progress(arn)
+    monitor.poll(lambda: 3.2 if frozen.is_set() else 900.0)
+    assert frozen.is_set()
+    for _ in range(49):
+        story.world.progress(arn)
+    monitor.poll(lambda: 900.0)
+    assert story.number(arn, "processedRecordCount") == 50
+    thawed.set()
+    for thread in threading.enumerate():
+        if thread.name.startswith("ThreadPoolExecutor"):
+            thread.join(5)
+    assert story.number(arn, "processedRecordCount") == 50
+    assert story.world.backwards == ()
