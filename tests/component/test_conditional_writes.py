@@ -250,6 +250,8 @@ COMMANDS: Final = {
     "earlier command": ({"commandAt": to_iso(EARLIER)}, DONE),
     "same command": ({"commandAt": to_iso(NOW)}, DONE),
     "later command": ({"commandAt": to_iso(LATER)}, LOST),
+    # Noted with a clock that was wrong: it must not win over all that follow.
+    "command of the future": ({"commandAt": to_iso(NOW + timedelta(hours=3))}, DONE),
 }
 WRITES: Final[Mapping[str, Write]] = {
     "start_tracking": Write(

@@ -112,7 +112,9 @@ def test_job_whose_host_cannot_be_resolved_is_noted_after_an_hour(cloud: Cloud) 
     assert event["detail-type"] == UNREACHABLE
     with cloud.counting() as made:
         polls(cloud, 30)
-    assert made["UpdateItem"] == made["TransactWriteItems"] == 0
+    # Where the next poll begins, around each of the few reads of an unreachable job.
+    assert made["UpdateItem"] <= 6
+    assert made["TransactWriteItems"] == 0
     assert cloud.new_events() == []
 
 

@@ -172,12 +172,6 @@ class TrackedJob:
         """Whether the recorded status is one that ends a job."""
         return self.status is not None and statuses.is_terminal(self.status)
 
-    def without_errors(self) -> TrackedJob:
-        """The job once it is forgotten why, and since when, it could not be read."""
-        return replace(
-            self, last_error=None, unreadable_polls=0, unreachable_since=None, failing_since=None
-        )
-
     def after(self, entry: HistoryEntry) -> TrackedJob:
         """The job once this transition is recorded."""
         return TrackedJob(
