@@ -179,9 +179,9 @@ def report(results: Sequence[Tried], stale: Sequence[Accepted]) -> str:
         ran = (
             "no test runs this line"
             if not tried.of
-            else f"{tried.tests} tests ran"
+            else f"tests run: {tried.tests}"
             if tried.tests == tried.of
-            else f"{tried.tests} of {tried.of} tests ran in this time"
+            else f"tests run: {tried.tests} of {tried.of}, then the time was up"
         )
         lines += [
             f"{mutant.path}:{mutant.line}: {tried.part}, {mutant.operator}, {ran}",

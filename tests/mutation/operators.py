@@ -431,7 +431,7 @@ class _Walk:
                 yield from _clauses(node)
             return
         value = node.value
-        others: Sequence[object] = ()
+        others: Sequence[Any] = ()
         if isinstance(value, bool):
             others = (not value,)
         elif isinstance(value, int | float):
