@@ -210,6 +210,7 @@ class _Run:
     waiting_since: datetime | None = None
     # By job, because a job that is read twice is still one.
     statuses: dict[str, str] = field(default_factory=dict)
+    unreachable: dict[str, bool] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.watch = self.monitor.courier.watch()
@@ -417,7 +418,8 @@ class _Run:
         )
 
     def _seen(self, job: TrackedJob | InvalidItem, seen: Seen, *, is_repeat: bool) -> None:
-        self.summary.count(seen)
+        self.summary.count(replace(seen, is_unreachable=False))
+        self.unreachable[job.job_arn] = seen.is_unreachable
         self._note_status(job, seen)
         self.never_readable.extend(seen.never_readable)
         if not seen.lost_race:
@@ -639,6 +641,7 @@ class _Run:
         if self.waiting_since is not None:
             waiting = int((now - self.waiting_since).total_seconds())
             self.summary.oldest_pending_event_seconds = max(waiting, 0)
+        self.summary.jobs_unreachable += sum(self.unreachable.values())
         self.summary.active_by_status = by_status(self.statuses.values())
         self.summary.seconds = (now - started).total_seconds()
 

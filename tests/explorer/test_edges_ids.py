@@ -13,9 +13,7 @@ from bedrock_batch_monitor.domain.tasks import WaitingTask
 from tests.explorer.edges import DAY, HOUR, Story, Watched
 from tests.support.monitor import RULES, SETTINGS
 
-TALKATIVE = replace(
-    SETTINGS, discovery_prefix="", rules=replace(RULES, emit_status_changes=True)
-)
+TALKATIVE = replace(SETTINGS, discovery_prefix="", rules=replace(RULES, emit_status_changes=True))
 KEPT_FOR_A_DAY = replace(SETTINGS, history_retention=timedelta(days=1))
 LIFE = (statuses.SUBMITTED, statuses.SCHEDULED, statuses.IN_PROGRESS, statuses.COMPLETED)
 

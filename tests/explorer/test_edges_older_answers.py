@@ -99,7 +99,9 @@ def test_last_modified_time_does_not_go_back_within_a_status() -> None:
 @pytest.mark.parametrize("count", ["totalRecordCount", "processedRecordCount"])
 @pytest.mark.parametrize("modified", ["newer", "equal", "missing", "older"])
 @pytest.mark.parametrize("moves", [False, True], ids=["same status", "next status"])
-def test_count_that_bedrock_reports_lower_is_kept(count: str, modified: str, *, moves: bool) -> None:
+def test_count_that_bedrock_reports_lower_is_kept(
+    count: str, modified: str, *, moves: bool
+) -> None:
     """Answers come from replicas: the next one can be behind, whatever its time says."""
     story = Story(OFTEN)
     arn = story.job(statuses.SCHEDULED, statuses.IN_PROGRESS, statuses.COMPLETED)

@@ -23,6 +23,8 @@ ACCEPTED_OUTCOME: Final = "accepted"
 # Tests that a server runs without any mutant before it is believed.
 _CONTROL_SECONDS: Final = 8.0
 _PROGRESS: Final = 50
+# So many tests that noticed a change of the same function are tried first.
+_KNOWN: Final = 3
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Tried:
     of: int = 0
     """How many tests run the changed line."""
     test: str | None = None
-    seconds: float = 0.0
+    """The test that noticed it."""
 
 
 @dataclass
@@ -57,8 +59,12 @@ class Check:
     _killers: dict[str, list[str]] = field(default_factory=dict)
 
     def run(self, planned: Sequence[tuple[str, Mutant]]) -> None:
-        """Try all, in their order; raises `ServerError`."""
-        waiting = deque(planned)
+        """Try all, in their order; raises `ServerError`.
+
+        First each mutant gets the tests that the budget allows for. Survivors get the rest of their
+        tests in what is left of the time, twice as many each time.
+        """
+        waiting = deque(_Attempt(part, mutant, self.budget) for part, mutant in planned)
         with tempfile.TemporaryDirectory() as folder:
             lanes = []
             controls = {ring.name: self._controls(ring) for ring in self.rings}
@@ -76,47 +82,59 @@ class Check:
                 thread.join()
         if self._errors:
             raise ServerError("\n".join(self._errors))
-        self.results += [Tried(part, mutant, NOT_TRIED) for part, mutant in waiting]
+        for attempt in waiting:
+            outcome = NOT_TRIED if attempt.rest is None else SURVIVED
+            self.results.append(attempt.result(outcome))
 
     def _controls(self, ring: Ring) -> list[tuple[str, float]]:
         seconds = self.recorded[ring.name].touched.seconds
         tests = sorted(seconds, key=lambda test: (seconds[test], test))
         return [(test, seconds[test]) for test in in_budget(tests, seconds, _CONTROL_SECONDS)]
 
-    def _work(self, lane: Lane, waiting: deque[tuple[str, Mutant]]) -> None:
+    def _work(self, lane: Lane, waiting: deque[_Attempt]) -> None:
         try:
             while time.monotonic() < self.deadline and not self._errors:
                 try:
-                    part, mutant = waiting.popleft()
+                    attempt = waiting.popleft()
                 except IndexError:
                     return
-                tried = self._try(lane, part, mutant)
+                result = self._try(lane, attempt)
                 with self._lock:
-                    self.results.append(tried)
-                    if tried.test is not None:
-                        killers = self._killers.setdefault(mutant.name, [])
-                        if tried.test in killers:
-                            killers.remove(tried.test)
-                        killers.insert(0, tried.test)
-                    if len(self.results) % _PROGRESS == 0:
-                        self.tell(f"{len(self.results)} tried, {len(waiting)} to go")
+                    if result is None:
+                        waiting.append(attempt)
+                        continue
+                    self._note(result, len(waiting))
         except (ServerError, OSError, ValueError, KeyError) as error:
             self._errors.append(f"{type(error).__name__}: {error}")
         finally:
             lane.close()
 
-    def _try(self, lane: Lane, part: str, mutant: Mutant) -> Tried:
+    def _note(self, result: Tried, to_go: int) -> None:
+        self.results.append(result)
+        if result.test is not None:
+            killers = self._killers.setdefault(result.mutant.name, [])
+            if result.test in killers:
+                killers.remove(result.test)
+            killers.insert(0, result.test)
+        if len(self.results) % _PROGRESS == 0:
+            self.tell(f"{len(self.results)} judged, {to_go} to go")
+
+    def _try(self, lane: Lane, attempt: _Attempt) -> Tried | None:
+        """What became of a mutant; None if it has survived so far, and has tests left."""
+        mutant = attempt.mutant
         if mutant.key in self.accepted:
-            return Tried(part, mutant, ACCEPTED_OUTCOME)
+            return attempt.result(ACCEPTED_OUTCOME)
         ring = next(ring for ring in self.rings if mutant.path.startswith(f"{ring.source}/"))
         touched = self.recorded[ring.name].touched
-        tests = touched.tests_of(mutant)
-        if not tests:
-            return Tried(part, mutant, SURVIVED)
+        if attempt.rest is None:
+            attempt.rest = touched.tests_of(mutant)
+            attempt.of = len(attempt.rest)
+        if not attempt.rest:
+            return attempt.result(SURVIVED)
         # What noticed another change of the same function comes first.
-        known = [test for test in self._killers.get(mutant.name, ()) if test in tests][:3]
-        tests = (*known, *(test for test in tests if test not in known))
-        chosen = in_budget(tests, touched.seconds, self.budget)
+        known = [test for test in self._killers.get(mutant.name, ()) if test in attempt.rest]
+        tests = (*known[:_KNOWN], *(test for test in attempt.rest if test not in known[:_KNOWN]))
+        chosen = in_budget(tests, touched.seconds, attempt.budget)
         verdict = lane.attempt(
             ring,
             "fresh" if mutant.at_definition else "collected",
@@ -124,9 +142,28 @@ class Check:
             mutant.number,
             [(test, touched.seconds[test]) for test in chosen],
         )
-        return Tried(
-            part, mutant, verdict.outcome, len(chosen), len(tests), verdict.test, verdict.seconds
-        )
+        attempt.rest = tests[len(chosen) :]
+        attempt.budget *= 2
+        if verdict.outcome == SURVIVED and attempt.rest:
+            return None
+        return attempt.result(verdict.outcome, verdict.test)
+
+
+@dataclass
+class _Attempt:
+    """A mutant on its way."""
+
+    part: str
+    mutant: Mutant
+    budget: float
+    """Seconds of tests that it gets the next time."""
+    rest: tuple[str, ...] | None = None
+    """The tests that have not run on it; None while nothing was tried."""
+    of: int = 0
+
+    def result(self, outcome: str, test: str | None = None) -> Tried:
+        ran = self.of - len(self.rest or ())
+        return Tried(self.part, self.mutant, outcome, ran, self.of, test)
 
 
 def report(results: Sequence[Tried], stale: Sequence[Accepted]) -> str:
@@ -142,9 +179,9 @@ def report(results: Sequence[Tried], stale: Sequence[Accepted]) -> str:
         ran = (
             "no test runs this line"
             if not tried.of
-            else f"{tried.tests} tests ran"
+            else f"tests run: {tried.tests}"
             if tried.tests == tried.of
-            else f"{tried.tests} of {tried.of} tests ran, the others take too long"
+            else f"tests run: {tried.tests} of {tried.of}, then the time was up"
         )
         lines += [
             f"{mutant.path}:{mutant.line}: {tried.part}, {mutant.operator}, {ran}",

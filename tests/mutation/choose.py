@@ -14,6 +14,7 @@ from tests.mutation.operators import Mutant
 from tests.mutation.settings import CHANGED, FIXED, SAMPLE
 
 _HUNK: Final = re.compile(r"^@@ -\S+ \+(\d+)(?:,(\d+))? @@")
+_OF_CONDITIONS: Final = frozenset({"clause", "existence", "argument", "enum member"})
 _BRANCHES: Final = ("origin/main", "main")
 
 Lines = Mapping[str, Collection[int]]
@@ -101,8 +102,9 @@ def plan(  # noqa: PLR0913 - all named
 ) -> list[tuple[str, Mutant]]:
     """The mutants to try, each with its part; a shorter run tries the first ones of the same list.
 
-    The fixed set comes first, then changed lines and sample by turns, in an order of the seed.
-    `sampled` are the folders that the sample is taken from, `size` is how many it has.
+    The fixed set comes first, conditions before the rest of it; then changed lines and sample by
+    turns, in an order of the seed. `sampled` are the folders that the sample is taken from, `size`
+    is how many it has.
     """
     parts: dict[str, list[Mutant]] = {FIXED: [], CHANGED: [], SAMPLE: []}
     for mutant in mutants:
@@ -116,6 +118,8 @@ def plan(  # noqa: PLR0913 - all named
     chance = random.Random(seed)  # noqa: S311
     for part in parts.values():
         chance.shuffle(part)
+    # The conditions themselves are the heart of the fixed set.
+    parts[FIXED].sort(key=lambda mutant: mutant.operator not in _OF_CONDITIONS)
     del parts[SAMPLE][size:]
     return [(FIXED, mutant) for mutant in parts[FIXED]] + by_turns(
         [(CHANGED, mutant) for mutant in parts[CHANGED]],

@@ -51,11 +51,12 @@ _SWAPPED_CALLS: Final = {"max": "min", "min": "max", "any": "all", "all": "any"}
 _EXISTENCE: Final = re.compile(r"attribute_(not_)?exists")
 _CONDITION: Final = re.compile(
     r"(attribute_exists|attribute_not_exists|contains|begins_with|size)\("
-    r"| AND "
+    r"| AND | OR "
     r"|^\S+ (=|<>|<|<=|>|>=) \S+$"
 )
 _NO_CONDITION: Final = re.compile(r"^\s*(SET|REMOVE|ADD|DELETE) |BETWEEN")
 _Node = TypeVar("_Node", bound=ast.AST)
+_LIMIT: Final = re.compile(" (<=|<|>=|>) ")
 # Stands for a value in the text of an f-string.
 _VALUE: Final = re.compile("\0([0-9]+)\0")
 
@@ -430,7 +431,7 @@ class _Walk:
                 yield from _clauses(node)
             return
         value = node.value
-        others: Sequence[object] = ()
+        others: Sequence[Any] = ()
         if isinstance(value, bool):
             others = (not value,)
         elif isinstance(value, int | float):
@@ -469,6 +470,7 @@ class _Walk:
             yield Site("max/min", node, ((node, "func", None, new),), shown, context)
         if isinstance(node.func, ast.Attribute):
             yield from self.expression(node.func, "value", None, context, shown)
+            yield from self.joined(node, node.func, context)
         for index in range(len(node.args)):
             yield from self.expression(node, "args", index, context, shown)
         optional = self._facts.optional.get(called, frozenset())
@@ -483,6 +485,18 @@ class _Walk:
             here = replace(context, in_call=keyword.arg)
             text = partial(ast.unparse, keyword)
             yield from self.expression(keyword, "value", None, here, text)
+
+    def joined(self, node: ast.Call, function: ast.Attribute, context: _Context) -> Iterator[Site]:
+        """The clauses that `" AND ".join((...))` puts together, each always true."""
+        match function.value, node.args:
+            case ast.Constant(value=" AND "), [ast.Tuple() | ast.List() as clauses]:
+                for index, clause in enumerate(clauses.elts):
+                    value = ast.FormattedValue(clause, -1)
+                    parts = [ast.Constant("(("), value, ast.Constant(") OR NOT (")]
+                    always = ast.JoinedStr([*parts, copy.deepcopy(value), ast.Constant("))")])
+                    changes = ((clauses, "elts", index, _at(clause, always)),)
+                    shown = partial(_shown, clauses, "elts", index)
+                    yield Site("clause", clause, changes, shown, context)
 
     def dictionary(self, node: ast.Dict, context: _Context) -> Iterator[Site]:
         """The values of a dictionary; an optional argument of DynamoDB is left out as well."""
@@ -524,15 +538,41 @@ def _clauses(node: ast.Constant | ast.JoinedStr) -> Iterator[tuple[str, ast.expr
     if _CONDITION.search(text) and not _NO_CONDITION.search(text):
         clauses = text.split(" AND ")
         for index, clause in enumerate(clauses):
-            if not clause.strip():
-                continue
-            # A value may hold several clauses.
-            inner = f"({clause})" if _VALUE.fullmatch(clause) or " OR " in clause else clause
-            always = f"({inner} OR NOT {inner})"
-            yield "clause", rebuilt(" AND ".join([*clauses[:index], always, *clauses[index + 1 :]]))
+            if clause.strip():
+                always = _always(clause)
+                changed = " AND ".join([*clauses[:index], always, *clauses[index + 1 :]])
+                yield "clause", rebuilt(changed)
+        for changed in (*_without_alternatives(text), *_compared_otherwise(text)):
+            yield "clause", rebuilt(changed)
     for found in _EXISTENCE.finditer(text):
         other = "attribute_exists" if found[1] else "attribute_not_exists"
         yield "existence", rebuilt(text[: found.start()] + other + text[found.end() :])
+
+
+def _always(clause: str) -> str:
+    """The condition that a clause holds or does not."""
+    # A value may hold several clauses.
+    is_several = _VALUE.fullmatch(clause) or (" OR " in clause and not clause.startswith("("))
+    inner = f"({clause})" if is_several else clause
+    return f"({inner} OR NOT {inner})"
+
+
+def _without_alternatives(text: str) -> Iterator[str]:
+    """A condition `(a OR b)` with one of its alternatives never true."""
+    if not (text.startswith("(") and text.endswith(")") and " OR " in text):
+        return
+    alternatives = text[1:-1].split(" OR ")
+    for index, alternative in enumerate(alternatives):
+        never = f"({alternative} AND NOT {alternative})"
+        changed = [*alternatives[:index], never, *alternatives[index + 1 :]]
+        yield f"({' OR '.join(changed)})"
+
+
+def _compared_otherwise(text: str) -> Iterator[str]:
+    """A condition with one of its order comparisons at another limit."""
+    for found in _LIMIT.finditer(text):
+        other = {"<": "<=", "<=": "<", ">": ">=", ">=": ">"}[found[1]]
+        yield text[: found.start(1)] + other + text[found.end(1) :]
 
 
 def _as_text(node: ast.Constant | ast.JoinedStr) -> tuple[str, list[ast.expr]]:

@@ -81,7 +81,7 @@ def _blocks(node: ast.AST) -> list[list[ast.stmt]]:
 class Loading(MetaPathFinder):
     """Loads some source files from trees of their own; on disk nothing changes."""
 
-    def __init__(self, trees: Mapping[Path, Callable[[], ast.Module | None]]) -> None:
+    def __init__(self, trees: Mapping[Path, Callable[[], ast.Module]]) -> None:
         self._trees = trees
 
     def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
@@ -97,7 +97,7 @@ class Loading(MetaPathFinder):
 
 
 class _Changed(SourceFileLoader):
-    def __init__(self, fullname: str, path: str, tree: Callable[[], ast.Module | None]) -> None:
+    def __init__(self, fullname: str, path: str, tree: Callable[[], ast.Module]) -> None:
         super().__init__(fullname, path)
         self._tree = tree
 
@@ -107,7 +107,7 @@ class _Changed(SourceFileLoader):
         return code
 
 
-def load_with(trees: Mapping[Path, Callable[[], ast.Module | None]]) -> None:
+def load_with(trees: Mapping[Path, Callable[[], ast.Module]]) -> None:
     """Have these files loaded from these trees from now on."""
     sys.meta_path.insert(0, Loading(trees))
 

@@ -125,15 +125,15 @@ def test_survivors_are_those_that_no_test_notices(
             # A change that its one test lets pass, and one that no test runs.
             "mutation = 'number > 10 -> number > 11'",
             "mutation = 'number > 10 -> number > 9'",
+            "mutation = '-number -> number'",
         ]
     )
-    assert "src/pack/code.py:16: sample, constant, 1 tests ran" in lines
+    assert "src/pack/code.py:16: sample, constant, tests run: 1" in lines
     assert "src/pack/code.py:19: sample, arithmetic, no test runs this line" in lines
     assert "    - return number > 10" in lines
     assert "    + return number > 11" in lines
     assert "accepted.toml: stale, matches nothing: pack.code:gone: number > 10 -> " in text
     figures = {line[:14].strip(): line[14:].split() for line in lines[-3:]}
-    # Put: max/min and the constant. Sample: the limit and how it is compared.
     assert figures["fixed set"] == ["2", "0", "0", "0", "0", "100.0", "%"]
     assert figures["sample"] == ["5", "0", "3", "1", "0", "62.5", "%"]
     assert {path: path.read_bytes() for path in files} == files
@@ -250,7 +250,7 @@ def test_report_counts_what_was_not_tried() -> None:
     fixed, _, sample = (line.split() for line in text.splitlines()[-3:])
     assert fixed == ["fixed", "set", "1", "1", "0", "0", "0", "100.0", "%"]
     assert sample == ["sample", "0", "0", "2", "0", "1", "0.0", "%"]
-    assert "pack/code.py:3: sample, comparison, 2 of 5 tests ran, the others take too long" in text
+    assert "pack/code.py:3: sample, comparison, tests run: 2 of 5, then the time was up" in text
     assert "pack/code.py:9: sample, comparison, no test runs this line" in text
     # As an entry of accepted.toml has it.
     assert "mutation = \"a == 'x' -> a != 'x'\"" in text

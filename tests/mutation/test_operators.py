@@ -80,15 +80,33 @@ def mutations_of(source: str, operator: str) -> list[str]:
             ],
         ),
         (
-            "return f'{a} = :v AND size(s) < :n'",
+            "return f'{a} = :v AND size(s) = :n'",
             "clause",
             [
-                "f'{a} = :v AND size(s) < :n' -> f'({a} = :v OR NOT {a} = :v) AND size(s) < :n'",
+                "f'{a} = :v AND size(s) = :n' -> f'({a} = :v OR NOT {a} = :v) AND size(s) = :n'",
                 (
-                    "f'{a} = :v AND size(s) < :n' -> "
-                    "f'{a} = :v AND (size(s) < :n OR NOT size(s) < :n)'"
+                    "f'{a} = :v AND size(s) = :n' -> "
+                    "f'{a} = :v AND (size(s) = :n OR NOT size(s) = :n)'"
                 ),
             ],
+        ),
+        (
+            "return f'({a} = :a OR {b} <= :b)'",
+            "clause",
+            [
+                (
+                    "f'({a} = :a OR {b} <= :b)' -> "
+                    "f'(({a} = :a OR {b} <= :b) OR NOT ({a} = :a OR {b} <= :b))'"
+                ),
+                "f'({a} = :a OR {b} <= :b)' -> f'(({a} = :a AND NOT {a} = :a) OR {b} <= :b)'",
+                "f'({a} = :a OR {b} <= :b)' -> f'({a} = :a OR ({b} <= :b AND NOT {b} <= :b))'",
+                "f'({a} = :a OR {b} <= :b)' -> f'({a} = :a OR {b} < :b)'",
+            ],
+        ),
+        (
+            "return ' AND '.join((a(b), x))",
+            "clause",
+            ["a(b) -> f'(({a(b)}) OR NOT ({a(b)}))'", "x -> f'(({x}) OR NOT ({x}))'"],
         ),
         (
             "return f'{a(b)} AND {b}'",

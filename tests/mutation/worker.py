@@ -357,7 +357,7 @@ def record(ring: Ring, code: Code, channel: Channel, options: Sequence[str]) -> 
         }
         probes = Probes(sources)
         trees = {path: probes.instrumented(path, ast.parse(text)) for path, text in sources.items()}
-        load_with({code.root / path: partial(trees.get, path) for path in trees})
+        load_with({code.root / path: partial(trees.__getitem__, path) for path in trees})
         recorder = Recorder(probes, (Path(ring.source).name,))
         pytest.main([*_OPTIONS, *options, *message["files"]], plugins=[Only(ring), recorder])
         channel.tell(recorder.as_json())
