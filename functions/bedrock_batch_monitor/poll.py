@@ -378,7 +378,9 @@ class _Run:
         limits = ScanLimits(
             self.pace, self.summary.errors, lambda: self.pool.remaining_seconds() > enough
         )
-        return self.monitor.scan.run(compared, limits).unchanged, waiting
+        result = self.monitor.scan.run(compared, limits)
+        self.summary.refused += result.is_refused
+        return result.unchanged, waiting
 
     def _read_each(
         self, active: _Active, unchanged: Collection[str], waiting: Collection[str]

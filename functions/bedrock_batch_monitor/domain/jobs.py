@@ -172,6 +172,12 @@ class TrackedJob:
         """Whether the recorded status is one that ends a job."""
         return self.status is not None and statuses.is_terminal(self.status)
 
+    def without_errors(self) -> TrackedJob:
+        """The job without what is noted of reads that failed."""
+        return replace(
+            self, last_error=None, unreadable_polls=0, unreachable_since=None, failing_since=None
+        )
+
     def after(self, entry: HistoryEntry) -> TrackedJob:
         """The job once this transition is recorded."""
         return TrackedJob(
