@@ -513,7 +513,9 @@ def _backwards(
         if name not in before:
             continue
         if name not in after:
-            yield f"{arn[-3:]}: {name} is gone"
+            # The time of a transition is unknown where Bedrock does not say it.
+            if name != "changedAt":
+                yield f"{arn[-3:]}: {name} is gone"
             continue
         was, is_now = before[name], after[name]
         if was != is_now and (
