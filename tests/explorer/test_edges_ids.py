@@ -189,7 +189,8 @@ def test_status_that_becomes_known_as_terminal_is_an_end(monkeypatch: pytest.Mon
             # Bedrock may no longer return it.
             del story.world.jobs[arn]
             story.poll(3)
-            assert len(story.events(arn)) == 1
+            assert len(story.ids(arn)) == 1
+            assert len({str(detail) for detail in story.events(arn)}) == 1
             assert story.world.answered == {"token": "Cancelled"}
             assert not story.is_tracked(arn)
             assert "eventId" in story.item(arn)

@@ -435,7 +435,7 @@ class JobsTable:
         """
         changes = _Changes()
         changes.replace(
-            items.observed_attributes(observation), out_of=(*items.OBSERVED, *items.OF_UNREADABLE)
+            items.observed_attributes(observation), out_of=(*items.REPLACED, *items.OF_UNREADABLE)
         )
         condition = _same_answer(known, changes)
         if refresh.counts_moved:
@@ -672,7 +672,7 @@ class JobsTable:
             | items.transition_attributes(entry, record.first_in_progress_at)
             | items.follow_up_attributes(follow_up),
             out_of=(
-                *items.OBSERVED,
+                *items.REPLACED,
                 *items.OF_TRANSITION,
                 *items.OF_UNREADABLE,
                 items.STALLED_SINCE,
