@@ -481,7 +481,8 @@ class JobsTable:
         """Say in the item why the job cannot be read; raises `ServiceError`."""
         changes = _Changes()
         changes.explain(unreadable.error, now)
-        changes.set("unreadablePolls", items.number(unreadable.polls))
+        if unreadable.polls:
+            changes.set("unreadablePolls", items.number(unreadable.polls))
         if unreadable.unreachable_since is not None:
             changes.set("unreachableSince", items.time(unreadable.unreachable_since))
         pending = known.carried_events | ({str(mark)} if mark is not None else frozenset())
