@@ -16,7 +16,8 @@ from typing import Final
 
 from tests.mutation.check import WORKERS, Check, report
 from tests.mutation.choose import base_revision, changed_lines, plan
-from tests.mutation.servers import Project, ServerError, recordings
+from tests.mutation.recordings import recordings
+from tests.mutation.servers import Project, ServerError
 from tests.mutation.settings import (
     PARTS,
     ROOT,

@@ -13,7 +13,8 @@ from typing import Final
 
 from tests.mutation.choose import in_budget
 from tests.mutation.operators import Mutant
-from tests.mutation.servers import Lane, Project, Recording, ServerError
+from tests.mutation.recordings import Recording
+from tests.mutation.servers import Lane, Project, ServerError
 from tests.mutation.settings import ACCEPTED, PARTS, Accepted, Ring
 from tests.mutation.worker import KILLED, SURVIVED, TIMED_OUT
 

@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import subprocess
 import sys
-import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-from tests.mutation.choose import Touched
-from tests.mutation.probes import statements_using
 from tests.mutation.settings import ROOT, SETTINGS, Code, Ring
 from tests.mutation.worker import SURVIVED, TIMED_OUT, UNPATCHABLE, Verdict
-
-# The files of this folder that a recording depends on.
-_RECORDING: Final = ("probes.py", "recorder.py")
 
 
 class ServerError(Exception):
@@ -159,113 +151,3 @@ class Lane:
         for server in self._servers.values():
             server.close()
         self._servers.clear()
-
-
-@dataclass(frozen=True)
-class Recording:
-    """What one ring's tests run, and the tests that fail without any mutant."""
-
-    touched: Touched
-    failed: tuple[str, ...]
-
-
-def recordings(
-    project: Project, rings: Sequence[Ring], tell: Callable[[str], None], workers: int
-) -> dict[str, Recording]:
-    """A recording of each ring: an earlier one of the very same files, or a new one.
-
-    Raises `ServerError`.
-    """
-    code = project.code
-    digest = _digest_of_all(project)
-    cached = {ring.name: project.cache / f"{_file(ring)}-{digest}.json" for ring in rings}
-    missing = [ring for ring in rings if not cached[ring.name].exists()]
-    if missing:
-        tell(f"recording which tests run which lines: {', '.join(r.name for r in missing)}")
-        project.cache.mkdir(parents=True, exist_ok=True)
-        found: dict[str, list[dict[str, Any]]] = {}
-        with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(workers) as pool:
-            jobs = [
-                (ring, pool.submit(_record, ring, files, project, Path(folder, str(number))))
-                for ring in missing
-                for number, files in enumerate(_parts(ring, code.root, workers))
-            ]
-            for ring, job in jobs:
-                found.setdefault(ring.name, []).append(job.result())
-        for ring in missing:
-            for old in project.cache.glob(f"{_file(ring)}-*.json"):
-                old.unlink()
-            cached[ring.name].write_text(json.dumps(found[ring.name]))
-    return {
-        ring.name: _recording(json.loads(cached[ring.name].read_text()), ring, code)
-        for ring in rings
-    }
-
-
-def _file(ring: Ring) -> str:
-    return ring.name.replace(" ", "-")
-
-
-def _record(ring: Ring, files: Sequence[str], project: Project, folder: Path) -> dict[str, Any]:
-    folder.mkdir(exist_ok=True)
-    server = Server("record", ring, project, folder)
-    try:
-        return server.ask({"files": list(files)})
-    finally:
-        server.close()
-
-
-def _recording(parts: Iterable[Mapping[str, Any]], ring: Ring, code: Code) -> Recording:
-    seconds: dict[str, float] = {}
-    tests: dict[tuple[str, int], set[str]] = {}
-    failed: list[str] = []
-    for part in parts:
-        names = [name for name, _ in part["tests"]]
-        if not names:
-            message = f"{ring.name}: no test passes without a mutant: {part['failed'][:5]}"
-            raise ServerError(message)
-        seconds.update((name, taken) for name, taken in part["tests"])
-        failed += part["failed"]
-        for path, line, indexes in part["statements"]:
-            tests.setdefault((path, line), set()).update(names[index] for index in indexes)
-    sources = {
-        path: source for path, source in code.sources.items() if path.startswith(f"{ring.source}/")
-    }
-    touched = Touched(
-        seconds,
-        {place: frozenset(found) for place, found in tests.items()},
-        statements_using(sources),
-    )
-    return Recording(touched, tuple(sorted(failed)))
-
-
-def _parts(ring: Ring, root: Path, count: int) -> list[list[str]]:
-    """The files of a ring's tests in parts of about the same size."""
-    files = [
-        path
-        for folder in ring.tests
-        for path in sorted((root / folder).rglob("test_*.py"))
-        if not ring.is_excluded(path.relative_to(root).as_posix())
-    ]
-    parts: list[list[str]] = [[] for _ in range(count)]
-    sizes = [0] * count
-    for path in sorted(files, key=lambda path: -path.stat().st_size):
-        least = sizes.index(min(sizes))
-        sizes[least] += path.stat().st_size
-        parts[least].append(path.relative_to(root).as_posix())
-    return [sorted(part) for part in parts if part]
-
-
-def _digest_of_all(project: Project) -> str:
-    """Changes with anything that a test may read: code, tests, schemas, settings of the tools."""
-    root = project.code.root
-    here = Path(__file__).parent
-    folders = ("functions", "infra", "cli", "local", "tests", "schemas", *project.code.folders)
-    paths = {path for folder in folders for path in (root / folder).rglob("*") if path.is_file()}
-    paths = {path for path in paths if "__pycache__" not in path.parts and path.parent != here}
-    single = (root / "pyproject.toml", root / "cdk.json", project.settings)
-    paths |= {path for path in single if path.exists()}
-    found = hashlib.sha256()
-    for path in [*sorted(paths), *(here / name for name in _RECORDING)]:
-        found.update(str(path).encode() + b"\0" + path.read_bytes())
-    return found.hexdigest()[:16]
