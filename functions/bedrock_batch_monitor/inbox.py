@@ -208,9 +208,7 @@ class Inbox:
         elif job.has_ended or is_superseded:
             return _Command()
         else:
-            written = self.jobs.resume_tracking(
-                command.job_arn, at=command.at, now=self.clock()
-            )
+            written = self.jobs.resume_tracking(command.job_arn, at=command.at, now=self.clock())
         if written is not Written.DONE:
             return None
         return (
