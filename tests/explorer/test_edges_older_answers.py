@@ -157,10 +157,10 @@ def test_thread_of_an_earlier_invocation_writes_nothing() -> None:
 
     class Frozen(Watched):
         def before(self, actor: str, operation: str, request: Any) -> str | None:
-            if request.get("TableName") == "jobs" and operation == "UpdateItem":
-                if not frozen.is_set():
-                    frozen.set()
-                    thawed.wait(20)
+            is_write = request.get("TableName") == "jobs" and operation == "UpdateItem"
+            if is_write and not frozen.is_set():
+                frozen.set()
+                thawed.wait(20)
             return super().before(actor, operation, request)
 
     story.monitor.seat.oversight = Frozen(story.world)

@@ -63,7 +63,7 @@ def test_bookmarks_that_make_no_sense_lose_no_job(odd: str) -> None:
     probe = Story(DISCOVERING)
     probe.poll()
     [state] = probe.world.dynamodb.tables["state"].items.values()
-    stored = [name for name, value in state.items() if "S" in value and name not in {"scope"}]
+    stored = [name for name, value in state.items() if "S" in value and name != "scope"]
     times = {name for name in stored if state[name]["S"].endswith("Z")} | {"pendingFrom"}
     assert times >= {"pendingFrom"}
     for wrong in ({name} for name in times), [times]:
