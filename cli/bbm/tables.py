@@ -20,6 +20,7 @@ from botocore.exceptions import ClientError
 from bbm.problems import Problem
 from bedrock_batch_monitor.domain import names, statuses
 from bedrock_batch_monitor.domain.times import to_iso
+from bedrock_batch_monitor.services import items
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -36,7 +37,6 @@ _CALLS_WITHOUT_PROGRESS: Final = 8
 # A conditional write that fails means that somebody wrote the item at the same moment. To meet
 # that more than a few times in a row takes a writer that never stops.
 _ATTEMPTS: Final = 5
-COMMAND_AT: Final = "commandAt"
 EVENT_ID: Final = "eventId"
 _deserialize = TypeDeserializer().deserialize
 
@@ -149,13 +149,15 @@ class Jobs:
             item: dict[str, AttributeValueTypeDef] = {
                 "jobArn": {"S": job_arn},
                 names.TRACKING: {"S": names.TRACKING_ACTIVE},
-                COMMAND_AT: {"S": to_iso(now)},
+                names.COMMAND_AT: {"S": to_iso(now)},
             }
             if self._put_new(item):
                 return Changed(job_arn, Change.ADDED)
             old = self._update(
                 job_arn,
-                f"SET #tracking = :active, {COMMAND_AT} = :now",
+                # What made the job unreadable is forgotten, so that it gets its time again.
+                f"SET #tracking = :active, {names.COMMAND_AT} = :now "
+                f"REMOVE {', '.join(items.OF_UNREADABLE)}",
                 f"attribute_exists(jobArn) AND attribute_not_exists({EVENT_ID})",
                 {":active": {"S": names.TRACKING_ACTIVE}, ":now": {"S": to_iso(now)}},
             )
@@ -179,7 +181,7 @@ class Jobs:
         for _ in range(_ATTEMPTS):
             old = self._update(
                 job_arn,
-                f"SET {COMMAND_AT} = :now REMOVE #tracking",
+                f"SET {names.COMMAND_AT} = :now REMOVE #tracking",
                 "attribute_exists(jobArn)",
                 {":now": {"S": to_iso(now)}},
             )
@@ -192,7 +194,7 @@ class Jobs:
                 "jobArn": {"S": job_arn},
                 "trackedBy": {"S": "user"},
                 "trackedAt": {"S": to_iso(now)},
-                COMMAND_AT: {"S": to_iso(now)},
+                names.COMMAND_AT: {"S": to_iso(now)},
             }
             if self._put_new(item):
                 return Changed(job_arn, Change.EXCLUDED)

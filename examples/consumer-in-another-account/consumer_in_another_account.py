@@ -40,10 +40,12 @@ class ConsumerBus(Stack):
                         service="events", resource="event-bus", resource_name=CONSUMER_BUS
                     ),
                     "Condition": {
-                        "StringEquals": {
+                        # Both keys have several values: every entry of a call must match.
+                        "ForAllValues:StringEquals": {
                             "events:source": "bedrock-batch-monitor",
                             "events:detail-type": "Batch Inference Job Ended",
-                        }
+                        },
+                        "Null": {"events:source": "false", "events:detail-type": "false"},
                     },
                 }
             ],

@@ -106,9 +106,11 @@ class Courier:
 
         Nothing is sent unless the bus exists, and nothing is acknowledged unless it exists still.
         """
-        if not watch.first().exists:
-            return replace(not_sent(events), bus_refuses=True)
         errors: Counter[str] = Counter()
+        first = watch.first()
+        if not first.exists:
+            errors[first.code] += 1
+            return replace(not_sent(events), errors=errors, bus_refuses=True)
         try:
             deliveries = self.bus.put(events)
         except ServiceError as error:

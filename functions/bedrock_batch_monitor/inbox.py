@@ -208,16 +208,13 @@ class Inbox:
         elif job.has_ended or is_superseded:
             return _Command()
         else:
-            written = self.jobs.resume_tracking(
-                command.job_arn, at=command.at, now=self.clock()
-            )
+            written = self.jobs.resume_tracking(command.job_arn, at=command.at, now=self.clock())
         if written is not Written.DONE:
             return None
-        return (
-            self._callbacks_of(job)
-            if job.has_ended
-            else _Command(looks_at=job if is_superseded else _readable_again(job))
-        )
+        if job.has_ended:
+            return self._callbacks_of(job)
+        # As the item says now. With its errors it would be given up again at once.
+        return _Command(looks_at=job if is_superseded else job.without_errors())
 
     def _callbacks_of(self, job: TrackedJob) -> _Command:
         """The tasks that wait for a job which has ended already."""
@@ -275,17 +272,6 @@ def _is_superseded(command: Track | Untrack, found: FoundJob, now: datetime) -> 
     """Whether a later command on the job was followed already."""
     followed_at = plausible(found.command_at, now)
     return followed_at is not None and followed_at > command.at
-
-
-def _readable_again(job: TrackedJob) -> TrackedJob:
-    """The job without what made it unreadable, as the write has it that resumes its tracking."""
-    return replace(
-        job,
-        last_error=None,
-        unreadable_polls=0,
-        unreachable_since=None,
-        failing_since=None,
-    )
 
 
 def _in_order(requests: Mapping[str, Request]) -> list[tuple[str, Track | Untrack]]:

@@ -321,6 +321,7 @@ class Observer:
         if not decision.counts_moved:
             at_risk = is_at_risk(job, self.rules)
         begins = at_risk and job.at_risk_since is None
+        observation = replace(observation, counts=observation.counts.not_below(job.counts))
         expiration = observation.job_expiration_time
         mark = (
             at_risk_mark(job.sequence, decision.estimate, expiration, now=now) if begins else None
@@ -450,6 +451,7 @@ class Observer:
         earlier: Sequence[JobRecord] = (),
     ) -> tuple[Written, Seen]:
         entry, follow_up = transition.entry, None
+        observation = replace(observation, counts=entry.counts)
         if self.usage is not None and transition.is_terminal:
             reading = self.usage.at_end(observation, entry)
             entry, follow_up = replace(entry, usage=reading.usage), reading.follow_up

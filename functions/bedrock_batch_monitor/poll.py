@@ -210,6 +210,7 @@ class _Run:
     waiting_since: datetime | None = None
     # By job, because a job that is read twice is still one.
     statuses: dict[str, str] = field(default_factory=dict)
+    unreachable: dict[str, bool] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.watch = self.monitor.courier.watch()
@@ -377,7 +378,9 @@ class _Run:
         limits = ScanLimits(
             self.pace, self.summary.errors, lambda: self.pool.remaining_seconds() > enough
         )
-        return self.monitor.scan.run(compared, limits).unchanged, waiting
+        result = self.monitor.scan.run(compared, limits)
+        self.summary.refused += result.is_refused
+        return result.unchanged, waiting
 
     def _read_each(
         self, active: _Active, unchanged: Collection[str], waiting: Collection[str]
@@ -417,7 +420,8 @@ class _Run:
         )
 
     def _seen(self, job: TrackedJob | InvalidItem, seen: Seen, *, is_repeat: bool) -> None:
-        self.summary.count(seen)
+        self.summary.count(replace(seen, is_unreachable=False))
+        self.unreachable[job.job_arn] = seen.is_unreachable
         self._note_status(job, seen)
         self.never_readable.extend(seen.never_readable)
         if not seen.lost_race:
@@ -639,6 +643,7 @@ class _Run:
         if self.waiting_since is not None:
             waiting = int((now - self.waiting_since).total_seconds())
             self.summary.oldest_pending_event_seconds = max(waiting, 0)
+        self.summary.jobs_unreachable += sum(self.unreachable.values())
         self.summary.active_by_status = by_status(self.statuses.values())
         self.summary.seconds = (now - started).total_seconds()
 

@@ -79,6 +79,13 @@ HAPPENED: Final[Mapping[str, Item | None]] = {
     "ended": ENDED,
     "put again": PUT_AGAIN,
 }
+UNREADABLE: Final = {
+    "lastError": SAID,
+    "lastErrorAt": to_iso(EARLIER),
+    "unreadablePolls": 3,
+    "unreachableSince": to_iso(EARLIER),
+    "failingSince": to_iso(EARLIER),
+}
 PENDING: Final = {
     "eventPending": "PENDING",
     "pendingSince": to_iso(EARLIER),
@@ -231,6 +238,7 @@ def pending_now(mark: Mark) -> dict[str, Any]:
 
 # After tables were lost, sequences start again: the same one can stand for another transition.
 OTHER_STATUS: Final = {"same sequence, other status": ({"status": "Scheduled"}, LOST)}
+OTHER_EPISODE: Final = {"unreachable meanwhile": ({"unreachableSince": to_iso(EARLIER)}, LOST)}
 SAME_ANSWER: Final = {
     **OTHER_STATUS,
     "other progress": ({"progressAt": to_iso(NOW)}, LOST),
@@ -242,6 +250,8 @@ COMMANDS: Final = {
     "earlier command": ({"commandAt": to_iso(EARLIER)}, DONE),
     "same command": ({"commandAt": to_iso(NOW)}, DONE),
     "later command": ({"commandAt": to_iso(LATER)}, LOST),
+    # Noted with a clock that was wrong: it must not win over all that follow.
+    "command of the future": ({"commandAt": to_iso(NOW + timedelta(hours=3))}, DONE),
 }
 WRITES: Final[Mapping[str, Write]] = {
     "start_tracking": Write(
@@ -274,6 +284,18 @@ WRITES: Final[Mapping[str, Write]] = {
         SAME,
         clauses=OTHER_STATUS,
         after={"tracking": "ACTIVE", "commandAt": to_iso(NOW), "taskRevision": 1},
+    ),
+    "await_end of a job that was given up": Write(
+        lambda tables, job: tables.jobs.await_end(job, now=NOW, resumes=True, command_at=NOW),
+        {"put again": DONE, "unchanged": LOST},
+        base={"jobArn": ARN, **UNREADABLE},
+        clauses={"as it was": ({}, DONE)},
+        after={
+            "tracking": "ACTIVE",
+            "commandAt": to_iso(NOW),
+            "taskRevision": 1,
+            **dict.fromkeys(items.OF_UNREADABLE, NOTHING),
+        },
     ),
     "await_end after a later Untrack": Write(
         lambda tables, job: tables.jobs.await_end(job, now=NOW, resumes=False, command_at=NOW),
@@ -309,11 +331,7 @@ WRITES: Final[Mapping[str, Write]] = {
             RUNNING,
             {
                 "tracking": NOTHING,
-                "lastError": SAID,
-                "lastErrorAt": to_iso(EARLIER),
-                "unreadablePolls": 3,
-                "unreachableSince": to_iso(EARLIER),
-                "failingSince": to_iso(EARLIER),
+                **UNREADABLE,
             },
         ),
         clauses={**COMMANDS, "ended": ({"eventId": "an-id"}, LOST)},
@@ -413,8 +431,21 @@ WRITES: Final[Mapping[str, Write]] = {
             Unreadable(ERROR, 1, None), known=job, now=NOW, mark=None
         ),
         SAME,
-        clauses={**OTHER_STATUS, "counted by another poll": ({"unreadablePolls": 1}, LOST)},
+        clauses={
+            **OTHER_STATUS,
+            **OTHER_EPISODE,
+            "counted by another poll": ({"unreadablePolls": 1}, LOST),
+        },
         after={"lastError": SAID, "lastErrorAt": to_iso(NOW), "unreadablePolls": 1},
+    ),
+    "note_unreadable of a read that an event triggered": Write(
+        lambda tables, job: tables.jobs.note_unreadable(
+            Unreadable(ERROR, 0, None), known=job, now=NOW, mark=None
+        ),
+        SAME,
+        clauses={**OTHER_STATUS, **OTHER_EPISODE},
+        # No number of polls: with one, no poll could count the first.
+        after={"lastError": SAID, "lastErrorAt": to_iso(NOW)},
     ),
     "note_unreadable that begins an episode": Write(
         lambda tables, job: tables.jobs.note_unreadable(
@@ -424,6 +455,7 @@ WRITES: Final[Mapping[str, Write]] = {
         base=changed(RUNNING, {"unreadablePolls": 2}),
         clauses={
             **OTHER_STATUS,
+            **OTHER_EPISODE,
             "as it was": ({}, DONE),
             "counted by another poll": ({"unreadablePolls": 3}, LOST),
             "read meanwhile": ({"unreadablePolls": NOTHING}, LOST),

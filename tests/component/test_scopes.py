@@ -170,7 +170,9 @@ def test_home_takes_what_is_nobodys(cloud: Cloud, parts: Parts) -> None:
     assert summary.errors == {"Item.NotMonitored": 1, "Item.InvalidJobArn": 4}
     assert (cloud.job(odd[0]) or {})["lastError"]["code"] == "InvalidJobArn"
     message = (cloud.job(foreign) or {})["lastError"]["message"]
-    assert f"belongs to 333333333333/{THERE}, this deployment monitors {HOME}, " in message
+    assert (
+        f"belongs to aws, 333333333333/{THERE}; this deployment monitors aws, {HOME}, " in message
+    )
     assert str(MEMBER_HERE) in message
 
 
@@ -201,9 +203,10 @@ def test_a_round_goes_on_where_it_stopped(cloud: Cloud, parts: Parts) -> None:
     arns = sorted(cloud.track(job_in(cloud, MEMBER_HERE)) for _ in range(5))
     for scope in (HOME, HOME_THERE, MEMBER_THERE):
         cloud.track(job_in(cloud, scope))
-    left = iter([900.0] * 3 + [0.0] * 100)
     monitor = parts.monitor(MEMBER_HERE, Logger(service="test"))
-    stopped = replace(monitor, new_executor=InlineExecutor).poll(lambda: next(left))
+    stopped = replace(monitor, new_executor=InlineExecutor).poll(
+        lambda: 900.0 if cloud.asked() < 2 else 0.0
+    )
     assert not stopped.complete
     start_at = {item["scope"]: item.get("startAt") for item in cloud.items("state")}
     assert start_at[str(MEMBER_HERE)] in arns[1:]
@@ -239,12 +242,13 @@ def test_the_metrics_of_a_scope_name_it(
     session.closed = True
     functions.track(job_in(functions, MEMBER_THERE))
     monitor_module.handler({"account": MEMBER, "region": THERE}, Context())  # type: ignore[arg-type]
-    figures, by_code = documents(capsys.readouterr().out)[::-1]
+    figures, refused, by_code = documents(capsys.readouterr().out)[::-1]
     scope = {"service": "BedrockBatchMonitor", "scope": f"{MEMBER}/{THERE}"}
     assert scope.items() <= figures.items()
     assert set(STEADY_METRICS) <= set(figures)
     assert set(figures["_aws"]["CloudWatchMetrics"][0]["Dimensions"][0]) == set(scope)
     assert (scope | {"code": "STS.AccessDenied", "Errors": [2]}).items() <= by_code.items()
+    assert (scope | {"code": "Bedrock.Refused", "Errors": [2]}).items() <= refused.items()
     monitor_module.handler({}, Context())  # type: ignore[arg-type]
     [figures] = documents(capsys.readouterr().out)
     assert figures["_aws"]["CloudWatchMetrics"][0]["Dimensions"] == [["service"]]

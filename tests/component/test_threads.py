@@ -13,6 +13,8 @@ from dataclasses import replace
 from threading import Event, Lock
 from typing import Any
 
+import pytest
+
 from .conftest import Cloud
 
 # Far longer than any wait of these tests should take, so that a busy machine fails none of them.
@@ -45,6 +47,24 @@ class Threads(Executor):
     def _count(self, _: Future[Any]) -> None:
         with self._lock:
             self.back += 1
+
+
+@pytest.fixture
+def cloud(cloud: Cloud) -> Cloud:
+    """The cloud, whose moto takes one call after the other: its transactions are not made for more.
+
+    Bedrock's stand-in is a server of its own, and answers threads at the same time.
+    """
+    lock = Lock()
+    for client in (cloud.monitor.jobs._client, cloud.monitor.courier.bus._client):
+        call = client._make_api_call  # type: ignore[attr-defined]
+
+        def one_by_one(*arguments: Any, call: Callable[..., Any] = call) -> Any:
+            with lock:
+                return call(*arguments)
+
+        client._make_api_call = one_by_one  # type: ignore[attr-defined]
+    return cloud
 
 
 class SlowJob:

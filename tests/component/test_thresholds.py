@@ -10,6 +10,7 @@ from botocore.exceptions import ClientError
 
 from bedrock_batch_monitor.domain.events import ENTRIES_PER_CALL
 from bedrock_batch_monitor.domain.list_scan import FETCH_EACH_UP_TO
+from bedrock_batch_monitor.poll import CONCURRENCY
 from bedrock_batch_monitor.services.dynamodb import StateTable
 from bedrock_batch_monitor.services.errors import ServiceError
 from local.bedrock import Phase, Script
@@ -54,13 +55,15 @@ def test_more_events_than_one_call_takes_are_all_sent_while_jobs_are_read(cloud:
         return put(**request)
 
     client.put_events = noting  # type: ignore[method-assign]
-    for _ in range(25):
+    number = CONCURRENCY + 13
+    for _ in range(number):
         cloud.add_job("Completed")
     summary = cloud.poll()
-    assert (summary.events_sent, summary.events_pending) == (25, 0)
-    assert [len(entries) for entries in client.calls] == [ENTRIES_PER_CALL, ENTRIES_PER_CALL, 5]
-    assert asked_at_call == [10, 20, 25]
-    assert len(cloud.new_events()) == 25
+    assert (summary.events_sent, summary.events_pending) == (number, 0)
+    assert [len(entries) for entries in client.calls] == [ENTRIES_PER_CALL] * 4 + [5]
+    assert asked_at_call[0] == CONCURRENCY
+    assert asked_at_call[-1] == number
+    assert len(cloud.new_events()) == number
     assert all("pendingEvents" not in item for item in cloud.items("jobs"))
 
 

@@ -14,6 +14,7 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 from bedrock_batch_monitor.domain.usage import OutputBucket, TokenPrice, UsageRules
 from bedrock_batch_monitor.services.errors import ServiceError
 from bedrock_batch_monitor.services.s3 import Manifests
+from bedrock_batch_monitor.usage import Followed
 from local.bedrock import Phase, Script
 
 from .conftest import REGION, Cloud
@@ -330,6 +331,19 @@ def test_a_job_put_anew_gets_its_figures_back(used: Cloud, *, is_late: bool) -> 
     assert second["detail"] == first["detail"]
     assert item(used, arn)["tokens"] == TOKENS
     assert "usagePending" not in item(used, arn)
+
+
+def test_figures_that_are_not_due_yet_are_not_looked_for(used: Cloud) -> None:
+    """Another poll has just looked: the index may lag, and the item says when it is time."""
+    arn = add_job(used)
+    used.poll()
+    before = item(used, arn)
+    assert before["usagePending"]
+    write_manifest(arn)
+    follower = used.monitor.usage
+    assert follower is not None
+    assert follower.follow(arn) == Followed(arn)
+    assert item(used, arn) == before
 
 
 def test_two_polls_at_once_add_the_figures_once(used: Cloud) -> None:

@@ -64,6 +64,14 @@ def role_of(cloud: Cloud) -> str:
     return configuration["Role"].rsplit("/", 1)[-1]
 
 
+def outbox_of(cloud: Cloud) -> str:
+    """The name of the outbox table, which no output of the stack tells."""
+    configuration = cloud.monitor.client("lambda").get_function_configuration(
+        FunctionName=cloud.monitor.outputs.monitor_function_name
+    )
+    return str(configuration["Environment"]["Variables"]["OUTBOX_TABLE_NAME"])
+
+
 @contextmanager
 def denied(cloud: Cloud, action: str, *, role: str | None = None) -> Iterator[None]:
     """Take a permission from a role, by default the monitor function's, by mistake and a while."""

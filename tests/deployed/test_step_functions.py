@@ -22,6 +22,8 @@ from local.cloud import Cloud
 from local.waiting import wait_for
 from tests.support.contracts import assert_keeps_to_schema
 
+from .test_contract import outbox_of
+
 EXAMPLE = Path(__file__).parents[2] / "examples" / "step-functions"
 STACK = "WaitForAJob"
 ENDINGS = {
@@ -97,7 +99,7 @@ class Execution:
             pages = self.cloud.monitor.client("dynamodb").get_paginator("scan")
             for page in pages.paginate(TableName=self.cloud.monitor.outputs.jobs_table_name):
                 for item in page["Items"]:
-                    if "taskTokens" in item and item.get("jobName", {}).get("S") == self.name:
+                    if "taskRevision" in item and item.get("jobName", {}).get("S") == self.name:
                         return str(item["jobArn"]["S"])
             return None
 
@@ -154,10 +156,21 @@ def test_the_example_branches_on_each_ending(cloud: Cloud, machine: str) -> None
         )
     # A task goes on before the monitor has put down that it was answered.
     wait_for(
-        lambda: not any("taskTokens" in (cloud.monitor.job(arn) or {}) for arn in arns.values()),
+        lambda: not any(arn in waiting_in_outbox(cloud) for arn in arns.values()),
         60,
         what="the tokens to be gone",
     )
+
+
+def waiting_in_outbox(cloud: Cloud) -> set[str]:
+    """The jobs for which the outbox table has a task token."""
+    pages = cloud.monitor.client("dynamodb").get_paginator("scan")
+    return {
+        item["jobArn"]["S"]
+        for page in pages.paginate(TableName=outbox_of(cloud))
+        for item in page["Items"]
+        if "token" in item
+    }
 
 
 def test_partially_completed_is_a_success_on_request(cloud: Cloud, machine: str) -> None:

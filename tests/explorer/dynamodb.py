@@ -8,7 +8,7 @@ that a query can be answered late, as a global index may.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final
@@ -87,11 +87,12 @@ class Table:
     items: dict[Key, Item] = field(default_factory=dict)
     id: str = "first"
     """Its identity: another table of the same name has another one."""
+    created_at: datetime = _BEGAN
 
     def fork(self) -> Table:
         """A copy whose changes leave this one alone."""
         indexes = {name: index.fork() for name, index in self.indexes.items()}
-        return Table(self.name, self.keys, self.types, indexes, dict(self.items), self.id)
+        return replace(self, indexes=indexes, items=dict(self.items))
 
     def key_of(self, item: Item, *, alone: bool = False) -> Key:
         """The values of the key attributes; `alone` where nothing else may be there."""
@@ -196,7 +197,8 @@ class DynamoDB:
     def describe_table(self, **request: Any) -> dict[str, Any]:
         """DescribeTable: the identity of the table, and when it was created."""
         table = self._table(request, "DescribeTable")
-        return {"Table": {"TableName": table.name, "TableId": table.id, "CreationDateTime": _BEGAN}}
+        at = table.created_at
+        return {"Table": {"TableName": table.name, "TableId": table.id, "CreationDateTime": at}}
 
     def get_item(self, **request: Any) -> dict[str, Any]:
         """GetItem."""

@@ -280,7 +280,7 @@ def _unreachable() -> World:
 
 def _swept(
     *,
-    other: str = statuses.SCHEDULED,
+    other: str = statuses.IN_PROGRESS,
     lag: timedelta = timedelta(0),
     stand_still: bool = False,
     settings: Settings = SETTINGS,
@@ -572,8 +572,8 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
         _ends_as(statuses.COMPLETED), (_write_manifest,), settings=COUNTING
     ),
     "counted-late": Scenario(_ended_uncounted, (_write_manifest, _put), settings=COUNTING),
-    "swept": Scenario(_swept, sweeps=True),
-    "swept-by-status": Scenario(lambda: _swept(other=statuses.IN_PROGRESS), sweeps=True),
+    "swept": Scenario(lambda: _swept(other=statuses.SCHEDULED), sweeps=True),
+    "swept-by-status": Scenario(_swept, sweeps=True),
     "swept-lists-lag": Scenario(lambda: _swept(lag=timedelta(minutes=5)), sweeps=True),
     "swept-lists-stand-still": Scenario(
         lambda: _swept(stand_still=True, settings=SOON), settings=SOON, sweeps=True

@@ -79,7 +79,9 @@ class Job:
 
     def as_of(self, moment: datetime) -> Mapping[str, Any] | None:
         """How it was then; None if it was not yet submitted."""
-        known = [answer for answer in self.answers if answer["lastModifiedTime"] <= moment]
+        known = [
+            answer for answer in self.answers if answer.get("lastModifiedTime", moment) <= moment
+        ]
         return known[-1] if known else None
 
     def advance(self, now: datetime) -> None:
@@ -102,7 +104,7 @@ class Job:
             "processedRecordCount": 10 * position,
         }
         # Too soon for a job that processes a record a minute.
-        answer["jobExpirationTime"] = answer["submitTime"] + timedelta(hours=1)
+        answer["jobExpirationTime"] = min(answer["submitTime"], now) + timedelta(hours=1)
         if self.statuses[position + 1 :] == ():
             answer |= {"endTime": now, "message": f"{status}: that was all"}
         self.answers.append(answer)
@@ -513,7 +515,9 @@ def _backwards(
         if name not in before:
             continue
         if name not in after:
-            yield f"{arn[-3:]}: {name} is gone"
+            # The time of a transition is unknown where Bedrock does not say it.
+            if name != "changedAt":
+                yield f"{arn[-3:]}: {name} is gone"
             continue
         was, is_now = before[name], after[name]
         if was != is_now and (

@@ -113,7 +113,6 @@ def test_entries_that_are_refused_one_by_one_stay_pending_and_the_others_do_not(
 
 def test_status_changes_and_conditions_wait_for_the_bus_too() -> None:
     """Every kind of event is kept while the bus is missing."""
-
     rules = replace(RULES, emit_status_changes=True, stalled_after=timedelta(minutes=5))
     story = Story(replace(SETTINGS, rules=rules))
     arn = story.job(statuses.SCHEDULED, *("InProgress", "Failed"))

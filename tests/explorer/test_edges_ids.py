@@ -10,12 +10,10 @@ import pytest
 from bedrock_batch_monitor.domain import names, statuses
 from bedrock_batch_monitor.domain.inbox import Track
 from bedrock_batch_monitor.domain.tasks import WaitingTask
-from tests.explorer.edges import DAY, HOUR, Story, Watched
+from tests.explorer.edges import HOUR, Story, Watched
 from tests.support.monitor import RULES, SETTINGS
 
-TALKATIVE = replace(
-    SETTINGS, discovery_prefix="", rules=replace(RULES, emit_status_changes=True)
-)
+TALKATIVE = replace(SETTINGS, discovery_prefix="", rules=replace(RULES, emit_status_changes=True))
 KEPT_FOR_A_DAY = replace(SETTINGS, history_retention=timedelta(days=1))
 LIFE = (statuses.SUBMITTED, statuses.SCHEDULED, statuses.IN_PROGRESS, statuses.COMPLETED)
 
@@ -172,7 +170,6 @@ def test_unreachable_event_that_is_pending_survives_an_item_that_is_put_again() 
 
 def test_status_that_becomes_known_as_terminal_is_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """Recorded by a version that did not know it; the event and the task's callback follow."""
-
     for is_put_again in (False, True):
         story = Story()
         arn = story.job(statuses.IN_PROGRESS, "Cancelled")
@@ -191,7 +188,8 @@ def test_status_that_becomes_known_as_terminal_is_an_end(monkeypatch: pytest.Mon
             # Bedrock may no longer return it.
             del story.world.jobs[arn]
             story.poll(3)
-            assert len(story.events(arn)) == 1
+            assert len(story.ids(arn)) == 1
+            assert len({str(detail) for detail in story.events(arn)}) == 1
             assert story.world.answered == {"token": "Cancelled"}
             assert not story.is_tracked(arn)
             assert "eventId" in story.item(arn)

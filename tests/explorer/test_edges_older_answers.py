@@ -99,7 +99,9 @@ def test_last_modified_time_does_not_go_back_within_a_status() -> None:
 @pytest.mark.parametrize("count", ["totalRecordCount", "processedRecordCount"])
 @pytest.mark.parametrize("modified", ["newer", "equal", "missing", "older"])
 @pytest.mark.parametrize("moves", [False, True], ids=["same status", "next status"])
-def test_count_that_bedrock_reports_lower_is_kept(count: str, modified: str, *, moves: bool) -> None:
+def test_count_that_bedrock_reports_lower_is_kept(
+    count: str, modified: str, *, moves: bool
+) -> None:
     """Answers come from replicas: the next one can be behind, whatever its time says."""
     story = Story(OFTEN)
     arn = story.job(statuses.SCHEDULED, statuses.IN_PROGRESS, statuses.COMPLETED)
@@ -155,10 +157,10 @@ def test_thread_of_an_earlier_invocation_writes_nothing() -> None:
 
     class Frozen(Watched):
         def before(self, actor: str, operation: str, request: Any) -> str | None:
-            if request.get("TableName") == "jobs" and operation == "UpdateItem":
-                if not frozen.is_set():
-                    frozen.set()
-                    thawed.wait(20)
+            is_write = request.get("TableName") == "jobs" and operation == "UpdateItem"
+            if is_write and not frozen.is_set():
+                frozen.set()
+                thawed.wait(20)
             return super().before(actor, operation, request)
 
     story.monitor.seat.oversight = Frozen(story.world)

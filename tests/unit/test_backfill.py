@@ -96,7 +96,8 @@ def test_only_an_end_at_first_sight_is_quiet(
     emits: bool,  # noqa: FBT001 - drawn by Hypothesis
 ) -> None:
     """A job that was taken for finished, and runs, owes what any other does."""
-    entry = HistoryEntry(ARN, sequence, status, NOW, "poll")
+    identity = "an-id" if statuses.is_terminal(status) else None
+    entry = HistoryEntry(ARN, sequence, status, NOW, "poll", event_id=identity)
     usual = marks_for([entry], emit_status_changes=emits)
     assert marks_for([replace(entry, backfilled=True)], emit_status_changes=emits) == frozenset()
     job = TrackedJob(ARN, sequence=sequence - 1, backfilled=True)

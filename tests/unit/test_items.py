@@ -46,7 +46,7 @@ def test_what_a_transition_writes_reads_back(
         **items.observed_attributes(observation),
         **items.transition_attributes(moved.entry, moved.first_in_progress_at),
     }
-    counts = observation.counts.or_known(tracked.counts)
+    counts = observation.counts.not_below(tracked.counts)
     observation = replace(observation, counts=counts)
     item |= items.observed_attributes(observation)
     record = items.job_record(item)

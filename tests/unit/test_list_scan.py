@@ -450,15 +450,14 @@ def test_only_jobs_that_every_summary_shows_unchanged_are_confirmed(
     assert len(scanned.asked) <= min(looks, 2 * len(FOUR))
     read = [each for each in answers[: len(scanned.asked)] if isinstance(each, ListPage)]
     shown = [summary for each in read for summary in each.jobs]
+    # The pages must agree about a job, and with what is known of it as far as they say it.
     assert scanned.unchanged == {
         arn
         for arn, job in FOUR.items()
-        if any(summary.job_arn == arn for summary in shown)
-        and all(
-            summary.status == job.status and summary.counts.or_known(job.counts) == job.counts
-            for summary in shown
-            if summary.job_arn == arn
-        )
+        if (of_job := [summary for summary in shown if summary.job_arn == arn])
+        and all(summary == of_job[0] for summary in of_job)
+        and of_job[0].status == job.status
+        and of_job[0].counts.or_known(job.counts) == job.counts
     }
 
 

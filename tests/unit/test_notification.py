@@ -105,7 +105,7 @@ def test_a_failed_job_in_a_mail() -> None:
         "Bedrock console: https://console.aws.amazon.com/bedrock/home"
         "?region=us-east-1#/batch-inference\n"
         "\n"
-        "Event c85ffda8-76f8-5ab4-a905-f392e041ae0d\n"
+        "Event d663c803-4dfd-5630-9de9-2e8bdc5851e1\n"
     )
 
 
@@ -114,7 +114,7 @@ def test_a_failed_job_in_a_chat() -> None:
     message = chat_message_of(told("Failed", message="Invalid record at line 7.\nSecond line."))
 
     assert_is_custom_notification(message)
-    assert message["id"] == "c85ffda8-76f8-5ab4-a905-f392e041ae0d"
+    assert message["id"] == "d663c803-4dfd-5630-9de9-2e8bdc5851e1"
     assert message["content"]["title"] == "\u274c Batch job nightly-summaries failed"
     assert message["content"]["description"].splitlines()[:5] == [
         "*Outcome:* Failed",

@@ -128,6 +128,9 @@ def marks_for(
     for entry in entries:
         mark = _mark_of(entry)
         is_end = mark.kind == _ENDED
+        if is_end and entry.event_id is None:
+            # Its status was not known as terminal when it was recorded: a later entry is the end.
+            continue
         if (emit_status_changes or is_end) and not entry.backfilled:
             marks.add(str(mark))
         if is_end and has_tasks:

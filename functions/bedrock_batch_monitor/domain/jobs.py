@@ -45,6 +45,15 @@ class RecordCounts:
             )
         )
 
+    def not_below(self, known: RecordCounts) -> RecordCounts:
+        """These counts, with each one that is missing or lower as it was known before."""
+        return RecordCounts(
+            *(
+                before if count is None else count if before is None else max(count, before)
+                for count, before in zip(self._all, known._all, strict=True)
+            )
+        )
+
     def is_behind(self, known: RecordCounts) -> bool:
         """Whether one of these counts is lower than it was known to be: the answer is older."""
         return any(
@@ -172,6 +181,12 @@ class TrackedJob:
         """Whether the recorded status is one that ends a job."""
         return self.status is not None and statuses.is_terminal(self.status)
 
+    def without_errors(self) -> TrackedJob:
+        """The job without what is noted of reads that failed."""
+        return replace(
+            self, last_error=None, unreadable_polls=0, unreachable_since=None, failing_since=None
+        )
+
     def after(self, entry: HistoryEntry) -> TrackedJob:
         """The job once this transition is recorded."""
         return TrackedJob(
@@ -248,7 +263,7 @@ def normalized(
     return replace(
         observation,
         message=observation.message if with_message else None,
-        submit_time=plausible(observation.submit_time, now),
+        submit_time=plausible(observation.submit_time, now) or plausible(job.submit_time, now),
         last_modified_time=modified,
         end_time=plausible(observation.end_time, now),
         job_expiration_time=plausible(

@@ -113,6 +113,8 @@ def decide(
         return _same_status(tracked, observation, now=now, rules=rules)
     if not ends and (tracked.has_terminal_status or is_older(tracked, observation, now)):
         return Outdated()
+    # A newer answer can come from a replica that is behind: counts never fall.
+    observation = replace(observation, counts=observation.counts.not_below(tracked.counts))
     sequence = tracked.sequence + 1
     entry = HistoryEntry(
         job_arn=tracked.job_arn,
@@ -144,6 +146,7 @@ def _same_status(
 ) -> Decision:
     if is_older(tracked, observation, now):
         return Outdated()
+    observation = replace(observation, counts=observation.counts.not_below(tracked.counts))
     counts_moved = observation.counts != tracked.counts
     written_at = plausible(tracked.progress_at, now)
     is_time = written_at is None or now - written_at >= rules.progress_interval

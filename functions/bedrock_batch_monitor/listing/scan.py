@@ -40,9 +40,13 @@ class ScanLimits:
 
 @dataclass(frozen=True, slots=True)
 class ScanResult:
-    """The ARNs of the jobs that a list confirmed as unchanged, without a Get."""
+    """The ARNs of the jobs that a list confirmed as unchanged, without a Get.
+
+    `is_refused` says that Bedrock refused a list.
+    """
 
     unchanged: frozenset[str] = frozenset()
+    is_refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +73,7 @@ class ListScan:
             reading.read(planned)
             if reading.is_refused:
                 break
-        return ScanResult(frozenset(reading.confirmed))
+        return ScanResult(frozenset(reading.confirmed), reading.is_refused)
 
 
 @dataclass(slots=True)

@@ -324,8 +324,8 @@ class JobsTable:
         """Note that one more task waits for the end of a job; raises `ServiceError`.
 
         If the job has ended, its callback is pending from this write on. Otherwise, with `resumes`,
-        the job is put back into polling. A job that has moved on meanwhile is a lost race: then
-        nothing is written.
+        the job is put back into polling, as `resume_tracking` does it. A job that has moved on
+        meanwhile is a lost race: then nothing is written.
         """
         changes = _Changes()
         changes.add_number(names.TASK_REVISION, 1)
@@ -435,7 +435,7 @@ class JobsTable:
         """
         changes = _Changes()
         changes.replace(
-            items.observed_attributes(observation), out_of=(*items.OBSERVED, *items.OF_UNREADABLE)
+            items.observed_attributes(observation), out_of=(*items.REPLACED, *items.OF_UNREADABLE)
         )
         condition = _same_answer(known, changes)
         if refresh.counts_moved:
@@ -481,7 +481,8 @@ class JobsTable:
         """Say in the item why the job cannot be read; raises `ServiceError`."""
         changes = _Changes()
         changes.explain(unreadable.error, now)
-        changes.set("unreadablePolls", items.number(unreadable.polls))
+        if unreadable.polls:
+            changes.set("unreadablePolls", items.number(unreadable.polls))
         if unreadable.unreachable_since is not None:
             changes.set("unreachableSince", items.time(unreadable.unreachable_since))
         pending = known.carried_events | ({str(mark)} if mark is not None else frozenset())
@@ -494,7 +495,9 @@ class JobsTable:
             if known.unreadable_polls
             else f"attribute_not_exists({polls})"
         )
-        condition = f"{_still(known, changes)} AND {counted}"
+        # An episode that another read has begun is not begun again: its event has its own id.
+        same_episode = _same_time("unreachableSince", known.unreachable_since, changes)
+        condition = f"{_still(known, changes)} AND {counted} AND {same_episode}"
         return self._update_with_event(known.job_arn, changes, condition, mark, now)
 
     def note_failing(self, since: datetime, *, known: TrackedJob) -> Written:
@@ -669,7 +672,7 @@ class JobsTable:
             | items.transition_attributes(entry, record.first_in_progress_at)
             | items.follow_up_attributes(follow_up),
             out_of=(
-                *items.OBSERVED,
+                *items.REPLACED,
                 *items.OF_TRANSITION,
                 *items.OF_UNREADABLE,
                 items.STALLED_SINCE,

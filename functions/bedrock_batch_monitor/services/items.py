@@ -62,6 +62,11 @@ OBSERVED: Final = (
     "vpcConfig",
     *COUNT_NAMES.values(),
 )
+# What an observation removes from a job's item where it does not have it. Times that are known stay
+# known: without them an older answer could not be told from a newer one.
+REPLACED: Final = tuple(
+    name for name in OBSERVED if name not in {"submitTime", "lastModifiedTime", "jobExpirationTime"}
+)
 # What a transition sets in a job's item, or removes from it where it is unknown.
 OF_TRANSITION: Final = (
     "sequence",
