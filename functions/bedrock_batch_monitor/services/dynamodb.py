@@ -496,6 +496,8 @@ class JobsTable:
             else f"attribute_not_exists({polls})"
         )
         condition = f"{_still(known, changes)} AND {counted}"
+        if known.unreachable_since is None:
+            condition += f" AND attribute_not_exists({changes.name('unreachableSince')})"
         return self._update_with_event(known.job_arn, changes, condition, mark, now)
 
     def note_failing(self, since: datetime, *, known: TrackedJob) -> Written:
