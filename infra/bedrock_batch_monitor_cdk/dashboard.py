@@ -38,6 +38,7 @@ TROUBLE: Final = (
     summary.OBSERVATIONS_OUTDATED,
     summary.UNKNOWN_STATUSES,
     summary.LOST_RACES,
+    summary.JOBS_GIVEN_UP,
     summary.USAGE_GIVEN_UP,
     summary.TASKS_REFUSED,
 )

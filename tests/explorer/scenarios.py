@@ -612,14 +612,16 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
     "commands-on-ended": Scenario(
         lambda: _ended(refused=True), batches=_TRACK_LAST, polls=("A",), repeats=True
     ),
-    "bus-deleted": Scenario(_ends_as(statuses.COMPLETED), (_delete_bus,)),
-    "bus-replaced": Scenario(_ends_as(statuses.COMPLETED), (_delete_bus, _create_bus)),
+    "bus-deleted": Scenario(_ends_as(statuses.COMPLETED), (_delete_bus,), polls=("A",)),
+    "bus-replaced": Scenario(
+        _ends_as(statuses.COMPLETED), (_delete_bus, _create_bus), polls=("A",)
+    ),
     "bus-replaced-two-end": Scenario(_two_ended, (_delete_bus, _create_bus), polls=("A",)),
     "bus-away-for-one-call": Scenario(_ends_as(statuses.COMPLETED), (_take_bus_away,)),
     "bus-unknown": Scenario(lambda: _without_bus(is_hidden=True), (_create_bus,)),
     "bus-comes-back": Scenario(_without_bus, (_create_bus,)),
-    "expired-running": Scenario(_ends_as(statuses.COMPLETED), (_expire(1), _put)),
-    "expired-ended": Scenario(lambda: _ended(refused=True), (_expire(1), _put)),
+    "expired-running": Scenario(_ends_as(statuses.COMPLETED), (_expire(1), _put), polls=("A",)),
+    "expired-ended": Scenario(lambda: _ended(refused=True), (_expire(1), _put), polls=("A",)),
     "expired-whole": Scenario(
         lambda: _ended(refused=True), (_expire(1), _expire(2), _put), polls=("A",)
     ),
@@ -644,7 +646,7 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
         TALKATIVE_DISCOVERING,
         polls=("A",),
     ),
-    "history-lost": Scenario(_ends_as(statuses.FAILED), (_lose("history"), _put)),
+    "history-lost": Scenario(_ends_as(statuses.FAILED), (_lose("history"), _put), polls=("A",)),
     "state-lost": Scenario(
         lambda: _backed_up(settings=DISCOVERING),
         (_lose("state"), _advance_both),
@@ -676,7 +678,9 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
     ),
     "discovered": Scenario(lambda: _undiscovered(3), (_advance,), DISCOVERING, polls=("A",)),
     "discovered-twice": Scenario(lambda: _undiscovered(2), (), DISCOVERING),
-    "discovered-meanwhile": Scenario(lambda: _undiscovered(1), (_submit, _advance), DISCOVERING),
+    "discovered-meanwhile": Scenario(
+        lambda: _undiscovered(1), (_submit, _advance), DISCOVERING, polls=("A",)
+    ),
     "unreadable-on-first-page": Scenario(_first_page_unreadable, polls=("A",)),
     "swept-page-by-page": Scenario(_listed_page_by_page, polls=("A",), sweeps=True),
 }

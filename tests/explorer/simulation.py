@@ -749,7 +749,10 @@ class Actor:
     def forget(self) -> None:
         """Start again, as an execution environment that has just been started."""
         self.monitor = replace(self.monitor, lanes=Lanes())
-        self.monitor.observer.failing_since.clear()
+        for observer in (self.monitor.observer, self.inbox.observer_of(self.monitor.scope)):
+            observer.failing_since.clear()
+            if observer.usage is not None:
+                observer.usage._rest.until = None
 
     def poll(self, seconds_left: Callable[[], float] = lambda: 900.0) -> Iterator[str]:
         """Run one poll to its end; names what no service can have caused."""

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -275,7 +276,8 @@ def test_no_message_reaches_a_queue_without_record_messages(
         assert path == "$.detail.batchJobArn"
         sent = json.loads(transformer["InputTemplate"].replace(f"<{name}>", json.dumps(arn)))
         assert sent == {**event, "detail": {"batchJobArn": arn}}
-        assert request_of(sent, scopes) == request_of(event, scopes) == LookAt(arn)
+        now = datetime(2026, 11, 24, tzinfo=UTC)
+        assert request_of(sent, scopes, now) == request_of(event, scopes, now) == LookAt(arn)
 
 
 def test_events_are_queued_as_they_are_by_default(template: Template, of_type: OfType) -> None:

@@ -121,8 +121,8 @@ PREFIXES = {
 }
 # What only a deployment that notifies people calls.
 NOTIFYING = {"sns": "sns"}
-# What reads beside the modules above, with a client that one of them makes.
-READERS = {"overview": "dynamodb"}
+# What reads and writes next to the modules above, with a client that one of them makes.
+READERS = {"outbox": "dynamodb", "overview": "dynamodb"}
 # A transaction is permitted by what it is made of.
 IN_TRANSACTIONS = {"Put": "put_item", "Update": "update_item", "Delete": "delete_item"}
 
