@@ -122,10 +122,14 @@ def files_of_tests(project: Project, ring: Ring) -> dict[str, str]:
     """The files of a ring's tests, each with a digest of all that its recording depends on."""
     root = project.code.root
     shared = _digest_of_shared(project) + repr(ring).encode()
+    paths = [
+        path
+        for name in ring.tests
+        for path in ([root / name] if (root / name).is_file() else (root / name).rglob("test_*.py"))
+    ]
     return {
         name: hashlib.sha256(shared + path.read_bytes()).hexdigest()[:16]
-        for folder in ring.tests
-        for path in sorted((root / folder).rglob("test_*.py"))
+        for path in sorted(paths)
         if not ring.is_excluded(name := path.relative_to(root).as_posix())
     }
 

@@ -65,3 +65,18 @@ def test_only_what_changed_is_recorded_again(
     (tmp_path / changed).write_text("a = 2\n")
     after = digests()
     assert sorted(name for name in after if after[name] != before[name]) == expected
+
+
+def test_ring_names_folders_or_files(tmp_path: Path) -> None:
+    """One file of tests can stand for itself."""
+    for name in ("checks/test_one.py", "checks/test_two.py", "checks/helper.py"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("a = 1\n")
+
+    def files(*tests: str) -> list[str]:
+        ring = Ring("ring", "pack", tests, sampled=True, exclude=(), preload=(), lifetime=0)
+        return list(files_of_tests(Project(Code.read(tmp_path, [ring])), ring))
+
+    assert files("checks") == ["checks/test_one.py", "checks/test_two.py"]
+    assert files("checks/test_two.py") == ["checks/test_two.py"]
