@@ -83,6 +83,8 @@ class Code:
     sources: Mapping[str, str]
     """Source by path, from the root."""
     folders: tuple[str, ...]
+    facts: Facts
+    """What the operators know of all this code: found out once, before any process is forked."""
 
     @classmethod
     def read(cls, root: Path, rings: Iterable[Ring]) -> Code:
@@ -93,12 +95,8 @@ class Code:
             for folder in folders
             for path in (root / folder).rglob("*.py")
         )
-        return cls(root, {path: (root / path).read_text() for path in paths}, folders)
-
-    @cached_property
-    def facts(self) -> Facts:
-        """What the operators know of all this code."""
-        return facts_of(ast.parse(source) for source in self.sources.values())
+        sources = {path: (root / path).read_text() for path in paths}
+        return cls(root, sources, folders, facts_of(map(ast.parse, sources.values())))
 
     @cached_property
     def digest(self) -> str:
