@@ -493,9 +493,9 @@ class _Run:
         if table is None:
             return
         bookmark = resume(stored, state_exists=self.state.exists, table=table, now=now)
-        reached, position = self._discover_from(
-            self.monitor.discoverer, bookmark, now, active.reachable
-        )
+        # A full list is for items that were lost: those that this poll read can be among them.
+        tracked: Collection[str] = () if bookmark.full_list_at == now else active.reachable
+        reached, position = self._discover_from(self.monitor.discoverer, bookmark, now, tracked)
         if is_worth_storing(reached, stored) or position != self.state.list_position:
             self._store(
                 lambda: self.monitor.state.set_discovery(self.monitor.scope, reached, position)
