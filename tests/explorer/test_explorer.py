@@ -70,7 +70,7 @@ def test_a_share_of_all_cases_keeps_every_promise() -> None:
 
 def test_pairs_of_faults_keep_every_promise() -> None:
     """A second fault after each first one, where it hurts most: at the end of a job."""
-    report = explore(plans("ends-Completed", preemptions=0), Sample(fraction=0.3, pairs=0.1))
+    report = explore(plans("ends-Completed", preemptions=0), Sample(fraction=0.6, pairs=0.1))
     assert report.found == []
     assert report.by_family[PAIRS] > 100
 
