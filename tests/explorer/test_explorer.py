@@ -96,7 +96,7 @@ def test_pairs_of_faults_keep_every_promise() -> None:
         (variants.risk_condition_dropped, "at-risk", invariants.TWICE),
         # Tasks that wait.
         (variants.waiting_overlooked, "task-ends", invariants.UNANSWERED),
-        (variants.waiting_overlooked, "backfilled", invariants.UNWANTED),
+        (variants.backfill_overlooked, "backfilled", invariants.UNWANTED),
         (variants.token_forgotten_first, "task-ends", invariants.UNANSWERED),
         (variants.no_flush, "task-waits", invariants.UNANSWERED),
         (
