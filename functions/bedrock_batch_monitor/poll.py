@@ -493,9 +493,9 @@ class _Run:
         if table is None:
             return
         bookmark = resume(stored, state_exists=self.state.exists, table=table, now=now)
-        reached, position = self._discover_from(
-            self.monitor.discoverer, bookmark, now, active.reachable
-        )
+        # A full list is for items that were lost: those that this poll read can be among them.
+        tracked: Collection[str] = () if bookmark.full_list_at == now else active.reachable
+        reached, position = self._discover_from(self.monitor.discoverer, bookmark, now, tracked)
         if is_worth_storing(reached, stored) or position != self.state.list_position:
             self._store(
                 lambda: self.monitor.state.set_discovery(self.monitor.scope, reached, position)
@@ -528,7 +528,8 @@ class _Run:
         position = self._position(bookmark)
         listing = discoverer.listing(bookmark, position)
         last: datetime | None = None
-        left: str | None = None
+        # Where to go on: a page of which a job is left is asked for again.
+        left = None if position is None else position.token
         whole = False
         try:
             for page in discoverer.pages(listing, None if position is None else position.token):
@@ -540,8 +541,8 @@ class _Run:
                     tracked=tracked,
                     last=last,
                 )
-                left = page.next_token
-                whole = is_done and left is None
+                left = page.next_token if is_done else left
+                whole = is_done and page.next_token is None
                 if not is_done or self.pool.time_is_up or self.pool.remaining_seconds() < until:
                     break
         except ServiceError as error:

@@ -242,10 +242,27 @@ def test_a_refusal_of_the_whole_call_to_the_bus(bbm: Bbm) -> None:
     """The runtime's own error, with the remedy of what is behind it."""
     arn = bbm.cloud.add_job(Script((Phase("Failed", None, "why"),)))
     bbm.cloud.poll()
-    bbm.clients.events = Raising(refusal("AccessDeniedException", "PutEvents"))
+
+    class Refusing(Raising):
+        def describe_event_bus(self, **_: Any) -> dict[str, Any]:
+            return {}
+
+    bbm.clients.events = Refusing(refusal("AccessDeniedException", "PutEvents"))
     answer = bbm("replay", arn)
     assert answer.code == 1
     assert "no permission for events:PutEvents" in answer.err
+
+
+def test_a_bus_that_may_not_be_looked_at_gets_no_event(bbm: Bbm) -> None:
+    """PutEvents would answer success for a bus that is gone, so nothing is sent."""
+    arn = bbm.cloud.add_job(Script((Phase("Failed", None, "why"),)))
+    bbm.cloud.poll()
+    bbm.cloud.new_events()
+    bbm.clients.events = Raising(refusal("AccessDeniedException", "DescribeEventBus"))
+    answer = bbm("replay", arn)
+    assert answer.code == 1
+    assert "it is not known whether the bus monitor exists (EventBridge.AccessDenied" in answer.err
+    assert bbm.cloud.new_events() == []
 
 
 def test_an_item_that_cannot_be_read_back(bbm: Bbm) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import pty
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -233,9 +234,13 @@ def test_ctrl_c_leaves_the_terminal_whole(cloud: Cloud, terminal: bool) -> None:
         output = b""
         deadline = time.monotonic() + 30
         while b"endless" not in output and time.monotonic() < deadline:
-            output += os.read(source, 4096)
+            # A read alone would wait for ever if nothing more came.
+            if select.select([source], [], [], 1)[0]:
+                output += os.read(source, 4096)
+        shown = output
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == 130
+        assert b"endless" in shown
         if terminal:
             output += os.read(reader, 65536)
     os.close(reader)

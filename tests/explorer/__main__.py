@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from tests.explorer.explore import Report, explore_on_all_cores
+from tests.explorer.explore import USUAL_CASES, Report, explore_on_all_cores
 from tests.explorer.scenarios import SCENARIOS, play
 from tests.explorer.schedules import Case
 
@@ -19,13 +19,18 @@ def main(arguments: list[str] | None = None) -> int:
         description="Stop, fail and interleave the real monitor at every call, and check that it "
         "keeps its promises.",
     )
-    parser.add_argument("--cases", type=int, help="run about so many (default: all)")
+    parser.add_argument(
+        "--cases",
+        type=int,
+        default=USUAL_CASES,
+        help=f"run about so many, and pairs of faults besides (default: {USUAL_CASES:,}; 0: all)",
+    )
     parser.add_argument("--seed", type=int, default=0, help="which ones, if not all (default: 0)")
     parser.add_argument("--replay", metavar="TEXT", help="run one case, as a failure printed it")
     chosen = parser.parse_args(arguments)
     if chosen.replay is not None:
         return _replay(chosen.replay)
-    report = explore_on_all_cores(chosen.cases, chosen.seed)
+    report = explore_on_all_cores(chosen.cases or None, chosen.seed)
     print(report)  # noqa: T201 - a command
     if not report.found:
         return 0

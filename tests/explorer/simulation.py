@@ -258,6 +258,8 @@ class World:
         self._forget_pending(arn)
         self.untracked -= {arn}
         self.deleted -= {arn}
+        if any(of == arn for of, _ in self.archive) and arn not in self.history():
+            self.restarted = True
 
     def untrack(self, arn: str) -> None:
         """A person takes a job out of polling."""

@@ -9,7 +9,7 @@ import pytest
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.inbox import Track
 from bedrock_batch_monitor.domain.tasks import WaitingTask
-from tests.explorer.edges import HOUR, MINUTE, Story
+from tests.explorer.edges import HOUR, MINUTE, Story, Watched
 from tests.support.monitor import SETTINGS
 
 DISCOVERING = replace(SETTINGS, discovery_prefix="")
@@ -57,6 +57,18 @@ def test_no_end_is_lost_with_several_tables(tables: tuple[str, ...]) -> None:
     story.end(*arns)
     story.poll(5)
     assert all(len(story.ids(arn)) == 1 for arn in arns)
+
+
+@pytest.mark.parametrize("operation", ["GetModelInvocationJob", "DescribeTable", "PutItem"])
+def test_jobs_table_that_is_replaced_in_the_middle_of_a_poll_loses_no_job(operation: str) -> None:
+    """The poll has read the items of the old table, and discovery lists for the new one."""
+    story, arns = three_jobs()
+    lose = Watched(story.world, at=(operation, 1, lambda: story.world.lose("jobs", "history")))
+    story.poll(watched=lose)
+    story.poll(2)
+    story.end(*arns)
+    story.poll(3)
+    assert all(story.has_ended(arn) for arn in arns)
 
 
 @pytest.mark.parametrize("is_ended", [False, True])

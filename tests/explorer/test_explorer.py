@@ -70,7 +70,7 @@ def test_a_share_of_all_cases_keeps_every_promise() -> None:
 
 def test_pairs_of_faults_keep_every_promise() -> None:
     """A second fault after each first one, where it hurts most: at the end of a job."""
-    report = explore(plans("ends-Completed", preemptions=0), Sample(fraction=0.3, pairs=0.1))
+    report = explore(plans("ends-Completed", preemptions=0), Sample(fraction=0.6, pairs=0.1))
     assert report.found == []
     assert report.by_family[PAIRS] > 100
 
@@ -96,7 +96,7 @@ def test_pairs_of_faults_keep_every_promise() -> None:
         (variants.risk_condition_dropped, "at-risk", invariants.TWICE),
         # Tasks that wait.
         (variants.waiting_overlooked, "task-ends", invariants.UNANSWERED),
-        (variants.waiting_overlooked, "backfilled", invariants.UNWANTED),
+        (variants.backfill_overlooked, "backfilled", invariants.UNWANTED),
         (variants.token_forgotten_first, "task-ends", invariants.UNANSWERED),
         (variants.no_flush, "task-waits", invariants.UNANSWERED),
         (
