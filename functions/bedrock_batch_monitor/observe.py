@@ -226,7 +226,7 @@ class Observer:
 
         Then the jobs table was restored to an earlier point.
         """
-        if job.last_error is not None or job.sequence == 0:
+        if job.sequence == 0:
             return False
         records = self.history.records(job.job_arn)
         return bool(records) and statuses.is_terminal(records[-1].last.status)

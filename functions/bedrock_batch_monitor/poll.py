@@ -489,8 +489,8 @@ class _Run:
         if self.monitor.discoverer is None:
             self._note_discovery_is_off(stored, now)
             return
-        table = self._table(stored)
-        if table is None:
+        table = None if self.pool.time_is_up else self._table(stored)
+        if table is None or self.pool.time_is_up:
             return
         bookmark = resume(stored, state_exists=self.state.exists, table=table, now=now)
         # A full list is for items that were lost: those that this poll read can be among them.

@@ -12,6 +12,7 @@ import pytest
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.inbox import LookAt, Request, Track, Untrack
 from bedrock_batch_monitor.domain.tasks import WaitingTask
+from bedrock_batch_monitor.settings import Settings
 from tests.explorer.edges import DAY, MINUTE, Story, Watched
 from tests.explorer.simulation import START, job_arn
 from tests.support.monitor import SETTINGS
@@ -181,3 +182,30 @@ def test_task_of_a_superseded_track_command_is_called_back_all_the_same() -> Non
     assert story.follow(sent(10, Track)) == []
     story.poll()
     assert story.world.answered == {"token": statuses.COMPLETED}
+
+
+@pytest.mark.parametrize("settings", [SETTINGS, DISCOVERING], ids=["by hand", "discovery"])
+@pytest.mark.parametrize("fault", ["throttled", "denied", "put by hand"])
+def test_job_that_is_tracked_again_while_a_poll_gives_it_up_stays_tracked(
+    fault: str, settings: Settings
+) -> None:
+    """The poll was refused, and a week is over; the Track comes before its write."""
+    story = Story(settings)
+    arn = story.job(statuses.IN_PROGRESS, statuses.COMPLETED)
+    job = story.world.jobs.pop(arn)
+    story.poll(4)
+    story.world.tick(7 * DAY + 3600)
+
+    def track() -> None:
+        story.world.jobs[arn] = job
+        if fault == "put by hand":
+            story.world.put(arn)
+        else:
+            unread = Watched(story.world, {"GetModelInvocationJob": fault})
+            story.follow(Track(arn, story.world.now), watched=unread)
+
+    assert story.poll(watched=Watched(story.world, at=("UpdateItem", 1, track))).jobs_given_up == 0
+    assert story.is_tracked(arn)
+    story.end(arn)
+    story.poll(5)
+    assert story.has_ended(arn)

@@ -134,3 +134,23 @@ def test_discovery_that_was_off_records_what_ended_meanwhile_without_events() ->
     story.poll()
     assert story.has_ended(running)
     assert story.events(running, names.JOB_ENDED)
+
+
+def test_discovery_does_not_begin_when_the_time_is_up() -> None:
+    """A read near the deadline was slow; a list that begins after it could be killed."""
+    story = Story(replace(SETTINGS, discovery_prefix=""))
+    arn = story.job(statuses.IN_PROGRESS, statuses.COMPLETED)
+    story.poll()
+    story.world.advance(arn)
+    slow = {
+        "GetModelInvocationJob": 5,
+        "TransactWriteItems": 6,
+        "ListModelInvocationJobs": 5,
+        "DescribeTable": 5,
+    }
+    quick = dict.fromkeys(("Query", "GetItem", "UpdateItem", "PutEvents", "DescribeEventBus"), 0.01)
+    watched = Watched(story.world, seconds=slow | quick)
+    began = story.world.now
+    story.poll(watched=watched, within=15.3, after=0)
+    assert (story.world.now - began).total_seconds() < 15.3
+    assert not {"ListModelInvocationJobs", "DescribeTable"} & set(watched.made)

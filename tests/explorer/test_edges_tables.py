@@ -117,3 +117,28 @@ def test_bookmark_in_the_state_table_of_another_life_loses_no_job() -> None:
     story.end(*arns)
     story.poll(3)
     assert all(story.has_ended(arn) for arn in arns)
+
+
+@pytest.mark.parametrize("had_error", [False, True])
+def test_end_is_restored_where_bedrock_no_longer_returns_the_job(*, had_error: bool) -> None:
+    """The backup of the jobs table may have an error of a read that was refused before."""
+    story = Story()
+    arn = story.job(statuses.IN_PROGRESS, statuses.COMPLETED)
+    story.poll()
+    job = story.world.jobs[arn]
+    if had_error:
+        del story.world.jobs[arn]
+        story.poll()
+        story.world.jobs[arn] = job
+    story.world.back_up()
+    story.end(arn)
+    story.world.delete_bus()
+    story.poll(2)
+    assert story.pending(arn) == ["Ended#2"]
+    story.world.create_bus()
+    story.world.restore("jobs")
+    del story.world.jobs[arn]
+    story.poll(3)
+    assert story.has_ended(arn)
+    assert not story.is_tracked(arn)
+    assert len(story.events(arn)) == 1

@@ -367,11 +367,22 @@ class JobsTable:
         return self._update_if(self._keyed(job_arn, changes, condition))
 
     def give_up(self, known: TrackedJob, error: JobError, now: datetime) -> Written:
-        """Untrack an ARN that was never readable; the item says why. Raises `ServiceError`."""
+        """Untrack an ARN that was never readable; the item says why. Raises `ServiceError`.
+
+        Not if it was tracked again meanwhile, by a command or by hand: that removes since when it
+        could not be read.
+        """
         changes = _Changes()
         changes.remove(names.TRACKING)
         changes.explain(error, now)
-        return self._update_if(self._keyed(known.job_arn, changes, _still(known, changes)))
+        condition = " AND ".join(
+            (
+                _still(known, changes),
+                _same_time("unreachableSince", known.unreachable_since, changes),
+                _same_time("failingSince", known.failing_since, changes),
+            )
+        )
+        return self._update_if(self._keyed(known.job_arn, changes, condition))
 
     def get(self, job_arn: str) -> StoredJob | None:
         """A job, read consistently; raises `ServiceError`, `InvalidItemError`."""
