@@ -134,7 +134,7 @@ def test_empty_page_with_a_token_does_not_end_a_list(
     network.answers = [page(token="1"), page("a", token="2"), page(token="3"), page("b")]  # noqa: S106
     assert [names(found) for found in reader.pages(LISTING)] == [[], ["a"], [], ["b"]]
     network.answers = [page(token="1"), page("a", token="2"), page(token="3"), page("b")]  # noqa: S106
-    assert [job.job_name for job in reader.every_job(LISTING)] == ["a", "b"]
+    assert [job.job_name for page in reader.pages(LISTING) for job in page.jobs] == ["a", "b"]
 
 
 def test_page_is_asked_for_when_the_caller_wants_it(

@@ -264,12 +264,6 @@ def test_every_code_that_the_sdk_retries_is_retryable() -> None:
     assert all(ServiceError("S3", code, "").is_throttling for code in throttled)
 
 
-def test_former_name_says_the_same() -> None:
-    """`is_permanent` remains until its users use `is_refusal`."""
-    assert ServiceError("Bedrock", "UnrecognizedClientException", "", status=403).is_permanent
-    assert not ServiceError("Bedrock", "Throttling", "", status=400).is_permanent
-
-
 def test_other_exceptions_are_not_touched() -> None:
     """A defect of the monitor is not an error of a service."""
     with pytest.raises(KeyError), calling("Bedrock"):

@@ -64,7 +64,7 @@ def test_an_answer_of_another_job_is_refused(answer: dict[str, Any]) -> None:
     with pytest.raises(ServiceError) as caught:
         observation(ARN, answer)
     assert caught.value.code == "Bedrock.UnusableAnswer"
-    assert not caught.value.is_permanent
+    assert not caught.value.is_refusal
 
 
 @given(

@@ -116,7 +116,7 @@ class _Reading:
                 page = self.scan.bedrock.page(planned.listing, token)
             except ServiceError as error:
                 self.limits.errors[error.code] += 1
-                if error.is_permanent:
+                if error.is_refusal:
                     self.is_refused = True
                     return None
                 pace.pushed_back(1)

@@ -120,11 +120,6 @@ class BatchInferenceJobs:
                 raise ServiceError(SERVICE, UNUSABLE_ANSWER, "the pages of the list go in a circle")
             seen.add(token)
 
-    def every_job(self, listing: Listing) -> Iterator[ListedJob]:
-        """The jobs of a list, page by page; raises `ServiceError`."""
-        for page in self.pages(listing):
-            yield from page.jobs
-
 
 @contextmanager
 def _calling() -> Iterator[None]:

@@ -156,9 +156,6 @@ class ServiceError(Exception):
         """Whether the same call will probably be refused until somebody changes something."""
         return not self.is_retryable
 
-    # The former name of `is_refusal`.
-    is_permanent = is_refusal
-
 
 @contextmanager
 def calling(service: str) -> Iterator[None]:
