@@ -49,12 +49,18 @@ def asking(cloud: Cloud) -> Iterator[Counter[str]]:
         made[operation] += times
 
 
-def recorded(cloud: Cloud, count: int, *, ending: int = 0) -> list[TrackedJob]:
-    """So many jobs as the index has them, in all non-terminal statuses; some are about to end.
+def put_all(cloud: Cloud, content: list[dict[str, Any]]) -> None:
+    """Put items into the jobs table, 25 a call."""
+    for start in range(0, len(content), 25):
+        batch = content[start : start + 25]
+        puts = [{"PutRequest": {"Item": item}} for item in batch]
+        assert not cloud.dynamodb.batch_write_item(RequestItems={"jobs": puts})["UnprocessedItems"]
 
-    Only those that end have an item, for nothing is written of the others.
-    """
+
+def recorded(cloud: Cloud, count: int, *, ending: int = 0) -> list[TrackedJob]:
+    """So many jobs with an item, in all non-terminal statuses; some are about to end."""
     jobs = []
+    with_item = []
     for number in range(count):
         status = statuses.NON_TERMINAL[number % 5]
         phases = (
@@ -75,16 +81,15 @@ def recorded(cloud: Cloud, count: int, *, ending: int = 0) -> list[TrackedJob]:
             submit_time=seen.submit_time,
         )
         jobs.append(tracked)
-        if number < ending:
-            cloud.dynamodb.put_item(
-                TableName="jobs",
-                Item={
-                    "jobArn": items.text(arn),
-                    "tracking": items.text("ACTIVE"),
-                    "sequence": items.number(1),
-                    **items.observed_attributes(seen),
-                },
-            )
+        with_item.append(
+            {
+                "jobArn": items.text(arn),
+                "tracking": items.text("ACTIVE"),
+                "sequence": items.number(1),
+                **items.observed_attributes(seen),
+            }
+        )
+    put_all(cloud, with_item)
     return sorted(jobs, key=lambda job: job.job_arn)
 
 

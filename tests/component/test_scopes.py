@@ -25,6 +25,8 @@ from local.bedrock import Phase, Script
 from .conftest import REGION, SETTINGS, Cloud, InlineExecutor
 from .test_handler import Context
 from .test_inbox import command, native
+from .test_usage import BUCKET, TOKENS, write_manifest
+from .test_usage import RULES as USAGE
 
 MEMBER, THERE = "222222222222", "eu-west-1"
 SCOPES = Scopes.named(SETTINGS.scope, regions=[REGION, THERE], accounts=[MEMBER])
@@ -196,6 +198,30 @@ def test_each_poll_sends_what_its_own_jobs_owe(cloud: Cloud, parts: Parts) -> No
     for scope in (MEMBER_THERE, HOME):
         assert poll(parts, scope).events_sent == 1
         assert [event["resources"] for event in cloud.new_events()] == [[arns[scope]]]
+
+
+def test_tokens_counted_by_poll_of_own_scope_alone(cloud: Cloud, session: Session) -> None:
+    """A manifest that comes late is read once, and its tokens are in the metrics of its scope."""
+    boto3.client("s3", region_name=REGION).create_bucket(Bucket=BUCKET)
+    parts = Parts(
+        replace(DEPLOYED, usage=USAGE),
+        session,  # type: ignore[arg-type]
+        clock=lambda: cloud.bedrock.clock.now(),  # noqa: PLW0108 - as in conftest
+        concurrency=1,
+    )
+    poll(parts, HOME)
+    arn = job_in(cloud, HOME_THERE, "Completed")
+    output = {"outputDataConfig": {"s3OutputDataConfig": {"s3Uri": f"s3://{BUCKET}/nightly/"}}}
+    cloud.bedrock.faults.override(arn, output)
+    cloud.track(arn)
+    assert poll(parts, HOME_THERE).jobs_ended == 1
+    write_manifest(arn)
+    cloud.bedrock.clock.advance(600)
+
+    of_home, of_its_scope = poll(parts, HOME), poll(parts, HOME_THERE)
+
+    assert not of_home.tokens
+    assert sorted(of_its_scope.tokens.values()) == sorted(TOKENS.values())
 
 
 def test_a_round_goes_on_where_it_stopped(cloud: Cloud, parts: Parts) -> None:
