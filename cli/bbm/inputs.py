@@ -9,8 +9,8 @@ from typing import Final
 
 from bbm.problems import UsageProblem
 from bedrock_batch_monitor.domain import statuses
+from bedrock_batch_monitor.domain.plain_text import quoted
 from bedrock_batch_monitor.domain.scopes import parse_scope
-from bedrock_batch_monitor.domain.words import quoted
 
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _DURATION: Final = re.compile(r"(\d+)\s*([smhdw])", re.ASCII | re.IGNORECASE)

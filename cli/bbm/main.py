@@ -21,20 +21,21 @@ from rich.live import Live
 from rich.text import Text
 
 from bbm import cost as costs
-from bbm import deployment, inputs, references, report, view
+from bbm import deployment, inputs, references, view
 from bbm.aws import Clients, Connect, SessionClients
 from bbm.output import Output
 from bbm.problems import FAILED, Problem, UsageProblem, explain, unknown_job
+from bbm.report import reading
+from bbm.report.page import render
 from bbm.tables import Change, Changed, History, Item, Jobs, has_ended, plain
 from bbm.usage import Totals, by_model_and_day
 from bbm.watching import Watched, is_followed, watch
+from bedrock_batch_monitor.adapters.dynamodb import items
+from bedrock_batch_monitor.adapters.eventbridge import BusState, EventBus
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.events import status_event
+from bedrock_batch_monitor.domain.plain_text import clean
 from bedrock_batch_monitor.domain.times import to_iso
-from bedrock_batch_monitor.domain.words import clean
-from bedrock_batch_monitor.report.page import render
-from bedrock_batch_monitor.services import items
-from bedrock_batch_monitor.services.eventbridge import BusState, EventBus
 
 # What the live view needs beside its rows: heading, count of the others, note, the prompt's line.
 _LINES_BESIDE_ROWS: Final = 5
@@ -580,7 +581,7 @@ def report_(
     if start >= now:
         message = f"--since {since!r} is not in the past: a report is on what was"
         raise UsageProblem(message)
-    gathered = report.gather(
+    gathered = reading.gather(
         this.jobs,
         this.history,
         deployment=this.deployment,
@@ -592,8 +593,8 @@ def report_(
     if output == "-":
         this.out.page(page)
         return
-    size = report.write(page, Path(output))
-    this.out.document({"output": output, "bytes": size, **report.figures_of(gathered)})
+    size = reading.write(page, Path(output))
+    this.out.document({"output": output, "bytes": size, **reading.figures_of(gathered)})
     this.out.show(view.report_written(output, gathered))
 
 

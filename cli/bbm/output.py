@@ -19,7 +19,7 @@ from rich.console import Console, RenderableType
 from rich.segment import Segment
 from rich.text import Text
 
-from bedrock_batch_monitor.domain.words import CUT, clean
+from bedrock_batch_monitor.domain.plain_text import CUT, clean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

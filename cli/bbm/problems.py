@@ -9,9 +9,9 @@ from typing import Final
 from botocore import exceptions as sdk
 from botocore.exceptions import BotoCoreError, ClientError
 
-from bedrock_batch_monitor.domain.words import quoted
-from bedrock_batch_monitor.services.errors import ServiceError
-from bedrock_batch_monitor.services.items import InvalidItemError
+from bedrock_batch_monitor.adapters.dynamodb.items import InvalidItemError
+from bedrock_batch_monitor.adapters.errors import ServiceError
+from bedrock_batch_monitor.domain.plain_text import quoted
 
 _SHOWN_CHARACTERS: Final = 120
 FAILED: Final = 1

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bbm.problems import Problem, UsageProblem, unknown_job
 from bedrock_batch_monitor.domain.arns import InvalidJobArnError, JobArn, is_job_arn
-from bedrock_batch_monitor.domain.words import quoted
+from bedrock_batch_monitor.domain.plain_text import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

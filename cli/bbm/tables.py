@@ -18,9 +18,10 @@ from boto3.dynamodb.types import TypeDeserializer
 from botocore.exceptions import ClientError
 
 from bbm.problems import Problem
-from bedrock_batch_monitor.domain import names, statuses
+from bedrock_batch_monitor import contract
+from bedrock_batch_monitor.adapters.dynamodb import items
+from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.times import to_iso
-from bedrock_batch_monitor.services import items
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -89,9 +90,9 @@ class Jobs:
             self.client,
             "query",
             TableName=self.name,
-            IndexName=names.ACTIVE_JOBS_INDEX,
-            KeyConditionExpression=f"{names.TRACKING} = :active",
-            ExpressionAttributeValues={":active": {"S": names.TRACKING_ACTIVE}},
+            IndexName=contract.ACTIVE_JOBS_INDEX,
+            KeyConditionExpression=f"{contract.TRACKING} = :active",
+            ExpressionAttributeValues={":active": {"S": contract.TRACKING_ACTIVE}},
             ProjectionExpression="jobArn",
         ):
             yield item["jobArn"]["S"]
@@ -148,21 +149,21 @@ class Jobs:
         for _ in range(_ATTEMPTS):
             item: dict[str, AttributeValueTypeDef] = {
                 "jobArn": {"S": job_arn},
-                names.TRACKING: {"S": names.TRACKING_ACTIVE},
-                names.COMMAND_AT: {"S": to_iso(now)},
+                contract.TRACKING: {"S": contract.TRACKING_ACTIVE},
+                contract.COMMAND_AT: {"S": to_iso(now)},
             }
             if self._put_new(item):
                 return Changed(job_arn, Change.ADDED)
             old = self._update(
                 job_arn,
                 # What made the job unreadable is forgotten, so that it gets its time again.
-                f"SET #tracking = :active, {names.COMMAND_AT} = :now "
+                f"SET #tracking = :active, {contract.COMMAND_AT} = :now "
                 f"REMOVE {', '.join(items.OF_UNREADABLE)}",
                 f"attribute_exists(jobArn) AND attribute_not_exists({EVENT_ID})",
-                {":active": {"S": names.TRACKING_ACTIVE}, ":now": {"S": to_iso(now)}},
+                {":active": {"S": contract.TRACKING_ACTIVE}, ":now": {"S": to_iso(now)}},
             )
             if old is not None:
-                was_tracked = old.get(names.TRACKING, {}).get("S") == names.TRACKING_ACTIVE
+                was_tracked = old.get(contract.TRACKING, {}).get("S") == contract.TRACKING_ACTIVE
                 change = Change.ALREADY_TRACKED if was_tracked else Change.RESUMED
                 return Changed(job_arn, change, _status(old))
             # The job has ended, or its item was deleted between the two writes.
@@ -181,12 +182,12 @@ class Jobs:
         for _ in range(_ATTEMPTS):
             old = self._update(
                 job_arn,
-                f"SET {names.COMMAND_AT} = :now REMOVE #tracking",
+                f"SET {contract.COMMAND_AT} = :now REMOVE #tracking",
                 "attribute_exists(jobArn)",
                 {":now": {"S": to_iso(now)}},
             )
             if old is not None:
-                change = Change.UNTRACKED if names.TRACKING in old else Change.NOT_TRACKED
+                change = Change.UNTRACKED if contract.TRACKING in old else Change.NOT_TRACKED
                 return Changed(job_arn, change, _status(old))
             if not may_put:
                 return Changed(job_arn, Change.UNKNOWN)
@@ -194,7 +195,7 @@ class Jobs:
                 "jobArn": {"S": job_arn},
                 "trackedBy": {"S": "user"},
                 "trackedAt": {"S": to_iso(now)},
-                names.COMMAND_AT: {"S": to_iso(now)},
+                contract.COMMAND_AT: {"S": to_iso(now)},
             }
             if self._put_new(item):
                 return Changed(job_arn, Change.EXCLUDED)
@@ -228,7 +229,7 @@ class Jobs:
                 Key={"jobArn": {"S": job_arn}},
                 UpdateExpression=update,
                 ConditionExpression=condition,
-                ExpressionAttributeNames={"#tracking": names.TRACKING},
+                ExpressionAttributeNames={"#tracking": contract.TRACKING},
                 ExpressionAttributeValues=values,
                 ReturnValues="ALL_OLD",
             ).get("Attributes", {})
@@ -274,7 +275,7 @@ class History:
             self.client,
             "query",
             TableName=self.name,
-            IndexName=names.BY_STATUS_INDEX,
+            IndexName=contract.BY_STATUS_INDEX,
             KeyConditionExpression=condition,
             ExpressionAttributeNames={"#status": "status"},
             ExpressionAttributeValues=values,
@@ -285,7 +286,7 @@ class History:
 
 def is_tracked(item: Item) -> bool:
     """Whether the monitor polls this job."""
-    return bool(item.get(names.TRACKING) == names.TRACKING_ACTIVE)
+    return bool(item.get(contract.TRACKING) == contract.TRACKING_ACTIVE)
 
 
 def has_ended(item: Item) -> bool:

@@ -8,8 +8,8 @@ from decimal import Decimal
 from typing import Any, Final, Self
 
 from bbm.tables import Item
-from bedrock_batch_monitor.domain.usage import short_model_id
-from bedrock_batch_monitor.domain.words import IMPLAUSIBLE, plausible_count
+from bedrock_batch_monitor.domain.plain_text import IMPLAUSIBLE, plausible_count
+from bedrock_batch_monitor.domain.token_usage import short_model_id
 
 _UNKNOWN_MODEL: Final = "unknown"
 _MILLIONTH: Final = Decimal("0.000001")

@@ -18,14 +18,14 @@ from rich.text import Text
 
 from bbm.cost import Line, Workload, alternatives, total
 from bbm.references import job_id
+from bbm.report.contents import Report
 from bbm.tables import Change, Changed, Item, has_ended, is_tracked
 from bbm.usage import ModelDay, Totals
+from bedrock_batch_monitor.adapters.dynamodb.items import ESTIMATED_END_TIME, RECORDS_PER_MINUTE
 from bedrock_batch_monitor.domain import statuses
+from bedrock_batch_monitor.domain.plain_text import IMPLAUSIBLE, clean, duration, plausible_count
 from bedrock_batch_monitor.domain.progress import seconds_past
 from bedrock_batch_monitor.domain.times import from_iso
-from bedrock_batch_monitor.domain.words import IMPLAUSIBLE, clean, duration, plausible_count
-from bedrock_batch_monitor.report.contents import Report
-from bedrock_batch_monitor.services.items import ESTIMATED_END_TIME, RECORDS_PER_MINUTE
 
 # Terminals narrower than this get the columns without which a line would say nothing.
 _WIDE: Final = 110

@@ -10,7 +10,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from bbm.problems import can_pass
 from bbm.tables import Item, has_ended, is_tracked
-from bedrock_batch_monitor.domain import names, statuses
+from bedrock_batch_monitor import contract
+from bedrock_batch_monitor.domain import statuses
 
 if TYPE_CHECKING:
     from bbm.tables import Jobs
@@ -86,7 +87,7 @@ def watch(
 
 
 def _left(item: Item) -> Item:
-    return {name: value for name, value in item.items() if name != names.TRACKING}
+    return {name: value for name, value in item.items() if name != contract.TRACKING}
 
 
 def _shown(item: Item) -> tuple[Any, ...]:

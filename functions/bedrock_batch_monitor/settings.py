@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
+from bedrock_batch_monitor.contract import member_role_arn
 from bedrock_batch_monitor.domain.arns import Scope
 from bedrock_batch_monitor.domain.discovery import JobFilter
-from bedrock_batch_monitor.domain.names import member_role_arn
 from bedrock_batch_monitor.domain.rules import Rules
 from bedrock_batch_monitor.domain.scopes import Scopes
-from bedrock_batch_monitor.domain.usage import UsageRules, buckets_of, prices_of
+from bedrock_batch_monitor.domain.token_usage import UsageRules, buckets_of, prices_of
 
 JOBS_TABLE_NAME = "JOBS_TABLE_NAME"
 HISTORY_TABLE_NAME = "HISTORY_TABLE_NAME"

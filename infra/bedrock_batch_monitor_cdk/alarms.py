@@ -26,7 +26,8 @@ from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct
 
-from bedrock_batch_monitor.domain import names, summary
+from bedrock_batch_monitor import contract
+from bedrock_batch_monitor.domain import summary
 from bedrock_batch_monitor_cdk.service import service_of
 
 if TYPE_CHECKING:
@@ -306,7 +307,7 @@ class Alarms(Construct):
         if code is not None:
             dimensions[summary.ERROR_CODE] = code
         return cloudwatch.Metric(
-            namespace=names.METRICS_NAMESPACE,
+            namespace=contract.METRICS_NAMESPACE,
             metric_name=name,
             dimensions_map=dimensions,
             statistic=statistic,

@@ -19,10 +19,9 @@ from aws_cdk import RemovalPolicy
 from aws_cdk.aws_logs import RetentionDays
 
 from bedrock_batch_monitor.domain.arns import Scope
-from bedrock_batch_monitor.domain.notification import OUTCOMES
 from bedrock_batch_monitor.domain.scopes import Scopes
 from bedrock_batch_monitor.domain.statuses import COMPLETED
-from bedrock_batch_monitor.domain.usage import (
+from bedrock_batch_monitor.domain.token_usage import (
     OutputBucket,
     TokenPrice,
     buckets_of,
@@ -30,6 +29,7 @@ from bedrock_batch_monitor.domain.usage import (
     prices_of,
     prices_text,
 )
+from bedrock_batch_monitor.presentation.messages import OUTCOMES
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)

@@ -9,8 +9,9 @@ from aws_cdk import CfnOutput, Duration, Stack
 from aws_cdk import aws_events as eventbridge
 from constructs import Construct
 
-from bedrock_batch_monitor.domain import names, statuses
-from bedrock_batch_monitor.domain.notification import UNREACHABLE
+from bedrock_batch_monitor import contract
+from bedrock_batch_monitor.domain import statuses
+from bedrock_batch_monitor.presentation.messages import UNREACHABLE
 from bedrock_batch_monitor_cdk import permissions
 from bedrock_batch_monitor_cdk.alarms import Alarms
 from bedrock_batch_monitor_cdk.config import MonitorConfig
@@ -235,7 +236,7 @@ def _job_ended(wanted: Sequence[str] | None, data: Mapping[str, Any]) -> eventbr
             raise ValueError(message)
         data = {"status": list(wanted), **data}
     return eventbridge.EventPattern(
-        source=[names.EVENT_SOURCE],
-        detail_type=[names.JOB_ENDED],
+        source=[contract.EVENT_SOURCE],
+        detail_type=[contract.JOB_ENDED],
         detail={"data": dict(data)} if data else None,
     )

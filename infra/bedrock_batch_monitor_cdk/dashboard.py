@@ -9,7 +9,8 @@ from aws_cdk import Duration
 from aws_cdk import aws_cloudwatch as cloudwatch
 from constructs import Construct
 
-from bedrock_batch_monitor.domain import names, summary
+from bedrock_batch_monitor import contract
+from bedrock_batch_monitor.domain import summary
 from bedrock_batch_monitor_cdk import logged
 from bedrock_batch_monitor_cdk.service import service_of
 
@@ -162,7 +163,7 @@ class Dashboard(Construct):
 
     def _usage_graphs(self) -> list[cloudwatch.IWidget]:
         # A search, for the models that will be in use are not known.
-        dimensions = f"{names.METRICS_NAMESPACE},{summary.MODEL},service"
+        dimensions = f"{contract.METRICS_NAMESPACE},{summary.MODEL},service"
         return [
             cloudwatch.GraphWidget(
                 title=title,
@@ -186,7 +187,7 @@ class Dashboard(Construct):
 
     def _metric(self, name: str, statistic: str) -> cloudwatch.IMetric:
         return cloudwatch.Metric(
-            namespace=names.METRICS_NAMESPACE,
+            namespace=contract.METRICS_NAMESPACE,
             metric_name=name,
             dimensions_map={"service": self._service},
             statistic=statistic,
@@ -200,7 +201,8 @@ def _scope_graphs(service: str) -> list[cloudwatch.IWidget]:
     graphs: list[cloudwatch.IWidget] = []
     for title, name, statistic in BY_SCOPE:
         expression = (
-            f'SEARCH(\'{{{names.METRICS_NAMESPACE},service,{summary.SCOPE}}} service="{service}" '
+            f"SEARCH('{{{contract.METRICS_NAMESPACE},service,{summary.SCOPE}}} "
+            f'service="{service}" '
             f"MetricName=\"{name}\"', '{statistic}', {_PERIOD.to_seconds():.0f})"
         )
         graphs.append(

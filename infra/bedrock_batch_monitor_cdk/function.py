@@ -9,8 +9,7 @@ from aws_cdk import RemovalPolicy, Stack
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 
-from bedrock_batch_monitor import settings
-from bedrock_batch_monitor.domain import names
+from bedrock_batch_monitor import contract, settings
 from bedrock_batch_monitor_cdk.bundling import function_code
 from bedrock_batch_monitor_cdk.service import service_of
 
@@ -110,7 +109,7 @@ def environment_of(
         **{name: str(value) for name, value in optional.items() if value is not None},
         **(events.reach.environment() if events.reach is not None else {}),
         "POWERTOOLS_SERVICE_NAME": service_of(scope),
-        "POWERTOOLS_METRICS_NAMESPACE": names.METRICS_NAMESPACE,
+        "POWERTOOLS_METRICS_NAMESPACE": contract.METRICS_NAMESPACE,
         "POWERTOOLS_LOG_LEVEL": config.log_level,
     }
 

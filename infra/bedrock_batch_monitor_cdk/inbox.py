@@ -10,7 +10,7 @@ from aws_cdk import aws_lambda_event_sources as sources
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from bedrock_batch_monitor.domain import inbox
+from bedrock_batch_monitor.domain import requests
 from bedrock_batch_monitor_cdk.encryption import queue_encryption
 from bedrock_batch_monitor_cdk.function import build_function, build_log_group, environment_of
 from bedrock_batch_monitor_cdk.permissions import inbox_role
@@ -36,7 +36,7 @@ _WITH_ARN: Final = {"batchJobArn": [{"exists": True}]}
 def native_events(detail: Mapping[str, Any] | None = None) -> events_.EventPattern:
     """Matches Bedrock's own events on batch jobs; `detail` is what their detail has to match."""
     return events_.EventPattern(
-        source=[inbox.NATIVE_SOURCE], detail_type=[inbox.NATIVE_DETAIL_TYPE], detail=detail
+        source=[requests.NATIVE_SOURCE], detail_type=[requests.NATIVE_DETAIL_TYPE], detail=detail
     )
 
 
@@ -122,7 +122,7 @@ class Inbox(Construct):
             description="Commands to track and untrack batch inference jobs",
             event_bus=events.bus,
             event_pattern=events_.EventPattern(
-                detail_type=[inbox.TRACK_DETAIL_TYPE, inbox.UNTRACK_DETAIL_TYPE]
+                detail_type=[requests.TRACK_DETAIL_TYPE, requests.UNTRACK_DETAIL_TYPE]
             ),
             targets=[QueueTarget(self.queue, dead_letter_queue=events.dead_letters)],
         )
@@ -145,8 +145,8 @@ def _hint_without_message() -> events_.RuleTargetInput:
     """
     return events_.RuleTargetInput.from_object(
         {
-            "source": inbox.NATIVE_SOURCE,
-            "detail-type": inbox.NATIVE_DETAIL_TYPE,
+            "source": requests.NATIVE_SOURCE,
+            "detail-type": requests.NATIVE_DETAIL_TYPE,
             "detail": {"batchJobArn": events_.EventField.from_path("$.detail.batchJobArn")},
         }
     )

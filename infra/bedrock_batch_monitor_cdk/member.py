@@ -20,7 +20,7 @@ from aws_cdk import (
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 
-from bedrock_batch_monitor.domain import names
+from bedrock_batch_monitor import contract
 from bedrock_batch_monitor_cdk.inbox import native_events
 from bedrock_batch_monitor_cdk.permissions import forward_role, member_role
 
@@ -60,7 +60,7 @@ class Home:
         """The roles that read jobs: of the function that polls and of the one that hears events."""
         return [
             f"arn:{self.partition}:iam::{self.account}:role/"
-            + names.function_role_name(module, self.region)
+            + contract.function_role_name(module, self.region)
             for module in ("monitor", "inbox")
         ]
 
@@ -91,10 +91,12 @@ class MemberStack(Stack):
         )
         role = member_role(
             self,
-            name=names.member_role_name(config.member_role_name, self.region),
+            name=contract.member_role_name(config.member_role_name, self.region),
             trusted_account=home.account,
             trusted_roles=home.function_roles,
-            external_id=(config.member_external_id or names.external_id(home.account, home.region)),
+            external_id=(
+                config.member_external_id or contract.external_id(home.account, home.region)
+            ),
         )
         resource = cast("CfnResource", role.node.default_child)
         resource.cfn_options.condition = elsewhere

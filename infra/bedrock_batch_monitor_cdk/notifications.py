@@ -21,9 +21,8 @@ from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct
 
-from bedrock_batch_monitor import settings
-from bedrock_batch_monitor.domain import names
-from bedrock_batch_monitor.domain.notification import OUTCOMES, UNREACHABLE
+from bedrock_batch_monitor import contract, settings
+from bedrock_batch_monitor.presentation.messages import OUTCOMES, UNREACHABLE
 from bedrock_batch_monitor_cdk.function import build_function, build_log_group
 from bedrock_batch_monitor_cdk.permissions import notification_role
 from bedrock_batch_monitor_cdk.service import service_of
@@ -105,7 +104,7 @@ class Notifications(Construct):
         endings = [
             outcome
             for outcome in config.notified_outcomes
-            if OUTCOMES[outcome].detail_type == names.JOB_ENDED
+            if OUTCOMES[outcome].detail_type == contract.JOB_ENDED
         ]
         others = [
             OUTCOMES[outcome].detail_type
@@ -119,8 +118,8 @@ class Notifications(Construct):
                 description="Endings of batch inference jobs that people are told of",
                 event_bus=events.bus,
                 event_pattern=events_.EventPattern(
-                    source=[names.EVENT_SOURCE],
-                    detail_type=[names.JOB_ENDED],
+                    source=[contract.EVENT_SOURCE],
+                    detail_type=[contract.JOB_ENDED],
                     detail={"data": {"status": endings}},
                 ),
                 targets=[target],
@@ -131,7 +130,9 @@ class Notifications(Construct):
                 "OtherOutcomes",
                 description="What people are told of batch inference jobs that have not ended",
                 event_bus=events.bus,
-                event_pattern=events_.EventPattern(source=[names.EVENT_SOURCE], detail_type=others),
+                event_pattern=events_.EventPattern(
+                    source=[contract.EVENT_SOURCE], detail_type=others
+                ),
                 targets=[target],
             )
         if UNREACHABLE in config.notified_outcomes:
@@ -141,8 +142,8 @@ class Notifications(Construct):
                 description="Jobs that could be read before and cannot be read any more",
                 event_bus=events.bus,
                 event_pattern=events_.EventPattern(
-                    source=[names.EVENT_SOURCE],
-                    detail_type=[names.JOB_UNREACHABLE],
+                    source=[contract.EVENT_SOURCE],
+                    detail_type=[contract.JOB_UNREACHABLE],
                     # An ARN that was never readable has no status. The monitor function reports
                     # these in one summary, so that a list of mistyped ARNs is not a flood of mails.
                     detail={"data": {"status": [{"exists": True}]}},

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from aws_cdk import Acknowledgment, Stack, Validations
 from aws_cdk import aws_iam as iam
 
-from bedrock_batch_monitor.domain import inbox, names
-from bedrock_batch_monitor.domain.usage import MANIFEST_NAME
+from bedrock_batch_monitor import contract
+from bedrock_batch_monitor.domain import requests
+from bedrock_batch_monitor.domain.token_usage import MANIFEST_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from aws_cdk import aws_sns as sns
     from constructs import Construct
 
-    from bedrock_batch_monitor.domain.usage import OutputBucket
+    from bedrock_batch_monitor.domain.token_usage import OutputBucket
     from bedrock_batch_monitor_cdk.events import Events
     from bedrock_batch_monitor_cdk.reach import Reach
     from bedrock_batch_monitor_cdk.tables import Tables
@@ -70,8 +71,8 @@ def monitor_role(  # noqa: PLR0913 - what it may use, and the settings that add 
         "QueryActiveJobsAndPendingEvents",
         ["dynamodb:Query"],
         [
-            _index(tables.jobs, names.ACTIVE_JOBS_INDEX),
-            _index(tables.jobs, names.PENDING_EVENTS_INDEX),
+            _index(tables.jobs, contract.ACTIVE_JOBS_INDEX),
+            _index(tables.jobs, contract.PENDING_EVENTS_INDEX),
         ],
     )
     if output_buckets:
@@ -79,7 +80,7 @@ def monitor_role(  # noqa: PLR0913 - what it may use, and the settings that add 
             role,
             "QueryPendingUsage",
             ["dynamodb:Query"],
-            [_index(tables.jobs, names.USAGE_PENDING_INDEX)],
+            [_index(tables.jobs, contract.USAGE_PENDING_INDEX)],
         )
     _allow_reading_manifests(role, output_buckets)
     _allow(
@@ -202,8 +203,8 @@ def widget_role(
         "QueryActiveJobsAndEndings",
         ["dynamodb:Query"],
         [
-            _index(tables.jobs, names.ACTIVE_JOBS_INDEX),
-            _index(tables.history, names.BY_STATUS_INDEX),
+            _index(tables.jobs, contract.ACTIVE_JOBS_INDEX),
+            _index(tables.history, contract.BY_STATUS_INDEX),
         ],
     )
     _allow(role, "ReadJobs", ["dynamodb:BatchGetItem"], [tables.jobs.table_arn])
@@ -301,8 +302,8 @@ def admit_members(bus: eventbridge.EventBus, reach: Reach) -> None:
     stack = Stack.of(bus)
     conditions = _only_events(
         {
-            "events:source": [inbox.NATIVE_SOURCE],
-            "events:detail-type": [inbox.NATIVE_DETAIL_TYPE],
+            "events:source": [requests.NATIVE_SOURCE],
+            "events:detail-type": [requests.NATIVE_DETAIL_TYPE],
         }
     )
     principal: object = {
@@ -333,7 +334,7 @@ def _name_for_members(scope: Construct, module: str, reach: Reach | None) -> str
     """A name that roles of other accounts can trust; None to have one generated."""
     if reach is None or not reach.accounts:
         return None
-    return names.function_role_name(module, Stack.of(scope).region)
+    return contract.function_role_name(module, Stack.of(scope).region)
 
 
 def _function_role(
@@ -457,7 +458,7 @@ def grant_track(grantee: iam.IGrantable, tables: Tables, key: kms.IKey | None) -
         actions=["dynamodb:PutItem", "dynamodb:UpdateItem"],
         resource_arns=[tables.jobs.table_arn],
         conditions={
-            "ForAllValues:StringEquals": {"dynamodb:Attributes": ["jobArn", names.TRACKING]},
+            "ForAllValues:StringEquals": {"dynamodb:Attributes": ["jobArn", contract.TRACKING]},
             "StringEqualsIfExists": {
                 "dynamodb:ReturnValues": ["NONE", "UPDATED_OLD", "UPDATED_NEW"]
             },
@@ -471,9 +472,9 @@ def grant_query(grantee: iam.IGrantable, tables: Tables, key: kms.IKey | None) -
     items = [tables.jobs.table_arn, tables.history.table_arn]
     queried = [
         *items,
-        _index(tables.jobs, names.ACTIVE_JOBS_INDEX),
-        _index(tables.jobs, names.PENDING_EVENTS_INDEX),
-        _index(tables.history, names.BY_STATUS_INDEX),
+        _index(tables.jobs, contract.ACTIVE_JOBS_INDEX),
+        _index(tables.jobs, contract.PENDING_EVENTS_INDEX),
+        _index(tables.history, contract.BY_STATUS_INDEX),
     ]
     by_key = iam.Grant.add_to_principal(
         grantee=grantee,
@@ -500,7 +501,7 @@ def grant_send_commands(grantee: iam.IGrantable, bus: eventbridge.IEventBus) -> 
         actions=["events:PutEvents"],
         resource_arns=[bus.event_bus_arn],
         conditions=_only_events(
-            {"events:detail-type": [inbox.TRACK_DETAIL_TYPE, inbox.UNTRACK_DETAIL_TYPE]}
+            {"events:detail-type": [requests.TRACK_DETAIL_TYPE, requests.UNTRACK_DETAIL_TYPE]}
         ),
     )
 

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from aws_cdk import Stack, Token
 
-from bedrock_batch_monitor import settings
-from bedrock_batch_monitor.domain import names
+from bedrock_batch_monitor import contract, settings
 from bedrock_batch_monitor.domain.arns import Scope
 from bedrock_batch_monitor_cdk.config import ConfigError
 
@@ -44,7 +43,7 @@ class Reach:
         """The ARN of every role to assume."""
         partition = Stack.of(scope).partition
         return [
-            names.member_role_arn(partition, other.account, self.role_name, other.region)
+            contract.member_role_arn(partition, other.account, self.role_name, other.region)
             for other in self.scopes.others
             if other.account != self.scopes.home.account
         ]
@@ -84,6 +83,6 @@ def reach_of(scope: Construct, config: MonitorConfig) -> Reach | None:
     return Reach(
         scopes=scopes,
         role_name=config.member_role_name,
-        external_id=config.member_external_id or names.external_id(home.account, home.region),
+        external_id=config.member_external_id or contract.external_id(home.account, home.region),
         organization_id=config.organization_id,
     )

@@ -15,7 +15,7 @@ from typing import Any, Final
 from aws_cdk import aws_eventschemas as eventschemas
 from constructs import Construct
 
-from bedrock_batch_monitor.domain import names
+from bedrock_batch_monitor import contract
 from bedrock_batch_monitor.domain.events import SCHEMA_VERSION
 from bedrock_batch_monitor_cdk.packaged import packaged
 
@@ -43,7 +43,7 @@ class RegistrySchema:
     @property
     def name(self) -> str:
         """`<source>@<detail-type without blanks>`."""
-        return f"{names.EVENT_SOURCE}@{self.detail_type.replace(' ', '')}"
+        return f"{contract.EVENT_SOURCE}@{self.detail_type.replace(' ', '')}"
 
 
 class SchemaRegistry(Construct):
@@ -88,7 +88,7 @@ def registry_schema(published: Mapping[str, Any]) -> RegistrySchema:
         detail_type=detail_type,
         content={
             **published,
-            "x-amazon-events-source": names.EVENT_SOURCE,
+            "x-amazon-events-source": contract.EVENT_SOURCE,
             "x-amazon-events-detail-type": detail_type,
             "properties": {**_ENVELOPE, **published["properties"]},
         },

@@ -8,7 +8,7 @@ from aws_cdk import Acknowledgment, RemovalPolicy, Validations
 from aws_cdk import aws_dynamodb as dynamodb
 from constructs import Construct
 
-from bedrock_batch_monitor.domain import names
+from bedrock_batch_monitor import contract
 from bedrock_batch_monitor_cdk.encryption import encrypt_table
 
 if TYPE_CHECKING:
@@ -50,23 +50,23 @@ class Tables(Construct):
             # All indexes are sparse: a job is in them only while it has the partition attribute.
             global_secondary_indexes=[
                 dynamodb.GlobalSecondaryIndexPropsV2(
-                    index_name=names.ACTIVE_JOBS_INDEX,
-                    partition_key=_text(names.TRACKING),
+                    index_name=contract.ACTIVE_JOBS_INDEX,
+                    partition_key=_text(contract.TRACKING),
                     sort_key=_text("jobArn"),
                     projection_type=dynamodb.ProjectionType.INCLUDE,
-                    non_key_attributes=list(names.ACTIVE_JOBS_PROJECTION),
+                    non_key_attributes=list(contract.ACTIVE_JOBS_PROJECTION),
                 ),
                 dynamodb.GlobalSecondaryIndexPropsV2(
-                    index_name=names.PENDING_EVENTS_INDEX,
-                    partition_key=_text(names.EVENT_PENDING),
-                    sort_key=_text(names.PENDING_SINCE),
+                    index_name=contract.PENDING_EVENTS_INDEX,
+                    partition_key=_text(contract.EVENT_PENDING),
+                    sort_key=_text(contract.PENDING_SINCE),
                     projection_type=dynamodb.ProjectionType.KEYS_ONLY,
                 ),
                 # There whatever the settings say, for it costs nothing while it is empty.
                 dynamodb.GlobalSecondaryIndexPropsV2(
-                    index_name=names.USAGE_PENDING_INDEX,
-                    partition_key=_text(names.USAGE_PENDING),
-                    sort_key=_text(names.USAGE_DUE_AT),
+                    index_name=contract.USAGE_PENDING_INDEX,
+                    partition_key=_text(contract.USAGE_PENDING),
+                    sort_key=_text(contract.USAGE_DUE_AT),
                     projection_type=dynamodb.ProjectionType.KEYS_ONLY,
                 ),
             ],
@@ -82,17 +82,17 @@ class Tables(Construct):
             encryption=dynamodb.TableEncryptionV2.dynamo_owned_key(),
             # On even where history is kept for ever: then no item has the attribute, and a
             # retention that is set later needs no change of the table.
-            time_to_live_attribute=names.EXPIRES_AT,
+            time_to_live_attribute=contract.EXPIRES_AT,
             point_in_time_recovery_specification=_recoverable(),
             deletion_protection=self._config.keeps_data,
             removal_policy=self._config.removal_policy_of_data,
             global_secondary_indexes=[
                 dynamodb.GlobalSecondaryIndexPropsV2(
-                    index_name=names.BY_STATUS_INDEX,
+                    index_name=contract.BY_STATUS_INDEX,
                     partition_key=_text("status"),
                     sort_key=_text("observedAt"),
                     projection_type=dynamodb.ProjectionType.INCLUDE,
-                    non_key_attributes=list(names.BY_STATUS_PROJECTION),
+                    non_key_attributes=list(contract.BY_STATUS_PROJECTION),
                 )
             ],
         )
@@ -101,7 +101,7 @@ class Tables(Construct):
         table = dynamodb.TableV2(
             self,
             "State",
-            partition_key=_text(names.STATE_KEY),
+            partition_key=_text(contract.STATE_KEY),
             billing=dynamodb.Billing.on_demand(),
             encryption=dynamodb.TableEncryptionV2.dynamo_owned_key(),
             removal_policy=RemovalPolicy.DESTROY,
@@ -124,10 +124,10 @@ class Tables(Construct):
             self,
             "Outbox",
             partition_key=_text("jobArn"),
-            sort_key=_text(names.OUTBOX_ENTRY),
+            sort_key=_text(contract.OUTBOX_ENTRY),
             billing=dynamodb.Billing.on_demand(),
             encryption=dynamodb.TableEncryptionV2.dynamo_owned_key(),
-            time_to_live_attribute=names.EXPIRES_AT,
+            time_to_live_attribute=contract.EXPIRES_AT,
             point_in_time_recovery_specification=_recoverable(),
             deletion_protection=self._config.keeps_data,
             removal_policy=self._config.removal_policy_of_data,

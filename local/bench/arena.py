@@ -17,7 +17,7 @@ from typing import Any, Final
 import boto3
 from aws_lambda_powertools import Logger
 
-from bedrock_batch_monitor.composition import compose
+from bedrock_batch_monitor.app.composition import compose
 from bedrock_batch_monitor.settings import Settings
 from local.bedrock import Phase, Script
 from local.bedrock.control import Control

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from botocore.config import Config
 
-from bedrock_batch_monitor.clock import utc_now
+from bedrock_batch_monitor.app.clock import utc_now
 
 if TYPE_CHECKING:
     import boto3

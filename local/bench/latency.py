@@ -14,8 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from bedrock_batch_monitor.domain import inbox
-from bedrock_batch_monitor.domain.list_scan import FETCH_EACH_UP_TO
+from bedrock_batch_monitor.domain import requests
+from bedrock_batch_monitor.domain.list_summaries import FETCH_EACH_UP_TO
 
 if TYPE_CHECKING:
     from local.bench.arena import Arena
@@ -93,7 +93,7 @@ def _inbox_of(arena: Arena) -> tuple[str, str]:
     [rule] = [
         rule
         for rule in events.list_rules()["Rules"]
-        if inbox.NATIVE_SOURCE in rule.get("EventPattern", "")
+        if requests.NATIVE_SOURCE in rule.get("EventPattern", "")
     ]
     [target] = events.list_targets_by_rule(Rule=rule["Name"])["Targets"]
     name = target["Arn"].rsplit(":", 1)[-1]
@@ -106,8 +106,8 @@ def _native_event(job_arn: str, arena: Arena) -> dict[str, object]:
     return {
         "version": "0",
         "id": "00000000-0000-0000-0000-000000000000",
-        "source": inbox.NATIVE_SOURCE,
-        "detail-type": inbox.NATIVE_DETAIL_TYPE,
+        "source": requests.NATIVE_SOURCE,
+        "detail-type": requests.NATIVE_DETAIL_TYPE,
         "account": arena.emulator.account,
         "region": arena.emulator.region,
         "time": "2026-11-24T20:00:00Z",

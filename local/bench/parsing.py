@@ -13,8 +13,8 @@ from typing import Any, Final
 import typer
 from botocore.parsers import ResponseParserFactory
 
-from bedrock_batch_monitor.domain.lists import SUMMARIES_PER_PAGE
-from bedrock_batch_monitor.services import timestamps
+from bedrock_batch_monitor.adapters import timestamps
+from bedrock_batch_monitor.domain.list_pages import SUMMARIES_PER_PAGE
 from local.bedrock import ManualClock, StandIn
 from local.bedrock.jobs import Scope
 

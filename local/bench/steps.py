@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from aws_lambda_powertools import Logger
 
-from bedrock_batch_monitor.composition import compose
+from bedrock_batch_monitor.app.composition import compose
 from local.bedrock import Phase, Script
 from local.bench.meter import Cost, Meter
 

@@ -17,10 +17,10 @@ import typer
 from rich.console import Console
 from rich.live import Live
 
-from bedrock_batch_monitor.domain import names
+from bedrock_batch_monitor import contract
 from bedrock_batch_monitor.domain.statuses import TERMINAL, is_terminal
 from bedrock_batch_monitor.domain.times import from_iso
-from bedrock_batch_monitor.domain.usage import is_counted
+from bedrock_batch_monitor.domain.token_usage import is_counted
 from local.bedrock import StandIn
 from local.clients import Clients
 from local.cloud import Cloud, local_cloud
@@ -238,7 +238,7 @@ def _missing(cloud: Cloud, watched: Watched) -> list[str]:
         ids = {
             event["detail"]["metadata"]["eventId"]
             for event in watched.events
-            if event["resources"] == [arn] and event["detail-type"] == names.JOB_ENDED
+            if event["resources"] == [arn] and event["detail-type"] == contract.JOB_ENDED
         }
         if ids != {last.get("eventId")}:
             problems.append(f"{name}: its event has id {last.get('eventId')}, received {ids}")
@@ -284,7 +284,7 @@ def _show_result(cloud: Cloud, watched: Watched, missing: list[str], seconds: fl
         "      --key-condition-expression 'jobArn = :j' \\\n"
         f'      --expression-attribute-values \'{{":j": {{"S": "{arn}"}}}}\'\n'
         f"  aws dynamodb query --table-name {outputs.history_table_name} "
-        f"--index-name {names.BY_STATUS_INDEX} \\\n"
+        f"--index-name {contract.BY_STATUS_INDEX} \\\n"
         "      --key-condition-expression '#s = :s AND observedAt > :t' \\\n"
         '      --expression-attribute-names \'{"#s": "status"}\' \\\n'
         '      --expression-attribute-values \'{":s": {"S": "Failed"}, '

@@ -10,7 +10,7 @@ from typing import Final
 
 import typer
 
-from bedrock_batch_monitor.report.page import render
+from bbm.report.page import render
 from local.browser import HOW_TO_INSTALL, browser, install
 from local.pictures.sample import Sample, report_of, sample, widget_page
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from bbm.report.contents import Report, tracks_of
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.times import to_iso
-from bedrock_batch_monitor.report import widget
-from bedrock_batch_monitor.report.contents import Report, tracks_of
-from bedrock_batch_monitor.report.jobs import Transition, job_of, transition_of
+from bedrock_batch_monitor.presentation import job_table
+from bedrock_batch_monitor.presentation.job_view import Transition, job_of, transition_of
 
 NOW: Final = datetime(2026, 11, 24, 20, 30, tzinfo=UTC)
 SPAN: Final = timedelta(days=7)
@@ -101,11 +101,11 @@ def widget_page(
     """The widget on sample jobs in a page of its own, as CloudWatch has it in one of its."""
     since = NOW - span
     jobs = [job_of(item) for item in some.jobs]
-    active = widget.in_order_of_need([job for job in jobs if job.is_active], NOW)
+    active = job_table.in_order_of_need([job for job in jobs if job.is_active], NOW)
     ended = [
         job for job in jobs if job.has_ended and job.changed is not None and job.changed >= since
     ]
-    view = widget.LiveView(
+    view = job_table.LiveView(
         active=active[:most_active],
         ended=ended[:most_ended],
         active_by_status=Counter(job.status or "" for job in active),
@@ -115,7 +115,7 @@ def widget_page(
     page = "<!doctype html><html lang=en><meta charset=utf-8><title>Jobs</title>"
     background = "#0f1b2a" if dark else "#ffffff"
     around = f"<style>body{{margin:16px;background:{background}}}</style><body>"
-    return page + around + widget.live(view, NOW, dark=dark)
+    return page + around + job_table.live(view, NOW, dark=dark)
 
 
 def _job(

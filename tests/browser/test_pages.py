@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from bbm.report.contents import LANES
+from bbm.report.page import render
 from bedrock_batch_monitor.domain import statuses
-from bedrock_batch_monitor.report.contents import LANES
-from bedrock_batch_monitor.report.page import render
 from local.pictures.sample import Sample, report_of, sample, widget_page
 
 Show = Callable[..., Any]

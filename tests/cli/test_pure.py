@@ -12,7 +12,7 @@ from bbm import inputs
 from bbm.deployment import Deployment
 from bbm.problems import Problem, UsageProblem
 from bbm.references import arn_of, check_trackable, resolve
-from bedrock_batch_monitor.domain import statuses, words
+from bedrock_batch_monitor.domain import plain_text, statuses
 from bedrock_batch_monitor.domain.arns import Scope
 
 NOW = datetime(2026, 11, 24, 20, 0, tzinfo=UTC)
@@ -153,9 +153,9 @@ def test_only_arns_and_ids_can_be_tracked() -> None:
 )
 def test_durations_have_two_units_at_most(seconds: float, text: str) -> None:
     """No more precision than a person reads."""
-    assert words.duration(seconds) == text
+    assert plain_text.duration(seconds) == text
 
 
 def test_texts_of_a_table_cannot_steer_the_terminal() -> None:
     """Control characters go, line breaks become blanks, brackets stay."""
-    assert words.clean("a\x1b[31mb\r\nc\u202e [bold]") == "a[31mb  c [bold]"
+    assert plain_text.clean("a\x1b[31mb\r\nc\u202e [bold]") == "a[31mb  c [bold]"

@@ -22,11 +22,11 @@ from botocore.validate import ParamValidator
 from moto import mock_aws
 from moto.dynamodb.models import dynamodb_backends
 
-from bedrock_batch_monitor.composition import compose
-from bedrock_batch_monitor.domain import names
+from bedrock_batch_monitor import contract
+from bedrock_batch_monitor.adapters.sdk import USER_AGENT
+from bedrock_batch_monitor.app.composition import compose
+from bedrock_batch_monitor.app.poll import Monitor
 from bedrock_batch_monitor.domain.summary import PollSummary
-from bedrock_batch_monitor.poll import Monitor
-from bedrock_batch_monitor.services.sdk import USER_AGENT
 from bedrock_batch_monitor.settings import Settings
 from local.bedrock import ManualClock, Phase, Script, StandIn
 from tests.support.contracts import assert_keeps_to_schema
@@ -239,7 +239,7 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
         events.put_rule(
             Name="all",
             EventBusName="monitor",
-            EventPattern=json.dumps({"source": [names.EVENT_SOURCE]}),
+            EventPattern=json.dumps({"source": [contract.EVENT_SOURCE]}),
         )
         events.put_targets(
             Rule="all",

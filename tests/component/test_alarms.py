@@ -12,12 +12,12 @@ import aws_cdk
 import boto3
 import pytest
 
-from bedrock_batch_monitor.composition import Parts
+from bedrock_batch_monitor.adapters.bedrock import BatchInferenceJobs
+from bedrock_batch_monitor.adapters.errors import ServiceError
+from bedrock_batch_monitor.app.composition import Parts
+from bedrock_batch_monitor.app.poll import PollError
+from bedrock_batch_monitor.app.telemetry import logger, metrics
 from bedrock_batch_monitor.handlers import monitor as module
-from bedrock_batch_monitor.poll import PollError
-from bedrock_batch_monitor.services.bedrock import BatchInferenceJobs
-from bedrock_batch_monitor.services.errors import ServiceError
-from bedrock_batch_monitor.telemetry import logger, metrics
 from bedrock_batch_monitor_cdk import alarms
 from bedrock_batch_monitor_cdk.alarms import ALARMS
 from bedrock_batch_monitor_cdk.config import MonitorConfig

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from bedrock_batch_monitor import discover
-from bedrock_batch_monitor.services.dynamodb import JobsTable, StateTable
-from bedrock_batch_monitor.services.errors import ServiceError
+from bedrock_batch_monitor.adapters.dynamodb.tables import JobsTable, StateTable
+from bedrock_batch_monitor.adapters.errors import ServiceError
+from bedrock_batch_monitor.app import discover
 from local.bedrock import Phase, Script
 
 from .conftest import START, Cloud

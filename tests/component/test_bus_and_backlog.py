@@ -10,10 +10,10 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 
-from bedrock_batch_monitor.callbacks import TaskCallbacks
+from bedrock_batch_monitor.adapters.eventbridge import EventBus
+from bedrock_batch_monitor.adapters.stepfunctions import WaitingTasks
 from bedrock_batch_monitor.domain.summary import PollSummary
-from bedrock_batch_monitor.services.eventbridge import EventBus
-from bedrock_batch_monitor.services.stepfunctions import WaitingTasks
+from bedrock_batch_monitor.outbox.task_callbacks import TaskCallbacks
 from local.bedrock import Phase, Script
 
 from .conftest import START, Cloud
@@ -192,7 +192,7 @@ def test_backlog_takes_a_share_of_the_time_alone(
         cloud.add_job("Failed")
     down, _ = faulty(cloud, denied)
     down.poll()
-    monkeypatch.setattr("bedrock_batch_monitor.poll._PENDING_BATCH", 10)
+    monkeypatch.setattr("bedrock_batch_monitor.app.poll._PENDING_BATCH", 10)
     new = [cloud.add_job("InProgress") for _ in range(3)]
     left = [55.0]
 

@@ -17,6 +17,9 @@ import pytest
 from boto3.dynamodb.types import TypeSerializer
 from moto import mock_aws
 
+from bedrock_batch_monitor.adapters.dynamodb import items
+from bedrock_batch_monitor.adapters.dynamodb.outbox_table import OutboxTable
+from bedrock_batch_monitor.adapters.dynamodb.tables import HistoryTable, JobsTable, Written
 from bedrock_batch_monitor.domain.episodes import Unreadable
 from bedrock_batch_monitor.domain.events import Mark, stalled_mark, unreachable_mark
 from bedrock_batch_monitor.domain.jobs import (
@@ -28,11 +31,8 @@ from bedrock_batch_monitor.domain.jobs import (
     Usage,
 )
 from bedrock_batch_monitor.domain.times import to_iso
+from bedrock_batch_monitor.domain.token_usage import FollowUp, UsageProblem
 from bedrock_batch_monitor.domain.transitions import Refresh, Transition, decide
-from bedrock_batch_monitor.domain.usage import FollowUp, UsageProblem
-from bedrock_batch_monitor.services import items
-from bedrock_batch_monitor.services.dynamodb import HistoryTable, JobsTable, Written
-from bedrock_batch_monitor.services.outbox import OutboxTable
 from tests.support.monitor import REGION, RULES
 from tests.support.strategies import ARN, NOW
 from tests.support.tables import create_tables

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 
-from bedrock_batch_monitor.services.eventbridge import EventBus
+from bedrock_batch_monitor.adapters.eventbridge import EventBus
 from local.bedrock import Phase, Script
 
 from .conftest import Cloud

@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from bedrock_batch_monitor import discover
-from bedrock_batch_monitor.services.errors import ServiceError
+from bedrock_batch_monitor.adapters.errors import ServiceError
+from bedrock_batch_monitor.app import discover
 from local.bedrock import Phase, Script
 
 from .conftest import ACCOUNT, REGION, START, Cloud

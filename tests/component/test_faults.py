@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 
+from bedrock_batch_monitor.adapters.bedrock import BatchInferenceJobs
+from bedrock_batch_monitor.adapters.errors import ServiceError
+from bedrock_batch_monitor.adapters.eventbridge import BUS_MISSING
+from bedrock_batch_monitor.app.poll import CONCURRENCY
 from bedrock_batch_monitor.domain.jobs import RecordCounts, TrackedJob
 from bedrock_batch_monitor.domain.summary import PollSummary
-from bedrock_batch_monitor.poll import CONCURRENCY
-from bedrock_batch_monitor.services.bedrock import BatchInferenceJobs
-from bedrock_batch_monitor.services.errors import ServiceError
-from bedrock_batch_monitor.services.eventbridge import BUS_MISSING
 from local.bedrock import Phase, Script
 
 from .conftest import START, Cloud

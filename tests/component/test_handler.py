@@ -7,12 +7,11 @@ from typing import Any
 
 import pytest
 
-from bedrock_batch_monitor import settings
-from bedrock_batch_monitor.domain import names
+from bedrock_batch_monitor import contract, settings
+from bedrock_batch_monitor.app.poll import PollError
+from bedrock_batch_monitor.app.telemetry import logger, metrics
 from bedrock_batch_monitor.domain.summary import OCCASIONAL_METRICS, STEADY_METRICS
 from bedrock_batch_monitor.handlers import monitor as module
-from bedrock_batch_monitor.poll import PollError
-from bedrock_batch_monitor.telemetry import logger, metrics
 from local.bedrock import Script
 
 from .conftest import ACCOUNT, REGION, Cloud, InlineExecutor
@@ -120,7 +119,7 @@ def test_the_figures_are_metrics(deployed: Cloud, capsys: pytest.CaptureFixture[
     answer = invoke()
     document = published(capsys.readouterr().out)
     [directive] = document["_aws"]["CloudWatchMetrics"]
-    assert directive["Namespace"] == names.METRICS_NAMESPACE
+    assert directive["Namespace"] == contract.METRICS_NAMESPACE
     assert directive["Dimensions"] == [["service"]]
     assert document["service"] == "BedrockBatchMonitor"
     assert {metric["Name"] for metric in directive["Metrics"]} == set(STEADY_METRICS)

@@ -8,9 +8,9 @@ from typing import Any
 import boto3
 import pytest
 
-from bedrock_batch_monitor.composition import compose_inbox
+from bedrock_batch_monitor.app.composition import compose_inbox
+from bedrock_batch_monitor.app.telemetry import metrics
 from bedrock_batch_monitor.handlers import inbox as module
-from bedrock_batch_monitor.telemetry import metrics
 from local.bedrock import Phase, Script
 
 from .conftest import ACCOUNT, REGION, SETTINGS, Cloud

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
+from bedrock_batch_monitor.adapters.dynamodb.tables import JobsTable, Written
+from bedrock_batch_monitor.adapters.errors import ServiceError
+from bedrock_batch_monitor.app.commands import STOP_BEFORE_DEADLINE_SECONDS
+from bedrock_batch_monitor.app.telemetry import logger
 from bedrock_batch_monitor.domain.times import to_iso
 from bedrock_batch_monitor.handlers import inbox as module
-from bedrock_batch_monitor.inbox import STOP_BEFORE_DEADLINE_SECONDS
-from bedrock_batch_monitor.services.dynamodb import JobsTable, Written
-from bedrock_batch_monitor.services.errors import ServiceError
-from bedrock_batch_monitor.telemetry import logger
 
 from .conftest import ACCOUNT, REGION, Cloud
 from .test_handler import Context
@@ -309,7 +309,9 @@ def test_token_is_in_no_log_line_when_its_command_fails(
         error = ServiceError("DynamoDB", "ValidationException", f"the item has {TOKEN}")
         raise error
 
-    monkeypatch.setattr("bedrock_batch_monitor.services.outbox.OutboxTable.put_task", fails)
+    monkeypatch.setattr(
+        "bedrock_batch_monitor.adapters.dynamodb.outbox_table.OutboxTable.put_task", fails
+    )
     assert inbox.receives(event) == ["message-0"]
     assert "event not followed" in log.getvalue()
     assert TOKEN[:13] not in log.getvalue()

@@ -10,9 +10,9 @@ import boto3
 import botocore.session
 import pytest
 
-from bedrock_batch_monitor.composition import compose_inbox
+from bedrock_batch_monitor.app.composition import compose_inbox
 from bedrock_batch_monitor.domain import statuses
-from bedrock_batch_monitor.domain.inbox import MalformedEventError, request_of
+from bedrock_batch_monitor.domain.requests import MalformedEventError, request_of
 from local.bedrock import Phase, Script
 
 from .conftest import ACCOUNT, REGION, SETTINGS, Cloud

@@ -12,9 +12,9 @@ import pytest
 
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.jobs import TrackedJob
-from bedrock_batch_monitor.domain.pace import Pace
 from bedrock_batch_monitor.domain.rules import Rules
-from bedrock_batch_monitor.listing.scan import ListScan, ScanLimits
+from bedrock_batch_monitor.domain.throttling import Pace
+from bedrock_batch_monitor.listing.list_scan import ListScan, ScanLimits
 from local.bedrock import Phase, Script
 from tests.support.monitor import RULES
 

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
+from bedrock_batch_monitor.adapters import bedrock
+from bedrock_batch_monitor.adapters.dynamodb import items
+from bedrock_batch_monitor.app.poll import CONCURRENCY
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.jobs import TrackedJob
-from bedrock_batch_monitor.poll import CONCURRENCY
-from bedrock_batch_monitor.services import bedrock, items
 from local.bedrock import Phase, Script
 from local.bedrock.jobs import Scope
 from tests.support.monitor import RULES, SETTINGS

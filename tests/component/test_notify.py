@@ -12,8 +12,8 @@ import pytest
 from moto import mock_aws
 
 from bedrock_batch_monitor import settings
+from bedrock_batch_monitor.app.telemetry import logger, metrics
 from bedrock_batch_monitor.handlers import notify as module
-from bedrock_batch_monitor.telemetry import logger, metrics
 from tests.support.chat import assert_is_custom_notification
 from tests.support.contracts import SCHEMAS
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from bedrock_batch_monitor.app.poll import PollError
 from bedrock_batch_monitor.domain import statuses
-from bedrock_batch_monitor.poll import PollError
 from local.bedrock import Phase, Script
 
 from .conftest import ACCOUNT, START, Cloud

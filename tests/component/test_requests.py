@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bedrock_batch_monitor.services.errors import ServiceError
+from bedrock_batch_monitor.adapters.errors import ServiceError
 
 from .conftest import Cloud
 

@@ -12,14 +12,14 @@ import pytest
 from aws_lambda_powertools import Logger
 from botocore.exceptions import ClientError
 
-from bedrock_batch_monitor.composition import Parts
+from bedrock_batch_monitor.app.composition import Parts
+from bedrock_batch_monitor.app.telemetry import logger, metrics
 from bedrock_batch_monitor.domain.arns import Scope
 from bedrock_batch_monitor.domain.scopes import PayloadError, Scopes
 from bedrock_batch_monitor.domain.summary import STEADY_METRICS, PollSummary
 from bedrock_batch_monitor.handlers import inbox as inbox_module
 from bedrock_batch_monitor.handlers import monitor as monitor_module
 from bedrock_batch_monitor.settings import MemberRoles
-from bedrock_batch_monitor.telemetry import logger, metrics
 from local.bedrock import Phase, Script
 
 from .conftest import REGION, SETTINGS, Cloud, InlineExecutor

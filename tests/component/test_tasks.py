@@ -11,16 +11,16 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 
-from bedrock_batch_monitor.callbacks import TaskCallbacks
+from bedrock_batch_monitor.adapters.dynamodb.outbox_table import PAGE, OutboxTable
+from bedrock_batch_monitor.adapters.dynamodb.tables import JobsTable
+from bedrock_batch_monitor.adapters.eventbridge import EventBus
+from bedrock_batch_monitor.adapters.stepfunctions import WaitingTasks
+from bedrock_batch_monitor.app.telemetry import logger
 from bedrock_batch_monitor.domain import statuses
-from bedrock_batch_monitor.domain.inbox import Track
+from bedrock_batch_monitor.domain.requests import Track
 from bedrock_batch_monitor.domain.tasks import WaitingTask
 from bedrock_batch_monitor.handlers import inbox as module
-from bedrock_batch_monitor.services.dynamodb import JobsTable
-from bedrock_batch_monitor.services.eventbridge import EventBus
-from bedrock_batch_monitor.services.outbox import PAGE, OutboxTable
-from bedrock_batch_monitor.services.stepfunctions import WaitingTasks
-from bedrock_batch_monitor.telemetry import logger
+from bedrock_batch_monitor.outbox.task_callbacks import TaskCallbacks
 from local.bedrock import Phase, Script
 from tests.support.monitor import SETTINGS
 

@@ -11,10 +11,10 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 
-from bedrock_batch_monitor.domain.usage import OutputBucket, TokenPrice, UsageRules
-from bedrock_batch_monitor.services.errors import ServiceError
-from bedrock_batch_monitor.services.s3 import Manifests
-from bedrock_batch_monitor.usage import Followed
+from bedrock_batch_monitor.adapters.errors import ServiceError
+from bedrock_batch_monitor.adapters.s3 import Manifests
+from bedrock_batch_monitor.app.usage import Followed
+from bedrock_batch_monitor.domain.token_usage import OutputBucket, TokenPrice, UsageRules
 from local.bedrock import Phase, Script
 
 from .conftest import REGION, Cloud

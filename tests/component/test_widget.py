@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from bedrock_batch_monitor import settings
+from bedrock_batch_monitor.app import overview
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.handlers import widget as module
-from bedrock_batch_monitor.report.widget import MOST_BYTES
-from bedrock_batch_monitor.services import overview
+from bedrock_batch_monitor.presentation.job_table import MOST_BYTES
 from local.bedrock import Phase, Script
 from tests.support.hostile import STORABLE, hostile_characters_in
 

@@ -12,8 +12,8 @@ from typing import Any
 # Run as a program it has to find the function's code, as `app.py` has.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "functions"))
 
-from bedrock_batch_monitor.domain import names
-from bedrock_batch_monitor.domain.notification import (
+from bedrock_batch_monitor import contract
+from bedrock_batch_monitor.presentation.messages import (
     Notification,
     chat_message_of,
     mail_of,
@@ -87,7 +87,7 @@ def chat_sample() -> str:
 
 
 def _failed() -> Notification:
-    event = json.loads((SCHEMAS / "v1" / "samples" / FILES[names.JOB_ENDED]).read_text())
+    event = json.loads((SCHEMAS / "v1" / "samples" / FILES[contract.JOB_ENDED]).read_text())
     event["detail"]["data"] |= {"status": "Failed", "message": "Too many records failed."}
     return notification_of(event)
 

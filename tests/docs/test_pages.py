@@ -18,7 +18,12 @@ import pytest
 
 from bbm.cost import ALARMS as ALARMS_BY_DEFAULT
 from bbm.cost import LOG_BYTES
-from bedrock_batch_monitor.domain import names, statuses
+from bedrock_batch_monitor import contract
+from bedrock_batch_monitor.adapters import errors
+from bedrock_batch_monitor.adapters.dynamodb import items
+from bedrock_batch_monitor.adapters.dynamodb.outbox_table import OutboxTable
+from bedrock_batch_monitor.app.telemetry import logger
+from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.jobs import HistoryEntry, RecordCounts, Usage
 from bedrock_batch_monitor.domain.summary import (
     ERRORS,
@@ -29,10 +34,7 @@ from bedrock_batch_monitor.domain.summary import (
     PollSummary,
 )
 from bedrock_batch_monitor.domain.tasks import WaitingTask
-from bedrock_batch_monitor.domain.usage import OWN_CODES
-from bedrock_batch_monitor.services import errors, items
-from bedrock_batch_monitor.services.outbox import OutboxTable
-from bedrock_batch_monitor.telemetry import logger
+from bedrock_batch_monitor.domain.token_usage import OWN_CODES
 from bedrock_batch_monitor_cdk.alarms import ALARMS
 from bedrock_batch_monitor_cdk.config import MonitorConfig
 from tests.cli.documentation import commands
@@ -142,17 +144,17 @@ def test_jobs_table_attributes() -> None:
     """The page describes every attribute of a job's item and no other."""
     written = {
         "jobArn",
-        names.TRACKING,
+        contract.TRACKING,
         *items.OBSERVED,
         *items.OF_TRANSITION,
         *re.findall(
             r'set(?:_once)?\(\s*"(\w+)"',
-            read(SERVICES + "dynamodb.py").partition("class StateTable")[0],
+            read(TABLES).partition("class StateTable")[0],
         ),
-        names.EVENT_PENDING,
-        names.PENDING_SINCE,
-        names.TASK_REVISION,
-        names.COMMAND_AT,
+        contract.EVENT_PENDING,
+        contract.PENDING_SINCE,
+        contract.TASK_REVISION,
+        contract.COMMAND_AT,
         items.PENDING_EVENTS,
         items.BACKFILLED,
         *items.OF_UNREADABLE,
@@ -222,30 +224,29 @@ def test_indexes() -> None:
 
     assert [code(cells[2]) for cells in table] == [
         [
-            *(names.ACTIVE_JOBS_INDEX, names.TRACKING, "jobArn"),
-            *(names.PENDING_EVENTS_INDEX, names.EVENT_PENDING, names.PENDING_SINCE),
-            *(names.USAGE_PENDING_INDEX, names.USAGE_PENDING, names.USAGE_DUE_AT),
+            *(contract.ACTIVE_JOBS_INDEX, contract.TRACKING, "jobArn"),
+            *(contract.PENDING_EVENTS_INDEX, contract.EVENT_PENDING, contract.PENDING_SINCE),
+            *(contract.USAGE_PENDING_INDEX, contract.USAGE_PENDING, contract.USAGE_DUE_AT),
         ],
-        [names.BY_STATUS_INDEX, "status", "observedAt"],
+        [contract.BY_STATUS_INDEX, "status", "observedAt"],
         [],
         [],
     ]
-    assert code(region(page, "by-status")) == list(names.BY_STATUS_PROJECTION)
+    assert code(region(page, "by-status")) == list(contract.BY_STATUS_PROJECTION)
 
-    state = (
-        read(SERVICES + "dynamodb.py").partition("class StateTable")[2].partition("def _query")[0]
-    )
+    state = read(TABLES).partition("class StateTable")[2].partition("def _query")[0]
     described = [
         name
         for cells in rows(section("docs/tables.md", "## State table"))
         for name in code(cells[0])
     ]
     assert sorted(described) == sorted(
-        {names.STATE_KEY, *items.OF_BOOKMARK, *re.findall(r'(?:set|remove)\("(\w+)"', state)}
+        {contract.STATE_KEY, *items.OF_BOOKMARK, *re.findall(r'(?:set|remove)\("(\w+)"', state)}
     )
 
 
-SERVICES = "functions/bedrock_batch_monitor/services/"
+ADAPTERS = "functions/bedrock_batch_monitor/adapters"
+TABLES = "functions/bedrock_batch_monitor/adapters/dynamodb/tables.py"
 
 
 def calls_in_function() -> Iterator[ast.Call]:
@@ -292,7 +293,7 @@ def test_summary_and_metrics() -> None:
     )
     steady = [code(cells[1])[0] for cells in table if "(steady)" in cells[1]]
     assert sorted(steady) == sorted(STEADY_METRICS)
-    assert f"`{names.METRICS_NAMESPACE}`" in read("docs/operating.md")
+    assert f"`{contract.METRICS_NAMESPACE}`" in read("docs/operating.md")
     assert f"metric `{ERRORS}`" in section("docs/operating.md", "## Error codes")
 
 
@@ -325,8 +326,8 @@ SERVICES_WITH_CODES = ("Bedrock", "DynamoDB", "EventBridge", "SNS", "STS", "Step
 
 
 def own_codes_of_services() -> Iterator[str]:
-    """The codes that the modules of `services` make up, each with its service before it."""
-    for path in (ROOT / SERVICES).glob("*.py"):
+    """The codes that the adapters make up, each with its service before it."""
+    for path in (ROOT / ADAPTERS).rglob("*.py"):
         source = path.read_text()
         service = re.search(r'^SERVICE: Final = "(\w+)"$', source, re.MULTILINE)
         if service is not None:
@@ -396,7 +397,7 @@ def test_cost_assumptions(deployed: Cloud, capsys: pytest.CaptureFixture[str]) -
     assert largest < cost.JOB_ITEM_BYTES
     index = deployed.dynamodb.query(
         TableName="jobs",
-        IndexName=names.ACTIVE_JOBS_INDEX,
+        IndexName=contract.ACTIVE_JOBS_INDEX,
         KeyConditionExpression="tracking = :active",
         ExpressionAttributeValues={":active": {"S": "ACTIVE"}},
     )["Items"]
@@ -446,7 +447,11 @@ def test_the_picture_is_sound() -> None:
 
     assert {child.tag.rpartition("}")[2] for child in root} >= {"title", "desc"}
     assert "prefers-color-scheme: dark" in text
-    for name in (names.ACTIVE_JOBS_INDEX, names.PENDING_EVENTS_INDEX, names.BY_STATUS_INDEX):
+    for name in (
+        contract.ACTIVE_JOBS_INDEX,
+        contract.PENDING_EVENTS_INDEX,
+        contract.BY_STATUS_INDEX,
+    ):
         assert name in text
     for detail_type in FILES:
         assert detail_type.removeprefix("Batch Inference Job ") in text

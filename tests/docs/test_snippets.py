@@ -17,8 +17,9 @@ import aws_cdk
 import pytest
 from moto.events.models import EventPattern
 
-from bedrock_batch_monitor.domain import names, statuses
-from bedrock_batch_monitor.domain.inbox import Track, Untrack, request_of
+from bedrock_batch_monitor import contract
+from bedrock_batch_monitor.domain import statuses
+from bedrock_batch_monitor.domain.requests import Track, Untrack, request_of
 from bedrock_batch_monitor_cdk import BedrockBatchMonitor
 from local.bedrock import Script
 from tests.component.conftest import ACCOUNT, SETTINGS, START, Cloud
@@ -485,4 +486,4 @@ def test_event_types_are_all_there() -> None:
     listed = re.findall(r"^\| `(Batch Inference[^`]+)` \|", text, re.MULTILINE)
 
     assert sorted(listed) == sorted(FILES)
-    assert f"`source` is `{names.EVENT_SOURCE}`" in text
+    assert f"`source` is `{contract.EVENT_SOURCE}`" in text

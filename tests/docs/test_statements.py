@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from bedrock_batch_monitor.adapters.dynamodb.outbox_table import OutboxTable
 from bedrock_batch_monitor.domain.tasks import WaitingTask
-from bedrock_batch_monitor.services.outbox import OutboxTable
 from local.bedrock import Phase, Script
 from tests.component.conftest import START, Cloud
 from tests.component.test_discovery import submit

@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from bedrock_batch_monitor.domain import names, statuses
+from bedrock_batch_monitor import contract
+from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.settings import Settings
 from tests.explorer.simulation import QUICK, Actor, World, deployed
 from tests.support.monitor import SETTINGS
 
 if TYPE_CHECKING:
-    from bedrock_batch_monitor.domain.inbox import Request
+    from bedrock_batch_monitor.domain.requests import Request
     from bedrock_batch_monitor.domain.summary import PollSummary
 
 RUNNING: Final = (statuses.IN_PROGRESS, statuses.COMPLETED)
@@ -141,13 +142,13 @@ class Story:
 
     def is_tracked(self, arn: str) -> bool:
         """Whether polls read the job."""
-        return names.TRACKING in self.item(arn)
+        return contract.TRACKING in self.item(arn)
 
     def pending(self, arn: str) -> list[str]:
         """A job's pending events."""
         return sorted(self.item(arn).get("pendingEvents", {}).get("SS", ()))
 
-    def events(self, arn: str, detail_type: str = names.JOB_ENDED) -> list[dict[str, Any]]:
+    def events(self, arn: str, detail_type: str = contract.JOB_ENDED) -> list[dict[str, Any]]:
         """The details of a job's events of one type, in the order in which the bus took them."""
         return [
             json.loads(entry["Detail"])
@@ -155,7 +156,7 @@ class Story:
             if entry["DetailType"] == detail_type and entry["Resources"] == [arn]
         ]
 
-    def ids(self, arn: str, detail_type: str = names.JOB_ENDED) -> set[str]:
+    def ids(self, arn: str, detail_type: str = contract.JOB_ENDED) -> set[str]:
         """The ids of a job's events of one type."""
         return {detail["metadata"]["eventId"] for detail in self.events(arn, detail_type)}
 

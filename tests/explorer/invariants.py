@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from bedrock_batch_monitor.domain import names, statuses
+from bedrock_batch_monitor import contract
+from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.events import Mark
 from bedrock_batch_monitor.domain.times import to_iso
 from bedrock_batch_monitor.domain.transitions import event_id
@@ -57,7 +58,7 @@ _OF_EPISODE: Final = frozenset(
         "secondsPastExpiration",
     }
 )
-_NOT_SHARED: Final = frozenset({names.EXPIRES_AT})
+_NOT_SHARED: Final = frozenset({contract.EXPIRES_AT})
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ def _received(world: World) -> Received:
     for entry in world.received:
         detail = json.loads(entry["Detail"])
         kind = entry["DetailType"]
-        if kind not in {names.JOB_ENDED, names.JOB_STATUS_CHANGED}:
+        if kind not in {contract.JOB_ENDED, contract.JOB_STATUS_CHANGED}:
             kind += detail["metadata"]["eventId"]
         key = (detail["data"]["jobArn"], detail["metadata"]["sequence"], kind)
         found.setdefault(key, []).append(detail)
@@ -145,9 +146,9 @@ def _of_ids(world: World) -> Iterator[Violation]:
         detail = json.loads(entry["Detail"])
         arn, kind = detail["data"]["jobArn"], entry["DetailType"]
         identity = detail["metadata"]["eventId"]
-        told = kind in {names.JOB_ENDED, names.JOB_STATUS_CHANGED}
+        told = kind in {contract.JOB_ENDED, contract.JOB_STATUS_CHANGED}
         facts.setdefault(identity, set()).add((arn, kind, detail["data"]["status"] if told else ""))
-        if kind == names.JOB_ENDED:
+        if kind == contract.JOB_ENDED:
             ends.setdefault(arn, set()).add(identity)
     for identity, meant in facts.items():
         if len(meant) > 1:
@@ -166,7 +167,7 @@ def _of_events(
         ids = {copy["metadata"]["eventId"] for copy in copies}
         if len(ids) > 1:
             yield Violation(OTHER_ID, f"{where}: {sorted(ids)}")
-        if kind not in {names.JOB_ENDED, names.JOB_STATUS_CHANGED}:
+        if kind not in {contract.JOB_ENDED, contract.JOB_STATUS_CHANGED}:
             # An episode's event describes the job as it is when the event is sent; but what it
             # tells of the episode is the same in every copy.
             if any(_episode_of(copy) != _episode_of(first) for copy in copies):
@@ -220,7 +221,7 @@ def _uncounted(world: World, history: Mapping[str, list[Item]]) -> Iterator[Viol
         if arn not in world.counted or item is None or "sequence" not in item:
             continue
         ended = entries[-1]["status"]["S"] == statuses.COMPLETED
-        if ended and (not _tokens_of(item) or names.USAGE_PENDING in item):
+        if ended and (not _tokens_of(item) or contract.USAGE_PENDING in item):
             yield Violation(NOT_COUNTED, f"{arn[-3:]}: {item}")
 
 
@@ -260,14 +261,14 @@ def _of_job(world: World, arn: str, entries: list[Item], *, ends: bool) -> Itera
         if ends:
             yield Violation(NOT_FOLLOWED, f"{where}: it has no item")
         return
-    marks = {names.EVENT_PENDING, names.PENDING_SINCE, "pendingEvents"}
+    marks = {contract.EVENT_PENDING, contract.PENDING_SINCE, "pendingEvents"}
     left = sorted(marks.intersection(item))
     if left:
         yield Violation(MARK, f"{where}: {left}")
     ended = bool(entries) and statuses.is_terminal(entries[-1]["status"]["S"])
-    if ended and names.TRACKING in item:
+    if ended and contract.TRACKING in item:
         yield Violation(TRACKING, where)
-    if arn in world.untracked and names.TRACKING in item:
+    if arn in world.untracked and contract.TRACKING in item:
         yield Violation(UNTRACKED, where)
     if entries:
         yield from _of_item(where, item, entries[-1], ended=ended)
@@ -283,7 +284,7 @@ def _of_job(world: World, arn: str, entries: list[Item], *, ends: bool) -> Itera
 def _of_item(where: str, item: Item, last: Item, *, ended: bool) -> Iterator[Violation]:
     if "sequence" not in item:
         # Put anew by hand and untracked before anybody looked: it owes nothing to the history.
-        if names.TRACKING in item:
+        if contract.TRACKING in item:
             yield Violation(ITEM, f"{where}: nothing recorded in it")
         return
     shared = {*last, "previousStatus", "eventId", "secondsInPreviousStatus"} - _NOT_SHARED
@@ -300,26 +301,26 @@ def _lost(
     *,
     emits_status_changes: bool,
 ) -> Iterator[Violation]:
-    ended_jobs = {arn for arn, _, kind in received if kind == names.JOB_ENDED}
+    ended_jobs = {arn for arn, _, kind in received if kind == contract.JOB_ENDED}
     for (arn, sequence), entries in _recorded(world).items():
         item = world.item(arn)
-        if item is None or ("sequence" not in item and names.TRACKING not in item):
+        if item is None or ("sequence" not in item and contract.TRACKING not in item):
             # A person who deletes an item, or overwrites and untracks it, removes what is pending.
             continue
         for entry in entries:
             status = entry["status"]["S"]
             ended = statuses.is_terminal(status)
             if ended and sequence == 1 and "backfilled" in item:
-                if (arn, sequence, names.JOB_ENDED) in received:
+                if (arn, sequence, contract.JOB_ENDED) in received:
                     yield Violation(UNWANTED, f"{arn[-3:]}#{sequence} {status}")
                 continue
             is_told = (
                 arn in ended_jobs
                 if ended
-                else (arn, sequence, names.JOB_STATUS_CHANGED) in received or world.restarted
+                else (arn, sequence, contract.JOB_STATUS_CHANGED) in received or world.restarted
             )
             if (ended or emits_status_changes) and not is_told:
-                kind = names.JOB_ENDED if ended else names.JOB_STATUS_CHANGED
+                kind = contract.JOB_ENDED if ended else contract.JOB_STATUS_CHANGED
                 yield Violation(LOST, f"{kind} {arn[-3:]}#{sequence} {status}")
 
 

@@ -9,10 +9,11 @@ from decimal import Decimal
 from functools import lru_cache, partial
 from typing import Any, Final
 
-from bedrock_batch_monitor.domain import names, statuses
-from bedrock_batch_monitor.domain.inbox import LookAt, Request, Track, Untrack
+from bedrock_batch_monitor import contract
+from bedrock_batch_monitor.domain import statuses
+from bedrock_batch_monitor.domain.requests import LookAt, Request, Track, Untrack
 from bedrock_batch_monitor.domain.tasks import WaitingTask
-from bedrock_batch_monitor.domain.usage import OutputBucket, TokenPrice, UsageRules
+from bedrock_batch_monitor.domain.token_usage import OutputBucket, TokenPrice, UsageRules
 from bedrock_batch_monitor.settings import Settings
 from tests.explorer.invariants import DEFECT, LATE, UNTRACKED, Verdict, Violation, judge
 from tests.explorer.schedules import OUTSIDE, Case, Turns
@@ -149,7 +150,7 @@ def redeliver(turns: Turns, scenario: Scenario) -> Iterator[Violation]:
     last = max(commands, key=lambda each: each.at, default=None)
     if isinstance(last, Untrack):
         turns.world.untracked |= {last.job_arn}
-        if names.TRACKING in (turns.world.item(last.job_arn) or {}):
+        if contract.TRACKING in (turns.world.item(last.job_arn) or {}):
             yield Violation(UNTRACKED, f"{last} was the last command")
 
 

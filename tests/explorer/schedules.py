@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from bedrock_batch_monitor.domain.inbox import Request
+from bedrock_batch_monitor.domain.requests import Request
 from tests.explorer.simulation import QUICK, SLOW, Crash, World, kinds_for
 
 Segment = tuple[str, int]

@@ -13,11 +13,11 @@ from typing import Any, Final, Protocol
 import botocore.session
 from botocore.exceptions import ReadTimeoutError
 
-from bedrock_batch_monitor.composition import compose, compose_inbox
-from bedrock_batch_monitor.domain import names
-from bedrock_batch_monitor.domain.inbox import LookAt, Request
-from bedrock_batch_monitor.inbox import Inbox
-from bedrock_batch_monitor.poll import Lanes, Monitor, PollError
+from bedrock_batch_monitor import contract
+from bedrock_batch_monitor.app.commands import Inbox
+from bedrock_batch_monitor.app.composition import compose, compose_inbox
+from bedrock_batch_monitor.app.poll import Lanes, Monitor, PollError
+from bedrock_batch_monitor.domain.requests import LookAt, Request
 from bedrock_batch_monitor.settings import Settings
 from tests.explorer.dynamodb import DynamoDB, Paginator, Table, refusal
 from tests.support.monitor import ACCOUNT, REGION, SETTINGS, InlineExecutor
@@ -253,7 +253,7 @@ class World:
 
     def put(self, arn: str) -> None:
         """A person tracks a job by hand, over whatever is there: two attributes, nothing more."""
-        item = {"jobArn": {"S": arn}, "tracking": {"S": names.TRACKING_ACTIVE}}
+        item = {"jobArn": {"S": arn}, "tracking": {"S": contract.TRACKING_ACTIVE}}
         self.dynamodb.put_item(TableName="jobs", Item=item)
         self._forget_pending(arn)
         self.untracked -= {arn}
@@ -278,7 +278,7 @@ class World:
             TableName="jobs",
             Key={"jobArn": {"S": arn}},
             UpdateExpression="SET tracking = :active",
-            ExpressionAttributeValues={":active": {"S": names.TRACKING_ACTIVE}},
+            ExpressionAttributeValues={":active": {"S": contract.TRACKING_ACTIVE}},
         )
         self.untracked -= {arn}
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
-from bedrock_batch_monitor.domain import names, statuses
+from bedrock_batch_monitor import contract
+from bedrock_batch_monitor.domain import statuses
 from tests.explorer.edges import Story, Watched
 from tests.support.monitor import RULES, SETTINGS
 
@@ -124,5 +125,5 @@ def test_status_changes_and_conditions_wait_for_the_bus_too() -> None:
     assert len(story.pending(arn)) == 3
     story.world.create_bus()
     story.poll(2)
-    for kind in (names.JOB_STATUS_CHANGED, names.JOB_STALLED, names.JOB_ENDED):
+    for kind in (contract.JOB_STATUS_CHANGED, contract.JOB_STALLED, contract.JOB_ENDED):
         assert len(story.ids(arn, kind)) == 1

@@ -10,7 +10,7 @@ from itertools import permutations
 import pytest
 
 from bedrock_batch_monitor.domain import statuses
-from bedrock_batch_monitor.domain.inbox import LookAt, Request, Track, Untrack
+from bedrock_batch_monitor.domain.requests import LookAt, Request, Track, Untrack
 from bedrock_batch_monitor.domain.tasks import WaitingTask
 from bedrock_batch_monitor.settings import Settings
 from tests.explorer.edges import DAY, MINUTE, Story, Watched

@@ -7,8 +7,9 @@ from datetime import timedelta
 
 import pytest
 
-from bedrock_batch_monitor.domain import names, statuses
-from bedrock_batch_monitor.domain.inbox import Track
+from bedrock_batch_monitor import contract
+from bedrock_batch_monitor.domain import statuses
+from bedrock_batch_monitor.domain.requests import Track
 from bedrock_batch_monitor.domain.tasks import WaitingTask
 from tests.explorer.edges import HOUR, Story, Watched
 from tests.support.monitor import RULES, SETTINGS
@@ -38,13 +39,13 @@ def test_no_id_of_an_earlier_deployment_is_used_for_the_end_of_a_job() -> None:
     story.poll()
     story.world.advance(arn)
     story.poll(2)
-    before = story.ids(arn, names.JOB_STATUS_CHANGED)
+    before = story.ids(arn, contract.JOB_STATUS_CHANGED)
     assert len(story.ids(arn)) == 1
     assert before.isdisjoint(story.ids(arn))
     # Nor for another status of the job.
     told = {
         (detail["metadata"]["eventId"], detail["data"]["status"])
-        for detail in story.events(arn, names.JOB_STATUS_CHANGED)
+        for detail in story.events(arn, contract.JOB_STATUS_CHANGED)
     }
     assert len({identity for identity, _ in told}) == len(told)
 
@@ -109,7 +110,7 @@ def test_ended_job_that_bedrock_no_longer_returns_is_restored_as_it_was(kind: st
     assert {name: restored.get(name) for name in before.keys() - volatile} == {
         name: before[name] for name in before.keys() - volatile
     }
-    assert story.events(arn, names.JOB_UNREACHABLE) == []
+    assert story.events(arn, contract.JOB_UNREACHABLE) == []
     assert len(story.events(arn)) == 2
     assert len(story.ids(arn)) == 1
 
@@ -148,8 +149,8 @@ def test_item_that_is_put_again_keeps_its_pending_events() -> None:
     story.world.put(arn)
     story.world.refuses = False
     story.poll(3)
-    assert len(story.ids(arn, names.JOB_STATUS_CHANGED)) == 2
-    assert len(story.ids(arn, names.JOB_STALLED)) == 1
+    assert len(story.ids(arn, contract.JOB_STATUS_CHANGED)) == 2
+    assert len(story.ids(arn, contract.JOB_STALLED)) == 1
 
 
 def test_unreachable_event_that_is_pending_survives_an_item_that_is_put_again() -> None:
@@ -164,7 +165,7 @@ def test_unreachable_event_that_is_pending_survives_an_item_that_is_put_again() 
     story.poll(after=20 * 60)
     story.world.refuses = False
     story.poll(3, after=20 * 60)
-    assert story.ids(arn, names.JOB_UNREACHABLE)
+    assert story.ids(arn, contract.JOB_UNREACHABLE)
     story.world.jobs[arn] = job
 
 

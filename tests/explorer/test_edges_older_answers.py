@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from bedrock_batch_monitor.domain import names, statuses
+from bedrock_batch_monitor import contract
+from bedrock_batch_monitor.domain import statuses
 from tests.explorer.edges import HOUR, Story, Watched
 from tests.support.monitor import RULES, SETTINGS
 
@@ -75,7 +76,7 @@ def test_no_stall_is_announced_for_a_job_that_has_just_moved() -> None:
 
     overlapped(story, others)
     story.poll(2)
-    assert story.events(arn, names.JOB_STALLED) == []
+    assert story.events(arn, contract.JOB_STALLED) == []
     assert "stalledSince" not in story.item(arn)
 
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from bedrock_batch_monitor.domain import names, statuses
-from bedrock_batch_monitor.domain.inbox import LookAt, Track
+from bedrock_batch_monitor import contract
+from bedrock_batch_monitor.domain import statuses
+from bedrock_batch_monitor.domain.requests import LookAt, Track
 from bedrock_batch_monitor.domain.tasks import WaitingTask
 from tests.explorer.dynamodb import refusal
 from tests.explorer.edges import HOUR, MINUTE, Story, Watched
@@ -85,7 +86,7 @@ def test_item_with_a_pending_event_that_nobody_can_read_holds_up_none_behind_it(
     for number in range(1000, 1120):
         story.write(
             job_arn(number),
-            eventPending={"S": names.EVENT_PENDING_VALUE},
+            eventPending={"S": contract.EVENT_PENDING_VALUE},
             pendingSince={"S": "2026-11-24T00:00:00.000Z"},
             sequence={"S": "one"} if number % 2 else {"N": "1"},
             pendingEvents={"SS": ["Ended#x"]},
@@ -200,12 +201,12 @@ def test_events_of_bedrocks_alone_never_make_a_job_unreachable() -> None:
     job = story.world.jobs.pop(arn)
     for _ in range(5):
         story.follow(LookAt(arn))
-    assert story.events(arn, names.JOB_UNREACHABLE) == []
+    assert story.events(arn, contract.JOB_UNREACHABLE) == []
     assert "unreachableSince" not in story.item(arn)
     story.poll(2)
-    assert story.events(arn, names.JOB_UNREACHABLE) == []
+    assert story.events(arn, contract.JOB_UNREACHABLE) == []
     story.poll()
-    assert len(story.events(arn, names.JOB_UNREACHABLE)) == 1
+    assert len(story.events(arn, contract.JOB_UNREACHABLE)) == 1
     story.world.jobs[arn] = job
 
 
@@ -222,7 +223,7 @@ def test_job_that_cannot_be_read_for_a_day_says_why(kind: str) -> None:
     assert story.item(arn)["lastError"]["M"]["code"]["S"].startswith(
         "AccessDenied" if kind == "denied" else "Throttling"
     )
-    assert len(story.events(arn, names.JOB_UNREACHABLE)) == 1
+    assert len(story.events(arn, contract.JOB_UNREACHABLE)) == 1
     writes = [request for operation, request in watched.asked if operation == "UpdateItem"]
     assert len([each for each in writes if each["TableName"] == "jobs"]) <= 6
     story.end(arn)

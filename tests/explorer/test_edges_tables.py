@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from bedrock_batch_monitor.domain import statuses
-from bedrock_batch_monitor.domain.inbox import Track
+from bedrock_batch_monitor.domain.requests import Track
 from bedrock_batch_monitor.domain.tasks import WaitingTask
 from tests.explorer.edges import HOUR, MINUTE, Story, Watched
 from tests.support.monitor import SETTINGS

@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from bedrock_batch_monitor.domain import names, statuses
-from bedrock_batch_monitor.domain.inbox import LookAt, Track
+from bedrock_batch_monitor import contract
+from bedrock_batch_monitor.domain import statuses
+from bedrock_batch_monitor.domain.requests import LookAt, Track
 from tests.explorer.edges import DAY, HOUR, MINUTE, Story
 from tests.support.monitor import RULES, SETTINGS
 
@@ -161,4 +162,4 @@ def test_pending_event_with_any_pending_since_is_sent(since: dict[str, str]) -> 
     story.world.refuses = False
     story.poll(3, after=DAY / 24)
     assert all(story.has_ended(arn) for arn in arns)
-    assert len(story.events(arns[2], names.JOB_ENDED)) == 1
+    assert len(story.events(arns[2], contract.JOB_ENDED)) == 1

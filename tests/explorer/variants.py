@@ -13,25 +13,25 @@ from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
-from bedrock_batch_monitor import inbox, observe
-from bedrock_batch_monitor.callbacks import TaskCallbacks
-from bedrock_batch_monitor.deliver import BusWatch, Courier
-from bedrock_batch_monitor.discover import Discoverer
+from bedrock_batch_monitor.adapters.dynamodb import items, tables
+from bedrock_batch_monitor.adapters.dynamodb.outbox_table import OutboxEntries, OutboxTable
+from bedrock_batch_monitor.adapters.dynamodb.tables import HistoryTable, JobsTable, Written
+from bedrock_batch_monitor.adapters.errors import ServiceError
+from bedrock_batch_monitor.adapters.eventbridge import BusLook, BusState, Delivery, EventBus
+from bedrock_batch_monitor.app import commands, reconcile
+from bedrock_batch_monitor.app.discover import Discoverer
+from bedrock_batch_monitor.app.reconcile import Observer
+from bedrock_batch_monitor.app.worker_pool import WorkerPool
 from bedrock_batch_monitor.domain import events
 from bedrock_batch_monitor.domain.discovery import TableInfo
 from bedrock_batch_monitor.domain.events import status_event
 from bedrock_batch_monitor.domain.jobs import JobRecord, TrackedJob
-from bedrock_batch_monitor.domain.resync import ResyncLane
 from bedrock_batch_monitor.domain.statuses import is_terminal
-from bedrock_batch_monitor.listing import scan
-from bedrock_batch_monitor.listing.scan import ListScan, ScanResult, _Reading
-from bedrock_batch_monitor.observe import Observer
-from bedrock_batch_monitor.services import dynamodb, items
-from bedrock_batch_monitor.services.dynamodb import HistoryTable, JobsTable, Written
-from bedrock_batch_monitor.services.errors import ServiceError
-from bedrock_batch_monitor.services.eventbridge import BusLook, BusState, Delivery, EventBus
-from bedrock_batch_monitor.services.outbox import OutboxEntries, OutboxTable
-from bedrock_batch_monitor.worker_pool import WorkerPool
+from bedrock_batch_monitor.listing import list_scan
+from bedrock_batch_monitor.listing.list_scan import ListScan, ScanResult, _Reading
+from bedrock_batch_monitor.listing.resync import ResyncLane
+from bedrock_batch_monitor.outbox.relay import BusWatch, Courier
+from bedrock_batch_monitor.outbox.task_callbacks import TaskCallbacks
 from tests.explorer.simulation import _DynamoDBClient
 
 
@@ -51,7 +51,7 @@ def event_before_write() -> Iterator[None]:
     def nothing(_entries: Any, **_: Any) -> frozenset[str]:
         return frozenset()
 
-    with patch.object(observe, "marks_for", nothing), patch.object(Observer, "_write", broken):
+    with patch.object(reconcile, "marks_for", nothing), patch.object(Observer, "_write", broken):
         yield
 
 
@@ -110,7 +110,7 @@ def job_condition_dropped() -> Iterator[None]:
     def whatever(_known: Any, _changes: Any) -> str:
         return "attribute_exists(jobArn) OR attribute_not_exists(jobArn)"
 
-    with patch.object(dynamodb, "_still", whatever):
+    with patch.object(tables, "_still", whatever):
         yield
 
 
@@ -121,7 +121,7 @@ def waiting_overlooked() -> Iterator[None]:
     def whatever(_known: Any, _changes: Any) -> str:
         return "attribute_exists(jobArn)"
 
-    with patch.object(dynamodb, "_still_awaited", whatever):
+    with patch.object(tables, "_still_awaited", whatever):
         yield
 
 
@@ -252,7 +252,7 @@ def missing_is_unchanged() -> Iterator[None]:
             readings.append(_Reading(*arguments))
             return readings[-1]
 
-        with patch.object(scan, "_Reading", noted):
+        with patch.object(list_scan, "_Reading", noted):
             result = run(self, jobs, limits)
         doubtful = {arn for reading in readings for arn in reading.doubtful}
         return ScanResult(frozenset(jobs) - doubtful) if readings else result
@@ -295,9 +295,9 @@ def risk_condition_dropped() -> Iterator[None]:
         parts = [without(part) for part in request["TransactItems"]]
         return write(self, TransactItems=parts)
 
-    same_answer = dynamodb._still
+    same_answer = tables._still
     with (
-        patch.object(dynamodb, "_same_answer", same_answer),
+        patch.object(tables, "_same_answer", same_answer),
         patch.object(_DynamoDBClient, "transact_write_items", broken),
     ):
         yield
@@ -311,10 +311,10 @@ def outcome_of_track_discarded() -> Iterator[None]:
         del now
         found = self.find(job_arn)
         if found is not None and isinstance(found.job, TrackedJob):
-            changes = dynamodb._Changes()
+            changes = tables._Changes()
             changes.set("tracking", items.text("ACTIVE"))
             changes.set("commandAt", items.time(at))
-            condition = dynamodb._still(found.job, changes)
+            condition = tables._still(found.job, changes)
             self._update_if(self._keyed(job_arn, changes, condition))
         return Written.DONE
 
@@ -333,8 +333,8 @@ def commands_by_arrival() -> Iterator[None]:
         return False
 
     with (
-        patch.object(dynamodb, "_not_superseded", whatever),
-        patch.object(inbox, "_is_superseded", never),
+        patch.object(tables, "_not_superseded", whatever),
+        patch.object(commands, "_is_superseded", never),
     ):
         yield
 
@@ -428,7 +428,7 @@ def outbox_not_consulted() -> Iterator[None]:
 @contextmanager
 def older_answer_accepted() -> Iterator[None]:
     """Counts are written whatever answer was stored since they were read."""
-    with patch.object(dynamodb, "_same_answer", dynamodb._still):
+    with patch.object(tables, "_same_answer", tables._still):
         yield
 
 
@@ -442,7 +442,7 @@ def poll_without_deadline() -> Iterator[None]:
 @contextmanager
 def inbox_without_deadline() -> Iterator[None]:
     """The inbox follows request after request, whatever time is left."""
-    with patch.object(inbox, "STOP_BEFORE_DEADLINE_SECONDS", float("-inf")):
+    with patch.object(commands, "STOP_BEFORE_DEADLINE_SECONDS", float("-inf")):
         yield
 
 
@@ -467,5 +467,5 @@ def first_page_is_the_index() -> Iterator[None]:
     def broken(_service: str, paginated: Any) -> Iterator[Any]:
         yield next(iter(paginated))
 
-    with patch.object(dynamodb, "pages_of", broken):
+    with patch.object(tables, "pages_of", broken):
         yield

@@ -11,7 +11,7 @@ from typing import Any
 import aws_cdk
 import pytest
 
-from bedrock_batch_monitor.domain.usage import OutputBucket, TokenPrice
+from bedrock_batch_monitor.domain.token_usage import OutputBucket, TokenPrice
 from bedrock_batch_monitor_cdk.config import MonitorConfig
 from bedrock_batch_monitor_cdk.member import MEMBER_STACK_ID, MemberStack
 from bedrock_batch_monitor_cdk.stack import STACK_ID, MonitorStack

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from bedrock_batch_monitor import telemetry
-from bedrock_batch_monitor.domain import names, summary
-from bedrock_batch_monitor.services import bedrock, errors
+from bedrock_batch_monitor import contract
+from bedrock_batch_monitor.adapters import bedrock, errors
+from bedrock_batch_monitor.app import telemetry
+from bedrock_batch_monitor.domain import summary
 from bedrock_batch_monitor_cdk.alarms import ALARMS, JOBS_STALLED, ROLE_REFUSED
 from bedrock_batch_monitor_cdk.config import MonitorConfig
 from tests.infra.conftest import EVERYTHING
@@ -120,7 +121,7 @@ def test_one_failure_wakes_nobody(alarms: Alarms) -> None:
 def test_every_period_has_a_poll(alarms: Alarms, minutes: int) -> None:
     """Whatever the interval, no alarm comes and goes only because no poll was due."""
     found = alarms(MonitorConfig(poll_interval_minutes=minutes))
-    own = [alarm for alarm in found.values() if alarm["Namespace"] == names.METRICS_NAMESPACE]
+    own = [alarm for alarm in found.values() if alarm["Namespace"] == contract.METRICS_NAMESPACE]
 
     assert all(alarm["Period"] >= 2 * 60 * minutes for alarm in own)
     assert found["NoPoll"]["Period"] == 60 * max(5, 3 * minutes)

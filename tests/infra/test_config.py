@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bedrock_batch_monitor.domain.arns import Scope
-from bedrock_batch_monitor.domain.usage import OutputBucket, TokenPrice
+from bedrock_batch_monitor.domain.token_usage import OutputBucket, TokenPrice
 from bedrock_batch_monitor_cdk.config import (
     LOG_RETENTION,
     ConfigError,

@@ -13,11 +13,11 @@ from typing import Any
 import aws_cdk
 import pytest
 
+from bedrock_batch_monitor.adapters.errors import ROLE_REFUSED
 from bedrock_batch_monitor.domain.arns import Scope
-from bedrock_batch_monitor.domain.inbox import LookAt, request_of
+from bedrock_batch_monitor.domain.requests import LookAt, request_of
 from bedrock_batch_monitor.domain.scopes import Scopes
 from bedrock_batch_monitor.domain.summary import ERRORS, JOBS_ACTIVE, JOBS_ENDED
-from bedrock_batch_monitor.services.errors import ROLE_REFUSED
 from bedrock_batch_monitor.settings import MONITORED_ACCOUNT, Settings
 from bedrock_batch_monitor_cdk.alarms import ROLE_REFUSED_CODE
 from bedrock_batch_monitor_cdk.config import ConfigError, MonitorConfig

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bedrock_batch_monitor.domain.notification import OUTCOMES
+from bedrock_batch_monitor.presentation.messages import OUTCOMES
 from bedrock_batch_monitor.settings import NotificationSettings
 from bedrock_batch_monitor_cdk.config import MonitorConfig
 from tests.infra.conftest import EVERYTHING

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bedrock_batch_monitor.domain import names
+from bedrock_batch_monitor import contract
 from bedrock_batch_monitor_cdk.config import MonitorConfig
 from bedrock_batch_monitor_cdk.schema_registry import registry_schema, registry_schemas
 from tests.support.contracts import FILES, SCHEMAS, schema_of
@@ -74,7 +74,7 @@ def test_content(detail_type: str) -> None:
     jsonschema.Draft4Validator.check_schema(schema.content)
     jsonschema.Draft4Validator(schema.content).validate(SAMPLES[detail_type])
     assert schema.content["$schema"] == "http://json-schema.org/draft-04/schema#"
-    assert schema.content["x-amazon-events-source"] == names.EVENT_SOURCE
+    assert schema.content["x-amazon-events-source"] == contract.EVENT_SOURCE
     assert schema.content["x-amazon-events-detail-type"] == detail_type
     # Every member of a delivered event is described.
     assert set(SAMPLES[detail_type]) == set(schema.content["properties"])

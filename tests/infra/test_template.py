@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from aws_cdk import Duration
 
-from bedrock_batch_monitor import settings
-from bedrock_batch_monitor.domain import names, statuses, summary
+from bedrock_batch_monitor import contract, settings
+from bedrock_batch_monitor.domain import statuses, summary
 from bedrock_batch_monitor.domain.rules import Rules
-from bedrock_batch_monitor.domain.usage import UsageRules
+from bedrock_batch_monitor.domain.token_usage import UsageRules
 from bedrock_batch_monitor_cdk import logged
 from bedrock_batch_monitor_cdk.config import MonitorConfig
 from tests.infra.conftest import EVERYTHING, EVERYWHERE
@@ -75,7 +75,7 @@ def test_jobs_table(template: Template) -> None:
             "KeySchema": keys(("tracking", "HASH"), ("jobArn", "RANGE")),
             "Projection": {
                 "ProjectionType": "INCLUDE",
-                "NonKeyAttributes": list(names.ACTIVE_JOBS_PROJECTION),
+                "NonKeyAttributes": list(contract.ACTIVE_JOBS_PROJECTION),
             },
         },
         {
@@ -107,7 +107,7 @@ def test_history_table(template: Template) -> None:
             "KeySchema": keys(("status", "HASH"), ("observedAt", "RANGE")),
             "Projection": {
                 "ProjectionType": "INCLUDE",
-                "NonKeyAttributes": list(names.BY_STATUS_PROJECTION),
+                "NonKeyAttributes": list(contract.BY_STATUS_PROJECTION),
             },
         }
     ]
@@ -469,7 +469,7 @@ def test_dashboard(template: Template, of_type: OfType, render: Render) -> None:
     (status,) = (widget["properties"] for widget in widgets if widget["type"] == "alarm")
     graphs = [widget["properties"] for widget in widgets if widget["type"] == "metric"]
     metrics = [metric for graph in graphs for metric in graph["metrics"]]
-    own = [metric for metric in metrics if metric[0] == names.METRICS_NAMESPACE]
+    own = [metric for metric in metrics if metric[0] == contract.METRICS_NAMESPACE]
     searches = [metric[0]["expression"] for metric in metrics if isinstance(metric[0], dict)]
 
     assert status["alarms"] == [

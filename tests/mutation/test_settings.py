@@ -31,7 +31,7 @@ def test_fixed_set_names_functions_that_exist(code: Code) -> None:
 
 def test_name_of_nothing_is_found(code: Code) -> None:
     """Neither a module nor a function that is not there resolves, nor a variable."""
-    module = "bedrock_batch_monitor.services.dynamodb"
+    module = "bedrock_batch_monitor.adapters.dynamodb.tables"
     wrong = [
         f"{module}:JobsTable.gone",
         f"{module}:SERVICE",

@@ -9,16 +9,16 @@ from typing import Any
 
 import jsonschema
 
-from bedrock_batch_monitor.domain import names
+from bedrock_batch_monitor import contract
 from bedrock_batch_monitor.domain.events import MonitorEvent
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
 FILES = {
-    names.JOB_ENDED: "batch-inference-job-ended.json",
-    names.JOB_STATUS_CHANGED: "batch-inference-job-status-changed.json",
-    names.JOB_STALLED: "batch-inference-job-stalled.json",
-    names.JOB_UNREACHABLE: "batch-inference-job-unreachable.json",
-    names.JOB_AT_RISK: "batch-inference-job-at-risk.json",
+    contract.JOB_ENDED: "batch-inference-job-ended.json",
+    contract.JOB_STATUS_CHANGED: "batch-inference-job-status-changed.json",
+    contract.JOB_STALLED: "batch-inference-job-stalled.json",
+    contract.JOB_UNREACHABLE: "batch-inference-job-unreachable.json",
+    contract.JOB_AT_RISK: "batch-inference-job-at-risk.json",
 }
 
 
@@ -31,7 +31,7 @@ def schema_of(detail_type: str, version: str = "1") -> dict[str, Any]:
 def as_delivered(event: MonitorEvent) -> dict[str, Any]:
     """An event as a subscriber receives it, in the parts that the monitor decides on."""
     return {
-        "source": names.EVENT_SOURCE,
+        "source": contract.EVENT_SOURCE,
         "detail-type": event.detail_type,
         "resources": [event.job_arn],
         "detail": json.loads(event.detail),

@@ -9,6 +9,8 @@ from datetime import datetime, timedelta
 from io import StringIO
 from typing import Any
 
+from bedrock_batch_monitor.app.reconcile import loggable
+from bedrock_batch_monitor.app.telemetry import logger, publish
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.jobs import (
     HistoryEntry,
@@ -19,8 +21,6 @@ from bedrock_batch_monitor.domain.jobs import (
 )
 from bedrock_batch_monitor.domain.summary import PollSummary, by_status
 from bedrock_batch_monitor.domain.transitions import Transition, decide
-from bedrock_batch_monitor.observe import loggable
-from bedrock_batch_monitor.telemetry import logger, publish
 from tests.support.monitor import RULES
 from tests.support.strategies import ARN, NOW
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bedrock_batch_monitor.domain import names
+from bedrock_batch_monitor import contract
 
 
 def create_tables(dynamodb: Any) -> None:
@@ -19,20 +19,20 @@ def create_tables(dynamodb: Any) -> None:
         KeySchema=_key("jobArn"),
         GlobalSecondaryIndexes=[
             {
-                "IndexName": names.ACTIVE_JOBS_INDEX,
+                "IndexName": contract.ACTIVE_JOBS_INDEX,
                 "KeySchema": _key("tracking", "jobArn"),
                 "Projection": {
                     "ProjectionType": "INCLUDE",
-                    "NonKeyAttributes": list(names.ACTIVE_JOBS_PROJECTION),
+                    "NonKeyAttributes": list(contract.ACTIVE_JOBS_PROJECTION),
                 },
             },
             {
-                "IndexName": names.PENDING_EVENTS_INDEX,
+                "IndexName": contract.PENDING_EVENTS_INDEX,
                 "KeySchema": _key("eventPending", "pendingSince"),
                 "Projection": {"ProjectionType": "KEYS_ONLY"},
             },
             {
-                "IndexName": names.USAGE_PENDING_INDEX,
+                "IndexName": contract.USAGE_PENDING_INDEX,
                 "KeySchema": _key("usagePending", "usageDueAt"),
                 "Projection": {"ProjectionType": "KEYS_ONLY"},
             },
@@ -48,11 +48,11 @@ def create_tables(dynamodb: Any) -> None:
         KeySchema=_key("jobArn", "sequence"),
         GlobalSecondaryIndexes=[
             {
-                "IndexName": names.BY_STATUS_INDEX,
+                "IndexName": contract.BY_STATUS_INDEX,
                 "KeySchema": _key("status", "observedAt"),
                 "Projection": {
                     "ProjectionType": "INCLUDE",
-                    "NonKeyAttributes": list(names.BY_STATUS_PROJECTION),
+                    "NonKeyAttributes": list(contract.BY_STATUS_PROJECTION),
                 },
             }
         ],
@@ -60,14 +60,14 @@ def create_tables(dynamodb: Any) -> None:
     create(
         TableName="state",
         BillingMode="PAY_PER_REQUEST",
-        AttributeDefinitions=_strings(names.STATE_KEY),
-        KeySchema=_key(names.STATE_KEY),
+        AttributeDefinitions=_strings(contract.STATE_KEY),
+        KeySchema=_key(contract.STATE_KEY),
     )
     create(
         TableName="outbox",
         BillingMode="PAY_PER_REQUEST",
-        AttributeDefinitions=_strings("jobArn", names.OUTBOX_ENTRY),
-        KeySchema=_key("jobArn", names.OUTBOX_ENTRY),
+        AttributeDefinitions=_strings("jobArn", contract.OUTBOX_ENTRY),
+        KeySchema=_key("jobArn", contract.OUTBOX_ENTRY),
     )
 
 

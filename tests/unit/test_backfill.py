@@ -12,7 +12,7 @@ from bedrock_batch_monitor.domain.backfill import is_backfill, open_window
 from bedrock_batch_monitor.domain.discovery import LONGEST_JOB, Bookmark, JobFilter, tracking_of
 from bedrock_batch_monitor.domain.events import marks_for
 from bedrock_batch_monitor.domain.jobs import HistoryEntry, JobObservation, TrackedJob
-from bedrock_batch_monitor.domain.lists import ListedJob
+from bedrock_batch_monitor.domain.list_pages import ListedJob
 from bedrock_batch_monitor.domain.transitions import Transition, decide
 from tests.support.monitor import RULES
 from tests.support.strategies import ARN, NOW, any_status, optional_times, times

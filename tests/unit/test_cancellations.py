@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from bedrock_batch_monitor.adapters.dynamodb.outbox_table import OutboxTable
+from bedrock_batch_monitor.adapters.dynamodb.tables import HistoryTable, JobsTable, Written
+from bedrock_batch_monitor.adapters.errors import ServiceError
 from bedrock_batch_monitor.domain.jobs import JobObservation, TrackedJob
 from bedrock_batch_monitor.domain.transitions import Transition, decide
-from bedrock_batch_monitor.services.dynamodb import HistoryTable, JobsTable, Written
-from bedrock_batch_monitor.services.errors import ServiceError
-from bedrock_batch_monitor.services.outbox import OutboxTable
 from tests.support.monitor import RULES
 from tests.support.strategies import ARN, NOW
 

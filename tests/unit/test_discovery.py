@@ -22,7 +22,7 @@ from bedrock_batch_monitor.domain.discovery import (
     resume,
     tracking_of,
 )
-from bedrock_batch_monitor.domain.lists import ListedJob
+from bedrock_batch_monitor.domain.list_pages import ListedJob
 from bedrock_batch_monitor.domain.times import CLOCK_TOLERANCE
 from tests.support.strategies import ARN, NOW, any_status, times
 

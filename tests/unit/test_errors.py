@@ -10,8 +10,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 from botocore.retries.standard import ThrottledRetryableChecker, TransientRetryableChecker
 
+from bedrock_batch_monitor.adapters.errors import UNUSABLE_ANSWER, ServiceError, calling
 from bedrock_batch_monitor.domain.jobs import TEXT_CHARACTERS
-from bedrock_batch_monitor.services.errors import UNUSABLE_ANSWER, ServiceError, calling
 
 SERVICES = ("Bedrock", "DynamoDB", "EventBridge", "StepFunctions", "S3", "STS")
 URL = "https://service.example"

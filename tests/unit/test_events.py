@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bedrock_batch_monitor.domain import names, statuses
+from bedrock_batch_monitor import contract
+from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.events import (
     BYTES_PER_CALL,
     ENTRIES_PER_CALL,
@@ -284,7 +285,7 @@ def test_unknown_durations_are_left_out(
 def test_calls_hold_ten_entries_and_256_kilobytes(sizes: list[int]) -> None:
     """Grouping keeps every event and its order, and no call is too long or too large."""
     events = [
-        MonitorEvent(ARN, f"Ended#{position}", names.JOB_ENDED, "x" * size, NOW)
+        MonitorEvent(ARN, f"Ended#{position}", contract.JOB_ENDED, "x" * size, NOW)
         for position, size in enumerate(sizes, start=1)
     ]
     groups = list(calls(events))

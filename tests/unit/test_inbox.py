@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bedrock_batch_monitor.domain.arns import Scope
-from bedrock_batch_monitor.domain.inbox import (
+from bedrock_batch_monitor.domain.requests import (
     LookAt,
     MalformedEventError,
     Track,

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bedrock_batch_monitor.adapters.dynamodb import items
 from bedrock_batch_monitor.domain.jobs import JobError, JobObservation, TrackedJob
 from bedrock_batch_monitor.domain.progress import UNKNOWN, Estimate
 from bedrock_batch_monitor.domain.transitions import Transition, decide
-from bedrock_batch_monitor.services import items
 from tests.support.monitor import RULES
 from tests.support.strategies import (
     ARN,

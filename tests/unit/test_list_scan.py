@@ -10,21 +10,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bedrock_batch_monitor.adapters.errors import ServiceError
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.jobs import JobError, JobObservation, RecordCounts, TrackedJob
-from bedrock_batch_monitor.domain.list_scan import (
+from bedrock_batch_monitor.domain.list_pages import SUMMARIES_PER_PAGE, ListedJob, Listing, ListPage
+from bedrock_batch_monitor.domain.list_summaries import (
     FETCH_EACH_UP_TO,
     is_confirmable,
     plan_lists,
     requires_fetch,
 )
-from bedrock_batch_monitor.domain.lists import SUMMARIES_PER_PAGE, ListedJob, Listing, ListPage
-from bedrock_batch_monitor.domain.pace import Pace
-from bedrock_batch_monitor.domain.resync import ResyncLane
 from bedrock_batch_monitor.domain.rules import Rules
+from bedrock_batch_monitor.domain.throttling import Pace
 from bedrock_batch_monitor.domain.transitions import Unchanged, decide
-from bedrock_batch_monitor.listing.scan import ListScan, ScanLimits
-from bedrock_batch_monitor.services.errors import ServiceError
+from bedrock_batch_monitor.listing.list_scan import ListScan, ScanLimits
+from bedrock_batch_monitor.listing.resync import ResyncLane
 from tests.support.monitor import RULES
 from tests.support.strategies import (
     ARN,

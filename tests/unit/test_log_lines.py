@@ -6,10 +6,10 @@ from collections import Counter
 
 import pytest
 
+from bedrock_batch_monitor.app.reconcile import loggable
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.jobs import RecordCounts
 from bedrock_batch_monitor.domain.summary import PollSummary, by_status
-from bedrock_batch_monitor.observe import loggable
 from tests.support.log_lines import ended, poll_line, running
 from tests.support.strategies import ARN
 

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bedrock_batch_monitor.domain import names, statuses
-from bedrock_batch_monitor.domain.notification import (
+from bedrock_batch_monitor import contract
+from bedrock_batch_monitor.domain import statuses
+from bedrock_batch_monitor.presentation.messages import (
     OUTCOMES,
     NotANotificationError,
     Notification,
@@ -55,7 +56,7 @@ def event_of(outcome: str, **changes: Any) -> dict[str, Any]:
     """The sample event of an outcome, with other values in `data`; None takes one out."""
     event: dict[str, Any] = copy.deepcopy(SAMPLES[OUTCOMES[outcome].detail_type])
     data = event["detail"]["data"]
-    if OUTCOMES[outcome].detail_type == names.JOB_ENDED:
+    if OUTCOMES[outcome].detail_type == contract.JOB_ENDED:
         data["status"] = outcome
     data.update(changes)
     event["detail"]["data"] = {key: value for key, value in data.items() if value is not None}
@@ -125,7 +126,7 @@ def test_a_failed_job_in_a_chat() -> None:
     ]
     assert message["content"]["keywords"] == ["Bedrock batch inference", "Failed"]
     assert message["metadata"]["threadId"] == ARN
-    assert message["metadata"]["eventType"] == names.JOB_ENDED
+    assert message["metadata"]["eventType"] == contract.JOB_ENDED
     assert message["metadata"]["additionalContext"] == {
         "jobArn": ARN,
         "jobName": "nightly-summaries",
@@ -140,7 +141,7 @@ def test_every_ending_and_episode_is_an_outcome() -> None:
     """Whatever the monitor sends but a passing status can be told, each in words of its own."""
     assert set(statuses.TERMINAL) < set(OUTCOMES)
     assert {outcome.detail_type for outcome in OUTCOMES.values()} == set(FILES) - {
-        names.JOB_STATUS_CHANGED
+        contract.JOB_STATUS_CHANGED
     }
     assert len({outcome.said for outcome in OUTCOMES.values()}) == len(OUTCOMES)
     assert len({outcome.in_short for outcome in OUTCOMES.values()}) == len(OUTCOMES)
@@ -208,7 +209,7 @@ def test_what_is_unknown_is_left_out() -> None:
     """An event with nothing but what every event has makes a notification without blanks."""
     bare = {"jobArn": ARN, "account": "123456789012", "region": "us-east-1", "status": "Expired"}
     notification = notification_of(
-        {"detail-type": names.JOB_ENDED, "detail": {"metadata": {}, "data": bare}}
+        {"detail-type": contract.JOB_ENDED, "detail": {"metadata": {}, "data": bare}}
     )
 
     assert facts_of(notification) == {
@@ -287,7 +288,7 @@ def test_a_location_that_is_too_long_leaves_the_rest() -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"detail-type": names.JOB_STATUS_CHANGED}, "no outcome"),
+        ({"detail-type": contract.JOB_STATUS_CHANGED}, "no outcome"),
         ({"detail-type": None}, "no outcome"),
         ({"detail": None}, "no outcome"),
         ({"detail": {"data": {"status": "Paused", "jobArn": ARN}}}, "no outcome"),
@@ -311,7 +312,7 @@ def test_a_location_that_is_too_long_leaves_the_rest() -> None:
 def test_what_is_no_notification(change: dict[str, Any], words: str) -> None:
     """An event of which there is nothing to tell is refused, in words that quote nothing of it."""
     with pytest.raises(NotANotificationError, match=words) as caught:
-        notification_of({**SAMPLES[names.JOB_ENDED], **change})
+        notification_of({**SAMPLES[contract.JOB_ENDED], **change})
 
     assert "secret" not in str(caught.value)
 
@@ -476,7 +477,7 @@ def test_summary_of_arns_that_were_never_readable() -> None:
     assert texts.chat["content"]["title"] == f"\u2753 {said}"
     assert texts.chat["content"]["description"].splitlines() == texts.mail.splitlines()[2:5]
     assert texts.chat["metadata"]["relatedResources"] == [ARN, other]
-    assert texts.chat["metadata"]["eventType"] == names.JOB_UNREACHABLE
+    assert texts.chat["metadata"]["eventType"] == contract.JOB_UNREACHABLE
 
 
 def test_summary_of_one_arn() -> None:

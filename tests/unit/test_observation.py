@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bedrock_batch_monitor.adapters.bedrock import observation
+from bedrock_batch_monitor.adapters.dynamodb.items import COUNT_NAMES, OBSERVED, observed_attributes
+from bedrock_batch_monitor.adapters.errors import ServiceError
 from bedrock_batch_monitor.domain.jobs import TEXT_CHARACTERS, bounded
-from bedrock_batch_monitor.services.bedrock import observation
-from bedrock_batch_monitor.services.errors import ServiceError
-from bedrock_batch_monitor.services.items import COUNT_NAMES, OBSERVED, observed_attributes
 from tests.support.strategies import ARN
 
 FIELDS = [

@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bedrock_batch_monitor.domain.pace import Pace
+from bedrock_batch_monitor.domain.throttling import Pace
 
 MOST = 32
 

@@ -14,19 +14,20 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from bbm.report import figures
+from bbm.report.contents import ACTIVE_ROWS, FAILURE_GROUPS, LANES, Report, tracks_of
+from bbm.report.page import render
 from bedrock_batch_monitor.domain import statuses
-from bedrock_batch_monitor.domain.console import bedrock_jobs, s3_place
-from bedrock_batch_monitor.report import figures, palette, parts, widget, words
-from bedrock_batch_monitor.report.contents import (
-    ACTIVE_ROWS,
-    FAILURE_GROUPS,
-    LANES,
-    Report,
-    tracks_of,
+from bedrock_batch_monitor.presentation import job_table, palette, parts, words
+from bedrock_batch_monitor.presentation.console import bedrock_jobs, s3_place
+from bedrock_batch_monitor.presentation.job_view import (
+    Job,
+    Transition,
+    job_of,
+    segments,
+    transition_of,
 )
-from bedrock_batch_monitor.report.jobs import Job, Transition, job_of, segments, transition_of
-from bedrock_batch_monitor.report.markup import Html, element, stylesheet, text
-from bedrock_batch_monitor.report.page import render
+from bedrock_batch_monitor.presentation.markup import Html, element, stylesheet, text
 from local.pictures.sample import NOW, SPAN, Sample, report_of, sample
 from tests.support.hostile import hostile_characters_in
 from tests.support.hostile import texts as hostile_texts
@@ -184,9 +185,9 @@ def test_no_item_stops_a_page(item: dict[str, Any], other: dict[str, Any]) -> No
     items = [item, {**other, "tracking": "ACTIVE"}, {**item, "status": "Failed"}]
     jobs = [job_of(one) for one in items]
     report = report_of(Sample(items, [{**item, "sequence": 1, "status": "Failed"}]))
-    view = widget.LiveView(jobs, jobs, {"": 2}, {"Failed": 1}, NOW - SPAN)
+    view = job_table.LiveView(jobs, jobs, {"": 2}, {"Failed": 1}, NOW - SPAN)
 
-    for page in (render(report), widget.live(view, NOW, dark=True)):
+    for page in (render(report), job_table.live(view, NOW, dark=True)):
         page.encode()
         assert hostile_characters_in(page, allowed="\n") == set()
         assert len(json.dumps(page)) < 300_000
@@ -199,12 +200,12 @@ def test_widget_shows_as_many_jobs_as_fit(kept: int, monkeypatch: pytest.MonkeyP
     job = job_of(
         {"jobArn": ARN, "status": "InProgress", "tracking": "ACTIVE", "message": "m" * 200}
     )
-    view = widget.LiveView([job] * 9, [job] * 9, {"InProgress": 9}, {"Failed": 9}, NOW - SPAN)
-    bare = widget.LiveView([], [], {"InProgress": 9}, {"Failed": 9}, NOW - SPAN)
-    row = len(json.dumps(widget.live(view, NOW, dark=False))) // 18
-    limit = len(json.dumps(widget.live(bare, NOW, dark=False))) + kept * row
-    monkeypatch.setattr(widget, "MOST_BYTES", limit)
-    page = widget.live(view, NOW, dark=False)
+    view = job_table.LiveView([job] * 9, [job] * 9, {"InProgress": 9}, {"Failed": 9}, NOW - SPAN)
+    bare = job_table.LiveView([], [], {"InProgress": 9}, {"Failed": 9}, NOW - SPAN)
+    row = len(json.dumps(job_table.live(view, NOW, dark=False))) // 18
+    limit = len(json.dumps(job_table.live(bare, NOW, dark=False))) + kept * row
+    monkeypatch.setattr(job_table, "MOST_BYTES", limit)
+    page = job_table.live(view, NOW, dark=False)
 
     assert len(json.dumps(page)) <= limit
     assert page.count("m" * 200) == {0: 0, 4: 4, 5: 4, 100: 18}[kept]
@@ -383,7 +384,7 @@ def test_those_in_trouble_come_first() -> None:
     waits = Job("c", "c", status="Scheduled", changed=at(3))
     waited = Job("d", "d", status="Scheduled", changed=at(2))
 
-    assert widget.in_order_of_need([waited, waits, runs, trouble], at(4)) == [
+    assert job_table.in_order_of_need([waited, waits, runs, trouble], at(4)) == [
         trouble,
         runs,
         waits,

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bedrock_batch_monitor.domain.resync import ResyncLane, remember
 from bedrock_batch_monitor.domain.times import from_iso, to_iso, to_milliseconds
+from bedrock_batch_monitor.listing.resync import ResyncLane, remember
 from tests.support.strategies import ARN, NOW, times
 
 MILLISECOND = timedelta(milliseconds=1)

@@ -13,15 +13,15 @@ import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 from moto import mock_aws
 
-from bedrock_batch_monitor.services.errors import ServiceError, calling
-from bedrock_batch_monitor.services.sdk import (
+from bedrock_batch_monitor.adapters.errors import ServiceError, calling
+from bedrock_batch_monitor.adapters.sdk import (
     Invocation,
     InvocationOverError,
     bounded_config,
     guard,
     run_in,
 )
-from bedrock_batch_monitor.services.stepfunctions import WaitingTasks
+from bedrock_batch_monitor.adapters.stepfunctions import WaitingTasks
 from tests.support.network import Network, session
 from tests.support.tables import create_tables
 

@@ -8,7 +8,7 @@ import pytest
 from bedrock_batch_monitor.domain.arns import Scope
 from bedrock_batch_monitor.domain.discovery import JobFilter
 from bedrock_batch_monitor.domain.rules import Rules
-from bedrock_batch_monitor.domain.usage import OutputBucket, TokenPrice, UsageRules
+from bedrock_batch_monitor.domain.token_usage import OutputBucket, TokenPrice, UsageRules
 from bedrock_batch_monitor.settings import NotificationSettings, SettingError, Settings
 
 COMPLETE = {

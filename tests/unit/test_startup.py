@@ -4,7 +4,7 @@ import gc
 
 import pytest
 
-from bedrock_batch_monitor.startup import no_garbage_collected
+from bedrock_batch_monitor.handlers.startup import no_garbage_collected
 
 
 def test_nothing_is_collected_inside_and_everything_after() -> None:

@@ -8,9 +8,9 @@ import pytest
 from botocore import exceptions as sdk
 from botocore.exceptions import ClientError
 
+from bedrock_batch_monitor.adapters.errors import ServiceError
+from bedrock_batch_monitor.adapters.stepfunctions import OF_ONE_KEY, WaitingTasks
 from bedrock_batch_monitor.domain.tasks import TaskCallback, WaitingTask
-from bedrock_batch_monitor.services.errors import ServiceError
-from bedrock_batch_monitor.services.stepfunctions import OF_ONE_KEY, WaitingTasks
 
 URL = "https://states.example"
 TOKEN = "a-secret-token"  # noqa: S105 - no real one

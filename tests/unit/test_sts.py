@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from bedrock_batch_monitor.services.errors import ServiceError
-from bedrock_batch_monitor.services.sts import REFUSAL_HOLDS, RoleSessions
+from bedrock_batch_monitor.adapters.errors import ServiceError
+from bedrock_batch_monitor.adapters.sts import REFUSAL_HOLDS, RoleSessions
 
 ROLE = "arn:aws:iam::222222222222:role/BedrockBatchMonitorMember-eu-west-1"
 START = datetime(2026, 11, 24, 20, 0, tzinfo=UTC)

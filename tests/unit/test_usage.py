@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bedrock_batch_monitor.adapters.dynamodb import items
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.events import status_event
 from bedrock_batch_monitor.domain.jobs import HistoryEntry, JobObservation, JobRecord, Usage
-from bedrock_batch_monitor.domain.usage import (
+from bedrock_batch_monitor.domain.token_usage import (
     FIRST_WAIT,
     GIVE_UP_AFTER,
     MANIFEST_BYTES,
@@ -34,7 +35,6 @@ from bedrock_batch_monitor.domain.usage import (
     prices_text,
     tokens_in,
 )
-from bedrock_batch_monitor.services import items
 from tests.support.strategies import ARN, NOW
 
 JOB = "abcdef123456"

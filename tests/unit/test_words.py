@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bedrock_batch_monitor.domain.words import CUT, IMPLAUSIBLE, clean, plausible_count, quoted
+from bedrock_batch_monitor.domain.plain_text import CUT, IMPLAUSIBLE, clean, plausible_count, quoted
 from tests.support.hostile import CONTROLS, EVERYTHING, HOSTILE_TEXTS, hostile_characters_in, texts
 
 JSON = st.recursive(

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from bedrock_batch_monitor.domain.words import quoted
+from bedrock_batch_monitor.domain.plain_text import quoted
 
 # The partitions in botocore's `partitions` and `endpoints` data; a test compares. Bedrock's service
 # model takes any text after `aws-`, so an ARN that only matches the model could carry lines of

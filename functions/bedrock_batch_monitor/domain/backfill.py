@@ -13,7 +13,7 @@ from typing import Final
 
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.discovery import LONGEST_JOB, Bookmark, JobFilter
-from bedrock_batch_monitor.domain.lists import ListedJob
+from bedrock_batch_monitor.domain.list_pages import ListedJob
 from bedrock_batch_monitor.domain.times import plausible
 
 # Whether `submitTimeBefore` includes its moment is not documented; times have milliseconds.

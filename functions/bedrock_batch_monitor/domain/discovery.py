@@ -17,7 +17,7 @@ from fnmatch import fnmatchcase
 from typing import Final
 
 from bedrock_batch_monitor.domain import statuses
-from bedrock_batch_monitor.domain.lists import ListedJob
+from bedrock_batch_monitor.domain.list_pages import ListedJob
 from bedrock_batch_monitor.domain.times import CLOCK_TOLERANCE, plausible
 
 OVERLAP: Final = timedelta(minutes=15)

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from bedrock_batch_monitor.domain import names, statuses
+from bedrock_batch_monitor import contract
+from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.arns import JobArn
 from bedrock_batch_monitor.domain.jobs import (
     HistoryEntry,
@@ -38,11 +39,11 @@ _UNREACHABLE: Final = "Unreachable"
 _AT_RISK: Final = "AtRisk"
 _TASKS: Final = "Tasks"
 _DETAIL_TYPES: Final = {
-    _ENDED: names.JOB_ENDED,
-    _STATUS_CHANGED: names.JOB_STATUS_CHANGED,
-    _STALLED: names.JOB_STALLED,
-    _UNREACHABLE: names.JOB_UNREACHABLE,
-    _AT_RISK: names.JOB_AT_RISK,
+    _ENDED: contract.JOB_ENDED,
+    _STATUS_CHANGED: contract.JOB_STATUS_CHANGED,
+    _STALLED: contract.JOB_STALLED,
+    _UNREACHABLE: contract.JOB_UNREACHABLE,
+    _AT_RISK: contract.JOB_AT_RISK,
 }
 _EPISODES: Final = (_STALLED, _UNREACHABLE, _AT_RISK)
 
@@ -107,12 +108,12 @@ class MonitorEvent:
     @property
     def has_copy(self) -> bool:
         """Whether the outbox table has a copy of it: an item that is put again loses the rest."""
-        return self.detail_type not in {names.JOB_ENDED, names.JOB_STATUS_CHANGED}
+        return self.detail_type not in {contract.JOB_ENDED, contract.JOB_STATUS_CHANGED}
 
     @property
     def size(self) -> int:
         """Bytes as EventBridge counts them: time, source, detail type, detail, resources."""
-        texts = (names.EVENT_SOURCE, self.detail_type, self.detail, self.job_arn)
+        texts = (contract.EVENT_SOURCE, self.detail_type, self.detail, self.job_arn)
         return _TIME_BYTES + sum(len(text.encode()) for text in texts)
 
 

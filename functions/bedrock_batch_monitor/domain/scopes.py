@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from bedrock_batch_monitor.domain.arns import JobArn, Scope
-from bedrock_batch_monitor.domain.words import quoted
+from bedrock_batch_monitor.domain.plain_text import quoted
 
 _JOB_RESOURCE: Final = "model-invocation-job/"
 # The character after '/', so that what begins with a prefix is below the prefix ending in this.

@@ -13,7 +13,7 @@ from bedrock_batch_monitor.domain.events import MonitorEvent
 from bedrock_batch_monitor.domain.jobs import HistoryEntry, JobRecord, TrackedJob, Usage
 from bedrock_batch_monitor.domain.rules import Rules
 from bedrock_batch_monitor.domain.tasks import PendingCallbacks
-from bedrock_batch_monitor.domain.usage import short_model_id
+from bedrock_batch_monitor.domain.token_usage import short_model_id
 
 JOBS_ACTIVE: Final = "JobsActive"
 JOBS_READ: Final = "JobsRead"

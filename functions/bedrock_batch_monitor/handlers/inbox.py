@@ -7,27 +7,27 @@ from collections import defaultdict
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from bedrock_batch_monitor.startup import no_garbage_collected
+from bedrock_batch_monitor.handlers.startup import no_garbage_collected
 
 with no_garbage_collected():
     import boto3
 
-    from bedrock_batch_monitor.clock import utc_now
-    from bedrock_batch_monitor.composition import compose_inbox
+    from bedrock_batch_monitor.app.clock import utc_now
+    from bedrock_batch_monitor.app.composition import compose_inbox
+    from bedrock_batch_monitor.app.reconcile import loggable
+    from bedrock_batch_monitor.app.telemetry import logger, publish_inbox
     from bedrock_batch_monitor.domain.arns import JobArn
-    from bedrock_batch_monitor.domain.inbox import MalformedEventError, event_in, request_of
+    from bedrock_batch_monitor.domain.requests import MalformedEventError, event_in, request_of
     from bedrock_batch_monitor.domain.summary import PollSummary
-    from bedrock_batch_monitor.observe import loggable
     from bedrock_batch_monitor.settings import Settings
-    from bedrock_batch_monitor.telemetry import logger, publish_inbox
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
-    from bedrock_batch_monitor.deliver import BusWatch
+    from bedrock_batch_monitor.app.commands import Followed, Inbox
     from bedrock_batch_monitor.domain.arns import Scope
-    from bedrock_batch_monitor.domain.inbox import Request
-    from bedrock_batch_monitor.inbox import Followed, Inbox
+    from bedrock_batch_monitor.domain.requests import Request
+    from bedrock_batch_monitor.outbox.relay import BusWatch
 
 
 @cache

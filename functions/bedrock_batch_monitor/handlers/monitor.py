@@ -6,22 +6,22 @@ import os
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from bedrock_batch_monitor.startup import no_garbage_collected
+from bedrock_batch_monitor.handlers.startup import no_garbage_collected
 
 with no_garbage_collected():
     import boto3
 
-    from bedrock_batch_monitor.clock import utc_now
-    from bedrock_batch_monitor.composition import Parts
-    from bedrock_batch_monitor.poll import CONCURRENCY, PollError
+    from bedrock_batch_monitor.app.clock import utc_now
+    from bedrock_batch_monitor.app.composition import Parts
+    from bedrock_batch_monitor.app.poll import CONCURRENCY, PollError
+    from bedrock_batch_monitor.app.telemetry import logger, metrics, publish
     from bedrock_batch_monitor.settings import Settings
-    from bedrock_batch_monitor.telemetry import logger, metrics, publish
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
+    from bedrock_batch_monitor.app.poll import Monitor
     from bedrock_batch_monitor.domain.arns import Scope
-    from bedrock_batch_monitor.poll import Monitor
 
 
 @cache

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 
-from bedrock_batch_monitor.domain.notification import (
+from bedrock_batch_monitor.adapters.sns import topics
+from bedrock_batch_monitor.app.notifier import Notifier
+from bedrock_batch_monitor.app.telemetry import logger, publish_inbox
+from bedrock_batch_monitor.domain.summary import PollSummary
+from bedrock_batch_monitor.presentation.messages import (
     NotANotificationError,
     is_summarized,
     notification_of,
 )
-from bedrock_batch_monitor.domain.summary import PollSummary
-from bedrock_batch_monitor.notify import Notifier
-from bedrock_batch_monitor.services.sns import topics
 from bedrock_batch_monitor.settings import NotificationSettings
-from bedrock_batch_monitor.telemetry import logger, publish_inbox
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext

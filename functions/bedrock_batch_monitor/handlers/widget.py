@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import boto3
 
-from bedrock_batch_monitor.clock import utc_now
-from bedrock_batch_monitor.report import widget
-from bedrock_batch_monitor.services.errors import ServiceError
-from bedrock_batch_monitor.services.overview import Overview
+from bedrock_batch_monitor.adapters.errors import ServiceError
+from bedrock_batch_monitor.app.clock import utc_now
+from bedrock_batch_monitor.app.overview import Overview
+from bedrock_batch_monitor.app.telemetry import logger
+from bedrock_batch_monitor.presentation import job_table
 from bedrock_batch_monitor.settings import OverviewSettings
-from bedrock_batch_monitor.telemetry import logger
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -37,7 +37,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> str:  # noqa: ARG0
     be read are said so in the widget, with the error's code.
     """
     if event.get("describe"):
-        return widget.DOCUMENTATION
+        return job_table.DOCUMENTATION
     asked = _mapping(event, "widgetContext")
     now = utc_now()
     is_dark = asked.get("theme") == "dark"
@@ -45,8 +45,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> str:  # noqa: ARG0
         view = overview().read(_since(_mapping(asked, "timeRange"), now), now)
     except ServiceError as error:
         logger.warning("jobs not shown", extra={"error": error.code})
-        return widget.unreadable(error.code, dark=is_dark)
-    return widget.live(view, now, dark=is_dark)
+        return job_table.unreadable(error.code, dark=is_dark)
+    return job_table.live(view, now, dark=is_dark)
 
 
 def _since(time_range: Mapping[str, Any], now: datetime) -> datetime:

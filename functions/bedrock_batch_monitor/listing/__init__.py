@@ -1,1 +1,1 @@
-"""Learns from lists which jobs need no Get of their own."""
+"""Which active jobs a poll fetches: list scans and the resync."""

@@ -1,0 +1,210 @@
+"""The report's pictures: lanes of time, columns, bars. All are SVG in the page, without script.
+
+Lengths along the time are percentages, so that a picture is as wide as its place and nothing in it
+is distorted. Each says in words or in a table beside it what it shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from bbm.report.figures import Bucket, Outcome, Spread, Track, ticks
+from bedrock_batch_monitor.domain import statuses
+from bedrock_batch_monitor.presentation import words
+from bedrock_batch_monitor.presentation.job_view import Segment
+from bedrock_batch_monitor.presentation.markup import Html, element
+from bedrock_batch_monitor.presentation.palette import css_class
+
+_MOST_TICKS: Final = 10
+_LANE_HEIGHT: Final = 16
+# Waiting is drawn thin and running thick, so that they are told apart without colour.
+_THICKNESS: Final = {statuses.IN_PROGRESS: 10, statuses.STOPPING: 10}
+_THIN: Final = 4
+_CAP_WIDTH: Final = 4
+# Ends that would stand outside of the picture are moved in by so much, in percent.
+_LAST_CAP: Final = 99.4
+# A label that begins beyond this would stand out of the picture.
+_LAST_LABEL: Final = 93.0
+_COLUMN: Final = 10
+
+
+def position(at: datetime, since: datetime, until: datetime) -> float:
+    """Where a moment stands, in percent of the span."""
+    span = (until - since).total_seconds()
+    return 0.0 if span <= 0 else min(100.0, max(0.0, 100 * (at - since).total_seconds() / span))
+
+
+def scale(since: datetime, until: datetime) -> Html:
+    """The labels of a time axis."""
+    marks = ticks(since, until, _MOST_TICKS)
+    by_day = len(marks) < 2 or marks[1] - marks[0] >= timedelta(days=1)  # noqa: PLR2004 - a pair
+    return element(
+        "svg",
+        (
+            element(
+                "text",
+                words.day(mark) if by_day or mark.hour == mark.minute == 0 else f"{mark:%H:%M}",
+                x=_percent(position(mark, since, until)),
+                y=13,
+            )
+            for mark in marks
+            if position(mark, since, until) <= _LAST_LABEL
+        ),
+        class_="scale",
+        width="100%",
+        height=18,
+        aria_hidden="true",
+    )
+
+
+def grid_rule(place: str, since: datetime, until: datetime) -> str:
+    """CSS that draws the ticks behind every lane of a place: a line of style for all of them."""
+    lines = ",".join(
+        f"linear-gradient(var(--line),var(--line)) {position(mark, since, until):.3f}% 0/1px 100% "
+        "no-repeat"
+        for mark in ticks(since, until, _MOST_TICKS)
+    )
+    return f".{place} .track{{background:{lines}}}" if lines else ""
+
+
+def lane(track: Track, since: datetime, until: datetime) -> Html:
+    """When one job had which status; a cap at the end has the colour of the ending."""
+    return element(
+        "svg",
+        (
+            _bar(segment, since, until)
+            for segment in track.segments
+            # What goes on beyond the picture has its end in the words beside it.
+            if segment.start <= until
+        ),
+        class_="track",
+        width="100%",
+        height=_LANE_HEIGHT,
+        aria_hidden="true",
+    )
+
+
+def _bar(segment: Segment, since: datetime, until: datetime) -> Html:
+    begin, end = (position(at, since, until) for at in (segment.start, segment.end))
+    if segment.status in statuses.TERMINAL:
+        return element(
+            "rect",
+            class_=css_class(segment.status),
+            x=_percent(min(begin, _LAST_CAP)),
+            y=0,
+            width=_CAP_WIDTH,
+            height=_LANE_HEIGHT,
+        )
+    thickness = _THICKNESS.get(segment.status, _THIN)
+    return element(
+        "rect",
+        class_=css_class(segment.status),
+        x=_percent(begin),
+        y=(_LANE_HEIGHT - thickness) // 2,
+        width=_percent(max(end - begin, 0.15)),
+        height=thickness,
+    )
+
+
+def columns(buckets: Sequence[Bucket]) -> Html:
+    """The endings over time, stacked by status."""
+    peak = max((bucket.by_status.total() for bucket in buckets), default=0) or 1
+    rects = []
+    for index, bucket in enumerate(buckets):
+        bottom = 100.0
+        for status in statuses.TERMINAL:
+            number = bucket.by_status[status]
+            if number == 0:
+                continue
+            height = 100 * number / peak
+            bottom -= height
+            rects.append(
+                element(
+                    "rect",
+                    element(
+                        "title", f"{words.moment(bucket.start)} UTC: {words.count(number)} {status}"
+                    ),
+                    class_=css_class(status),
+                    x=index * _COLUMN + 1,
+                    y=round(bottom, 2),
+                    width=_COLUMN - 2,
+                    height=round(height, 2),
+                )
+            )
+    total = sum(bucket.by_status.total() for bucket in buckets)
+    return element(
+        "svg",
+        (element("path", d=f"M0 {y}H{len(buckets) * _COLUMN}", class_="grid") for y in (0.5, 50)),
+        rects,
+        class_="bars",
+        viewBox=f"0 0 {max(1, len(buckets) * _COLUMN)} 100",
+        preserveAspectRatio="none",
+        role="img",
+        aria_label=f"{words.plural(total, 'ending')} over time, {words.count(peak)} at the peak",
+    )
+
+
+def stack(outcome: Outcome, order: Sequence[str], most: int) -> Html:
+    """The jobs of one model by status, as long as there are many of them."""
+    begin = 0.0
+    rects = []
+    for status in order:
+        share = 100 * outcome.by_status[status] / max(most, 1)
+        if share:
+            rects.append(
+                element(
+                    "rect",
+                    element("title", f"{words.count(outcome.by_status[status])} {status}"),
+                    class_=css_class(status),
+                    x=_percent(begin),
+                    width=_percent(share),
+                    height=14,
+                )
+            )
+        begin += share
+    told = ", ".join(
+        f"{words.count(outcome.by_status[status])} {status or 'not polled yet'}"
+        for status in order
+        if outcome.by_status[status]
+    )
+    return element(
+        "svg", rects, class_="stack", width="100%", height=14, role="img", aria_label=told
+    )
+
+
+def histogram(spread: Spread, caption: str, kind: str) -> Html:
+    """How many jobs took how long: a table whose bars are decoration."""
+    peak = max(number for _, number in spread.bins)
+    return element(
+        "table",
+        element("caption", caption, class_="vh"),
+        element(
+            "tbody",
+            (
+                element(
+                    "tr",
+                    element("th", label, scope="row"),
+                    element(
+                        "td",
+                        element(
+                            "svg",
+                            element("rect", width=_percent(100 * number / peak), height=14),
+                            class_=css_class(kind),
+                            width="100%",
+                            height=14,
+                            aria_hidden="true",
+                        ),
+                    ),
+                    element("td", words.count(number), class_="num"),
+                )
+                for label, number in spread.bins
+            ),
+        ),
+        class_="hist",
+    )
+
+
+def _percent(value: float) -> str:
+    return f"{value:.2f}".rstrip("0").rstrip(".") + "%"

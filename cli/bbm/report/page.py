@@ -1,0 +1,175 @@
+"""The report: one page that needs nothing else, for a span of time.
+
+Its Content-Security-Policy lets no script run and nothing be loaded: whatever a job is called, the
+page is text. What opens and closes are `details` elements, which a keyboard reaches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from bbm.report import figures, sections
+from bbm.report.contents import Report
+from bbm.report.timeline import grid_rules, timeline
+from bedrock_batch_monitor.domain import statuses
+from bedrock_batch_monitor.presentation import parts, style, words
+from bedrock_batch_monitor.presentation.markup import Child, Html, element, fragment, stylesheet
+
+_POLICY: Final = (
+    "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+)
+_DOCTYPE: Final = Html("<!doctype html>\n")
+_LONG: Final = frozenset({"now", "time", "failures"})
+
+
+def render(report: Report) -> Html:
+    """The whole page, from its doctype on."""
+    shown: tuple[tuple[str, str, Child], ...] = (
+        ("now", "Active now", sections.active(report)),
+        ("time", "Timeline", timeline(report)),
+        ("models", "Outcomes by model", sections.models(report)),
+        ("spans", "Queue and run time", sections.spans(report)),
+        ("failures", "Failures", sections.failures(report)),
+        ("usage", "Usage", sections.usage(report)),
+    )
+    title = f"Bedrock batch jobs, {report.region}, {words.day(report.until)} {report.until:%Y}"
+    head = element(
+        "head",
+        element("meta", charset="utf-8"),
+        element("meta", http_equiv="Content-Security-Policy", content=_POLICY),
+        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        element("meta", name="referrer", content="no-referrer"),
+        element("title", title),
+        stylesheet(style.report() + grid_rules(report)),
+    )
+    body = element(
+        "body",
+        element(
+            "div",
+            element("a", "Skip to the jobs", href="#now", class_="skip"),
+            _header(report, [(place, name) for place, name, _ in shown]),
+            element(
+                "main",
+                (
+                    element(
+                        "section",
+                        element("h2", name, id=f"{place}-heading"),
+                        content,
+                        id=place,
+                        aria_labelledby=f"{place}-heading",
+                        class_="long" if place in _LONG else None,
+                    )
+                    for place, name, content in shown
+                ),
+            ),
+            _footer(report),
+            class_="bbm",
+        ),
+    )
+    return fragment(_DOCTYPE, element("html", head, body, lang="en"), "\n")
+
+
+def _header(report: Report, places: Sequence[tuple[str, str]]) -> Html:
+    return element(
+        "header",
+        element("h1", "Bedrock batch inference jobs"),
+        element(
+            "p",
+            f"{report.region} · account {report.account} · ",
+            parts.moment(report.since),
+            " to ",
+            parts.moment(report.until),
+            " UTC",
+        ),
+        _tiles(report),
+        element(
+            "nav",
+            element(
+                "ul",
+                (element("li", element("a", name, href=f"#{place}")) for place, name in places),
+            ),
+            aria_label="Sections",
+        ),
+    )
+
+
+def _tiles(report: Report) -> Html:
+    by_status, total = report.by_status, report.usage[0]
+    completed = by_status[statuses.COMPLETED]
+    failed = sum(by_status[status] for status in figures.FAILURES)
+    late = sum(bool(job.troubles(report.until)) for job in report.active)
+    run = figures.spread(job.running_seconds for job in report.jobs)
+    tiles: list[tuple[str, str, str | None]] = [
+        ("Jobs", words.count(len(report.jobs)), f"{words.count(report.ended)} ended"),
+        (
+            "Active now",
+            words.count(len(report.active)),
+            f"{words.count(late)} in trouble" if late else "none in trouble",
+        ),
+        (
+            "Completed",
+            words.percent(completed, report.ended) or words.UNKNOWN,
+            f"{words.count(completed)} of {words.count(report.ended)} ended",
+        ),
+        (
+            "Not completed",
+            words.count(failed),
+            ", ".join(
+                f"{words.count(by_status[status])} {status}"
+                for status in figures.FAILURES
+                if by_status[status]
+            )
+            or "failed, partly done or expired",
+        ),
+        (
+            "Median run time",
+            words.UNKNOWN if run is None else words.duration(run.median),
+            None if run is None else f"9 of 10 within {words.duration(run.ninetieth)}",
+        ),
+        (
+            "Records processed",
+            words.UNKNOWN if total.records is None else words.short(total.records),
+            None if not total.failed_records else f"{words.short(total.failed_records)} failed",
+        ),
+    ]
+    if total.input_tokens is not None or total.output_tokens is not None:
+        both = (total.input_tokens or 0) + (total.output_tokens or 0)
+        tiles.append(
+            (
+                "Tokens",
+                words.short(both),
+                f"{words.short(total.output_tokens or 0)} of them output",
+            )
+        )
+    if total.dollars is not None:
+        tiles.append(("Estimated cost", words.dollars(total.dollars), "at the token prices set"))
+    return element(
+        "ul",
+        (
+            element(
+                "li",
+                element("span", what, class_="what"),
+                element("span", value, class_="value"),
+                element("span", note, class_="note") if note else None,
+            )
+            for what, value, note in tiles
+        ),
+        class_=f"tiles of-{len(tiles)}",
+    )
+
+
+def _footer(report: Report) -> Html:
+    return element(
+        "footer",
+        element(
+            "p",
+            f"From the tables of the stack {report.stack}, as recorded by "
+            f"{words.moment(report.until)} UTC. All times are UTC.",
+        ),
+        element(
+            "p",
+            "Names and messages are Bedrock's and your own; a message can quote customer data. "
+            "This file holds all of it and loads nothing.",
+        ),
+    )

@@ -1,0 +1,250 @@
+"""The report's timeline: the endings over time, and a lane for each job."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from itertools import groupby
+from typing import Final
+
+from bbm.report import charts, figures
+from bbm.report.contents import LANES, Report
+from bbm.report.figures import Bucket, Track
+from bedrock_batch_monitor.domain import statuses
+from bedrock_batch_monitor.presentation import console, parts, words
+from bedrock_batch_monitor.presentation.job_view import MESSAGE_CHARACTERS, Job
+from bedrock_batch_monitor.presentation.markup import Child, Html, element, fragment
+from bedrock_batch_monitor.presentation.palette import css_class
+
+# So many lanes are open from the beginning, and those of the newest day in any case.
+_OPEN_LANES: Final = 60
+_DAY: Final = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Day:
+    """The lanes that begin on one day, by their place in the report, and the time they show."""
+
+    place: str
+    begun: date | None
+    lanes: Sequence[tuple[int, Track]]
+    since: datetime
+    until: datetime
+
+
+def grid_rules(report: Report) -> str:
+    """CSS that draws the hours behind the lanes of each day."""
+    return "".join(charts.grid_rule(day.place, day.since, day.until) for day in _days(report))
+
+
+def timeline(report: Report) -> Child:
+    """The endings over time, and every job as a lane that opens, grouped by day."""
+    if not report.tracks:
+        return element("p", "Nothing was recorded in this time.", class_="nothing")
+    buckets = figures.endings_over_time(report.tracks, report.since, report.until)
+    opened = 0
+    groups = []
+    for day in _days(report):
+        is_open = opened == 0 or opened + len(day.lanes) <= _OPEN_LANES
+        opened += len(day.lanes)
+        groups.append(_day_group(report, day, is_open=is_open))
+    return fragment(
+        element("div", parts.counts_by_status(report.by_status), class_="legend"),
+        _endings(buckets) if report.ended else None,
+        element("h3", "Each job"),
+        element(
+            "p",
+            "By the day on which it begins. Thin lines wait, thick ones run, the cap is the end. "
+            "Open a job for its record.",
+            class_="under",
+        ),
+        groups,
+        parts.rest(len(report.tracks) - LANES, "job", "The counts and figures are of all of them."),
+    )
+
+
+def _endings(buckets: Sequence[Bucket]) -> Html:
+    peak = max(bucket.by_status.total() for bucket in buckets)
+    step = words.between(buckets[0].start, buckets[0].end)
+    used = [bucket for bucket in buckets if bucket.by_status.total()]
+    return element(
+        "div",
+        element("h3", "Endings over time"),
+        element(
+            "p",
+            f"In steps of {step}: the tallest is {words.plural(peak, 'job')}.",
+            class_="peak",
+        ),
+        charts.columns(buckets),
+        charts.scale(buckets[0].start, buckets[-1].end),
+        element(
+            "details",
+            element("summary", "The same as a table", class_="soft"),
+            element(
+                "div",
+                _endings_table(used),
+                class_="scroll",
+                tabindex=0,
+                role="region",
+                aria_label="Endings over time as a table",
+            ),
+        ),
+        class_="columns",
+    )
+
+
+def _endings_table(buckets: Sequence[Bucket]) -> Html:
+    order = [
+        status
+        for status in statuses.TERMINAL
+        if any(bucket.by_status[status] for bucket in buckets)
+    ]
+    return element(
+        "table",
+        element(
+            "thead",
+            element(
+                "tr",
+                element("th", "From (UTC)", scope="col"),
+                (element("th", status, scope="col", class_="num") for status in order),
+            ),
+        ),
+        element(
+            "tbody",
+            (
+                element(
+                    "tr",
+                    element("th", parts.moment(bucket.start), scope="row"),
+                    (
+                        element("td", words.count(bucket.by_status[status]), class_="num")
+                        for status in order
+                    ),
+                )
+                for bucket in buckets
+            ),
+        ),
+    )
+
+
+def _days(report: Report) -> list[_Day]:
+    """The lanes by the day on which they begin, each day with the time that it shows.
+
+    That is the day, and as much of the next as one of its jobs goes on for: so a lane is wide
+    enough to be read, however long the report's time is.
+    """
+    shown = enumerate(report.tracks[:LANES])
+    found = []
+    for number, (begun, group) in enumerate(groupby(shown, key=lambda pair: _begun(pair[1]))):
+        lanes = list(group)
+        if begun is None:
+            since, until = report.since, report.until
+        else:
+            midnight = datetime.combine(begun, time(), UTC)
+            last = max(track.segments[-1].end for _, track in lanes)
+            most = min(max(last, midnight + _DAY), midnight + 2 * _DAY)
+            since, until = max(report.since, midnight), min(report.until, most)
+        found.append(_Day(f"g{number}", begun, lanes, since, until))
+    return found
+
+
+def _begun(track: Track) -> date | None:
+    return None if track.began is None else track.began.date()
+
+
+def _day_group(report: Report, day: _Day, *, is_open: bool) -> Html:
+    return element(
+        "details",
+        element(
+            "summary",
+            element("b", "Not in this time" if day.begun is None else words.day(day.since)),
+            element("span", words.plural(len(day.lanes), "job"), class_="soft"),
+            parts.counts_by_status(Counter(track.job.status or "" for _, track in day.lanes)),
+        ),
+        element("div", charts.scale(day.since, day.until), class_="axis"),
+        (_lane(report, day, index, track) for index, track in day.lanes),
+        class_=f"day {day.place}",
+        open=is_open,
+    )
+
+
+def _lane(report: Report, day: _Day, index: int, track: Track) -> Html:
+    job = track.job
+    label = words.bounded(job.label, parts.NAME_CHARACTERS)
+    took = job.total_seconds
+    if took is None and job.submitted is not None and job.is_active:
+        took = int((report.until - job.submitted).total_seconds())
+    return element(
+        "details",
+        element(
+            "summary",
+            element(
+                "span",
+                parts.icon(job.status),
+                element("span", f"{job.status or 'not polled yet'}: ", class_="vh"),
+                element("span", label, class_="label", dir="auto", title=label),
+                class_="who",
+            ),
+            charts.lane(track, day.since, day.until),
+            element("span", "" if took is None else words.duration(took), class_="took"),
+        ),
+        element("div", _more(track), class_="more"),
+        class_=f"lane {css_class(job.status)}",
+        id=f"j{index}",
+    )
+
+
+def _more(track: Track) -> Html:
+    job = track.job
+    recorded = element(
+        "ol",
+        (
+            element(
+                "li",
+                parts.status(transition.status),
+                " ",
+                parts.moment(transition.at),
+                class_="step",
+            )
+            for transition in sorted(track.transitions)
+        ),
+    )
+    bedrock = console.bedrock_jobs(job.arn)
+    rows: list[tuple[str, Child]] = [
+        (
+            "Job",
+            fragment(job.job_id, " · ", parts.link("Bedrock console", bedrock))
+            if bedrock
+            else job.arn,
+        ),
+        ("Model", job.model),
+        ("Recorded", recorded if track.transitions else None),
+        ("Message", parts.message(job, MESSAGE_CHARACTERS)),
+        ("Records", _records(job)),
+        ("Took", _took(job)),
+        ("Output", parts.link(job.output_uri, console.s3_place(job.arn, job.output_uri))),
+    ]
+    return element(
+        "dl",
+        ((element("dt", name), element("dd", value)) for name, value in rows if value is not None),
+    )
+
+
+def _records(job: Job) -> str | None:
+    if job.total is None and job.processed is None:
+        return None
+    told = "" if job.processed is None else f"{words.count(job.processed)} processed"
+    if job.total is not None:
+        told = f"{told} of {words.count(job.total)}" if told else words.count(job.total)
+    return f"{told}, {words.count(job.failed)} failed" if job.failed else told
+
+
+def _took(job: Job) -> str | None:
+    known = (
+        (job.total_seconds, "in all"),
+        (job.queued_seconds, "queued"),
+        (job.running_seconds, "running"),
+    )
+    told = [f"{words.duration(value)} {what}" for value, what in known if value is not None]
+    return ", ".join(told) or None

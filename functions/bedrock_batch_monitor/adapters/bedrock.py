@@ -1,0 +1,231 @@
+"""Amazon Bedrock: reads one batch inference job, or lists those that were submitted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from bedrock_batch_monitor.adapters.errors import UNUSABLE_ANSWER, ServiceError, calling, storable
+from bedrock_batch_monitor.adapters.sdk import bounded_config
+from bedrock_batch_monitor.adapters.timestamps import quick_timestamps
+from bedrock_batch_monitor.domain.jobs import CUT, JobObservation, RecordCounts
+from bedrock_batch_monitor.domain.list_pages import SUMMARIES_PER_PAGE, ListedJob, Listing, ListPage
+from bedrock_batch_monitor.domain.times import to_milliseconds
+
+if TYPE_CHECKING:
+    import boto3
+    from mypy_boto3_bedrock import BedrockClient
+    from mypy_boto3_bedrock.type_defs import ListModelInvocationJobsRequestTypeDef
+
+SERVICE: Final = "Bedrock"
+# What botocore's parser raises for an answer of another shape than the API's: a time that is not a
+# time, a text in place of a structure, too deep a document. One such job must not end a poll.
+_ODD_ANSWER: Final = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+_LIST_ENTRIES: Final = 32  # twice what the API allows in a list of subnets
+
+
+class BatchInferenceJobs:
+    """The batch inference jobs of the caller's account; safe to use from many threads."""
+
+    def __init__(self, client: BedrockClient) -> None:
+        self._client = client
+
+    @classmethod
+    def connect(cls, session: boto3.Session, region: str, concurrency: int) -> BatchInferenceJobs:
+        """A reader whose connection pool serves `concurrency` threads.
+
+        The SDK tries once and the poll decides on repeats, within its budget and at its pace: an
+        SDK that retries for long, or paces itself, keeps a poll from the other jobs and runs it
+        into its time limit when others use up the account's quota.
+        """
+        config = bounded_config(concurrency=concurrency, attempts=1)
+        with quick_timestamps(session):
+            return cls(session.client("bedrock", region_name=region, config=config))
+
+    def get(self, job_arn: str) -> JobObservation:
+        """Ask for a job now; raises `ServiceError`, also where the answer cannot be this job's."""
+        with _calling():
+            answer = self._client.get_model_invocation_job(jobIdentifier=job_arn)
+        return observation(job_arn, answer)
+
+    def page(self, listing: Listing, token: str | None) -> ListPage:
+        """Ask for one page of a list; the first page has no token.
+
+        A summary without ARN, name or submission time, which the API promises, is passed over.
+        Raises `ServiceError`; the same page can be asked for again then.
+        """
+        request: ListModelInvocationJobsRequestTypeDef = {
+            "submitTimeAfter": listing.submitted_after,
+            "sortBy": "CreationTime",
+            "sortOrder": "Descending" if listing.newest_first else "Ascending",
+            "maxResults": SUMMARIES_PER_PAGE,
+        }
+        if listing.submitted_before is not None:
+            request["submitTimeBefore"] = listing.submitted_before
+        if listing.status is not None:
+            # A status that was observed: the type of the request knows only those of today.
+            request["statusEquals"] = listing.status  # type: ignore[typeddict-item]
+        if listing.name_contains:
+            request["nameContains"] = listing.name_contains
+        if token is not None:
+            request["nextToken"] = token
+        with _calling():
+            answer: Mapping[str, Any] = self._client.list_model_invocation_jobs(**request)
+        if not _is_list(answer):
+            raise ServiceError(SERVICE, UNUSABLE_ANSWER, "the answer is not a page of a list")
+        # An empty token ends a list, as it does for the SDK's own paginator.
+        next_token = answer.get("nextToken") or None
+        if next_token is not None and not isinstance(next_token, str):
+            raise ServiceError(SERVICE, UNUSABLE_ANSWER, "the token of the next page is not a text")
+        if next_token is not None and next_token == token:
+            raise ServiceError(SERVICE, UNUSABLE_ANSWER, "a page of the list points to itself")
+        summaries = answer.get("invocationJobSummaries") or ()
+        jobs = (listed_job(job) for job in summaries if isinstance(job, Mapping))
+        return ListPage(tuple(job for job in jobs if job is not None), next_token)
+
+    def pages(self, listing: Listing, token: str | None = None) -> Iterator[ListPage]:
+        """The pages of a list from a token on, each asked for when the caller wants it.
+
+        A page can be empty although others follow. Raises `ServiceError`; the pages before it are
+        good then, and the list can be continued from the last token. A list that comes back to a
+        page that it has shown is an unusable answer, not one without an end.
+        """
+        seen = {token}
+        while True:
+            page = self.page(listing, token)
+            yield page
+            token = page.next_token
+            if token is None:
+                return
+            if token in seen:
+                raise ServiceError(SERVICE, UNUSABLE_ANSWER, "the pages of the list go in a circle")
+            seen.add(token)
+
+
+@contextmanager
+def _calling() -> Iterator[None]:
+    """Turn what a call of Bedrock raises into a `ServiceError`."""
+    with calling(SERVICE):
+        try:
+            yield
+        except _ODD_ANSWER as error:
+            raise ServiceError(SERVICE, UNUSABLE_ANSWER, storable(str(error))) from error
+
+
+def _is_list(answer: Mapping[str, Any]) -> bool:
+    """Whether an answer can be a page of a list; an empty JSON object is an empty page.
+
+    botocore reads a body that is cut off, or is no JSON, as an answer without any member. It must
+    not pass for a list without jobs.
+    """
+    if "invocationJobSummaries" in answer or "nextToken" in answer:
+        return True
+    headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    if "content-encoding" in headers:
+        return True  # the length says nothing of the document
+    length = str(headers.get("content-length", ""))
+    return not length.isdecimal() or int(length) <= len("{}")
+
+
+def listed_job(summary: Mapping[str, Any]) -> ListedJob | None:
+    """Read a summary of ListModelInvocationJobs; None if it does not say which job it is of."""
+    arn, name = _text(summary, "jobArn"), _text(summary, "jobName")
+    submit_time = _time(summary, "submitTime")
+    if arn is None or name is None or submit_time is None:
+        return None
+    return ListedJob(
+        job_arn=arn,
+        job_name=name,
+        status=_text(summary, "status"),
+        submit_time=submit_time,
+        end_time=_time(summary, "endTime"),
+        model_id=_text(summary, "modelId"),
+        last_modified_time=_time(summary, "lastModifiedTime"),
+        counts=_counts(summary),
+    )
+
+
+def observation(job_arn: str, answer: Mapping[str, Any]) -> JobObservation:
+    """Read an answer of GetModelInvocationJob; raises `ServiceError` if it cannot be this job's.
+
+    A body that is cut off reaches us as an answer without its fields, not as an error of botocore.
+    """
+    if answer.get("jobArn") != job_arn:
+        raise ServiceError(SERVICE, UNUSABLE_ANSWER, "the answer does not name the job asked for")
+    status = _text(answer, "status")
+    if status is None:
+        raise ServiceError(SERVICE, UNUSABLE_ANSWER, "the answer has no status")
+    return JobObservation(
+        job_arn=job_arn,
+        status=status,
+        model_id=_text(answer, "modelId"),
+        job_name=_text(answer, "jobName"),
+        message=_text(answer, "message"),
+        submit_time=_time(answer, "submitTime"),
+        last_modified_time=_time(answer, "lastModifiedTime"),
+        end_time=_time(answer, "endTime"),
+        job_expiration_time=_time(answer, "jobExpirationTime"),
+        timeout_duration_in_hours=_count(answer, "timeoutDurationInHours"),
+        role_arn=_text(answer, "roleArn"),
+        client_request_token=_text(answer, "clientRequestToken"),
+        model_invocation_type=_text(answer, "modelInvocationType"),
+        input_data_config=_config(answer, "inputDataConfig"),
+        output_data_config=_config(answer, "outputDataConfig"),
+        vpc_config=_config(answer, "vpcConfig"),
+        counts=_counts(answer),
+    )
+
+
+def _counts(answer: Mapping[str, Any]) -> RecordCounts:
+    # Bedrock reports 0 for all of them until the job has been validated: they are not known yet.
+    if _count(answer, "totalRecordCount") == 0:
+        return RecordCounts()
+    return RecordCounts(
+        total=_count(answer, "totalRecordCount"),
+        processed=_count(answer, "processedRecordCount"),
+        success=_count(answer, "successRecordCount"),
+        error=_count(answer, "errorRecordCount"),
+    )
+
+
+def _text(answer: Mapping[str, Any], name: str) -> str | None:
+    value = answer.get(name)
+    return storable(value) if isinstance(value, str) and value else None
+
+
+def _time(answer: Mapping[str, Any], name: str) -> datetime | None:
+    value = answer.get(name)
+    if not isinstance(value, datetime):
+        return None
+    return to_milliseconds(value if value.tzinfo else value.replace(tzinfo=UTC))
+
+
+def _count(answer: Mapping[str, Any], name: str) -> int | None:
+    value = answer.get(name)
+    # A JSON true is an int to Python, and no count.
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def _config(answer: Mapping[str, Any], name: str) -> Mapping[str, Any] | None:
+    value = answer.get(name)
+    return _clean(value) if isinstance(value, Mapping) and value else None
+
+
+def _clean(value: Any) -> Any:  # noqa: ANN401 - a JSON value
+    if isinstance(value, str):
+        return storable(value)
+    if isinstance(value, Mapping):
+        return {storable(key): _clean(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        kept = [_clean(inner) for inner in value[:_LIST_ENTRIES]]
+        return kept if len(value) <= _LIST_ENTRIES else [*kept, CUT]
+    return value

@@ -1,0 +1,1 @@
+"""Amazon DynamoDB: the tables of the monitor, and the items in them."""

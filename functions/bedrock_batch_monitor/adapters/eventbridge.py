@@ -1,0 +1,131 @@
+"""Amazon EventBridge: puts events on the monitor's bus and says which of them were taken."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Final
+
+from bedrock_batch_monitor import contract
+from bedrock_batch_monitor.adapters.errors import ServiceError, calling
+from bedrock_batch_monitor.adapters.sdk import bounded_config, guard
+from bedrock_batch_monitor.domain.events import MonitorEvent
+
+if TYPE_CHECKING:
+    import boto3
+    from mypy_boto3_events import EventBridgeClient
+
+SERVICE: Final = "EventBridge"
+BUS_MISSING: Final = f"{SERVICE}.BusMissing"
+BUS_REPLACED: Final = f"{SERVICE}.BusReplaced"
+
+
+class BusState(Enum):
+    """Whether the bus exists. Unknown is neither: nothing is sent, and nothing acknowledged."""
+
+    EXISTS = auto()
+    MISSING = auto()
+    UNKNOWN = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class BusLook:
+    """What one DescribeEventBus said: the state, the code of an error, and when it was created."""
+
+    state: BusState
+    code: str = ""
+    created_at: datetime | None = None
+
+    @property
+    def exists(self) -> bool:
+        """Whether the bus is known to exist."""
+        return self.state is BusState.EXISTS
+
+    def compared_with(self, first: BusLook | None) -> BusLook:
+        """Give this look, or one that says that the bus is another than at the first look."""
+        if first is not None and self.exists and self.created_at != first.created_at:
+            return BusLook(BusState.MISSING, BUS_REPLACED)
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What became of one event: `error` is None if the bus took it, else `EventBridge.<code>`."""
+
+    event: MonitorEvent
+    error: str | None
+
+
+class EventBus:
+    """One event bus; safe to use from many threads."""
+
+    def __init__(self, client: EventBridgeClient, name: str) -> None:
+        self._client = client
+        self._name = name
+
+    @classmethod
+    def connect(cls, session: boto3.Session, name: str, concurrency: int) -> EventBus:
+        """A bus whose connection pool serves `concurrency` threads."""
+        config = bounded_config(concurrency=concurrency, attempts=2)
+        return cls(guard(session.client("events", config=config)), name)
+
+    def look(self) -> BusLook:
+        """Whether the bus exists (DescribeEventBus); raises nothing that the service can cause."""
+        try:
+            with calling(SERVICE):
+                found = self._client.describe_event_bus(Name=self._name)
+        except ServiceError as error:
+            if error.reason == "ResourceNotFoundException":
+                return BusLook(BusState.MISSING, BUS_MISSING)
+            return BusLook(BusState.UNKNOWN, error.code)
+        return BusLook(BusState.EXISTS, created_at=found.get("CreationTime"))
+
+    def put(self, events: Sequence[MonitorEvent]) -> tuple[Delivery, ...]:
+        """Send one PutEvents call and look at the result of each entry.
+
+        PutEvents answers 200 while it refuses entries (`FailedEntryCount`), so only an entry's own
+        EventId says that it was taken. Raises `ServiceError` when the call as a whole got no
+        answer or a refusal; nothing was taken then, as far as anybody knows.
+        """
+        try:
+            return self._put(events)
+        except ServiceError as error:
+            if error.reason != "ValidationException" or len(events) == 1:
+                raise
+        # One entry that EventBridge finds malformed must not hold up the others of its call.
+        return tuple(delivery for event in events for delivery in self._put_alone(event))
+
+    def _put_alone(self, event: MonitorEvent) -> tuple[Delivery, ...]:
+        try:
+            return self._put((event,))
+        except ServiceError as error:
+            return (Delivery(event, error.code),)
+
+    def _put(self, events: Sequence[MonitorEvent]) -> tuple[Delivery, ...]:
+        with calling(SERVICE):
+            results = self._client.put_events(
+                Entries=[
+                    {
+                        "EventBusName": self._name,
+                        "Source": contract.EVENT_SOURCE,
+                        "DetailType": event.detail_type,
+                        "Detail": event.detail,
+                        "Resources": [event.job_arn],
+                        "Time": event.time,
+                    }
+                    for event in events
+                ]
+            )["Entries"]
+        if len(results) != len(events):
+            return tuple(Delivery(event, f"{SERVICE}.UnusableAnswer") for event in events)
+        return tuple(
+            Delivery(
+                event,
+                None
+                if result.get("EventId")
+                else f"{SERVICE}.{result.get('ErrorCode', 'UnusableAnswer')}",
+            )
+            for event, result in zip(events, results, strict=True)
+        )

@@ -1,0 +1,51 @@
+"""Amazon S3: reads the manifest that Bedrock writes beside the results of a job."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING, Final
+
+from bedrock_batch_monitor.adapters.errors import calling
+from bedrock_batch_monitor.adapters.sdk import bounded_config
+from bedrock_batch_monitor.domain.token_usage import MANIFEST_BYTES, S3Object
+
+if TYPE_CHECKING:
+    import boto3
+    from mypy_boto3_s3 import S3Client
+
+SERVICE: Final = "S3"
+# An ending waits for this call, once.
+CONNECT_SECONDS: Final = 1
+ANSWER_SECONDS: Final = 2
+
+
+class Manifests:
+    """The manifests in the buckets that the role may read; safe to use from many threads."""
+
+    def __init__(self, client: S3Client) -> None:
+        self._client = client
+
+    @classmethod
+    def connect(cls, session: boto3.Session, concurrency: int) -> Manifests:
+        """A reader that tries once: a later poll is the retry.
+
+        The SDK repeats a call by itself where the bucket is in another Region, once.
+        """
+        config = bounded_config(
+            concurrency=concurrency,
+            attempts=1,
+            connect_seconds=CONNECT_SECONDS,
+            answer_seconds=ANSWER_SECONDS,
+        )
+        return cls(session.client("s3", config=config))
+
+    def read(self, place: S3Object) -> bytes:
+        """An object, or so much of it that it shows to be too large; raises `ServiceError`.
+
+        Without `s3:ListBucket` S3 answers for an object that is not there as for one that is
+        forbidden: `AccessDenied`.
+        """
+        with calling(SERVICE):
+            answer = self._client.get_object(Bucket=place.bucket, Key=place.key)
+            with closing(answer["Body"]) as body:
+                return body.read(MANIFEST_BYTES + 1)

@@ -1,0 +1,123 @@
+"""AWS Step Functions: answers the tasks that wait for a job to end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from http import HTTPStatus
+from threading import Lock
+from typing import TYPE_CHECKING, Final
+
+from botocore.exceptions import ClientError, ParamValidationError
+
+from bedrock_batch_monitor.adapters.errors import ServiceError, calling
+from bedrock_batch_monitor.adapters.sdk import bounded_config, guard
+
+if TYPE_CHECKING:
+    import boto3
+    from mypy_boto3_stepfunctions import SFNClient
+
+    from bedrock_batch_monitor.domain.tasks import TaskCallback
+
+SERVICE: Final = "StepFunctions"
+# Concern one state machine alone, whose data are encrypted with a key that cannot be used now: the
+# answer stays due, and the answers to other tasks are sent.
+OF_ONE_KEY: Final = frozenset(
+    {"KmsAccessDeniedException", "KmsInvalidStateException", "KmsThrottlingException"}
+)
+# Refusals that say something of the caller or the endpoint: no answer to any task passes. Sources:
+# the common errors of all AWS services in the API reference, and the codes that services with a
+# JSON protocol have been seen to use; they send most of these with status 400.
+_OF_THE_CALLER: Final = frozenset(
+    {
+        "AccessDenied",
+        "AccessDeniedException",
+        "AuthFailure",
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "IncompleteSignature",
+        "IncompleteSignatureException",
+        "InvalidAccessKeyId",
+        "InvalidAction",
+        "InvalidClientTokenId",
+        "InvalidSignatureException",
+        "MissingAuthenticationToken",
+        "MissingAuthenticationTokenException",
+        "NotAuthorized",
+        "OptInRequired",
+        "RequestExpired",
+        "SignatureDoesNotMatch",
+        "SubscriptionRequiredException",
+        "UnauthorizedOperation",
+        "UnknownOperationException",
+        "UnrecognizedClientException",
+    }
+)
+_STATUSES_OF_THE_CALLER: Final = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
+
+
+class WaitingTasks:
+    """The tasks of the caller's account and region; safe to use from many threads.
+
+    The client is made for the first answer: most environments start, and end, without one.
+    """
+
+    def __init__(self, new_client: Callable[[], SFNClient]) -> None:
+        self._new_client = new_client
+        self._made: SFNClient | None = None
+        self._making = Lock()
+
+    @classmethod
+    def connect(cls, session: boto3.Session, concurrency: int) -> WaitingTasks:
+        """With a client whose connection pool serves `concurrency` threads."""
+        config = bounded_config(concurrency=concurrency, attempts=2)
+        return cls(lambda: guard(session.client("stepfunctions", config=config)))
+
+    @property
+    def _client(self) -> SFNClient:
+        # A session makes one client at a time.
+        with self._making:
+            if self._made is None:
+                self._made = self._new_client()
+            return self._made
+
+    def answer(self, callback: TaskCallback) -> str | None:
+        """Tell Step Functions how the job ended; None, or the code with which the task refuses.
+
+        A task that was answered before refuses too: a repeat after a call whose answer was lost
+        cannot be told from an expired token. Raises `ServiceError` if the answer can pass later:
+        Step Functions throttles, fails, does not answer or does not accept the caller, or one state
+        machine's key cannot be used (`OF_ONE_KEY`).
+        """
+        with calling(SERVICE):
+            client = self._client
+        try:
+            with calling(SERVICE):
+                token = callback.task.token
+                if callback.output is not None:
+                    client.send_task_success(taskToken=token, output=callback.output)
+                else:
+                    client.send_task_failure(
+                        taskToken=token, error=callback.error, cause=callback.cause
+                    )
+        except ServiceError as error:
+            if _is_of_the_task(error):
+                return error.reason
+            raise
+        return None
+
+
+def _is_of_the_task(error: ServiceError) -> bool:
+    """Whether an error concerns this task alone, and no later call will be accepted either.
+
+    TaskTimedOut, TaskDoesNotExist, InvalidToken and InvalidOutput say so. So does every error that
+    is not known to concern others: a ValidationException, or a code that is new. Otherwise one
+    token that nobody can use stands before all others.
+    """
+    if not isinstance(error.__cause__, (ClientError, ParamValidationError)):
+        return False  # the SDK cannot call Step Functions at all
+    if error.is_retryable or error.reason in OF_ONE_KEY or error.reason in _OF_THE_CALLER:
+        return False
+    if error.status is None:
+        return True
+    is_client_error = HTTPStatus.BAD_REQUEST <= error.status < HTTPStatus.INTERNAL_SERVER_ERROR
+    return is_client_error and error.status not in _STATUSES_OF_THE_CALLER

@@ -1,0 +1,1 @@
+"""Use cases: what one invocation of a function does, from settings to results."""

@@ -1,0 +1,174 @@
+"""The composition root: turns settings into a monitor and what is beside it, ready to work."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bedrock_batch_monitor.adapters.bedrock import BatchInferenceJobs
+from bedrock_batch_monitor.adapters.dynamodb import tables
+from bedrock_batch_monitor.adapters.dynamodb.outbox_table import OutboxTable
+from bedrock_batch_monitor.adapters.dynamodb.tables import HistoryTable, JobsTable, StateTable
+from bedrock_batch_monitor.adapters.eventbridge import EventBus
+from bedrock_batch_monitor.adapters.s3 import Manifests
+from bedrock_batch_monitor.adapters.sns import topics
+from bedrock_batch_monitor.adapters.stepfunctions import WaitingTasks
+from bedrock_batch_monitor.adapters.sts import RoleSessions
+from bedrock_batch_monitor.app.clock import utc_now
+from bedrock_batch_monitor.app.commands import Inbox
+from bedrock_batch_monitor.app.discover import Discoverer
+from bedrock_batch_monitor.app.notifier import Notifier
+from bedrock_batch_monitor.app.poll import CONCURRENCY, Monitor
+from bedrock_batch_monitor.app.reconcile import Observer
+from bedrock_batch_monitor.app.usage import UsageFollower, UsageReader
+from bedrock_batch_monitor.listing.list_scan import ListScan
+from bedrock_batch_monitor.outbox.relay import Courier
+from bedrock_batch_monitor.outbox.task_callbacks import TaskCallbacks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from aws_lambda_powertools import Logger
+
+    from bedrock_batch_monitor.adapters.sdk import Session
+    from bedrock_batch_monitor.domain.arns import Scope
+    from bedrock_batch_monitor.settings import Settings
+
+
+def compose(
+    settings: Settings,
+    session: Session,
+    logger: Logger,
+    clock: Callable[[], datetime] = utc_now,
+) -> Monitor:
+    """Build the monitor of the deployment's own account and region; makes no call."""
+    return Parts(settings, session, clock, CONCURRENCY).monitor(settings.scope, logger)
+
+
+def compose_inbox(
+    settings: Settings, session: Session, clock: Callable[[], datetime] = utc_now
+) -> Inbox:
+    """Build what follows events and commands, one at a time; makes no call."""
+    return Parts(settings, session, clock, concurrency=1).inbox()
+
+
+class Parts:
+    """What both functions are made of; what depends on no scope is there once, and shared."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        session: Session,
+        clock: Callable[[], datetime],
+        concurrency: int,
+    ) -> None:
+        self.settings = settings
+        self._session = session
+        self._clock = clock
+        self._concurrency = concurrency
+        self._dynamodb = tables.connect(session, concurrency)
+        self._history = HistoryTable(
+            self._dynamodb, settings.history_table_name, settings.history_retention
+        )
+        self._usage = (
+            None
+            if settings.usage is None
+            else UsageReader(Manifests.connect(session, concurrency), settings.usage, clock)
+        )
+        self._outbox = OutboxTable(self._dynamodb, settings.outbox_table_name)
+        self._jobs = JobsTable(
+            self._dynamodb, settings.jobs_table_name, self._history, self._outbox
+        )
+        record_messages = settings.rules.record_messages
+        self._courier = Courier(
+            bus=EventBus.connect(session, settings.event_bus_name, concurrency),
+            jobs=self._jobs,
+            history=self._history,
+            outbox=self._outbox,
+            record_messages=record_messages,
+        )
+        self._callbacks = TaskCallbacks(
+            tasks=WaitingTasks.connect(session, concurrency),
+            outbox=self._outbox,
+            jobs=self._jobs,
+            clock=clock,
+            record_messages=record_messages,
+        )
+        self._observers: dict[Scope, Observer] = {}
+        members = settings.members
+        self._roles = None if members is None else RoleSessions(session, members.external_id, clock)
+
+    def monitor(self, scope: Scope, logger: Logger) -> Monitor:
+        """The monitor of one of the deployment's scopes; makes no call."""
+        observer = self.observer(scope)
+        wanted = self.settings.wanted
+        return Monitor(
+            scope=scope,
+            jobs=self._jobs,
+            state=StateTable(self._dynamodb, self.settings.state_table_name),
+            observer=observer,
+            courier=self._courier,
+            callbacks=self._callbacks,
+            scan=ListScan(bedrock=observer.bedrock, rules=self.settings.rules, clock=self._clock),
+            discoverer=(
+                None
+                if wanted is None
+                else Discoverer(
+                    bedrock=observer.bedrock,
+                    jobs=self._jobs,
+                    clock=self._clock,
+                    wanted=wanted,
+                    reach=self.settings.backfill,
+                )
+            ),
+            clock=self._clock,
+            logger=logger,
+            share=self.settings.scopes.share_of(scope),
+            home=self.settings.scope,
+            usage=(
+                None if self._usage is None else UsageFollower(self._usage, self._jobs, self._clock)
+            ),
+            new_notifier=self._notifier if any(self.settings.topic_arns) else None,
+        )
+
+    def _notifier(self) -> Notifier:
+        """What notifies people; its client is made when it is first needed, which is seldom."""
+        return Notifier(*topics(self._session, *self.settings.topic_arns))
+
+    def inbox(self) -> Inbox:
+        """The inbox of every scope; makes no call."""
+        return Inbox(
+            monitored=self.settings.scopes,
+            observer_of=self.observer,
+            jobs=self._jobs,
+            outbox=self._outbox,
+            courier=self._courier,
+            callbacks=self._callbacks,
+            clock=self._clock,
+            wanted=self.settings.wanted,
+            takes_tasks=self.settings.task_tokens,
+        )
+
+    def observer(self, scope: Scope) -> Observer:
+        """The observer of a scope, made when it is first asked for; makes no call."""
+        if scope not in self._observers:
+            self._observers[scope] = Observer(
+                scope=scope,
+                monitored=self.settings.scopes,
+                bedrock=BatchInferenceJobs.connect(
+                    self._session_for(scope), scope.region, self._concurrency
+                ),
+                jobs=self._jobs,
+                history=self._history,
+                outbox=self._outbox,
+                clock=self._clock,
+                rules=self.settings.rules,
+                usage=self._usage,
+            )
+        return self._observers[scope]
+
+    def _session_for(self, scope: Scope) -> Session:
+        members = self.settings.members
+        if scope.account == self.settings.scope.account or self._roles is None or members is None:
+            return self._session
+        return self._roles.of(members.arn_in(scope))

@@ -1,0 +1,146 @@
+"""The tables as the dashboard's widget reads them: a bounded look, however many jobs there are.
+
+It reads the index of active jobs up to a few pages, the endings of each status up to a page, and
+the items of the jobs that are shown. All reads are eventually consistent: a table that people look
+at every minute need not know of the last second.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from datetime import datetime
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final
+
+from bedrock_batch_monitor import contract
+from bedrock_batch_monitor.adapters.dynamodb import items, tables
+from bedrock_batch_monitor.adapters.dynamodb.tables import SERVICE
+from bedrock_batch_monitor.adapters.errors import calling
+from bedrock_batch_monitor.adapters.sdk import pages_of
+from bedrock_batch_monitor.domain import statuses
+from bedrock_batch_monitor.domain.times import to_iso
+from bedrock_batch_monitor.presentation.job_table import LiveView, in_order_of_need
+from bedrock_batch_monitor.presentation.job_view import Job, job_of
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+    from bedrock_batch_monitor.adapters.sdk import Session
+    from bedrock_batch_monitor.settings import OverviewSettings
+
+# What is shown in full; together no more than a BatchGetItem takes.
+ACTIVE_SHOWN: Final = 60
+ENDED_SHOWN: Final = 40
+# A page has a megabyte, which is some thousands of entries and 128 read units.
+PAGES_OF_ACTIVE: Final = 4
+_OF_INDEX: Final = (
+    "jobArn",
+    contract.TRACKING,
+    "status",
+    "changedAt",
+    "lastError",
+    "unreachableSince",
+    "stalledSince",
+    "atRiskSince",
+)
+
+
+class Overview:
+    """The jobs and history tables, read for people to look at."""
+
+    def __init__(self, client: DynamoDBClient, jobs_table: str, history_table: str) -> None:
+        self._client = client
+        self._jobs_table = jobs_table
+        self._history_table = history_table
+
+    @classmethod
+    def connect(cls, session: Session, settings: OverviewSettings) -> Overview:
+        """A reader for one call at a time; makes no call."""
+        client = tables.connect(session, concurrency=1)
+        return cls(client, settings.jobs_table_name, settings.history_table_name)
+
+    def read(self, since: datetime, now: datetime) -> LiveView:
+        """The active jobs and those that have ended since then; raises `ServiceError`."""
+        active, active_is_partial = self._active()
+        ended, ended_is_partial = self._ended(since)
+        # Newest first; the time is that of the observation, by which the index is sorted.
+        newest = sorted(ended, key=lambda found: found[1], reverse=True)[:ENDED_SHOWN]
+        nominated = in_order_of_need(active, now)[:ACTIVE_SHOWN]
+        found = self._whole([*(job.arn for job in nominated), *(arn for arn, _, _ in newest)])
+        # By now a job may have ended that the index has as active; the item decides.
+        shown = [found.get(job.arn, job) for job in nominated]
+        by_status = Counter(job.status or "" for job in active)
+        by_status.subtract(
+            indexed.status or ""
+            for indexed, job in zip(nominated, shown, strict=True)
+            if not job.is_active
+        )
+        return LiveView(
+            active=in_order_of_need([job for job in shown if job.is_active], now),
+            ended=[found.get(arn, entry) for arn, _, entry in newest],
+            active_by_status=+by_status,
+            ended_by_status=Counter(entry.status or "" for _, _, entry in ended),
+            since=since,
+            active_is_partial=active_is_partial,
+            ended_is_partial=ended_is_partial,
+        )
+
+    def _active(self) -> tuple[list[Job], bool]:
+        pages = pages_of(
+            SERVICE,
+            self._client.get_paginator("query").paginate(
+                TableName=self._jobs_table,
+                IndexName=contract.ACTIVE_JOBS_INDEX,
+                KeyConditionExpression=f"{contract.TRACKING} = :active",
+                ExpressionAttributeValues={":active": items.text(contract.TRACKING_ACTIVE)},
+                ProjectionExpression=", ".join(f"#{index}" for index in range(len(_OF_INDEX))),
+                ExpressionAttributeNames={
+                    f"#{index}": name for index, name in enumerate(_OF_INDEX)
+                },
+            ),
+        )
+        found: list[Job] = []
+        last: Mapping[str, Any] = {}
+        for page in islice(pages, PAGES_OF_ACTIVE):
+            found.extend(job_of(items.plain(item)) for item in page["Items"])
+            last = page.get("LastEvaluatedKey", {})
+        return found, bool(last)
+
+    def _ended(self, since: datetime) -> tuple[list[tuple[str, str, Job]], bool]:
+        """ARN, time of the observation and what the history knows of each job that ended."""
+        found: list[tuple[str, str, Job]] = []
+        is_partial = False
+        for status in statuses.TERMINAL:
+            with calling(SERVICE):
+                page = self._client.query(
+                    TableName=self._history_table,
+                    IndexName=contract.BY_STATUS_INDEX,
+                    KeyConditionExpression="#status = :status AND observedAt >= :since",
+                    ExpressionAttributeNames={"#status": "status"},
+                    ExpressionAttributeValues={
+                        ":status": items.text(status),
+                        ":since": items.text(to_iso(since)),
+                    },
+                    ProjectionExpression="jobArn, #status, observedAt, changedAt, jobName, modelId",
+                    ScanIndexForward=False,
+                )
+            is_partial = is_partial or bool(page.get("LastEvaluatedKey"))
+            for item in page["Items"]:
+                entry = items.plain(item)
+                found.append((entry["jobArn"], entry["observedAt"], job_of(entry)))
+        return found, is_partial
+
+    def _whole(self, arns: list[str]) -> dict[str, Job]:
+        """The items of these jobs by ARN.
+
+        A key that DynamoDB leaves unprocessed is not asked for again: of that job the widget shows
+        what the index knows, and the next refresh the rest.
+        """
+        keys = [{"jobArn": items.text(arn)} for arn in dict.fromkeys(arns)]
+        if not keys:
+            return {}
+        with calling(SERVICE):
+            answer = self._client.batch_get_item(RequestItems={self._jobs_table: {"Keys": keys}})
+        jobs = (job_of(items.plain(item)) for item in answer["Responses"].get(self._jobs_table, ()))
+        return {job.arn: job for job in jobs}

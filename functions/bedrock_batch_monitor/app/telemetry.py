@@ -1,0 +1,104 @@
+"""The function's logger and metrics, and how a poll's figures are published."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from aws_lambda_powertools import Logger, Metrics, single_metric
+from aws_lambda_powertools.metrics import MetricUnit
+
+from bedrock_batch_monitor.contract import METRICS_NAMESPACE
+from bedrock_batch_monitor.domain.arns import Scope
+from bedrock_batch_monitor.domain.summary import (
+    ERROR_CODE,
+    ERRORS,
+    EVENTS_MALFORMED,
+    EVENTS_SENT,
+    JOBS_CHANGED,
+    JOBS_ENDED,
+    MODEL,
+    OCCASIONAL_METRICS,
+    REFUSED,
+    SCOPE,
+    STEADY_METRICS,
+    TASKS_ANSWERED,
+    TASKS_REFUSED,
+    UNKNOWN_STATUSES,
+    PollSummary,
+)
+
+# Both take the service, which is the stack's name, from POWERTOOLS_SERVICE_NAME.
+logger: Final = Logger()
+metrics: Final = Metrics(namespace=METRICS_NAMESPACE)
+
+
+def publish(summary: PollSummary, *, failed: bool = False, scope: Scope | None = None) -> None:
+    """Log a poll's summary and add its figures to the metrics of this invocation.
+
+    A poll that failed publishes its errors alone, so that the steady metrics tell by their absence
+    that no poll succeeded. Errors are published as a total and by code. `scope` is a dimension of
+    all of them; None for the deployment's own account and region.
+    """
+    if scope is not None:
+        metrics.add_dimension(SCOPE, str(scope))
+    for name, value in summary.figures().items():
+        if (
+            (name in STEADY_METRICS and not failed)
+            or name == ERRORS
+            or (name in OCCASIONAL_METRICS and value)
+        ):
+            metrics.add_metric(name, _unit(name), value)
+    _publish_by_code_and_model(summary, scope)
+    logger.info(
+        "poll failed" if failed else "poll finished",
+        extra={"summary": summary.as_json(), "jobsByStatus": dict(summary.active_by_status)},
+    )
+
+
+def publish_inbox(summary: PollSummary, scope: Scope | None = None) -> None:
+    """Publish what came of a batch of events, where it is not zero.
+
+    The counts add up with those of the polls; the gauges of active jobs are a poll's alone.
+    """
+    figures = summary.figures()
+    names = (
+        JOBS_CHANGED,
+        JOBS_ENDED,
+        EVENTS_SENT,
+        EVENTS_MALFORMED,
+        TASKS_ANSWERED,
+        TASKS_REFUSED,
+        UNKNOWN_STATUSES,
+        ERRORS,
+    )
+    counted = [name for name in names if figures[name]]
+    for name in counted:
+        metrics.add_metric(name, _unit(name), figures[name])
+    if counted:
+        if scope is not None:
+            metrics.add_dimension(SCOPE, str(scope))
+        metrics.flush_metrics()
+    _publish_by_code_and_model(summary, scope)
+
+
+def _publish_by_code_and_model(summary: PollSummary, scope: Scope | None) -> None:
+    for code, count in summary.errors.items():
+        _publish_one(ERRORS, count, scope, ERROR_CODE, code)
+    if summary.refused:
+        _publish_one(ERRORS, summary.refused, scope, ERROR_CODE, REFUSED)
+    for (name, model), count in summary.tokens.items():
+        _publish_one(name, count, scope, MODEL, model)
+
+
+def _publish_one(name: str, value: float, scope: Scope | None, dimension: str, text: str) -> None:
+    with single_metric(
+        name=name, unit=MetricUnit.Count, value=value, namespace=METRICS_NAMESPACE
+    ) as metric:
+        metric.add_dimension("service", metrics.service or "")
+        if scope is not None:
+            metric.add_dimension(SCOPE, str(scope))
+        metric.add_dimension(dimension, text)
+
+
+def _unit(name: str) -> MetricUnit:
+    return MetricUnit.Seconds if name.endswith("Seconds") else MetricUnit.Count

@@ -1,0 +1,210 @@
+"""Finds out what jobs used: once at a job's end, and later where the figures were not there yet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import Final
+
+from bedrock_batch_monitor.adapters.dynamodb.items import InvalidItemError
+from bedrock_batch_monitor.adapters.dynamodb.tables import JobsTable, Written
+from bedrock_batch_monitor.adapters.errors import ServiceError
+from bedrock_batch_monitor.adapters.s3 import SERVICE, Manifests
+from bedrock_batch_monitor.domain.arns import InvalidJobArnError, JobArn
+from bedrock_batch_monitor.domain.jobs import (
+    HistoryEntry,
+    JobObservation,
+    JobRecord,
+    Usage,
+    bounded,
+)
+from bedrock_batch_monitor.domain.scopes import EVERYTHING, Share
+from bedrock_batch_monitor.domain.token_usage import (
+    BUCKET_NOT_NAMED,
+    MALFORMED_MANIFEST,
+    NO_OUTPUT_LOCATION,
+    NO_TOKEN_COUNTS,
+    NOT_READ_YET,
+    FollowUp,
+    MalformedManifestError,
+    S3Object,
+    UsageProblem,
+    UsageRules,
+    estimated_cost,
+    is_allowed,
+    is_counted,
+    manifest_of,
+    next_look,
+    tokens_in,
+)
+
+# So many jobs in one poll: each costs a read of S3 and a write.
+MOST_LOOKS_PER_POLL: Final = 200
+# After a call without an answer S3 is left alone for so long, and endings go out without waiting.
+REST_AFTER_NO_ANSWER: Final = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What came of looking at a manifest: the figures, or what is to become of the matter."""
+
+    usage: Usage | None = None
+    follow_up: FollowUp | None = None
+
+
+@dataclass(slots=True)
+class _Rest:
+    """Until when S3 is left alone; one for all threads and polls of an execution environment."""
+
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UsageReader:
+    """Reads manifests of named buckets; raises nothing that a service can cause.
+
+    `is_hurried` has nothing read and everything left to a later poll.
+    """
+
+    manifests: Manifests
+    rules: UsageRules
+    clock: Callable[[], datetime]
+    is_hurried: bool = False
+    _rest: _Rest = field(default_factory=_Rest)
+
+    def hurried(self) -> UsageReader:
+        """Give the same reader for when there is no time to wait for S3."""
+        return replace(self, is_hurried=True)
+
+    def at_end(self, observation: JobObservation, entry: HistoryEntry) -> Reading:
+        """Look at the manifest of a job that ends with this entry, before that is recorded."""
+        if not is_counted(entry.status):
+            return Reading()
+        if self.is_hurried:
+            return Reading(follow_up=self.follow_up(entry))
+        return self._look(observation, entry)
+
+    def follow_up(self, entry: HistoryEntry) -> FollowUp | None:
+        """What to do about a recorded end whose figures are not in the history."""
+        if not is_counted(entry.status) or entry.usage is not None:
+            return None
+        problem = UsageProblem(NOT_READ_YET, "the manifest was not looked for yet")
+        return FollowUp(problem, self.clock())
+
+    def again(self, job: JobRecord) -> Reading:
+        """Look at the manifest of a job whose end is recorded."""
+        return self._look(job.observation, job.last)
+
+    def _look(self, observation: JobObservation, entry: HistoryEntry) -> Reading:
+        place = manifest_of(observation.output_data_config, JobArn.parse(entry.job_arn).job_id)
+        if place is None:
+            return _final(NO_OUTPUT_LOCATION, "Bedrock did not say where the output goes")
+        if not is_allowed(place, self.rules):
+            return _final(
+                BUCKET_NOT_NAMED,
+                f"the setting outputBuckets does not name s3://{place.bucket}/{place.key}",
+            )
+        try:
+            usage = tokens_in(self._read(place))
+        except MalformedManifestError as error:
+            return self._later(
+                entry, MALFORMED_MANIFEST, f"s3://{place.bucket}/{place.key}: {error}"
+            )
+        except ServiceError as error:
+            return self._later(entry, error.reason, error.message)
+        if usage == Usage():
+            return _final(NO_TOKEN_COUNTS, "the manifest has no token counts")
+        cost = estimated_cost(usage, observation.model_id, self.rules.prices)
+        return Reading(replace(usage, estimated_cost_usd=cost))
+
+    def _read(self, place: S3Object) -> bytes:
+        rest = self._rest.until
+        if rest is not None and self.clock() < rest:
+            message = "S3 did not answer a moment ago"
+            raise ServiceError(SERVICE, NOT_READ_YET, message)
+        try:
+            return self.manifests.read(place)
+        except ServiceError as error:
+            if error.is_retryable:
+                self._rest.until = self.clock() + REST_AFTER_NO_ANSWER
+            raise
+
+    def _later(self, entry: HistoryEntry, code: str, message: str) -> Reading:
+        due_at = next_look(entry.observed_at, self.clock())
+        return Reading(follow_up=FollowUp(UsageProblem(code, bounded(message)), due_at))
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """What came of looking again for the figures of one job.
+
+    `problem` says why nobody will look any more. `errors` are codes of calls that failed.
+    """
+
+    job_arn: str
+    model_id: str | None = None
+    usage: Usage | None = None
+    problem: UsageProblem | None = None
+    errors: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class UsageFollower:
+    """Looks again for figures that were not there at a job's end; they go into its item alone."""
+
+    reader: UsageReader
+    jobs: JobsTable
+    clock: Callable[[], datetime]
+
+    def due(self, share: Share = EVERYTHING) -> Iterator[str]:
+        """ARNs of the jobs of a share to look at now, as the index has them.
+
+        Raises `ServiceError`.
+        """
+        own = (arn for arn in self.jobs.with_usage_due(self.clock()) if arn in share)
+        return islice(own, MOST_LOOKS_PER_POLL)
+
+    def follow(self, job_arn: str) -> Followed:
+        """Look at one of them; raises nothing that a service can cause."""
+        try:
+            return self._follow(job_arn)
+        except ServiceError as error:
+            return Followed(job_arn, errors=(error.code,))
+
+    def _follow(self, job_arn: str) -> Followed:
+        try:
+            job = self.jobs.get(job_arn)
+            if job is None or not job.usage_is_pending:
+                return Followed(job_arn)
+            if job.record is None or job.usage_due_at is None:
+                return self._forget(job_arn, "the item is not as the monitor wrote it")
+            if job.usage_due_at > self.clock():
+                return Followed(job_arn)
+            return self._settle(job.record, job.usage_due_at)
+        except (InvalidItemError, InvalidJobArnError) as error:
+            return self._forget(job_arn, str(error))
+
+    def _settle(self, job: JobRecord, due_at: datetime) -> Followed:
+        reading = self.reader.again(job)
+        job_arn, model_id = job.last.job_arn, job.last.model_id
+        if reading.follow_up is not None:
+            written = self.jobs.postpone_usage(job_arn, reading.follow_up, due_at=due_at)
+            gave_up = reading.follow_up.due_at is None and written is Written.DONE
+            return Followed(job_arn, problem=reading.follow_up.problem if gave_up else None)
+        usage = reading.usage or Usage()
+        written = self.jobs.add_usage(job_arn, usage, due_at=due_at, now=self.clock())
+        # Whoever was first has counted it.
+        return Followed(job_arn, model_id, usage if written is Written.DONE else None)
+
+    def _forget(self, job_arn: str, reason: str) -> Followed:
+        """Give up an item that somebody changed, which would stand before others for ever."""
+        written = self.jobs.forget_usage(job_arn)
+        # On a lost race another poll has given it up, and counted it.
+        problem = UsageProblem("InvalidItem", reason) if written is Written.DONE else None
+        return Followed(job_arn, problem=problem)
+
+
+def _final(code: str, message: str) -> Reading:
+    return Reading(follow_up=FollowUp(UsageProblem(code, bounded(message)), None))

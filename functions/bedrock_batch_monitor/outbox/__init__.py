@@ -1,0 +1,1 @@
+"""Pending events and task callbacks: sent at least once, then acknowledged."""

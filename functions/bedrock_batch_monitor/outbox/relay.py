@@ -1,0 +1,240 @@
+"""Sends pending events, and acknowledges an event only when the bus is known to have taken it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from itertools import count
+from threading import Lock
+
+from bedrock_batch_monitor.adapters.dynamodb.items import InvalidItemError
+from bedrock_batch_monitor.adapters.dynamodb.outbox_table import OutboxTable
+from bedrock_batch_monitor.adapters.dynamodb.tables import (
+    HistoryTable,
+    JobsTable,
+    PendingJob,
+    Written,
+)
+from bedrock_batch_monitor.adapters.errors import ServiceError
+from bedrock_batch_monitor.adapters.eventbridge import BusLook, EventBus
+from bedrock_batch_monitor.domain.arns import InvalidJobArnError
+from bedrock_batch_monitor.domain.events import Mark, MonitorEvent, episode_event, status_event
+from bedrock_batch_monitor.domain.jobs import HistoryEntry, StoredJob
+from bedrock_batch_monitor.domain.tasks import PendingCallbacks
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """What came of sending some events: how many the bus took, how many wait for the next poll.
+
+    `waiting_since` is the time of the oldest of those. `bus_refuses` says that nothing was
+    accepted, and that the next call will probably fail as well.
+    """
+
+    sent: int = 0
+    pending: int = 0
+    waiting_since: datetime | None = None
+    errors: Counter[str] = field(default_factory=Counter)
+    bus_refuses: bool = False
+    lost_races: int = 0
+
+
+def not_sent(events: Sequence[MonitorEvent]) -> Delivered:
+    """The outcome for events that wait for the next poll."""
+    return Delivered(
+        pending=len(events), waiting_since=min((event.time for event in events), default=None)
+    )
+
+
+class BusWatch:
+    """Whether the bus exists, for one poll or batch; safe to use from many threads.
+
+    PutEvents answers success for a bus that does not exist. So the bus is looked at before the
+    first event is sent, and again after events were sent and before they are acknowledged. Looks
+    of several threads at the same time are one.
+    """
+
+    def __init__(self, bus: EventBus) -> None:
+        self._bus = bus
+        self._lock = Lock()
+        self._tickets = count()
+        self._first: BusLook | None = None
+        self._latest: tuple[int, BusLook] | None = None
+
+    def first(self) -> BusLook:
+        """What the first look found; nothing is sent unless the bus exists."""
+        with self._lock:
+            if self._first is None:
+                self._first = self._look()
+            return self._first
+
+    def confirm(self) -> BusLook:
+        """What a look found that began after this call, for events that were sent before it."""
+        ticket = next(self._tickets)
+        with self._lock:
+            if self._latest is not None and self._latest[0] > ticket:
+                look = self._latest[1]
+            else:
+                look = self._look()
+            return look.compared_with(self._first)
+
+    def _look(self) -> BusLook:
+        ticket = next(self._tickets)
+        look = self._bus.look()
+        self._latest = (ticket, look)
+        return look
+
+
+@dataclass(frozen=True, slots=True)
+class Courier:
+    """Delivers at least once: a pending event that outlives its delivery is sent once more."""
+
+    bus: EventBus
+    jobs: JobsTable
+    history: HistoryTable
+    outbox: OutboxTable
+    record_messages: bool = True
+
+    def watch(self) -> BusWatch:
+        """What looks at the bus during one poll or batch; makes no call."""
+        return BusWatch(self.bus)
+
+    def deliver(self, events: Sequence[MonitorEvent], watch: BusWatch) -> Delivered:
+        """Send one PutEvents call's worth of events; raises nothing that a service can cause.
+
+        Nothing is sent unless the bus exists, and nothing is acknowledged unless it exists still.
+        """
+        errors: Counter[str] = Counter()
+        first = watch.first()
+        if not first.exists:
+            errors[first.code] += 1
+            return replace(not_sent(events), errors=errors, bus_refuses=True)
+        try:
+            deliveries = self.bus.put(events)
+        except ServiceError as error:
+            errors[error.code] += 1
+            return replace(not_sent(events), errors=errors, bus_refuses=True)
+        waiting = []
+        for delivery in deliveries:
+            if delivery.error is not None:
+                errors[delivery.error] += 1
+                waiting.append(delivery.event)
+        accepted = [each.event for each in deliveries if each.error is None]
+        if accepted:
+            look = watch.confirm()
+            if not look.exists:
+                errors[look.code] += 1
+                return replace(not_sent(events), errors=errors, bus_refuses=True)
+        lost_races = self._acknowledge(accepted, errors)
+        return replace(
+            not_sent(waiting),
+            sent=len(accepted),
+            errors=errors,
+            bus_refuses=not accepted,
+            lost_races=lost_races,
+        )
+
+    def _acknowledge(self, sent: Sequence[MonitorEvent], errors: Counter[str]) -> int:
+        """Make these events pending no more; what fails is sent once more. Counts lost races."""
+        together = _settled_by(sent)
+        left = sent
+        try:
+            # Many jobs that end at once are settled in one call for each call of PutEvents.
+            if len(together) > 1 and self.jobs.settle(together) is Written.DONE:
+                left = [event for event in sent if event.job_arn not in together]
+        except ServiceError as error:
+            errors[error.code] += 1
+            return 0
+        lost_races = 0
+        for event in left:
+            try:
+                written = self.jobs.clear_mark(event.job_arn, event.mark)
+                lost_races += written is not Written.DONE
+            except ServiceError as error:
+                errors[error.code] += 1
+        self._forget_copies(sent, errors)
+        return lost_races
+
+    def _forget_copies(self, sent: Sequence[MonitorEvent], errors: Counter[str]) -> None:
+        for event in sent:
+            if event.has_copy:
+                try:
+                    self.outbox.delete_event(event.job_arn, event.mark)
+                except ServiceError as error:
+                    errors[error.code] += 1
+
+    def pending(
+        self, jobs: Sequence[PendingJob], errors: Counter[str]
+    ) -> Iterator[MonitorEvent | PendingCallbacks]:
+        """The pending events and callbacks of up to 100 jobs, as the base table says now.
+
+        `errors` counts what cannot be read. Raises nothing that a service can cause.
+        """
+        try:
+            stored = self.jobs.stored([job.job_arn for job in jobs])
+        except ServiceError as error:
+            errors[error.code] += 1
+            return
+        if stored.unreadable:
+            errors["Item.InvalidItem"] += len(stored.unreadable)
+        if stored.unprocessed:
+            errors["DynamoDB.UnprocessedKeys"] += len(stored.unprocessed)
+        for job in jobs:
+            found = stored.found.get(job.job_arn)
+            if found is None:
+                continue
+            try:
+                yield from self._pending_of(found, errors)
+            except ServiceError as error:
+                errors[error.code] += 1
+            except (InvalidItemError, InvalidJobArnError):
+                errors["Item.InvalidItem"] += 1
+
+    def _pending_of(
+        self, job: StoredJob, errors: Counter[str]
+    ) -> Iterator[MonitorEvent | PendingCallbacks]:
+        if not job.pending_events:
+            if self.jobs.clear_empty_marks(job.job_arn) is not Written.DONE:
+                errors["DynamoDB.LostRace"] += 1
+            return
+        for text in sorted(job.pending_events):
+            try:
+                mark = Mark.parse(text)
+            except ValueError:
+                errors["Item.InvalidMark"] += 1
+                continue
+            if mark.is_episode:
+                yield episode_event(job, mark, with_message=self.record_messages)
+                continue
+            if mark.is_tasks:
+                if job.record is not None:
+                    due = job.pending_since or job.record.last.observed_at
+                    yield PendingCallbacks(job.record, text, job.task_revision, due)
+                continue
+            entry = self._entry(job, mark.sequence)
+            if job.record is None or entry is None:
+                errors["Item.HistoryExpired"] += 1
+                if self.jobs.clear_mark(job.job_arn, text) is not Written.DONE:
+                    errors["DynamoDB.LostRace"] += 1
+                continue
+            yield status_event(
+                job.record, entry, owed=job.pending_events, with_message=self.record_messages
+            )
+
+    def _entry(self, job: StoredJob, sequence: int) -> HistoryEntry | None:
+        # A job's item repeats its last transition, so the end of a job needs no look at the
+        # history, which may have reached the end of its retention.
+        if job.record is not None and job.record.last.sequence == sequence:
+            return job.record.last
+        return self.history.get(job.job_arn, sequence)
+
+
+def _settled_by(events: Sequence[MonitorEvent]) -> dict[str, frozenset[str]]:
+    """The jobs that have no other pending event than these, with their marks."""
+    marks: dict[str, frozenset[str]] = {}
+    for event in events:
+        marks[event.job_arn] = marks.get(event.job_arn, frozenset()) | {event.mark}
+    owed = {event.job_arn: event.owed for event in events}
+    return {job_arn: found for job_arn, found in marks.items() if found == owed[job_arn]}

@@ -1,0 +1,124 @@
+"""Calls back the Step Functions tasks that wait for jobs, and forgets a token once that is done."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from bedrock_batch_monitor.adapters.dynamodb.outbox_table import PAGE, OutboxTable
+from bedrock_batch_monitor.adapters.dynamodb.tables import JobsTable, Written
+from bedrock_batch_monitor.adapters.errors import ServiceError
+from bedrock_batch_monitor.adapters.stepfunctions import OF_ONE_KEY, WaitingTasks
+from bedrock_batch_monitor.domain.tasks import PendingCallbacks, callback_for
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools import Logger
+
+    from bedrock_batch_monitor.domain.summary import PollSummary
+
+
+@dataclass(frozen=True, slots=True)
+class CallbackResult:
+    """What came of the callbacks of one job: sent, refused by tasks (their codes), or pending.
+
+    `waiting_since` is since when pending ones are due. `service_refuses` says that the next call
+    will probably fail as well.
+    """
+
+    job_arn: str
+    sent: int = 0
+    refusals: tuple[str, ...] = ()
+    pending: int = 0
+    waiting_since: datetime | None = None
+    errors: Counter[str] = field(default_factory=Counter)
+    service_refuses: bool = False
+    lost_race: bool = False
+
+    def record(self, summary: PollSummary, logger: Logger) -> None:
+        """Count it, and log of a refusal which job's task it was: never the token."""
+        summary.count_callbacks(
+            sent=self.sent,
+            refused=len(self.refusals),
+            pending=self.pending,
+            errors=self.errors,
+        )
+        summary.lost_races += self.lost_race
+        for refusal in self.refusals:
+            logger.warning("task token refused", extra={"jobArn": self.job_arn, "error": refusal})
+
+
+def not_called_back(callbacks: PendingCallbacks) -> CallbackResult:
+    """The outcome for callbacks that wait for the next poll."""
+    return CallbackResult(callbacks.job_arn, pending=1, waiting_since=callbacks.due)
+
+
+@dataclass(frozen=True, slots=True)
+class TaskCallbacks:
+    """Calls tasks back at least once: a token that outlives its callback is refused once more.
+
+    Each token is a matter of its own: one that is refused, or whose state machine's key cannot be
+    used, does not keep the others waiting.
+    """
+
+    tasks: WaitingTasks
+    outbox: OutboxTable
+    jobs: JobsTable
+    clock: Callable[[], datetime]
+    record_messages: bool = True
+
+    def send(
+        self, callbacks: PendingCallbacks, may_go_on: Callable[[], bool] = lambda: True
+    ) -> CallbackResult:
+        """Call back the tasks of one job; raises nothing that a service can cause."""
+        job_arn = callbacks.job_arn
+        errors: Counter[str] = Counter()
+        refusals: list[str] = []
+        sent = left = 0
+        service_refuses = lost_race = False
+        try:
+            tasks = self.outbox.tasks(job_arn)
+            left = len(tasks) + (len(tasks) == PAGE)
+            for task in tasks:
+                if not may_go_on():
+                    break
+                try:
+                    refusal = self.tasks.answer(
+                        callback_for(callbacks.job, task, with_message=self.record_messages)
+                    )
+                except ServiceError as error:
+                    errors[error.code] += 1
+                    service_refuses = error.reason not in OF_ONE_KEY
+                    if service_refuses:
+                        break
+                    continue
+                if refusal is None:
+                    sent += 1
+                else:
+                    refusals.append(refusal)
+                self.outbox.delete_task(job_arn, task)
+                left -= 1
+            if left == 0:
+                written = self.jobs.clear_tasks(
+                    job_arn,
+                    callbacks.mark,
+                    revision=callbacks.revision,
+                    refusal=refusals[-1] if refusals else None,
+                    now=self.clock(),
+                )
+                lost_race = written is not Written.DONE
+        except ServiceError as error:
+            errors[error.code] += 1
+            left = max(left, 1)
+        return CallbackResult(
+            job_arn,
+            sent=sent,
+            refusals=tuple(refusals),
+            pending=left,
+            waiting_since=callbacks.due if left else None,
+            errors=errors,
+            service_refuses=service_refuses,
+            lost_race=lost_race,
+        )

@@ -1,0 +1,280 @@
+"""The pieces that the widget and the report share: a status, a bar, the table of jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Final
+
+from bedrock_batch_monitor.domain import statuses
+from bedrock_batch_monitor.domain.times import to_iso
+from bedrock_batch_monitor.domain.token_usage import short_model_id
+from bedrock_batch_monitor.presentation import console, words
+from bedrock_batch_monitor.presentation.job_view import Job
+from bedrock_batch_monitor.presentation.markup import Child, Html, element, fragment
+from bedrock_batch_monitor.presentation.palette import css_class, look
+
+NAME_CHARACTERS: Final = 80
+MODEL_CHARACTERS: Final = 80
+STATUS_CHARACTERS: Final = 40
+# Anybody who can write items can make up statuses, and a page has no room for thousands of them.
+_OTHER_STATUSES: Final = 8
+_OTHERS: Final = "Other"
+_NOT_SEEN: Final = "Not polled yet"
+_ALARMING: Final = frozenset({"unreachable", "not readable", "past its time limit"})
+
+
+def icon(status: str | None) -> Html:
+    """The shape of a status; decoration, for its word stands beside it."""
+    one = look(status)
+    ring = element("circle", cx=6, cy=6, r=4.9, class_="ring") if one.ring else None
+    shape = element("path", d=one.shape) if one.shape else None
+    return element("svg", ring, shape, class_="icon", viewBox="0 0 12 12", aria_hidden="true")
+
+
+def status(name: str | None) -> Html:
+    """A status with its shape, word and colour."""
+    word = words.bounded(name or _NOT_SEEN, STATUS_CHARACTERS)
+    return element("span", icon(name), element("span", word), class_=f"status {css_class(name)}")
+
+
+def badges(troubles: Iterable[str]) -> Html:
+    """What is wrong with a job, in a word each."""
+    return fragment(
+        element("span", trouble, class_=f"badge {'alarm' if trouble in _ALARMING else 'warn'}")
+        for trouble in troubles
+    )
+
+
+def moment(value: datetime | None, *, shown: str | None = None) -> Html | None:
+    """A moment; whatever is shown of it, date and time in UTC are there to be pointed at."""
+    if value is None:
+        return None
+    full = f"{words.moment(value)} UTC"
+    return element("time", shown or words.moment(value), datetime=to_iso(value), title=full)
+
+
+def link(label: Child, target: str | None, title: str | None = None) -> Html | Child:
+    """A link into the console, in a window of its own; the label alone where there is no target."""
+    if target is None:
+        return label
+    return element("a", label, href=target, target="_blank", rel="noopener noreferrer", title=title)
+
+
+def progress(job: Job) -> Html | None:
+    """A bar and the record counts behind it; None where nothing is known."""
+    share = job.progress
+    if share is None or job.total is None or job.processed is None:
+        if job.processed is None and job.total is None:
+            return None
+        known = job.processed if job.processed is not None else job.total
+        return element("span", f"{words.count(known or 0)} records", class_="soft")
+    told = words.percent(job.processed, job.total)
+    filled = round(100 * share, 1)
+    failed = None
+    if job.failed:
+        failed = element("span", f"{words.count(job.failed)} failed", class_="alarm nowrap")
+    return fragment(
+        element(
+            "svg",
+            element("rect", class_="rest", width="100%", height=8),
+            element("rect", class_="done", width=f"{filled:g}%", height=8),
+            class_=f"bar {css_class(job.status)}",
+            width="100%",
+            height=8,
+            role="img",
+            aria_label=f"{told} of the records processed",
+        ),
+        element(
+            "span",
+            element("b", told),
+            _separated(f" {words.short(job.processed)} of {words.short(job.total)}", failed),
+            class_="counts",
+        ),
+    )
+
+
+def ends(job: Job, now: datetime) -> Html | None:
+    """When an active job will be done and how fast it goes, or how long ago a job ended."""
+    if job.has_ended:
+        if job.ended is None:
+            return None
+        return moment(job.ended, shown=f"{words.between(job.ended, now)} ago")
+    if job.estimated_end is None:
+        is_running = job.status == statuses.IN_PROGRESS
+        return element("span", "unknown", class_="soft") if is_running else None
+    is_over = job.estimated_end <= now
+    return fragment(
+        moment(
+            job.estimated_end,
+            shown="any moment" if is_over else f"in {words.between(now, job.estimated_end)}",
+        ),
+        None
+        if not job.records_per_minute
+        else element("span", f"{words.short(job.records_per_minute)} a minute", class_="under"),
+    )
+
+
+def times(job: Job, now: datetime) -> Html | None:
+    """How long an active job has had its status, or how long an ended one took."""
+    if not job.has_ended:
+        if job.changed is None:
+            return None
+        return moment(job.changed, shown=words.between(job.changed, now))
+    if job.total_seconds is None:
+        return None
+    queued = job.queued_seconds
+    return fragment(
+        words.duration(job.total_seconds),
+        None
+        if queued is None
+        else element("span", f"{words.duration(queued)} queued", class_="under"),
+    )
+
+
+def message(job: Job, characters: int) -> Html | None:
+    """Why the job cannot be read, or else what Bedrock says of it."""
+    told = job.error or job.message
+    if told is None:
+        return None
+    kind = "alarm" if job.error is not None else None
+    return element("span", words.bounded(told, characters), class_=kind, dir="auto")
+
+
+def identity(job: Job, inner: Child = None) -> Html:
+    """The job's name, which leads to the Bedrock console, over its id and model."""
+    name = element("span", words.bounded(job.label, NAME_CHARACTERS), dir="auto", class_="name")
+    return fragment(
+        link(
+            name,
+            console.bedrock_jobs(job.arn),
+            f"Batch inference in the Bedrock console, where this is job {job.job_id}",
+        ),
+        inner,
+        element(
+            "span",
+            _separated(
+                element("span", words.bounded(job.job_id, NAME_CHARACTERS), class_="id"),
+                None if job.model is None else short_model(job.model),
+            ),
+            class_="under",
+        ),
+    )
+
+
+def short_model(model: str) -> Html:
+    """A model by the end of its ARN; the whole is there to be pointed at."""
+    end = words.bounded(short_model_id(model), MODEL_CHARACTERS)
+    return element("span", end, title=model, dir="auto")
+
+
+def output(job: Job) -> Html | Child:
+    """Where the records are in S3."""
+    target = console.s3_place(job.arn, job.output_uri)
+    return None if target is None else link("Output", target, job.output_uri)
+
+
+def jobs_table(
+    jobs: Sequence[Job], now: datetime, *, ended: bool, caption: str, message_characters: int
+) -> Html:
+    """Jobs with a line each: those that are active, or those that have ended."""
+    headings = (
+        "Status",
+        "Job",
+        "Records",
+        "Ended" if ended else "Ends",
+        "Took" if ended else "In status",
+        "Message",
+        "S3",
+    )
+    kinds = ("status", "job", "records", "ends", "times", "message", "output")
+    return element(
+        "table",
+        element("caption", caption, class_="vh"),
+        element(
+            "thead",
+            element(
+                "tr",
+                (
+                    element("th", heading, scope="col", role="columnheader", class_=f"c-{kind}")
+                    for heading, kind in zip(headings, kinds, strict=True)
+                ),
+                role="row",
+            ),
+            role="rowgroup",
+        ),
+        element(
+            "tbody",
+            (
+                element(
+                    "tr",
+                    (
+                        element("td", cell, role="cell", class_=f"c-{kind}")
+                        for cell, kind in zip(
+                            _cells(job, now, message_characters), kinds, strict=True
+                        )
+                    ),
+                    role="row",
+                )
+                for job in jobs
+            ),
+            role="rowgroup",
+        ),
+        # Where there is no room the rows are laid out as cards, and would be no table any more.
+        role="table",
+        class_="jobs ended" if ended else "jobs active",
+    )
+
+
+def counts_by_status(counts: Mapping[str, int], *, more: bool = False) -> Html:
+    """How many jobs have each status, those with none left out.
+
+    Of the statuses that this version does not know, those with the most jobs have their name.
+    """
+    known = [status_ for status_ in statuses.KNOWN if counts.get(status_)]
+    unknown = {status_: counts[status_] for status_ in counts if status_ not in statuses.KNOWN}
+    others = sorted(unknown, key=lambda status_: (-unknown[status_], status_))
+    rest_ = sum(unknown[status_] for status_ in others[_OTHER_STATUSES:])
+    shown = {name: counts[name] for name in (*known, *others[:_OTHER_STATUSES])}
+    return element(
+        "ul",
+        (
+            element(
+                "li",
+                element("b", f"{words.count(number)}{'+' if more else ''}"),
+                " ",
+                status(name or None),
+            )
+            for name, number in (*shown.items(), (_OTHERS, rest_))
+            if number
+        ),
+        class_="chips",
+    )
+
+
+def rest(number: int, what: str, more: str = "") -> Html | None:
+    """How many more there are than a page shows."""
+    if number <= 0:
+        return None
+    told = f"and {words.plural(number, 'more ' + what)} not shown here"
+    return element("p", f"{told}. {more}" if more else f"{told}.", class_="more-jobs")
+
+
+def _cells(job: Job, now: datetime, message_characters: int) -> tuple[Child, ...]:
+    return (
+        fragment(status(job.status), badges(job.troubles(now))),
+        identity(job),
+        progress(job),
+        ends(job, now),
+        times(job, now),
+        message(job, message_characters),
+        output(job),
+    )
+
+
+def _separated(*pieces: Child) -> Html:
+    known = [piece for piece in pieces if piece is not None]
+    return fragment(
+        (element("span", " · ", class_="dot", aria_hidden="true") if index else None, piece)
+        for index, piece in enumerate(known)
+    )

@@ -1,1 +1,0 @@
-"""The edges: one module per AWS service, the only places that call botocore."""
