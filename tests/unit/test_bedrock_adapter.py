@@ -9,13 +9,15 @@ from typing import Any
 import botocore.session
 import pytest
 from botocore import exceptions as sdk
+from botocore.utils import parse_timestamp
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bedrock_batch_monitor.adapters.bedrock import BatchInferenceJobs, listed_job, observation
+from bedrock_batch_monitor.adapters.errors import UNUSABLE_ANSWER, ServiceError
 from bedrock_batch_monitor.domain.jobs import RecordCounts
-from bedrock_batch_monitor.domain.lists import Listing, ListPage
-from bedrock_batch_monitor.services.bedrock import BatchInferenceJobs, listed_job, observation
-from bedrock_batch_monitor.services.errors import UNUSABLE_ANSWER, ServiceError
+from bedrock_batch_monitor.domain.list_pages import Listing, ListPage
+from bedrock_batch_monitor.domain.times import plausible
 from tests.support.network import Network, session
 from tests.support.strategies import ARN
 
@@ -216,6 +218,24 @@ def test_answer_that_is_not_a_list_is_not_an_empty_list(
     with pytest.raises(ServiceError) as caught:
         reader.page(LISTING, token)
     assert caught.value.reason == UNUSABLE_ANSWER
+
+
+@pytest.mark.parametrize("text", ["0001-01-01T00:00:00+05:00", "2026-11-24T20:00:00+24:00"])
+def test_time_out_of_range_hides_neither_its_job_nor_others(text: str) -> None:
+    """Botocore reads times that have no equivalent in UTC; one of them must not spoil its page."""
+    odd = parse_timestamp(text)
+
+    found = listed_job(summary("a") | {"submitTime": odd, "endTime": odd})
+
+    assert found is not None
+    assert plausible(found.submit_time, datetime(2026, 11, 24, tzinfo=UTC)) is None
+    assert found.end_time is None
+    assert (
+        observation(
+            found.job_arn, {"jobArn": found.job_arn, "status": "Failed", "endTime": odd}
+        ).end_time
+        is None
+    )
 
 
 @pytest.mark.parametrize(

@@ -139,9 +139,10 @@ def _is_list(answer: Mapping[str, Any]) -> bool:
 def listed_job(summary: Mapping[str, Any]) -> ListedJob | None:
     """Read a summary of ListModelInvocationJobs; None if it does not say which job it is of."""
     arn, name = _text(summary, "jobArn"), _text(summary, "jobName")
-    submit_time = _time(summary, "submitTime")
-    if arn is None or name is None or submit_time is None:
+    if arn is None or name is None or not isinstance(summary.get("submitTime"), datetime):
         return None
+    # A time that cannot be written in UTC hides no job; as the earliest time it is not plausible.
+    submit_time = _time(summary, "submitTime") or datetime.min.replace(tzinfo=UTC)
     return ListedJob(
         job_arn=arn,
         job_name=name,
@@ -206,7 +207,10 @@ def _time(answer: Mapping[str, Any], name: str) -> datetime | None:
     value = answer.get(name)
     if not isinstance(value, datetime):
         return None
-    return to_milliseconds(value if value.tzinfo else value.replace(tzinfo=UTC))
+    try:
+        return to_milliseconds(value if value.tzinfo else value.replace(tzinfo=UTC))
+    except (OverflowError, ValueError):  # an offset out of range, or one that leads to year 0
+        return None
 
 
 def _count(answer: Mapping[str, Any], name: str) -> int | None:
