@@ -56,7 +56,7 @@ def pool(arena: Arena, session: boto3.Session) -> Poll:
     bedrock = session.client("bedrock", config=config)
     table = arena.plain_table
 
-    def look_at(item: dict[str, Any]) -> None:
+    def reconcile(item: dict[str, Any]) -> None:
         arn = item["jobArn"]["S"]
         status = bedrock.get_model_invocation_job(jobIdentifier=arn)["status"]
         if status == item.get("status", {}).get("S"):
@@ -71,7 +71,7 @@ def pool(arena: Arena, session: boto3.Session) -> Poll:
                 active = [
                     item for item in page["Items"] if item.get("status", {}).get("S") not in _ENDED
                 ]
-                list(executor.map(look_at, active))
+                list(executor.map(reconcile, active))
 
     return poll
 

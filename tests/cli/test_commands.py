@@ -175,7 +175,7 @@ class Racing:
         return call
 
 
-def lost_races(bbm: Bbm, arn: str) -> Callable[[str], None]:
+def conflicts(bbm: Bbm, arn: str) -> Callable[[str], None]:
     """Somebody who puts the item before each put, and deletes it before each update."""
 
     def interfere(operation: str) -> None:
@@ -191,7 +191,7 @@ def lost_races(bbm: Bbm, arn: str) -> Callable[[str], None]:
 def test_command_that_loses_every_race_says_so(bbm: Bbm, command: str) -> None:
     """It looks again, a bounded number of times, and then fails with the remedy."""
     arn = arn_of("abcdefghijkl")
-    racing = Racing(bbm.clients.dynamodb, forever=lost_races(bbm, arn))
+    racing = Racing(bbm.clients.dynamodb, forever=conflicts(bbm, arn))
     bbm.clients.dynamodb = racing
     answer = bbm(command, arn)
     assert (answer.code, answer.out) == (1, "")

@@ -18,7 +18,7 @@ from bbm.output import plain_text, showable
 from bbm.usage import Totals, by_model_and_day
 from bedrock_batch_monitor.domain import statuses
 from tests.component.conftest import ACCOUNT, REGION
-from tests.support.hostile import EVERYTHING, STORABLE, hostile_characters_in, texts
+from tests.support.hostile import ALL_KEYS, STORABLE, hostile_characters_in, texts
 
 from .conftest import Answer, Bbm, Functions
 
@@ -161,7 +161,7 @@ def with_surrogates(parsed: Any, **_: Any) -> None:
             return {key: replaced(inner, key) for key, inner in value.items()}
         if isinstance(value, list):
             return [replaced(inner) for inner in value]
-        return value.replace(STORABLE, EVERYTHING) if name == "S" else value
+        return value.replace(STORABLE, ALL_KEYS) if name == "S" else value
 
     for found in (parsed.get("Items", ()), parsed.get("Responses", {}).get("jobs", ())):
         for item in found:
@@ -179,7 +179,7 @@ def hostile(bbm: Bbm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bbm:
     monkeypatch.chdir(tmp_path)
     put_hostile(bbm, STORABLE)
     bbm.clients.dynamodb.meta.events.register("after-call.dynamodb", with_surrogates)
-    poll = {EVERYTHING: EVERYTHING, "jobsActive": EVERYTHING, "errors": {EVERYTHING: EVERYTHING}}
+    poll = {ALL_KEYS: ALL_KEYS, "jobsActive": ALL_KEYS, "errors": {ALL_KEYS: ALL_KEYS}}
     bbm.clients.functions = Functions(lambda: poll)
     return bbm
 
@@ -219,13 +219,13 @@ def test_hostile_texts_are_shown_without_what_is_hostile(hostile: Bbm) -> None:
     for command in (("history", f"{ARN[:-1]}1"), ("find", "--status", "Failed", "--since", "9d")):
         assert "]52;c;cHduZWQ=" in hostile(*command).out
     assert "]52;c;cHduZWQ=" in hostile("poll").out
-    assert hostile.json("jobs", "--all")["jobs"][0]["message"] == EVERYTHING
+    assert hostile.json("jobs", "--all")["jobs"][0]["message"] == ALL_KEYS
     assert "(last seen x]52;c;cHduZWQ=" in hostile("untrack", ARN).out
 
 
 def test_poll_that_fails_with_a_hostile_error(hostile: Bbm) -> None:
     """What the function raised quotes what it read."""
-    answer = {"errorType": EVERYTHING, "errorMessage": EVERYTHING * 1000}
+    answer = {"errorType": ALL_KEYS, "errorMessage": ALL_KEYS * 1000}
     hostile.clients.functions = Functions(lambda: answer, error="Unhandled")
     for options in ((), ("--json",), ("--debug",)):
         failed = hostile("poll", *options)

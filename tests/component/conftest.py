@@ -84,7 +84,7 @@ class Cloud:
         def count(model: Any, **_: Any) -> None:
             made[model.name] += 1
 
-        clients = (self.monitor.jobs._client, self.monitor.courier.bus._client)
+        clients = (self.monitor.jobs._client, self.monitor.relay.bus._client)
         for client in clients:
             client.meta.events.register("before-call", count)
         yield made
@@ -101,8 +101,8 @@ class Cloud:
 
     def with_bus(self, bus: Any) -> Cloud:
         """The same cloud with another bus under the monitor."""
-        courier = replace(self.monitor.courier, bus=bus)
-        return replace(self, monitor=replace(self.monitor, courier=courier))
+        relay = replace(self.monitor.relay, bus=bus)
+        return replace(self, monitor=replace(self.monitor, relay=relay))
 
     def track(self, job_arn: str) -> str:
         """Track a job by hand, as the contract says: two attributes, nothing more."""

@@ -14,7 +14,7 @@ import pytest
 
 from bedrock_batch_monitor.adapters.bedrock import BatchInferenceJobs
 from bedrock_batch_monitor.adapters.errors import ServiceError
-from bedrock_batch_monitor.app.composition import Parts
+from bedrock_batch_monitor.app.composition import Container
 from bedrock_batch_monitor.app.poll import PollError
 from bedrock_batch_monitor.app.telemetry import logger, metrics
 from bedrock_batch_monitor.handlers import monitor as module
@@ -81,7 +81,7 @@ def published(output: str, alarm: dict[str, Any]) -> list[float]:
 def invoke(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """Invokes the function as it is deployed, under the name of the stack."""
     rules = replace(SETTINGS.rules, stalled_after=timedelta(minutes=30))
-    parts = Parts(
+    parts = Container(
         replace(SETTINGS, rules=rules),
         boto3.Session(region_name=REGION),
         clock=cloud.bedrock.clock.now,

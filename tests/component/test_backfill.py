@@ -131,7 +131,7 @@ def test_a_long_list_is_resumed(backfilling: Cloud, monkeypatch: pytest.MonkeyPa
     cloud = backfilling
     monkeypatch.setattr(discover, "BATCH", 5)
     arns = [finished(cloud, days) for days in range(1, 29)]
-    done, marks = 0, []
+    done, pending_events = 0, []
     for _ in range(9):
         before = cloud.asked()
 
@@ -139,9 +139,9 @@ def test_a_long_list_is_resumed(backfilling: Cloud, monkeypatch: pytest.MonkeyPa
             return 900 if cloud.asked() - before < 5 else 10
 
         done += cloud.monitor.poll(left).jobs_backfilled
-        marks.append(cloud.items("state")[0].get("backfilledSince"))
+        pending_events.append(cloud.items("state")[0].get("backfilledSince"))
         cloud.bedrock.clock.advance(MINUTE)
-    reached = [mark for mark in marks if mark is not None]
+    reached = [pending_event for pending_event in pending_events if pending_event is not None]
     assert reached == sorted(reached, reverse=True)
     assert len(set(reached)) > 2
     assert done == 28
@@ -197,7 +197,7 @@ def test_one_that_cannot_be_read_sends_no_event_either(cloud: Cloud) -> None:
     cloud = cloud.with_settings(
         discovery_prefix="",
         backfill=30 * DAY,
-        rules=replace(cloud.monitor.observer.rules, unreachable_after_polls=1),
+        rules=replace(cloud.monitor.reconciler.rules, unreachable_after_polls=1),
     )
     arn = finished(cloud, 3)
     fault = cloud.bedrock.faults.deny(job_arn=arn)
@@ -214,7 +214,7 @@ def test_one_that_cannot_be_read_sends_no_event_either(cloud: Cloud) -> None:
 def test_one_that_is_unreachable_after_a_crash_sends_no_event(cloud: Cloud) -> None:
     """The index does not say that it is there for the history alone; the item does."""
     cloud = cloud.with_settings(
-        rules=replace(cloud.monitor.observer.rules, unreachable_after_polls=2)
+        rules=replace(cloud.monitor.reconciler.rules, unreachable_after_polls=2)
     )
     arn = finished(cloud, 3)
     cloud.dynamodb.put_item(
@@ -235,7 +235,7 @@ def test_one_that_runs_after_all_is_a_job_as_any_other(
     """A list that was wrong about the end costs no event: the end that is seen has its own."""
     cloud = backfilling
     arn = finished(cloud, 3)
-    bedrock = type(cloud.monitor.observer.bedrock)
+    bedrock = type(cloud.monitor.reconciler.bedrock)
     get: Callable[..., Any] = bedrock.get
 
     def runs(self: Any, job_arn: str) -> Any:

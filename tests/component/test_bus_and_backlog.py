@@ -11,7 +11,7 @@ import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 
 from bedrock_batch_monitor.adapters.eventbridge import EventBus
-from bedrock_batch_monitor.adapters.stepfunctions import WaitingTasks
+from bedrock_batch_monitor.adapters.stepfunctions import TaskClient
 from bedrock_batch_monitor.domain.summary import PollSummary
 from bedrock_batch_monitor.outbox.task_callbacks import TaskCallbacks
 from local.bedrock import Phase, Script
@@ -202,13 +202,13 @@ def test_backlog_takes_a_share_of_the_time_alone(
 
     cloud, client = faulty(cloud, slow)
     read_after: list[int] = []
-    get = cloud.monitor.observer.bedrock.get
+    get = cloud.monitor.reconciler.bedrock.get
 
     def noting(job_arn: str) -> Any:
         read_after.append(len(client.calls))
         return get(job_arn)
 
-    monkeypatch.setattr(cloud.monitor.observer.bedrock, "get", noting)
+    monkeypatch.setattr(cloud.monitor.reconciler.bedrock, "get", noting)
     summary = cloud.monitor.poll(lambda: left[0])
     assert (summary.jobs_read, summary.complete) == (3, True)
     assert set(read_after) == {2}
@@ -241,7 +241,7 @@ def test_restored_end_keeps_the_task_that_waits_for_it(
 def test_clients_try_few_times_and_serve_every_thread() -> None:
     """The poll has its own budget: an SDK that retries for long starves the other jobs."""
     session = boto3.Session("key", "secret", region_name="us-east-1")
-    config = WaitingTasks.connect(session, 7)._client.meta.config  # type: ignore[attr-defined]
+    config = TaskClient.connect(session, 7)._client.meta.config  # type: ignore[attr-defined]
     assert config.retries == {"mode": "standard", "total_max_attempts": 2}
     assert config.max_pool_connections == 7
     events = EventBus.connect(session, "monitor", 7)._client.meta.config
@@ -256,11 +256,11 @@ def test_events_of_an_item_that_was_put_again_are_not_lost(cloud: Cloud) -> None
     down.poll()
     cloud.bedrock.clock.advance(31 * MINUTE)
     down.poll()
-    [mark] = (cloud.job(arn) or {})["pendingEvents"]
-    assert mark.startswith("Stalled#1#")
+    [pending_event] = (cloud.job(arn) or {})["pendingEvents"]
+    assert pending_event.startswith("Stalled#1#")
     cloud.track(arn)
     down.poll()
-    assert (cloud.job(arn) or {})["pendingEvents"] == {mark}
+    assert (cloud.job(arn) or {})["pendingEvents"] == {pending_event}
     cloud.poll()
     # The item that was put again says nothing of the stall, which may be found once more: as the
     # same fact, with the same id.

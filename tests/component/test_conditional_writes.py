@@ -19,9 +19,9 @@ from moto import mock_aws
 
 from bedrock_batch_monitor.adapters.dynamodb import items
 from bedrock_batch_monitor.adapters.dynamodb.outbox_table import OutboxTable
-from bedrock_batch_monitor.adapters.dynamodb.tables import HistoryTable, JobsTable, Written
+from bedrock_batch_monitor.adapters.dynamodb.tables import HistoryTable, JobsTable, WriteOutcome
 from bedrock_batch_monitor.domain.episodes import Unreadable
-from bedrock_batch_monitor.domain.events import Mark, stalled_mark, unreachable_mark
+from bedrock_batch_monitor.domain.events import PendingEvent, pending_stalled, pending_unreachable
 from bedrock_batch_monitor.domain.jobs import (
     JobError,
     JobObservation,
@@ -46,7 +46,7 @@ ERROR: Final = JobError("AccessDeniedException", "no")
 SAID: Final = {"code": "AccessDeniedException", "message": "no"}
 MARK: Final = "Ended#4"
 
-DONE, LOST, AHEAD = Written.DONE, Written.LOST_RACE, Written.HISTORY_AHEAD
+DONE, LOST, AHEAD = WriteOutcome.DONE, WriteOutcome.CONFLICT, WriteOutcome.HISTORY_AHEAD
 Item = Mapping[str, Any]
 # In place of a value: the item has no such attribute.
 NOTHING: Final = None
@@ -168,26 +168,26 @@ def transition(job: TrackedJob, status: str) -> tuple[Transition, JobObservation
     return decision, observation
 
 
-def record(tables: Tables, job: TrackedJob, status: str) -> Written:
+def record(tables: Tables, job: TrackedJob, status: str) -> WriteOutcome:
     decision, observation = transition(job, status)
-    return tables.jobs.record(decision, observation, known=job, marks=frozenset({MARK}))
+    return tables.jobs.record(decision, observation, expected=job, pending_events=frozenset({MARK}))
 
 
-def restore(tables: Tables, job: TrackedJob) -> Written:
+def restore(tables: Tables, job: TrackedJob) -> WriteOutcome:
     decision, observation = transition(known(RUNNING), "Failed")
     return tables.jobs.restore(
-        JobRecord(observation, decision.entry), known=job, marks=frozenset({MARK})
+        JobRecord(observation, decision.entry), expected=job, pending_events=frozenset({MARK})
     )
 
 
-def refresh(tables: Tables, job: TrackedJob, **episode: Any) -> Written:
+def refresh(tables: Tables, job: TrackedJob, **episode: Any) -> WriteOutcome:
     counts = RecordCounts(100, 10, 10, 0)
     return tables.jobs.refresh(
         JobObservation(ARN, "InProgress", last_modified_time=NOW, counts=counts),
-        known=job,
+        expected=job,
         now=NOW,
         refresh=Refresh(counts_moved=True, at_risk_since=episode.get("since")),
-        mark=episode.get("mark"),
+        pending_event=episode.get("pending_event"),
     )
 
 
@@ -205,10 +205,10 @@ class Write:
     `is_partial`.
     """
 
-    call: Callable[[Tables, TrackedJob], Written]
-    outcomes: Mapping[str, Written] = field(default_factory=dict)
+    call: Callable[[Tables, TrackedJob], WriteOutcome]
+    outcomes: Mapping[str, WriteOutcome] = field(default_factory=dict)
     base: Item = field(default_factory=lambda: RUNNING)
-    clauses: Mapping[str, tuple[Mapping[str, Any], Written]] = field(default_factory=dict)
+    clauses: Mapping[str, tuple[Mapping[str, Any], WriteOutcome]] = field(default_factory=dict)
     after: Mapping[str, Any] = field(default_factory=dict)
     is_partial: bool = False
     has_history: bool = False
@@ -223,16 +223,16 @@ NEW: Final = {"unchanged": LOST, "deleted": DONE}
 SAME: Final = {"unchanged": DONE}
 WHATEVER: Final = dict.fromkeys(("unchanged", "moved on", "ended", "put again"), DONE)
 NEVER_SEEN: Final = {"put again": DONE, "unchanged": LOST}
-STALLED: Final = stalled_mark(known(RUNNING), since=EARLIER, now=NOW)
-AT_RISK: Final = Mark("AtRisk", 3, NOW, NOW)
-UNREACHABLE: Final = unreachable_mark(3, now=NOW)
+STALLED: Final = pending_stalled(known(RUNNING), since=EARLIER, now=NOW)
+AT_RISK: Final = PendingEvent("AtRisk", 3, NOW, NOW)
+UNREACHABLE: Final = pending_unreachable(3, now=NOW)
 
 
-def pending_now(mark: Mark) -> dict[str, Any]:
+def pending_now(pending_event: PendingEvent) -> dict[str, Any]:
     return {
         "eventPending": "PENDING",
         "pendingSince": to_iso(NOW),
-        "pendingEvents": {str(mark)},
+        "pendingEvents": {str(pending_event)},
     }
 
 
@@ -414,21 +414,21 @@ WRITES: Final[Mapping[str, Write]] = {
         },
     ),
     "refresh that finds a risk": Write(
-        lambda tables, job: refresh(tables, job, since=NOW, mark=AT_RISK),
+        lambda tables, job: refresh(tables, job, since=NOW, pending_event=AT_RISK),
         SAME,
         clauses={**SAME_ANSWER, "at risk already": ({"atRiskSince": to_iso(EARLIER)}, LOST)},
         after={"atRiskSince": to_iso(NOW), "pendingEvents": {str(AT_RISK)}},
         is_partial=True,
     ),
-    "note_error": Write(
-        lambda tables, _: tables.jobs.note_error(ARN, ERROR, NOW),
+    "record_error": Write(
+        lambda tables, _: tables.jobs.record_error(ARN, ERROR, NOW),
         WHATEVER,
         base=changed(RUNNING, {"failingSince": to_iso(NOW)}),
         after={"lastError": SAID, "lastErrorAt": to_iso(NOW), "failingSince": to_iso(NOW)},
     ),
     "first note_unreadable": Write(
-        lambda tables, job: tables.jobs.note_unreadable(
-            Unreadable(ERROR, 1, None), known=job, now=NOW, mark=None
+        lambda tables, job: tables.jobs.record_unreadable(
+            Unreadable(ERROR, 1, None), expected=job, now=NOW, pending_event=None
         ),
         SAME,
         clauses={
@@ -438,18 +438,18 @@ WRITES: Final[Mapping[str, Write]] = {
         },
         after={"lastError": SAID, "lastErrorAt": to_iso(NOW), "unreadablePolls": 1},
     ),
-    "note_unreadable of a read that an event triggered": Write(
-        lambda tables, job: tables.jobs.note_unreadable(
-            Unreadable(ERROR, 0, None), known=job, now=NOW, mark=None
+    "record_unreadable of a read that an event triggered": Write(
+        lambda tables, job: tables.jobs.record_unreadable(
+            Unreadable(ERROR, 0, None), expected=job, now=NOW, pending_event=None
         ),
         SAME,
         clauses={**OTHER_STATUS, **OTHER_EPISODE},
         # No number of polls: with one, no poll could count the first.
         after={"lastError": SAID, "lastErrorAt": to_iso(NOW)},
     ),
-    "note_unreadable that begins an episode": Write(
-        lambda tables, job: tables.jobs.note_unreadable(
-            Unreadable(ERROR, 3, NOW), known=job, now=NOW, mark=UNREACHABLE
+    "record_unreadable that begins an episode": Write(
+        lambda tables, job: tables.jobs.record_unreadable(
+            Unreadable(ERROR, 3, NOW), expected=job, now=NOW, pending_event=UNREACHABLE
         ),
         {"unchanged": LOST},
         base=changed(RUNNING, {"unreadablePolls": 2}),
@@ -468,14 +468,16 @@ WRITES: Final[Mapping[str, Write]] = {
             **pending_now(UNREACHABLE),
         },
     ),
-    "note_failing": Write(
-        lambda tables, job: tables.jobs.note_failing(NOW, known=job),
+    "record_failing": Write(
+        lambda tables, job: tables.jobs.record_failing(NOW, expected=job),
         SAME,
         clauses={**OTHER_STATUS, "noted already": ({"failingSince": to_iso(EARLIER)}, LOST)},
         after={"failingSince": to_iso(NOW)},
     ),
-    "note_stalled": Write(
-        lambda tables, job: tables.jobs.note_stalled(EARLIER, known=job, now=NOW, mark=STALLED),
+    "record_stalled": Write(
+        lambda tables, job: tables.jobs.record_stalled(
+            EARLIER, expected=job, now=NOW, pending_event=STALLED
+        ),
         SAME,
         clauses={**SAME_ANSWER, "stalled already": ({"stalledSince": to_iso(EARLIER)}, LOST)},
         after={"stalledSince": to_iso(EARLIER), **pending_now(STALLED)},
@@ -491,15 +493,15 @@ WRITES: Final[Mapping[str, Write]] = {
         },
         after={"tracking": NOTHING},
     ),
-    "clear_mark": Write(
-        lambda tables, _: tables.jobs.clear_mark(ARN, MARK),
+    "ack": Write(
+        lambda tables, _: tables.jobs.ack(ARN, MARK),
         {"unchanged": LOST},
         base=changed(ENDED, PENDING),
         clauses={"as it was": ({}, DONE), "acknowledged before": (NOT_PENDING, LOST)},
         after=NOT_PENDING,
     ),
-    "clear_mark of one of several": Write(
-        lambda tables, _: tables.jobs.clear_mark(ARN, MARK),
+    "ack of one of several": Write(
+        lambda tables, _: tables.jobs.ack(ARN, MARK),
         {"unchanged": LOST},
         base=changed(ENDED, {**PENDING, "pendingEvents": {MARK, "Tasks#4"}}),
         clauses={
@@ -508,8 +510,8 @@ WRITES: Final[Mapping[str, Write]] = {
         },
         after={"pendingEvents": {"Tasks#4"}},
     ),
-    "clear_tasks": Write(
-        lambda tables, _: tables.jobs.clear_tasks(
+    "ack_callbacks": Write(
+        lambda tables, _: tables.jobs.ack_callbacks(
             ARN, "Tasks#4", revision=1, refusal="TaskTimedOut", now=NOW
         ),
         {"unchanged": LOST},
@@ -525,8 +527,8 @@ WRITES: Final[Mapping[str, Write]] = {
             "taskTokenErrorAt": to_iso(NOW),
         },
     ),
-    "clear_tasks next to an event": Write(
-        lambda tables, _: tables.jobs.clear_tasks(
+    "ack_callbacks next to an event": Write(
+        lambda tables, _: tables.jobs.ack_callbacks(
             ARN, "Tasks#4", revision=1, refusal=None, now=NOW
         ),
         {"unchanged": LOST},
@@ -538,8 +540,8 @@ WRITES: Final[Mapping[str, Write]] = {
         },
         after={"pendingEvents": {MARK}},
     ),
-    "clear_empty_marks": Write(
-        lambda tables, _: tables.jobs.clear_empty_marks(ARN),
+    "leave_pending_index": Write(
+        lambda tables, _: tables.jobs.leave_pending_index(ARN),
         WHATEVER,
         base=changed(ENDED, {**PENDING, "pendingEvents": NOTHING}),
         clauses={"event pending meanwhile": ({"pendingEvents": {MARK}}, LOST)},
@@ -598,7 +600,7 @@ def rows() -> Iterator[Any]:
 
 @pytest.mark.parametrize(("write", "item", "outcome"), list(rows()))
 def test_conditional_write_tells_whether_the_item_is_still_the_expected_one(
-    tables: Tables, write: Write, item: Item | None, outcome: Written
+    tables: Tables, write: Write, item: Item | None, outcome: WriteOutcome
 ) -> None:
     """Done, it changes what it says and no more; lost, it changes nothing."""
     if item is not None:
@@ -620,14 +622,14 @@ def test_conditional_write_tells_whether_the_item_is_still_the_expected_one(
 
 
 def test_every_conditional_write_is_in_the_table() -> None:
-    """A write that is added has its rows too; `settle` takes several jobs and has its own test."""
+    """A new write needs rows too; `ack_batch` takes several jobs and has its own test."""
     written = {
         name
         for name, member in vars(JobsTable).items()
         if not name.startswith("_")
-        and getattr(member, "__annotations__", {}).get("return") == "Written"
+        and getattr(member, "__annotations__", {}).get("return") == "WriteOutcome"
     }
-    assert {name for name in written if not any(name in row for row in WRITES)} == {"settle"}
+    assert {name for name in written if not any(name in row for row in WRITES)} == {"ack_batch"}
 
 
 @pytest.mark.parametrize("name", ["record of a change", "record of an end"])
@@ -666,14 +668,14 @@ def test_transition_of_a_job_that_moved_is_a_lost_race_whatever_the_history_says
     ],
 )
 def test_settling_many_jobs_is_all_or_nothing(
-    tables: Tables, changes: Mapping[str, Any], outcome: Written
+    tables: Tables, changes: Mapping[str, Any], outcome: WriteOutcome
 ) -> None:
     """A job that has another pending event by now keeps it, and stays in the index."""
     tables.put(changed({**ENDED, **PENDING}, changes))
     tables.put({**ENDED, **PENDING, "jobArn": OTHER})
     before = tables.everything()
-    marks = frozenset({MARK})
-    assert tables.jobs.settle({ARN: marks, OTHER: marks}) is outcome
+    pending_events = frozenset({MARK})
+    assert tables.jobs.ack_batch({ARN: pending_events, OTHER: pending_events}) is outcome
     if outcome is DONE:
         assert tables.item(ARN) == ENDED
         assert tables.item(OTHER) == {**ENDED, "jobArn": OTHER}
@@ -684,7 +686,7 @@ def test_settling_many_jobs_is_all_or_nothing(
 def test_event_of_an_episode_has_a_copy_that_a_replaced_item_does_not_lose(tables: Tables) -> None:
     """The copy is in the same transaction as the mark."""
     tables.put(RUNNING)
-    name = "note_stalled"
+    name = "record_stalled"
     assert WRITES[name].call(tables, WRITES[name].job) is DONE
     [copy] = tables.everything()["outbox"]
     assert (copy["jobArn"], copy["entry"]) == (ARN, f"event#{STALLED}")
@@ -698,5 +700,5 @@ def test_pending_events_of_an_item_that_was_put_again_are_pending_with_the_error
     carried = frozenset({"Stalled#3#a#b"})
     job = replace(known(PUT_AGAIN), carried_events=carried)
     found = Unreadable(ERROR, 1, None)
-    assert tables.jobs.note_unreadable(found, known=job, now=NOW, mark=None) is DONE
+    assert tables.jobs.record_unreadable(found, expected=job, now=NOW, pending_event=None) is DONE
     assert (tables.item() or {})["pendingEvents"] == carried

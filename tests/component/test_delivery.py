@@ -57,7 +57,7 @@ def denied(_call: int, _entries: list[Any]) -> Iterable[int]:
     raise ClientError(answer, "PutEvents")  # type: ignore[arg-type]
 
 
-def owed(cloud: Cloud) -> set[str]:
+def all_pending(cloud: Cloud) -> set[str]:
     return {item["jobArn"] for item in cloud.items("jobs") if "eventPending" in item}
 
 
@@ -69,7 +69,7 @@ def test_entries_go_in_calls_of_ten(cloud: Cloud) -> None:
     assert [len(entries) for entries in client.calls] == [10, 10, 5]
     assert (summary.events_sent, summary.events_pending) == (25, 0)
     assert {event["resources"][0] for event in cloud.new_events()} == arns
-    assert owed(cloud) == set()
+    assert all_pending(cloud) == set()
 
 
 def test_what_went_out_in_one_call_is_settled_in_one(cloud: Cloud) -> None:
@@ -83,7 +83,7 @@ def test_what_went_out_in_one_call_is_settled_in_one(cloud: Cloud) -> None:
     # Two calls of ten are settled together, and one mark is taken away alone, which is cheaper.
     assert made["TransactWriteItems"] == 21 + 2
     assert made["UpdateItem"] == 1
-    assert owed(cloud) == set()
+    assert all_pending(cloud) == set()
 
 
 def test_a_job_that_owes_more_by_now_holds_up_no_other(cloud: Cloud) -> None:
@@ -101,7 +101,7 @@ def test_a_job_that_owes_more_by_now_holds_up_no_other(cloud: Cloud) -> None:
 
     recorded, _ = faulty(cloud, comes_meanwhile)
     assert recorded.poll().errors == {}
-    assert owed(cloud) == {arns[3]}
+    assert all_pending(cloud) == {arns[3]}
     item = cloud.job(arns[3])
     assert item is not None
     assert item["pendingEvents"] == {"StatusChanged#1"}
@@ -124,9 +124,9 @@ def test_marks_that_cannot_be_taken_away_mean_copies(cloud: Cloud) -> None:
         summary = cloud.poll()
     assert summary.errors == {"DynamoDB.ThrottlingException": 1}
     assert (summary.events_sent, summary.events_pending) == (10, 0)
-    assert owed(cloud) == arns
+    assert all_pending(cloud) == arns
     assert cloud.poll().events_sent == 10
-    assert owed(cloud) == set()
+    assert all_pending(cloud) == set()
     ids = Counter(event["detail"]["metadata"]["eventId"] for event in cloud.new_events())
     assert set(ids.values()) == {2}
 
@@ -139,13 +139,13 @@ def test_each_entry_of_an_answer_is_looked_at(cloud: Cloud) -> None:
     assert (summary.events_sent, summary.events_pending) == (8, 2)
     assert summary.errors == {"EventBridge.InternalFailure": 2}
     assert len(cloud.new_events()) == 8
-    missing = owed(cloud)
+    missing = all_pending(cloud)
     assert len(missing) == 2
 
     summary = recorded.poll()
     assert (summary.events_sent, summary.events_pending, summary.errors) == (2, 0, {})
     assert {event["resources"][0] for event in cloud.new_events()} == missing
-    assert owed(cloud) == set()
+    assert all_pending(cloud) == set()
     ids = [event["detail"]["metadata"]["eventId"] for event in cloud.received]
     assert sorted(ids) == sorted({cloud.history(arn)[-1]["eventId"] for arn in arns})
 
@@ -186,11 +186,11 @@ def test_a_crash_before_the_event_is_repaired(cloud: Cloud) -> None:
     with pytest.raises(SystemExit):
         recorded.poll()
     assert cloud.new_events() == []
-    assert owed(cloud) == {arn}
+    assert all_pending(cloud) == {arn}
     assert cloud.poll().events_sent == 1
     [event] = cloud.new_events()
     assert event["detail"]["metadata"]["eventId"] == cloud.history(arn)[-1]["eventId"]
-    assert owed(cloud) == set()
+    assert all_pending(cloud) == set()
 
 
 def test_a_crash_after_the_event_repeats_it_whole(cloud: Cloud) -> None:
@@ -204,7 +204,7 @@ def test_a_crash_after_the_event_repeats_it_whole(cloud: Cloud) -> None:
         raise SystemExit
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(jobs, "clear_mark", dies)
+        patch.setattr(jobs, "ack", dies)
         with pytest.raises(SystemExit):
             cloud.poll()
     cloud.bedrock.clock.advance(MINUTE)
@@ -246,7 +246,7 @@ def test_a_bus_that_is_down_keeps_no_job_from_being_recorded(cloud: Cloud) -> No
     assert summary.jobs_ended == 3
     # One call finds out that the bus still refuses, one is for what has just ended.
     assert len(client.calls) == 2
-    assert owed(cloud) == {*first, *second}
+    assert all_pending(cloud) == {*first, *second}
     assert cloud.poll().events_sent == 33
     assert {event["resources"][0] for event in cloud.new_events()} == {*first, *second}
 
@@ -265,7 +265,7 @@ def test_a_malformed_entry_holds_up_no_other(cloud: Cloud) -> None:
     summary = recorded.poll()
     assert (summary.events_sent, summary.events_pending) == (9, 1)
     assert {event["resources"][0] for event in cloud.new_events()} == set(good)
-    assert owed(cloud) == {bad}
+    assert all_pending(cloud) == {bad}
     assert recorded.poll().errors == {"EventBridge.ValidationException": 1}
 
 
@@ -297,7 +297,7 @@ def test_status_changes_are_emitted_on_request(cloud: Cloud) -> None:
         ("Batch Inference Job Status Changed", "InProgress"),
         ("Batch Inference Job Ended", "Failed"),
     ]
-    assert owed(cloud) == set()
+    assert all_pending(cloud) == set()
 
 
 def test_several_events_of_one_job_can_wait(cloud: Cloud) -> None:
@@ -336,18 +336,18 @@ def test_a_status_change_without_history_is_given_up_and_counted(cloud: Cloud) -
     summary = cloud.poll()
     assert summary.errors == {"Item.HistoryExpired": 1}
     assert summary.events_sent == 1
-    assert owed(cloud) == set()
+    assert all_pending(cloud) == set()
 
 
 @pytest.mark.parametrize(
-    ("arn", "mark", "code"),
+    ("arn", "pending_event", "code"),
     [
         ("no-arn", f"Unreachable#0#{LONG_AGO}#{LONG_AGO}", "InvalidItem"),
         ("no-arn", f"Stalled#0#{TOO_EARLY}#{TOO_EARLY}", "InvalidMark"),
     ],
 )
 def test_an_item_made_by_hand_cannot_stop_the_events_of_others(
-    cloud: Cloud, arn: str, mark: str, code: str
+    cloud: Cloud, arn: str, pending_event: str, code: str
 ) -> None:
     """A mark on an item that is no job, or with an impossible time, is counted and passed over."""
     owing = cloud.add_job("Completed")
@@ -359,7 +359,7 @@ def test_an_item_made_by_hand_cannot_stop_the_events_of_others(
             "jobArn": {"S": arn},
             "eventPending": {"S": "PENDING"},
             "pendingSince": {"S": "2026-01-01T00:00:00.000Z"},
-            "pendingEvents": {"SS": [mark]},
+            "pendingEvents": {"SS": [pending_event]},
         },
     )
     summary = cloud.poll()
@@ -368,8 +368,8 @@ def test_an_item_made_by_hand_cannot_stop_the_events_of_others(
     assert [event["resources"] for event in cloud.new_events()] == [[owing]]
 
 
-@pytest.mark.parametrize("marks", [None, {"SS": ["Nonsense"]}])
-def test_marks_made_by_hand_do_no_harm(cloud: Cloud, marks: dict[str, Any] | None) -> None:
+@pytest.mark.parametrize("pending_events", [None, {"SS": ["Nonsense"]}])
+def test_marks_made_by_hand_do_no_harm(cloud: Cloud, pending_events: dict[str, Any] | None) -> None:
     """A job in the pending index that owes nothing leaves it; an unknown mark is counted."""
     arn = cloud.add_job("Completed")
     cloud.poll()
@@ -377,8 +377,8 @@ def test_marks_made_by_hand_do_no_harm(cloud: Cloud, marks: dict[str, Any] | Non
     names = {"#e": "eventPending", "#s": "pendingSince"}
     values = {":e": {"S": "PENDING"}, ":s": {"S": "2026-01-01T00:00:00.000Z"}}
     expression = "SET #e = :e, #s = :s"
-    if marks is not None:
-        names["#m"], values[":m"] = "pendingEvents", marks
+    if pending_events is not None:
+        names["#m"], values[":m"] = "pendingEvents", pending_events
         expression += ", #m = :m"
     cloud.dynamodb.update_item(
         TableName="jobs",
@@ -388,8 +388,8 @@ def test_marks_made_by_hand_do_no_harm(cloud: Cloud, marks: dict[str, Any] | Non
         ExpressionAttributeValues=values,
     )
     summary = cloud.poll()
-    assert summary.errors == ({} if marks is None else {"Item.InvalidMark": 1})
-    assert (arn in owed(cloud)) == (marks is not None)
+    assert summary.errors == ({} if pending_events is None else {"Item.InvalidMark": 1})
+    assert (arn in all_pending(cloud)) == (pending_events is not None)
     assert cloud.new_events() == []
 
 
@@ -402,13 +402,13 @@ def test_the_event_of_a_risk_says_the_same_however_late_it_is_sent(cloud: Cloud)
     for _ in range(20):
         refusing.poll()
         cloud.bedrock.clock.advance(60)
-    owed = cloud.job(arn) or {}
-    [mark] = owed["pendingEvents"]
+    all_pending = cloud.job(arn) or {}
+    [pending_event] = all_pending["pendingEvents"]
     cloud.bedrock.clock.advance(7200)
     refusing.poll()
-    assert (cloud.job(arn) or {})["estimatedEndTime"] != owed["estimatedEndTime"]
+    assert (cloud.job(arn) or {})["estimatedEndTime"] != all_pending["estimatedEndTime"]
     assert cloud.poll().events_sent == 1
     [event] = cloud.new_events()
-    assert f"#estimatedEndTime={event['detail']['data']['estimatedEndTime']}#" in mark
+    assert f"#estimatedEndTime={event['detail']['data']['estimatedEndTime']}#" in pending_event
     assert event["detail"]["metadata"]["observedAt"] == event["detail"]["data"]["atRiskSince"]
     assert "pendingEvents" not in (cloud.job(arn) or {})

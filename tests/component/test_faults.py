@@ -263,9 +263,9 @@ def test_episodes_are_owed_like_endings(cloud: Cloud) -> None:
     cloud.events.delete_rule(Name="all", EventBusName="monitor")
     cloud.events.delete_event_bus(Name="monitor")
     polls(cloud, 4)
-    marks = (cloud.job(arn) or {})["pendingEvents"]
-    [mark] = marks
-    assert mark.startswith("Unreachable#1#")
+    pending_events = (cloud.job(arn) or {})["pendingEvents"]
+    [pending_event] = pending_events
+    assert pending_event.startswith("Unreachable#1#")
     cloud.events.create_event_bus(Name="monitor")
     assert cloud.poll().events_sent == 1
     assert "pendingEvents" not in (cloud.job(arn) or {})
@@ -330,7 +330,7 @@ def test_a_conflict_of_transactions_is_a_lost_race(cloud: Cloud) -> None:
     }
     fail_writes(cloud, "TransactWriteItems", conflict, times=1)
     summary = cloud.poll()
-    assert (summary.lost_races, summary.errors) == (1, {})
+    assert (summary.conflicts, summary.errors) == (1, {})
     assert cloud.poll().jobs_ended == 1
 
 
@@ -344,7 +344,7 @@ def test_a_read_without_an_answer_is_tried_again(cloud: Cloud) -> None:
             left[0] -= 1
             raise ReadTimeoutError(endpoint_url="https://bedrock")
 
-    bedrock = cloud.monitor.observer.bedrock
+    bedrock = cloud.monitor.reconciler.bedrock
     bedrock._client.meta.events.register("before-send", time_out)
     summary = cloud.poll()
     assert summary.errors == {"Bedrock.ReadTimeoutError": 1}
@@ -413,10 +413,10 @@ class Counted:
 def test_fifty_thousand_jobs_and_a_slow_bedrock(cloud: Cloud) -> None:
     """The poll ends before its deadline, in bounded memory, and the next ones go round the rest."""
     many = Counted(50_000)
-    observer = replace(cloud.monitor.observer, bedrock=many)  # type: ignore[arg-type]
+    reconciler = replace(cloud.monitor.reconciler, bedrock=many)  # type: ignore[arg-type]
     jobs = cloud.monitor.jobs
     jobs.active = many.active  # type: ignore[method-assign,assignment]
-    monitor = replace(cloud.monitor, observer=observer)
+    monitor = replace(cloud.monitor, reconciler=reconciler)
     reached: set[str] = set()
     for _ in range(2):
         many.asked.clear()
@@ -436,7 +436,7 @@ def test_fifty_thousand_jobs_and_a_slow_bedrock(cloud: Cloud) -> None:
 
 def test_the_pool_serves_as_many_calls_as_there_are_threads(cloud: Cloud) -> None:
     """No thread waits for a connection, and the SDK leaves repeats to the poll and its budget."""
-    bedrock = cloud.monitor.observer.bedrock
+    bedrock = cloud.monitor.reconciler.bedrock
     assert isinstance(bedrock, BatchInferenceJobs)
     config = bedrock._client.meta.config
     assert config.max_pool_connections == CONCURRENCY

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bedrock_batch_monitor.adapters.dynamodb.tables import JobsTable, Written
+from bedrock_batch_monitor.adapters.dynamodb.tables import JobsTable, WriteOutcome
 from bedrock_batch_monitor.adapters.errors import ServiceError
 from bedrock_batch_monitor.app.commands import STOP_BEFORE_DEADLINE_SECONDS
 from bedrock_batch_monitor.app.telemetry import logger
@@ -95,7 +95,7 @@ def test_slow_hints_keep_no_command_from_being_followed(
         error = ServiceError("Bedrock", "ReadTimeoutError", "no answer")
         raise error
 
-    monkeypatch.setattr(type(cloud.monitor.observer.bedrock), "get", slow)
+    monkeypatch.setattr(type(cloud.monitor.reconciler.bedrock), "get", slow)
     messages = {f"hint-{number}": native(arn) for number, arn in enumerate(jobs)}
     messages["untrack"] = command("Untrack", mine)
     failed = receives(context, messages)
@@ -187,9 +187,9 @@ def test_command_that_loses_every_race_comes_back(  # noqa: PLR0913, PLR0917 - f
         event["detail"]["taskToken"] = TOKEN
     tried: list[str] = []
 
-    def loses(*_: object, **__: object) -> Written:
+    def loses(*_: object, **__: object) -> WriteOutcome:
         tried.append(write)
-        return Written.LOST_RACE
+        return WriteOutcome.CONFLICT
 
     with monkeypatch.context() as patch:
         patch.setattr(JobsTable, write, loses)
@@ -213,7 +213,7 @@ def test_command_that_dynamodb_does_not_take_comes_back(
     """The code is in the metric and in the log line; the queue delivers the command again."""
     arn = submit(inbox.cloud, "InProgress")
 
-    def fails(*_: object, **__: object) -> Written:
+    def fails(*_: object, **__: object) -> WriteOutcome:
         error = ServiceError("DynamoDB", code, "not now")
         raise error
 

@@ -37,7 +37,7 @@ def look(cloud: Cloud, event: dict[str, Any]) -> None:
     request = request_of(event, SETTINGS.scopes, cloud.bedrock.clock.now())
     for _, followed in inbox.follow({"message-0": request}, lambda: 60.0):
         assert followed.is_done
-        inbox.deliver(followed.seen, inbox.courier.watch())
+        inbox.deliver(followed.seen, inbox.relay.watch())
 
 
 def native(arn: str, **detail: Any) -> dict[str, Any]:

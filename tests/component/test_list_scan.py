@@ -13,7 +13,7 @@ import pytest
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.jobs import TrackedJob
 from bedrock_batch_monitor.domain.rules import Rules
-from bedrock_batch_monitor.domain.throttling import Pace
+from bedrock_batch_monitor.domain.throttling import AdaptiveConcurrency
 from bedrock_batch_monitor.listing.list_scan import ListScan, ScanLimits
 from local.bedrock import Phase, Script
 from tests.support.monitor import RULES
@@ -37,7 +37,7 @@ def add_jobs(cloud: Cloud, *scripts: Script | str) -> dict[str, TrackedJob]:
             account=ACCOUNT,
             region=REGION,
         )
-        seen = cloud.monitor.observer.bedrock.get(arn)
+        seen = cloud.monitor.reconciler.bedrock.get(arn)
         jobs[arn] = TrackedJob(
             arn,
             sequence=1,
@@ -69,9 +69,9 @@ def scan(
     """Scan these jobs, with a list from four jobs on."""
     errors, before = Counter[str](), cloud.bedrock.calls
     list_scan = ListScan(
-        cloud.monitor.observer.bedrock, rules, cloud.bedrock.clock.now, fetch_each_up_to=3
+        cloud.monitor.reconciler.bedrock, rules, cloud.bedrock.clock.now, fetch_each_up_to=3
     )
-    result = list_scan.run(jobs, ScanLimits(Pace(32), errors, may_go_on))
+    result = list_scan.run(jobs, ScanLimits(AdaptiveConcurrency(32), errors, may_go_on))
     asked = Counter[str]()
     for (operation, _), times in (cloud.bedrock.calls - before).items():
         asked[operation] += times
@@ -139,7 +139,7 @@ def test_a_list_that_is_throttled_midway_keeps_what_it_confirmed(cloud: Cloud) -
     def throttle(**_: Any) -> None:
         cloud.bedrock.faults.throttle(operation=LIST)
 
-    events = cloud.monitor.observer.bedrock._client.meta.events
+    events = cloud.monitor.reconciler.bedrock._client.meta.events
     events.register(f"after-call.bedrock.{LIST}", throttle)
     scanned = scan(cloud, jobs)
     assert len(scanned.unchanged) == 10
@@ -204,7 +204,7 @@ def test_an_empty_next_token_ends_a_list(cloud: Cloud) -> None:
     def add_token(parsed: dict[str, Any], **_: Any) -> None:
         parsed.setdefault("nextToken", "")
 
-    events = cloud.monitor.observer.bedrock._client.meta.events
+    events = cloud.monitor.reconciler.bedrock._client.meta.events
     events.register(f"after-call.bedrock.{LIST}", add_token)
     assert scan(cloud, jobs) == Scanned(frozenset(jobs), Counter(), Counter({LIST: 2}))
 

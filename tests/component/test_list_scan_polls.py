@@ -304,13 +304,13 @@ def test_slow_lists_leave_time_for_the_jobs(scanning: Cloud) -> None:
     scanning.poll()
     scanning.bedrock.faults.short_pages(1)
     left = [55.0]
-    page = scanning.monitor.observer.bedrock.page
+    page = scanning.monitor.reconciler.bedrock.page
 
     def slow(*request: Any) -> Any:
         left[0] -= 8
         return page(*request)
 
-    scanning.monitor.observer.bedrock.page = slow  # type: ignore[method-assign]
+    scanning.monitor.reconciler.bedrock.page = slow  # type: ignore[method-assign]
     summary = scanning.monitor.poll(lambda: left[0])
     assert (summary.jobs_read, summary.complete) == (20, True)
     assert 0 < summary.jobs_listed < 5
@@ -323,14 +323,14 @@ def test_the_first_to_be_read_is_where_the_last_poll_stopped(scanning: Cloud) ->
     scanning.bedrock.faults.stale_lists(leave_out=arns)
     scanning.poll()
     left, asked_for = [900.0], list[str]()
-    get = scanning.monitor.observer.bedrock.get
+    get = scanning.monitor.reconciler.bedrock.get
 
     def slow(job_arn: str) -> Any:
         asked_for.append(job_arn)
         left[0] = 10.0 if len(asked_for) % 4 == 0 else left[0]
         return get(job_arn)
 
-    scanning.monitor.observer.bedrock.get = slow  # type: ignore[method-assign]
+    scanning.monitor.reconciler.bedrock.get = slow  # type: ignore[method-assign]
     for _ in range(2):
         left[0] = 900.0
         assert not scanning.monitor.poll(lambda: left[0]).complete

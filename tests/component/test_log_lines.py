@@ -103,9 +103,9 @@ def test_pending_event_of_an_earlier_deployment_has_no_message_either(cloud: Clo
     cloud.poll()
     assert (cloud.job(arn) or {})["message"] == "a customer's text"
     sent: list[Any] = []
-    courier = cloud.with_rules(record_messages=False).monitor.courier
+    relay = cloud.with_rules(record_messages=False).monitor.relay
     errors: Any = {}
     pending = list(cloud.monitor.jobs.with_pending_events())
-    sent.extend(courier.pending(pending, errors))
+    sent.extend(relay.pending(pending, errors))
     assert [event.detail_type for event in sent] == ["Batch Inference Job Ended"]
     assert "customer" not in sent[0].detail

@@ -304,7 +304,7 @@ def test_a_lost_race_is_a_normal_outcome(cloud: Cloud) -> None:
     other = cloud.with_settings()
     between_read_and_write(cloud, other.poll)
     summary = cloud.poll()
-    assert (summary.lost_races, summary.jobs_changed, summary.errors) == (1, 0, {})
+    assert (summary.conflicts, summary.jobs_changed, summary.errors) == (1, 0, {})
     assert len(cloud.history(arn)) == 1
     assert len(cloud.new_events()) == 1
     assert "pendingEvents" not in (cloud.job(arn) or {})
@@ -468,7 +468,7 @@ def test_a_defect_in_one_job_stops_no_other(cloud: Cloud, monkeypatch: pytest.Mo
 
 def between_read_and_write(cloud: Cloud, action: Any) -> None:
     """Have something happen once, when Bedrock has answered and nothing is written yet."""
-    bedrock = cloud.monitor.observer.bedrock
+    bedrock = cloud.monitor.reconciler.bedrock
     get, pending = bedrock.get, [action]
 
     def answer(job_arn: str) -> Any:

@@ -78,7 +78,7 @@ def test_every_refusal_is_noted_at_once_and_makes_the_job_unreachable(
 ) -> None:
     """A Region that is not enabled, for a day: the item says why, and people are notified."""
     arn = cloud.add_job("InProgress")
-    refuse(cloud.monitor.observer.bedrock, code, status)
+    refuse(cloud.monitor.reconciler.bedrock, code, status)
     first = cloud.poll()
     assert first.errors == {f"Bedrock.{code}": 1}
     assert first.refused == 1
@@ -97,7 +97,7 @@ def test_job_whose_host_cannot_be_resolved_is_noted_after_an_hour(cloud: Cloud) 
     arn = cloud.add_job("InProgress")
     cloud.poll()
     cloud.bedrock.clock.advance(MINUTE)
-    unresolvable(cloud.monitor.observer.bedrock)
+    unresolvable(cloud.monitor.reconciler.bedrock)
     with cloud.counting() as made:
         polls(cloud, 60)
     # Where the next poll begins; and since when, after a quarter of an hour. The repeat in the same

@@ -53,7 +53,7 @@ def test_status_that_becomes_known_as_terminal_has_its_end_published(cloud: Clou
             without["tracking"] = {"S": "ACTIVE"}
         cloud.dynamodb.put_item(TableName=table, Item=without)
     summary = cloud.poll()
-    assert (summary.jobs_ended, summary.events_sent, summary.lost_races) == (1, 1, 0)
+    assert (summary.jobs_ended, summary.events_sent, summary.conflicts) == (1, 1, 0)
     [event] = cloud.new_events()
     assert event["detail-type"] == "Batch Inference Job Ended"
     assert [entry["status"] for entry in cloud.history(arn)] == ["Completed", "Completed"]
@@ -162,11 +162,11 @@ def test_older_answer_that_comes_late_takes_nothing_back(cloud: Cloud) -> None:
 
     def meanwhile() -> None:
         cloud.bedrock.clock.advance(20 * MINUTE)
-        assert other.poll().lost_races == 0
+        assert other.poll().conflicts == 0
 
     between_read_and_write(cloud, meanwhile)
     summary = cloud.poll()
-    assert summary.lost_races + summary.observations_outdated >= 1
+    assert summary.conflicts + summary.observations_outdated >= 1
     job = cloud.job(arn) or {}
     assert job["processedRecordCount"] >= 480
     assert "stalledSince" not in job

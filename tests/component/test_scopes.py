@@ -12,7 +12,7 @@ import pytest
 from aws_lambda_powertools import Logger
 from botocore.exceptions import ClientError
 
-from bedrock_batch_monitor.app.composition import Parts
+from bedrock_batch_monitor.app.composition import Container
 from bedrock_batch_monitor.app.telemetry import logger, metrics
 from bedrock_batch_monitor.domain.arns import Scope
 from bedrock_batch_monitor.domain.scopes import PayloadError, Scopes
@@ -79,9 +79,9 @@ def session(cloud: Cloud) -> Session:
 
 
 @pytest.fixture
-def parts(cloud: Cloud, session: Session) -> Parts:
+def parts(cloud: Cloud, session: Session) -> Container:
     """The parts of the functions as they are deployed."""
-    return Parts(
+    return Container(
         DEPLOYED,
         session,  # type: ignore[arg-type]
         clock=lambda: cloud.bedrock.clock.now(),  # noqa: PLW0108 - as in conftest
@@ -89,7 +89,7 @@ def parts(cloud: Cloud, session: Session) -> Parts:
     )
 
 
-def poll(parts: Parts, scope: Scope) -> PollSummary:
+def poll(parts: Container, scope: Scope) -> PollSummary:
     """Run one poll of a scope."""
     monitor = replace(parts.monitor(scope, Logger(service="test")), new_executor=InlineExecutor)
     return monitor.poll(lambda: 900)
@@ -101,7 +101,7 @@ def job_in(cloud: Cloud, scope: Scope, status: str = "InProgress") -> str:
     return cloud.bedrock.add_job(script=script, account=scope.account, region=scope.region)
 
 
-def test_a_poll_reads_the_jobs_of_its_scope(cloud: Cloud, parts: Parts) -> None:
+def test_a_poll_reads_the_jobs_of_its_scope(cloud: Cloud, parts: Container) -> None:
     """Each poll takes up, reads and ends the jobs of its scope, and those alone."""
     tracked = {scope: cloud.track(job_in(cloud, scope, "Failed")) for scope in SCOPES}
     discovered = {scope: job_in(cloud, scope, "Completed") for scope in SCOPES}
@@ -115,7 +115,7 @@ def test_a_poll_reads_the_jobs_of_its_scope(cloud: Cloud, parts: Parts) -> None:
 
 
 def test_a_role_is_assumed_once_for_each_scope(
-    cloud: Cloud, parts: Parts, session: Session
+    cloud: Cloud, parts: Container, session: Session
 ) -> None:
     """The own account needs none, and another's serves every poll until it expires."""
     for scope in SCOPES:
@@ -130,7 +130,9 @@ def test_a_role_is_assumed_once_for_each_scope(
     assert len(session.assumed) == 3
 
 
-def test_a_refused_role_is_one_scopes_trouble(cloud: Cloud, parts: Parts, session: Session) -> None:
+def test_a_refused_role_is_one_scopes_trouble(
+    cloud: Cloud, parts: Container, session: Session
+) -> None:
     """Its jobs say why, and become unreachable; one call of STS a poll; the others know nothing."""
     session.closed = True
     jobs = [cloud.track(job_in(cloud, MEMBER_HERE)) for _ in range(3)]
@@ -160,7 +162,7 @@ def test_a_refused_role_is_one_scopes_trouble(cloud: Cloud, parts: Parts, sessio
     assert "lastError" not in (cloud.job(jobs[0]) or {})
 
 
-def test_home_takes_what_is_nobodys(cloud: Cloud, parts: Parts) -> None:
+def test_home_takes_what_is_nobodys(cloud: Cloud, parts: Container) -> None:
     """An item of no monitored scope, or of no job, gets its error from home alone."""
     foreign = cloud.track(job_in(cloud, Scope("333333333333", THERE)))
     odd = [cloud.track(text) for text in ("a", "arn:aws:bedrock:", "zzz", "arn:aws:bedrock:zz")]
@@ -178,7 +180,7 @@ def test_home_takes_what_is_nobodys(cloud: Cloud, parts: Parts) -> None:
     assert str(MEMBER_HERE) in message
 
 
-def test_each_poll_sends_what_its_own_jobs_owe(cloud: Cloud, parts: Parts) -> None:
+def test_each_poll_sends_what_its_own_jobs_owe(cloud: Cloud, parts: Container) -> None:
     """An event that waits is sent by the poll of its scope, and what is nobody's by home's."""
     arns = {scope: cloud.track(job_in(cloud, scope, "Failed")) for scope in SCOPES}
     for scope in SCOPES:
@@ -203,7 +205,7 @@ def test_each_poll_sends_what_its_own_jobs_owe(cloud: Cloud, parts: Parts) -> No
 def test_tokens_counted_by_poll_of_own_scope_alone(cloud: Cloud, session: Session) -> None:
     """A manifest that comes late is read once, and its tokens are in the metrics of its scope."""
     boto3.client("s3", region_name=REGION).create_bucket(Bucket=BUCKET)
-    parts = Parts(
+    parts = Container(
         replace(DEPLOYED, usage=USAGE),
         session,  # type: ignore[arg-type]
         clock=lambda: cloud.bedrock.clock.now(),  # noqa: PLW0108 - as in conftest
@@ -224,7 +226,7 @@ def test_tokens_counted_by_poll_of_own_scope_alone(cloud: Cloud, session: Sessio
     assert sorted(of_its_scope.tokens.values()) == sorted(TOKENS.values())
 
 
-def test_a_round_goes_on_where_it_stopped(cloud: Cloud, parts: Parts) -> None:
+def test_a_round_goes_on_where_it_stopped(cloud: Cloud, parts: Container) -> None:
     """A poll of a scope that had to stop is followed by one that begins there, within its range."""
     arns = sorted(cloud.track(job_in(cloud, MEMBER_HERE)) for _ in range(5))
     for scope in (HOME, HOME_THERE, MEMBER_THERE):
@@ -242,7 +244,7 @@ def test_a_round_goes_on_where_it_stopped(cloud: Cloud, parts: Parts) -> None:
 
 
 @pytest.fixture
-def functions(cloud: Cloud, parts: Parts, monkeypatch: pytest.MonkeyPatch) -> Cloud:
+def functions(cloud: Cloud, parts: Container, monkeypatch: pytest.MonkeyPatch) -> Cloud:
     """Both handlers with these parts."""
     composed = parts.inbox()
     monkeypatch.setattr(metrics, "service", "BedrockBatchMonitor")

@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 from bedrock_batch_monitor.adapters.dynamodb.outbox_table import PAGE, OutboxTable
 from bedrock_batch_monitor.adapters.dynamodb.tables import JobsTable
 from bedrock_batch_monitor.adapters.eventbridge import EventBus
-from bedrock_batch_monitor.adapters.stepfunctions import WaitingTasks
+from bedrock_batch_monitor.adapters.stepfunctions import TaskClient
 from bedrock_batch_monitor.app.telemetry import logger
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.requests import Track
@@ -87,7 +87,7 @@ class Waiting:
     def __init__(self, inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
         self.client = StepFunctions(TOKEN)
         self.inbox = inbox
-        self.tasks = WaitingTasks(lambda: self.client)  # type: ignore[arg-type,return-value]
+        self.tasks = TaskClient(lambda: self.client)  # type: ignore[arg-type,return-value]
         self._patch = monkeypatch
         self.cloud = inbox.cloud
         self.deployed(discovery_prefix="")
@@ -333,9 +333,9 @@ def test_the_token_survives_a_crash_before_the_answer(
         dying_at(patch, TaskCallbacks, "send")
         with pytest.raises(SystemExit):
             cloud.poll()
-    marks = waiting.job(arn)["pendingEvents"]
-    assert len(marks) == 2
-    assert TOKEN not in str(marks)
+    pending_events = waiting.job(arn)["pendingEvents"]
+    assert len(pending_events) == 2
+    assert TOKEN not in str(pending_events)
     summary = cloud.poll()
     assert (summary.tasks_answered, summary.events_sent) == (1, 1)
     assert waiting.nothing_left(arn)
@@ -357,7 +357,8 @@ def test_a_late_token_survives_a_crash_before_the_answer(
 
 
 @pytest.mark.parametrize(
-    ("owner", "method", "refused"), [(OutboxTable, "delete_task", 1), (JobsTable, "clear_tasks", 0)]
+    ("owner", "method", "refused"),
+    [(OutboxTable, "delete_task", 1), (JobsTable, "ack_callbacks", 0)],
 )
 def test_a_crash_after_the_answer_is_no_alarm(
     waiting: Waiting, monkeypatch: pytest.MonkeyPatch, owner: type, method: str, refused: int

@@ -56,7 +56,7 @@ def cloud(cloud: Cloud) -> Cloud:
     Bedrock's stand-in is a server of its own, and answers threads at the same time.
     """
     lock = Lock()
-    for client in (cloud.monitor.jobs._client, cloud.monitor.courier.bus._client):
+    for client in (cloud.monitor.jobs._client, cloud.monitor.relay.bus._client):
         call = client._make_api_call  # type: ignore[attr-defined]
 
         def one_by_one(*arguments: Any, call: Callable[..., Any] = call) -> Any:
@@ -73,8 +73,8 @@ class SlowJob:
     def __init__(self, cloud: Cloud, job_arn: str) -> None:
         self.asked, self.release = Event(), Event()
         self.job_arn = job_arn
-        self._get = cloud.monitor.observer.bedrock.get
-        cloud.monitor.observer.bedrock.get = self  # type: ignore[method-assign, assignment]
+        self._get = cloud.monitor.reconciler.bedrock.get
+        cloud.monitor.reconciler.bedrock.get = self  # type: ignore[method-assign, assignment]
 
     def __call__(self, job_arn: str) -> Any:
         """Answer, in the end."""

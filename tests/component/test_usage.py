@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 
 from bedrock_batch_monitor.adapters.errors import ServiceError
 from bedrock_batch_monitor.adapters.s3 import Manifests
-from bedrock_batch_monitor.app.usage import Followed
+from bedrock_batch_monitor.app.usage import UsageResult
 from bedrock_batch_monitor.domain.token_usage import OutputBucket, TokenPrice, UsageRules
 from local.bedrock import Phase, Script
 
@@ -86,7 +86,7 @@ def with_s3(cloud: Cloud, client: Any) -> Cloud:
         monitor=replace(
             monitor,
             usage=replace(monitor.usage, reader=reader),
-            observer=replace(monitor.observer, usage=reader),
+            reconciler=replace(monitor.reconciler, usage=reader),
         ),
     )
 
@@ -254,7 +254,7 @@ def test_nothing_is_read_or_marked_without_the_setting(cloud: Cloud) -> None:
     cloud.poll()
     names = set(item(cloud, arn)) | set(data_of(cloud.new_events()))
     assert not {name for name in names if "sage" in name or "oken" in name} - {"clientRequestToken"}
-    assert cloud.monitor.usage is cloud.monitor.observer.usage is None
+    assert cloud.monitor.usage is cloud.monitor.reconciler.usage is None
 
 
 def test_it_is_looked_for_ever_more_rarely_and_then_given_up(used: Cloud) -> None:
@@ -342,7 +342,7 @@ def test_figures_that_are_not_due_yet_are_not_looked_for(used: Cloud) -> None:
     write_manifest(arn)
     follower = used.monitor.usage
     assert follower is not None
-    assert follower.follow(arn) == Followed(arn)
+    assert follower.follow(arn) == UsageResult(arn)
     assert item(used, arn) == before
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.exceptions import ClientError
 
-from bedrock_batch_monitor.domain.events import tasks_mark
+from bedrock_batch_monitor.domain.events import pending_callbacks
 from bedrock_batch_monitor.domain.tasks import WaitingTask
 from local.bedrock import Phase, Script
 from local.clients import Clients
@@ -130,7 +130,7 @@ def register_task(cloud: Cloud, arn: str, sequence: int) -> None:
         ExpressionAttributeValues={
             ":p": {"S": "PENDING"},
             ":s": {"S": "2026-01-01T00:00:00.000Z"},
-            ":m": {"SS": [str(tasks_mark(sequence))]},
+            ":m": {"SS": [str(pending_callbacks(sequence))]},
             ":one": {"N": "1"},
         },
     )

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from bedrock_batch_monitor import contract
 from bedrock_batch_monitor.domain import statuses
-from bedrock_batch_monitor.domain.events import Mark
+from bedrock_batch_monitor.domain.events import PendingEvent
 from bedrock_batch_monitor.domain.times import to_iso
 from bedrock_batch_monitor.domain.transitions import event_id
 from tests.explorer.expressions import Item
@@ -189,7 +189,7 @@ def _episode_of(detail: Mapping[str, Any]) -> Mapping[str, Any]:
 def _of_episodes(world: World, received: Received) -> Iterator[Violation]:
     ids = {detail["metadata"]["eventId"] for copies in received.values() for detail in copies}
     for arn, pending in sorted(world.pending):
-        parsed = Mark.parse(pending)
+        parsed = PendingEvent.parse(pending)
         began = "" if parsed.since is None else to_iso(parsed.since)
         if event_id(arn, f"{parsed.kind}#{began}") not in ids:
             yield Violation(LOST, f"{arn[-3:]}: {pending}")
@@ -261,8 +261,8 @@ def _of_job(world: World, arn: str, entries: list[Item], *, ends: bool) -> Itera
         if ends:
             yield Violation(NOT_FOLLOWED, f"{where}: it has no item")
         return
-    marks = {contract.EVENT_PENDING, contract.PENDING_SINCE, "pendingEvents"}
-    left = sorted(marks.intersection(item))
+    pending_events = {contract.EVENT_PENDING, contract.PENDING_SINCE, "pendingEvents"}
+    left = sorted(pending_events.intersection(item))
     if left:
         yield Violation(MARK, f"{where}: {left}")
     ended = bool(entries) and statuses.is_terminal(entries[-1]["status"]["S"])

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from bedrock_batch_monitor import contract
 from bedrock_batch_monitor.domain import statuses
-from bedrock_batch_monitor.domain.requests import LookAt, Request, Track, Untrack
+from bedrock_batch_monitor.domain.requests import Hint, Request, Track, Untrack
 from bedrock_batch_monitor.domain.tasks import WaitingTask
 from bedrock_batch_monitor.domain.token_usage import OutputBucket, TokenPrice, UsageRules
 from bedrock_batch_monitor.settings import Settings
@@ -27,7 +27,7 @@ SECOND: Final = "F"
 ONE: Final = job_arn(1)
 TWO: Final = job_arn(2)
 TOKEN: Final = "a task's token"  # noqa: S105 - no real one
-TELLS: Final = LookAt(ONE)
+TELLS: Final = Hint(ONE)
 WAIT: Final = Track(ONE, START, WaitingTask(TOKEN))
 _RECOVERY_POLLS: Final = 20
 _DISCOVERY_POLLS: Final = 3
@@ -146,7 +146,7 @@ def redeliver(turns: Turns, scenario: Scenario) -> Iterator[Violation]:
     requests = [request for batch in scenario.inboxes.values() for request in batch]
     for request in reversed(requests) if scenario.repeats else turns.unfollowed:
         acting.follow(request)
-    commands = [each for each in requests if not isinstance(each, LookAt)]
+    commands = [each for each in requests if not isinstance(each, Hint)]
     last = max(commands, key=lambda each: each.at, default=None)
     if isinstance(last, Untrack):
         turns.world.untracked |= {last.job_arn}
@@ -525,7 +525,7 @@ _FIRST: Final = START + timedelta(seconds=1)
 _LAST: Final = START + timedelta(seconds=2)
 _TRACK_LAST: Final = {EVENT: (Untrack(ONE, _FIRST),), SECOND: (Track(ONE, _LAST),)}
 _UNTRACK_LAST: Final = {EVENT: (Track(ONE, _FIRST),), SECOND: (Untrack(ONE, _LAST),)}
-_FIVE_HINTS: Final = tuple(LookAt(job_arn(number)) for number in range(1, 6))
+_FIVE_HINTS: Final = tuple(Hint(job_arn(number)) for number in range(1, 6))
 
 TALKATIVE: Final = replace(SETTINGS, rules=replace(RULES, emit_status_changes=True))
 WARY: Final = replace(

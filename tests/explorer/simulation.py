@@ -17,7 +17,7 @@ from bedrock_batch_monitor import contract
 from bedrock_batch_monitor.app.commands import Inbox
 from bedrock_batch_monitor.app.composition import compose, compose_inbox
 from bedrock_batch_monitor.app.poll import Lanes, Monitor, PollError
-from bedrock_batch_monitor.domain.requests import LookAt, Request
+from bedrock_batch_monitor.domain.requests import Hint, Request
 from bedrock_batch_monitor.settings import Settings
 from tests.explorer.dynamodb import DynamoDB, Paginator, Table, refusal
 from tests.support.monitor import ACCOUNT, REGION, SETTINGS, InlineExecutor
@@ -751,10 +751,10 @@ class Actor:
     def forget(self) -> None:
         """Start again, as an execution environment that has just been started."""
         self.monitor = replace(self.monitor, lanes=Lanes())
-        for observer in (self.monitor.observer, self.inbox.observer_of(self.monitor.scope)):
-            observer.failing_since.clear()
-            if observer.usage is not None:
-                observer.usage._rest.until = None
+        for reconciler in (self.monitor.reconciler, self.inbox.reconciler_of(self.monitor.scope)):
+            reconciler.failing_since.clear()
+            if reconciler.usage is not None:
+                reconciler.usage._rest.until = None
 
     def poll(self, seconds_left: Callable[[], float] = lambda: 900.0) -> Iterator[str]:
         """Run one poll to its end; names what no service can have caused."""
@@ -766,7 +766,7 @@ class Actor:
 
     def look(self, arn: str) -> None:
         """Handle a native event for one job: look at it now, then send what is pending."""
-        self.follow(LookAt(arn))
+        self.follow(Hint(arn))
 
     def follow(self, request: Request) -> bool:
         """Handle a native event or a command; false if it goes back to its queue."""
@@ -777,7 +777,7 @@ class Actor:
     ) -> list[Request]:
         """Handle a batch as the function does; those that go back to the queue."""
         left = []
-        watch = self.inbox.courier.watch()
+        watch = self.inbox.relay.watch()
         messages = {str(number): request for number, request in enumerate(requests)}
         for message, followed in self.inbox.follow(messages, seconds_left):
             self.inbox.deliver(followed.seen, watch)

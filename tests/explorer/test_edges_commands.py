@@ -10,7 +10,7 @@ from itertools import permutations
 import pytest
 
 from bedrock_batch_monitor.domain import statuses
-from bedrock_batch_monitor.domain.requests import LookAt, Request, Track, Untrack
+from bedrock_batch_monitor.domain.requests import Hint, Request, Track, Untrack
 from bedrock_batch_monitor.domain.tasks import WaitingTask
 from bedrock_batch_monitor.settings import Settings
 from tests.explorer.edges import DAY, MINUTE, Story, Watched
@@ -84,7 +84,7 @@ def test_commands_of_one_batch_are_followed_in_the_order_in_which_they_were_sent
     story.job()
     story.poll()
     last = Untrack if first is Track else Track
-    assert story.follow(sent(9, last), LookAt(ONE), sent(5, first)) == []
+    assert story.follow(sent(9, last), Hint(ONE), sent(5, first)) == []
     assert story.is_tracked(ONE) is (last is Track)
 
 
@@ -94,7 +94,7 @@ def test_untrack_command_before_the_job_has_an_item_keeps_discovery_from_trackin
     story.job(tracked=False)
     assert story.follow(sent(1, Untrack)) == []
     story.poll(3)
-    assert story.follow(LookAt(ONE)) == []
+    assert story.follow(Hint(ONE)) == []
     story.poll(after=2 * DAY)
     assert not story.is_tracked(ONE)
 
@@ -162,7 +162,7 @@ def test_task_that_is_registered_while_its_job_is_untracked_and_tracked_is_calle
     story.poll()
     story.world.waiting["token"] = ONE
     track = Track(ONE, START + timedelta(minutes=8), WaitingTask("token"))
-    assert story.follow(track, sent(7, Untrack), LookAt(ONE)) == []
+    assert story.follow(track, sent(7, Untrack), Hint(ONE)) == []
     story.end(ONE)
     story.poll(2)
     assert story.world.answered == {"token": statuses.COMPLETED}

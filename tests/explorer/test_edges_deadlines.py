@@ -10,7 +10,7 @@ import pytest
 
 from bedrock_batch_monitor import contract
 from bedrock_batch_monitor.domain import statuses
-from bedrock_batch_monitor.domain.requests import LookAt, Request, Untrack
+from bedrock_batch_monitor.domain.requests import Hint, Request, Untrack
 from tests.explorer import simulation
 from tests.explorer.edges import HOUR, Story, Watched
 from tests.explorer.simulation import SLOW, World
@@ -34,7 +34,7 @@ def test_slow_hints_send_no_command_to_the_dead_letter_queue() -> None:
     )
     story.inbox.seat.oversight = slow
     began = story.world.now
-    requests: list[Request] = [*(LookAt(arn) for arn in arns), Untrack(mine, began)]
+    requests: list[Request] = [*(Hint(arn) for arn in arns), Untrack(mine, began)]
     left = story.inbox.follow_all(requests, lambda: 30 - (story.world.now - began).total_seconds())
     assert (story.world.now - began).total_seconds() < 30
     assert not story.is_tracked(mine)

@@ -10,7 +10,7 @@ import pytest
 
 from bedrock_batch_monitor import contract
 from bedrock_batch_monitor.domain import statuses
-from bedrock_batch_monitor.domain.requests import LookAt, Track
+from bedrock_batch_monitor.domain.requests import Hint, Track
 from bedrock_batch_monitor.domain.tasks import WaitingTask
 from tests.explorer.dynamodb import refusal
 from tests.explorer.edges import HOUR, MINUTE, Story, Watched
@@ -200,7 +200,7 @@ def test_events_of_bedrocks_alone_never_make_a_job_unreachable() -> None:
     arn = story.job(tracked=False)
     job = story.world.jobs.pop(arn)
     for _ in range(5):
-        story.follow(LookAt(arn))
+        story.follow(Hint(arn))
     assert story.events(arn, contract.JOB_UNREACHABLE) == []
     assert "unreachableSince" not in story.item(arn)
     story.poll(2)

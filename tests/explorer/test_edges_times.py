@@ -9,7 +9,7 @@ import pytest
 
 from bedrock_batch_monitor import contract
 from bedrock_batch_monitor.domain import statuses
-from bedrock_batch_monitor.domain.requests import LookAt, Track
+from bedrock_batch_monitor.domain.requests import Hint, Track
 from tests.explorer.edges import DAY, HOUR, MINUTE, Story
 from tests.support.monitor import RULES, SETTINGS
 
@@ -145,7 +145,7 @@ def test_hint_and_command_of_a_wrong_time_are_followed() -> None:
     story.world.untrack(arn)
     assert story.follow(Track(arn, story.world.now)) == []
     story.end(arn)
-    assert story.follow(LookAt(arn)) == []
+    assert story.follow(Hint(arn)) == []
     assert story.history(arn)[-1][1] == statuses.COMPLETED
 
 

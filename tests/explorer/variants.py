@@ -15,12 +15,12 @@ from unittest.mock import patch
 
 from bedrock_batch_monitor.adapters.dynamodb import items, tables
 from bedrock_batch_monitor.adapters.dynamodb.outbox_table import OutboxEntries, OutboxTable
-from bedrock_batch_monitor.adapters.dynamodb.tables import HistoryTable, JobsTable, Written
+from bedrock_batch_monitor.adapters.dynamodb.tables import HistoryTable, JobsTable, WriteOutcome
 from bedrock_batch_monitor.adapters.errors import ServiceError
 from bedrock_batch_monitor.adapters.eventbridge import BusLook, BusState, Delivery, EventBus
 from bedrock_batch_monitor.app import commands, reconcile
 from bedrock_batch_monitor.app.discover import Discoverer
-from bedrock_batch_monitor.app.reconcile import Observer
+from bedrock_batch_monitor.app.reconcile import Reconciler
 from bedrock_batch_monitor.app.worker_pool import WorkerPool
 from bedrock_batch_monitor.domain import events
 from bedrock_batch_monitor.domain.discovery import TableInfo
@@ -30,7 +30,7 @@ from bedrock_batch_monitor.domain.statuses import is_terminal
 from bedrock_batch_monitor.listing import list_scan
 from bedrock_batch_monitor.listing.list_scan import ListScan, ScanResult, _Reading
 from bedrock_batch_monitor.listing.resync import ResyncLane
-from bedrock_batch_monitor.outbox.relay import BusWatch, Courier
+from bedrock_batch_monitor.outbox.relay import BusWatch, Relay
 from bedrock_batch_monitor.outbox.task_callbacks import TaskCallbacks
 from tests.explorer.simulation import _DynamoDBClient
 
@@ -38,9 +38,9 @@ from tests.explorer.simulation import _DynamoDBClient
 @contextmanager
 def event_before_write() -> Iterator[None]:
     """The event is sent first, then the transition is recorded, and no event is pending."""
-    write = Observer._write
+    write = Reconciler._write
 
-    def broken(self: Observer, job: Any, transition: Any, observation: Any, **named: Any) -> Any:
+    def broken(self: Reconciler, job: Any, transition: Any, observation: Any, **named: Any) -> Any:
         entry = transition.entry
         if transition.is_terminal:
             client: Any = self.jobs._client
@@ -51,7 +51,10 @@ def event_before_write() -> Iterator[None]:
     def nothing(_entries: Any, **_: Any) -> frozenset[str]:
         return frozenset()
 
-    with patch.object(reconcile, "marks_for", nothing), patch.object(Observer, "_write", broken):
+    with (
+        patch.object(reconcile, "pending_for", nothing),
+        patch.object(Reconciler, "_write", broken),
+    ):
         yield
 
 
@@ -60,9 +63,9 @@ def no_pending_event() -> Iterator[None]:
     """The transition is written, then the event is sent, and nothing says that it is pending."""
     record = JobsTable.record
 
-    def broken(self: JobsTable, *arguments: Any, marks: Any, **named: Any) -> Any:
-        del marks
-        return record(self, *arguments, marks=frozenset(), **named)
+    def broken(self: JobsTable, *arguments: Any, pending_events: Any, **named: Any) -> Any:
+        del pending_events
+        return record(self, *arguments, pending_events=frozenset(), **named)
 
     with patch.object(JobsTable, "record", broken):
         yield
@@ -72,10 +75,10 @@ def no_pending_event() -> Iterator[None]:
 def no_flush() -> Iterator[None]:
     """What was not sent is pending, and no poll looks for it."""
 
-    def broken(_self: Courier, _jobs: Any, _errors: Any) -> Iterator[Any]:
+    def broken(_self: Relay, _jobs: Any, _errors: Any) -> Iterator[Any]:
         return iter(())
 
-    with patch.object(Courier, "pending", broken):
+    with patch.object(Relay, "pending", broken):
         yield
 
 
@@ -83,11 +86,11 @@ def no_flush() -> Iterator[None]:
 def index_trusted() -> Iterator[None]:
     """What the pending-events index names is sent, whatever the base table says by now."""
 
-    def broken(_self: Courier, job: Any, _errors: Any) -> Iterator[Any]:
+    def broken(_self: Relay, job: Any, _errors: Any) -> Iterator[Any]:
         if job.record is not None and is_terminal(job.record.last.status):
             yield status_event(job.record, job.record.last)
 
-    with patch.object(Courier, "_pending_of", broken):
+    with patch.object(Relay, "_pending_of", broken):
         yield
 
 
@@ -110,7 +113,7 @@ def job_condition_dropped() -> Iterator[None]:
     def whatever(_known: Any, _changes: Any) -> str:
         return "attribute_exists(jobArn) OR attribute_not_exists(jobArn)"
 
-    with patch.object(tables, "_still", whatever):
+    with patch.object(tables, "_unmoved", whatever):
         yield
 
 
@@ -147,9 +150,9 @@ def token_forgotten_first() -> Iterator[None]:
 
     def broken(self: TaskCallbacks, callbacks: Any, *rest: Any) -> Any:
         with suppress(ServiceError):
-            self.jobs.clear_tasks(
+            self.jobs.ack_callbacks(
                 callbacks.job_arn,
-                callbacks.mark,
+                callbacks.pending_event,
                 revision=callbacks.revision,
                 refusal=None,
                 now=callbacks.due,
@@ -185,35 +188,38 @@ def history_condition_dropped() -> Iterator[None]:
 @contextmanager
 def acknowledged_first() -> Iterator[None]:
     """An event is acknowledged, then it is sent."""
-    deliver = Courier.deliver
+    deliver = Relay.deliver
 
-    def broken(self: Courier, sent: Any, watch: Any) -> Any:
+    def broken(self: Relay, sent: Any, watch: Any) -> Any:
         for event in sent:
             try:
-                self.jobs.clear_mark(event.job_arn, event.mark)
+                self.jobs.ack(event.job_arn, event.pending_event)
             except ServiceError:
                 continue
         return deliver(self, sent, watch)
 
-    with patch.object(Courier, "deliver", broken):
+    with patch.object(Relay, "deliver", broken):
         yield
 
 
 @contextmanager
 def acknowledged_together_whatever_else() -> Iterator[None]:
     """Several jobs are acknowledged together, and what became pending meanwhile with them."""
-    settling = JobsTable._settling
+    settling = JobsTable._ack_all
 
-    def broken(self: JobsTable, job_arn: str, owed: Any, changes: Any, *more: Any) -> Any:
-        update = settling(self, job_arn, owed, changes, *more)
-        marks = changes.name(items.PENDING_EVENTS)
-        some = " OR ".join(f"contains({marks}, {changes.value(items.text(mark))})" for mark in owed)
+    def broken(self: JobsTable, job_arn: str, all_pending: Any, changes: Any, *more: Any) -> Any:
+        update = settling(self, job_arn, all_pending, changes, *more)
+        pending_events = changes.name(items.PENDING_EVENTS)
+        some = " OR ".join(
+            f"contains({pending_events}, {changes.value(items.text(pending_event))})"
+            for pending_event in all_pending
+        )
         update["ExpressionAttributeValues"] = {
             name: value for name, value in changes.values.items() if name in some
         }
         return {**update, "ConditionExpression": some}
 
-    with patch.object(JobsTable, "_settling", broken):
+    with patch.object(JobsTable, "_ack_all", broken):
         yield
 
 
@@ -295,9 +301,9 @@ def risk_condition_dropped() -> Iterator[None]:
         parts = [without(part) for part in request["TransactItems"]]
         return write(self, TransactItems=parts)
 
-    same_answer = tables._still
+    same_answer = tables._unmoved
     with (
-        patch.object(tables, "_same_answer", same_answer),
+        patch.object(tables, "_unchanged_answer", same_answer),
         patch.object(_DynamoDBClient, "transact_write_items", broken),
     ):
         yield
@@ -307,16 +313,16 @@ def risk_condition_dropped() -> Iterator[None]:
 def outcome_of_track_discarded() -> Iterator[None]:
     """A Track command counts as followed, although a poll moved the job and it wrote nothing."""
 
-    def broken(self: JobsTable, job_arn: str, *, at: Any, now: Any) -> Written:
+    def broken(self: JobsTable, job_arn: str, *, at: Any, now: Any) -> WriteOutcome:
         del now
         found = self.find(job_arn)
         if found is not None and isinstance(found.job, TrackedJob):
             changes = tables._Changes()
             changes.set("tracking", items.text("ACTIVE"))
             changes.set("commandAt", items.time(at))
-            condition = tables._still(found.job, changes)
+            condition = tables._unmoved(found.job, changes)
             self._update_if(self._keyed(job_arn, changes, condition))
-        return Written.DONE
+        return WriteOutcome.DONE
 
     with patch.object(JobsTable, "resume_tracking", broken):
         yield
@@ -382,11 +388,11 @@ def id_from_sequence() -> Iterator[None]:
     """The id of an event follows from the job and the sequence alone."""
     shaped = events._event
 
-    def broken(job_arn: str, mark: Any, *, event_id: str, **named: Any) -> Any:
+    def broken(job_arn: str, pending_event: Any, *, event_id: str, **named: Any) -> Any:
         del event_id
-        text = f"{job_arn}#{mark.sequence}"
+        text = f"{job_arn}#{pending_event.sequence}"
         identity = str(uuid.uuid5(uuid.NAMESPACE_URL, text))
-        return shaped(job_arn, mark, event_id=identity, **named)
+        return shaped(job_arn, pending_event, event_id=identity, **named)
 
     with patch.object(events, "_event", broken):
         yield
@@ -428,7 +434,7 @@ def outbox_not_consulted() -> Iterator[None]:
 @contextmanager
 def older_answer_accepted() -> Iterator[None]:
     """Counts are written whatever answer was stored since they were read."""
-    with patch.object(tables, "_same_answer", tables._still):
+    with patch.object(tables, "_unchanged_answer", tables._unmoved):
         yield
 
 

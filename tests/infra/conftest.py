@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 Template = Mapping[str, Any]
 
 # Every setting away from its default.
-EVERYTHING = MonitorConfig(
+ALL_KEYS = MonitorConfig(
     poll_interval_minutes=7,
     discovery="off",
     discovery_name_prefix="team-a",
@@ -55,7 +55,7 @@ EVERYTHING = MonitorConfig(
 
 # The same, for three accounts in two Regions.
 EVERYWHERE = replace(
-    EVERYTHING,
+    ALL_KEYS,
     function_reserved_concurrency=10,
     regions=("us-east-1", "eu-west-1"),
     accounts=("222222222222", "333333333333"),

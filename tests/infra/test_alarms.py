@@ -13,7 +13,7 @@ from bedrock_batch_monitor.app import telemetry
 from bedrock_batch_monitor.domain import summary
 from bedrock_batch_monitor_cdk.alarms import ALARMS, JOBS_STALLED, ROLE_REFUSED
 from bedrock_batch_monitor_cdk.config import MonitorConfig
-from tests.infra.conftest import EVERYTHING
+from tests.infra.conftest import ALL_KEYS
 
 pytestmark = pytest.mark.xdist_group("template")
 
@@ -171,7 +171,7 @@ def test_codes_are_those_of_the_runtime() -> None:
     assert errors.ServiceError(bedrock.SERVICE, reason, "").code == summary.THROTTLED
 
 
-@pytest.mark.parametrize("config", [STALLED, EVERYTHING])
+@pytest.mark.parametrize("config", [STALLED, ALL_KEYS])
 def test_alarms_reach_the_topic(alarms: Alarms, config: MonitorConfig) -> None:
     """Every alarm tells the topic when it goes off and when it ends, what it means, what to do."""
     for name, alarm in alarms(config).items():
@@ -181,7 +181,7 @@ def test_alarms_reach_the_topic(alarms: Alarms, config: MonitorConfig) -> None:
         assert "AlarmName" not in alarm
 
 
-@pytest.mark.parametrize("config", [MonitorConfig(), EVERYTHING])
+@pytest.mark.parametrize("config", [MonitorConfig(), ALL_KEYS])
 def test_topic(
     synthesize: Synthesize, of_type: OfType, render: Render, config: MonitorConfig
 ) -> None:
@@ -215,7 +215,7 @@ def test_subscription(
     kind = "AWS::SNS::Subscription"
     subscriptions = [
         render(subscription["Properties"])
-        for subscription in of_type(synthesize(EVERYTHING), kind).values()
+        for subscription in of_type(synthesize(ALL_KEYS), kind).values()
     ]
 
     assert of_type(template, kind) == {}

@@ -16,7 +16,7 @@ from syrupy.assertion import SnapshotAssertion
 from syrupy.extensions.json import JSONSnapshotExtension
 
 from bedrock_batch_monitor_cdk.config import MonitorConfig
-from tests.infra.conftest import BUS_ARN, EVERYTHING, EVERYWHERE, MEMBERS, stack_of
+from tests.infra.conftest import ALL_KEYS, BUS_ARN, EVERYWHERE, MEMBERS, stack_of
 
 pytestmark = pytest.mark.xdist_group("template")
 
@@ -28,7 +28,7 @@ CONFIGS = [
     MonitorConfig(removal_policy="destroy", discovery="off"),
     MonitorConfig(kms="customer"),
     MonitorConfig(notify_chat=True),
-    EVERYTHING,
+    ALL_KEYS,
     MEMBERS,
     EVERYWHERE,
     MonitorConfig(member_of=BUS_ARN),

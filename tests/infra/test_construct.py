@@ -15,7 +15,7 @@ from cdk_nag import AwsSolutionsChecks
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor_cdk import BedrockBatchMonitor, MonitorConfig
 from bedrock_batch_monitor_cdk.stack import STACK_ID, MonitorStack
-from tests.infra.conftest import EVERYTHING
+from tests.infra.conftest import ALL_KEYS
 from tests.support.patterns import TROUBLE, matched_by
 
 pytestmark = pytest.mark.xdist_group("template")
@@ -279,7 +279,7 @@ def test_cdk_nag(tmp_path: Path, environment: aws_cdk.Environment | None, kms: s
     """The construct meets the AWS Solutions rules in any stack, of a known environment or not."""
     app = aws_cdk.App(context={"aws:cdk:bundling-stacks": []}, outdir=str(tmp_path))
     stack = aws_cdk.Stack(app, "Pipeline", env=environment)
-    config = MonitorConfig(kms=kms, output_buckets=EVERYTHING.output_buckets)
+    config = MonitorConfig(kms=kms, output_buckets=ALL_KEYS.output_buckets)
     BedrockBatchMonitor(stack, "Batches", config=config)
     report = AwsSolutionsChecks(app).validate_scope(app)
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from bedrock_batch_monitor_cdk.config import MonitorConfig
-from tests.infra.conftest import EVERYTHING
+from tests.infra.conftest import ALL_KEYS
 
 pytestmark = pytest.mark.xdist_group("template")
 
@@ -112,7 +112,7 @@ def test_key_policy(synthesize: Synthesize, of_type: OfType, render: Render) -> 
     }
 
 
-@pytest.mark.parametrize(("config", "policy"), [(CUSTOMER, "Retain"), (EVERYTHING, "Delete")])
+@pytest.mark.parametrize(("config", "policy"), [(CUSTOMER, "Retain"), (ALL_KEYS, "Delete")])
 def test_key_goes_with_the_data(
     synthesize: Synthesize, of_type: OfType, config: MonitorConfig, policy: str
 ) -> None:

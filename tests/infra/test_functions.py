@@ -7,7 +7,7 @@ import pytest
 
 from bedrock_batch_monitor.settings import Settings
 from bedrock_batch_monitor_cdk.config import MonitorConfig
-from tests.infra.conftest import EVERYTHING
+from tests.infra.conftest import ALL_KEYS
 
 pytestmark = pytest.mark.xdist_group("template")
 
@@ -17,7 +17,7 @@ WIDGET = "WidgetFunction9DF40104"
 NOTIFICATIONS = "NotificationsFunction75C140BC"
 
 
-@pytest.mark.parametrize("config", [MonitorConfig(), EVERYTHING])
+@pytest.mark.parametrize("config", [MonitorConfig(), ALL_KEYS])
 def test_functions_share_code_and_settings(
     synthesize: Callable[[MonitorConfig], dict[str, Any]],
     of_type: Callable[[dict[str, Any], str], dict[str, Any]],
@@ -47,7 +47,7 @@ def test_discovery_off_reaches_both_functions(
     synthesize: Callable[[MonitorConfig], dict[str, Any]], render: Callable[[Any], Any]
 ) -> None:
     """With `discovery=off` no function takes a job up of itself, whatever prefix is set."""
-    resources = synthesize(EVERYTHING)["Resources"]
+    resources = synthesize(ALL_KEYS)["Resources"]
 
     for name in (MONITOR, INBOX):
         variables = render(resources[name]["Properties"]["Environment"]["Variables"])

@@ -15,7 +15,7 @@ import pytest
 
 from bedrock_batch_monitor.adapters.errors import ROLE_REFUSED
 from bedrock_batch_monitor.domain.arns import Scope
-from bedrock_batch_monitor.domain.requests import LookAt, request_of
+from bedrock_batch_monitor.domain.requests import Hint, request_of
 from bedrock_batch_monitor.domain.scopes import Scopes
 from bedrock_batch_monitor.domain.summary import ERRORS, JOBS_ACTIVE, JOBS_ENDED
 from bedrock_batch_monitor.settings import MONITORED_ACCOUNT, Settings
@@ -277,7 +277,7 @@ def test_no_message_reaches_a_queue_without_record_messages(
         sent = json.loads(transformer["InputTemplate"].replace(f"<{name}>", json.dumps(arn)))
         assert sent == {**event, "detail": {"batchJobArn": arn}}
         now = datetime(2026, 11, 24, tzinfo=UTC)
-        assert request_of(sent, scopes, now) == request_of(event, scopes, now) == LookAt(arn)
+        assert request_of(sent, scopes, now) == request_of(event, scopes, now) == Hint(arn)
 
 
 def test_events_are_queued_as_they_are_by_default(template: Template, of_type: OfType) -> None:

@@ -10,7 +10,7 @@ import pytest
 from bedrock_batch_monitor.presentation.messages import OUTCOMES
 from bedrock_batch_monitor.settings import NotificationSettings
 from bedrock_batch_monitor_cdk.config import MonitorConfig
-from tests.infra.conftest import EVERYTHING
+from tests.infra.conftest import ALL_KEYS
 from tests.support.patterns import matched_by, matches, sample_events
 
 pytestmark = pytest.mark.xdist_group("template")
@@ -58,7 +58,7 @@ def test_nothing_by_default(template: Template) -> None:
         (replace(CHAT, notify_outcomes=tuple(OUTCOMES)), set(OUTCOMES)),
         (replace(MAIL, notify_outcomes=("Failed",)), {"Failed"}),
         (replace(MAIL, notify_outcomes=("Stalled",)), {"Stalled"}),
-        (EVERYTHING, {"Completed", "Failed"}),
+        (ALL_KEYS, {"Completed", "Failed"}),
     ],
 )
 def test_who_is_told_of_what(

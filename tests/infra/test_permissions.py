@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bedrock_batch_monitor_cdk.config import MonitorConfig
-from tests.infra.conftest import EVERYTHING, EVERYWHERE, MEMBERS
+from tests.infra.conftest import ALL_KEYS, EVERYWHERE, MEMBERS
 
 pytestmark = pytest.mark.xdist_group("template")
 
@@ -152,7 +152,7 @@ def test_statements(
     assert found == STATEMENTS
 
 
-@pytest.mark.parametrize("config", [MonitorConfig(), EVERYTHING, EVERYWHERE])
+@pytest.mark.parametrize("config", [MonitorConfig(), ALL_KEYS, EVERYWHERE])
 def test_outbox_is_reached_by_the_two_functions_alone(
     synthesize: Callable[[MonitorConfig], dict[str, Any]],
     of_type: Callable[[dict[str, Any], str], dict[str, Any]],
@@ -211,7 +211,7 @@ def test_output_buckets(
     render: Callable[[Any], Any],
 ) -> None:
     """With the setting, both functions may read manifests where it says, and nothing else there."""
-    config = replace(MonitorConfig(), output_buckets=EVERYTHING.output_buckets)
+    config = replace(MonitorConfig(), output_buckets=ALL_KEYS.output_buckets)
     more: dict[str, set[tuple[tuple[str, ...], tuple[str, ...]]]] = {}
     for policy in of_type(synthesize(config), "AWS::IAM::Policy").values():
         (role,) = policy["Properties"]["Roles"]

@@ -14,7 +14,7 @@ from aws_cdk import aws_sns as sns
 from bedrock_batch_monitor_cdk import BedrockBatchMonitor, MonitorConfig
 from bedrock_batch_monitor_cdk.encryption import DELIVER_EVENTS
 from bedrock_batch_monitor_cdk.member import MEMBER_STACK_ID, MemberStack
-from tests.infra.conftest import BUS_ARN, EVERYTHING, EVERYWHERE, HOME, MEMBERS
+from tests.infra.conftest import ALL_KEYS, BUS_ARN, EVERYWHERE, HOME, MEMBERS
 
 pytestmark = pytest.mark.xdist_group("template")
 
@@ -42,7 +42,7 @@ CONFIGS = {
         MonitorConfig(kms="customer", notify_email="team@example.com", notify_chat=True),
         None,
     ),
-    "everything": (EVERYTHING, None),
+    "everything": (ALL_KEYS, None),
     "accounts": (replace(MEMBERS, kms="customer"), HOME),
     "organization": (EVERYWHERE, HOME),
 }

@@ -16,7 +16,7 @@ from bedrock_batch_monitor.domain.rules import Rules
 from bedrock_batch_monitor.domain.token_usage import UsageRules
 from bedrock_batch_monitor_cdk import logged
 from bedrock_batch_monitor_cdk.config import MonitorConfig
-from tests.infra.conftest import EVERYTHING, EVERYWHERE
+from tests.infra.conftest import ALL_KEYS, EVERYWHERE
 from tests.support import log_lines
 
 # All tests of the group run in one worker, which synthesizes each template once.
@@ -184,7 +184,7 @@ def test_inbox_queue(template: Template) -> None:
     }
 
 
-@pytest.mark.parametrize("config", [MonitorConfig(), EVERYTHING])
+@pytest.mark.parametrize("config", [MonitorConfig(), ALL_KEYS])
 def test_messages_travel_over_tls_alone(
     synthesize: Synthesize, of_type: OfType, render: Render, config: MonitorConfig
 ) -> None:
@@ -306,7 +306,7 @@ def test_everything_is_set() -> None:
 
 def test_settings_reach_the_function(synthesize: Synthesize, render: Render) -> None:
     """What the stack writes into the environment is what the function reads there."""
-    config = replace(EVERYTHING, discovery="on")
+    config = replace(ALL_KEYS, discovery="on")
     function = render(synthesize(config)["Resources"][FUNCTION]["Properties"])
 
     read = settings.Settings.from_environment(function["Environment"]["Variables"])
@@ -448,7 +448,7 @@ def test_active_jobs_are_counted_once(minutes: int, *, by_scope: bool, ends: str
 
 def test_dashboard_of_tokens(synthesize: Synthesize, of_type: OfType, render: Render) -> None:
     """With output buckets there are tokens a day by model, of this deployment and no other."""
-    template = synthesize(EVERYTHING)
+    template = synthesize(ALL_KEYS)
     dashboard = only(of_type(template, "AWS::CloudWatch::Dashboard"))
     *_, used, made = [
         widget["properties"] for widget in json.loads(render(dashboard["DashboardBody"]))["widgets"]

@@ -78,8 +78,12 @@ class Server:
             raise ServerError(answer["error"])
         return answer
 
+    def log_end(self) -> str:
+        """The last lines that the worker wrote."""
+        return f"the end of its log:\n{self._log.read_text()[-2000:]}"
+
     def _why(self) -> str:
-        return f"a worker ended; the end of its log:\n{self._log.read_text()[-2000:]}"
+        return f"a worker ended; {self.log_end()}"
 
 
 @dataclass(frozen=True)
@@ -123,7 +127,8 @@ class Lane:
             if verdict.outcome != SURVIVED:
                 problem = (
                     f"{ring.name}, {kind}: {verdict.test} is {verdict.outcome} without any mutant: "
-                    "it passes alone or in the order of the files, and not after quicker tests"
+                    "it passes alone or in the order of the files, and not after quicker tests\n"
+                    f"{self._servers[kind, ring.name].log_end()}"
                 )
                 raise ServerError(problem)
         message = {

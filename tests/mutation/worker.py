@@ -22,6 +22,7 @@ import select
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -141,7 +142,10 @@ def in_child(work: Callable[[Callable[[str], None]], None], request: Request) ->
         os.setpgid(0, 0)
         try:
             work(lambda text: _write(writer, text))
+        except BaseException:  # noqa: BLE001 - the worker's log is where anybody looks for it
+            traceback.print_exc()
         finally:
+            sys.stderr.flush()
             os._exit(0)
     os.close(writer)
     with contextlib.suppress(OSError):

@@ -15,9 +15,9 @@ LINES: Final = "one\r\ntwo\x0bthree\x0cfour\x85five\u2028six\u2029seven"
 CONTROLS: Final = "".join(map(chr, (*range(0x20), *range(0x7F, 0xA0))))
 SURROGATES: Final = "\udc9b\udfff\ud800"
 # All of it, in the size that a text of a job would have.
-EVERYTHING: Final = f"x{ESCAPES}{BIDIRECTIONAL}{INVISIBLE}{LINES}{CONTROLS}{SURROGATES}y"
+ALL_KEYS: Final = f"x{ESCAPES}{BIDIRECTIONAL}{INVISIBLE}{LINES}{CONTROLS}{SURROGATES}y"
 # What a table can hold: UTF-8 has no lone surrogates.
-STORABLE: Final = EVERYTHING.replace(SURROGATES, "")
+STORABLE: Final = ALL_KEYS.replace(SURROGATES, "")
 
 HOSTILE_TEXTS: Final = (
     ESCAPES,
@@ -26,7 +26,7 @@ HOSTILE_TEXTS: Final = (
     LINES,
     CONTROLS,
     SURROGATES,
-    EVERYTHING,
+    ALL_KEYS,
 )
 
 # Written out, and not with the categories that the code goes by.
@@ -36,8 +36,8 @@ _HOSTILE: Final = re.compile(
 )
 
 texts: Final = st.text(
-    st.characters() | st.sampled_from(sorted(set(EVERYTHING))), max_size=200
-) | st.sampled_from([*HOSTILE_TEXTS, EVERYTHING * 50, "x" * 400_000, "\u202e" * 9000])
+    st.characters() | st.sampled_from(sorted(set(ALL_KEYS))), max_size=200
+) | st.sampled_from([*HOSTILE_TEXTS, ALL_KEYS * 50, "x" * 400_000, "\u202e" * 9000])
 
 
 def hostile_characters_in(text: str, *, allowed: str = "") -> set[str]:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.backfill import is_backfill, open_window
 from bedrock_batch_monitor.domain.discovery import LONGEST_JOB, Bookmark, JobFilter, tracking_of
-from bedrock_batch_monitor.domain.events import marks_for
+from bedrock_batch_monitor.domain.events import pending_for
 from bedrock_batch_monitor.domain.jobs import HistoryEntry, JobObservation, TrackedJob
 from bedrock_batch_monitor.domain.list_pages import ListedJob
 from bedrock_batch_monitor.domain.transitions import Transition, decide
@@ -98,8 +98,8 @@ def test_only_an_end_at_first_sight_is_quiet(
     """A job that was taken for finished, and runs, owes what any other does."""
     identity = "an-id" if statuses.is_terminal(status) else None
     entry = HistoryEntry(ARN, sequence, status, NOW, "poll", event_id=identity)
-    usual = marks_for([entry], emit_status_changes=emits)
-    assert marks_for([replace(entry, backfilled=True)], emit_status_changes=emits) == frozenset()
+    usual = pending_for([entry], emit_status_changes=emits)
+    assert pending_for([replace(entry, backfilled=True)], emit_status_changes=emits) == frozenset()
     job = TrackedJob(ARN, sequence=sequence - 1, backfilled=True)
     if sequence > 1:
         job = replace(job, status="InProgress" if status != "InProgress" else "Scheduled")
@@ -107,5 +107,5 @@ def test_only_an_end_at_first_sight_is_quiet(
     decision = decide(job, observation, now=NOW, observed_by="poll", rules=RULES)
     if isinstance(decision, Transition):
         is_quiet = sequence == 1 and statuses.is_terminal(status)
-        found = marks_for([decision.entry], emit_status_changes=emits)
+        found = pending_for([decision.entry], emit_status_changes=emits)
         assert found == (frozenset() if is_quiet else usual)

@@ -8,7 +8,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from bedrock_batch_monitor.adapters.dynamodb.outbox_table import OutboxTable
-from bedrock_batch_monitor.adapters.dynamodb.tables import HistoryTable, JobsTable, Written
+from bedrock_batch_monitor.adapters.dynamodb.tables import HistoryTable, JobsTable, WriteOutcome
 from bedrock_batch_monitor.adapters.errors import ServiceError
 from bedrock_batch_monitor.domain.jobs import JobObservation, TrackedJob
 from bedrock_batch_monitor.domain.transitions import Transition, decide
@@ -35,7 +35,7 @@ class Cancelling:
         raise ClientError(answer, "TransactWriteItems")  # type: ignore[arg-type]
 
 
-def record(reasons: list[str] | None) -> Written:
+def record(reasons: list[str] | None) -> WriteOutcome:
     """Move a job on, in a transaction that is cancelled for these reasons."""
     client: Any = Cancelling(reasons)
     jobs = JobsTable(
@@ -44,26 +44,26 @@ def record(reasons: list[str] | None) -> Written:
     job, observation = TrackedJob(ARN), JobObservation(ARN, "InProgress")
     decision = decide(job, observation, now=NOW, observed_by="poll", rules=RULES)
     assert isinstance(decision, Transition)
-    return jobs.record(decision, observation, known=job, marks=frozenset())
+    return jobs.record(decision, observation, expected=job, pending_events=frozenset())
 
 
 @pytest.mark.parametrize(
     ("reasons", "outcome"),
     [
-        ([FAILED, "None"], Written.LOST_RACE),
-        ([FAILED, FAILED], Written.LOST_RACE),
-        ([CONFLICT, "None"], Written.LOST_RACE),
-        ([CONFLICT, FAILED], Written.LOST_RACE),
-        ([FAILED, CONFLICT], Written.LOST_RACE),
-        ([CONFLICT, CONFLICT], Written.LOST_RACE),
+        ([FAILED, "None"], WriteOutcome.CONFLICT),
+        ([FAILED, FAILED], WriteOutcome.CONFLICT),
+        ([CONFLICT, "None"], WriteOutcome.CONFLICT),
+        ([CONFLICT, FAILED], WriteOutcome.CONFLICT),
+        ([FAILED, CONFLICT], WriteOutcome.CONFLICT),
+        ([CONFLICT, CONFLICT], WriteOutcome.CONFLICT),
         # Nobody knows what the other transaction did: the history is not ahead for certain.
-        (["None", CONFLICT], Written.LOST_RACE),
-        (["None", FAILED], Written.HISTORY_AHEAD),
+        (["None", CONFLICT], WriteOutcome.CONFLICT),
+        (["None", FAILED], WriteOutcome.HISTORY_AHEAD),
     ],
     ids=str,
 )
 def test_transaction_that_met_another_write_is_a_lost_race(
-    reasons: list[str], outcome: Written
+    reasons: list[str], outcome: WriteOutcome
 ) -> None:
     assert record(reasons) is outcome
 

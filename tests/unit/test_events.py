@@ -15,15 +15,15 @@ from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.events import (
     BYTES_PER_CALL,
     ENTRIES_PER_CALL,
-    Mark,
     MonitorEvent,
-    at_risk_mark,
+    PendingEvent,
     calls,
     episode_event,
-    marks_for,
-    stalled_mark,
+    pending_at_risk,
+    pending_for,
+    pending_stalled,
+    pending_unreachable,
     status_event,
-    unreachable_mark,
 )
 from bedrock_batch_monitor.domain.jobs import (
     HistoryEntry,
@@ -85,7 +85,7 @@ def test_the_whole_event() -> None:
     assert as_delivered(event) == {
         key: sample[key] for key in ("source", "detail-type", "resources", "detail")
     }
-    assert event.mark == "Ended#5"
+    assert event.pending_event == "Ended#5"
     assert event.time == NOW
 
 
@@ -144,8 +144,8 @@ def test_the_whole_stalled_event() -> None:
     known = TrackedJob(
         ARN, sequence=4, counts=RecordCounts(1000, 420, 420, 0), records_per_minute=28
     )
-    mark = stalled_mark(known, since=NOW - timedelta(minutes=45), now=NOW)
-    event = episode_event(StoredJob(ARN, RUNNING), mark)
+    pending_event = pending_stalled(known, since=NOW - timedelta(minutes=45), now=NOW)
+    event = episode_event(StoredJob(ARN, RUNNING), pending_event)
     sample = json.loads((SCHEMAS / "v1/samples/batch-inference-job-stalled.json").read_text())
     assert as_delivered(event) == {
         key: sample[key] for key in ("source", "detail-type", "resources", "detail")
@@ -154,8 +154,8 @@ def test_the_whole_stalled_event() -> None:
 
 def test_the_whole_at_risk_event() -> None:
     """A job that is expected to end too late becomes the event that the published sample shows."""
-    mark = at_risk_mark(4, LATE, NOW + timedelta(hours=23), now=NOW)
-    event = episode_event(StoredJob(ARN, RUNNING), mark)
+    pending_event = pending_at_risk(4, LATE, NOW + timedelta(hours=23), now=NOW)
+    event = episode_event(StoredJob(ARN, RUNNING), pending_event)
     sample = json.loads((SCHEMAS / "v1/samples/batch-inference-job-at-risk.json").read_text())
     assert as_delivered(event) == {
         key: sample[key] for key in ("source", "detail-type", "resources", "detail")
@@ -165,7 +165,7 @@ def test_the_whole_at_risk_event() -> None:
 def test_the_whole_unreachable_event() -> None:
     """A job that cannot be read becomes the event that the published sample shows."""
     stored = StoredJob(ARN, RUNNING, last_error=DENIED)
-    event = episode_event(stored, unreachable_mark(4, now=NOW))
+    event = episode_event(stored, pending_unreachable(4, now=NOW))
     sample = json.loads((SCHEMAS / "v1/samples/batch-inference-job-unreachable.json").read_text())
     assert as_delivered(event) == {
         key: sample[key] for key in ("source", "detail-type", "resources", "detail")
@@ -201,20 +201,22 @@ def test_every_event_keeps_to_its_schema(
     assert_keeps_to_schema(as_delivered(event))
     assert event.size < 16 * 1024
     assert event == status_event(record, decision.entry)
-    assert {event.mark} == marks_for(
+    assert {event.pending_event} == pending_for(
         [replace(decision.entry, backfilled=False)], emit_status_changes=True
     )
-    assert Mark.parse(event.mark) == Mark(event.mark.split("#")[0], decision.entry.sequence)
+    assert PendingEvent.parse(event.pending_event) == PendingEvent(
+        event.pending_event.split("#")[0], decision.entry.sequence
+    )
 
 
 @given(st.sampled_from(statuses.KNOWN) | st.just("Paused"))
 def test_status_changes_are_off_unless_asked_for(status: str) -> None:
     """Only endings owe an event by default, and they always do."""
     entry = replace(ENTRY, status=status)
-    assert bool(marks_for([entry], emit_status_changes=False)) == statuses.is_terminal(status)
-    assert len(marks_for([entry], emit_status_changes=True)) == 1
+    assert bool(pending_for([entry], emit_status_changes=False)) == statuses.is_terminal(status)
+    assert len(pending_for([entry], emit_status_changes=True)) == 1
     backfilled = replace(entry, backfilled=True)
-    assert marks_for([backfilled], emit_status_changes=True) == frozenset()
+    assert pending_for([backfilled], emit_status_changes=True) == frozenset()
 
 
 @given(st.sampled_from(statuses.KNOWN), st.booleans())
@@ -224,8 +226,8 @@ def test_tasks_are_pending_with_the_end_alone(
 ) -> None:
     """A task is called back when its job has ended, whether or not the end has an event."""
     entry = replace(ENTRY, status=status, backfilled=backfilled)
-    marks = marks_for([entry], emit_status_changes=False, has_tasks=True)
-    assert ("Tasks#5" in marks) == statuses.is_terminal(status)
+    pending_events = pending_for([entry], emit_status_changes=False, has_tasks=True)
+    assert ("Tasks#5" in pending_events) == statuses.is_terminal(status)
 
 
 def test_message_that_was_recorded_before_is_left_out_on_request() -> None:
@@ -234,7 +236,7 @@ def test_message_that_was_recorded_before_is_left_out_on_request() -> None:
     record = replace(RECORD, last=entry)
     for event in (
         status_event(record, entry, with_message=False),
-        episode_event(StoredJob(ARN, record), unreachable_mark(5, now=NOW), with_message=False),
+        episode_event(StoredJob(ARN, record), pending_unreachable(5, now=NOW), with_message=False),
     ):
         assert "customer" not in event.detail
         assert_keeps_to_schema(as_delivered(event))
@@ -310,21 +312,21 @@ TEXTS = [
 def test_other_texts_are_no_marks(text: str) -> None:
     """A mark that the monitor did not write is refused by name."""
     with pytest.raises(ValueError, match="is no mark of an event") as caught:
-        Mark.parse(text)
+        PendingEvent.parse(text)
     assert repr(text) in str(caught.value)
 
 
 @given(st.integers(min_value=0, max_value=10**6), times, times, seen_jobs)
 def test_marks_read_back(sequence: int, since: datetime, now: datetime, job: TrackedJob) -> None:
     """What the item says of a waiting event is enough to name it again, times included."""
-    for mark in (
-        Mark("Ended", sequence),
-        stalled_mark(replace(job, sequence=sequence), since=since, now=now),
-        unreachable_mark(sequence, now=now),
-        at_risk_mark(sequence, Estimate(job.records_per_minute, now), since, now=now),
+    for pending_event in (
+        PendingEvent("Ended", sequence),
+        pending_stalled(replace(job, sequence=sequence), since=since, now=now),
+        pending_unreachable(sequence, now=now),
+        pending_at_risk(sequence, Estimate(job.records_per_minute, now), since, now=now),
     ):
-        assert Mark.parse(str(mark)) == mark
-        assert mark.is_episode == (mark.since is not None)
+        assert PendingEvent.parse(str(pending_event)) == pending_event
+        assert pending_event.is_episode == (pending_event.since is not None)
 
 
 @given(
@@ -348,17 +350,17 @@ def test_every_event_of_an_episode_keeps_to_its_schema(
     assert isinstance(decision, Transition)
     record = JobRecord(observation, decision.entry, decision.first_in_progress_at)
     stored = StoredJob(ARN, record if was_seen else None, last_error=error)
-    for mark in (
-        stalled_mark(tracked, since=since, now=max(NOW, since)),
-        unreachable_mark(tracked.sequence, now=NOW),
-        at_risk_mark(tracked.sequence, LATE, NOW, now=since),
+    for pending_event in (
+        pending_stalled(tracked, since=since, now=max(NOW, since)),
+        pending_unreachable(tracked.sequence, now=NOW),
+        pending_at_risk(tracked.sequence, LATE, NOW, now=since),
     ):
-        event = episode_event(stored, mark)
+        event = episode_event(stored, pending_event)
         assert_keeps_to_schema(as_delivered(event))
-        assert event == episode_event(stored, Mark.parse(event.mark))
+        assert event == episode_event(stored, PendingEvent.parse(event.pending_event))
 
 
 def test_a_transition_is_no_episode() -> None:
     """An event of an episode cannot be made from the mark of a transition."""
     with pytest.raises(ValueError, match="Ended#5 is not the mark of an episode"):
-        episode_event(StoredJob(ARN), Mark("Ended", 5))
+        episode_event(StoredJob(ARN), PendingEvent("Ended", 5))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bedrock_batch_monitor.domain.arns import Scope
 from bedrock_batch_monitor.domain.requests import (
-    LookAt,
+    Hint,
     MalformedEventError,
     Track,
     Untrack,
@@ -42,7 +42,7 @@ def native(**detail: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("name", ["native-failed", "native-without-message", "native-bare"])
 def test_native_events_are_hints(name: str) -> None:
     """Bedrock's event, whole or with fields missing and odd times, names one job to look at."""
-    assert request_of(json.loads((EVENTS / f"{name}.json").read_text()), HERE, NOW) == LookAt(ARN)
+    assert request_of(json.loads((EVENTS / f"{name}.json").read_text()), HERE, NOW) == Hint(ARN)
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from bedrock_batch_monitor.domain.list_summaries import (
     requires_fetch,
 )
 from bedrock_batch_monitor.domain.rules import Rules
-from bedrock_batch_monitor.domain.throttling import Pace
+from bedrock_batch_monitor.domain.throttling import AdaptiveConcurrency
 from bedrock_batch_monitor.domain.transitions import Unchanged, decide
 from bedrock_batch_monitor.listing.list_scan import ListScan, ScanLimits
 from bedrock_batch_monitor.listing.resync import ResyncLane
@@ -276,12 +276,12 @@ def scan(
     answers: Mapping[str | None, Sequence[Answer]],
     *,
     may_go_on: Callable[[], bool] = lambda: True,
-    pace: Pace | None = None,
+    pace: AdaptiveConcurrency | None = None,
 ) -> Scanned:
     """Run a scan of jobs, which makes lists from one job on."""
     lists, errors = Lists(answers), Counter[str]()
     list_scan = ListScan(lists, RULES, lambda: NOW, fetch_each_up_to=0)  # type: ignore[arg-type]
-    result = list_scan.run(jobs, ScanLimits(pace or Pace(32), errors, may_go_on))
+    result = list_scan.run(jobs, ScanLimits(pace or AdaptiveConcurrency(32), errors, may_go_on))
     return Scanned(result.unchanged, lists.asked, errors)
 
 
@@ -294,7 +294,7 @@ def test_no_list_up_to_the_number_that_is_fetched_anyway() -> None:
     lists = Lists({"InProgress": [page([])]})
     list_scan = ListScan(lists, RULES, lambda: NOW)  # type: ignore[arg-type]
     for jobs, calls in ((FETCH_EACH_UP_TO, 0), (FETCH_EACH_UP_TO + 1, 1)):
-        limits = ScanLimits(Pace(32), Counter(), lambda: True)
+        limits = ScanLimits(AdaptiveConcurrency(32), Counter(), lambda: True)
         list_scan.run(jobs_in({"InProgress": jobs}), limits)
         assert len(lists.asked) == calls
 
@@ -364,7 +364,7 @@ def test_jobs_that_are_not_confirmable_make_no_list() -> None:
 
 def test_a_throttled_page_is_asked_for_once_more() -> None:
     """The list goes on where it was; the failure is counted and slows the poll down."""
-    pace = Pace(32)
+    pace = AdaptiveConcurrency(32)
     pages = [page([FIRST], "2"), THROTTLED, page([SECOND])]
     scanned = scan(FOUR, {"InProgress": pages}, pace=pace)
     assert scanned.unchanged == {FIRST.job_arn, SECOND.job_arn}
@@ -390,8 +390,8 @@ def test_a_page_that_fails_twice_ends_its_list_and_no_other() -> None:
 
 def test_a_failed_page_is_not_repeated_without_budget() -> None:
     """The repeats of a poll are bounded, and lists take part in that."""
-    pace = Pace(32)
-    while pace.grants_repeat():
+    pace = AdaptiveConcurrency(32)
+    while pace.may_retry():
         pass
     scanned = scan(FOUR, {"InProgress": [THROTTLED]}, pace=pace)
     assert len(scanned.asked) == 1

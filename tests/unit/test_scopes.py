@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from bedrock_batch_monitor.domain.arns import PARTITIONS, JobArn, Scope
 from bedrock_batch_monitor.domain.scopes import (
-    EVERYTHING,
+    ALL_KEYS,
+    KeyPartition,
     KeyRange,
     PayloadError,
     Scopes,
-    Share,
     parse_scope,
 )
 from tests.support.hostile import hostile_characters_in
@@ -84,7 +84,7 @@ def test_a_message_names_a_few_scopes() -> None:
 @given(monitored, keys)
 def test_every_key_is_in_one_share(monitored: Scopes, key: str) -> None:
     """Whatever is in the table is some poll's, and no two polls look at it."""
-    assert [key in monitored.share_of(scope) for scope in monitored].count(True) == 1
+    assert [key in monitored.keys_of(scope) for scope in monitored].count(True) == 1
 
 
 @given(monitored, arns)
@@ -93,7 +93,7 @@ def test_a_job_is_in_the_share_of_its_arn(monitored: Scopes, arn: str) -> None:
     _, partition, _, region, account, _ = arn.split(":")[:6]
     named = Scope(account, region)
     is_other = named in monitored.others and partition == monitored.partition
-    assert arn in monitored.share_of(named if is_other else monitored.home)
+    assert arn in monitored.keys_of(named if is_other else monitored.home)
 
 
 @given(monitored, st.lists(keys, min_size=1, unique=True), keys | st.none())
@@ -101,7 +101,7 @@ def test_a_round_takes_every_key_once(
     monitored: Scopes, stored: list[str], start: str | None
 ) -> None:
     """From wherever a round begins, it comes to each key of its share once, in order."""
-    share = monitored.share_of(monitored.home)
+    share = monitored.keys_of(monitored.home)
     mine = sorted(key for key in stored if key in share)
     seen = [key for part in share.starting_at(start) for key in sorted(stored) if key in part]
     if start is None:
@@ -112,8 +112,8 @@ def test_a_round_takes_every_key_once(
 
 def test_without_others_a_poll_covers_everything() -> None:
     """One account and region is one range without bounds, as one query reads it."""
-    assert Scopes(HOME).share_of(HOME) == EVERYTHING == Share((KeyRange(),))
-    assert EVERYTHING.starting_at("k") == (KeyRange("k"), KeyRange("", "k"))
+    assert Scopes(HOME).keys_of(HOME) == ALL_KEYS == KeyPartition((KeyRange(),))
+    assert ALL_KEYS.starting_at("k") == (KeyRange("k"), KeyRange("", "k"))
 
 
 @pytest.mark.parametrize(

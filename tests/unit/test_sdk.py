@@ -21,7 +21,7 @@ from bedrock_batch_monitor.adapters.sdk import (
     guard,
     run_in,
 )
-from bedrock_batch_monitor.adapters.stepfunctions import WaitingTasks
+from bedrock_batch_monitor.adapters.stepfunctions import TaskClient
 from tests.support.network import Network, session
 from tests.support.tables import create_tables
 
@@ -228,7 +228,7 @@ def test_check_comes_before_other_handlers(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_client_of_step_functions_is_guarded() -> None:
     """An answer to a task is a write, too; the guard is there from the first call on."""
-    tasks = WaitingTasks.connect(session(), concurrency=1)
+    tasks = TaskClient.connect(session(), concurrency=1)
     network, invocation = Network(), Invocation()
     client: Any = tasks._client
     client._endpoint.http_session = network
@@ -242,7 +242,7 @@ def test_client_of_step_functions_is_guarded() -> None:
 @pytest.mark.usefixtures("pauses")
 def test_answer_to_a_task_is_tried_twice_by_as_many_threads_as_asked_for() -> None:
     """A poll has many answers to send: the rest is left to the next poll."""
-    tasks = WaitingTasks.connect(session(), concurrency=7)
+    tasks = TaskClient.connect(session(), concurrency=7)
     network = Network(500, 500, 500)
     client: Any = tasks._client
     client._endpoint.http_session = network

@@ -9,7 +9,7 @@ from botocore import exceptions as sdk
 from botocore.exceptions import ClientError
 
 from bedrock_batch_monitor.adapters.errors import ServiceError
-from bedrock_batch_monitor.adapters.stepfunctions import OF_ONE_KEY, WaitingTasks
+from bedrock_batch_monitor.adapters.stepfunctions import OF_ONE_KEY, TaskClient
 from bedrock_batch_monitor.domain.tasks import TaskCallback, WaitingTask
 
 URL = "https://states.example"
@@ -49,8 +49,8 @@ def refusal(code: str, status: int | None) -> ClientError:
     return ClientError(answer, "SendTaskSuccess")  # type: ignore[arg-type]
 
 
-def tasks(client: Client) -> WaitingTasks:
-    return WaitingTasks(lambda: client)  # type: ignore[arg-type,return-value]
+def tasks(client: Client) -> TaskClient:
+    return TaskClient(lambda: client)  # type: ignore[arg-type,return-value]
 
 
 def test_success_and_failure_are_sent_as_they_are() -> None:
@@ -152,7 +152,7 @@ def test_client_that_cannot_be_made_keeps_the_token() -> None:
         raise sdk.NoRegionError
 
     with pytest.raises(ServiceError, match="NoRegionError"):
-        WaitingTasks(fails).answer(SUCCESS)
+        TaskClient(fails).answer(SUCCESS)
 
 
 def test_client_is_made_once() -> None:
@@ -162,7 +162,7 @@ def test_client_is_made_once() -> None:
         made.append(Client())
         return made[-1]
 
-    waiting = WaitingTasks(make)
+    waiting = TaskClient(make)
     assert made == []
     waiting.answer(SUCCESS)
     waiting.answer(FAILURE)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bedrock_batch_monitor.domain import statuses
-from bedrock_batch_monitor.domain.events import Mark, status_event, tasks_mark
+from bedrock_batch_monitor.domain.events import PendingEvent, pending_callbacks, status_event
 from bedrock_batch_monitor.domain.jobs import TEXT_CHARACTERS, JobObservation, JobRecord, TrackedJob
 from bedrock_batch_monitor.domain.rules import Rules
 from bedrock_batch_monitor.domain.tasks import (
@@ -54,8 +54,8 @@ def test_id_of_a_task_is_short_and_differs_where_the_token_does(
 @given(st.integers(min_value=1, max_value=20))
 def test_mark_of_waiting_tasks_is_text_and_back(sequence: int) -> None:
     """One pending mark stands for every task of a job, so no token is in it."""
-    parsed = Mark.parse(str(tasks_mark(sequence)))
-    assert parsed == tasks_mark(sequence)
+    parsed = PendingEvent.parse(str(pending_callbacks(sequence)))
+    assert parsed == pending_callbacks(sequence)
     assert (parsed.is_tasks, parsed.is_episode, parsed.sequence) == (True, False, sequence)
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bedrock_batch_monitor.domain.plain_text import CUT, IMPLAUSIBLE, clean, plausible_count, quoted
-from tests.support.hostile import CONTROLS, EVERYTHING, HOSTILE_TEXTS, hostile_characters_in, texts
+from tests.support.hostile import ALL_KEYS, CONTROLS, HOSTILE_TEXTS, hostile_characters_in, texts
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | texts,
@@ -91,4 +91,4 @@ def test_hostile_texts_are_hostile() -> None:
     """The check that other tests rely on finds what they put in."""
     assert hostile_characters_in("harmless: שלום 入力") == set()
     assert hostile_characters_in(CONTROLS) == set(CONTROLS)
-    assert set("\x1b\x9b\u202e\u2066\x00\n\ud800\u200b\x7f") <= hostile_characters_in(EVERYTHING)
+    assert set("\x1b\x9b\u202e\u2066\x00\n\ud800\u200b\x7f") <= hostile_characters_in(ALL_KEYS)

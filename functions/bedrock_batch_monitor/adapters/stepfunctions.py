@@ -55,7 +55,7 @@ _OF_THE_CALLER: Final = frozenset(
 _STATUSES_OF_THE_CALLER: Final = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 
 
-class WaitingTasks:
+class TaskClient:
     """The tasks of the caller's account and region; safe to use from many threads.
 
     The client is made for the first answer: most environments start, and end, without one.
@@ -67,7 +67,7 @@ class WaitingTasks:
         self._making = Lock()
 
     @classmethod
-    def connect(cls, session: boto3.Session, concurrency: int) -> WaitingTasks:
+    def connect(cls, session: boto3.Session, concurrency: int) -> TaskClient:
         """With a client whose connection pool serves `concurrency` threads."""
         config = bounded_config(concurrency=concurrency, attempts=2)
         return cls(lambda: guard(session.client("stepfunctions", config=config)))

@@ -7,22 +7,27 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
-from bedrock_batch_monitor.adapters.dynamodb.tables import FoundJob, InvalidItem, JobsTable, Written
+from bedrock_batch_monitor.adapters.dynamodb.tables import (
+    FoundJob,
+    InvalidItem,
+    JobsTable,
+    WriteOutcome,
+)
 from bedrock_batch_monitor.adapters.errors import ServiceError
-from bedrock_batch_monitor.app.reconcile import OBSERVED_BY_EVENT, Observer
+from bedrock_batch_monitor.app.reconcile import OBSERVED_BY_EVENT, Reconciler
 from bedrock_batch_monitor.domain.arns import JobArn, Scope
 from bedrock_batch_monitor.domain.discovery import JobFilter
 from bedrock_batch_monitor.domain.events import calls
 from bedrock_batch_monitor.domain.jobs import TrackedJob
-from bedrock_batch_monitor.domain.requests import LookAt, Request, Track, Untrack
+from bedrock_batch_monitor.domain.requests import Hint, Request, Track, Untrack
 from bedrock_batch_monitor.domain.scopes import Scopes
-from bedrock_batch_monitor.domain.summary import Seen
+from bedrock_batch_monitor.domain.summary import ReconcileResult
 from bedrock_batch_monitor.domain.tasks import PendingCallbacks
 from bedrock_batch_monitor.domain.times import plausible
 
 if TYPE_CHECKING:
     from bedrock_batch_monitor.adapters.dynamodb.outbox_table import OutboxTable
-    from bedrock_batch_monitor.outbox.relay import BusWatch, Courier, Delivered
+    from bedrock_batch_monitor.outbox.relay import BusWatch, DeliveryResult, Relay
     from bedrock_batch_monitor.outbox.task_callbacks import CallbackResult, TaskCallbacks
 
 # A job moves on so rarely that a write which loses a race wins the next one.
@@ -33,7 +38,7 @@ STOP_BEFORE_DEADLINE_SECONDS: Final = 15.0
 
 
 @dataclass(frozen=True, slots=True)
-class Followed:
+class RequestResult:
     """What came of one request.
 
     `error` is the code with which it failed; then the request is worth repeating. `is_left` says
@@ -41,7 +46,7 @@ class Followed:
     """
 
     request: Request
-    seen: Seen = field(default_factory=Seen)
+    seen: ReconcileResult = field(default_factory=ReconcileResult)
     error: str | None = None
     is_left: bool = False
 
@@ -72,10 +77,10 @@ class Inbox:
     """
 
     monitored: Scopes
-    observer_of: Callable[[Scope], Observer]
+    reconciler_of: Callable[[Scope], Reconciler]
     jobs: JobsTable
     outbox: OutboxTable
-    courier: Courier
+    relay: Relay
     callbacks: TaskCallbacks
     clock: Callable[[], datetime]
     wanted: JobFilter | None
@@ -83,7 +88,7 @@ class Inbox:
 
     def follow(
         self, requests: Mapping[str, Request], remaining_seconds: Callable[[], float]
-    ) -> Iterator[tuple[str, Followed]]:
+    ) -> Iterator[tuple[str, RequestResult]]:
         """Follow requests by their message ids; raises nothing that a service can cause.
 
         Commands come first, in the order in which they were sent, and are done once the jobs table
@@ -99,37 +104,37 @@ class Inbox:
             if is_time_left():
                 yield message_id, self._followed(command, looks)
             else:
-                yield message_id, Followed(command, is_left=True)
+                yield message_id, RequestResult(command, is_left=True)
         for job_arn, job in looks.items():
             # The polls read it in any case, so a failure is not worth repeating the command.
             if is_time_left():
-                seen = replace(self._look_at(job_arn, job), try_again=False)
-                yield "", Followed(LookAt(job_arn), seen)
+                seen = replace(self._reconcile(job_arn, job), try_again=False)
+                yield "", RequestResult(Hint(job_arn), seen)
         for job_arn, message_ids in _hints(requests).items():
-            hint = LookAt(job_arn)
+            hint = Hint(job_arn)
             if job_arn in looks:
-                followed = Followed(hint)
+                followed = RequestResult(hint)
             else:
-                followed = self._hint(hint) if is_time_left() else Followed(hint, is_left=True)
+                followed = self._hint(hint) if is_time_left() else RequestResult(hint, is_left=True)
             # The same outcome for each message, and one count of what was seen.
             yield message_ids[0], followed
             for message_id in message_ids[1:]:
-                yield message_id, replace(followed, seen=Seen())
+                yield message_id, replace(followed, seen=ReconcileResult())
 
-    def _followed(self, command: Track | Untrack, looks: dict[str, TrackedJob]) -> Followed:
+    def _followed(self, command: Track | Untrack, looks: dict[str, TrackedJob]) -> RequestResult:
         """Follow a command, and note the job that is to be read for it."""
         done = self._obey(command)
         looks.pop(command.job_arn, None)
         if done.looks_at is not None:
             looks[command.job_arn] = done.looks_at
-        return Followed(command, Seen(callbacks=done.callbacks), done.error)
+        return RequestResult(command, ReconcileResult(callbacks=done.callbacks), done.error)
 
-    def deliver(self, seen: Seen, watch: BusWatch) -> list[Delivered]:
+    def deliver(self, seen: ReconcileResult, watch: BusWatch) -> list[DeliveryResult]:
         """Send what is pending after a look; what cannot be sent is left to the next poll."""
-        return [self.courier.deliver(group, watch) for group in calls(seen.events)]
+        return [self.relay.deliver(group, watch) for group in calls(seen.events)]
 
     def call_back(
-        self, seen: Seen, remaining_seconds: Callable[[], float]
+        self, seen: ReconcileResult, remaining_seconds: Callable[[], float]
     ) -> CallbackResult | None:
         """Call back the tasks that waited; what cannot be called back is left to the next poll."""
         if seen.callbacks is None:
@@ -138,8 +143,8 @@ class Inbox:
             seen.callbacks, lambda: remaining_seconds() >= STOP_BEFORE_DEADLINE_SECONDS
         )
 
-    def _observer(self, job_arn: str) -> Observer:
-        return self.observer_of(JobArn.parse(job_arn).scope)
+    def _reconciler(self, job_arn: str) -> Reconciler:
+        return self.reconciler_of(JobArn.parse(job_arn).scope)
 
     # Commands
 
@@ -156,7 +161,7 @@ class Inbox:
     def _untrack(self, command: Untrack) -> _Command:
         for _ in range(_ATTEMPTS):
             written = self.jobs.untrack(command.job_arn, at=command.at, now=self.clock())
-            if written is Written.DONE:
+            if written is WriteOutcome.DONE:
                 return _Command()
             found = self.jobs.find(command.job_arn)
             if found is not None:
@@ -167,7 +172,7 @@ class Inbox:
             written = self.jobs.put_untracked(
                 command.job_arn, tracked_by=OBSERVED_BY_EVENT, at=command.at
             )
-            if written is Written.DONE:
+            if written is WriteOutcome.DONE:
                 return _Command()
         return _Command(error="DynamoDB.LostRace")
 
@@ -185,7 +190,7 @@ class Inbox:
                     command_at=command.at,
                 )
                 job = TrackedJob(job_arn=command.job_arn, task_revision=int(has_task))
-                if written is Written.DONE:
+                if written is WriteOutcome.DONE:
                     return _Command(looks_at=job)
                 continue
             done = self._track_known(command, found)
@@ -209,7 +214,7 @@ class Inbox:
             return _Command()
         else:
             written = self.jobs.resume_tracking(command.job_arn, at=command.at, now=self.clock())
-        if written is not Written.DONE:
+        if written is not WriteOutcome.DONE:
             return None
         if job.has_ended:
             return self._callbacks_of(job)
@@ -221,30 +226,39 @@ class Inbox:
         stored = self.jobs.get(job.job_arn)
         if stored is None or stored.record is None:
             return _Command()
-        mark = next((mark for mark in stored.pending_events if mark.startswith("Tasks#")), None)
-        if mark is None:
+        pending_event = next(
+            (
+                pending_event
+                for pending_event in stored.pending_events
+                if pending_event.startswith("Tasks#")
+            ),
+            None,
+        )
+        if pending_event is None:
             return _Command()
         due = stored.pending_since or self.clock()
-        return _Command(callbacks=PendingCallbacks(stored.record, mark, stored.task_revision, due))
+        return _Command(
+            callbacks=PendingCallbacks(stored.record, pending_event, stored.task_revision, due)
+        )
 
     # Hints
 
-    def _hint(self, hint: LookAt) -> Followed:
+    def _hint(self, hint: Hint) -> RequestResult:
         try:
             job = self._known(hint.job_arn)
         except ServiceError as error:
             if error.is_refusal:
                 # Bedrock will say the same of the job the next time.
-                return Followed(hint, Seen(errors=(error.code,)))
-            return Followed(hint, error=error.code)
+                return RequestResult(hint, ReconcileResult(errors=(error.code,)))
+            return RequestResult(hint, error=error.code)
         if job is None:
-            return Followed(hint)
-        seen = self._look_at(hint.job_arn, job)
+            return RequestResult(hint)
+        seen = self._reconcile(hint.job_arn, job)
         failure = (", ".join(seen.errors) or "NotRead") if seen.try_again else None
-        return Followed(hint, seen, failure)
+        return RequestResult(hint, seen, failure)
 
-    def _look_at(self, job_arn: str, job: TrackedJob) -> Seen:
-        return self._observer(job_arn).look_at(job, observed_by=OBSERVED_BY_EVENT)
+    def _reconcile(self, job_arn: str, job: TrackedJob) -> ReconcileResult:
+        return self._reconciler(job_arn).reconcile(job, observed_by=OBSERVED_BY_EVENT)
 
     def _known(self, job_arn: str) -> TrackedJob | None:
         """The job to look at; None for one that has ended, or that nobody wants tracked."""
@@ -260,12 +274,12 @@ class Inbox:
             return None
         # The event may lack the job's name and model, and is not believed anyway.
         if self.wanted.is_limited:
-            job = self._observer(job_arn).bedrock.get(job_arn)
+            job = self._reconciler(job_arn).bedrock.get(job_arn)
             if not self.wanted.wants(job.job_name, job.model_id):
                 return None
         written = self.jobs.start_tracking(job_arn, tracked_by=OBSERVED_BY_EVENT, now=self.clock())
         # On a lost race somebody else put it there just now, and looks at it.
-        return TrackedJob(job_arn=job_arn) if written is Written.DONE else None
+        return TrackedJob(job_arn=job_arn) if written is WriteOutcome.DONE else None
 
 
 def _is_superseded(command: Track | Untrack, found: FoundJob, now: datetime) -> bool:
@@ -279,7 +293,7 @@ def _in_order(requests: Mapping[str, Request]) -> list[tuple[str, Track | Untrac
     commands = [
         (message_id, request)
         for message_id, request in requests.items()
-        if not isinstance(request, LookAt)
+        if not isinstance(request, Hint)
     ]
     return sorted(commands, key=lambda each: each[1].at)
 
@@ -288,6 +302,6 @@ def _hints(requests: Mapping[str, Request]) -> dict[str, list[str]]:
     """The message ids of the hints among the requests, by job."""
     hints: dict[str, list[str]] = {}
     for message_id, request in requests.items():
-        if isinstance(request, LookAt):
+        if isinstance(request, Hint):
             hints.setdefault(request.job_arn, []).append(message_id)
     return hints

@@ -11,17 +11,17 @@ from bedrock_batch_monitor.adapters.dynamodb.tables import HistoryTable, JobsTab
 from bedrock_batch_monitor.adapters.eventbridge import EventBus
 from bedrock_batch_monitor.adapters.s3 import Manifests
 from bedrock_batch_monitor.adapters.sns import topics
-from bedrock_batch_monitor.adapters.stepfunctions import WaitingTasks
+from bedrock_batch_monitor.adapters.stepfunctions import TaskClient
 from bedrock_batch_monitor.adapters.sts import RoleSessions
 from bedrock_batch_monitor.app.clock import utc_now
 from bedrock_batch_monitor.app.commands import Inbox
 from bedrock_batch_monitor.app.discover import Discoverer
 from bedrock_batch_monitor.app.notifier import Notifier
 from bedrock_batch_monitor.app.poll import CONCURRENCY, Monitor
-from bedrock_batch_monitor.app.reconcile import Observer
+from bedrock_batch_monitor.app.reconcile import Reconciler
 from bedrock_batch_monitor.app.usage import UsageFollower, UsageReader
 from bedrock_batch_monitor.listing.list_scan import ListScan
-from bedrock_batch_monitor.outbox.relay import Courier
+from bedrock_batch_monitor.outbox.relay import Relay
 from bedrock_batch_monitor.outbox.task_callbacks import TaskCallbacks
 
 if TYPE_CHECKING:
@@ -42,17 +42,17 @@ def compose(
     clock: Callable[[], datetime] = utc_now,
 ) -> Monitor:
     """Build the monitor of the deployment's own account and region; makes no call."""
-    return Parts(settings, session, clock, CONCURRENCY).monitor(settings.scope, logger)
+    return Container(settings, session, clock, CONCURRENCY).monitor(settings.scope, logger)
 
 
 def compose_inbox(
     settings: Settings, session: Session, clock: Callable[[], datetime] = utc_now
 ) -> Inbox:
     """Build what follows events and commands, one at a time; makes no call."""
-    return Parts(settings, session, clock, concurrency=1).inbox()
+    return Container(settings, session, clock, concurrency=1).inbox()
 
 
-class Parts:
+class Container:
     """What both functions are made of; what depends on no scope is there once, and shared."""
 
     def __init__(
@@ -80,7 +80,7 @@ class Parts:
             self._dynamodb, settings.jobs_table_name, self._history, self._outbox
         )
         record_messages = settings.rules.record_messages
-        self._courier = Courier(
+        self._courier = Relay(
             bus=EventBus.connect(session, settings.event_bus_name, concurrency),
             jobs=self._jobs,
             history=self._history,
@@ -88,33 +88,33 @@ class Parts:
             record_messages=record_messages,
         )
         self._callbacks = TaskCallbacks(
-            tasks=WaitingTasks.connect(session, concurrency),
+            tasks=TaskClient.connect(session, concurrency),
             outbox=self._outbox,
             jobs=self._jobs,
             clock=clock,
             record_messages=record_messages,
         )
-        self._observers: dict[Scope, Observer] = {}
+        self._observers: dict[Scope, Reconciler] = {}
         members = settings.members
         self._roles = None if members is None else RoleSessions(session, members.external_id, clock)
 
     def monitor(self, scope: Scope, logger: Logger) -> Monitor:
         """The monitor of one of the deployment's scopes; makes no call."""
-        observer = self.observer(scope)
+        reconciler = self.reconciler(scope)
         wanted = self.settings.wanted
         return Monitor(
             scope=scope,
             jobs=self._jobs,
             state=StateTable(self._dynamodb, self.settings.state_table_name),
-            observer=observer,
-            courier=self._courier,
+            reconciler=reconciler,
+            relay=self._courier,
             callbacks=self._callbacks,
-            scan=ListScan(bedrock=observer.bedrock, rules=self.settings.rules, clock=self._clock),
+            scan=ListScan(bedrock=reconciler.bedrock, rules=self.settings.rules, clock=self._clock),
             discoverer=(
                 None
                 if wanted is None
                 else Discoverer(
-                    bedrock=observer.bedrock,
+                    bedrock=reconciler.bedrock,
                     jobs=self._jobs,
                     clock=self._clock,
                     wanted=wanted,
@@ -123,7 +123,7 @@ class Parts:
             ),
             clock=self._clock,
             logger=logger,
-            share=self.settings.scopes.share_of(scope),
+            keys=self.settings.scopes.keys_of(scope),
             home=self.settings.scope,
             usage=(
                 None if self._usage is None else UsageFollower(self._usage, self._jobs, self._clock)
@@ -139,20 +139,20 @@ class Parts:
         """The inbox of every scope; makes no call."""
         return Inbox(
             monitored=self.settings.scopes,
-            observer_of=self.observer,
+            reconciler_of=self.reconciler,
             jobs=self._jobs,
             outbox=self._outbox,
-            courier=self._courier,
+            relay=self._courier,
             callbacks=self._callbacks,
             clock=self._clock,
             wanted=self.settings.wanted,
             takes_tasks=self.settings.task_tokens,
         )
 
-    def observer(self, scope: Scope) -> Observer:
+    def reconciler(self, scope: Scope) -> Reconciler:
         """The observer of a scope, made when it is first asked for; makes no call."""
         if scope not in self._observers:
-            self._observers[scope] = Observer(
+            self._observers[scope] = Reconciler(
                 scope=scope,
                 monitored=self.settings.scopes,
                 bedrock=BatchInferenceJobs.connect(

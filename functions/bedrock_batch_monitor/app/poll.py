@@ -28,10 +28,10 @@ from bedrock_batch_monitor.domain.discovery import (
 from bedrock_batch_monitor.domain.episodes import UNREACHABLE_PERIOD
 from bedrock_batch_monitor.domain.events import ENTRIES_PER_CALL, MonitorEvent, calls
 from bedrock_batch_monitor.domain.jobs import TrackedJob
-from bedrock_batch_monitor.domain.scopes import EVERYTHING, Share
+from bedrock_batch_monitor.domain.scopes import ALL_KEYS, KeyPartition
 from bedrock_batch_monitor.domain.state import ListPosition, State
 from bedrock_batch_monitor.domain.summary import PollSummary, by_status
-from bedrock_batch_monitor.domain.throttling import MOST_REPEATS, Pace
+from bedrock_batch_monitor.domain.throttling import RETRY_BUDGET, AdaptiveConcurrency
 from bedrock_batch_monitor.domain.times import plausible
 from bedrock_batch_monitor.listing.list_scan import ScanLimits
 from bedrock_batch_monitor.listing.resync import ResyncLane, remember
@@ -46,22 +46,22 @@ if TYPE_CHECKING:
     from bedrock_batch_monitor.adapters.dynamodb.tables import JobsTable, PendingJob, StateTable
     from bedrock_batch_monitor.app.discover import Discoverer
     from bedrock_batch_monitor.app.notifier import Notifier
-    from bedrock_batch_monitor.app.reconcile import Observer
-    from bedrock_batch_monitor.app.usage import Followed, UsageFollower
+    from bedrock_batch_monitor.app.reconcile import Reconciler
+    from bedrock_batch_monitor.app.usage import UsageFollower, UsageResult
     from bedrock_batch_monitor.domain.arns import Scope
     from bedrock_batch_monitor.domain.discovery import Bookmark
     from bedrock_batch_monitor.domain.list_pages import ListedJob, ListPage
-    from bedrock_batch_monitor.domain.summary import Seen
+    from bedrock_batch_monitor.domain.summary import ReconcileResult
     from bedrock_batch_monitor.domain.tasks import PendingCallbacks
     from bedrock_batch_monitor.listing.list_scan import ListScan
-    from bedrock_batch_monitor.outbox.relay import BusWatch, Courier, Delivered
+    from bedrock_batch_monitor.outbox.relay import BusWatch, DeliveryResult, Relay
     from bedrock_batch_monitor.outbox.task_callbacks import CallbackResult, TaskCallbacks
 
 # Measured against a server with 30 ms latency: 32 threads give about 1,000 reads a second, and more
 # of them no more than that on one core.
 CONCURRENCY: Final = 32
 # From here on no end of a job waits for its manifest.
-HURRY_BEFORE_DEADLINE_SECONDS: Final = STOP_BEFORE_DEADLINE_SECONDS + 5
+DEFER_USAGE_BEFORE_DEADLINE_SECONDS: Final = STOP_BEFORE_DEADLINE_SECONDS + 5
 # How often the time is looked at while the active jobs are collected.
 _JOBS_BETWEEN_LOOKS_AT_THE_TIME: Final = 1000
 # The items of so many jobs with pending events are read at once (BatchGetItem).
@@ -114,20 +114,20 @@ class Lanes:
 
 @dataclass(frozen=True, slots=True)
 class Monitor:
-    """Everything that a poll of one scope works with; `share` says which items are its own."""
+    """Everything that a poll of one scope works with; `keys` says which items are its own."""
 
     scope: Scope
     jobs: JobsTable
     state: StateTable
-    observer: Observer
-    courier: Courier
+    reconciler: Reconciler
+    relay: Relay
     scan: ListScan
     callbacks: TaskCallbacks
     discoverer: Discoverer | None
     clock: Callable[[], datetime]
     logger: Logger
     new_executor: Callable[[], Executor] = lambda: ThreadPoolExecutor(CONCURRENCY)
-    share: Share = EVERYTHING
+    keys: KeyPartition = ALL_KEYS
     usage: UsageFollower | None = None
     home: Scope | None = None
     new_notifier: Callable[[], Notifier] | None = None
@@ -193,7 +193,9 @@ class _Run:
     summary: PollSummary
     watch: BusWatch = field(init=False)
     state: State | None = None
-    pace: Pace = field(default_factory=lambda: Pace(CONCURRENCY))
+    concurrency: AdaptiveConcurrency = field(
+        default_factory=lambda: AdaptiveConcurrency(CONCURRENCY)
+    )
     outbox: list[MonitorEvent] = field(default_factory=list)
     again: list[TrackedJob | InvalidItem] = field(default_factory=list)
     # Jobs that could not be read, in order; a dictionary for want of an ordered set.
@@ -213,7 +215,7 @@ class _Run:
     unreachable: dict[str, bool] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.watch = self.monitor.courier.watch()
+        self.watch = self.monitor.relay.watch()
 
     # State
 
@@ -243,7 +245,7 @@ class _Run:
 
     # Pending events of earlier polls
 
-    def flush_pending(self, share: float) -> None:
+    def flush_pending(self, keys: float) -> None:
         """Send pending events and call back tasks, in a share of the time that is left.
 
         After a call in which nothing was accepted no further event is sent, so that a bus that
@@ -251,7 +253,7 @@ class _Run:
         begins after the jobs at which this one stopped, so that the same ones do not come first
         each time.
         """
-        until = self._time_after(share)
+        until = self._time_after(keys)
         start, position, refused_at = self.pending_from, None, None
         is_cut = False
         try:
@@ -281,13 +283,13 @@ class _Run:
         own = (
             job
             for job in self.monitor.jobs.with_pending_events(start)
-            if job.job_arn in self.monitor.share
+            if job.job_arn in self.monitor.keys
         )
         while batch := tuple(islice(own, _PENDING_BATCH)):
             yield batch
 
     def _flush_batch(self, batch: Sequence[PendingJob]) -> None:
-        pending = self.monitor.courier.pending(batch, self.summary.errors)
+        pending = self.monitor.relay.pending(batch, self.summary.errors)
         for group in calls(self._without_callbacks(pending)):
             if self.bus_refuses:
                 self._delivered(not_sent(group))
@@ -335,9 +337,9 @@ class _Run:
         self.summary.complete = not_reached is None
         # All were reached: then the first that was refused comes first, so that a limit on our
         # calls that lets only so many through does not let the same ones through each time.
-        self._note_start_at(not_reached or next(iter(self.failed), None), was=start_at)
+        self._store_start_at(not_reached or next(iter(self.failed), None), was=start_at)
         self._advance_cursors(active)
-        self.monitor.observer.forget_failing(
+        self.monitor.reconciler.forget_failing(
             active=active.reachable.keys() | active.unreachable.keys(), read=unchanged
         )
 
@@ -345,7 +347,7 @@ class _Run:
         """All active jobs in order, as far as they can be had in time."""
         active = _Active(self.monitor.clock())
         try:
-            for job in self.monitor.jobs.active(start_at, self.monitor.share):
+            for job in self.monitor.jobs.active(start_at, self.monitor.keys):
                 is_time_to_look = len(active.jobs) % _JOBS_BETWEEN_LOOKS_AT_THE_TIME == 0
                 if is_time_to_look and self.pool.time_is_up:
                     active.not_reached = job.job_arn
@@ -356,8 +358,8 @@ class _Run:
             active.cut_off = error
         self.summary.jobs_active += len(active.jobs)
         for job in active.jobs:
-            self._note_status(job)
-            if self.monitor.observer.is_fetchable(job):
+            self._count_status(job)
+            if self.monitor.reconciler.is_fetchable(job):
                 tracked = cast("TrackedJob", job)
                 is_unreachable = tracked.unreachable_since is not None
                 lane = active.unreachable if is_unreachable else active.reachable
@@ -376,7 +378,7 @@ class _Run:
             return frozenset(), waiting
         enough = self._time_after(_SHARE_OF_LISTS)
         limits = ScanLimits(
-            self.pace, self.summary.errors, lambda: self.pool.remaining_seconds() > enough
+            self.concurrency, self.summary.errors, lambda: self.pool.remaining_seconds() > enough
         )
         result = self.monitor.scan.run(compared, limits)
         self.summary.refused += result.is_refused
@@ -388,53 +390,55 @@ class _Run:
         """Read the jobs that need it; gives the first for which there was no time left."""
         for arn in unchanged:
             self.concluded.add(arn)
-            self.summary.count_listed(active.reachable[arn], self.monitor.observer.rules)
+            self.summary.count_listed(active.reachable[arn], self.monitor.reconciler.rules)
         for job in active.jobs:
             if job.job_arn in unchanged:
                 continue
             if self.pool.time_is_up:
                 return job.job_arn
             if job.job_arn not in waiting:
-                self.pace.begun()
-                self._look_at(job)
+                self.concurrency.begun()
+                self._reconcile(job)
         return None
 
     def _retry_failed(self) -> None:
         """Give the jobs that failed one more chance; what fails now is the next poll's."""
         jobs, self.again = self.again, []
         for job in jobs:
-            if self.pool.time_is_up or not self.pace.grants_repeat():
+            if self.pool.time_is_up or not self.concurrency.may_retry():
                 break
-            self._look_at(job, is_repeat=True)
+            self._reconcile(job, is_repeat=True)
         self.pool.wait_for_all()
 
-    def _look_at(self, job: TrackedJob | InvalidItem, *, is_repeat: bool = False) -> None:
-        self.pool.wait_for_place(self.pace.limit)
-        observer = self.monitor.observer
-        if self.pool.remaining_seconds() < HURRY_BEFORE_DEADLINE_SECONDS:
-            observer = observer.hurried()
+    def _reconcile(self, job: TrackedJob | InvalidItem, *, is_repeat: bool = False) -> None:
+        self.pool.wait_for_place(self.concurrency.limit)
+        reconciler = self.monitor.reconciler
+        if self.pool.remaining_seconds() < DEFER_USAGE_BEFORE_DEADLINE_SECONDS:
+            reconciler = reconciler.defer_usage()
         self.pool.submit(
-            partial(observer.look_at, job, observed_by=OBSERVED_BY_POLL),
+            partial(reconciler.reconcile, job, observed_by=OBSERVED_BY_POLL),
             partial(self._seen, job, is_repeat=is_repeat),
             job_arn=job.job_arn,
         )
 
-    def _seen(self, job: TrackedJob | InvalidItem, seen: Seen, *, is_repeat: bool) -> None:
+    def _seen(
+        self, job: TrackedJob | InvalidItem, seen: ReconcileResult, *, is_repeat: bool
+    ) -> None:
         self.summary.count(replace(seen, is_unreachable=False))
         self.unreachable[job.job_arn] = seen.is_unreachable
-        self._note_status(job, seen)
+        self._count_status(job, seen)
         self.never_readable.extend(seen.never_readable)
-        if not seen.lost_race:
+        if not seen.is_conflict:
             self.attempted.add(job.job_arn)
         if seen.is_conclusive:
             self.concluded.add(job.job_arn)
         if seen.try_again:
-            self.pace.pushed_back(self.pool.under_way)
+            self.concurrency.on_throttle(self.pool.under_way)
             self.failed[job.job_arn] = None
-            if not is_repeat and len(self.again) < MOST_REPEATS:
+            if not is_repeat and len(self.again) < RETRY_BUDGET:
                 self.again.append(job)
         else:
-            self.pace.answered()
+            self.concurrency.answered()
             self.failed.pop(job.job_arn, None)
         if seen.record is not None:
             self.monitor.logger.info("job changed", extra=loggable(seen.record))
@@ -443,14 +447,16 @@ class _Run:
         self.outbox.extend(seen.events)
         self._send_events(at_least=ENTRIES_PER_CALL)
 
-    def _note_status(self, job: TrackedJob | InvalidItem, seen: Seen | None = None) -> None:
+    def _count_status(
+        self, job: TrackedJob | InvalidItem, seen: ReconcileResult | None = None
+    ) -> None:
         """Keep the status that a job has by now, as far as one is recorded."""
         known = None if isinstance(job, InvalidItem) else job.status
         status = known if seen is None or seen.entry is None else seen.entry.status
         if status is not None:
             self.statuses[job.job_arn] = status
 
-    def _note_start_at(self, job_arn: str | None, *, was: str | None) -> None:
+    def _store_start_at(self, job_arn: str | None, *, was: str | None) -> None:
         if job_arn != was:
             self._store(lambda: self.monitor.state.set_start_at(self.monitor.scope, job_arn))
 
@@ -474,7 +480,7 @@ class _Run:
     @property
     def _reachable(self) -> ResyncLane:
         # A little shorter than promised, so that a slot that has to wait is still in time.
-        rules = self.monitor.observer.rules
+        rules = self.monitor.reconciler.rules
         slack = max(rules.full_read / 24, rules.poll_interval)
         return ResyncLane(max(rules.full_read - slack, rules.poll_interval))
 
@@ -487,7 +493,7 @@ class _Run:
             return
         stored, now = self.state.discovery, self.monitor.clock()
         if self.monitor.discoverer is None:
-            self._note_discovery_is_off(stored, now)
+            self._record_discovery_off(stored, now)
             return
         table = None if self.pool.time_is_up else self._table(stored)
         if table is None or self.pool.time_is_up:
@@ -510,7 +516,7 @@ class _Run:
             self.summary.errors[error.code] += 1
             return None if stored is None else TableInfo(None, None, is_restored=False)
 
-    def _note_discovery_is_off(self, stored: Bookmark | None, now: datetime) -> None:
+    def _record_discovery_off(self, stored: Bookmark | None, now: datetime) -> None:
         """Remember since when discovery is off, and that this deployment is not new."""
         is_noted = stored is None or (stored.off_since is not None and stored.on_again_at is None)
         if self.state is not None and (not is_noted or not self.state.exists):
@@ -580,8 +586,8 @@ class _Run:
                 return last, False
             for job in discoverer.track(batch, bookmark, now, tracked):
                 self.summary.jobs_discovered += not job.backfilled
-                self.pace.begun()
-                self._look_at(job)
+                self.concurrency.begun()
+                self._reconcile(job)
             last = _last_submission(batch, now) or last
         return last, True
 
@@ -602,8 +608,8 @@ class _Run:
                         is_done = False
                         break
                     for job in discoverer.backfill(batch, bookmark):
-                        self.pace.begun()
-                        self._look_at(job)
+                        self.concurrency.begun()
+                        self._reconcile(job)
                     reached = _last_submission(batch, now) or reached
                 if is_done and page.next_token is None:
                     reached = window.after
@@ -624,7 +630,7 @@ class _Run:
         if follower is None or self.pool.time_is_up:
             return
         try:
-            for job_arn in follower.due(self.monitor.share):
+            for job_arn in follower.due(self.monitor.keys):
                 if self.pool.time_is_up:
                     break
                 self.pool.submit(partial(follower.follow, job_arn), self._followed)
@@ -689,18 +695,18 @@ class _Run:
             self._delivered(not_sent(group))
         else:
             self.pool.submit(
-                partial(self.monitor.courier.deliver, group, self.watch), self._delivered
+                partial(self.monitor.relay.deliver, group, self.watch), self._delivered
             )
 
-    def _delivered(self, delivered: Delivered) -> None:
+    def _delivered(self, delivered: DeliveryResult) -> None:
         self.summary.count_events(
             sent=delivered.sent, pending=delivered.pending, errors=delivered.errors
         )
-        self.summary.lost_races += delivered.lost_races
+        self.summary.conflicts += delivered.conflicts
         self.bus_refuses = self.bus_refuses or delivered.bus_refuses
         self._waits_since(delivered.waiting_since)
 
-    def _followed(self, followed: Followed) -> None:
+    def _followed(self, followed: UsageResult) -> None:
         self.summary.count_usage(followed.model_id, followed.usage)
         self.summary.errors.update(followed.errors)
         if followed.problem is not None:
@@ -714,10 +720,10 @@ class _Run:
         if moment is not None:
             self.waiting_since = min(moment, self.waiting_since or moment)
 
-    def _time_after(self, share: float) -> float:
+    def _time_after(self, keys: float) -> float:
         """How many seconds are left once this share of the time that is left now was used."""
         left = self.pool.remaining_seconds() - STOP_BEFORE_DEADLINE_SECONDS
-        return STOP_BEFORE_DEADLINE_SECONDS + max(left, 0) * (1 - share)
+        return STOP_BEFORE_DEADLINE_SECONDS + max(left, 0) * (1 - keys)
 
 
 def _is_time_left(pool: WorkerPool) -> bool:

@@ -13,7 +13,7 @@ from bedrock_batch_monitor.adapters.dynamodb.tables import (
     HistoryTable,
     InvalidItem,
     JobsTable,
-    Written,
+    WriteOutcome,
 )
 from bedrock_batch_monitor.adapters.errors import ServiceError
 from bedrock_batch_monitor.domain import statuses
@@ -27,16 +27,16 @@ from bedrock_batch_monitor.domain.episodes import (
     unreadable,
 )
 from bedrock_batch_monitor.domain.events import (
-    Mark,
     MonitorEvent,
-    at_risk_mark,
+    PendingEvent,
     durations,
     episode_event,
-    marks_for,
-    stalled_mark,
+    pending_at_risk,
+    pending_callbacks,
+    pending_for,
+    pending_stalled,
+    pending_unreachable,
     status_event,
-    tasks_mark,
-    unreachable_mark,
 )
 from bedrock_batch_monitor.domain.jobs import (
     JobError,
@@ -50,7 +50,7 @@ from bedrock_batch_monitor.domain.jobs import (
 )
 from bedrock_batch_monitor.domain.rules import Rules
 from bedrock_batch_monitor.domain.scopes import Scopes
-from bedrock_batch_monitor.domain.summary import Seen
+from bedrock_batch_monitor.domain.summary import ReconcileResult
 from bedrock_batch_monitor.domain.tasks import PendingCallbacks
 from bedrock_batch_monitor.domain.times import plausible, seconds_between, to_iso
 from bedrock_batch_monitor.domain.transitions import (
@@ -74,7 +74,7 @@ _ABOUT_ONE_JOB: Final = frozenset({"ResourceNotFoundException", "ValidationExcep
 
 
 @dataclass(frozen=True, slots=True)
-class Observer:
+class Reconciler:
     """Reads jobs of one scope and records what changed; safe to use from many threads.
 
     `failing_since` is what the execution environment remembers of reads that may succeed later: the
@@ -92,31 +92,33 @@ class Observer:
     usage: UsageReader | None = None
     failing_since: dict[str, datetime] = field(default_factory=dict)
 
-    def hurried(self) -> Observer:
+    def defer_usage(self) -> Reconciler:
         """Give the same observer for when there is no time to wait for what a job used."""
-        return self if self.usage is None else replace(self, usage=self.usage.hurried())
+        return self if self.usage is None else replace(self, usage=self.usage.defer_usage())
 
-    def look_at(self, job: TrackedJob | InvalidItem, *, observed_by: str) -> Seen:
+    def reconcile(self, job: TrackedJob | InvalidItem, *, observed_by: str) -> ReconcileResult:
         """Handle one item of the active-jobs index; raises nothing that a service can cause."""
         try:
-            return self._look_at(job, observed_by)
+            return self._reconcile(job, observed_by)
         except ServiceError as error:
-            return Seen(errors=(error.code,), try_again=error.is_retryable)
+            return ReconcileResult(errors=(error.code,), try_again=error.is_retryable)
         except InvalidItemError as error:
             # Somebody wrote into the history of the job, or into its item since it was listed.
             return self._invalid_record(job, JobError("InvalidItem", str(error)))
 
-    def _invalid_record(self, job: TrackedJob | InvalidItem, problem: JobError) -> Seen:
+    def _invalid_record(self, job: TrackedJob | InvalidItem, problem: JobError) -> ReconcileResult:
         try:
-            return self._note_item(job.job_arn, problem, job.last_error)
+            return self._record_item_error(job.job_arn, problem, job.last_error)
         except ServiceError as error:
-            return Seen(errors=(error.code,), try_again=error.is_retryable)
+            return ReconcileResult(errors=(error.code,), try_again=error.is_retryable)
 
-    def _look_at(self, job: TrackedJob | InvalidItem, observed_by: str) -> Seen:
+    def _reconcile(self, job: TrackedJob | InvalidItem, observed_by: str) -> ReconcileResult:
         if isinstance(job, InvalidItem):
-            return self._note_item(job.job_arn, job.error, job.last_error)
+            return self._record_item_error(job.job_arn, job.error, job.last_error)
         if job.has_ended:
-            return Seen(lost_race=self.jobs.stop_tracking(job) is not Written.DONE)
+            return ReconcileResult(
+                is_conflict=self.jobs.stop_tracking(job) is not WriteOutcome.DONE
+            )
         if (problem := self._out_of_reach(job.job_arn)) is not None:
             return self._never_asked(job, problem)
         look = self._read if job.sequence else self._first_look
@@ -150,14 +152,14 @@ class Observer:
 
     # Reads
 
-    def _read(self, job: TrackedJob, observed_by: str) -> Seen:
+    def _read(self, job: TrackedJob, observed_by: str) -> ReconcileResult:
         try:
             observation = self.bedrock.get(job.job_arn)
         except ServiceError as error:
             return self._not_read(job, error, observed_by)
         return self._record(job, observation, observed_by)
 
-    def _first_look(self, job: TrackedJob, observed_by: str) -> Seen:
+    def _first_look(self, job: TrackedJob, observed_by: str) -> ReconcileResult:
         """Look at a job of which its item says nothing: perhaps it was put again.
 
         Then it goes on from its history, and what its item had pending is pending again.
@@ -193,17 +195,21 @@ class Observer:
             carries_tasks=kept.has_tasks and job.task_revision == 0,
         )
 
-    def _record(self, job: TrackedJob, observation: JobObservation, observed_by: str) -> Seen:
+    def _record(
+        self, job: TrackedJob, observation: JobObservation, observed_by: str
+    ) -> ReconcileResult:
         seen = self._apply(job, observation, observed_by)
         return self._as_read(job, observation, seen)
 
-    def _as_read(self, job: TrackedJob, observation: JobObservation, seen: Seen) -> Seen:
+    def _as_read(
+        self, job: TrackedJob, observation: JobObservation, seen: ReconcileResult
+    ) -> ReconcileResult:
         self.failing_since.pop(job.job_arn, None)
         return replace(
             seen, was_read=True, unknown_status=not statuses.is_known(observation.status)
         )
 
-    def _not_read(self, job: TrackedJob, error: ServiceError, observed_by: str) -> Seen:
+    def _not_read(self, job: TrackedJob, error: ServiceError, observed_by: str) -> ReconcileResult:
         """Note a refusal at once, and what may pass once it has lasted; only polls count."""
         now, is_poll = self.clock(), observed_by == OBSERVED_BY_POLL
         noted = JobError(error.reason, bounded(error.message))
@@ -212,18 +218,18 @@ class Observer:
             if self._has_ended_in_history(job):
                 return replace(self._catch_up(job, None, observed_by), errors=(error.code,))
             found = unreadable(job, noted, now=now, rules=self.rules, counts=is_poll)
-            seen = self._note_unreadable(job, noted, found)
+            seen = self._record_unreadable(job, noted, found)
             return replace(seen, errors=(error.code,), refused=error.reason not in _ABOUT_ONE_JOB)
         if not is_poll:
-            return Seen(errors=(error.code,), try_again=True)
+            return ReconcileResult(errors=(error.code,), try_again=True)
         since = plausible(job.failing_since, now) or self.failing_since.setdefault(job.job_arn, now)
         finding = failing(job, noted, since=since, now=now)
-        seen = Seen(is_unreachable=job.unreachable_since is not None)
+        seen = ReconcileResult(is_unreachable=job.unreachable_since is not None)
         if isinstance(finding, Failing):
-            written = self.jobs.note_failing(finding.since, known=job)
-            seen = Seen(lost_race=written is not Written.DONE)
+            written = self.jobs.record_failing(finding.since, expected=job)
+            seen = ReconcileResult(is_conflict=written is not WriteOutcome.DONE)
         elif finding is not None or is_given_up(job, now):
-            seen = self._note_unreadable(job, noted, finding)
+            seen = self._record_unreadable(job, noted, finding)
         return replace(seen, errors=(error.code,), try_again=True)
 
     def _has_ended_in_history(self, job: TrackedJob) -> bool:
@@ -238,38 +244,44 @@ class Observer:
 
     # Items that say why a job is not followed
 
-    def _note_item(self, job_arn: str, problem: JobError, noted: JobError | None) -> Seen:
+    def _record_item_error(
+        self, job_arn: str, problem: JobError, noted: JobError | None
+    ) -> ReconcileResult:
         """Note once what is wrong with an item for which Bedrock is never asked."""
         lost = False
         if noted is None or noted.code != problem.code:
-            lost = self.jobs.note_error(job_arn, problem, self.clock()) is not Written.DONE
-        return Seen(errors=(f"Item.{problem.code}",), lost_race=lost)
+            lost = self.jobs.record_error(job_arn, problem, self.clock()) is not WriteOutcome.DONE
+        return ReconcileResult(errors=(f"Item.{problem.code}",), is_conflict=lost)
 
-    def _never_asked(self, job: TrackedJob, problem: JobError) -> Seen:
+    def _never_asked(self, job: TrackedJob, problem: JobError) -> ReconcileResult:
         if is_given_up(job, self.clock()):
             return replace(self._give_up(job, problem), errors=(f"Item.{problem.code}",))
-        return self._note_item(job.job_arn, problem, job.last_error)
+        return self._record_item_error(job.job_arn, problem, job.last_error)
 
-    def _note_unreadable(self, job: TrackedJob, error: JobError, found: Unreadable | None) -> Seen:
+    def _record_unreadable(
+        self, job: TrackedJob, error: JobError, found: Unreadable | None
+    ) -> ReconcileResult:
         now = self.clock()
         if is_given_up(job, now):
             return self._give_up(job, error)
         if found is None:
-            return Seen(is_unreachable=job.unreachable_since is not None)
+            return ReconcileResult(is_unreachable=job.unreachable_since is not None)
         is_unreachable = found.unreachable_since is not None
         # A job that is there for the history alone has no events.
         begins = is_unreachable and job.unreachable_since is None and not job.backfilled
-        mark = unreachable_mark(job.sequence, now=now) if begins else None
-        written = self.jobs.note_unreadable(found, known=job, now=now, mark=mark)
-        if written is not Written.DONE:
-            return Seen(is_unreachable=is_unreachable, lost_race=True)
-        return Seen(
+        pending_event = pending_unreachable(job.sequence, now=now) if begins else None
+        written = self.jobs.record_unreadable(
+            found, expected=job, now=now, pending_event=pending_event
+        )
+        if written is not WriteOutcome.DONE:
+            return ReconcileResult(is_unreachable=is_unreachable, is_conflict=True)
+        return ReconcileResult(
             is_unreachable=is_unreachable,
-            events=self._events_of_episode(job, mark),
+            events=self._events_of_episode(job, pending_event),
             never_readable=((job.job_arn, error.code),) if begins and job.sequence == 0 else (),
         )
 
-    def _give_up(self, job: TrackedJob, error: JobError) -> Seen:
+    def _give_up(self, job: TrackedJob, error: JobError) -> ReconcileResult:
         error = replace(
             error,
             message=bounded(
@@ -278,21 +290,31 @@ class Observer:
             ),
         )
         written = self.jobs.give_up(job, error, self.clock())
-        return Seen(given_up=written is Written.DONE, lost_race=written is not Written.DONE)
+        return ReconcileResult(
+            given_up=written is WriteOutcome.DONE, is_conflict=written is not WriteOutcome.DONE
+        )
 
-    def _events_of_episode(self, job: TrackedJob, mark: Mark | None) -> tuple[MonitorEvent, ...]:
+    def _events_of_episode(
+        self, job: TrackedJob, pending_event: PendingEvent | None
+    ) -> tuple[MonitorEvent, ...]:
         """The event of an episode that has just begun, with what the item says by now."""
-        stored = None if mark is None else self.jobs.get(job.job_arn)
-        if stored is None or mark is None or str(mark) not in stored.pending_events:
+        stored = None if pending_event is None else self.jobs.get(job.job_arn)
+        if (
+            stored is None
+            or pending_event is None
+            or str(pending_event) not in stored.pending_events
+        ):
             return ()
-        return (episode_event(stored, mark, with_message=self.rules.record_messages),)
+        return (episode_event(stored, pending_event, with_message=self.rules.record_messages),)
 
     # Answers
 
     def _normalized(self, job: TrackedJob, observation: JobObservation) -> JobObservation:
         return normalized(job, observation, self.clock(), with_message=self.rules.record_messages)
 
-    def _apply(self, job: TrackedJob, observation: JobObservation, observed_by: str) -> Seen:
+    def _apply(
+        self, job: TrackedJob, observation: JobObservation, observed_by: str
+    ) -> ReconcileResult:
         now = self.clock()
         observation = self._normalized(job, observation)
         decision = decide(
@@ -303,50 +325,60 @@ class Observer:
             rules=self.rules,
         )
         if isinstance(decision, Outdated):
-            return Seen(outdated=True)
+            return ReconcileResult(outdated=True)
         if isinstance(decision, Refresh):
             return self._refresh(job, decision, observation, now)
         if isinstance(decision, Stalled):
-            mark = stalled_mark(job, since=decision.since, now=now)
-            written = self.jobs.note_stalled(decision.since, known=job, now=now, mark=mark)
-            if written is not Written.DONE:
-                return Seen(lost_race=True)
-            events = self._events_of_episode(job, mark)
-            return Seen(is_stalled=True, is_at_risk=is_at_risk(job, self.rules), events=events)
+            pending_event = pending_stalled(job, since=decision.since, now=now)
+            written = self.jobs.record_stalled(
+                decision.since, expected=job, now=now, pending_event=pending_event
+            )
+            if written is not WriteOutcome.DONE:
+                return ReconcileResult(is_conflict=True)
+            events = self._events_of_episode(job, pending_event)
+            return ReconcileResult(
+                is_stalled=True, is_at_risk=is_at_risk(job, self.rules), events=events
+            )
         if isinstance(decision, Transition):
             return self._move(job, decision, observation, observed_by)
-        return Seen(
+        return ReconcileResult(
             is_stalled=job.stalled_since is not None, is_at_risk=is_at_risk(job, self.rules)
         )
 
     def _refresh(
         self, job: TrackedJob, decision: Refresh, observation: JobObservation, now: datetime
-    ) -> Seen:
+    ) -> ReconcileResult:
         at_risk = decision.at_risk_since is not None
         if not decision.counts_moved:
             at_risk = is_at_risk(job, self.rules)
         begins = at_risk and job.at_risk_since is None
         observation = replace(observation, counts=observation.counts.not_below(job.counts))
         expiration = observation.job_expiration_time
-        mark = (
-            at_risk_mark(job.sequence, decision.estimate, expiration, now=now) if begins else None
+        pending_event = (
+            pending_at_risk(job.sequence, decision.estimate, expiration, now=now)
+            if begins
+            else None
         )
-        written = self.jobs.refresh(observation, known=job, now=now, refresh=decision, mark=mark)
-        if written is not Written.DONE:
-            return Seen(lost_race=True)
-        return Seen(is_at_risk=at_risk, events=self._events_of_episode(job, mark))
+        written = self.jobs.refresh(
+            observation, expected=job, now=now, refresh=decision, pending_event=pending_event
+        )
+        if written is not WriteOutcome.DONE:
+            return ReconcileResult(is_conflict=True)
+        return ReconcileResult(
+            is_at_risk=at_risk, events=self._events_of_episode(job, pending_event)
+        )
 
-    def _recognize_end(self, job: TrackedJob, observed_by: str) -> Seen:
+    def _recognize_end(self, job: TrackedJob, observed_by: str) -> ReconcileResult:
         """Record the end of a job whose status was not known as terminal when it was recorded."""
         stored = self.jobs.get(job.job_arn)
         if stored is None or stored.record is None:
-            return Seen(lost_race=True)
+            return ReconcileResult(is_conflict=True)
         observation = self._normalized(job, stored.record.observation)
         decision = decide(
             job, observation, now=self.clock(), observed_by=observed_by, rules=self.rules
         )
         if not isinstance(decision, Transition):
-            return Seen(lost_race=True)
+            return ReconcileResult(is_conflict=True)
         return self._move(job, decision, observation, observed_by)
 
     def _move(
@@ -355,17 +387,17 @@ class Observer:
         transition: Transition,
         observation: JobObservation,
         observed_by: str,
-    ) -> Seen:
+    ) -> ReconcileResult:
         if transition.is_terminal and job.sequence > 0 and job.task_revision == 0:
             # Of an item that was restored, only the outbox knows that tasks wait for the end.
             job = self._with_outbox(job)
         written, seen = self._write(job, transition, observation)
-        if written is Written.LOST_RACE and transition.is_terminal:
+        if written is WriteOutcome.CONFLICT and transition.is_terminal:
             # The index may be late about tasks that wait for the end: look, and write once more.
             found = self.jobs.find(job.job_arn)
             now_there = None if found is None else found.job
             if isinstance(now_there, InvalidItem):
-                return self._note_item(job.job_arn, now_there.error, now_there.last_error)
+                return self._record_item_error(job.job_arn, now_there.error, now_there.last_error)
             if now_there is not None and _is_other_end(now_there, job):
                 job = replace(
                     job,
@@ -378,7 +410,7 @@ class Observer:
                     transition, entry=replace(transition.entry, backfilled=is_quiet)
                 )
                 written, seen = self._write(job, transition, observation)
-        if written is Written.HISTORY_AHEAD:
+        if written is WriteOutcome.HISTORY_AHEAD:
             return self._catch_up(job, observation, observed_by)
         return seen
 
@@ -386,11 +418,11 @@ class Observer:
 
     def _catch_up(
         self, job: TrackedJob, observation: JobObservation | None, observed_by: str
-    ) -> Seen:
+    ) -> ReconcileResult:
         """Go on from the history of a job whose item knows less."""
         records = self.history.records(job.job_arn)
         if not records or records[-1].last.sequence <= job.sequence:
-            return Seen(lost_race=True)
+            return ReconcileResult(is_conflict=True)
         return self._continue(self._with_outbox(job), records, observation, observed_by)
 
     def _continue(
@@ -399,7 +431,7 @@ class Observer:
         records: Sequence[JobRecord],
         observation: JobObservation | None,
         observed_by: str,
-    ) -> Seen:
+    ) -> ReconcileResult:
         """Record what is new after the last entry of the history, or restore that entry.
 
         `observation` is None where Bedrock does not return the job.
@@ -424,7 +456,9 @@ class Observer:
         restored = JobRecord(with_status_of(observation, last.last), last.last, first)
         return self._restore(job, records, restored)
 
-    def _restore(self, job: TrackedJob, records: Sequence[JobRecord], record: JobRecord) -> Seen:
+    def _restore(
+        self, job: TrackedJob, records: Sequence[JobRecord], record: JobRecord
+    ) -> ReconcileResult:
         """Put back what the history says last.
 
         The item that was there before may have had pending events, so they are pending again: the
@@ -432,18 +466,20 @@ class Observer:
         """
         entry = record.last
         has_tasks = job.task_revision > 0 or job.carries_tasks
-        marks = job.carried_events | marks_for(
+        pending_events = job.carried_events | pending_for(
             (each.last for each in records),
             emit_status_changes=self.rules.emit_status_changes,
             has_tasks=has_tasks,
         )
         follow_up = None if self.usage is None else self.usage.follow_up(entry)
-        written = self.jobs.restore(record, known=job, marks=marks, follow_up=follow_up)
-        if written is not Written.DONE:
-            return Seen(lost_race=True)
-        return Seen(
-            events=self._event_of(record, marks),
-            callbacks=self._callbacks(job, record, marks),
+        written = self.jobs.restore(
+            record, expected=job, pending_events=pending_events, follow_up=follow_up
+        )
+        if written is not WriteOutcome.DONE:
+            return ReconcileResult(is_conflict=True)
+        return ReconcileResult(
+            events=self._event_of(record, pending_events),
+            callbacks=self._callbacks(job, record, pending_events),
         )
 
     # Writes
@@ -454,46 +490,52 @@ class Observer:
         transition: Transition,
         observation: JobObservation,
         earlier: Sequence[JobRecord] = (),
-    ) -> tuple[Written, Seen]:
+    ) -> tuple[WriteOutcome, ReconcileResult]:
         entry, follow_up = transition.entry, None
         observation = replace(observation, counts=entry.counts)
         if self.usage is not None and transition.is_terminal:
             reading = self.usage.at_end(observation, entry)
             entry, follow_up = replace(entry, usage=reading.usage), reading.follow_up
             transition = replace(transition, entry=entry)
-        marks = job.carried_events | marks_for(
+        pending_events = job.carried_events | pending_for(
             (*(record.last for record in earlier), entry),
             emit_status_changes=self.rules.emit_status_changes,
             has_tasks=job.task_revision > 0 or job.carries_tasks,
         )
         written = self.jobs.record(
-            transition, observation, known=job, marks=marks, follow_up=follow_up
+            transition,
+            observation,
+            expected=job,
+            pending_events=pending_events,
+            follow_up=follow_up,
         )
-        if written is not Written.DONE:
-            return written, Seen(lost_race=True)
+        if written is not WriteOutcome.DONE:
+            return written, ReconcileResult(is_conflict=True)
         record = JobRecord(observation, entry, transition.first_in_progress_at)
-        return written, Seen(
+        return written, ReconcileResult(
             entry=entry,
             record=record,
-            events=self._event_of(record, marks),
-            callbacks=self._callbacks(job, record, marks),
+            events=self._event_of(record, pending_events),
+            callbacks=self._callbacks(job, record, pending_events),
             backfilled=entry.backfilled,
         )
 
-    def _event_of(self, record: JobRecord, marks: frozenset[str]) -> tuple[MonitorEvent, ...]:
+    def _event_of(
+        self, record: JobRecord, pending_events: frozenset[str]
+    ) -> tuple[MonitorEvent, ...]:
         event = status_event(
-            record, record.last, owed=marks, with_message=self.rules.record_messages
+            record, record.last, all_pending=pending_events, with_message=self.rules.record_messages
         )
-        return (event,) if event.mark in marks else ()
+        return (event,) if event.pending_event in pending_events else ()
 
     def _callbacks(
-        self, job: TrackedJob, record: JobRecord, marks: frozenset[str]
+        self, job: TrackedJob, record: JobRecord, pending_events: frozenset[str]
     ) -> PendingCallbacks | None:
-        mark = str(tasks_mark(record.last.sequence))
-        if mark not in marks:
+        pending_event = str(pending_callbacks(record.last.sequence))
+        if pending_event not in pending_events:
             return None
         revision = job.task_revision + job.carries_tasks
-        return PendingCallbacks(record, mark, revision, due=record.last.observed_at)
+        return PendingCallbacks(record, pending_event, revision, due=record.last.observed_at)
 
 
 def _is_other_end(found: TrackedJob, known: TrackedJob) -> bool:

@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Final
 
 from bedrock_batch_monitor.adapters.dynamodb.items import InvalidItemError
-from bedrock_batch_monitor.adapters.dynamodb.tables import JobsTable, Written
+from bedrock_batch_monitor.adapters.dynamodb.tables import JobsTable, WriteOutcome
 from bedrock_batch_monitor.adapters.errors import ServiceError
 from bedrock_batch_monitor.adapters.s3 import SERVICE, Manifests
 from bedrock_batch_monitor.domain.arns import InvalidJobArnError, JobArn
@@ -20,7 +20,7 @@ from bedrock_batch_monitor.domain.jobs import (
     Usage,
     bounded,
 )
-from bedrock_batch_monitor.domain.scopes import EVERYTHING, Share
+from bedrock_batch_monitor.domain.scopes import ALL_KEYS, KeyPartition
 from bedrock_batch_monitor.domain.token_usage import (
     BUCKET_NOT_NAMED,
     MALFORMED_MANIFEST,
@@ -55,7 +55,7 @@ class Reading:
 
 
 @dataclass(slots=True)
-class _Rest:
+class _CircuitBreaker:
     """Until when S3 is left alone; one for all threads and polls of an execution environment."""
 
     until: datetime | None = None
@@ -72,9 +72,9 @@ class UsageReader:
     rules: UsageRules
     clock: Callable[[], datetime]
     is_hurried: bool = False
-    _rest: _Rest = field(default_factory=_Rest)
+    _rest: _CircuitBreaker = field(default_factory=_CircuitBreaker)
 
-    def hurried(self) -> UsageReader:
+    def defer_usage(self) -> UsageReader:
         """Give the same reader for when there is no time to wait for S3."""
         return replace(self, is_hurried=True)
 
@@ -137,7 +137,7 @@ class UsageReader:
 
 
 @dataclass(frozen=True, slots=True)
-class Followed:
+class UsageResult:
     """What came of looking again for the figures of one job.
 
     `problem` says why nobody will look any more. `errors` are codes of calls that failed.
@@ -158,52 +158,52 @@ class UsageFollower:
     jobs: JobsTable
     clock: Callable[[], datetime]
 
-    def due(self, share: Share = EVERYTHING) -> Iterator[str]:
+    def due(self, keys: KeyPartition = ALL_KEYS) -> Iterator[str]:
         """ARNs of the jobs of a share to look at now, as the index has them.
 
         Raises `ServiceError`.
         """
-        own = (arn for arn in self.jobs.with_usage_due(self.clock()) if arn in share)
+        own = (arn for arn in self.jobs.with_usage_due(self.clock()) if arn in keys)
         return islice(own, MOST_LOOKS_PER_POLL)
 
-    def follow(self, job_arn: str) -> Followed:
+    def follow(self, job_arn: str) -> UsageResult:
         """Look at one of them; raises nothing that a service can cause."""
         try:
             return self._follow(job_arn)
         except ServiceError as error:
-            return Followed(job_arn, errors=(error.code,))
+            return UsageResult(job_arn, errors=(error.code,))
 
-    def _follow(self, job_arn: str) -> Followed:
+    def _follow(self, job_arn: str) -> UsageResult:
         try:
             job = self.jobs.get(job_arn)
             if job is None or not job.usage_is_pending:
-                return Followed(job_arn)
+                return UsageResult(job_arn)
             if job.record is None or job.usage_due_at is None:
                 return self._forget(job_arn, "the item is not as the monitor wrote it")
             if job.usage_due_at > self.clock():
-                return Followed(job_arn)
+                return UsageResult(job_arn)
             return self._settle(job.record, job.usage_due_at)
         except (InvalidItemError, InvalidJobArnError) as error:
             return self._forget(job_arn, str(error))
 
-    def _settle(self, job: JobRecord, due_at: datetime) -> Followed:
+    def _settle(self, job: JobRecord, due_at: datetime) -> UsageResult:
         reading = self.reader.again(job)
         job_arn, model_id = job.last.job_arn, job.last.model_id
         if reading.follow_up is not None:
             written = self.jobs.postpone_usage(job_arn, reading.follow_up, due_at=due_at)
-            gave_up = reading.follow_up.due_at is None and written is Written.DONE
-            return Followed(job_arn, problem=reading.follow_up.problem if gave_up else None)
+            gave_up = reading.follow_up.due_at is None and written is WriteOutcome.DONE
+            return UsageResult(job_arn, problem=reading.follow_up.problem if gave_up else None)
         usage = reading.usage or Usage()
         written = self.jobs.add_usage(job_arn, usage, due_at=due_at, now=self.clock())
         # Whoever was first has counted it.
-        return Followed(job_arn, model_id, usage if written is Written.DONE else None)
+        return UsageResult(job_arn, model_id, usage if written is WriteOutcome.DONE else None)
 
-    def _forget(self, job_arn: str, reason: str) -> Followed:
+    def _forget(self, job_arn: str, reason: str) -> UsageResult:
         """Give up an item that somebody changed, which would stand before others for ever."""
         written = self.jobs.forget_usage(job_arn)
         # On a lost race another poll has given it up, and counted it.
-        problem = UsageProblem("InvalidItem", reason) if written is Written.DONE else None
-        return Followed(job_arn, problem=problem)
+        problem = UsageProblem("InvalidItem", reason) if written is WriteOutcome.DONE else None
+        return UsageResult(job_arn, problem=problem)
 
 
 def _final(code: str, message: str) -> Reading:

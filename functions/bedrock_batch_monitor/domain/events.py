@@ -94,16 +94,16 @@ def _facts(values: Mapping[str, object]) -> tuple[str, ...]:
 class MonitorEvent:
     """One event, ready to be put on the bus.
 
-    `mark` is the name under which the job's item says that this event is still to be sent. `owed`
-    are all marks of that item, as far as whoever made the event knew them; none if not at all.
+    `pending_event` is the entry of the item's `pendingEvents` for this event. `all_pending` are all
+    entries of that item, if they are known where the event is made, and empty otherwise.
     """
 
     job_arn: str
-    mark: str
+    pending_event: str
     detail_type: str
     detail: str
     time: datetime
-    owed: frozenset[str] = field(default=frozenset(), compare=False)
+    all_pending: frozenset[str] = field(default=frozenset(), compare=False)
 
     @property
     def has_copy(self) -> bool:
@@ -117,7 +117,7 @@ class MonitorEvent:
         return _TIME_BYTES + sum(len(text.encode()) for text in texts)
 
 
-def marks_for(
+def pending_for(
     entries: Iterable[HistoryEntry], *, emit_status_changes: bool, has_tasks: bool = False
 ) -> frozenset[str]:
     """The pending events of transitions, as marks `<kind>#<sequence>`.
@@ -125,22 +125,22 @@ def marks_for(
     The end of a job that is recorded for the history alone (`backfilled`) has no event. With
     `has_tasks`, the Step Functions tasks that wait for the end are still to be called back.
     """
-    marks = set()
+    pending_events = set()
     for entry in entries:
-        mark = _mark_of(entry)
-        is_end = mark.kind == _ENDED
+        pending_event = _pending_event_of(entry)
+        is_end = pending_event.kind == _ENDED
         if is_end and entry.event_id is None:
             # Its status was not known as terminal when it was recorded: a later entry is the end.
             continue
         if (emit_status_changes or is_end) and not entry.backfilled:
-            marks.add(str(mark))
+            pending_events.add(str(pending_event))
         if is_end and has_tasks:
-            marks.add(str(tasks_mark(entry.sequence)))
-    return frozenset(marks)
+            pending_events.add(str(pending_callbacks(entry.sequence)))
+    return frozenset(pending_events)
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class PendingEvent:
     """An event that a job owes, as its item names it: `Ended#5`, `Unreachable#4#<since>#<seen at>`.
 
     `sequence` is the number of transitions recorded when it became due. An episode, stalled or
@@ -158,15 +158,17 @@ class Mark:
     facts: tuple[str, ...] = ()
 
     @classmethod
-    def parse(cls, text: str) -> Mark:
+    def parse(cls, text: str) -> PendingEvent:
         """Read a mark; raises ValueError for a text that the monitor did not write."""
         kind, *parts = text.split("#")
         try:
             if kind in _EPISODES:
                 sequence, since, seen_at, *facts = parts
-                mark = cls(kind, int(sequence), from_iso(since), from_iso(seen_at), tuple(facts))
-                mark.told()
-                return mark
+                pending_event = cls(
+                    kind, int(sequence), from_iso(since), from_iso(seen_at), tuple(facts)
+                )
+                pending_event.told()
+                return pending_event
             (sequence,) = parts
             if (kind in _DETAIL_TYPES or kind == _TASKS) and sequence.isdecimal():
                 return cls(kind, int(sequence))
@@ -207,23 +209,25 @@ class Mark:
         return "#".join((self.name, *self.facts))
 
 
-def _mark_of(entry: HistoryEntry) -> Mark:
-    return Mark(_ENDED if statuses.is_terminal(entry.status) else _STATUS_CHANGED, entry.sequence)
+def _pending_event_of(entry: HistoryEntry) -> PendingEvent:
+    return PendingEvent(
+        _ENDED if statuses.is_terminal(entry.status) else _STATUS_CHANGED, entry.sequence
+    )
 
 
-def stalled_mark(job: TrackedJob, *, since: datetime, now: datetime) -> Mark:
+def pending_stalled(job: TrackedJob, *, since: datetime, now: datetime) -> PendingEvent:
     """What a job owes when it is found to have stalled, with its last progress."""
     facts = {
         _PROCESSED: job.counts.processed,
         _TOTAL: job.counts.total,
         _RECORDS_PER_MINUTE: job.records_per_minute,
     }
-    return Mark(_STALLED, job.sequence, since, now, _facts(facts))
+    return PendingEvent(_STALLED, job.sequence, since, now, _facts(facts))
 
 
-def at_risk_mark(
+def pending_at_risk(
     sequence: int, estimate: Estimate, expiration: datetime | None, *, now: datetime
-) -> Mark:
+) -> PendingEvent:
     """What a job owes whose end is expected past its expiration for the first time."""
     facts = {
         _RECORDS_PER_MINUTE: estimate.records_per_minute,
@@ -231,24 +235,24 @@ def at_risk_mark(
         _JOB_EXPIRATION_TIME: _iso(expiration),
         _SECONDS_PAST_EXPIRATION: seconds_past(estimate.ends_at, expiration),
     }
-    return Mark(_AT_RISK, sequence, now, now, _facts(facts))
+    return PendingEvent(_AT_RISK, sequence, now, now, _facts(facts))
 
 
-def unreachable_mark(sequence: int, *, now: datetime) -> Mark:
+def pending_unreachable(sequence: int, *, now: datetime) -> PendingEvent:
     """What a job owes when it becomes unreachable."""
-    return Mark(_UNREACHABLE, sequence, now, now)
+    return PendingEvent(_UNREACHABLE, sequence, now, now)
 
 
-def tasks_mark(sequence: int) -> Mark:
+def pending_callbacks(sequence: int) -> PendingEvent:
     """The mark of a job that has ended while Step Functions tasks wait for it."""
-    return Mark(_TASKS, sequence)
+    return PendingEvent(_TASKS, sequence)
 
 
 def status_event(
     job: JobRecord,
     entry: HistoryEntry,
     *,
-    owed: frozenset[str] = frozenset(),
+    all_pending: frozenset[str] = frozenset(),
     with_message: bool = True,
 ) -> MonitorEvent:
     """The event for one recorded transition: `... Job Ended` or `... Job Status Changed`.
@@ -257,7 +261,7 @@ def status_event(
     """
     return _event(
         entry.job_arn,
-        _mark_of(entry),
+        _pending_event_of(entry),
         event_id=(
             end_id(entry.job_arn)
             if statuses.is_terminal(entry.status)
@@ -266,47 +270,51 @@ def status_event(
         observed_by=entry.observed_by,
         observed_at=entry.observed_at,
         data=_data(job, entry, with_message=with_message),
-        owed=owed,
+        all_pending=all_pending,
     )
 
 
-def episode_event(job: StoredJob, mark: Mark, *, with_message: bool = True) -> MonitorEvent:
+def episode_event(
+    job: StoredJob, pending_event: PendingEvent, *, with_message: bool = True
+) -> MonitorEvent:
     """The event for an episode: `... Job Stalled`, `... Job Unreachable` or `... Job At Risk`.
 
     Raises ValueError for a mark of a transition.
     """
-    if mark.since is None or mark.seen_at is None:
-        message = f"{mark} is not the mark of an episode"
+    if pending_event.since is None or pending_event.seen_at is None:
+        message = f"{pending_event} is not the mark of an episode"
         raise ValueError(message)
     arn = JobArn.parse(job.job_arn)
     known = (
         {} if job.record is None else _data(job.record, job.record.last, with_message=with_message)
     )
     data = {"jobArn": job.job_arn, "account": arn.account, "region": arn.region} | known
-    data |= _of_episode(job, mark, since=mark.since, seen_at=mark.seen_at)
+    data |= _of_episode(
+        job, pending_event, since=pending_event.since, seen_at=pending_event.seen_at
+    )
     return _event(
         job.job_arn,
-        mark,
-        event_id=event_id(job.job_arn, f"{mark.kind}#{to_iso(mark.since)}"),
+        pending_event,
+        event_id=event_id(job.job_arn, f"{pending_event.kind}#{to_iso(pending_event.since)}"),
         observed_by="poll",
-        observed_at=mark.seen_at,
+        observed_at=pending_event.seen_at,
         data=data,
-        owed=job.pending_events,
+        all_pending=job.pending_events,
     )
 
 
 def _of_episode(
-    job: StoredJob, mark: Mark, *, since: datetime, seen_at: datetime
+    job: StoredJob, pending_event: PendingEvent, *, since: datetime, seen_at: datetime
 ) -> dict[str, Any]:
     """What an episode's event tells beside what is known of the job."""
-    if mark.kind == _STALLED:
+    if pending_event.kind == _STALLED:
         return {
             "stalledSince": to_iso(since),
             "stalledSeconds": seconds_between(since, seen_at),
-            "lastProgress": {"at": to_iso(since)} | mark.told(),
+            "lastProgress": {"at": to_iso(since)} | pending_event.told(),
         }
-    if mark.kind == _AT_RISK:
-        return {"atRiskSince": to_iso(since)} | mark.told()
+    if pending_event.kind == _AT_RISK:
+        return {"atRiskSince": to_iso(since)} | pending_event.told()
     error = job.last_error
     why = {} if error is None else {"error": {"code": error.code, "message": error.message}}
     return {"unreachableSince": to_iso(since)} | why
@@ -314,19 +322,19 @@ def _of_episode(
 
 def _event(  # noqa: PLR0913 - the parts of the envelope, all named
     job_arn: str,
-    mark: Mark,
+    pending_event: PendingEvent,
     *,
     event_id: str,
     observed_by: str,
     observed_at: datetime,
     data: Mapping[str, Any],
-    owed: frozenset[str],
+    all_pending: frozenset[str],
 ) -> MonitorEvent:
     detail = {
         "metadata": {
             "schemaVersion": SCHEMA_VERSION,
             "eventId": event_id,
-            "sequence": mark.sequence,
+            "sequence": pending_event.sequence,
             "observedBy": observed_by,
             "observedAt": to_iso(observed_at),
         },
@@ -334,11 +342,11 @@ def _event(  # noqa: PLR0913 - the parts of the envelope, all named
     }
     return MonitorEvent(
         job_arn=job_arn,
-        mark=str(mark),
-        detail_type=_DETAIL_TYPES[mark.kind],
+        pending_event=str(pending_event),
+        detail_type=_DETAIL_TYPES[pending_event.kind],
         detail=json.dumps(detail, ensure_ascii=False, separators=(",", ":")),
         time=observed_at,
-        owed=owed,
+        all_pending=all_pending,
     )
 
 

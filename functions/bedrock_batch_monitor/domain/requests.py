@@ -39,7 +39,7 @@ class MalformedEventError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class LookAt:
+class Hint:
     """Bedrock says that a job has changed."""
 
     job_arn: str
@@ -65,7 +65,7 @@ class Untrack:
     at: datetime
 
 
-Request = LookAt | Track | Untrack
+Request = Hint | Track | Untrack
 
 
 def event_in(body: str) -> object:
@@ -91,7 +91,7 @@ def request_of(
     if not isinstance(detail, Mapping):
         _refuse_unseen("the event's detail must be a JSON object", detail)
     if detail_type == NATIVE_DETAIL_TYPE and event.get("source") == NATIVE_SOURCE:
-        return LookAt(_arn_in(detail, "batchJobArn", monitored))
+        return Hint(_arn_in(detail, "batchJobArn", monitored))
     at = _sent_at(event, now)
     if detail_type == TRACK_DETAIL_TYPE:
         return _track(detail, monitored, at, takes_tasks=takes_tasks)

@@ -46,7 +46,7 @@ class KeyRange:
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
+class KeyPartition:
     """The keys that one poll covers, as ranges in ascending order; by default all of them."""
 
     ranges: tuple[KeyRange, ...] = (KeyRange(),)
@@ -64,7 +64,7 @@ class Share:
         return tuple(part for part in parts if part is not None)
 
 
-EVERYTHING: Final = Share()
+ALL_KEYS: Final = KeyPartition()
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,19 +110,19 @@ class Scopes:
         more = len(every) - _NAMED_AT_MOST
         return f"{shown} and {more} more" if more > 0 else shown
 
-    def share_of(self, scope: Scope) -> Share:
+    def keys_of(self, scope: Scope) -> KeyPartition:
         """The keys that the poll of a scope covers: its own jobs, and for home what nobody else's.
 
         The shares of all scopes overlap nowhere and leave nothing out.
         """
         if scope != self.home:
-            return Share((self._jobs_of(scope),))
+            return KeyPartition((self._jobs_of(scope),))
         low = ""
         between: list[KeyRange] = []
         for taken in sorted(map(self._jobs_of, self.others), key=lambda keys: keys.low):
             between.append(KeyRange(low, taken.low))
             low = taken.high or low
-        return Share((*between, KeyRange(low)))
+        return KeyPartition((*between, KeyRange(low)))
 
     def asked_for(self, payload: object) -> Scope:
         """The scope that a payload of the monitor function names: `{}` is home.

@@ -84,7 +84,7 @@ REFUSED: Final = "Bedrock.Refused"
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class ReconcileResult:
     """What came of looking at one job.
 
     `entry` is the transition that was recorded and `record` the job as it stands with it, `events`
@@ -107,7 +107,7 @@ class Seen:
     callbacks: PendingCallbacks | None = None
     backfilled: bool = False
     outdated: bool = False
-    lost_race: bool = False
+    is_conflict: bool = False
     unknown_status: bool = False
     errors: tuple[str, ...] = ()
     never_readable: tuple[tuple[str, str], ...] = ()
@@ -117,7 +117,7 @@ class Seen:
     @property
     def is_conclusive(self) -> bool:
         """Whether nothing about the job is left to do: it was read, or noted as unreadable."""
-        return not (self.try_again or self.lost_race)
+        return not (self.try_again or self.is_conflict)
 
 
 @dataclass(slots=True)
@@ -156,7 +156,7 @@ class PollSummary:
     oldest_pending_event_seconds: int = 0
     observations_outdated: int = 0
     unknown_statuses: int = 0
-    lost_races: int = 0
+    conflicts: int = 0
     refused: int = 0
     usage_given_up: int = 0
     tokens: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -169,14 +169,14 @@ class PollSummary:
     complete: bool = True
     seconds: float = 0.0
 
-    def count(self, seen: Seen) -> None:
+    def count(self, seen: ReconcileResult) -> None:
         """Add what came of looking at one job."""
         self.jobs_read += seen.was_read
         self.jobs_unreachable += seen.is_unreachable
         self.jobs_stalled += seen.is_stalled
         self.jobs_at_risk += seen.is_at_risk
         self.observations_outdated += seen.outdated
-        self.lost_races += seen.lost_race
+        self.conflicts += seen.is_conflict
         self.unknown_statuses += seen.unknown_status
         self.errors.update(seen.errors)
         self.jobs_backfilled += seen.backfilled
@@ -236,7 +236,7 @@ class PollSummary:
             OLDEST_PENDING_EVENT_SECONDS: self.oldest_pending_event_seconds,
             OBSERVATIONS_OUTDATED: self.observations_outdated,
             UNKNOWN_STATUSES: self.unknown_statuses,
-            LOST_RACES: self.lost_races,
+            LOST_RACES: self.conflicts,
             USAGE_GIVEN_UP: self.usage_given_up,
             JOBS_BACKFILLED: self.jobs_backfilled,
             TASKS_ANSWERED: self.tasks_answered,

@@ -53,11 +53,11 @@ class TaskCallback:
 class PendingCallbacks:
     """A job that has ended while tasks wait for it, as of a `revision` of its tasks.
 
-    `mark` is the name under which the item says so, `due` since when.
+    `pending_event` is the name under which the item says so, `due` since when.
     """
 
     job: JobRecord
-    mark: str
+    pending_event: str
     revision: int
     due: datetime
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-_SLOWEST: Final = 1.0
-_LEAST_REPEATS: Final = 10
-MOST_REPEATS: Final = 1000
+_LEAST_CONCURRENCY: Final = 1.0
+_LEAST_RETRIES: Final = 10
+RETRY_BUDGET: Final = 1000
 
 
-class Pace:
+class AdaptiveConcurrency:
     """The number of calls under way: halved when the API pushes back, raised slowly otherwise.
 
     Additive increase, multiplicative decrease, as in congestion control. Answers to calls that were
@@ -39,17 +39,17 @@ class Pace:
         self._ignored = max(0, self._ignored - 1)
         self._limit = min(self._most, self._limit + 1 / self._limit)
 
-    def pushed_back(self, under_way: int) -> None:
+    def on_throttle(self, under_way: int) -> None:
         """A call was throttled or failed while so many others were under way."""
         if self._ignored:
             self._ignored -= 1
             return
         self._ignored = under_way
-        self._limit = max(_SLOWEST, self._limit / 2)
+        self._limit = max(_LEAST_CONCURRENCY, self._limit / 2)
 
-    def grants_repeat(self) -> bool:
+    def may_retry(self) -> bool:
         """Whether one more call for a job that failed is within the budget; counts it if so."""
-        allowed = min(MOST_REPEATS, max(_LEAST_REPEATS, self._jobs // 2))
+        allowed = min(RETRY_BUDGET, max(_LEAST_RETRIES, self._jobs // 2))
         if self._repeats >= allowed:
             return False
         self._repeats += 1

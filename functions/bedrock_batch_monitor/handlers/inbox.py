@@ -24,7 +24,7 @@ with no_garbage_collected():
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
-    from bedrock_batch_monitor.app.commands import Followed, Inbox
+    from bedrock_batch_monitor.app.commands import Inbox, RequestResult
     from bedrock_batch_monitor.domain.arns import Scope
     from bedrock_batch_monitor.domain.requests import Request
     from bedrock_batch_monitor.outbox.relay import BusWatch
@@ -45,7 +45,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     queue delivers them again. A malformed one is dropped, logged and counted. No message is ever
     logged: it may hold a task token.
     """
-    this, watch = inbox(), inbox().courier.watch()
+    this, watch = inbox(), inbox().relay.watch()
     summaries: dict[Scope, PollSummary] = defaultdict(PollSummary)
     requests: dict[str, Request] = {}
     for record in event["Records"]:
@@ -76,7 +76,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failed]}
 
 
-def _finish(this: Inbox, followed: Followed, summary: PollSummary, watch: BusWatch) -> None:
+def _finish(this: Inbox, followed: RequestResult, summary: PollSummary, watch: BusWatch) -> None:
     """Count and log what came of a request, and send what is pending now."""
     seen = followed.seen
     summary.count(seen)
@@ -86,7 +86,7 @@ def _finish(this: Inbox, followed: Followed, summary: PollSummary, watch: BusWat
         summary.count_events(
             sent=delivered.sent, pending=delivered.pending, errors=delivered.errors
         )
-        summary.lost_races += delivered.lost_races
+        summary.conflicts += delivered.conflicts
     if followed.error is not None:
         if followed.error not in seen.errors:
             summary.errors[followed.error] += 1

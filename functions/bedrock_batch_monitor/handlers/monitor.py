@@ -12,7 +12,7 @@ with no_garbage_collected():
     import boto3
 
     from bedrock_batch_monitor.app.clock import utc_now
-    from bedrock_batch_monitor.app.composition import Parts
+    from bedrock_batch_monitor.app.composition import Container
     from bedrock_batch_monitor.app.poll import CONCURRENCY, PollError
     from bedrock_batch_monitor.app.telemetry import logger, metrics, publish
     from bedrock_batch_monitor.settings import Settings
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 
 @cache
-def parts() -> Parts:
+def parts() -> Container:
     """The parts of this execution environment; its clients serve every invocation in it."""
     settings = Settings.from_environment(os.environ)
     with no_garbage_collected():
-        return Parts(settings, boto3.Session(), utc_now, CONCURRENCY)
+        return Container(settings, boto3.Session(), utc_now, CONCURRENCY)
 
 
 @cache

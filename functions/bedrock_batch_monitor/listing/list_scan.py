@@ -23,7 +23,7 @@ from bedrock_batch_monitor.domain.list_summaries import (
     requires_fetch,
 )
 from bedrock_batch_monitor.domain.rules import Rules
-from bedrock_batch_monitor.domain.throttling import Pace
+from bedrock_batch_monitor.domain.throttling import AdaptiveConcurrency
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class ScanLimits:
     `may_go_on` is asked before each call; errors are counted by code.
     """
 
-    pace: Pace
+    pace: AdaptiveConcurrency
     errors: Counter[str]
     may_go_on: Callable[[], bool]
 
@@ -119,8 +119,8 @@ class _Reading:
                 if error.is_refusal:
                     self.is_refused = True
                     return None
-                pace.pushed_back(1)
-                if is_repeat or not pace.grants_repeat():
+                pace.on_throttle(1)
+                if is_repeat or not pace.may_retry():
                     return None
                 is_repeat = True
             else:

@@ -15,18 +15,23 @@ from bedrock_batch_monitor.adapters.dynamodb.tables import (
     HistoryTable,
     JobsTable,
     PendingJob,
-    Written,
+    WriteOutcome,
 )
 from bedrock_batch_monitor.adapters.errors import ServiceError
 from bedrock_batch_monitor.adapters.eventbridge import BusLook, EventBus
 from bedrock_batch_monitor.domain.arns import InvalidJobArnError
-from bedrock_batch_monitor.domain.events import Mark, MonitorEvent, episode_event, status_event
+from bedrock_batch_monitor.domain.events import (
+    MonitorEvent,
+    PendingEvent,
+    episode_event,
+    status_event,
+)
 from bedrock_batch_monitor.domain.jobs import HistoryEntry, StoredJob
 from bedrock_batch_monitor.domain.tasks import PendingCallbacks
 
 
 @dataclass(frozen=True, slots=True)
-class Delivered:
+class DeliveryResult:
     """What came of sending some events: how many the bus took, how many wait for the next poll.
 
     `waiting_since` is the time of the oldest of those. `bus_refuses` says that nothing was
@@ -38,12 +43,12 @@ class Delivered:
     waiting_since: datetime | None = None
     errors: Counter[str] = field(default_factory=Counter)
     bus_refuses: bool = False
-    lost_races: int = 0
+    conflicts: int = 0
 
 
-def not_sent(events: Sequence[MonitorEvent]) -> Delivered:
+def not_sent(events: Sequence[MonitorEvent]) -> DeliveryResult:
     """The outcome for events that wait for the next poll."""
-    return Delivered(
+    return DeliveryResult(
         pending=len(events), waiting_since=min((event.time for event in events), default=None)
     )
 
@@ -88,7 +93,7 @@ class BusWatch:
 
 
 @dataclass(frozen=True, slots=True)
-class Courier:
+class Relay:
     """Delivers at least once: a pending event that outlives its delivery is sent once more."""
 
     bus: EventBus
@@ -101,7 +106,7 @@ class Courier:
         """What looks at the bus during one poll or batch; makes no call."""
         return BusWatch(self.bus)
 
-    def deliver(self, events: Sequence[MonitorEvent], watch: BusWatch) -> Delivered:
+    def deliver(self, events: Sequence[MonitorEvent], watch: BusWatch) -> DeliveryResult:
         """Send one PutEvents call's worth of events; raises nothing that a service can cause.
 
         Nothing is sent unless the bus exists, and nothing is acknowledged unless it exists still.
@@ -127,41 +132,41 @@ class Courier:
             if not look.exists:
                 errors[look.code] += 1
                 return replace(not_sent(events), errors=errors, bus_refuses=True)
-        lost_races = self._acknowledge(accepted, errors)
+        conflicts = self._acknowledge(accepted, errors)
         return replace(
             not_sent(waiting),
             sent=len(accepted),
             errors=errors,
             bus_refuses=not accepted,
-            lost_races=lost_races,
+            conflicts=conflicts,
         )
 
     def _acknowledge(self, sent: Sequence[MonitorEvent], errors: Counter[str]) -> int:
         """Make these events pending no more; what fails is sent once more. Counts lost races."""
-        together = _settled_by(sent)
+        together = _complete_acks(sent)
         left = sent
         try:
             # Many jobs that end at once are settled in one call for each call of PutEvents.
-            if len(together) > 1 and self.jobs.settle(together) is Written.DONE:
+            if len(together) > 1 and self.jobs.ack_batch(together) is WriteOutcome.DONE:
                 left = [event for event in sent if event.job_arn not in together]
         except ServiceError as error:
             errors[error.code] += 1
             return 0
-        lost_races = 0
+        conflicts = 0
         for event in left:
             try:
-                written = self.jobs.clear_mark(event.job_arn, event.mark)
-                lost_races += written is not Written.DONE
+                written = self.jobs.ack(event.job_arn, event.pending_event)
+                conflicts += written is not WriteOutcome.DONE
             except ServiceError as error:
                 errors[error.code] += 1
         self._forget_copies(sent, errors)
-        return lost_races
+        return conflicts
 
     def _forget_copies(self, sent: Sequence[MonitorEvent], errors: Counter[str]) -> None:
         for event in sent:
             if event.has_copy:
                 try:
-                    self.outbox.delete_event(event.job_arn, event.mark)
+                    self.outbox.delete_event(event.job_arn, event.pending_event)
                 except ServiceError as error:
                     errors[error.code] += 1
 
@@ -196,31 +201,31 @@ class Courier:
         self, job: StoredJob, errors: Counter[str]
     ) -> Iterator[MonitorEvent | PendingCallbacks]:
         if not job.pending_events:
-            if self.jobs.clear_empty_marks(job.job_arn) is not Written.DONE:
+            if self.jobs.leave_pending_index(job.job_arn) is not WriteOutcome.DONE:
                 errors["DynamoDB.LostRace"] += 1
             return
         for text in sorted(job.pending_events):
             try:
-                mark = Mark.parse(text)
+                pending_event = PendingEvent.parse(text)
             except ValueError:
                 errors["Item.InvalidMark"] += 1
                 continue
-            if mark.is_episode:
-                yield episode_event(job, mark, with_message=self.record_messages)
+            if pending_event.is_episode:
+                yield episode_event(job, pending_event, with_message=self.record_messages)
                 continue
-            if mark.is_tasks:
+            if pending_event.is_tasks:
                 if job.record is not None:
                     due = job.pending_since or job.record.last.observed_at
                     yield PendingCallbacks(job.record, text, job.task_revision, due)
                 continue
-            entry = self._entry(job, mark.sequence)
+            entry = self._entry(job, pending_event.sequence)
             if job.record is None or entry is None:
                 errors["Item.HistoryExpired"] += 1
-                if self.jobs.clear_mark(job.job_arn, text) is not Written.DONE:
+                if self.jobs.ack(job.job_arn, text) is not WriteOutcome.DONE:
                     errors["DynamoDB.LostRace"] += 1
                 continue
             yield status_event(
-                job.record, entry, owed=job.pending_events, with_message=self.record_messages
+                job.record, entry, all_pending=job.pending_events, with_message=self.record_messages
             )
 
     def _entry(self, job: StoredJob, sequence: int) -> HistoryEntry | None:
@@ -231,10 +236,14 @@ class Courier:
         return self.history.get(job.job_arn, sequence)
 
 
-def _settled_by(events: Sequence[MonitorEvent]) -> dict[str, frozenset[str]]:
+def _complete_acks(events: Sequence[MonitorEvent]) -> dict[str, frozenset[str]]:
     """The jobs that have no other pending event than these, with their marks."""
-    marks: dict[str, frozenset[str]] = {}
+    pending_events: dict[str, frozenset[str]] = {}
     for event in events:
-        marks[event.job_arn] = marks.get(event.job_arn, frozenset()) | {event.mark}
-    owed = {event.job_arn: event.owed for event in events}
-    return {job_arn: found for job_arn, found in marks.items() if found == owed[job_arn]}
+        pending_events[event.job_arn] = pending_events.get(event.job_arn, frozenset()) | {
+            event.pending_event
+        }
+    all_pending = {event.job_arn: event.all_pending for event in events}
+    return {
+        job_arn: found for job_arn, found in pending_events.items() if found == all_pending[job_arn]
+    }

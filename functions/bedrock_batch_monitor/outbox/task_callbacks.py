@@ -9,9 +9,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from bedrock_batch_monitor.adapters.dynamodb.outbox_table import PAGE, OutboxTable
-from bedrock_batch_monitor.adapters.dynamodb.tables import JobsTable, Written
+from bedrock_batch_monitor.adapters.dynamodb.tables import JobsTable, WriteOutcome
 from bedrock_batch_monitor.adapters.errors import ServiceError
-from bedrock_batch_monitor.adapters.stepfunctions import OF_ONE_KEY, WaitingTasks
+from bedrock_batch_monitor.adapters.stepfunctions import OF_ONE_KEY, TaskClient
 from bedrock_batch_monitor.domain.tasks import PendingCallbacks, callback_for
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class CallbackResult:
     waiting_since: datetime | None = None
     errors: Counter[str] = field(default_factory=Counter)
     service_refuses: bool = False
-    lost_race: bool = False
+    is_conflict: bool = False
 
     def record(self, summary: PollSummary, logger: Logger) -> None:
         """Count it, and log of a refusal which job's task it was: never the token."""
@@ -45,7 +45,7 @@ class CallbackResult:
             pending=self.pending,
             errors=self.errors,
         )
-        summary.lost_races += self.lost_race
+        summary.conflicts += self.is_conflict
         for refusal in self.refusals:
             logger.warning("task token refused", extra={"jobArn": self.job_arn, "error": refusal})
 
@@ -63,7 +63,7 @@ class TaskCallbacks:
     used, does not keep the others waiting.
     """
 
-    tasks: WaitingTasks
+    tasks: TaskClient
     outbox: OutboxTable
     jobs: JobsTable
     clock: Callable[[], datetime]
@@ -77,7 +77,7 @@ class TaskCallbacks:
         errors: Counter[str] = Counter()
         refusals: list[str] = []
         sent = left = 0
-        service_refuses = lost_race = False
+        service_refuses = is_conflict = False
         try:
             tasks = self.outbox.tasks(job_arn)
             left = len(tasks) + (len(tasks) == PAGE)
@@ -101,14 +101,14 @@ class TaskCallbacks:
                 self.outbox.delete_task(job_arn, task)
                 left -= 1
             if left == 0:
-                written = self.jobs.clear_tasks(
+                written = self.jobs.ack_callbacks(
                     job_arn,
-                    callbacks.mark,
+                    callbacks.pending_event,
                     revision=callbacks.revision,
                     refusal=refusals[-1] if refusals else None,
                     now=self.clock(),
                 )
-                lost_race = written is not Written.DONE
+                is_conflict = written is not WriteOutcome.DONE
         except ServiceError as error:
             errors[error.code] += 1
             left = max(left, 1)
@@ -120,5 +120,5 @@ class TaskCallbacks:
             waiting_since=callbacks.due if left else None,
             errors=errors,
             service_refuses=service_refuses,
-            lost_race=lost_race,
+            is_conflict=is_conflict,
         )

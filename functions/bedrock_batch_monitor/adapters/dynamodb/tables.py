@@ -19,7 +19,7 @@ from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.arns import Scope
 from bedrock_batch_monitor.domain.discovery import Bookmark, TableInfo
 from bedrock_batch_monitor.domain.episodes import Unreadable
-from bedrock_batch_monitor.domain.events import Mark, tasks_mark
+from bedrock_batch_monitor.domain.events import PendingEvent, pending_callbacks
 from bedrock_batch_monitor.domain.jobs import (
     HistoryEntry,
     JobError,
@@ -29,7 +29,7 @@ from bedrock_batch_monitor.domain.jobs import (
     TrackedJob,
     Usage,
 )
-from bedrock_batch_monitor.domain.scopes import EVERYTHING, KeyRange, Share
+from bedrock_batch_monitor.domain.scopes import ALL_KEYS, KeyPartition, KeyRange
 from bedrock_batch_monitor.domain.state import ListPosition, State
 from bedrock_batch_monitor.domain.times import CLOCK_TOLERANCE
 from bedrock_batch_monitor.domain.token_usage import FollowUp
@@ -54,11 +54,11 @@ _CONDITION_FAILED: Final = "ConditionalCheckFailed"
 _CONFLICT: Final = "TransactionConflict"
 
 
-class Written(Enum):
+class WriteOutcome(Enum):
     """What became of a conditional write."""
 
     DONE = auto()
-    LOST_RACE = auto()
+    CONFLICT = auto()
     HISTORY_AHEAD = auto()
     """The job's item knows less than its history does: it was put anew by hand."""
 
@@ -172,7 +172,7 @@ class JobsTable:
         )
 
     def active(
-        self, start_at: str | None, share: Share = EVERYTHING
+        self, start_at: str | None, keys: KeyPartition = ALL_KEYS
     ) -> Iterator[TrackedJob | InvalidItem]:
         """The jobs of a share of the active-jobs index in the order of their ARNs, every page.
 
@@ -180,8 +180,8 @@ class JobsTable:
         eventually consistent: it nominates jobs, the conditions of the writes decide.
         Raises `ServiceError`.
         """
-        for keys in share.starting_at(start_at):
-            condition, bounds = _within(keys)
+        for key_range in keys.starting_at(start_at):
+            condition, bounds = _within(key_range)
             values = {":active": items.text(contract.TRACKING_ACTIVE)}
             values.update({name: items.text(bound) for name, bound in bounds.items()})
             for item in _query(
@@ -194,7 +194,7 @@ class JobsTable:
                 },
             ):
                 # BETWEEN includes its upper bound, which is no key of this range.
-                if item["jobArn"]["S"] in keys:
+                if item["jobArn"]["S"] in key_range:
                     yield _tracked_or_invalid(item)
 
     def with_pending_events(self, after: datetime | None = None) -> Iterator[PendingJob]:
@@ -258,14 +258,14 @@ class JobsTable:
         wanted: list[Mapping[str, AttributeValueTypeDef]] = [
             {"jobArn": items.text(arn)} for arn in job_arns
         ]
-        known: set[str] = set()
+        expected: set[str] = set()
         # Keys that are not answered for count as unknown: a put that finds an item does nothing.
         with calling(SERVICE):
             answer = self._client.batch_get_item(
                 RequestItems={self._name: {"Keys": wanted, "ProjectionExpression": "jobArn"}}
             )
-        known.update(item["jobArn"]["S"] for item in answer["Responses"].get(self._name, ()))
-        return set(job_arns) - known
+        expected.update(item["jobArn"]["S"] for item in answer["Responses"].get(self._name, ()))
+        return set(job_arns) - expected
 
     def start_tracking(  # noqa: PLR0913 - what a new item says, all named
         self,
@@ -276,7 +276,7 @@ class JobsTable:
         backfilled: bool = False,
         has_task: bool = False,
         command_at: datetime | None = None,
-    ) -> Written:
+    ) -> WriteOutcome:
         """Put a job into polling that has no item yet; raises `ServiceError`.
 
         The same put says whether it is for the history alone, whether a task waits for it, and
@@ -296,7 +296,7 @@ class JobsTable:
             item[contract.COMMAND_AT] = items.time(command_at)
         return self._put_new(item)
 
-    def put_untracked(self, job_arn: str, *, tracked_by: str, at: datetime) -> Written:
+    def put_untracked(self, job_arn: str, *, tracked_by: str, at: datetime) -> WriteOutcome:
         """Put an item that is not polled for a job that has none; raises `ServiceError`.
 
         Discovery does not track the job then.
@@ -310,7 +310,7 @@ class JobsTable:
             }
         )
 
-    def _put_new(self, item: dict[str, AttributeValueTypeDef]) -> Written:
+    def _put_new(self, item: dict[str, AttributeValueTypeDef]) -> WriteOutcome:
         return _unless_refused(
             lambda: self._client.put_item(
                 TableName=self._name,
@@ -320,8 +320,8 @@ class JobsTable:
         )
 
     def await_end(
-        self, known: TrackedJob, *, now: datetime, resumes: bool, command_at: datetime
-    ) -> Written:
+        self, expected: TrackedJob, *, now: datetime, resumes: bool, command_at: datetime
+    ) -> WriteOutcome:
         """Note that one more task waits for the end of a job; raises `ServiceError`.
 
         If the job has ended, its callback is pending from this write on. Otherwise, with `resumes`,
@@ -330,17 +330,17 @@ class JobsTable:
         """
         changes = _Changes()
         changes.add_number(contract.TASK_REVISION, 1)
-        if known.has_ended:
-            changes.owe((str(tasks_mark(known.sequence)),), now)
+        if expected.has_ended:
+            changes.add_pending((str(pending_callbacks(expected.sequence)),), now)
         elif resumes:
             changes.set(contract.TRACKING, items.text(contract.TRACKING_ACTIVE))
             changes.set(contract.COMMAND_AT, items.time(command_at))
             changes.replace({}, out_of=items.OF_UNREADABLE)
-        return self._update_if(self._keyed(known.job_arn, changes, _still(known, changes)))
+        return self._update_if(self._keyed(expected.job_arn, changes, _unmoved(expected, changes)))
 
     def resume_tracking(
         self, job_arn: str, *, at: datetime, now: datetime | None = None
-    ) -> Written:
+    ) -> WriteOutcome:
         """Put a job that has not ended back into polling; raises `ServiceError`.
 
         The condition names no sequence: a poll that moves the job meanwhile changes nothing about
@@ -356,7 +356,7 @@ class JobsTable:
         )
         return self._update_if(self._keyed(job_arn, changes, condition))
 
-    def untrack(self, job_arn: str, *, at: datetime, now: datetime | None = None) -> Written:
+    def untrack(self, job_arn: str, *, at: datetime, now: datetime | None = None) -> WriteOutcome:
         """Take a job out of polling, whatever its status; raises `ServiceError`.
 
         A lost race means that it has no item, or that a later command was followed already.
@@ -367,7 +367,7 @@ class JobsTable:
         condition = f"attribute_exists(jobArn) AND {_not_superseded(at, now or at, changes)}"
         return self._update_if(self._keyed(job_arn, changes, condition))
 
-    def give_up(self, known: TrackedJob, error: JobError, now: datetime) -> Written:
+    def give_up(self, expected: TrackedJob, error: JobError, now: datetime) -> WriteOutcome:
         """Untrack an ARN that was never readable; the item says why. Raises `ServiceError`.
 
         Not if it was tracked again meanwhile, by a command or by hand: that removes since when it
@@ -378,12 +378,12 @@ class JobsTable:
         changes.explain(error, now)
         condition = " AND ".join(
             (
-                _still(known, changes),
-                _same_time("unreachableSince", known.unreachable_since, changes),
-                _same_time("failingSince", known.failing_since, changes),
+                _unmoved(expected, changes),
+                _same_time("unreachableSince", expected.unreachable_since, changes),
+                _same_time("failingSince", expected.failing_since, changes),
             )
         )
-        return self._update_if(self._keyed(known.job_arn, changes, condition))
+        return self._update_if(self._keyed(expected.job_arn, changes, condition))
 
     def get(self, job_arn: str) -> StoredJob | None:
         """A job, read consistently; raises `ServiceError`, `InvalidItemError`."""
@@ -395,20 +395,27 @@ class JobsTable:
         transition: Transition,
         observation: JobObservation,
         *,
-        known: TrackedJob,
-        marks: frozenset[str],
+        expected: TrackedJob,
+        pending_events: frozenset[str],
         follow_up: FollowUp | None = None,
-    ) -> Written:
+    ) -> WriteOutcome:
         """Move the job on and append to its history, both or neither (TransactWriteItems).
 
-        The job moves only if it is still where `known` saw it, the entry is put only if its
-        sequence is free, and `marks` say in the same transaction what is now owed, as
+        The job moves only if it is still where `expected` saw it, the entry is put only if its
+        sequence is free, and `pending_events` say in the same transaction what is now owed, as
         `follow_up` says whether token counts are to be looked for. Raises `ServiceError`.
         """
         record = JobRecord(observation, transition.entry, transition.first_in_progress_at)
         return self._transact(
             [
-                {"Update": self._update(record, known=known, marks=marks, follow_up=follow_up)},
+                {
+                    "Update": self._update(
+                        record,
+                        expected=expected,
+                        pending_events=pending_events,
+                        follow_up=follow_up,
+                    )
+                },
                 {
                     "Put": {
                         "TableName": self._history.name,
@@ -423,73 +430,86 @@ class JobsTable:
         self,
         record: JobRecord,
         *,
-        known: TrackedJob,
-        marks: frozenset[str],
+        expected: TrackedJob,
+        pending_events: frozenset[str],
         follow_up: FollowUp | None = None,
-    ) -> Written:
+    ) -> WriteOutcome:
         """Put back what the history says of a job whose item knows less; raises `ServiceError`."""
-        return self._update_if(self._update(record, known=known, marks=marks, follow_up=follow_up))
+        return self._update_if(
+            self._update(
+                record, expected=expected, pending_events=pending_events, follow_up=follow_up
+            )
+        )
 
     def refresh(
         self,
         observation: JobObservation,
         *,
-        known: TrackedJob,
+        expected: TrackedJob,
         now: datetime,
         refresh: Refresh,
-        mark: Mark | None = None,
-    ) -> Written:
+        pending_event: PendingEvent | None = None,
+    ) -> WriteOutcome:
         """Write a newer observation of the same status; raises `ServiceError`.
 
         Only if counts and times are still those that it was compared with: an answer that came late
-        must not replace a newer one. With the `mark` of an episode of being at risk, only if none
-        has begun meanwhile.
+        must not replace a newer one. With a `pending_event`, only if the job is not at risk yet.
         """
         changes = _Changes()
         changes.replace(
             items.observed_attributes(observation), out_of=(*items.REPLACED, *items.OF_UNREADABLE)
         )
-        condition = _same_answer(known, changes)
+        condition = _unchanged_answer(expected, changes)
         if refresh.counts_moved:
             changes.set("progressAt", items.time(now))
             changes.remove(items.STALLED_SINCE)
             changes.replace(items.estimate_attributes(refresh.estimate), out_of=items.OF_ESTIMATE)
-            if known.at_risk_since is not None and refresh.at_risk_since is None:
+            if expected.at_risk_since is not None and refresh.at_risk_since is None:
                 changes.remove(items.AT_RISK_SINCE)
-        if mark is not None and refresh.at_risk_since is not None:
+        if pending_event is not None and refresh.at_risk_since is not None:
             changes.set(items.AT_RISK_SINCE, items.time(refresh.at_risk_since))
-            changes.owe((str(mark),), now)
+            changes.add_pending((str(pending_event),), now)
             condition += f" AND attribute_not_exists({changes.name(items.AT_RISK_SINCE)})"
-        return self._update_with_event(known.job_arn, changes, condition, mark, now)
+        return self._update_with_event(expected.job_arn, changes, condition, pending_event, now)
 
     def _update_with_event(
-        self, job_arn: str, changes: _Changes, condition: str, mark: Mark | None, now: datetime
-    ) -> Written:
+        self,
+        job_arn: str,
+        changes: _Changes,
+        condition: str,
+        pending_event: PendingEvent | None,
+        now: datetime,
+    ) -> WriteOutcome:
         """Make a conditional update; with a pending event, together with its copy in the outbox."""
         update = self._keyed(job_arn, changes, condition)
-        if mark is None:
+        if pending_event is None:
             return self._update_if(update)
-        copy = self._outbox.event_put(job_arn, str(mark), now)
+        copy = self._outbox.event_put(job_arn, str(pending_event), now)
         return self._transact([{"Update": update}, {"Put": copy}])
 
-    def _transact(self, writes: Sequence[TransactWriteItemTypeDef]) -> Written:
+    def _transact(self, writes: Sequence[TransactWriteItemTypeDef]) -> WriteOutcome:
         try:
             with calling(SERVICE):
                 self._client.transact_write_items(TransactItems=writes)
         except ServiceError as error:
             return _outcome_of_cancellation(error)
-        return Written.DONE
+        return WriteOutcome.DONE
 
-    def note_error(self, job_arn: str, error: JobError, now: datetime) -> Written:
+    def record_error(self, job_arn: str, error: JobError, now: datetime) -> WriteOutcome:
         """Say in the item why Bedrock is not asked for this job; raises `ServiceError`."""
         changes = _Changes()
         changes.explain(error, now)
         changes.set_once("failingSince", items.time(now))
         return self._update_if(self._keyed(job_arn, changes, "attribute_exists(jobArn)"))
 
-    def note_unreadable(
-        self, unreadable: Unreadable, *, known: TrackedJob, now: datetime, mark: Mark | None
-    ) -> Written:
+    def record_unreadable(
+        self,
+        unreadable: Unreadable,
+        *,
+        expected: TrackedJob,
+        now: datetime,
+        pending_event: PendingEvent | None,
+    ) -> WriteOutcome:
         """Say in the item why the job cannot be read; raises `ServiceError`."""
         changes = _Changes()
         changes.explain(unreadable.error, now)
@@ -497,73 +517,74 @@ class JobsTable:
             changes.set("unreadablePolls", items.number(unreadable.polls))
         if unreadable.unreachable_since is not None:
             changes.set("unreachableSince", items.time(unreadable.unreachable_since))
-        pending = known.carried_events | ({str(mark)} if mark is not None else frozenset())
+        pending = expected.carried_events | (
+            {str(pending_event)} if pending_event is not None else frozenset()
+        )
         if pending:
-            changes.owe(pending, now)
+            changes.add_pending(pending, now)
         # Two polls at the same time count as one.
         polls = changes.name("unreadablePolls")
         counted = (
-            f"{polls} = {changes.value(items.number(known.unreadable_polls))}"
-            if known.unreadable_polls
+            f"{polls} = {changes.value(items.number(expected.unreadable_polls))}"
+            if expected.unreadable_polls
             else f"attribute_not_exists({polls})"
         )
         # An episode that another read has begun is not begun again: its event has its own id.
-        same_episode = _same_time("unreachableSince", known.unreachable_since, changes)
-        condition = f"{_still(known, changes)} AND {counted} AND {same_episode}"
-        return self._update_with_event(known.job_arn, changes, condition, mark, now)
+        same_episode = _same_time("unreachableSince", expected.unreachable_since, changes)
+        condition = f"{_unmoved(expected, changes)} AND {counted} AND {same_episode}"
+        return self._update_with_event(expected.job_arn, changes, condition, pending_event, now)
 
-    def note_failing(self, since: datetime, *, known: TrackedJob) -> Written:
+    def record_failing(self, since: datetime, *, expected: TrackedJob) -> WriteOutcome:
         """Say in the item since when the job could not be read; raises `ServiceError`."""
         changes = _Changes()
         changes.set("failingSince", items.time(since))
-        condition = (
-            f"{_still(known, changes)} AND attribute_not_exists({changes.name('failingSince')})"
-        )
-        return self._update_if(self._keyed(known.job_arn, changes, condition))
+        name = changes.name("failingSince")
+        condition = f"{_unmoved(expected, changes)} AND attribute_not_exists({name})"
+        return self._update_if(self._keyed(expected.job_arn, changes, condition))
 
-    def note_stalled(
-        self, since: datetime, *, known: TrackedJob, now: datetime, mark: Mark
-    ) -> Written:
+    def record_stalled(
+        self, since: datetime, *, expected: TrackedJob, now: datetime, pending_event: PendingEvent
+    ) -> WriteOutcome:
         """Say in the item since when the job does not move; raises `ServiceError`."""
         changes = _Changes()
         changes.set(items.STALLED_SINCE, items.time(since))
         changes.replace({}, out_of=items.OF_ESTIMATE)
-        changes.owe((str(mark),), now)
+        changes.add_pending((str(pending_event),), now)
         condition = (
-            f"{_same_answer(known, changes)} AND "
+            f"{_unchanged_answer(expected, changes)} AND "
             f"attribute_not_exists({changes.name(items.STALLED_SINCE)})"
         )
-        return self._update_with_event(known.job_arn, changes, condition, mark, now)
+        return self._update_with_event(expected.job_arn, changes, condition, pending_event, now)
 
-    def stop_tracking(self, known: TrackedJob) -> Written:
+    def stop_tracking(self, expected: TrackedJob) -> WriteOutcome:
         """Take a job that has ended out of polling again; raises `ServiceError`."""
         changes = _Changes()
         changes.remove(contract.TRACKING)
-        return self._update_if(self._keyed(known.job_arn, changes, _still(known, changes)))
+        return self._update_if(self._keyed(expected.job_arn, changes, _unmoved(expected, changes)))
 
-    def clear_mark(self, job_arn: str, mark: str) -> Written:
+    def ack(self, job_arn: str, pending_event: str) -> WriteOutcome:
         """Note that an event was sent; raises `ServiceError`.
 
         A lost race means that the item has no such pending event any more.
         """
-        return self._clear(job_arn, mark, lambda _: "")
+        return self._clear(job_arn, pending_event, lambda _: "")
 
-    def settle(self, marks: Mapping[str, frozenset[str]]) -> Written:
+    def ack_batch(self, pending_events: Mapping[str, frozenset[str]]) -> WriteOutcome:
         """Note in one transaction that all was sent that these jobs owe, up to 100 of them.
 
         If one of them owes something else by now, nothing is written. Raises `ServiceError`.
         """
         written = self._transact(
             [
-                {"Update": self._settling(job_arn, owed, _Changes())}
-                for job_arn, owed in marks.items()
+                {"Update": self._ack_all(job_arn, all_pending, _Changes())}
+                for job_arn, all_pending in pending_events.items()
             ]
         )
-        return Written.DONE if written is Written.DONE else Written.LOST_RACE
+        return WriteOutcome.DONE if written is WriteOutcome.DONE else WriteOutcome.CONFLICT
 
-    def clear_tasks(
-        self, job_arn: str, mark: str, *, revision: int, refusal: str | None, now: datetime
-    ) -> Written:
+    def ack_callbacks(
+        self, job_arn: str, pending_event: str, *, revision: int, refusal: str | None, now: datetime
+    ) -> WriteOutcome:
         """Note that no task waits any more, unless one was registered since `revision`.
 
         `refusal` is the code with which the last of them refused its callback, if one did. Raises
@@ -576,43 +597,47 @@ class JobsTable:
                 changes.set("taskTokenErrorAt", items.time(now))
             return f" AND {_same_tasks(revision, changes)}"
 
-        return self._clear(job_arn, mark, all_called_back)
+        return self._clear(job_arn, pending_event, all_called_back)
 
-    def _clear(self, job_arn: str, mark: str, more: Callable[[_Changes], str]) -> Written:
+    def _clear(
+        self, job_arn: str, pending_event: str, more: Callable[[_Changes], str]
+    ) -> WriteOutcome:
         """Remove a pending event; `more` adds changes and gives a further condition."""
         last = _Changes()
-        update = self._settling(job_arn, {mark}, last, more)
-        if self._update_if(update) is Written.DONE:
-            return Written.DONE
+        update = self._ack_all(job_arn, {pending_event}, last, more)
+        if self._update_if(update) is WriteOutcome.DONE:
+            return WriteOutcome.DONE
         one_of_several = _Changes()
-        one_of_several.delete(items.PENDING_EVENTS, mark)
+        one_of_several.delete(items.PENDING_EVENTS, pending_event)
         condition = (
             f"contains({one_of_several.name(items.PENDING_EVENTS)}, "
-            f"{one_of_several.value(items.text(mark))}){more(one_of_several)}"
+            f"{one_of_several.value(items.text(pending_event))}){more(one_of_several)}"
         )
         return self._update_if(self._keyed(job_arn, one_of_several, condition))
 
-    def _settling(
+    def _ack_all(
         self,
         job_arn: str,
-        owed: Collection[str],
+        all_pending: Collection[str],
         changes: _Changes,
         more: Callable[[_Changes], str] = lambda _: "",
     ) -> UpdateTypeDef:
         """The update of a job that owes these events and no other, and from now on none."""
         for name in (contract.EVENT_PENDING, contract.PENDING_SINCE, items.PENDING_EVENTS):
             changes.remove(name)
-        marks = changes.name(items.PENDING_EVENTS)
-        condition = f"{marks} = {changes.value({'SS': sorted(owed)})}{more(changes)}"
+        pending_events = changes.name(items.PENDING_EVENTS)
+        condition = (
+            f"{pending_events} = {changes.value({'SS': sorted(all_pending)})}{more(changes)}"
+        )
         return self._keyed(job_arn, changes, condition)
 
-    def clear_empty_marks(self, job_arn: str) -> Written:
+    def leave_pending_index(self, job_arn: str) -> WriteOutcome:
         """Take a job out of the pending-events index that owes no event; raises `ServiceError`."""
         changes = _Changes()
         changes.remove(contract.EVENT_PENDING)
         changes.remove(contract.PENDING_SINCE)
-        marks = changes.name(items.PENDING_EVENTS)
-        condition = f"attribute_exists(jobArn) AND attribute_not_exists({marks})"
+        pending_events = changes.name(items.PENDING_EVENTS)
+        condition = f"attribute_exists(jobArn) AND attribute_not_exists({pending_events})"
         return self._update_if(self._keyed(job_arn, changes, condition))
 
     def with_usage_due(self, now: datetime) -> Iterator[str]:
@@ -633,7 +658,9 @@ class JobsTable:
         ):
             yield item["jobArn"]["S"]
 
-    def add_usage(self, job_arn: str, usage: Usage, *, due_at: datetime, now: datetime) -> Written:
+    def add_usage(
+        self, job_arn: str, usage: Usage, *, due_at: datetime, now: datetime
+    ) -> WriteOutcome:
         """Note what a job used, in its item alone; raises `ServiceError`.
 
         `usageReadAt` tells such figures from those that were known at the job's end, which its
@@ -646,7 +673,9 @@ class JobsTable:
         )
         return self._update_if(self._keyed(job_arn, changes, _still_due(due_at, changes)))
 
-    def postpone_usage(self, job_arn: str, follow_up: FollowUp, *, due_at: datetime) -> Written:
+    def postpone_usage(
+        self, job_arn: str, follow_up: FollowUp, *, due_at: datetime
+    ) -> WriteOutcome:
         """Note when to look for a job's token counts again, or that nobody will.
 
         Raises `ServiceError`.
@@ -658,7 +687,7 @@ class JobsTable:
         )
         return self._update_if(self._keyed(job_arn, changes, _still_due(due_at, changes)))
 
-    def forget_usage(self, job_arn: str) -> Written:
+    def forget_usage(self, job_arn: str) -> WriteOutcome:
         """Take a job out of the usage-pending index, whatever its item says.
 
         Raises `ServiceError`.
@@ -673,8 +702,8 @@ class JobsTable:
         self,
         record: JobRecord,
         *,
-        known: TrackedJob,
-        marks: frozenset[str],
+        expected: TrackedJob,
+        pending_events: frozenset[str],
         follow_up: FollowUp | None,
     ) -> UpdateTypeDef:
         entry = record.last
@@ -695,16 +724,16 @@ class JobsTable:
         )
         changes.set_once("trackedBy", items.text("user"))
         changes.set_once("trackedAt", items.time(entry.observed_at))
-        condition = _still(known, changes)
+        condition = _unmoved(expected, changes)
         if entry.event_id is not None:
             changes.remove(contract.TRACKING)
-            condition = f"{condition} AND {_still_awaited(known, changes)}"
-        if known.backfilled and not entry.backfilled:
+            condition = f"{condition} AND {_still_awaited(expected, changes)}"
+        if expected.backfilled and not entry.backfilled:
             changes.remove(items.BACKFILLED)
-        if known.carries_tasks:
+        if expected.carries_tasks:
             changes.add_number(contract.TASK_REVISION, 1)
-        if marks:
-            changes.owe(marks, entry.observed_at)
+        if pending_events:
+            changes.add_pending(pending_events, entry.observed_at)
         return self._keyed(entry.job_arn, changes, condition)
 
     def _keyed(self, job_arn: str, changes: _Changes, condition: str) -> UpdateTypeDef:
@@ -719,7 +748,7 @@ class JobsTable:
             update["ExpressionAttributeValues"] = changes.values
         return update
 
-    def _update_if(self, update: UpdateTypeDef) -> Written:
+    def _update_if(self, update: UpdateTypeDef) -> WriteOutcome:
         return _unless_refused(lambda: self._client.update_item(**update))
 
     def _item(self, job_arn: str) -> Item | None:
@@ -835,27 +864,29 @@ def _tracked_or_invalid(item: Item) -> TrackedJob | InvalidItem:
         )
 
 
-def _still(known: TrackedJob, changes: _Changes) -> str:
+def _unmoved(expected: TrackedJob, changes: _Changes) -> str:
     """The condition that a job is where it was when the monitor looked, and was not removed.
 
     The sequence alone does not say so: after tables were lost it starts again.
     """
     sequence = changes.name("sequence")
-    if known.sequence == 0:
+    if expected.sequence == 0:
         return f"attribute_exists(jobArn) AND attribute_not_exists({sequence})"
-    condition = f"{sequence} = {changes.value(items.number(known.sequence))}"
-    if known.status is None:
+    condition = f"{sequence} = {changes.value(items.number(expected.sequence))}"
+    if expected.status is None:
         return condition
-    return f"{condition} AND {changes.name('status')} = {changes.value(items.text(known.status))}"
+    return (
+        f"{condition} AND {changes.name('status')} = {changes.value(items.text(expected.status))}"
+    )
 
 
-def _same_answer(known: TrackedJob, changes: _Changes) -> str:
+def _unchanged_answer(expected: TrackedJob, changes: _Changes) -> str:
     """The condition that no answer was stored since the one that is known."""
     return " AND ".join(
         (
-            _still(known, changes),
-            _same_time("progressAt", known.progress_at, changes),
-            _same_time("lastModifiedTime", known.last_modified_time, changes),
+            _unmoved(expected, changes),
+            _same_time("progressAt", expected.progress_at, changes),
+            _same_time("lastModifiedTime", expected.last_modified_time, changes),
         )
     )
 
@@ -890,30 +921,30 @@ def _still_due(due_at: datetime, changes: _Changes) -> str:
     return f"{changes.name(contract.USAGE_DUE_AT)} = {changes.value(items.time(due_at))}"
 
 
-def _still_awaited(known: TrackedJob, changes: _Changes) -> str:
+def _still_awaited(expected: TrackedJob, changes: _Changes) -> str:
     """The condition that task tokens and the backfilled flag are unchanged since the read.
 
     An end that is recorded before a task was registered fails here; a task that is registered after
     the end finds the job ended.
     """
-    exists = "attribute_exists" if known.backfilled else "attribute_not_exists"
-    same_tasks = _same_tasks(known.task_revision, changes)
+    exists = "attribute_exists" if expected.backfilled else "attribute_not_exists"
+    same_tasks = _same_tasks(expected.task_revision, changes)
     return f"{same_tasks} AND {exists}({changes.name(items.BACKFILLED)})"
 
 
-def _unless_refused(write: Callable[[], object]) -> Written:
+def _unless_refused(write: Callable[[], object]) -> WriteOutcome:
     """Make a conditional write; a condition that does not hold is a lost race."""
     try:
         with calling(SERVICE):
             write()
     except ServiceError as error:
         if error.reason == "ConditionalCheckFailedException":
-            return Written.LOST_RACE
+            return WriteOutcome.CONFLICT
         raise
-    return Written.DONE
+    return WriteOutcome.DONE
 
 
-def _outcome_of_cancellation(error: ServiceError) -> Written:
+def _outcome_of_cancellation(error: ServiceError) -> WriteOutcome:
     cause = error.__cause__
     if error.reason != "TransactionCanceledException" or not isinstance(cause, ClientError):
         raise error
@@ -928,7 +959,7 @@ def _outcome_of_cancellation(error: ServiceError) -> Written:
         raise ServiceError(SERVICE, next(_telling(reasons), error.reason), error.message) from error
     job, *rest = reasons
     history_alone = job == "None" and _CONDITION_FAILED in rest
-    return Written.HISTORY_AHEAD if history_alone else Written.LOST_RACE
+    return WriteOutcome.HISTORY_AHEAD if history_alone else WriteOutcome.CONFLICT
 
 
 def _telling(reasons: Iterable[str]) -> Iterator[str]:
@@ -986,11 +1017,11 @@ class _Changes:
         self.set("lastError", items.error(error))
         self.set("lastErrorAt", items.time(now))
 
-    def owe(self, marks: Iterable[str], since: datetime) -> None:
-        """Mark events as still to be sent, in the item and so in the pending-events index."""
+    def add_pending(self, pending_events: Iterable[str], since: datetime) -> None:
+        """Add pending events to the item, and with them the item to the pending-events index."""
         self.set(contract.EVENT_PENDING, items.text(contract.EVENT_PENDING_VALUE))
         self.set_once(contract.PENDING_SINCE, items.time(since))
-        self.add(items.PENDING_EVENTS, marks)
+        self.add(items.PENDING_EVENTS, pending_events)
 
     def delete(self, attribute: str, member: str) -> None:
         self._clauses["DELETE"].append(f"{self.name(attribute)} {self.value({'SS': [member]})}")
