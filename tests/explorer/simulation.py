@@ -16,8 +16,9 @@ from botocore.exceptions import ReadTimeoutError
 from bedrock_batch_monitor import contract
 from bedrock_batch_monitor.app.commands import Inbox
 from bedrock_batch_monitor.app.composition import compose, compose_inbox
-from bedrock_batch_monitor.app.poll import Lanes, Monitor, PollError
+from bedrock_batch_monitor.app.poll import Monitor, PollError
 from bedrock_batch_monitor.domain.requests import Hint, Request
+from bedrock_batch_monitor.listing.resync import Lanes
 from bedrock_batch_monitor.settings import Settings
 from tests.explorer.dynamodb import DynamoDB, Paginator, Table, refusal
 from tests.support.monitor import ACCOUNT, REGION, SETTINGS, InlineExecutor

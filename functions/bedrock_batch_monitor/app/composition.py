@@ -17,9 +17,10 @@ from bedrock_batch_monitor.app.clock import utc_now
 from bedrock_batch_monitor.app.commands import Inbox
 from bedrock_batch_monitor.app.discover import Discoverer
 from bedrock_batch_monitor.app.notifier import Notifier
-from bedrock_batch_monitor.app.poll import CONCURRENCY, Monitor
+from bedrock_batch_monitor.app.poll import Monitor
 from bedrock_batch_monitor.app.reconcile import Reconciler
 from bedrock_batch_monitor.app.usage import UsageFollower, UsageReader
+from bedrock_batch_monitor.app.worker_pool import CONCURRENCY
 from bedrock_batch_monitor.listing.list_scan import ListScan
 from bedrock_batch_monitor.outbox.relay import Relay
 from bedrock_batch_monitor.outbox.task_callbacks import TaskCallbacks

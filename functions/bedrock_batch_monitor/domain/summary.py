@@ -172,7 +172,6 @@ class PollSummary:
     def count(self, seen: ReconcileResult) -> None:
         """Add what came of looking at one job."""
         self.jobs_read += seen.was_read
-        self.jobs_unreachable += seen.is_unreachable
         self.jobs_stalled += seen.is_stalled
         self.jobs_at_risk += seen.is_at_risk
         self.observations_outdated += seen.outdated

@@ -28,12 +28,12 @@ from bedrock_batch_monitor.domain.throttling import AdaptiveConcurrency
 
 @dataclass(frozen=True, slots=True)
 class ScanLimits:
-    """What a scan keeps to: the poll's rate and retry budget, its error counts, and its time.
+    """The limits of a scan: the poll's concurrency and retry budget, its error counts, its time.
 
     `may_go_on` is asked before each call; errors are counted by code.
     """
 
-    pace: AdaptiveConcurrency
+    concurrency: AdaptiveConcurrency
     errors: Counter[str]
     may_go_on: Callable[[], bool]
 
@@ -108,10 +108,10 @@ class _Reading:
 
     def _page(self, planned: PlannedList, token: str | None) -> ListPage | None:
         """One page, asked for once more if that may help; None if it cannot be had."""
-        pace, is_repeat = self.limits.pace, False
+        concurrency, is_retry = self.limits.concurrency, False
         while self.limits.may_go_on():
-            if not is_repeat:
-                pace.begun()
+            if not is_retry:
+                concurrency.on_first_call()
             try:
                 page = self.scan.bedrock.page(planned.listing, token)
             except ServiceError as error:
@@ -119,12 +119,12 @@ class _Reading:
                 if error.is_refusal:
                     self.is_refused = True
                     return None
-                pace.on_throttle(1)
-                if is_repeat or not pace.may_retry():
+                concurrency.on_throttle(1)
+                if is_retry or not concurrency.may_retry():
                     return None
-                is_repeat = True
+                is_retry = True
             else:
-                pace.answered()
+                concurrency.on_success()
                 return page
         return None
 

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final
+
+from bedrock_batch_monitor.domain.episodes import UNREACHABLE_PERIOD
+from bedrock_batch_monitor.domain.rules import Rules
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 # Cursors are stored in milliseconds, so slots are whole ones: a cursor reads back equal.
@@ -117,6 +120,55 @@ def remember(
         return {}
     kept = {arn: at for arn, at in earlier.items() if cursor < at <= now}
     return kept | dict.fromkeys(concluded, now)
+
+
+UNREACHABLE_LANE: Final = ResyncLane(UNREACHABLE_PERIOD)
+
+
+def reachable_lane(rules: Rules) -> ResyncLane:
+    """The lane of the jobs that can be read.
+
+    Its period is a little shorter than the setting, so that a slot that has to wait is in time.
+    """
+    slack = max(rules.full_read / 24, rules.poll_interval)
+    return ResyncLane(max(rules.full_read - slack, rules.poll_interval))
+
+
+@dataclass(slots=True)
+class Lane:
+    """How far a lane has come, as the execution environment remembers it."""
+
+    cursor: datetime | None = None
+    concluded_at: dict[str, datetime] = field(default_factory=dict)
+
+    def due(
+        self, lane: ResyncLane, jobs: Collection[str], stored: datetime | None, now: datetime
+    ) -> frozenset[str]:
+        """The jobs to read now, given the stored cursor as well."""
+        self.cursor = _latest(self.cursor, stored, now)
+        return lane.due(jobs, self.cursor, now, self.concluded_at)
+
+    def advance(
+        self, lane: ResyncLane, jobs: Collection[str], concluded: set[str], now: datetime
+    ) -> datetime:
+        """Record what was read as of `now`, the time for which jobs were due; gives the cursor."""
+        self.cursor = lane.advance(jobs, self.cursor, concluded, now, self.concluded_at)
+        self.concluded_at = remember(self.concluded_at, concluded, cursor=self.cursor, now=now)
+        return self.cursor
+
+
+@dataclass(slots=True)
+class Lanes:
+    """The two lanes of a scope: all jobs that can be read, and the unreachable ones."""
+
+    reachable: Lane = field(default_factory=Lane)
+    unreachable: Lane = field(default_factory=Lane)
+
+
+def _latest(known: datetime | None, stored: datetime | None, now: datetime) -> datetime | None:
+    """The later of two cursors; one in the future counts only if there is no other."""
+    cursors = [cursor for cursor in (known, stored) if cursor is not None]
+    return max((cursor for cursor in cursors if cursor <= now), default=min(cursors, default=None))
 
 
 def _ms(moment: datetime) -> int:
