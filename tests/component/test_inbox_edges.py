@@ -12,8 +12,8 @@ import pytest
 
 from bedrock_batch_monitor.adapters.dynamodb.tables import JobsTable, WriteOutcome
 from bedrock_batch_monitor.adapters.errors import ServiceError
-from bedrock_batch_monitor.app.commands import STOP_BEFORE_DEADLINE_SECONDS
 from bedrock_batch_monitor.app.telemetry import logger
+from bedrock_batch_monitor.app.worker_pool import STOP_BEFORE_DEADLINE_SECONDS
 from bedrock_batch_monitor.domain.times import to_iso
 from bedrock_batch_monitor.handlers import inbox as module
 

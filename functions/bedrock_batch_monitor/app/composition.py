@@ -14,8 +14,9 @@ from bedrock_batch_monitor.adapters.sns import topics
 from bedrock_batch_monitor.adapters.stepfunctions import TaskClient
 from bedrock_batch_monitor.adapters.sts import RoleSessions
 from bedrock_batch_monitor.app.clock import utc_now
-from bedrock_batch_monitor.app.commands import Inbox
+from bedrock_batch_monitor.app.commands import Commands
 from bedrock_batch_monitor.app.discover import Discoverer
+from bedrock_batch_monitor.app.inbox_batch import Inbox
 from bedrock_batch_monitor.app.notifier import Notifier
 from bedrock_batch_monitor.app.poll import Monitor
 from bedrock_batch_monitor.app.reconcile import Reconciler
@@ -141,8 +142,8 @@ class Container:
         return Inbox(
             monitored=self.settings.scopes,
             reconciler_of=self.reconciler,
+            commands=Commands(self._jobs, self._outbox, self._clock),
             jobs=self._jobs,
-            outbox=self._outbox,
             relay=self._courier,
             callbacks=self._callbacks,
             clock=self._clock,

@@ -201,21 +201,6 @@ class PollSummary:
         self.jobs_stalled += job.stalled_since is not None
         self.jobs_at_risk += is_at_risk(job, rules)
 
-    def count_events(self, *, sent: int, pending: int, errors: Counter[str]) -> None:
-        """Add what came of sending some events."""
-        self.events_sent += sent
-        self.events_pending += pending
-        self.errors.update(errors)
-
-    def count_callbacks(
-        self, *, sent: int, refused: int, pending: int, errors: Counter[str]
-    ) -> None:
-        """Add what came of calling back the tasks of one job."""
-        self.tasks_answered += sent
-        self.tasks_refused += refused
-        self.tasks_pending += pending
-        self.errors.update(errors)
-
     def figures(self) -> dict[str, float]:
         """The figures by metric name."""
         return {

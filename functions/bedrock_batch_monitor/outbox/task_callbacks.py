@@ -6,18 +6,12 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from bedrock_batch_monitor.adapters.dynamodb.outbox_table import PAGE, OutboxTable
 from bedrock_batch_monitor.adapters.dynamodb.tables import JobsTable, WriteOutcome
 from bedrock_batch_monitor.adapters.errors import ServiceError
 from bedrock_batch_monitor.adapters.stepfunctions import OF_ONE_KEY, TaskClient
 from bedrock_batch_monitor.domain.tasks import PendingCallbacks, callback_for
-
-if TYPE_CHECKING:
-    from aws_lambda_powertools import Logger
-
-    from bedrock_batch_monitor.domain.summary import PollSummary
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,18 +30,6 @@ class CallbackResult:
     errors: Counter[str] = field(default_factory=Counter)
     service_refuses: bool = False
     is_conflict: bool = False
-
-    def record(self, summary: PollSummary, logger: Logger) -> None:
-        """Count it, and log of a refusal which job's task it was: never the token."""
-        summary.count_callbacks(
-            sent=self.sent,
-            refused=len(self.refusals),
-            pending=self.pending,
-            errors=self.errors,
-        )
-        summary.conflicts += self.is_conflict
-        for refusal in self.refusals:
-            logger.warning("task token refused", extra={"jobArn": self.job_arn, "error": refusal})
 
 
 def not_called_back(callbacks: PendingCallbacks) -> CallbackResult:
