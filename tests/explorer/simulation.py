@@ -755,7 +755,7 @@ class Actor:
         for reconciler in (self.monitor.reconciler, self.inbox.reconciler_of(self.monitor.scope)):
             reconciler.failing_since.clear()
             if reconciler.usage is not None:
-                reconciler.usage._rest.until = None
+                reconciler.usage._breaker.open_until = None
 
     def poll(self, seconds_left: Callable[[], float] = lambda: 900.0) -> Iterator[str]:
         """Run one poll to its end; names what no service can have caused."""

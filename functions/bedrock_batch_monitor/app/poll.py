@@ -254,7 +254,7 @@ class _Poll:
             self.bookmarks.save(self.monitor.state.set_pending_from, self.backlog.start)
 
     def follow_usage(self) -> None:
-        """Look again for the token counts of jobs that ended; nothing else waits for this."""
+        """Try again to read the token counts of jobs that ended; nothing else waits for this."""
         follower = self.monitor.usage
         if follower is None or self.pool.time_is_up:
             return
@@ -271,7 +271,7 @@ class _Poll:
         """Notify people of ARNs that were never readable, in one message for all of them."""
         if self.results.never_readable and self.monitor.new_notifier is not None:
             notifier = self.monitor.new_notifier()
-            for error in notifier.tell_unreadable(self.results.never_readable):
+            for error in notifier.publish_never_readable(self.results.never_readable):
                 self.summary.errors[error.code] += 1
 
     def complete_summary(self, started: datetime) -> None:

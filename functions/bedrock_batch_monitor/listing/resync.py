@@ -1,8 +1,8 @@
-"""Resync: each job is read at least once per period, whatever lists and events say of it.
+"""Resync: each job is read at least once per period, whatever lists and events say about it.
 
-Each job has a slot in the period that follows from its ARN, so nothing is stored for each job and
-the reads are spread over the polls. A lane has one cursor: every slot up to it is done. A poll
-reads the jobs whose slots lie between the cursor and now.
+The ARN of a job determines its slot in the period, so nothing is stored for each job and the reads
+are spread over the polls. A lane has one cursor: every slot up to it is done. A poll reads the jobs
+whose slots are between the cursor and now.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ _NOTHING: Final[Mapping[str, datetime]] = {}
 
 @dataclass(frozen=True, slots=True)
 class ResyncLane:
-    """Each job is read at least once per `period`, in the slot that its ARN gives it.
+    """Each job is read at least once per `period`, in the slot that its ARN determines.
 
-    The promise holds up to one poll interval: a slot is found by the first poll after it. Slots
-    that polls missed are caught up, each job at most once. Times are aware datetimes.
+    The read can be late by one poll interval: the first poll after a slot finds it. Slots that
+    polls missed are caught up, each job at most once. Times are aware datetimes.
 
     A cursor of None (nothing is known), or one that is further back than a period, counts as one
     period back: every job is due. One in the future counts as now, so that after a clock was set
@@ -111,10 +111,10 @@ def remember(
 ) -> dict[str, datetime]:
     """When jobs were concluded, as far as the next poll of this process can use it.
 
-    A job that cannot be read holds the cursor back, and without this the jobs with later slots are
-    read again in each poll, more of them each time. `cursor` is the one that `advance` gave. The
-    result is empty while nothing holds it back; it needs no storage, because to lose it only
-    repeats reads.
+    A job that cannot be read holds the cursor back. Without this record, the jobs with later slots
+    are read again in each poll, more of them each time. `cursor` is the one that `advance`
+    returned. The result is empty while nothing holds it back. It needs no storage, because losing
+    it only repeats reads.
     """
     if cursor >= _EPOCH + _ms(now) * _MILLISECOND:
         return {}

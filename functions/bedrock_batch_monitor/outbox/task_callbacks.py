@@ -1,4 +1,4 @@
-"""Calls back the Step Functions tasks that wait for jobs, and forgets a token once that is done."""
+"""Calls back the Step Functions tasks that wait for jobs, and deletes a token once that is done."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bedrock_batch_monitor.domain.tasks import PendingCallbacks, callback_for
 
 @dataclass(frozen=True, slots=True)
 class CallbackResult:
-    """What came of the callbacks of one job: sent, refused by tasks (their codes), or pending.
+    """The callbacks of one job: how many were sent or are pending, and the codes of refused ones.
 
     `waiting_since` is since when pending ones are due. `service_refuses` says that the next call
     will probably fail as well.
@@ -33,16 +33,16 @@ class CallbackResult:
 
 
 def not_called_back(callbacks: PendingCallbacks) -> CallbackResult:
-    """The outcome for callbacks that wait for the next poll."""
+    """The result for callbacks that wait for the next poll."""
     return CallbackResult(callbacks.job_arn, pending=1, waiting_since=callbacks.due)
 
 
 @dataclass(frozen=True, slots=True)
 class TaskCallbacks:
-    """Calls tasks back at least once: a token that outlives its callback is refused once more.
+    """Calls tasks back at least once: the repetition of a callback is refused by the task.
 
-    Each token is a matter of its own: one that is refused, or whose state machine's key cannot be
-    used, does not keep the others waiting.
+    Tokens are independent: one that is refused, or whose state machine's key cannot be used, does
+    not delay the others.
     """
 
     tasks: TaskClient
