@@ -12,7 +12,7 @@ from bedrock_batch_monitor.adapters.errors import ServiceError
 from bedrock_batch_monitor.domain.events import MonitorEvent, calls
 
 if TYPE_CHECKING:
-    from bedrock_batch_monitor.adapters.dynamodb.tables import PendingJob
+    from bedrock_batch_monitor.adapters.dynamodb.tables import JobsTable, PendingJob
     from bedrock_batch_monitor.app.worker_pool import WorkerPool
     from bedrock_batch_monitor.domain.scopes import KeyPartition
     from bedrock_batch_monitor.domain.summary import PollSummary
@@ -33,6 +33,7 @@ class Backlog:
     was no time for all of it.
     """
 
+    jobs: JobsTable
     relay: Relay
     buffer: EventBuffer
     pool: WorkerPool
@@ -65,7 +66,7 @@ class Backlog:
         self.start = position if self.is_left else refused_at
 
     def _batches(self) -> Iterator[Sequence[PendingJob]]:
-        pending = self.relay.jobs.with_pending_events(self.start)
+        pending = self.jobs.with_pending_events(self.start)
         own = (job for job in pending if job.job_arn in self.keys)
         while batch := tuple(islice(own, BATCH)):
             yield batch

@@ -116,7 +116,12 @@ class _Poll:
             logger=monitor.logger,
         )
         self.backlog = Backlog(
-            monitor.relay, self.buffer, self.pool, self.summary, keys=monitor.keys
+            jobs=monitor.jobs,
+            relay=monitor.relay,
+            buffer=self.buffer,
+            pool=self.pool,
+            summary=self.summary,
+            keys=monitor.keys,
         )
         self.results = JobResults(self.summary, monitor.logger, self.buffer)
         self.reads = JobReads(monitor.reconciler, self.pool, self.results)
