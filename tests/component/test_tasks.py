@@ -276,7 +276,7 @@ def test_a_backfilled_job_answers_and_sends_no_event(waiting: Waiting) -> None:
 def register(inbox: Any, task: Track) -> object:
     """The writes of a command with a token, without the look at the job that follows them."""
     assert task.task is not None
-    inbox.outbox.put_task(task.job_arn, task.task, task.at)
+    inbox.commands.outbox.put_task(task.job_arn, task.task, task.at)
     found = inbox.jobs.find(task.job_arn)
     return inbox.jobs.await_end(found.job, now=task.at, resumes=True, command_at=task.at)
 
@@ -302,13 +302,12 @@ def test_token_and_end_meet(
 
     monkeypatch.setattr(JobsTable, write, meanwhile)
     if end_first:
-        [(_, followed)] = module.inbox().follow({"message-0": task}, lambda: 60.0)
-        assert followed.is_done
+        batch = module.inbox().batch(lambda: 60.0, logger)
+        assert batch.follow({"message-0": task}) == []
         # The poll that recorded the end has found the token in the outbox, and called it back.
         assert met[0].tasks_answered == 1
-        result = module.inbox().call_back(followed.seen, lambda: 60.0)
-        assert result is not None
-        assert (result.sent, result.pending) == (0, 0)
+        [(_, summary)] = batch.summaries()
+        assert (summary.tasks_answered, summary.tasks_pending) == (0, 0)
     else:
         assert cloud.poll().tasks_answered == 1
     assert met

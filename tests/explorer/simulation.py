@@ -18,10 +18,11 @@ import botocore.session
 from botocore.exceptions import BotoCoreError, ClientError, ReadTimeoutError
 
 from bedrock_batch_monitor import contract
-from bedrock_batch_monitor.app.commands import Inbox
 from bedrock_batch_monitor.app.composition import compose, compose_inbox
-from bedrock_batch_monitor.app.poll import Lane, Monitor, PollError
+from bedrock_batch_monitor.app.inbox_batch import Inbox
+from bedrock_batch_monitor.app.poll import Monitor, PollError
 from bedrock_batch_monitor.domain.requests import Hint, Request
+from bedrock_batch_monitor.listing.resync import Lane
 from bedrock_batch_monitor.settings import Settings
 from tests.explorer.conduct import Answer, Conduct, Moment, OtherConductError, Outcome
 from tests.explorer.dynamodb import DynamoDB, Paginator, Table, refusal
@@ -852,7 +853,7 @@ class Actor:
         for reconciler in (self.monitor.reconciler, self.inbox.reconciler_of(self.monitor.scope)):
             reconciler.failing_since.clear()
             if reconciler.usage is not None:
-                reconciler.usage._rest.until = None
+                reconciler.usage._breaker.open_until = None
 
     def poll(self, seconds_left: Callable[[], float] = lambda: 900.0) -> Iterator[str]:
         """Run one poll to its end; names what no service can have caused."""
@@ -874,15 +875,9 @@ class Actor:
         self, requests: Sequence[Request], seconds_left: Callable[[], float] = lambda: 900.0
     ) -> list[Request]:
         """Handle a batch as the function does; those that go back to the queue."""
-        left = []
-        watch = self.inbox.relay.watch()
         messages = {str(number): request for number, request in enumerate(requests)}
-        for message, followed in self.inbox.follow(messages, seconds_left):
-            self.inbox.deliver(followed.seen, watch)
-            self.inbox.call_back(followed.seen, seconds_left)
-            if not followed.is_done:
-                left.append(messages[message])
-        return left
+        batch = self.inbox.batch(seconds_left, self.monitor.logger)
+        return [messages[message] for message in batch.follow(messages)]
 
 
 @lru_cache(maxsize=64)

@@ -21,7 +21,7 @@ from bedrock_batch_monitor.adapters.eventbridge import BusLook, BusState, Delive
 from bedrock_batch_monitor.app import commands, reconcile
 from bedrock_batch_monitor.app.discover import Discoverer
 from bedrock_batch_monitor.app.reconcile import Reconciler
-from bedrock_batch_monitor.app.worker_pool import WorkerPool
+from bedrock_batch_monitor.app.worker_pool import InlineWorkers, WorkerPool
 from bedrock_batch_monitor.domain import events
 from bedrock_batch_monitor.domain.discovery import TableInfo
 from bedrock_batch_monitor.domain.events import status_event
@@ -448,7 +448,7 @@ def poll_without_deadline() -> Iterator[None]:
 @contextmanager
 def inbox_without_deadline() -> Iterator[None]:
     """The inbox follows request after request, whatever time is left."""
-    with patch.object(commands, "STOP_BEFORE_DEADLINE_SECONDS", float("-inf")):
+    with patch.object(InlineWorkers, "time_is_up", property(lambda _self: False)):
         yield
 
 

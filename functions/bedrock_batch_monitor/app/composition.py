@@ -14,12 +14,14 @@ from bedrock_batch_monitor.adapters.sns import topics
 from bedrock_batch_monitor.adapters.stepfunctions import TaskClient
 from bedrock_batch_monitor.adapters.sts import RoleSessions
 from bedrock_batch_monitor.app.clock import utc_now
-from bedrock_batch_monitor.app.commands import Inbox
+from bedrock_batch_monitor.app.commands import Commands
 from bedrock_batch_monitor.app.discover import Discoverer
+from bedrock_batch_monitor.app.inbox_batch import Inbox
 from bedrock_batch_monitor.app.notifier import Notifier
-from bedrock_batch_monitor.app.poll import CONCURRENCY, Monitor
+from bedrock_batch_monitor.app.poll import Monitor
 from bedrock_batch_monitor.app.reconcile import Reconciler
 from bedrock_batch_monitor.app.usage import UsageFollower, UsageReader
+from bedrock_batch_monitor.app.worker_pool import CONCURRENCY
 from bedrock_batch_monitor.listing.list_scan import ListScan
 from bedrock_batch_monitor.outbox.relay import Relay
 from bedrock_batch_monitor.outbox.task_callbacks import TaskCallbacks
@@ -140,8 +142,8 @@ class Container:
         return Inbox(
             monitored=self.settings.scopes,
             reconciler_of=self.reconciler,
+            commands=Commands(self._jobs, self._outbox, self._clock),
             jobs=self._jobs,
-            outbox=self._outbox,
             relay=self._courier,
             callbacks=self._callbacks,
             clock=self._clock,

@@ -60,11 +60,6 @@ class Transition:
     first_in_progress_at: datetime | None
 
     @property
-    def is_first_sight(self) -> bool:
-        """Whether nothing was recorded of the job before."""
-        return self.entry.sequence == 1
-
-    @property
     def is_terminal(self) -> bool:
         """Whether the job has ended with this transition."""
         return statuses.is_terminal(self.entry.status)
