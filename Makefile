@@ -6,6 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV_VERSION := 0.13.9
 PIP_AUDIT_VERSION := 2.10.1
+# What people read: pages, code with its comments and messages, schemas.
+TEXTS := $(wildcard *.md) Makefile app.py pyproject.toml cli docs examples functions infra local schemas tests
 
 # jsii, under the CDK, prints a banner for Node releases that it regards as too old or too new: a list.
 export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION := 20,22,24
@@ -39,6 +41,8 @@ lint: setup ## Check style, types, the direction of imports, and spelling
 	@ruff format --check .
 	@mypy
 	@PYTHONPATH=functions:cli:infra:. lint-imports
+	@codespell $(TEXTS)
+	@codespell --config tests/docs/codespell.cfg $(TEXTS)
 
 format: setup ## Format the code
 	@ruff check --fix .
