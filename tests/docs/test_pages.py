@@ -418,7 +418,7 @@ def size_of(item: dict[str, dict[str, object]]) -> int:
 def test_a_poll_reads_what_the_bill_says(
     cloud: Cloud, discovery: str | None, more: list[str]
 ) -> None:
-    """A poll in which nothing changed makes these calls in addition to those for jobs, and no write."""
+    """A poll in which nothing changed makes these calls next to those for jobs, and no write."""
     cloud = cloud.with_settings(discovery_prefix=discovery)
     cloud.add_job("InProgress")
     # An active job is known to be there; of one that has ended discovery has to find that out.
