@@ -13,6 +13,10 @@ BLOCKS = blocks()
 KINDS = {
     "any_block": BLOCKS,
     "bash_block": [block for block in BLOCKS if block.language == "bash"],
+    "aws_block": [block for block in BLOCKS if block.language == "bash" and "aws " in block.text],
+    "other_bash_block": [
+        block for block in BLOCKS if block.language == "bash" and "aws " not in block.text
+    ],
     "python_block": [block for block in BLOCKS if block.language == "python"],
     "pattern_block": [block for block in BLOCKS if block.mark.startswith("matches: ")],
     "event_block": [block for block in BLOCKS if block.mark.startswith("sample event: ")],

@@ -281,7 +281,7 @@ def test_reasons_for_unknown_tokens() -> None:
 
 
 def test_summary_and_metrics() -> None:
-    """The page explains each figure of a poll's summary beside its metric, and no other."""
+    """The page explains each figure of a poll's summary next to its metric, and no other."""
     table = rows(section("docs/operating.md", "## What a poll reports"))
     figures = [(code(cells[0]), code(cells[1])) for cells in table]
 
@@ -418,14 +418,14 @@ def size_of(item: dict[str, dict[str, object]]) -> int:
 def test_a_poll_reads_what_the_bill_says(
     cloud: Cloud, discovery: str | None, more: list[str]
 ) -> None:
-    """A poll in which nothing changed makes these calls beside those for jobs, and no write."""
+    """A poll in which nothing changed makes these calls next to those for jobs, and no write."""
     cloud = cloud.with_settings(discovery_prefix=discovery)
     cloud.add_job("InProgress")
     # An active job is known to be there; of one that has ended discovery has to find that out.
     cloud.add_job("Completed")
     cloud.poll()
     made: list[str] = []
-    for client in (cloud.monitor.jobs._client, cloud.monitor.observer.bedrock._client):
+    for client in (cloud.monitor.jobs._client, cloud.monitor.reconciler.bedrock._client):
         client.meta.events.register("before-call", lambda model, **_: made.append(model.name))
     cloud.poll()
     made.remove("GetModelInvocationJob")
@@ -441,7 +441,7 @@ def test_layout_exists() -> None:
 
 
 def test_the_picture_is_sound() -> None:
-    """The picture is well-formed, says what it shows, and adapts to dark pages."""
+    """The picture is well-formed, says what it shows, adapts to dark pages, and names no event."""
     text = read("docs/architecture.svg")
     root = ET.fromstring(text)  # noqa: S314 - a file of this repository
 
@@ -453,16 +453,23 @@ def test_the_picture_is_sound() -> None:
         contract.BY_STATUS_INDEX,
     ):
         assert name in text
-    for detail_type in FILES:
-        assert detail_type.removeprefix("Batch Inference Job ") in text
+    # The picture shows the parts; which events there are is on the page of events.
+    assert not any(detail_type in text for detail_type in FILES)
 
 
-def test_every_command_of_bbm_is_in_the_readme() -> None:
-    """The README names each command of the command line, and no other."""
-    table = rows(section("README.md", "## Look at jobs"))
-    named = {words.split()[1] for cells in table for words in code(cells[0])}
+@pytest.mark.parametrize("page", [*PAGE_NAMES, "SECURITY.md"])
+def test_commands_of_bbm_exist(page: str) -> None:
+    """Every `bbm <command>` that a page names is a command of the command line."""
+    named = re.findall(r"(?:`|^\$ |^(?:\.venv/bin/)?)bbm ([a-z]+)", read(page), re.MULTILINE)
 
-    assert named == {command for command in commands() if command}
+    assert set(named) <= set(commands())
+
+
+def test_readme_has_at_most_1200_words() -> None:
+    """Code blocks, generated markers and the targets of links do not count."""
+    text = re.sub(r"<!--.*?-->|<[^>]*>|\]\([^)]*\)", " ", without_blocks(read("README.md")))
+
+    assert len(re.findall(r"[^\s|]*\w[^\s|]*", text)) <= 1200
 
 
 def test_reliability_counts_the_ways_of_breaking_the_monitor() -> None:
