@@ -53,7 +53,7 @@ def gather(  # noqa: PLR0913 - the inputs of a report, all named
                 # The terminal transition replaces the item of a job whose item was deleted.
                 deleted[item["jobArn"]] = job_of(item)
     found: list[Job] = []
-    for job in _read(jobs, iter(dict.fromkeys((*transitions, *jobs.nominated())))):
+    for job in _read(jobs, iter(dict.fromkeys((*transitions, *jobs.active_candidates())))):
         deleted.pop(job.arn, None)
         if job.is_active or job.arn in transitions:
             found.append(job)
