@@ -111,7 +111,7 @@ class Counts:
     steps: Mapping[str, float]
 
     def at(self, design: str, figure: str, jobs: int) -> Fraction:
-        """A figure of a poll with so many jobs, interpolated between the measured numbers of jobs."""
+        """A figure of a poll with so many jobs, interpolated between measured numbers of jobs."""
         known = sorted(self.polls[design].items())
         points = [(size, Fraction(str(figures[figure]))) for size, figures in known]
         if len(points) == 1:

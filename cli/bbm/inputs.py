@@ -39,8 +39,8 @@ def since(text: str, now: datetime) -> datetime:
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError) as error:
         message = (
-            f"--since {quoted(text)} is not a time: give a duration such as 30m, 24h or 7d, or an ISO "
-            "time such as 2026-11-24 or 2026-11-24T20:30:00Z"
+            f"--since {quoted(text)} is not a time: give a duration such as 30m, 24h or 7d, or an "
+            "ISO time such as 2026-11-24 or 2026-11-24T20:30:00Z"
         )
         raise UsageProblem(message) from error
 

@@ -174,8 +174,8 @@ def _of_answer(  # noqa: PLR0911 - a case for each kind of error
         )
     if code == "ResourceNotFoundException":
         return Problem(
-            f"a resource in the outputs of stack {stack} does not exist ({message}): deploy the stack "
-            "again with `make deploy`"
+            f"a resource in the outputs of stack {stack} does not exist ({message}): deploy the "
+            "stack again with `make deploy`"
         )
     if code in _BUSY:
         return Problem(f"AWS is busy ({operation}: {code}): try again in a moment")

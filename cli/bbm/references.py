@@ -89,8 +89,8 @@ def _only_match(text: str, items: Sequence[Mapping[str, Any]], what: str) -> str
         candidates = ", ".join(sorted(meant)[:_CANDIDATES])
         more = len(meant) - _CANDIDATES
         message = (
-            f"{quoted(text)} is the name of {len(meant)} {what}: give one of their ARNs: {candidates}"
-            + (f" and {more} more" if more > 0 else "")
+            f"{quoted(text)} is the name of {len(meant)} {what}: give one of their ARNs: "
+            f"{candidates}" + (f" and {more} more" if more > 0 else "")
         )
         raise Problem(message)
     return meant[0] if meant else None

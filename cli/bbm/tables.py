@@ -158,7 +158,7 @@ class Jobs:
                 return Changed(job_arn, Change.ADDED)
             old = self._update(
                 job_arn,
-                # Without the error attributes, the job gets a new period of seven days to be readable.
+                # Without the error attributes, the seven days of an unreadable ARN start again.
                 f"SET #tracking = :active, {contract.COMMAND_AT} = :now "
                 f"REMOVE {', '.join(items.OF_UNREADABLE)}",
                 f"attribute_exists(jobArn) AND attribute_not_exists({EVENT_ID})",

@@ -506,7 +506,7 @@ def test_replay_sends_the_same_event_again(bbm: Bbm) -> None:
     assert again["resources"] == answer["resources"] == [arn]
     assert answer["eventId"] == first["detail"]["metadata"]["eventId"]
     assert bbm.cloud.job(arn) == before
-    assert f"(Failed), eventId {answer['eventId']} as before" in bbm("replay", arn).out
+    assert f"(Failed), with the same eventId {answer['eventId']}" in bbm("replay", arn).out
 
 
 def test_replay_publishes_no_message_with_record_messages_false(bbm: Bbm) -> None:

@@ -220,7 +220,7 @@ def test_hostile_texts_are_shown_without_what_is_hostile(hostile: Bbm) -> None:
         assert "]52;c;cHduZWQ=" in hostile(*command).out
     assert "]52;c;cHduZWQ=" in hostile("poll").out
     assert hostile.json("jobs", "--all")["jobs"][0]["message"] == ALL_KEYS
-    assert "(last seen x]52;c;cHduZWQ=" in hostile("untrack", ARN).out
+    assert "(last status: x]52;c;cHduZWQ=" in hostile("untrack", ARN).out
 
 
 def test_poll_that_fails_with_a_hostile_error(hostile: Bbm) -> None:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
-from rich.console import RenderableType
 from rich.text import Text
 
 from bbm import cost
@@ -14,6 +13,9 @@ from bbm.cost import Line, Workload, total
 from bbm.usage import ModelDay, Totals
 from bbm.views import cells
 from bedrock_batch_monitor.domain.plain_text import clean
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 _BILL_COLUMNS: Final[Sequence[tuple[str, Literal["left", "right"]]]] = (
     ("What", "left"),

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from bbm.tables import Item, has_ended
 from bbm.views import cells
 from bedrock_batch_monitor.domain import statuses
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 
 def jobs_table(jobs: Sequence[Item], now: datetime, width: int | None) -> RenderableType:
