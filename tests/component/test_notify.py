@@ -201,7 +201,7 @@ def test_summary_reaches_both_topics(topics: Topics) -> None:
     assert module.notifier().publish_never_readable([(arn, "AccessDeniedException")] * 500) == ()
     [mail], [chat] = topics.received("mails"), topics.received("chat")
 
-    assert mail["Subject"].endswith("500 tracked job ARNs cannot be read and never could")
+    assert mail["Subject"].endswith("500 tracked job ARNs could never be read")
     assert "and 480 more" in mail["Message"]
     assert_is_custom_notification(json.loads(chat["Message"]))
 
