@@ -11,7 +11,7 @@ from constructs import Construct
 
 from bedrock_batch_monitor import contract
 from bedrock_batch_monitor.domain import statuses
-from bedrock_batch_monitor.presentation.messages import UNREACHABLE
+from bedrock_batch_monitor.domain.outcomes import UNREACHABLE
 from bedrock_batch_monitor_cdk import permissions
 from bedrock_batch_monitor_cdk.alarms import Alarms
 from bedrock_batch_monitor_cdk.config import MonitorConfig

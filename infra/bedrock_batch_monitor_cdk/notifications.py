@@ -22,7 +22,8 @@ from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct
 
 from bedrock_batch_monitor import contract, settings
-from bedrock_batch_monitor.presentation.messages import OUTCOMES, UNREACHABLE
+from bedrock_batch_monitor.domain.outcomes import UNREACHABLE
+from bedrock_batch_monitor.presentation.messages import OUTCOMES
 from bedrock_batch_monitor_cdk.function import build_function, build_log_group
 from bedrock_batch_monitor_cdk.permissions import notification_role
 from bedrock_batch_monitor_cdk.service import service_of

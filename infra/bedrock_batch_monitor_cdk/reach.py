@@ -67,7 +67,7 @@ def reach_of(scope: Construct, config: MonitorConfig) -> Reach | None:
     Raises `ConfigError`, also where it is not known which account and Region are the stack's own:
     without them the monitor could not tell them from the others.
     """
-    if not config.reaches_out:
+    if not config.is_multi_scope:
         return None
     stack = Stack.of(scope)
     if Token.is_unresolved(stack.account) or Token.is_unresolved(stack.region):

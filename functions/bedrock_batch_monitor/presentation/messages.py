@@ -21,12 +21,9 @@ from typing import Any, Final
 from bedrock_batch_monitor import contract
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.arns import InvalidJobArnError, JobArn, is_job_arn
+from bedrock_batch_monitor.domain.outcomes import AT_RISK, STALLED, UNREACHABLE
 from bedrock_batch_monitor.domain.plain_text import CUT, clean, duration, plausible_count
 from bedrock_batch_monitor.presentation.console import bedrock_jobs
-
-STALLED: Final = "Stalled"
-UNREACHABLE: Final = "Unreachable"
-AT_RISK: Final = "AtRisk"
 
 # SNS takes subjects below 100 characters, without line breaks and control characters. ASCII alone
 # was its rule for years, and is the safe choice.
