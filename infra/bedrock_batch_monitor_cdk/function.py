@@ -1,4 +1,4 @@
-"""What the functions of the stack have in common: runtime, code, log, settings."""
+"""What all functions of the stack share: runtime, code, log, settings."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def build_log_group(scope: Construct, config: MonitorConfig, key: kms.IKey | Non
     return group
 
 
-def build_function(  # noqa: PLR0913 - what functions differ in, all named
+def build_function(  # noqa: PLR0913 - the differences between functions, all named
     scope: Construct,
     *,
     module: str,
@@ -53,7 +53,7 @@ def build_function(  # noqa: PLR0913 - what functions differ in, all named
     environment: Mapping[str, str],
     **options: Any,  # noqa: ANN401 - of lambda_.Function
 ) -> lambda_.Function:
-    """A function of the runtime package; `module` is the one of its handler."""
+    """A function of the runtime package; `module` is the module of its handler."""
     return lambda_.Function(
         scope,
         "Function",
@@ -67,8 +67,8 @@ def build_function(  # noqa: PLR0913 - what functions differ in, all named
         timeout=timeout,
         environment=dict(environment),
         log_group=log_group,
-        # Every line that the functions write is JSON already. Lambda's own JSON format would
-        # bring a second log level, which drops what Powertools was told to let through.
+        # Every line that the functions write is already JSON. Lambda's own JSON format would add a
+        # second log level, which drops lines that Powertools lets through.
         logging_format=lambda_.LoggingFormat.TEXT,
         **options,
     )
@@ -77,7 +77,7 @@ def build_function(  # noqa: PLR0913 - what functions differ in, all named
 def environment_of(
     scope: Construct, *, config: MonitorConfig, tables: Tables, events: Events
 ) -> dict[str, str]:
-    """The settings of a deployment as its functions read them."""
+    """The environment of the functions that follow jobs."""
     stack = Stack.of(scope)
     return {
         settings.JOBS_TABLE_NAME: tables.jobs.table_name,
@@ -89,7 +89,7 @@ def environment_of(
         settings.MONITORED_REGION: stack.region,
         settings.MONITORED_PARTITION: stack.partition,
         **config.environment(),
-        **(events.reach.environment() if events.reach is not None else {}),
+        **({} if events.multi_scope is None else events.multi_scope.environment()),
         "POWERTOOLS_SERVICE_NAME": service_of(scope),
         "POWERTOOLS_METRICS_NAMESPACE": contract.METRICS_NAMESPACE,
         "POWERTOOLS_LOG_LEVEL": config.log_level,
