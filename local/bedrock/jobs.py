@@ -13,8 +13,7 @@ from datetime import UTC, datetime, timedelta
 from string import ascii_lowercase, digits
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from local.bedrock.lifecycle import ENDINGS, Script, State
-from local.bedrock.model import (
+from local.bedrock.errors import (
     ACCESS_DENIED,
     CONFLICT,
     NOT_FOUND,
@@ -22,6 +21,7 @@ from local.bedrock.model import (
     ModelMismatchError,
     ServiceError,
 )
+from local.bedrock.lifecycle import ENDINGS, Script, State
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence

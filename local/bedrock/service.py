@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from local.bedrock.model import NOT_FOUND, ModelMismatchError, ServiceError
+from local.bedrock.errors import NOT_FOUND, ModelMismatchError, ServiceError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from local.bedrock.clock import Clock
-    from local.bedrock.faults import Breakage, Faults
+    from local.bedrock.fault_kinds import Breakage
+    from local.bedrock.faults import Faults
     from local.bedrock.jobs import Scope, Store
     from local.bedrock.model import Api, Operation
 
