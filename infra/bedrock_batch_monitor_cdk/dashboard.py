@@ -117,34 +117,34 @@ class Dashboard(Construct):
                     )
                 ],
                 *logged.widgets(logs, poll_interval, by_scope=by_scope),
-                [
-                    # A level: the sum over several polls would count a job several times.
-                    self._graph("Jobs at each poll", JOBS, cloudwatch.Stats.MAXIMUM),
-                    self._graph("Transitions", TRANSITIONS, cloudwatch.Stats.SUM),
-                    self._graph("Events sent", EVENTS, cloudwatch.Stats.SUM),
-                ],
-                [
-                    self._graph("Jobs in trouble", JOBS_IN_TROUBLE, cloudwatch.Stats.MAXIMUM),
-                    self._graph(
-                        "Events waiting",
-                        EVENTS_WAITING,
-                        cloudwatch.Stats.MAXIMUM,
-                        right=(summary.OLDEST_PENDING_EVENT_SECONDS,),
-                    ),
-                    self._graph("Other trouble", TROUBLE, cloudwatch.Stats.SUM),
-                ],
-                [
-                    self._graph(
-                        "Seconds per poll", (summary.POLL_SECONDS,), cloudwatch.Stats.MAXIMUM
-                    ),
-                    *(_queue_graph(f"Queue: {name}", queue) for name, queue in queues.items()),
-                ],
+                *self._metric_rows(queues),
                 *([_scope_graphs(self._service)] if by_scope else []),
                 _function_graphs(functions),
                 [_bedrock_graph(title, metric) for title, metric in BEDROCK.items()],
                 *([self._usage_graphs()] if shows_usage else []),
             ],
         )
+
+    def _metric_rows(self, queues: Mapping[str, sqs.IQueue]) -> list[list[cloudwatch.IWidget]]:
+        maximum, total = cloudwatch.Stats.MAXIMUM, cloudwatch.Stats.SUM
+        oldest = (summary.OLDEST_PENDING_EVENT_SECONDS,)
+        return [
+            [
+                # A level: the sum over several polls would count a job several times.
+                self._graph("Jobs at each poll", JOBS, maximum),
+                self._graph("Transitions", TRANSITIONS, total),
+                self._graph("Events sent", EVENTS, total),
+            ],
+            [
+                self._graph("Jobs in trouble", JOBS_IN_TROUBLE, maximum),
+                self._graph("Events waiting", EVENTS_WAITING, maximum, right=oldest),
+                self._graph("Other trouble", TROUBLE, total),
+            ],
+            [
+                self._graph("Seconds per poll", (summary.POLL_SECONDS,), maximum),
+                *(_queue_graph(f"Queue: {name}", queue) for name, queue in queues.items()),
+            ],
+        ]
 
     def _graph(
         self,

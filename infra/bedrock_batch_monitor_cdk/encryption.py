@@ -39,51 +39,54 @@ def customer_key(scope: Construct, config: MonitorConfig) -> kms.Key | None:
         # Without the key all data encrypted with it is lost, including backups of the tables.
         removal_policy=config.removal_policy_of_data,
     )
-    stack = Stack.of(scope)
-    key.add_to_resource_policy(
-        iam.PolicyStatement(
-            sid="EncryptLogs",
-            principals=[iam.ServicePrincipal(f"logs.{stack.region}.{stack.url_suffix}")],
-            actions=[
-                "kms:Decrypt",
-                "kms:DescribeKey",
-                "kms:Encrypt",
-                "kms:GenerateDataKey*",
-                "kms:ReEncrypt*",
-            ],
-            resources=["*"],
-            conditions={
-                "ArnLike": {
-                    "kms:EncryptionContext:aws:logs:arn": stack.format_arn(
-                        service="logs", resource="log-group:*"
-                    )
-                }
-            },
-        )
-    )
-    key.add_to_resource_policy(
-        iam.PolicyStatement(
-            sid="PublishAlarms",
-            principals=[iam.ServicePrincipal("cloudwatch.amazonaws.com")],
-            actions=["kms:Decrypt", "kms:GenerateDataKey*"],
-            resources=["*"],
-            conditions={"StringEquals": {"aws:SourceAccount": stack.account}},
-        )
-    )
-    key.add_to_resource_policy(
-        # Without a condition, because AWS documents only this form for encrypted queues (SQS
-        # developer guide, "Configure KMS permissions for AWS services"): whether EventBridge sends
-        # `aws:SourceAccount` or `aws:SourceArn` to KMS is not documented, and a condition that it
-        # does not meet loses events. It opens no queue: the policy of each queue admits only the
-        # monitor's own rules, by their ARN.
-        iam.PolicyStatement(
-            sid=DELIVER_EVENTS,
-            principals=[iam.ServicePrincipal("events.amazonaws.com")],
-            actions=["kms:Decrypt", "kms:GenerateDataKey"],
-            resources=["*"],
-        )
-    )
+    for statement in (_encrypt_logs(key), _publish_alarms(key), _deliver_events()):
+        key.add_to_resource_policy(statement)
     return key
+
+
+def _encrypt_logs(key: kms.Key) -> iam.PolicyStatement:
+    stack = Stack.of(key)
+    log_groups = stack.format_arn(service="logs", resource="log-group:*")
+    return iam.PolicyStatement(
+        sid="EncryptLogs",
+        principals=[iam.ServicePrincipal(f"logs.{stack.region}.{stack.url_suffix}")],
+        actions=[
+            "kms:Decrypt",
+            "kms:DescribeKey",
+            "kms:Encrypt",
+            "kms:GenerateDataKey*",
+            "kms:ReEncrypt*",
+        ],
+        resources=["*"],
+        conditions={"ArnLike": {"kms:EncryptionContext:aws:logs:arn": log_groups}},
+    )
+
+
+def _publish_alarms(key: kms.Key) -> iam.PolicyStatement:
+    return iam.PolicyStatement(
+        sid="PublishAlarms",
+        principals=[iam.ServicePrincipal("cloudwatch.amazonaws.com")],
+        actions=["kms:Decrypt", "kms:GenerateDataKey*"],
+        resources=["*"],
+        conditions={"StringEquals": {"aws:SourceAccount": Stack.of(key).account}},
+    )
+
+
+def _deliver_events() -> iam.PolicyStatement:
+    """Let EventBridge use the key for queues.
+
+    Without a condition, because AWS documents only this form for encrypted queues (SQS developer
+    guide, "Configure KMS permissions for AWS services"): whether EventBridge sends
+    `aws:SourceAccount` or `aws:SourceArn` to KMS is not documented, and a condition that it does
+    not meet loses events. It opens no queue: the policy of each queue admits only the monitor's own
+    rules, by their ARN.
+    """
+    return iam.PolicyStatement(
+        sid=DELIVER_EVENTS,
+        principals=[iam.ServicePrincipal("events.amazonaws.com")],
+        actions=["kms:Decrypt", "kms:GenerateDataKey"],
+        resources=["*"],
+    )
 
 
 def encrypt_table(table: dynamodb.TableV2, key: kms.IKey) -> None:

@@ -1,9 +1,7 @@
 """A stand-in for Amazon Bedrock's batch inference API, which follows botocore's model of it.
 
-with StandIn(clock=ManualClock(), seed=7) as bedrock:
-client = boto3.client("bedrock", endpoint_url=bedrock.endpoint_url)
-arn = bedrock.add_job(script=Script.ending("Failed"))
-bedrock.clock.advance(60)
+`StandIn` is the server: a test adds jobs to it, advances its clock and sets faults. `Control` does
+the same with a stand-in in another process.
 """
 
 from local.bedrock.clock import ManualClock, SimulatedClock

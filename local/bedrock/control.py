@@ -28,7 +28,7 @@ class ControlError(Exception):
 class Control:
     """A client of a stand-in in another process, at its endpoint URL.
 
-    Every method raises ControlError if the stand-in refuses, OSError if it cannot be reached.
+    Every method raises ControlError if the stand-in refuses, OSError if it is unreachable.
     """
 
     def __init__(self, endpoint_url: str) -> None:
@@ -75,11 +75,11 @@ class Control:
         return arns
 
     def calls(self) -> Counter[tuple[str, str]]:
-        """Return how many calls there were, by operation and outcome."""
+        """Return the number of calls by operation and outcome."""
         return Counter({(operation, outcome): n for operation, outcome, n in self._run("calls")})
 
     def reset_calls(self) -> None:
-        """Count calls from zero again."""
+        """Reset the counts of calls."""
         self._run("reset-calls")
 
     def set_fault(self, kind: str, **arguments: Any) -> str:  # noqa: ANN401 - checked by the stand-in
@@ -117,7 +117,7 @@ class Control:
         self._run("set-speed", speed=speed)
 
     def reset(self) -> None:
-        """Forget jobs, plans, faults and counts."""
+        """Remove jobs, plans, faults and counts."""
         self._run("reset")
 
     def _run(self, command: str, **arguments: Any) -> Any:  # noqa: ANN401 - JSON in, JSON out

@@ -86,7 +86,7 @@ class StandIn(Simulation):
 
     @property
     def endpoint_url(self) -> str:
-        """What a client takes as endpoint_url or AWS_ENDPOINT_URL_BEDROCK."""
+        """The value of endpoint_url or AWS_ENDPOINT_URL_BEDROCK for clients."""
         if self._server is None:
             message = "the stand-in is not started"
             raise RuntimeError(message)
@@ -95,7 +95,7 @@ class StandIn(Simulation):
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
-    # A burst of connections from many client threads must not be refused.
+    # The server must not refuse a burst of connections from many client threads.
     request_queue_size = 256
 
     def __init__(self, address: tuple[str, int], simulation: Simulation) -> None:
@@ -117,17 +117,17 @@ class _Server(ThreadingHTTPServer):
             self._changed.notify_all()
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401, ARG002 - as in the base class
-        """Keep what went wrong inside; a client that goes away in the middle is normal."""
+        """Keep internal errors; a client that disconnects early is normal."""
         error = sys.exc_info()[1]
         if isinstance(error, Exception) and not isinstance(error, OSError):
             self.simulation.service.bugs.append(error)
 
     def close_connections(self) -> None:
-        """End the connections that clients keep alive, and wait for their threads."""
+        """Close the connections that clients keep alive, and wait for their threads."""
         self.closing.set()
         with self._changed:
             for request in self._open:
-                # The thread's own close is the only one; this just wakes its read.
+                # The thread closes the connection itself; this wakes its read.
                 _shut(request)
             self._changed.wait_for(lambda: not self._open, timeout=_CLOSING_SECONDS)
 
@@ -149,7 +149,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Log nothing: the calls are counted."""
 
     def handle_request(self) -> None:
-        """Serve any method: routing is the API model's business."""
+        """Serve any method: the API's model routes."""
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         path, _, query = self.path.partition("?")
         if path.startswith(PREFIX):
@@ -177,7 +177,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send_answer(self, answer: Answer) -> None:
         if answer.delay:
-            # Ends early when the server stops: nobody waits for a fault.
+            # Ends early when the server stops.
             self.server.closing.wait(answer.delay)
         payload = json.dumps(answer.document, separators=(",", ":")).encode()
         if answer.breakage == "reset":
@@ -213,7 +213,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(head.encode("latin-1") + b"\r\n" + payload)
 
     def _reset(self) -> None:
-        # Closing with no time to linger sends a reset instead of an orderly end.
+        # Closing without lingering sends a reset instead of an orderly end.
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.close_connection = True
         self.rfile.close()

@@ -52,7 +52,7 @@ class Simulation:
 
     @property
     def calls(self) -> Counter[tuple[str, str]]:
-        """How many calls there were, by operation and outcome (`OK`, or the error's name)."""
+        """The number of calls by operation and outcome (`OK`, or the error's name)."""
         return self.service.calls
 
     def add_job(  # noqa: PLR0913 - the attributes of a job, all named
@@ -88,13 +88,13 @@ class Simulation:
         return self.store.find(arn).attributes(self.clock.now())
 
     def reset(self) -> None:
-        """Forget jobs, plans, faults and counts. The clock goes on."""
+        """Remove jobs, plans, faults and counts. The clock continues."""
         self.store.reset()
         self.faults.clear()
         self.service.reset_calls()
 
     def scope(self, authorization: str) -> Scope:
-        """Return the account and region that a request was signed for."""
+        """Return the account and Region that a request was signed for."""
         match = _CREDENTIAL.search(authorization)
         if match is None:
             return self._default
