@@ -21,12 +21,9 @@ from typing import Any, Final
 from bedrock_batch_monitor import contract
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.arns import InvalidJobArnError, JobArn, is_job_arn
+from bedrock_batch_monitor.domain.outcomes import AT_RISK, STALLED, UNREACHABLE
 from bedrock_batch_monitor.domain.plain_text import CUT, clean, duration, plausible_count
 from bedrock_batch_monitor.presentation.console import bedrock_jobs
-
-STALLED: Final = "Stalled"
-UNREACHABLE: Final = "Unreachable"
-AT_RISK: Final = "AtRisk"
 
 # SNS accepts subjects below 100 characters without line breaks and control characters. For years it
 # accepted ASCII only, so ASCII is the safe choice.

@@ -1,4 +1,4 @@
-"""What each step in a job's life costs in DynamoDB units, for one job."""
+"""The cost of each step in a job's life cycle in DynamoDB units, per job."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from aws_lambda_powertools import Logger
 
 from bedrock_batch_monitor.app.composition import compose
 from local.bedrock import Phase, Script
-from local.bench.meter import Cost, Meter
+from local.benchmark.meter import Cost, Meter
 
 if TYPE_CHECKING:
-    from local.bench.arena import Arena
+    from local.benchmark.environment import Environment
 
 _JOBS: Final = 100
 _SECONDS: Final = 120.0
 _RUNNING_SECONDS: Final = 1200.0
-# By the keys under which `bbm cost` finds them.
+# By the keys that `bbm cost` reads.
 _NAMES: Final = {
-    "takenUp": "discovery takes a job up, with its first status",
+    "takenUp": "discovery, with the first status",
     "transition": "a transition",
-    "counts": "record counts that moved",
+    "counts": "changed record counts",
     "ending": "the end, with its event",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step, and what it took for each of the jobs that took it together."""
+    """One step, and its cost per job."""
 
     key: str
     read_units: float
@@ -42,21 +42,21 @@ class Step:
         return _NAMES[self.key]
 
 
-def measure(arena: Arena) -> Iterator[Step]:
+def measure(environment: Environment) -> Iterator[Step]:
     """Follow some jobs from their submission to their end, poll by poll.
 
-    What a poll reads for jobs that did not change is counted to its step as well.
+    The reads of a poll for unchanged jobs count for its step too.
     """
-    arena.empty()
-    session = arena.session()
-    meter = Meter(session, arena.monitor.client("dynamodb"))
+    environment.empty()
+    session = environment.session()
+    meter = Meter(session, environment.monitor.client("dynamodb"))
     monitor = compose(
-        arena.settings,
+        environment.settings,
         session,
         Logger(service="bench", stream=io.StringIO()),
-        clock=arena.bedrock.now,
+        clock=environment.bedrock.now,
     )
-    # Discovery is new here, and what it finds in its first poll was there before it.
+    # Jobs that the first poll of discovery finds count as submitted before it.
     monitor.poll(lambda: 900.0)
     script = Script(
         (
@@ -66,22 +66,22 @@ def measure(arena: Arena) -> Iterator[Step]:
             Phase("Completed", None),
         )
     )
-    arena.bedrock.add_jobs([{"script": script.to_json(), "count": _JOBS}])
+    environment.bedrock.add_jobs([{"script": script.to_json(), "count": _JOBS}])
 
     def poll() -> Cost:
         with meter.counting() as cost:
             monitor.poll(lambda: 900.0)
         return cost
 
-    arena.bedrock.advance(1)
+    environment.bedrock.advance(1)
     yield _step("takenUp", poll())
-    arena.bedrock.advance(_SECONDS)
+    environment.bedrock.advance(_SECONDS)
     yield _step("transition", poll())
-    arena.bedrock.advance(_SECONDS)
+    environment.bedrock.advance(_SECONDS)
     poll()
-    arena.bedrock.advance(_RUNNING_SECONDS / 2)
+    environment.bedrock.advance(_RUNNING_SECONDS / 2)
     yield _step("counts", poll())
-    arena.bedrock.advance(_RUNNING_SECONDS)
+    environment.bedrock.advance(_RUNNING_SECONDS)
     yield _step("ending", poll())
 
 

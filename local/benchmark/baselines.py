@@ -1,4 +1,4 @@
-"""Who is measured: the monitor, and two monitors as people write them today."""
+"""What is measured: the monitor, and two baselines, which are common ways to write one."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from bedrock_batch_monitor.app.clock import utc_now
 if TYPE_CHECKING:
     import boto3
 
-    from local.bench.arena import Arena
+    from local.benchmark.environment import Environment
 
-# What the common samples know as the end of a job.
+# The terminal statuses that common samples check for.
 _ENDED: Final = frozenset({"Completed", "Failed", "Stopped"})
 _THREADS: Final = 32
 
 Poll = Callable[[], object]
 
 
-def monitor(arena: Arena, session: boto3.Session) -> Poll:
+def monitor(environment: Environment, session: boto3.Session) -> Poll:
     """The monitor, with the settings of its deployment."""
-    poll: Poll = arena.poll_of_monitor(session)
+    poll: Poll = environment.poll_of_monitor(session)
     return poll
 
 
-def scan(arena: Arena, session: boto3.Session) -> Poll:
-    """The common sample: scan the table, get each job in turn, update every item."""
+def scan(environment: Environment, session: boto3.Session) -> Poll:
+    """The common baseline: scan the table, get each job in turn, update every item."""
     dynamodb = session.client("dynamodb")
     events = session.client("events")
     bedrock = session.client("bedrock")
-    table = arena.plain_table
+    table = environment.plain_table
 
     def poll() -> None:
         for page in dynamodb.get_paginator("scan").paginate(TableName=table):
@@ -43,18 +43,18 @@ def scan(arena: Arena, session: boto3.Session) -> Poll:
                 job = bedrock.get_model_invocation_job(jobIdentifier=item["jobArn"]["S"])
                 _update(dynamodb, table, item["jobArn"]["S"], job["status"])
                 if job["status"] in _ENDED:
-                    events.put_events(Entries=[_entry(arena, item["jobArn"]["S"])])
+                    events.put_events(Entries=[_entry(environment, item["jobArn"]["S"])])
 
     return poll
 
 
-def pool(arena: Arena, session: boto3.Session) -> Poll:
-    """The better sample: scan, get each job in a thread pool, update the items that changed."""
+def pool(environment: Environment, session: boto3.Session) -> Poll:
+    """The better baseline: scan, get each job in a thread pool, update the items that changed."""
     config = Config(max_pool_connections=_THREADS)
     dynamodb = session.client("dynamodb", config=config)
     events = session.client("events", config=config)
     bedrock = session.client("bedrock", config=config)
-    table = arena.plain_table
+    table = environment.plain_table
 
     def reconcile(item: dict[str, Any]) -> None:
         arn = item["jobArn"]["S"]
@@ -63,7 +63,7 @@ def pool(arena: Arena, session: boto3.Session) -> Poll:
             return
         _update(dynamodb, table, arn, status)
         if status in _ENDED:
-            events.put_events(Entries=[_entry(arena, arn)])
+            events.put_events(Entries=[_entry(environment, arn)])
 
     def poll() -> None:
         with ThreadPoolExecutor(_THREADS) as executor:
@@ -89,9 +89,9 @@ def _update(dynamodb: Any, table: str, arn: str, status: str) -> None:  # noqa: 
     )
 
 
-def _entry(arena: Arena, arn: str) -> Any:  # noqa: ANN401 - an entry of PutEvents
+def _entry(environment: Environment, arn: str) -> Any:  # noqa: ANN401 - an entry of PutEvents
     return {
-        "EventBusName": arena.monitor.outputs.event_bus_name,
+        "EventBusName": environment.monitor.outputs.event_bus_name,
         "Source": "baseline",
         "DetailType": "ended",
         "Detail": "{}",
@@ -99,4 +99,4 @@ def _entry(arena: Arena, arn: str) -> Any:  # noqa: ANN401 - an entry of PutEven
     }
 
 
-CONTESTANTS: Final = {"monitor": monitor, "scan": scan, "pool": pool}
+SUBJECTS: Final = {"monitor": monitor, "scan": scan, "pool": pool}

@@ -1,4 +1,4 @@
-"""What a monitor reaches besides its own account and Region, and how: see the settings."""
+"""Monitoring of accounts and Regions in addition to the monitor's own: see the settings."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Reach:
-    """The scopes of a deployment, with more than its own among them, and the roles to assume."""
+class MultiScope:
+    """The scopes of a deployment that monitors more than its own, and the roles to assume."""
 
     scopes: Scopes
     role_name: str
@@ -35,7 +35,7 @@ class Reach:
 
     @property
     def regions_at_home(self) -> tuple[str, ...]:
-        """The other Regions of the own account, in order."""
+        """The other Regions of the monitor's account, in order."""
         home = self.scopes.home
         return tuple(scope.region for scope in self.scopes.others if scope.account == home.account)
 
@@ -49,7 +49,7 @@ class Reach:
         ]
 
     def environment(self) -> dict[str, str]:
-        """What the functions are told, in a few letters: their environment takes 4 KB."""
+        """The variables of the functions, kept short: a function's environment has 4 KB."""
         others = self.scopes.others
         found = {settings.MONITORED_REGIONS: ",".join(sorted({other.region for other in others}))}
         if self.accounts:
@@ -61,13 +61,13 @@ class Reach:
         return found
 
 
-def reach_of(scope: Construct, config: MonitorConfig) -> Reach | None:
-    """What the settings name beyond a stack's own account and Region; None for nothing.
+def multi_scope_of(scope: Construct, config: MonitorConfig) -> MultiScope | None:
+    """The scopes that the settings name in addition to the stack's own; None without any.
 
-    Raises `ConfigError`, also where it is not known which account and Region are the stack's own:
-    without them the monitor could not tell them from the others.
+    Raises `ConfigError`, also if the account and Region of the stack are unknown: without them the
+    monitor could not distinguish its own scope from the others.
     """
-    if not config.reaches_out:
+    if not config.is_multi_scope:
         return None
     stack = Stack.of(scope)
     if Token.is_unresolved(stack.account) or Token.is_unresolved(stack.region):
@@ -80,7 +80,7 @@ def reach_of(scope: Construct, config: MonitorConfig) -> Reach | None:
     scopes = config.scopes(home)
     if not scopes.others:
         return None
-    return Reach(
+    return MultiScope(
         scopes=scopes,
         role_name=config.member_role_name,
         external_id=config.member_external_id or contract.external_id(home.account, home.region),

@@ -1,4 +1,4 @@
-"""How heavy the function is: its cold start beside a bare SDK, and the size of its bundle."""
+"""The weight of the function: its cold start relative to a bare SDK, and its bundle size."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from bedrock_batch_monitor_cdk.bundling import bundle
 
 if TYPE_CHECKING:
-    from local.bench.arena import Arena
+    from local.benchmark.environment import Environment
 
 _RUNS: Final = 15
 _BARE: Final = """
@@ -36,7 +36,7 @@ from bedrock_batch_monitor.handlers import monitor
 monitor.monitor(monitor.parts().settings.scope)
 print(time.perf_counter() - started)
 """
-# What the monitor function makes clients of in the default deployment.
+# The services that the monitor function creates clients for in the default deployment.
 CLIENTS: Final = ("bedrock", "dynamodb", "events")
 
 
@@ -44,7 +44,7 @@ CLIENTS: Final = ("bedrock", "dynamodb", "events")
 class Start:
     """Medians in seconds of import and client creation, and bytes of the bundle.
 
-    `uncompiled_seconds` are those of the handler where nothing is compiled yet, as in Lambda.
+    `uncompiled_seconds` are those of the handler without compiled files, as in Lambda.
     """
 
     handler_seconds: float
@@ -55,11 +55,11 @@ class Start:
     zipped_bytes: int
 
 
-def measure(arena: Arena, environment: Mapping[str, str]) -> Start:
-    """Start both in fresh processes, in turn, from the bundle as it is deployed.
+def measure(environment: Environment, variables: Mapping[str, str]) -> Start:
+    """Start both in new processes, in turn, from the bundle as it is deployed.
 
-    `ratio` is the median of the ratios of runs that follow each other, so that a machine that is
-    busy for a while slows both down.
+    `ratio` is the median of the ratios of consecutive runs, so that other load on the machine
+    affects both.
     """
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name) / "bundle"
@@ -67,8 +67,8 @@ def measure(arena: Arena, environment: Mapping[str, str]) -> Start:
         variables = {
             "PATH": os.environ["PATH"],
             "PYTHONPATH": str(directory),
-            **arena.emulator.caller_environment(),
-            **environment,
+            **environment.emulator.caller_environment(),
+            **variables,
         }
         bare = _BARE.format(services=CLIENTS)
         for program in (bare, _HANDLER):

@@ -1,6 +1,6 @@
-"""The local cloud that the benchmark runs in: the deployed app, and a process that is Bedrock.
+"""The local cloud that the benchmark runs in: the deployed app, and Bedrock in another process.
 
-A process of its own, so that the CPU seconds of a poll are those of the poll.
+The stand-in runs in another process, so that its CPU time does not count as that of a poll.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ _CHECKED_AT: Final = "2026-11-24T20:30:16.123456+00:00"
 
 
 @dataclass(frozen=True, slots=True)
-class Arena:
-    """Where all contestants run: the same tables, bus and Bedrock for each."""
+class Environment:
+    """The same tables, bus and Bedrock for the monitor and the baselines."""
 
     bedrock: Control
     emulator: Emulator
@@ -41,7 +41,7 @@ class Arena:
     plain_table: str = _PLAIN_TABLE
 
     def session(self) -> boto3.Session:
-        """A new session, which finds the local cloud by the SDK's own settings."""
+        """A new session, which uses the local cloud through the SDK's own settings."""
         return boto3.Session(
             aws_access_key_id=self.emulator.account,
             aws_secret_access_key=ROOT_SECRET,
@@ -49,13 +49,13 @@ class Arena:
         )
 
     def poll_of_monitor(self, session: boto3.Session) -> Any:  # noqa: ANN401 - a function
-        """The poll of the deployed function, in this process and through this session."""
+        """The poll of the deployed function, run in this process with this session."""
         quiet = Logger(service="bench", stream=io.StringIO())
         monitor = compose(self.settings, session, quiet)
         return lambda: monitor.poll(lambda: 900.0)
 
     def fill(self, jobs: int, *, ending: int) -> list[str]:
-        """Empty everything, then submit and track so many jobs; `ending` of them end next."""
+        """Empty everything, then submit and track jobs; `ending` of them end next."""
         self.empty()
         running = Script((Phase("InProgress", None),))
         ends = Script((Phase("InProgress", ENDING_SECONDS), Phase("Completed", None)))
@@ -66,7 +66,7 @@ class Arena:
         )
         for table, known in (
             (self.monitor.outputs.jobs_table_name, {"tracking": {"S": "ACTIVE"}}),
-            # As an earlier poll of a sample leaves it.
+            # The state after an earlier poll of a baseline.
             (self.plain_table, {"status": {"S": "InProgress"}, "checkedAt": {"S": _CHECKED_AT}}),
         ):
             items = [{"jobArn": {"S": arn}, **known} for arn in arns]
@@ -74,11 +74,11 @@ class Arena:
         return arns
 
     def end_jobs(self) -> None:
-        """Let the time pass in which the jobs end that were to."""
+        """Advance the clock until the jobs have ended that were submitted to end."""
         self.bedrock.advance(2 * ENDING_SECONDS)
 
     def empty(self) -> None:
-        """Remove what an earlier measurement left."""
+        """Remove the jobs and items of an earlier measurement."""
         client = self.monitor.client("dynamodb")
         outputs = self.monitor.outputs
         keys = {
@@ -102,31 +102,31 @@ class Arena:
 
 
 @contextlib.contextmanager
-def arena() -> Iterator[Arena]:
-    """Start it all (about fifteen seconds); at the end nothing is left."""
+def benchmark_environment() -> Iterator[Environment]:
+    """Start everything (about fifteen seconds); everything is removed at the end."""
     with (
         _bedrock() as bedrock,
         Emulator(environment={"AWS_ENDPOINT_URL_BEDROCK": bedrock.endpoint_url}) as emulator,
     ):
-        # An hour: no poll of the schedule comes between the measured ones.
+        # An hour, so that no scheduled poll runs between the measured ones.
         monitor = deploy(
             emulator, context={"removalPolicy": "destroy", "pollIntervalMinutes": "60"}
         )
-        environment = environment_of(monitor) | {"POLL_INTERVAL_MINUTES": "1"}
+        variables = function_variables(monitor) | {"POLL_INTERVAL_MINUTES": "1"}
         monitor.client("dynamodb").create_table(
             TableName=_PLAIN_TABLE,
             AttributeDefinitions=[{"AttributeName": "jobArn", "AttributeType": "S"}],
             KeySchema=[{"AttributeName": "jobArn", "KeyType": "HASH"}],
             BillingMode="PAY_PER_REQUEST",
         )
-        # The SDK's own settings: all contestants find the local cloud as the functions do.
+        # The SDK's own settings, so that everything here uses the local cloud as the functions do.
         os.environ |= emulator.caller_environment()
         os.environ["AWS_ENDPOINT_URL_BEDROCK"] = bedrock.endpoint_url
-        yield Arena(bedrock, emulator, monitor, Settings.from_environment(environment))
+        yield Environment(bedrock, emulator, monitor, Settings.from_environment(variables))
 
 
-def environment_of(monitor: Deployment) -> dict[str, str]:
-    """The environment of the deployed function, as its template says."""
+def function_variables(monitor: Deployment) -> dict[str, str]:
+    """The environment variables of the deployed monitor function."""
     name = monitor.outputs.monitor_function_name
     configuration = monitor.client("lambda").get_function_configuration(FunctionName=name)
     return dict(configuration["Environment"]["Variables"])

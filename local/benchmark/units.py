@@ -1,4 +1,4 @@
-"""DynamoDB's capacity units, reckoned from items as its documentation says.
+"""DynamoDB's capacity units, calculated from items according to its documentation.
 
 The local cloud counts one unit for each item, whatever its size, and none for indexes. Source of
 the rules: the DynamoDB developer guide, "DynamoDB item sizes and formats", "Read and write
@@ -26,7 +26,7 @@ class Index:
     projected: frozenset[str] | None
 
     def entry(self, item: Item | None, table_keys: Iterable[str]) -> Item | None:
-        """What the index has of an item; None if the item lacks a key of it."""
+        """The index entry of an item; None if the item lacks a key attribute of the index."""
         if item is None or any(key not in item for key in self.keys):
             return None
         if self.projected is None:
@@ -69,8 +69,8 @@ class Table:
     ) -> int:
         """The units of one write that found `before` and left `after`, indexes included.
 
-        A transaction costs twice for the item; its indexes follow by ordinary writes. A write whose
-        condition failed costs the item that it found, or one unit.
+        A transaction doubles the cost of the item but not of its indexes. A write with a failed
+        condition costs the units of the item that it found, or one unit.
         """
         size = max(item_bytes(before), item_bytes(after))
         units = max(1, math.ceil(size / _WRITE_BYTES)) * (2 if in_transaction else 1)
@@ -90,7 +90,7 @@ class Table:
 
 
 def read_units(size: int, *, consistent: bool = False) -> float:
-    """The units of reading so many bytes at once: one for 4 KB, half of it if not consistent."""
+    """The units of one read of *size* bytes: one per 4 KB, half if not consistent."""
     return max(1, math.ceil(size / _READ_BYTES)) * (1.0 if consistent else 0.5)
 
 

@@ -1,4 +1,4 @@
-"""`python -m local.bench.parsing`: what it takes to read a page of 1,000 summaries of jobs."""
+"""`python -m local.benchmark.parsing`: the CPU time to parse a page of 1,000 job summaries."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Parsing:
 
     @property
     def ratio(self) -> float:
-        """How many times as long botocore's own takes."""
+        """How many times longer botocore's own parser takes."""
         return self.own_seconds / self.quick_seconds
 
 

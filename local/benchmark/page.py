@@ -1,4 +1,4 @@
-"""Writes what was measured: `docs/performance.md`, and the counts that `bbm cost` reckons with."""
+"""Writes the results: `docs/performance.md`, and the counts that `bbm cost` uses."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
-from local.bench.burst import Burst
-from local.bench.contestants import CONTESTANTS
-from local.bench.latency import Latency
-from local.bench.polls import Measured
-from local.bench.start import Start
-from local.bench.steps import Step
+from local.benchmark.baselines import SUBJECTS
+from local.benchmark.burst import Burst
+from local.benchmark.latency import Latency
+from local.benchmark.polls import Measured
+from local.benchmark.start import Start
+from local.benchmark.steps import Step
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 PAGE: Final = ROOT / "docs" / "performance.md"
 COUNTS: Final = ROOT / "cli" / "bbm" / "counts.json"
 
 _PACKAGES: Final = ("boto3", "botocore", "aws-lambda-powertools", "ministack")
-_BASELINES: Final = tuple(name for name in CONTESTANTS if name != "monitor")
+_BASELINES: Final = tuple(name for name in SUBJECTS if name != "monitor")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,8 @@ def _as_json(results: Results) -> dict[str, object]:
     return {
         "polls": [
             {
-                "contestant": measured.contestant,
+                # The name that `bbm cost` reads.
+                "contestant": measured.subject,
                 "jobs": measured.jobs,
                 "ended": measured.changed,
                 "bedrockCalls": measured.counted.bedrock_calls,
@@ -97,10 +98,10 @@ def _counts(polls: Sequence[Measured]) -> Iterable[str]:
     for row in _rows(polls):
         jobs, ended = row["monitor"].jobs, row["monitor"].changed
         cells = (
-            _beside(row, lambda one: f"{one.counted.bedrock_calls:,}"),
-            _beside(row, lambda one: f"{one.counted.read_units:,.1f}"),
-            _beside(row, lambda one: f"{one.counted.write_units:,.0f}"),
-            _beside(row, lambda one: f"{one.counted.calls['PutEvents']:,}"),
+            _cells(row, lambda one: f"{one.counted.bedrock_calls:,}"),
+            _cells(row, lambda one: f"{one.counted.read_units:,.1f}"),
+            _cells(row, lambda one: f"{one.counted.write_units:,.0f}"),
+            _cells(row, lambda one: f"{one.counted.calls['PutEvents']:,}"),
         )
         yield f"| {jobs:,} | {ended:,} | {' | '.join(cells)} |"
 
@@ -119,7 +120,7 @@ def _ratios(polls: Sequence[Measured]) -> Iterable[str]:
         cpu = ", ".join(
             f"{row[name].timed.cpu_seconds / ours.timed.cpu_seconds:.2f}" for name in _BASELINES
         )
-        memory = _beside(row, lambda one: f"{one.counted.peak_bytes / 2**20:.1f}")
+        memory = _cells(row, lambda one: f"{one.counted.peak_bytes / 2**20:.1f}")
         yield (
             f"| {ours.jobs:,} | {ours.changed:,} | {wall} | {cpu} | {memory} "
             f"| {ours.timed.seconds:.2f}, {ours.timed.cpu_seconds:.2f} |"
@@ -144,7 +145,7 @@ def _burst(burst: Burst) -> Iterable[str]:
 
 
 def _latencies(latencies: Sequence[Latency]) -> Iterable[str]:
-    yield "| Way | Active jobs | Runs | Median, seconds | Longest, seconds |"
+    yield "| Path | Active jobs | Runs | Median, seconds | Longest, seconds |"
     yield "|---|---:|---:|---:|---:|"
     for one in latencies:
         yield (
@@ -167,13 +168,13 @@ def _start(start: Start) -> Iterable[str]:
 def _rows(polls: Sequence[Measured]) -> Iterable[Mapping[str, Measured]]:
     rows: dict[tuple[int, int], dict[str, Measured]] = {}
     for measured in polls:
-        rows.setdefault((measured.jobs, measured.changed), {})[measured.contestant] = measured
+        rows.setdefault((measured.jobs, measured.changed), {})[measured.subject] = measured
     return rows.values()
 
 
-def _beside(row: Mapping[str, Measured], text: Callable[[Measured], str]) -> str:
+def _cells(row: Mapping[str, Measured], text: Callable[[Measured], str]) -> str:
     """The monitor's figure, then those of the baselines."""
-    ours, *others = (text(row[name]) for name in CONTESTANTS)
+    ours, *others = (text(row[name]) for name in SUBJECTS)
     return f"**{ours}**, {', '.join(others)}"
 
 

@@ -1,4 +1,4 @@
-"""Counts what a session's clients do: calls by operation, and DynamoDB's capacity units."""
+"""Counts the calls of a session's clients by operation, and DynamoDB's capacity units."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from local.bench.units import Item, Table, item_bytes, read_units
+from local.benchmark.units import Item, Table, item_bytes, read_units
 
 if TYPE_CHECKING:
     import boto3
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Cost:
-    """What a run took: calls by operation, DynamoDB units, seconds, bytes of memory at the peak."""
+    """The cost of a run: calls by operation, DynamoDB units, seconds, peak bytes of memory."""
 
     calls: Counter[str] = field(default_factory=Counter)
     read_units: float = 0.0
@@ -37,10 +37,10 @@ class Cost:
 
 
 class Meter:
-    """Counts the calls and units of every client that a session makes from now on.
+    """Counts the calls and units of every client that a session creates from now on.
 
-    To reckon the units of a write, its item is read before and after by a client of the meter's
-    own, which is not counted; so a run that counts is not one whose seconds mean anything.
+    To calculate the units of a write, the meter reads the item before and after with a client that
+    is not counted. So the seconds of a run with a meter mean nothing.
     """
 
     def __init__(self, session: boto3.Session, plain: DynamoDBClient) -> None:
@@ -53,7 +53,7 @@ class Meter:
 
     @contextmanager
     def counting(self) -> Iterator[Cost]:
-        """Count what happens inside, and trace the memory that Python allocates there."""
+        """Count the calls in the block, and trace the memory that Python allocates in it."""
         self.cost = Cost()
         tracemalloc.start()
         try:
@@ -104,7 +104,7 @@ class Meter:
         if operation == "GetItem":
             return read_units(item_bytes(parsed.get("Item")), consistent=consistent)
         if operation == "BatchGetItem":
-            # Whole items are read, whatever is projected; one that is not there costs as well.
+            # Whole items are read, also with a projection; a missing item costs too.
             return sum(
                 read_units(
                     item_bytes(self._item(table, key)),
@@ -145,7 +145,7 @@ class Meter:
 
 @contextmanager
 def timing() -> Iterator[Cost]:
-    """Take the seconds and the CPU seconds of this process for what happens inside."""
+    """Measure the seconds and the CPU seconds of this process for the block."""
     cost = Cost()
     started, cpu = time.perf_counter(), time.process_time()
     yield cost
