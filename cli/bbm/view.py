@@ -21,7 +21,10 @@ from bbm.references import job_id
 from bbm.report.contents import Report
 from bbm.tables import Change, Changed, Item, has_ended, is_tracked
 from bbm.usage import ModelDay, Totals
-from bedrock_batch_monitor.adapters.dynamodb.items import ESTIMATED_END_TIME, RECORDS_PER_MINUTE
+from bedrock_batch_monitor.adapters.dynamodb.attributes import (
+    ESTIMATED_END_TIME,
+    RECORDS_PER_MINUTE,
+)
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.plain_text import IMPLAUSIBLE, clean, duration, plausible_count
 from bedrock_batch_monitor.domain.progress import seconds_past

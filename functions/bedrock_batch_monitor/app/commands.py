@@ -7,12 +7,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
-from bedrock_batch_monitor.adapters.dynamodb.tables import (
-    FoundJob,
-    InvalidItem,
-    JobsTable,
-    WriteOutcome,
-)
+from bedrock_batch_monitor.adapters.dynamodb.items import InvalidItem
+from bedrock_batch_monitor.adapters.dynamodb.jobs_table import FoundJob, JobsTable
 from bedrock_batch_monitor.adapters.errors import ServiceError
 from bedrock_batch_monitor.app.reconcile import OBSERVED_BY_EVENT, Reconciler
 from bedrock_batch_monitor.domain.arns import JobArn, Scope
@@ -161,7 +157,7 @@ class Inbox:
     def _untrack(self, command: Untrack) -> _Command:
         for _ in range(_ATTEMPTS):
             written = self.jobs.untrack(command.job_arn, at=command.at, now=self.clock())
-            if written is WriteOutcome.DONE:
+            if written.is_done:
                 return _Command()
             found = self.jobs.find(command.job_arn)
             if found is not None:
@@ -172,7 +168,7 @@ class Inbox:
             written = self.jobs.put_untracked(
                 command.job_arn, tracked_by=OBSERVED_BY_EVENT, at=command.at
             )
-            if written is WriteOutcome.DONE:
+            if written.is_done:
                 return _Command()
         return _Command(error="DynamoDB.LostRace")
 
@@ -190,7 +186,7 @@ class Inbox:
                     command_at=command.at,
                 )
                 job = TrackedJob(job_arn=command.job_arn, task_revision=int(has_task))
-                if written is WriteOutcome.DONE:
+                if written.is_done:
                     return _Command(looks_at=job)
                 continue
             done = self._track_known(command, found)
@@ -214,7 +210,7 @@ class Inbox:
             return _Command()
         else:
             written = self.jobs.resume_tracking(command.job_arn, at=command.at, now=self.clock())
-        if written is not WriteOutcome.DONE:
+        if not written.is_done:
             return None
         if job.has_ended:
             return self._callbacks_of(job)
@@ -279,7 +275,7 @@ class Inbox:
                 return None
         written = self.jobs.start_tracking(job_arn, tracked_by=OBSERVED_BY_EVENT, now=self.clock())
         # On a lost race somebody else put it there just now, and looks at it.
-        return TrackedJob(job_arn=job_arn) if written is WriteOutcome.DONE else None
+        return TrackedJob(job_arn=job_arn) if written.is_done else None
 
 
 def _is_superseded(command: Track | Untrack, found: FoundJob, now: datetime) -> bool:

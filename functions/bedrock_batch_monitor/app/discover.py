@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from bedrock_batch_monitor.adapters.bedrock import BatchInferenceJobs
-from bedrock_batch_monitor.adapters.dynamodb.tables import JobsTable, WriteOutcome
+from bedrock_batch_monitor.adapters.dynamodb.jobs_table import JobsTable
 from bedrock_batch_monitor.domain.backfill import Window, is_backfill, open_window
 from bedrock_batch_monitor.domain.discovery import (
     Bookmark,
@@ -107,7 +107,7 @@ class Discoverer:
                 job_arn, tracked_by="discovery", now=self.clock(), backfilled=backfilled
             )
             # A lost race means that somebody else tracks it, and looks at it.
-            if written is WriteOutcome.DONE:
+            if written.is_done:
                 yield TrackedJob(job_arn=job_arn, backfilled=backfilled)
 
 

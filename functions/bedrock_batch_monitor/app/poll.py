@@ -11,8 +11,7 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Final, cast
 
-from bedrock_batch_monitor.adapters.dynamodb.items import InvalidItemError
-from bedrock_batch_monitor.adapters.dynamodb.tables import InvalidItem
+from bedrock_batch_monitor.adapters.dynamodb.items import InvalidItem, InvalidItemError
 from bedrock_batch_monitor.adapters.errors import ServiceError
 from bedrock_batch_monitor.adapters.eventbridge import BusLook, BusState
 from bedrock_batch_monitor.app.discover import batches
@@ -43,7 +42,8 @@ if TYPE_CHECKING:
 
     from aws_lambda_powertools import Logger
 
-    from bedrock_batch_monitor.adapters.dynamodb.tables import JobsTable, PendingJob, StateTable
+    from bedrock_batch_monitor.adapters.dynamodb.jobs_table import JobsTable, PendingJob
+    from bedrock_batch_monitor.adapters.dynamodb.state_table import StateTable
     from bedrock_batch_monitor.app.discover import Discoverer
     from bedrock_batch_monitor.app.notifier import Notifier
     from bedrock_batch_monitor.app.reconcile import Reconciler
