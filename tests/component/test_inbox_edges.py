@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from bedrock_batch_monitor.adapters.dynamodb.tables import JobsTable, WriteOutcome
+from bedrock_batch_monitor.adapters.dynamodb.jobs_table import JobsTable
+from bedrock_batch_monitor.adapters.dynamodb.writes import WriteOutcome, WriteResult
 from bedrock_batch_monitor.adapters.errors import ServiceError
 from bedrock_batch_monitor.app.telemetry import logger
 from bedrock_batch_monitor.app.worker_pool import STOP_BEFORE_DEADLINE_SECONDS
@@ -188,9 +189,9 @@ def test_command_that_loses_every_race_comes_back(  # noqa: PLR0913, PLR0917 - f
         event["detail"]["taskToken"] = TOKEN
     tried: list[str] = []
 
-    def loses(*_: object, **__: object) -> WriteOutcome:
+    def loses(*_: object, **__: object) -> WriteResult:
         tried.append(write)
-        return WriteOutcome.CONFLICT
+        return WriteResult(WriteOutcome.CONFLICT)
 
     with monkeypatch.context() as patch:
         patch.setattr(JobsTable, write, loses)
@@ -214,7 +215,7 @@ def test_command_that_dynamodb_does_not_take_comes_back(
     """The code is in the metric and in the log line; the queue delivers the command again."""
     arn = submit(inbox.cloud, "InProgress")
 
-    def fails(*_: object, **__: object) -> WriteOutcome:
+    def fails(*_: object, **__: object) -> WriteResult:
         error = ServiceError("DynamoDB", code, "not now")
         raise error
 

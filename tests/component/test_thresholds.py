@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from bedrock_batch_monitor.adapters.dynamodb.tables import StateTable
+from bedrock_batch_monitor.adapters.dynamodb.state_table import StateTable
 from bedrock_batch_monitor.adapters.errors import ServiceError
 from bedrock_batch_monitor.app.worker_pool import CONCURRENCY
 from bedrock_batch_monitor.domain.events import ENTRIES_PER_CALL

@@ -234,9 +234,8 @@ def test_a_job_that_can_be_read_again_is_refreshed() -> None:
     tracked = TrackedJob(
         job_arn=ARN, sequence=1, status="InProgress", last_error=JobError("Denied", "no")
     )
-    assert decided(tracked, JobObservation(job_arn=ARN, status="InProgress")) == Refresh(
-        counts_moved=False
-    )
+    observation = JobObservation(job_arn=ARN, status="InProgress")
+    assert decided(tracked, observation) == Refresh(observation, counts_moved=False)
 
 
 @given(st.lists(observations, min_size=1, max_size=12))

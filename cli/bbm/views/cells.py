@@ -16,7 +16,10 @@ from rich.text import Text
 
 from bbm.references import job_id
 from bbm.tables import Item, has_ended, is_tracked
-from bedrock_batch_monitor.adapters.dynamodb.items import ESTIMATED_END_TIME, RECORDS_PER_MINUTE
+from bedrock_batch_monitor.adapters.dynamodb.attributes import (
+    ESTIMATED_END_TIME,
+    RECORDS_PER_MINUTE,
+)
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.plain_text import clean, duration, plausible_count
 from bedrock_batch_monitor.domain.progress import seconds_past

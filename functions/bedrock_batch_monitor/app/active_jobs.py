@@ -7,14 +7,14 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from bedrock_batch_monitor.adapters.dynamodb.tables import InvalidItem
+from bedrock_batch_monitor.adapters.dynamodb.items import InvalidItem
 from bedrock_batch_monitor.adapters.errors import ServiceError
 from bedrock_batch_monitor.app.reconcile import OBSERVED_BY_POLL
 from bedrock_batch_monitor.app.worker_pool import STOP_BEFORE_DEADLINE_SECONDS
 from bedrock_batch_monitor.domain.jobs import TrackedJob
 
 if TYPE_CHECKING:
-    from bedrock_batch_monitor.adapters.dynamodb.tables import JobsTable
+    from bedrock_batch_monitor.adapters.dynamodb.jobs_table import JobsTable
     from bedrock_batch_monitor.app.job_results import JobResults
     from bedrock_batch_monitor.app.reconcile import Reconciler
     from bedrock_batch_monitor.app.worker_pool import WorkerPool

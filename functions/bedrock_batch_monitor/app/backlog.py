@@ -12,7 +12,7 @@ from bedrock_batch_monitor.adapters.errors import ServiceError
 from bedrock_batch_monitor.domain.events import MonitorEvent, calls
 
 if TYPE_CHECKING:
-    from bedrock_batch_monitor.adapters.dynamodb.tables import JobsTable, PendingJob
+    from bedrock_batch_monitor.adapters.dynamodb.jobs_table import JobsTable, PendingJob
     from bedrock_batch_monitor.app.worker_pool import WorkerPool
     from bedrock_batch_monitor.domain.scopes import KeyPartition
     from bedrock_batch_monitor.domain.summary import PollSummary

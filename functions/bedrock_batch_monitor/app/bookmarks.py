@@ -14,7 +14,7 @@ from bedrock_batch_monitor.domain.discovery import everything
 from bedrock_batch_monitor.domain.state import State
 
 if TYPE_CHECKING:
-    from bedrock_batch_monitor.adapters.dynamodb.tables import StateTable
+    from bedrock_batch_monitor.adapters.dynamodb.state_table import StateTable
     from bedrock_batch_monitor.domain.arns import Scope
 
 P = ParamSpec("P")

@@ -7,12 +7,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
-from bedrock_batch_monitor.adapters.dynamodb.tables import (
-    FoundJob,
-    InvalidItem,
-    JobsTable,
-    WriteOutcome,
-)
+from bedrock_batch_monitor.adapters.dynamodb.items import InvalidItem
+from bedrock_batch_monitor.adapters.dynamodb.jobs_table import FoundJob, JobsTable
 from bedrock_batch_monitor.adapters.errors import ServiceError
 from bedrock_batch_monitor.app.reconcile import OBSERVED_BY_EVENT
 from bedrock_batch_monitor.domain.jobs import TrackedJob
@@ -63,7 +59,7 @@ class Commands:
     def _untrack(self, command: Untrack) -> CommandResult:
         for _ in range(_ATTEMPTS):
             written = self.jobs.untrack(command.job_arn, at=command.at, now=self.clock())
-            if written is WriteOutcome.DONE:
+            if written.is_done:
                 return CommandResult()
             found = self.jobs.find(command.job_arn)
             if found is not None:
@@ -74,7 +70,7 @@ class Commands:
             written = self.jobs.put_untracked(
                 command.job_arn, tracked_by=OBSERVED_BY_EVENT, at=command.at
             )
-            if written is WriteOutcome.DONE:
+            if written.is_done:
                 return CommandResult()
         return CommandResult(error=_CONFLICT)
 
@@ -95,7 +91,7 @@ class Commands:
                 has_task=has_task,
                 command_at=command.at,
             )
-            if written is WriteOutcome.DONE:
+            if written.is_done:
                 return CommandResult(TrackedJob(command.job_arn, task_revision=int(has_task)))
         return CommandResult(error=_CONFLICT)
 
@@ -115,7 +111,7 @@ class Commands:
             return CommandResult()
         else:
             written = self.jobs.resume_tracking(command.job_arn, at=command.at, now=self.clock())
-        if written is not WriteOutcome.DONE:
+        if not written.is_done:
             return None
         if job.has_ended:
             return CommandResult(callbacks=self._callbacks_of(job))

@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from bedrock_batch_monitor.adapters.bedrock import BatchInferenceJobs
-from bedrock_batch_monitor.adapters.dynamodb.tables import JobsTable, WriteOutcome
+from bedrock_batch_monitor.adapters.dynamodb.jobs_table import JobsTable
 from bedrock_batch_monitor.adapters.errors import ServiceError
 from bedrock_batch_monitor.domain.backfill import Window, is_backfill, open_window
 from bedrock_batch_monitor.domain.discovery import (
@@ -101,7 +101,7 @@ class Discoverer:
                 job_arn, tracked_by="discovery", now=self.clock(), backfilled=backfilled
             )
             # On a conflict another writer has just tracked the job, and reads it.
-            if written is WriteOutcome.DONE:
+            if written.is_done:
                 yield TrackedJob(job_arn=job_arn, backfilled=backfilled)
 
 

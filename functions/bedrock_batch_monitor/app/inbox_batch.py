@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from bedrock_batch_monitor.adapters.dynamodb.tables import InvalidItem, JobsTable, WriteOutcome
+from bedrock_batch_monitor.adapters.dynamodb.items import InvalidItem
+from bedrock_batch_monitor.adapters.dynamodb.jobs_table import JobsTable
 from bedrock_batch_monitor.adapters.errors import ServiceError
 from bedrock_batch_monitor.app.commands import Commands
 from bedrock_batch_monitor.app.job_results import JobResults
@@ -101,7 +102,7 @@ class Inbox:
                 return None
         written = self.jobs.start_tracking(job_arn, tracked_by=OBSERVED_BY_EVENT, now=self.clock())
         # On a conflict another writer has just tracked the job, and reads it.
-        return TrackedJob(job_arn=job_arn) if written is WriteOutcome.DONE else None
+        return TrackedJob(job_arn=job_arn) if written.is_done else None
 
 
 @dataclass(frozen=True, slots=True)

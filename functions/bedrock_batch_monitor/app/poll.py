@@ -10,7 +10,7 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from bedrock_batch_monitor.adapters.dynamodb.tables import InvalidItem
+from bedrock_batch_monitor.adapters.dynamodb.items import InvalidItem
 from bedrock_batch_monitor.adapters.errors import ServiceError
 from bedrock_batch_monitor.app.active_jobs import ActiveJobs, JobReads
 from bedrock_batch_monitor.app.backlog import Backlog
@@ -28,7 +28,8 @@ from bedrock_batch_monitor.outbox.event_buffer import EventBuffer
 if TYPE_CHECKING:
     from aws_lambda_powertools import Logger
 
-    from bedrock_batch_monitor.adapters.dynamodb.tables import JobsTable, StateTable
+    from bedrock_batch_monitor.adapters.dynamodb.jobs_table import JobsTable
+    from bedrock_batch_monitor.adapters.dynamodb.state_table import StateTable
     from bedrock_batch_monitor.app.discover import Discoverer
     from bedrock_batch_monitor.app.notifier import Notifier
     from bedrock_batch_monitor.app.reconcile import Reconciler

@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Final
 
 from bedrock_batch_monitor.adapters.dynamodb.items import InvalidItemError
-from bedrock_batch_monitor.adapters.dynamodb.tables import JobsTable, WriteOutcome
+from bedrock_batch_monitor.adapters.dynamodb.usage_writes import UsageWrites
 from bedrock_batch_monitor.adapters.errors import ServiceError
 from bedrock_batch_monitor.adapters.s3 import SERVICE, Manifests
 from bedrock_batch_monitor.domain.arns import InvalidJobArnError, JobArn
@@ -155,7 +155,7 @@ class UsageFollower:
     """Reads figures that were not there when a job ended; they go into its item alone."""
 
     reader: UsageReader
-    jobs: JobsTable
+    jobs: UsageWrites
     clock: Callable[[], datetime]
 
     def due(self, keys: KeyPartition = ALL_KEYS) -> Iterator[str]:
@@ -188,18 +188,18 @@ class UsageFollower:
         job_arn, model_id = job.last.job_arn, job.last.model_id
         if reading.follow_up is not None:
             written = self.jobs.postpone_usage(job_arn, reading.follow_up, due_at=due_at)
-            gave_up = reading.follow_up.due_at is None and written is WriteOutcome.DONE
+            gave_up = reading.follow_up.due_at is None and written.is_done
             return UsageResult(job_arn, problem=reading.follow_up.problem if gave_up else None)
         usage = reading.usage or Usage()
         written = self.jobs.add_usage(job_arn, usage, due_at=due_at, now=self.clock())
         # On a conflict another poll has counted it.
-        return UsageResult(job_arn, model_id, usage if written is WriteOutcome.DONE else None)
+        return UsageResult(job_arn, model_id, usage if written.is_done else None)
 
     def _forget(self, job_arn: str, reason: str) -> UsageResult:
         """Give up an item that was changed by hand, which would stay due indefinitely."""
         written = self.jobs.forget_usage(job_arn)
         # On a conflict another poll has given it up, and counted it.
-        problem = UsageProblem("InvalidItem", reason) if written is WriteOutcome.DONE else None
+        problem = UsageProblem("InvalidItem", reason) if written.is_done else None
         return UsageResult(job_arn, problem=problem)
 
 

@@ -9,14 +9,11 @@ from datetime import datetime
 from itertools import count
 from threading import Lock
 
+from bedrock_batch_monitor.adapters.dynamodb.acks import Acks
+from bedrock_batch_monitor.adapters.dynamodb.history_table import HistoryTable
 from bedrock_batch_monitor.adapters.dynamodb.items import InvalidItemError
+from bedrock_batch_monitor.adapters.dynamodb.jobs_table import PendingJob
 from bedrock_batch_monitor.adapters.dynamodb.outbox_table import OutboxTable
-from bedrock_batch_monitor.adapters.dynamodb.tables import (
-    HistoryTable,
-    JobsTable,
-    PendingJob,
-    WriteOutcome,
-)
 from bedrock_batch_monitor.adapters.errors import ServiceError
 from bedrock_batch_monitor.adapters.eventbridge import BusLook, EventBus
 from bedrock_batch_monitor.domain.arns import InvalidJobArnError
@@ -97,7 +94,7 @@ class Relay:
     """Delivers at least once: a pending event that outlives its delivery is sent once more."""
 
     bus: EventBus
-    jobs: JobsTable
+    jobs: Acks
     history: HistoryTable
     outbox: OutboxTable
     record_messages: bool = True
@@ -147,7 +144,7 @@ class Relay:
         left = sent
         try:
             # For many jobs that end at once, each PutEvents call needs one transaction.
-            if len(together) > 1 and self.jobs.ack_batch(together) is WriteOutcome.DONE:
+            if len(together) > 1 and self.jobs.ack_batch(together).is_done:
                 left = [event for event in sent if event.job_arn not in together]
         except ServiceError as error:
             errors[error.code] += 1
@@ -156,7 +153,7 @@ class Relay:
         for event in left:
             try:
                 written = self.jobs.ack(event.job_arn, event.pending_event)
-                conflicts += written is not WriteOutcome.DONE
+                conflicts += not written.is_done
             except ServiceError as error:
                 errors[error.code] += 1
         self._forget_copies(sent, errors)
@@ -201,7 +198,7 @@ class Relay:
         self, job: StoredJob, errors: Counter[str]
     ) -> Iterator[MonitorEvent | PendingCallbacks]:
         if not job.pending_events:
-            if self.jobs.leave_pending_index(job.job_arn) is not WriteOutcome.DONE:
+            if not self.jobs.leave_pending_index(job.job_arn).is_done:
                 errors["DynamoDB.LostRace"] += 1
             return
         for text in sorted(job.pending_events):
@@ -221,7 +218,7 @@ class Relay:
             entry = self._entry(job, pending_event.sequence)
             if job.record is None or entry is None:
                 errors["Item.HistoryExpired"] += 1
-                if self.jobs.ack(job.job_arn, text) is not WriteOutcome.DONE:
+                if not self.jobs.ack(job.job_arn, text).is_done:
                     errors["DynamoDB.LostRace"] += 1
                 continue
             yield status_event(

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from bedrock_batch_monitor.adapters.dynamodb.acks import Acks
 from bedrock_batch_monitor.adapters.dynamodb.outbox_table import PAGE, OutboxTable
-from bedrock_batch_monitor.adapters.dynamodb.tables import JobsTable, WriteOutcome
 from bedrock_batch_monitor.adapters.errors import ServiceError
 from bedrock_batch_monitor.adapters.stepfunctions import OF_ONE_KEY, TaskClient
 from bedrock_batch_monitor.domain.tasks import PendingCallbacks, callback_for
@@ -47,7 +47,7 @@ class TaskCallbacks:
 
     tasks: TaskClient
     outbox: OutboxTable
-    jobs: JobsTable
+    jobs: Acks
     clock: Callable[[], datetime]
     record_messages: bool = True
 
@@ -90,7 +90,7 @@ class TaskCallbacks:
                     refusal=refusals[-1] if refusals else None,
                     now=self.clock(),
                 )
-                is_conflict = written is not WriteOutcome.DONE
+                is_conflict = not written.is_done
         except ServiceError as error:
             errors[error.code] += 1
             left = max(left, 1)
