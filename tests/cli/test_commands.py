@@ -151,7 +151,7 @@ def test_untrack_warns_of_a_job_that_may_not_be_the_deployments(bbm: Bbm) -> Non
 
 
 class Racing:
-    """A client of DynamoDB beside which somebody else writes before each conditional write."""
+    """A DynamoDB client with another writer that writes before each conditional write."""
 
     def __init__(self, real: Any, *writes: Any, forever: Any = None) -> None:
         self._real = real

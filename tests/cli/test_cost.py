@@ -64,7 +64,7 @@ def test_between_the_counts_there_is_a_straight_line() -> None:
 
 
 def test_the_counts_of_the_benchmark_are_there() -> None:
-    """For everybody who is reckoned with, and for every step."""
+    """For every design that the estimate uses, and for every step."""
     assert {"monitor", "scan", "pool"} <= counts().polls.keys()
     assert counts().steps.keys() == {"takenUp", "transition", "counts", "ending"}
     assert all(units >= 1 for units in counts().steps.values())
