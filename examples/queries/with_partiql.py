@@ -1,7 +1,7 @@
 """The same queries in PartiQL, with ExecuteStatement: `python with_partiql.py [JOB_ARN]`.
 
-A statement needs a WHERE with `=` on the partition key of the table or index. Otherwise it reads the
-whole table.
+A statement needs a WHERE with `=` on the partition key of the table or index. Otherwise it reads
+the whole table.
 """
 
 from __future__ import annotations

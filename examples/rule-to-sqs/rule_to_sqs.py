@@ -27,8 +27,8 @@ class RuleToSqs(Stack):
                 detail_type=["Batch Inference Job Ended"],
                 detail={"data": {"status": ["Failed", "PartiallyCompleted", "Expired", "Stopped"]}},
             ),
-            # Without the dead-letter queue, EventBridge drops an event that it cannot deliver within
-            # 24 hours.
+            # Without the dead-letter queue, EventBridge drops an event that it cannot deliver
+            # within 24 hours.
             targets=[targets.SqsQueue(queue, dead_letter_queue=undelivered)],
         )
         CfnOutput(self, "QueueUrl", value=queue.queue_url)

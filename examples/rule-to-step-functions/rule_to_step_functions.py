@@ -33,7 +33,7 @@ class RuleToStepFunctions(Stack):
         CfnOutput(self, "StateMachineArn", value=state_machine.state_machine_arn)
 
     def _steps(self) -> sfn.IChainable:
-        """Three branches for five terminal statuses. Replace the `Pass` states with your own steps."""
+        """Three branches for five terminal statuses. Replace the `Pass` states with your steps."""
         use_output = self._output("Use the output", complete=True)
         use_part = self._output("Use the partial output", complete=False)
         no_output = sfn.Fail(

@@ -51,9 +51,7 @@ def test_report_prints_the_file_and_the_jobs_by_status(bbm: Bbm, tmp_path: Path)
     assert answer.out.endswith(": 2 jobs since 2026-11-17 20:00 UTC, 1 InProgress, 1 Failed\n")
 
 
-def test_report_includes_jobs_since_the_start_time_and_active_jobs(
-    bbm: Bbm, tmp_path: Path
-) -> None:
+def test_report_includes_jobs_since_the_start_and_active_jobs(bbm: Bbm, tmp_path: Path) -> None:
     """A job that ended earlier is left out; an active job is included whenever it changed."""
     two_jobs(bbm)
     bbm.cloud.bedrock.clock.advance(3 * 86400)
@@ -83,7 +81,7 @@ def test_report_on_standard_output_is_the_page_alone(bbm: Bbm) -> None:
 
 
 def test_file_is_readable_only_by_its_owner(bbm: Bbm, tmp_path: Path) -> None:
-    """Messages can contain customer data: only the owner can read the file; no other file is left."""
+    """Messages can contain customer data. No other file is left in the folder."""
     target = tmp_path / "report.html"
     bbm.json("report", "-o", str(target))
 
@@ -110,7 +108,7 @@ def test_existing_target_stays_if_the_new_page_cannot_be_written(bbm: Bbm, tmp_p
         (("--since", "2030-01-01"), "is not in the past"),
     ],
 )
-def test_report_rejects_bad_usage_before_any_call(
+def test_bad_usage_is_rejected_before_any_call(
     bbm: Bbm, arguments: tuple[str, ...], told: str
 ) -> None:
     """The exit code is 2."""
