@@ -412,9 +412,7 @@ def test_jobs_fails_after_eight_calls_without_an_item(bbm: Bbm) -> None:
         (("--status", "Failed"), "No job has the status Failed."),
     ],
 )
-def test_jobs_without_a_result_is_a_sentence_or_an_empty_list(
-    bbm: Bbm, options: tuple[str, ...], said: str
-) -> None:
+def test_jobs_without_a_result_says_so(bbm: Bbm, options: tuple[str, ...], said: str) -> None:
     """A sentence for people, an empty list for programs."""
     assert said in bbm("jobs", *options).out
     assert bbm.json("jobs", *options) == {"jobs": []}
@@ -616,7 +614,7 @@ def test_poll_that_fails_shows_the_error_of_the_function(bbm: Bbm) -> None:
 
 
 def test_poll_reports_that_it_ran_out_of_time(bbm: Bbm) -> None:
-    """This is not a failure: the next poll starts with the other jobs."""
+    """It is not a failure: the next poll starts with the other jobs."""
     bbm.clients.functions = Functions(lambda: {"jobsActive": 3, "complete": False, "seconds": 45.0})
     assert "ran out of time" in bbm("poll").out
 

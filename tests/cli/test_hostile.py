@@ -64,7 +64,7 @@ ATTRIBUTES: Final = (
 )
 KEYS: Final = {"jobArn", "sequence", "observedAt"}
 LONG: Final = STORABLE * 100
-# What Rich itself writes to a terminal: colours, and in the live view the cursor.
+# What Rich itself writes to a terminal: colors, and in the live view the cursor.
 OWN_CODES: Final = re.compile(r"\x1b\[(?:[0-9;]*m|\?25[lh]|2K|1A|\d*[GH])")
 MODES: Final[tuple[dict[str, Any], ...]] = (
     {},
@@ -279,9 +279,7 @@ COUNTS: Final = (
 
 
 @pytest.mark.parametrize("number", NUMBERS)
-def test_implausible_numbers_and_times_cause_no_error(
-    bbm: Bbm, number: str, tmp_path: Path
-) -> None:
+def test_implausible_numbers_and_times_are_no_error(bbm: Bbm, number: str, tmp_path: Path) -> None:
     """Neither as a bar, nor in a sum, nor as a year."""
     for place, moment in enumerate(MOMENTS):
         others = {"endTime", "submitTime", "estimatedEndTime", "jobExpirationTime"}

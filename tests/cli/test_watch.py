@@ -190,7 +190,7 @@ def test_watch_reads_consistently_and_never_calls_bedrock(bbm: Bbm) -> None:
 
 @pytest.mark.parametrize("width", [80, 120])
 def test_watch_redraws_in_a_terminal(bbm: Bbm, width: int) -> None:
-    """Once for each read, within the height of the terminal. The cursor is shown again at the end."""
+    """Once for each read, within the height of the terminal. The cursor returns at the end."""
     for n in range(24):
         script = Script((Phase("InProgress", 100), Phase("Completed", None)))
         bbm.cloud.add_job(script, job_name=f"job-{n}", total_records=1000)
