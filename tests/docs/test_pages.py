@@ -284,7 +284,7 @@ def test_every_alarm_has_an_entry() -> None:
     assert entries == list(ALARMS)
     for name in entries:
         entry = section("docs/operating.md", f"### {name}")
-        assert "Goes off when" in entry
+        assert "Triggers when" in entry
         assert "- **Look at**" in entry
         assert "- **Do**" in entry
 

@@ -84,7 +84,7 @@ def chat_texts(notification: Notification) -> list[str]:
     ]
 
 
-def test_a_failed_job_in_a_mail() -> None:
+def test_mail_of_a_failed_job() -> None:
     """Job, outcome, duration, records, first line of the message, and where the output is."""
     notification = told("Failed", message="Invalid record at line 7.\nSecond line.")
 
@@ -110,7 +110,7 @@ def test_a_failed_job_in_a_mail() -> None:
     )
 
 
-def test_a_failed_job_in_a_chat() -> None:
+def test_chat_message_of_a_failed_job() -> None:
     """The same in the custom notification schema; a job's messages are one thread."""
     message = chat_message_of(told("Failed", message="Invalid record at line 7.\nSecond line."))
 
@@ -137,8 +137,8 @@ def test_a_failed_job_in_a_chat() -> None:
     }
 
 
-def test_every_ending_and_episode_is_an_outcome() -> None:
-    """Whatever the monitor sends but a passing status can be told, each in words of its own."""
+def test_every_terminal_status_and_condition_is_an_outcome() -> None:
+    """Every event but a status change can cause a notification, each with its own words."""
     assert set(statuses.TERMINAL) < set(OUTCOMES)
     assert {outcome.detail_type for outcome in OUTCOMES.values()} == set(FILES) - {
         contract.JOB_STATUS_CHANGED
@@ -148,7 +148,7 @@ def test_every_ending_and_episode_is_an_outcome() -> None:
 
 
 @pytest.mark.parametrize("outcome", OUTCOMES)
-def test_every_outcome_has_its_words(outcome: str) -> None:
+def test_outcome_is_in_subject_mail_and_title(outcome: str) -> None:
     """Each outcome has a subject, a first sentence and a title that say which it is."""
     notification = told(outcome)
     words = OUTCOMES[outcome]
@@ -160,24 +160,24 @@ def test_every_outcome_has_its_words(outcome: str) -> None:
     assert words.sentence in chat_message_of(notification)["metadata"]["summary"]
 
 
-def test_an_unreachable_job() -> None:
-    """Of a job that cannot be read, the refusal is told."""
+def test_mail_of_an_unreachable_job_has_the_error() -> None:
+    """The API's answer, with its code."""
     facts = facts_of(told("Unreachable"))
 
     assert facts["Error"] == "AccessDeniedException: not authorized to read the job"
     assert facts["Duration"] == "2 min 00 s in the queue"
 
 
-def test_a_stalled_job() -> None:
-    """Of a job that stands still, it is told for how long, and how far it came."""
+def test_mail_of_a_stalled_job_has_the_time_without_progress() -> None:
+    """And the last record counts."""
     facts = facts_of(told("Stalled"))
 
     assert facts["Duration"] == "2 min 00 s in the queue, 45 min without progress"
     assert facts["Records"] == "420 of 1,000 succeeded, 0 errors"
 
 
-def test_a_job_at_risk() -> None:
-    """Of a job that is too slow, it is told by how much, and when it would end."""
+def test_mail_of_a_job_at_risk_has_the_estimate() -> None:
+    """The estimated end, the expiration, and the difference."""
     facts = facts_of(told("AtRisk"))
 
     assert facts["Duration"] == (
