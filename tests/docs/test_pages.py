@@ -404,7 +404,7 @@ def test_a_poll_reads_what_the_bill_says(
     cloud.add_job("Completed")
     cloud.poll()
     made: list[str] = []
-    for client in (cloud.monitor.jobs._client, cloud.monitor.observer.bedrock._client):
+    for client in (cloud.monitor.jobs._client, cloud.monitor.reconciler.bedrock._client):
         client.meta.events.register("before-call", lambda model, **_: made.append(model.name))
     cloud.poll()
     made.remove("GetModelInvocationJob")
