@@ -48,7 +48,7 @@ from tests.explorer.simulation import _DynamoDBClient
 @contextmanager
 def event_before_write() -> Iterator[None]:
     """The event is sent first, then the transition is recorded, and no event is pending."""
-    write = Recorder.write
+    write = Recorder._write_once
 
     def broken(self: Recorder, plan: PlannedWrite) -> Any:
         if plan.is_end and not plan.is_restored:
@@ -62,7 +62,7 @@ def event_before_write() -> Iterator[None]:
 
     with (
         patch.object(recording, "pending_for", nothing),
-        patch.object(Recorder, "write", broken),
+        patch.object(Recorder, "_write_once", broken),
     ):
         yield
 

@@ -23,8 +23,9 @@ FAILED, CONFLICT = "ConditionalCheckFailed", "TransactionConflict"
 class Cancelling:
     """A client of DynamoDB that cancels every transaction, for these reasons or without any."""
 
-    def __init__(self, reasons: list[str] | None) -> None:
+    def __init__(self, reasons: list[str] | None, item: dict[str, Any] | None = None) -> None:
         self.reasons = reasons
+        self.item = item
 
     def transact_write_items(self, **_: Any) -> None:
         """Cancel."""
@@ -34,12 +35,14 @@ class Cancelling:
         }
         if self.reasons is not None:
             answer["CancellationReasons"] = [{"Code": code} for code in self.reasons]
+        if self.item is not None:
+            answer["CancellationReasons"][0]["Item"] = self.item
         raise ClientError(answer, "TransactWriteItems")  # type: ignore[arg-type]
 
 
-def record(reasons: list[str] | None) -> WriteResult:
+def record(reasons: list[str] | None, item: dict[str, Any] | None = None) -> WriteResult:
     """Move a job on, in a transaction that is cancelled for these reasons."""
-    client: Any = Cancelling(reasons)
+    client: Any = Cancelling(reasons, item)
     jobs = TransitionWrites(
         client, "jobs", HistoryTable(client, "history", None), OutboxTable(client, "outbox")
     )
@@ -95,3 +98,10 @@ def test_transaction_that_failed_for_another_reason_is_an_error(
         record(reasons)
     assert caught.value.code == f"DynamoDB.{code}"
     assert caught.value.is_retryable is is_retryable
+
+
+def test_conflict_has_the_item_that_dynamodb_returned() -> None:
+    """The reason of the job's own update has it; a conflict of two transactions has none."""
+    item = {"jobArn": {"S": ARN}}
+    assert record([FAILED, "None"], item) == WriteResult(WriteOutcome.CONFLICT, item)
+    assert record([CONFLICT, "None"]) == WriteResult(WriteOutcome.CONFLICT)

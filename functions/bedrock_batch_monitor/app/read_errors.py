@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
+from bedrock_batch_monitor.domain.arns import InvalidJobArnError, JobArn, Scope
 from bedrock_batch_monitor.domain.episodes import (
     Failing,
     Unreadable,
@@ -17,6 +18,7 @@ from bedrock_batch_monitor.domain.episodes import (
 from bedrock_batch_monitor.domain.events import pending_unreachable
 from bedrock_batch_monitor.domain.jobs import JobError, TrackedJob, bounded
 from bedrock_batch_monitor.domain.rules import Rules
+from bedrock_batch_monitor.domain.scopes import Scopes
 from bedrock_batch_monitor.domain.summary import ReconcileResult
 from bedrock_batch_monitor.domain.times import plausible
 
@@ -27,6 +29,22 @@ if TYPE_CHECKING:
 
 # Refusals that are about the job and not about the monitor's permissions.
 _ABOUT_ONE_JOB: Final = frozenset({"ResourceNotFoundException", "ValidationException"})
+
+
+def why_not_monitored(job_arn: str, scope: Scope, monitored: Scopes) -> JobError | None:
+    """Why Bedrock is never called for this job in this scope; None if it is."""
+    try:
+        arn = JobArn.parse(job_arn)
+    except InvalidJobArnError as error:
+        return JobError("InvalidJobArn", f"{error}: delete the item and track the right ARN")
+    if arn.scope == scope and arn.partition == monitored.partition:
+        return None
+    return JobError(
+        "NotMonitored",
+        f"the job belongs to {arn.partition}, {arn.scope}; this deployment monitors "
+        f"{monitored.partition}, {monitored}: name it in the settings `accounts` and `regions`, or "
+        "track the job with a monitor there",
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,19 +5,16 @@ Polls and the inbox use the same path.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from bedrock_batch_monitor.adapters.dynamodb import items
 from bedrock_batch_monitor.adapters.dynamodb.items import InvalidItem, InvalidItemError
-from bedrock_batch_monitor.adapters.dynamodb.writes import WriteOutcome, WriteResult
 from bedrock_batch_monitor.adapters.errors import ServiceError
-from bedrock_batch_monitor.app.read_errors import ReadErrors
-from bedrock_batch_monitor.app.recording import PlannedWrite, Recorder
+from bedrock_batch_monitor.app.read_errors import ReadErrors, why_not_monitored
+from bedrock_batch_monitor.app.recording import CONFLICT, Recorder
 from bedrock_batch_monitor.domain import statuses
-from bedrock_batch_monitor.domain.arns import InvalidJobArnError, JobArn, Scope
+from bedrock_batch_monitor.domain.arns import Scope
 from bedrock_batch_monitor.domain.episodes import is_at_risk
 from bedrock_batch_monitor.domain.events import durations, pending_at_risk, pending_stalled
 from bedrock_batch_monitor.domain.jobs import (
@@ -27,7 +24,6 @@ from bedrock_batch_monitor.domain.jobs import (
     TrackedJob,
     normalized,
 )
-from bedrock_batch_monitor.domain.restoring import decide_from_history
 from bedrock_batch_monitor.domain.rules import Rules
 from bedrock_batch_monitor.domain.scopes import Scopes
 from bedrock_batch_monitor.domain.summary import ReconcileResult
@@ -53,9 +49,6 @@ if TYPE_CHECKING:
 
 OBSERVED_BY_POLL: Final = "poll"
 OBSERVED_BY_EVENT: Final = "event"
-# A write, the same over tasks that the index did not show, and one from the history.
-_ATTEMPTS: Final = 3
-_CONFLICT: Final = ReconcileResult(is_conflict=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +91,7 @@ class Reconciler:
         """Whether to reconcile this job calls Bedrock: it has not ended, and it is monitored."""
         if isinstance(job, InvalidItem) or job.has_terminal_status:
             return False
-        return self._not_monitored(job.job_arn) is None
+        return why_not_monitored(job.job_arn, self.scope, self.monitored) is None
 
     def forget_failing(self, *, active: Collection[str], read: Collection[str]) -> None:
         """Forget since when reads fail of jobs that were read otherwise, or are not active."""
@@ -108,7 +101,7 @@ class Reconciler:
 
     @property
     def _recorder(self) -> Recorder:
-        return Recorder(self.writes, self.rules, self.usage)
+        return Recorder(self.writes, self.history, self.outbox, self.clock, self.rules, self.usage)
 
     @property
     def _errors(self) -> ReadErrors:
@@ -119,25 +112,11 @@ class Reconciler:
             return self._errors.invalid_item(job.job_arn, job.error, job.last_error)
         if job.has_ended:
             return ReconcileResult(is_conflict=not self.writes.stop_tracking(job).is_done)
-        if (problem := self._not_monitored(job.job_arn)) is not None:
+        if (problem := why_not_monitored(job.job_arn, self.scope, self.monitored)) is not None:
             return self._errors.not_monitored(job, problem)
         if job.has_terminal_status:
             return self._recognize_end(job, observed_by)
         return self._read(job, observed_by) if job.sequence else self._read_new(job, observed_by)
-
-    def _not_monitored(self, job_arn: str) -> JobError | None:
-        try:
-            arn = JobArn.parse(job_arn)
-        except InvalidJobArnError as error:
-            return JobError("InvalidJobArn", f"{error}: delete the item and track the right ARN")
-        if arn.scope != self.scope or arn.partition != self.monitored.partition:
-            return JobError(
-                "NotMonitored",
-                f"the job belongs to {arn.partition}, {arn.scope}; this deployment monitors "
-                f"{self.monitored.partition}, {self.monitored}: name it in the settings "
-                "`accounts` and `regions`, or track the job with a monitor there",
-            )
-        return None
 
     # Reads
 
@@ -160,21 +139,21 @@ class Reconciler:
             found = self.jobs.find(job.job_arn)
             if found is not None and isinstance(found.job, TrackedJob):
                 job = replace(job, backfilled=found.job.backfilled)
-        job = self._with_outbox(job)
+        job = self._recorder.with_outbox(job)
         if not records:
             return self._read(job, observed_by)
         if records[-1].last.event_id is not None:
             # Bedrock may no longer return the job.
-            return self._write(self._plan_from_history(job, records, None, observed_by))
+            return self._recorder.catch_up(job, records, None, observed_by)
         try:
             answer = self.bedrock.get(job.job_arn)
         except ServiceError as error:
             if error.is_retryable:
                 return self._not_read(job, error, observed_by)
-            restored = self._write(self._plan_from_history(job, records, None, observed_by))
+            restored = self._recorder.catch_up(job, records, None, observed_by)
             return replace(restored, errors=(*restored.errors, error.code))
-        plan = self._plan_from_history(job, records, answer, observed_by)
-        return self._as_read(job, answer, self._write(plan))
+        result = self._recorder.catch_up(job, records, answer, observed_by)
+        return self._as_read(job, answer, result)
 
     def _as_read(
         self, job: TrackedJob, answer: JobObservation, result: ReconcileResult
@@ -191,8 +170,8 @@ class Reconciler:
             records = self.history.records(job.job_arn)
             if records and statuses.is_terminal(records[-1].last.status):
                 # The jobs table was restored to an earlier point.
-                plan = self._catch_up(job, records, None, observed_by)
-                return replace(self._write(plan), errors=(error.code,))
+                result = self._recorder.catch_up(job, records, None, observed_by)
+                return replace(result, errors=(error.code,))
         return self._errors.refused(job, error, is_poll=is_poll)
 
     # Decisions
@@ -215,7 +194,7 @@ class Reconciler:
         if isinstance(decision, Stalled):
             return self._stalled(job, decision, now)
         if isinstance(decision, Transition):
-            return self._move(job, decision, observation, observed_by)
+            return self._recorder.record(job, decision, answer=observation, observed_by=observed_by)
         return ReconcileResult(
             is_stalled=job.stalled_since is not None, is_at_risk=is_at_risk(job, self.rules)
         )
@@ -230,7 +209,7 @@ class Reconciler:
             pending_event = pending_at_risk(job.sequence, refresh.estimate, expiration, now=now)
         written = self.writes.refresh(refresh, expected=job, now=now, pending_event=pending_event)
         if not written.is_done:
-            return _CONFLICT
+            return CONFLICT
         events = self._recorder.episode_events(job.job_arn, pending_event)
         return ReconcileResult(is_at_risk=at_risk, events=events)
 
@@ -240,7 +219,7 @@ class Reconciler:
             stalled.since, expected=job, now=now, pending_event=pending_event
         )
         if not written.is_done:
-            return _CONFLICT
+            return CONFLICT
         return ReconcileResult(
             is_stalled=True,
             is_at_risk=is_at_risk(job, self.rules),
@@ -251,86 +230,12 @@ class Reconciler:
         """Record the end of a job whose status was not known as terminal when it was recorded."""
         stored = self.jobs.get(job.job_arn)
         if stored is None or stored.record is None:
-            return _CONFLICT
+            return CONFLICT
         answer = stored.record.observation
         observation, decision = self._decide(job, answer, self.clock(), observed_by)
         if not isinstance(decision, Transition):
-            return _CONFLICT
-        return self._move(job, decision, observation, observed_by)
-
-    # Transitions
-
-    def _move(
-        self, job: TrackedJob, transition: Transition, answer: JobObservation, observed_by: str
-    ) -> ReconcileResult:
-        if transition.is_terminal and job.sequence > 0 and job.task_revision == 0:
-            # If the item was restored, only the outbox has the tasks that wait for the end.
-            job = self._with_outbox(job)
-        plan = self._recorder.plan_transition(
-            job, transition, answer=answer, observed_by=observed_by
-        )
-        return self._write(plan)
-
-    def _write(self, plan: PlannedWrite | None) -> ReconcileResult:
-        """Make a planned write; after a conflict, the one that fits what is stored by then."""
-        for _ in range(_ATTEMPTS):
-            if plan is None:
-                break
-            written = self._recorder.write(plan)
-            if written.is_done:
-                return self._recorder.result(plan)
-            plan = self._after_conflict(plan, written)
-        return _CONFLICT
-
-    def _after_conflict(self, plan: PlannedWrite, written: WriteResult) -> PlannedWrite | None:
-        """The write to try next; None to leave the job to the next poll."""
-        job = plan.job
-        if plan.history:
-            return None
-        if written.outcome is WriteOutcome.HISTORY_AHEAD:
-            records = self.history.records(job.job_arn)
-            return self._catch_up(job, records, plan.answer, plan.observed_by)
-        if not plan.is_end:
-            return None
-        # DynamoDB does not return the item after a conflict of two transactions.
-        current = written.current or self.jobs.item(job.job_arn)
-        return None if current is None else plan.over(items.tracked_job(current))
-
-    # What the history has and the item lacks
-
-    def _catch_up(
-        self,
-        job: TrackedJob,
-        records: Sequence[JobRecord],
-        answer: JobObservation | None,
-        observed_by: str,
-    ) -> PlannedWrite | None:
-        """Plan to continue from the history, if it has more transitions than the item."""
-        if not records or records[-1].last.sequence <= job.sequence:
-            return None
-        return self._plan_from_history(self._with_outbox(job), records, answer, observed_by)
-
-    def _plan_from_history(
-        self,
-        job: TrackedJob,
-        records: Sequence[JobRecord],
-        answer: JobObservation | None,
-        observed_by: str,
-    ) -> PlannedWrite:
-        decision = decide_from_history(
-            records, answer, now=self.clock(), observed_by=observed_by, rules=self.rules
-        )
-        if isinstance(decision, Transition):
-            return self._recorder.plan_transition(
-                job, decision, answer=answer, observed_by=observed_by, history=records
-            )
-        return self._recorder.plan_restore(job, records, decision, observed_by)
-
-    def _with_outbox(self, job: TrackedJob) -> TrackedJob:
-        """The job with what only the outbox has after its item was put again or restored."""
-        kept = self.outbox.entries(job.job_arn)
-        carries_tasks = kept.has_tasks and job.task_revision == 0
-        return replace(job, carried_events=kept.events, carries_tasks=carries_tasks)
+            return CONFLICT
+        return self._recorder.record(job, decision, answer=observation, observed_by=observed_by)
 
 
 def loggable(record: JobRecord) -> dict[str, Any]:

@@ -1,11 +1,17 @@
-"""Records what was decided about a job, and says which events and callbacks are pending then."""
+"""Records transitions, and restores from their history jobs whose item was put again or restored.
+
+What is recorded says which events and task callbacks are pending then.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from datetime import datetime
+from typing import TYPE_CHECKING, Final
 
+from bedrock_batch_monitor.adapters.dynamodb import items
+from bedrock_batch_monitor.adapters.dynamodb.writes import WriteOutcome, WriteResult
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.events import (
     MonitorEvent,
@@ -16,6 +22,7 @@ from bedrock_batch_monitor.domain.events import (
     status_event,
 )
 from bedrock_batch_monitor.domain.jobs import JobObservation, JobRecord, TrackedJob
+from bedrock_batch_monitor.domain.restoring import decide_from_history
 from bedrock_batch_monitor.domain.rules import Rules
 from bedrock_batch_monitor.domain.summary import ReconcileResult
 from bedrock_batch_monitor.domain.tasks import PendingCallbacks
@@ -23,9 +30,14 @@ from bedrock_batch_monitor.domain.token_usage import FollowUp
 from bedrock_batch_monitor.domain.transitions import Transition
 
 if TYPE_CHECKING:
+    from bedrock_batch_monitor.adapters.dynamodb.history_table import HistoryTable
+    from bedrock_batch_monitor.adapters.dynamodb.outbox_table import OutboxTable
     from bedrock_batch_monitor.adapters.dynamodb.transition_writes import TransitionWrites
-    from bedrock_batch_monitor.adapters.dynamodb.writes import WriteResult
     from bedrock_batch_monitor.app.usage import UsageReader
+
+# A write, the same over tasks that the index did not show, and one that follows the history.
+_ATTEMPTS: Final = 3
+CONFLICT: Final = ReconcileResult(is_conflict=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,50 +95,123 @@ class PlannedWrite:
 
 @dataclass(frozen=True, slots=True)
 class Recorder:
-    """Writes records; safe to use from many threads. `usage` reads what an ended job used."""
+    """Records transitions and restores jobs; safe to use from many threads.
+
+    All methods raise `ServiceError` and `InvalidItemError`. `usage` reads what an ended job used.
+    """
 
     writes: TransitionWrites
+    history: HistoryTable
+    outbox: OutboxTable
+    clock: Callable[[], datetime]
     rules: Rules
     usage: UsageReader | None
 
-    def plan_transition(
+    def record(
+        self, job: TrackedJob, transition: Transition, *, answer: JobObservation, observed_by: str
+    ) -> ReconcileResult:
+        """Record a transition that Bedrock's answer to a read shows."""
+        if transition.is_terminal and job.sequence > 0 and job.task_revision == 0:
+            # If the item was restored, only the outbox has the tasks that wait for the end.
+            job = self.with_outbox(job)
+        return self._write(self._plan(job, transition, answer, observed_by))
+
+    def catch_up(
+        self,
+        job: TrackedJob,
+        history: Sequence[JobRecord],
+        answer: JobObservation | None,
+        observed_by: str,
+    ) -> ReconcileResult:
+        """Continue from the history, if it has more transitions than the item.
+
+        `answer` is None if Bedrock does not return the job.
+        """
+        return self._write(self._plan_from(job, history, answer, observed_by))
+
+    def with_outbox(self, job: TrackedJob) -> TrackedJob:
+        """The job with what only the outbox has after its item was put again or restored."""
+        kept = self.outbox.entries(job.job_arn)
+        carries_tasks = kept.has_tasks and job.task_revision == 0
+        return replace(job, carried_events=kept.events, carries_tasks=carries_tasks)
+
+    def episode_events(
+        self, job_arn: str, pending_event: PendingEvent | None
+    ) -> tuple[MonitorEvent, ...]:
+        """The event of an episode that was just recorded, with what the item says by now."""
+        if pending_event is None:
+            return ()
+        stored = self.writes.get(job_arn)
+        if stored is None or str(pending_event) not in stored.pending_events:
+            return ()
+        return (episode_event(stored, pending_event, with_message=self.rules.record_messages),)
+
+    # Plans
+
+    def _plan(
         self,
         job: TrackedJob,
         transition: Transition,
-        *,
         answer: JobObservation | None,
         observed_by: str,
         history: Sequence[JobRecord] = (),
     ) -> PlannedWrite:
         """Plan to record a transition; reads the manifest if the job has ended."""
-        plan = PlannedWrite(job, transition.record, answer, observed_by, history=tuple(history))
-        if self.usage is None or not transition.is_terminal:
-            return plan
-        reading = self.usage.at_end(transition.record.observation, transition.entry)
-        record = replace(transition.record, last=replace(transition.entry, usage=reading.usage))
-        return replace(plan, record=record, follow_up=reading.follow_up)
+        record, follow_up = transition.record, None
+        if self.usage is not None and transition.is_terminal:
+            reading = self.usage.at_end(record.observation, record.last)
+            record = replace(record, last=replace(record.last, usage=reading.usage))
+            follow_up = reading.follow_up
+        return PlannedWrite(
+            job, record, answer, observed_by, history=tuple(history), follow_up=follow_up
+        )
 
-    def plan_restore(
-        self, job: TrackedJob, history: Sequence[JobRecord], record: JobRecord, observed_by: str
-    ) -> PlannedWrite:
-        """Plan to restore a job from its history.
+    def _plan_from(
+        self,
+        job: TrackedJob,
+        history: Sequence[JobRecord],
+        answer: JobObservation | None,
+        observed_by: str,
+    ) -> PlannedWrite | None:
+        """Plan what follows the history; None if the item has as many transitions.
 
         The item that was lost may have had pending events, so they are pending again, with the same
         ids.
         """
-        follow_up = None if self.usage is None else self.usage.follow_up(record.last)
+        if not history or history[-1].last.sequence <= job.sequence:
+            return None
+        if job.sequence > 0:
+            # A job without a transition is read with its outbox.
+            job = self.with_outbox(job)
+        decision = decide_from_history(
+            history, answer, now=self.clock(), observed_by=observed_by, rules=self.rules
+        )
+        if isinstance(decision, Transition):
+            return self._plan(job, decision, answer, observed_by, history)
         return PlannedWrite(
             job,
-            record,
-            None,
+            decision,
+            answer,
             observed_by,
             is_restored=True,
             history=tuple(history),
-            follow_up=follow_up,
+            follow_up=None if self.usage is None else self.usage.follow_up(decision.last),
         )
 
-    def write(self, plan: PlannedWrite) -> WriteResult:
-        """Make the write; raises `ServiceError`."""
+    # Writes
+
+    def _write(self, plan: PlannedWrite | None) -> ReconcileResult:
+        """Make a planned write; after a conflict, the one that fits what is stored by then."""
+        for _ in range(_ATTEMPTS):
+            if plan is None:
+                break
+            written = self._write_once(plan)
+            if written.is_done:
+                return self._result(plan)
+            plan = self._after_conflict(plan, written)
+        return CONFLICT
+
+    def _write_once(self, plan: PlannedWrite) -> WriteResult:
         write = self.writes.restore if plan.is_restored else self.writes.record
         return write(
             plan.record,
@@ -135,12 +220,28 @@ class Recorder:
             follow_up=plan.follow_up,
         )
 
-    def result(self, plan: PlannedWrite) -> ReconcileResult:
+    def _after_conflict(self, plan: PlannedWrite, written: WriteResult) -> PlannedWrite | None:
+        """The write to try next; None to leave the job to the next poll."""
+        job = plan.job
+        if plan.history:
+            return None
+        if written.outcome is WriteOutcome.HISTORY_AHEAD:
+            history = self.history.records(job.job_arn)
+            return self._plan_from(job, history, plan.answer, plan.observed_by)
+        if not plan.is_end:
+            return None
+        # DynamoDB does not return the item after a conflict of two transactions.
+        current = written.current or self.writes.item(job.job_arn)
+        return None if current is None else plan.over(items.tracked_job(current))
+
+    def _result(self, plan: PlannedWrite) -> ReconcileResult:
         """What a write that is done means: what was recorded, and what is pending."""
         record, all_pending = plan.record, self._pending(plan)
-        with_message = self.rules.record_messages
         event = status_event(
-            record, record.last, all_pending=all_pending, with_message=with_message
+            record,
+            record.last,
+            all_pending=all_pending,
+            with_message=self.rules.record_messages,
         )
         result = ReconcileResult(
             events=(event,) if event.pending_event in all_pending else (),
@@ -149,20 +250,6 @@ class Recorder:
         if plan.is_restored:
             return result
         return replace(result, entry=record.last, record=record, backfilled=record.last.backfilled)
-
-    def episode_events(
-        self, job_arn: str, pending_event: PendingEvent | None
-    ) -> tuple[MonitorEvent, ...]:
-        """The event of an episode that was just recorded, with what the item says by now.
-
-        Raises `ServiceError`, `InvalidItemError`.
-        """
-        if pending_event is None:
-            return ()
-        stored = self.writes.get(job_arn)
-        if stored is None or str(pending_event) not in stored.pending_events:
-            return ()
-        return (episode_event(stored, pending_event, with_message=self.rules.record_messages),)
 
     def _pending(self, plan: PlannedWrite) -> frozenset[str]:
         return plan.pending_events(emit_status_changes=self.rules.emit_status_changes)

@@ -121,6 +121,16 @@ def _attribute(
 
 JOB_ATTRIBUTES: Final = (
     _attribute(contract.JOB_ARN, Kind.TEXT, is_indexed=False),
+    # The last transition
+    _attribute(contract.SEQUENCE, Kind.NUMBER, Group.TRANSITION),
+    _attribute("previousStatus", Kind.TEXT, Group.TRANSITION, in_by_status=True),
+    _attribute("changedAt", Kind.TIME, Group.TRANSITION, in_by_status=True),
+    _attribute(contract.OBSERVED_AT, Kind.TIME, Group.TRANSITION),
+    _attribute("observedBy", Kind.TEXT, Group.TRANSITION),
+    _attribute("secondsInPreviousStatus", Kind.NUMBER, Group.TRANSITION),
+    _attribute(contract.EVENT_ID, Kind.TEXT, Group.TRANSITION),
+    _attribute(FIRST_IN_PROGRESS_AT, Kind.TIME, Group.TRANSITION),
+    _attribute(PROGRESS_AT, Kind.TIME, Group.TRANSITION),
     # GetModelInvocationJob
     _attribute("jobName", Kind.TEXT, Group.OBSERVED, in_by_status=True),
     _attribute("modelId", Kind.TEXT, Group.OBSERVED, in_by_status=True),
@@ -141,16 +151,6 @@ JOB_ATTRIBUTES: Final = (
     _attribute("processedRecordCount", Kind.NUMBER, Group.OBSERVED, "processed", in_by_status=True),
     _attribute("successRecordCount", Kind.NUMBER, Group.OBSERVED, "success", in_by_status=True),
     _attribute("errorRecordCount", Kind.NUMBER, Group.OBSERVED, "error", in_by_status=True),
-    # The last transition
-    _attribute(contract.SEQUENCE, Kind.NUMBER, Group.TRANSITION),
-    _attribute("previousStatus", Kind.TEXT, Group.TRANSITION, in_by_status=True),
-    _attribute("changedAt", Kind.TIME, Group.TRANSITION, in_by_status=True),
-    _attribute(contract.OBSERVED_AT, Kind.TIME, Group.TRANSITION),
-    _attribute("observedBy", Kind.TEXT, Group.TRANSITION),
-    _attribute("secondsInPreviousStatus", Kind.NUMBER, Group.TRANSITION),
-    _attribute(contract.EVENT_ID, Kind.TEXT, Group.TRANSITION),
-    _attribute(FIRST_IN_PROGRESS_AT, Kind.TIME, Group.TRANSITION),
-    _attribute(PROGRESS_AT, Kind.TIME, Group.TRANSITION),
     # Tracking
     _attribute(contract.TRACKING, Kind.TEXT),
     _attribute(contract.TRACKED_BY, Kind.TEXT),
