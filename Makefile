@@ -58,8 +58,8 @@ test: lint ## Run every check and every test
 	@python -m local.browser
 	@pytest
 
-bench: setup ## Compare the monitor with common samples and write docs/performance.md (half an hour)
-	@PYTHONPATH=functions:infra python -m local.bench $(ARGS)
+bench: setup ## Measure the monitor and two baselines; writes docs/performance.md (half an hour)
+	@PYTHONPATH=functions:infra python -m local.benchmark $(ARGS)
 
 explore: setup ## Run the fault explorer: every crash and refusal at every call of overlapping polls
 	@PYTHONPATH=functions:. python -m tests.explorer

@@ -37,7 +37,7 @@ def main() -> None:
 
 def _home(config: MonitorConfig) -> Environment | None:
     """Where the `cdk` command deploys to, if the template depends on it."""
-    if not config.reaches_out:
+    if not config.is_multi_scope:
         return None
     return Environment(
         account=os.environ.get("CDK_DEFAULT_ACCOUNT"), region=os.environ.get("CDK_DEFAULT_REGION")

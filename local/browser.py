@@ -1,7 +1,7 @@
-"""A real browser that is on this machine already, driven without a window and without network.
+"""A real browser that is installed on this machine, used without a window and without network.
 
-`python -m local.browser` installs Debian's chromium where that can be done without asking: as root,
-with apt-get. Anywhere else it says what to install.
+`python -m local.browser` installs Debian's chromium if it runs as root and finds apt-get. Otherwise
+it prints what to install.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ def executable() -> str | None:
 
 @contextmanager
 def browser() -> Iterator[Browser]:
-    """A running browser; raises RuntimeError with what to install where there is none."""
-    # Only who looks at pages needs the driver.
+    """A running browser; raises RuntimeError with what to install if there is none."""
+    # Only callers that open pages need the driver.
     from playwright.sync_api import sync_playwright  # noqa: PLC0415
 
     path = executable()
@@ -62,7 +62,7 @@ def browser() -> Iterator[Browser]:
 
 
 def install() -> bool:
-    """Have a browser on this machine if that takes no more than apt-get; whether there is one."""
+    """Install a browser with apt-get if possible; return whether there is one."""
     if executable() is not None:
         return True
     apt = shutil.which("apt-get")

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from mypy_boto3_scheduler import EventBridgeSchedulerClient
     from mypy_boto3_sqs import SQSClient
 
-# A call may run a whole poll, and is never sent twice behind the caller's back: a retried Invoke
-# would be a second poll. The proxies of the environment do not apply to this machine.
+# A call may run a whole poll, and is never retried: a second Invoke would be a second poll. The
+# proxies of the environment do not apply to this machine.
 _CONFIG = Config(connect_timeout=5, read_timeout=300, retries={"total_max_attempts": 1}, proxies={})
 
 
@@ -32,7 +32,7 @@ def _say_tls(**call: Any) -> None:  # noqa: ANN401 - the shape that botocore's h
 class Clients:
     """Makes one client per service and keeps it until `close`: `clients("dynamodb")`.
 
-    Neither the environment's `AWS_*` variables nor the files under `~/.aws` are looked at.
+    They use neither the environment's `AWS_*` variables nor the files under `~/.aws`.
     """
 
     def __init__(
@@ -50,11 +50,10 @@ class Clients:
             ("config_file", os.devnull),
             ("credentials_file", os.devnull),
         ):
-            # botocore looks these three up before anything else, and would stop at an
-            # AWS_PROFILE that it cannot find.
+            # botocore reads these three first, and fails for an AWS_PROFILE that does not exist.
             core.session_var_map[variable] = (None, None, value, None)
-        # Policies that refuse calls without TLS (`aws:SecureTransport`) hold in the local cloud
-        # too, for root as well. It speaks plain HTTP, and believes a proxy that took off the TLS.
+        # Policies that refuse calls without TLS (`aws:SecureTransport`) apply in the local cloud
+        # too, also to root. It speaks plain HTTP, and trusts the header of a TLS proxy.
         core.register("before-call", _say_tls)
         self._session = boto3.Session(
             aws_access_key_id=access_key,

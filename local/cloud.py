@@ -27,12 +27,12 @@ def local_cloud(
     enforce_iam: bool = True,
     members: Iterable[tuple[str, str]] = (),
 ) -> Iterator[Cloud]:
-    """Start a local cloud with the app in it (about ten seconds); at the end nothing is left.
+    """Start a local cloud with the app in it (about ten seconds); everything is removed at the end.
 
-    *bedrock* is a stand-in that is not started yet, by default one in real time. *context* are
+    *bedrock* is a stand-in that is not started yet, by default in real time. *context* are
     settings of the app. *environment* are more variables for the functions, such as
-    `{"AWS_ENDPOINT_URL_DYNAMODB": proxy_url}`. With *enforce_iam* the function may do what its role
-    allows and nothing else. *members* are the accounts and regions to which the second stack is
+    `{"AWS_ENDPOINT_URL_DYNAMODB": proxy_url}`. With *enforce_iam* the functions may do only what
+    their roles allow. *members* are the accounts and regions to which the second stack is
     deployed.
 
     Raises EmulatorError and DeployError as `Emulator.start` and `deploy` do.

@@ -1,12 +1,12 @@
 """The local cloud: a ministack server as a child process, on a port and in a directory of its own.
 
-What was seen with ministack 1.5.33, and is relied on here:
+This code relies on observed behavior of ministack 1.5.33:
 
 - A function runs as a child process with the server's environment plus its own variables, and gets
-  the server's address as `AWS_ENDPOINT_URL` unless that is set already. It is therefore never set
-  on the server; `AWS_ENDPOINT_URL_<SERVICE>` of single services is, and reaches the functions.
+  the server's address as `AWS_ENDPOINT_URL` unless that is already set. So it is never set on the
+  server; `AWS_ENDPOINT_URL_<SERVICE>` of single services is, and reaches the functions.
 - An access key id of twelve digits is the root user of that account. While IAM is enforced, an
-  access key id that nobody issued is refused, but signatures are not verified: any secret will do.
+  unknown access key id is refused, but signatures are not verified: any secret works.
 - While IAM is enforced, a function's own key is a temporary one of its role (`ASIA...`). Functions
   that EventBridge and Scheduler invoke still run, but those two need no permission of their own.
 - Enforced are identity policies, for each item of a DynamoDB transaction too, and resource
@@ -40,11 +40,11 @@ T = TypeVar("T")
 
 ACCOUNT = "000000000000"
 REGION = "us-east-1"
-ROOT_SECRET = "local"  # noqa: S105 - no secret: it opens a server on this machine only
+ROOT_SECRET = "local"  # noqa: S105 - not a secret: it opens a server on this machine only
 
 _HOST = "127.0.0.1"
-# Below the ports that Linux and macOS hand out to outgoing connections: one of those could
-# otherwise take the port between the two halves of a restart.
+# Below the ports that Linux and macOS use for outgoing connections: one of those could otherwise
+# take the port during a restart.
 _PORTS = range(20_000, 32_000)
 _START_SECONDS = 60.0
 _STOP_SECONDS = 20.0
@@ -58,12 +58,12 @@ class EmulatorError(RuntimeError):
 
 
 class Emulator:
-    """One local cloud; a context manager that starts it and removes every trace of it.
+    """One local cloud; a context manager that starts it and removes it completely.
 
     *environment* are variables for the server and so for the functions, such as
     `{"AWS_ENDPOINT_URL_BEDROCK": stand_in.url}`. State, log and temporary files go to *directory*:
-    by default a temporary one, removed at the end; one that was given stays, and a later `Emulator`
-    on it, with the same *port*, finds what the earlier one held. *port* is on 127.0.0.1, a free one
+    by default a temporary one, removed at the end. A given directory stays, and a later `Emulator`
+    on it, with the same *port*, has the same state. *port* is on 127.0.0.1, a free one
     by default. *account* (twelve digits) and *region* are those of `client`.
     """
 
@@ -99,12 +99,12 @@ class Emulator:
 
     @property
     def log_path(self) -> Path:
-        """The file that the server's output goes to."""
+        """The file with the server's output."""
         return self.directory / "emulator.log"
 
     @property
     def process_id(self) -> int:
-        """The server's process id, which is also the id of the process group of all it started."""
+        """The server's process id, which is also the id of its process group."""
         return _started(self._process).pid
 
     @property
@@ -134,7 +134,7 @@ class Emulator:
         }
 
     def account_of(self, access_key: str) -> str | None:
-        """The account of a key that the emulator issued, as of an assumed role; None if none."""
+        """The account of a key that the emulator issued, such as a role's; None if unknown."""
         if access_key not in self._accounts:
             try:
                 answer = self.client("sts").get_access_key_info(AccessKeyId=access_key)
@@ -170,8 +170,8 @@ class Emulator:
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                # A group of its own: the functions it starts go with it, and Ctrl-C in the
-                # terminal reaches the starter alone, who then stops it in order.
+                # A group of its own: the functions it starts end with it, and Ctrl-C in the
+                # terminal reaches only the starter, which then stops it in order.
                 start_new_session=True,
             )
         try:
@@ -212,7 +212,7 @@ class Emulator:
         self.start()
 
     def enforce_iam(self) -> None:
-        """Restart so that every call but root's needs a policy that allows it.
+        """Restart so that every call except root's needs a policy that allows it.
 
         Raises EmulatorError as `start` does.
         """
@@ -245,12 +245,12 @@ class Emulator:
             "PERSIST_STATE": "1",
             "STATE_DIR": str(directory / "state"),
             "S3_DATA_DIR": str(directory / "objects"),
-            # The code of functions is unpacked in the temporary directory, and stays there when
-            # the server is killed: keep it where `stop` removes it.
+            # The server unpacks the code of functions here, and leaves it if it is killed: `stop`
+            # removes it.
             "TMPDIR": str(directory / "tmp"),
             "HOME": str(directory),
-            # Listeners on fixed ports of services that nothing here uses: two emulators on one
-            # machine would fight over them.
+            # Unused services that listen on fixed ports: two emulators on one machine would
+            # conflict.
             "IOT_MTLS_ENABLED": "0",
             "SFTP_ENABLED": "0",
             **self._environment,
@@ -278,7 +278,7 @@ class Emulator:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(_STOP_SECONDS)
         finally:
-            # Whatever is left of the group: a server that ignored the signal, functions at work.
+            # The rest of the group: a server that ignored the signal, running functions.
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait(_STOP_SECONDS)

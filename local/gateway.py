@@ -1,13 +1,13 @@
 """The emulator's own process: `python -P gateway.py [DIRECTORY]`, started by `local.emulator`.
 
 It runs ministack's server in this process and ends, with the functions it runs, when its standard
-input closes; it removes DIRECTORY then. The starter holds the other end of that pipe, so nothing
-survives the starter, not even one that was killed.
+input closes; then it removes DIRECTORY. The starter holds the other end of that pipe, so nothing
+survives the starter, even if the starter is killed.
 
 The server's Step Functions have no SDK integration with Bedrock; this process adds the one that
 submits a batch job, which goes to the stand-in as the functions' calls do.
 
-It also corrects the server where its IAM differs from that of AWS: the value of
+It also corrects the server where its IAM differs from AWS: the value of
 `aws:PrincipalArn`, and the resource that a call about an event bus is checked against.
 """
 
@@ -59,11 +59,11 @@ def _resource_as_on_aws(
     body: bytes,
     *others: Any,  # noqa: ANN401 - the parameters of the query, the Region and the account
 ) -> Any:  # noqa: ANN401 - the server's function has no annotations
-    """The ARN that a call is checked against; for a call about an event bus, that of the bus.
+    """The ARN that a call is checked against; for a call about an event bus, the bus.
 
     Service authorization reference, Amazon EventBridge: the resource type of these operations is
-    `event-bus`. The server takes the name for that of a rule, so that a role that may describe the
-    bus would be refused.
+    `event-bus`. The server treats the name as that of a rule, so it would refuse a role that may
+    describe the bus.
     """
     operation = headers.get("x-amz-target", "").rpartition(".")[2]
     if service != "events" or operation not in _ON_BUSES:
@@ -76,7 +76,7 @@ def _arn_of_bus(body: bytes, region: str, account: str) -> str:
     try:
         name = str(json.loads(body or b"{}").get("Name") or "default")
     except (AttributeError, ValueError):
-        # No JSON object: the server answers the call itself that it is malformed.
+        # Not a JSON object: the server itself rejects the call as malformed.
         return "*"
     if name.startswith("arn:"):
         return name
@@ -92,7 +92,7 @@ def _end_with_starter(directories: list[str]) -> None:
 
 
 def _submit(_resource: str, parameters: dict[str, Any]) -> Any:  # noqa: ANN401 - JSON
-    """Call CreateModelInvocationJob as Step Functions does: names begin with a capital there."""
+    """Call CreateModelInvocationJob as Step Functions does, where names begin with a capital."""
     try:
         answer = boto3.client("bedrock").create_model_invocation_job(
             **_renamed(parameters, str.lower)
@@ -112,7 +112,7 @@ def _renamed(value: Any, case: Any) -> Any:  # noqa: ANN401 - JSON
 
 
 if __name__ == "__main__":
-    # The server reads the command line too, and knows no such argument.
+    # The server reads the command line too, and does not know this argument.
     arguments, sys.argv[1:] = sys.argv[1:], []
     iam_evaluator._resolve_condition_key = _value_as_on_aws  # noqa: SLF001 - as above
     iam_actions.extract_resource_arn = _resource_as_on_aws

@@ -1,4 +1,4 @@
-"""The results of batch jobs as Bedrock leaves them in S3: of these, the manifest.
+"""The manifest of a batch job's results, as Bedrock writes it to S3.
 
 Form and place as in the Bedrock user guide, "View the results of a batch inference job".
 """
@@ -20,7 +20,7 @@ _OUTPUT_TOKENS: Final = 120
 def manifest(job: Mapping[str, Any]) -> dict[str, int]:
     """The manifest of a job, given as GetModelInvocationJob describes it at its end.
 
-    Its tokens are so many for each record. A model for embeddings has no output tokens.
+    Each record has a fixed number of tokens. A model for embeddings has no output tokens.
     """
     counts = {
         name: job.get(name, 0)
@@ -38,7 +38,7 @@ def manifest(job: Mapping[str, Any]) -> dict[str, int]:
 
 
 def write_manifest(s3: S3Client, job: Mapping[str, Any]) -> None:
-    """Write a job's manifest to where its output goes; the bucket must be there."""
+    """Write a job's manifest to its output location; the bucket must exist."""
     uri: str = job["outputDataConfig"]["s3OutputDataConfig"]["s3Uri"]
     bucket, _, prefix = uri.removeprefix("s3://").partition("/")
     folder = "/".join([*prefix.split("/"), job["jobArn"].rsplit("/", 1)[-1]]).replace("//", "/")

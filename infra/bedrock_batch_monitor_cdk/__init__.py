@@ -1,4 +1,4 @@
-"""The CDK app's constructs: the monitor, its parts, its stack, and its settings."""
+"""The CDK constructs: the monitor, its resources, its stack, and its settings."""
 
 from bedrock_batch_monitor_cdk.config import ConfigError, MonitorConfig
 from bedrock_batch_monitor_cdk.construct import BedrockBatchMonitor

@@ -1,14 +1,14 @@
 """The alarms on the monitor itself, and the topic that they report to.
 
 An alarm costs $0.10 a month: nine are $0.90, and ten with `stalledAfterMinutes` are $1.00. So there
-is none for what another one tells soon enough. A function that is throttled, a schedule that is
-switched off and tables that refuse are polls that do not succeed; an inbox function that fails
-leaves dead letters; a bus that is missing or refuses leaves events waiting.
+is no alarm on a cause that another alarm covers soon enough. If the function is throttled, the
+schedule is disabled or a table refuses calls, no poll succeeds; if the inbox function fails, dead
+letters remain; if the bus is missing or refuses events, events wait.
 
-Most metrics are published only when they are not zero. Their missing data is no breach.
+Most metrics are published only when they are not zero, so missing data does not breach.
 
-Another account or Region has alarms of its own, with its name in theirs, on what can go wrong there
-and not here: four, one more in another account, and one with `stalledAfterMinutes`.
+Each other account or Region has its own alarms, with its name in theirs, on what can go wrong only
+there: four, one more in another account, and one with `stalledAfterMinutes`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from aws_cdk import Acknowledgment, Duration, Stack, Validations
+from aws_cdk import Duration, Stack
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_cloudwatch_actions as actions
 from aws_cdk import aws_iam as iam
@@ -28,6 +28,7 @@ from constructs import Construct
 
 from bedrock_batch_monitor import contract
 from bedrock_batch_monitor.domain import summary
+from bedrock_batch_monitor_cdk.findings import acknowledge
 from bedrock_batch_monitor_cdk.service import service_of
 
 if TYPE_CHECKING:
@@ -38,18 +39,18 @@ if TYPE_CHECKING:
     from bedrock_batch_monitor_cdk.config import MonitorConfig
     from bedrock_batch_monitor_cdk.events import Events
 
-# How a refusal of the role to assume in another account is counted.
+# The error code if another account refuses to let the monitor assume its role.
 ROLE_REFUSED_CODE: Final = "STS.AccessDenied"
 
 _MANUAL: Final = "docs/operating.md"
 _LONGEST_WAIT_SECONDS: Final = 15 * 60
-# An unreachable job is asked for every 15 minutes only, and its refusals are to be one alarm.
-_SLOW_PACE_MINUTES: Final = 20
+# An unreachable job is read only every 15 minutes, and its refusals should keep one alarm in alarm.
+_UNREACHABLE_WINDOW_MINUTES: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """What an alarm looks at, and what it means when it goes off."""
+    """The metric of an alarm, and what it means if the alarm triggers."""
 
     metric: str
     meaning: str
@@ -67,55 +68,60 @@ UNKNOWN_STATUS: Final = "UnknownStatus"
 ERRORS_PERSIST: Final = "ErrorsPersist"
 ROLE_REFUSED: Final = "RoleRefused"
 
-# Every alarm by its id, a part of the alarm's generated name. The documentation is checked
-# against it.
+# Every alarm by its id, a part of the alarm's generated name.
 ALARMS: Final[Mapping[str, Meaning]] = MappingProxyType(
     {
         NO_POLL: Meaning(
             summary.JOBS_ACTIVE,
-            "No poll has succeeded for several intervals, or none yet: no job is being followed.",
+            "Triggers when no poll has succeeded for several intervals, or since the deployment: "
+            "no job is followed.",
         ),
         POLL_FAILS: Meaning(
             "Errors of AWS/Lambda",
-            "The monitor function fails again and again: it raises an error or runs out of time.",
+            "Triggers when the monitor function fails in two of three intervals, with an error or "
+            "a timeout.",
         ),
         DEAD_LETTERS: Meaning(
             "ApproximateNumberOfMessagesVisible of AWS/SQS",
-            "The dead-letter queue holds what could not be delivered or handled.",
+            "Triggers when the dead-letter queue contains messages that could not be delivered or "
+            "handled.",
         ),
         EVENTS_WAITING: Meaning(
             summary.OLDEST_PENDING_EVENT_SECONDS,
-            "An event, or the answer to a task, has been due for more than 15 minutes.",
+            "Triggers when an event or a task callback has been pending for more than 15 minutes.",
         ),
         JOBS_UNREACHABLE: Meaning(
             summary.JOBS_UNREACHABLE,
-            "A tracked job cannot be read any more: not found, denied, or the request refused.",
+            "Triggers when a tracked job cannot be read any more: not found, denied, or refused.",
         ),
         JOBS_STALLED: Meaning(
             summary.JOBS_STALLED,
-            "A job has shown no movement for as long as `stalledAfterMinutes` allows.",
+            "Triggers when neither status nor counts of a job change for `stalledAfterMinutes`.",
         ),
         BEDROCK_THROTTLES: Meaning(
             f"{summary.ERRORS}, {summary.ERROR_CODE} {summary.THROTTLED}",
-            "Bedrock has been throttling for a while: endings are noticed late.",
+            "Triggers when five consecutive periods each had a throttled call. Terminal statuses "
+            "are detected late, but none is lost.",
         ),
         BEDROCK_DENIES: Meaning(
             f"{summary.ERRORS}, {summary.ERROR_CODE} {summary.REFUSED}",
-            "Bedrock refuses the monitor's calls, for example AccessDenied, credentials that are "
-            "not valid in a Region that is not enabled, or an unknown operation: "
-            "jobs are not read.",
+            "Triggers when Bedrock refuses the monitor's calls, for example with AccessDenied, "
+            "because a Region is not enabled, or for an unknown operation: jobs are not read.",
         ),
         UNKNOWN_STATUS: Meaning(
             summary.UNKNOWN_STATUSES,
-            "Bedrock has a status that this version does not know and does not take for an end.",
+            "Triggers when Bedrock reports a status that this version does not know. It is treated "
+            "as non-terminal.",
         ),
         ERRORS_PERSIST: Meaning(
             summary.ERRORS,
-            "Errors have not ceased for an hour or more: some job may not be followed.",
+            "Triggers when every period of an hour or more had errors: some jobs may not be "
+            "followed.",
         ),
         ROLE_REFUSED: Meaning(
             f"{summary.ERRORS}, {summary.ERROR_CODE} {ROLE_REFUSED_CODE}",
-            "Another account does not let the monitor assume its role: no job there is read.",
+            "Triggers when another account does not let the monitor assume its role: no job there "
+            "is read.",
         ),
     }
 )
@@ -149,11 +155,12 @@ class Alarms(Construct):
                 statistic=cloudwatch.Stats.MAXIMUM, period=Duration.minutes(5)
             ),
         )
+        accounts = events.multi_scope.accounts if events.multi_scope is not None else ()
         for other in events.others:
             self._build_alarms_on_scope(
                 other,
                 stalled=config.stalled_after_minutes is not None,
-                assumes_role=events.reach is not None and other.account in events.reach.accounts,
+                assumes_role=other.account in accounts,
             )
 
     def _build_alarms_on_scope(self, scope: Scope, *, stalled: bool, assumes_role: bool) -> None:
@@ -170,7 +177,7 @@ class Alarms(Construct):
             metric = self._metric(
                 summary.ERRORS,
                 cloudwatch.Stats.SUM,
-                self._window(at_least_minutes=_SLOW_PACE_MINUTES),
+                self._window(at_least_minutes=_UNREACHABLE_WINDOW_MINUTES),
                 code=ROLE_REFUSED_CODE,
                 scope=scope,
             )
@@ -184,7 +191,7 @@ class Alarms(Construct):
             enforce_ssl=True,
             master_key=key,
         )
-        # A policy of its own takes the place of the default one, by which alarms may publish.
+        # This policy replaces the default one, which lets alarms publish.
         topic.add_to_resource_policy(
             iam.PolicyStatement(
                 sid="PublishAlarms",
@@ -197,14 +204,11 @@ class Alarms(Construct):
         if config.alarm_email is not None:
             topic.add_subscription(subscriptions.EmailSubscription(config.alarm_email))
         if key is None:
-            Validations.of(topic).acknowledge(
-                Acknowledgment(
-                    id="AwsSolutions-SNS2",
-                    reason=(
-                        "Alarms cannot publish under the key that SNS has for nothing, and say "
-                        "nothing of any job. `kms=customer` encrypts the topic."
-                    ),
-                )
+            acknowledge(
+                topic,
+                "AwsSolutions-SNS2",
+                "Alarms cannot publish with the AWS managed key of SNS, and contain no data of a "
+                "job. `kms=customer` encrypts the topic.",
             )
         return topic
 
@@ -215,14 +219,14 @@ class Alarms(Construct):
             function.metric_errors(
                 statistic=cloudwatch.Stats.SUM, period=Duration.minutes(self._interval)
             ),
-            # The next poll makes good for a single one that failed.
+            # The next poll repeats the work of a single failed poll.
             periods=3,
             breaching_periods=2,
         )
         self._alarm_on_events_waiting()
 
     def _alarm_on_no_poll(self, scope: Scope | None = None) -> None:
-        # Zero jobs are data too, so it is the samples that count.
+        # Zero jobs are data too, so the number of samples counts.
         samples = cloudwatch.Stats.SAMPLE_COUNT
         self._alarm(
             NO_POLL,
@@ -278,18 +282,18 @@ class Alarms(Construct):
             self._metric(
                 summary.ERRORS,
                 cloudwatch.Stats.SUM,
-                self._window(at_least_minutes=_SLOW_PACE_MINUTES),
+                self._window(at_least_minutes=_UNREACHABLE_WINDOW_MINUTES),
                 code=summary.REFUSED,
             ),
         )
         self._alarm_on_errors()
 
     def _period(self) -> Duration:
-        """Twice the interval, so that no period is without a poll, whenever it begins."""
+        """Twice the interval, so that every period contains a poll."""
         return Duration.minutes(max(5, 2 * self._interval))
 
     def _window(self, at_least_minutes: int = 5) -> Duration:
-        """So long that a poll or two may fail or come late without anybody being woken."""
+        """Three intervals: one or two failed or late polls do not trigger an alarm."""
         return Duration.minutes(max(at_least_minutes, 3 * self._interval))
 
     def _metric(
@@ -343,6 +347,6 @@ class Alarms(Construct):
         )
         alarm.add_alarm_action(self._action)
         alarm.add_ok_action(self._action)
-        # The dashboard's widget takes a hundred.
+        # The dashboard's widget shows at most 100 alarms.
         if of is None or alarm_id == NO_POLL:
             self.alarms.append(alarm)

@@ -23,8 +23,8 @@ SOURCE: Final = Path(bedrock_batch_monitor.__file__).resolve().parent
 REQUIREMENTS: Final = packaged("functions/requirements.txt")
 _DEPENDENCIES: Final = "function-dependencies"
 
-# The services that the functions make clients of. botocore brings the models of all services, which
-# are most of its size. A test compares this with the clients that the code makes.
+# The services that the functions create clients for. botocore contains the models of all services,
+# which are most of its size. A test compares this with the clients that the code creates.
 SERVICE_MODELS: Final = (
     "bedrock",
     "dynamodb",
@@ -35,7 +35,7 @@ SERVICE_MODELS: Final = (
     "sts",
 )
 
-# What sources and installed requirements have and the bundle has not, in the syntax of .gitignore.
+# Files that the bundle leaves out, in the syntax of .gitignore.
 EXCLUDED: Final = ("__pycache__", "*.pyc", ".*")
 
 # Lambda's Python 3.14 on arm64. Every requirement is pure Python, so that the same bundle runs in
@@ -57,15 +57,15 @@ PipRunner = Callable[[Sequence[str]], None]
 
 
 class BundlingError(RuntimeError):
-    """The function's requirements could not be installed; the message ends with pip's own words."""
+    """The function's requirements could not be installed; the message ends with pip's output."""
 
 
 def function_code() -> lambda_.Code:
     """The asset of the function, bundled at synthesis unless the CDK skips bundling.
 
-    Its hash is that of the sources, of their requirements and of the way in which they are bundled,
-    not of the result, so that it is the same on every machine, in a checkout and installed, and
-    known without bundling: the CDK bundles only what its output directory does not have yet.
+    Its hash covers the sources, their requirements and the way they are bundled, not the result. So
+    it is the same on every machine, in a checkout and installed, and known without bundling: the
+    CDK bundles only what its output directory does not contain yet.
     """
     requirements = hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()
     return lambda_.Code.from_asset(
@@ -74,9 +74,9 @@ def function_code() -> lambda_.Code:
         ignore_mode=IgnoreMode.GIT,
         asset_hash_type=AssetHashType.SOURCE,
         bundling=BundlingOptions(
-            # Required, and used only if local bundling declined, which it never does.
+            # Required, but used only if local bundling declines, which it never does.
             image=lambda_.Runtime.PYTHON_3_14.bundling_image,
-            # Not run either: it makes what is installed, and how, a part of the asset's hash.
+            # Never run: it makes the installed packages and pip's options part of the hash.
             command=[*PIP_INSTALL, *SERVICE_MODELS, requirements],
             local=LocalBundling(),
         ),
@@ -90,7 +90,7 @@ class LocalBundling:
     def try_bundle(self, output_dir: str, *_: object, **__: object) -> bool:
         """Fill the output directory; raises `BundlingError`.
 
-        It never returns False, upon which the CDK would turn to Docker.
+        It never returns False, which would make the CDK use Docker.
         """
         bundle(Path(output_dir))
         return True
@@ -99,8 +99,8 @@ class LocalBundling:
 def dependencies_of(output: Path) -> Path:
     """Where installed requirements are kept, one directory per content of their file.
 
-    A change in our own code alone installs nothing. In a checkout every synthesis shares them, and
-    `make clean` removes them; an app that has the package installed keeps them beside its assets.
+    A change of our own code installs nothing. In a checkout all syntheses share them, and
+    `make clean` removes them; an app with the installed package keeps them next to its assets.
     """
     return (CHECKOUT / "build" if CHECKOUT else output.parent) / _DEPENDENCIES
 
@@ -130,21 +130,21 @@ def bundle(
     """Put the installed requirements and the runtime package into `output`."""
     dependencies = dependencies or dependencies_of(output)
     installed = install_requirements(requirements, dependencies, pip)
-    # What is compiled, where somebody ran the installed code, is for that Python and no other.
+    # Compiled files, if the installed code was run, are for the Python that ran it.
     excluded = shutil.ignore_patterns(*EXCLUDED)
     shutil.copytree(installed, output, ignore=excluded, dirs_exist_ok=True)
     shutil.copytree(source, output / source.name, ignore=excluded)
 
 
 def install_requirements(requirements: Path, dependencies: Path, pip: PipRunner) -> Path:
-    """The directory with the installed requirements, made if there is none for this file yet."""
+    """The directory with the installed requirements, created if it does not exist."""
     manner = "\0".join((*PIP_INSTALL, *SERVICE_MODELS))
     key = hashlib.sha256(manner.encode() + requirements.read_bytes()).hexdigest()
     installed = dependencies / key
     if installed.is_dir():
         return installed
     dependencies.mkdir(parents=True, exist_ok=True)
-    # Made aside and then renamed, so that an interrupted install is never taken for a whole one.
+    # Created elsewhere and then renamed, so that an interrupted install never looks complete.
     with tempfile.TemporaryDirectory(dir=dependencies) as name:
         aside = Path(name) / "installed"
         pip([*PIP_INSTALL, f"--requirement={requirements}", f"--target={aside}"])
@@ -153,21 +153,21 @@ def install_requirements(requirements: Path, dependencies: Path, pip: PipRunner)
         try:
             aside.rename(installed)
         except OSError:
-            # Another synthesis was faster; its result is the same.
+            # Another synthesis was faster; the result is the same.
             if not installed.is_dir():
                 raise
     return installed
 
 
 def _drop_what_names_this_machine(installed: Path) -> None:
-    """Remove the scripts, which name the Python that ran pip, and the records of their hashes."""
+    """Remove the scripts, which name the Python that ran pip, and the files with their hashes."""
     shutil.rmtree(installed / "bin", ignore_errors=True)
     for record in installed.glob("*.dist-info/RECORD"):
         record.unlink()
 
 
 def _drop_models_of_other_services(installed: Path) -> None:
-    """Remove the service models that no client is made from; what all services share stays."""
+    """Remove the models of services without a client; shared data stays."""
     for models in (installed / "botocore" / "data", installed / "boto3" / "data"):
         for service in models.glob("*/"):
             if service.name not in SERVICE_MODELS:

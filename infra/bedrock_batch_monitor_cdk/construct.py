@@ -1,4 +1,4 @@
-"""The monitor as one construct, for any CDK app: its parts, what they are, and who may use them."""
+"""The monitor as one construct, for any CDK app: its resources, outputs and grants."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from constructs import Construct
 
 from bedrock_batch_monitor import contract
 from bedrock_batch_monitor.domain import statuses
-from bedrock_batch_monitor.presentation.messages import UNREACHABLE
-from bedrock_batch_monitor_cdk import permissions
+from bedrock_batch_monitor.domain.outcomes import UNREACHABLE
+from bedrock_batch_monitor_cdk import grants
 from bedrock_batch_monitor_cdk.alarms import Alarms
 from bedrock_batch_monitor_cdk.config import MonitorConfig
 from bedrock_batch_monitor_cdk.dashboard import Dashboard
@@ -20,8 +20,8 @@ from bedrock_batch_monitor_cdk.encryption import customer_key
 from bedrock_batch_monitor_cdk.events import Events
 from bedrock_batch_monitor_cdk.inbox import Inbox
 from bedrock_batch_monitor_cdk.monitor import Monitor, PollSchedule
+from bedrock_batch_monitor_cdk.multi_scope import multi_scope_of
 from bedrock_batch_monitor_cdk.notifications import Notifications
-from bedrock_batch_monitor_cdk.reach import reach_of
 from bedrock_batch_monitor_cdk.schema_registry import SchemaRegistry
 from bedrock_batch_monitor_cdk.service import name_service
 from bedrock_batch_monitor_cdk.tables import Tables
@@ -38,72 +38,66 @@ if TYPE_CHECKING:
 
 
 class BedrockBatchMonitor(Construct):
-    """The monitor of its stack's account and region, and of others that are named.
+    """The monitor of its stack's account and Region, and of others that the settings name.
 
     `config` holds the settings; without it every setting has its default. With `regions` or
-    `accounts` the stack needs an `env`. Raises `ConfigError` where the settings do not fit it.
+    `accounts` the stack needs an `env`. Raises `ConfigError` if the settings do not fit it.
     """
 
     def __init__(
         self, scope: Construct, construct_id: str, *, config: MonitorConfig | None = None
     ) -> None:
         super().__init__(scope, construct_id)
-        config = config or MonitorConfig()
+        self._config = config = config or MonitorConfig()
         name_service(self)
-        reach = reach_of(self, config)
+        multi_scope = multi_scope_of(self, config)
         key = customer_key(self, config)
-        self._tables = Tables(self, "Tables", config, key)
-        self._events = Events(self, "Events", config, key, reach)
-        tables, events = self._tables, self._events
-        # The monitor function publishes to these topics too.
+        self._tables = tables = Tables(self, "Tables", config, key)
+        self._events = events = Events(self, "Events", config, key, multi_scope)
         self._notifications = (
             Notifications(self, "Notifications", config=config, events=events)
             if config.notifies
             else None
         )
-        topics: Mapping[str, sns.Topic] = {}
-        if self._notifications is not None and UNREACHABLE in config.notified_outcomes:
-            topics = self._notifications.topics
-        monitor = Monitor(
+        self._monitor = Monitor(
             self,
             "Monitor",
             config=config,
             tables=tables,
             events=events,
-            topics=topics,
+            topics=self._topics_of_polls(),
         )
-        inbox = Inbox(self, "Inbox", config=config, tables=tables, events=events)
-        PollSchedule(self, "Poll", config=config, function=monitor.function, events=events)
-        alarms = Alarms(
-            self,
-            "Alarms",
-            config=config,
-            function=monitor.function,
-            events=events,
-        )
-        functions = {"monitor": monitor.function, "inbox": inbox.function}
-        if self._notifications is not None:
-            functions["notifications"] = self._notifications.function
+        self._inbox = Inbox(self, "Inbox", config=config, tables=tables, events=events)
+        PollSchedule(self, "Poll", config=config, function=self.function, events=events)
+        self._alarms = Alarms(self, "Alarms", config=config, function=self.function, events=events)
         widget = Widget(self, "Widget", config=config, tables=tables, events=events)
         self._schemas = SchemaRegistry(self, "Schemas") if config.schema_registry else None
-        dashboard = Dashboard(
+        self._dashboard = self._build_dashboard(widget)
+        # Rules that others add, in a scope apart from the construct's own names.
+        self._rules = Construct(self, "Rules")
+
+    def _topics_of_polls(self) -> Mapping[str, sns.Topic]:
+        """The topics to which the monitor function itself publishes."""
+        if self._notifications is None or UNREACHABLE not in self._config.notified_outcomes:
+            return {}
+        return self._notifications.topics
+
+    def _build_dashboard(self, widget: Widget) -> Dashboard:
+        functions = {"monitor": self._monitor.function, "inbox": self._inbox.function}
+        if self._notifications is not None:
+            functions["notifications"] = self._notifications.function
+        return Dashboard(
             self,
             "Overview",
-            alarms=alarms.alarms,
+            alarms=self.alarms,
             functions=functions,
             widget=widget.function,
-            logs=[monitor.log_group, inbox.log_group],
-            queues={"dead letters": events.dead_letters, "inbox": inbox.queue},
-            poll_interval=Duration.minutes(config.poll_interval_minutes),
-            by_scope=reach is not None,
-            shows_usage=config.output_buckets is not None,
+            logs=[self._monitor.log_group, self._inbox.log_group],
+            queues={"dead letters": self.dead_letter_queue, "inbox": self._inbox.queue},
+            poll_interval=Duration.minutes(self._config.poll_interval_minutes),
+            by_scope=self._events.multi_scope is not None,
+            shows_usage=self._config.output_buckets is not None,
         )
-        # Rules that others add, apart from the parts' own names.
-        self._rules = Construct(self, "Rules")
-        self._function = monitor.function
-        self._records_messages = config.record_messages
-        self._alarms = alarms
-        self._dashboard = dashboard.dashboard
 
     @property
     def jobs_table(self) -> dynamodb.TableV2:
@@ -117,23 +111,23 @@ class BedrockBatchMonitor(Construct):
 
     @property
     def event_bus(self) -> eventbridge.EventBus:
-        """The bus that the monitor sends its events to, and takes commands from."""
+        """The bus that the monitor sends events to and receives commands from."""
         return self._events.bus
 
     @property
     def function(self) -> lambda_.Function:
-        """The function that polls: invoked with the payload `{}`, it runs one poll."""
-        return self._function
+        """The monitor function: invoked with the payload `{}`, it runs one poll."""
+        return self._monitor.function
 
     @property
     def dead_letter_queue(self) -> sqs.Queue:
-        """The queue of what could not be delivered or handled."""
+        """The queue of messages that could not be delivered or handled."""
         return self._events.dead_letters
 
     @property
     def dashboard(self) -> cloudwatch.Dashboard:
-        """The dashboard over alarms and metrics."""
-        return self._dashboard
+        """The dashboard with alarms, jobs and metrics."""
+        return self._dashboard.dashboard
 
     @property
     def alarms(self) -> Sequence[cloudwatch.IAlarm]:
@@ -147,12 +141,12 @@ class BedrockBatchMonitor(Construct):
 
     @property
     def email_topic(self) -> sns.Topic | None:
-        """The topic of the mails on jobs; None without `notifyEmail`."""
+        """The topic of the mails about jobs; None without `notifyEmail`."""
         return None if self._notifications is None else self._notifications.email_topic
 
     @property
     def chat_topic(self) -> sns.Topic | None:
-        """The topic that Amazon Q Developer shows in a chat; None without `notifyChat`."""
+        """The topic for Amazon Q Developer; None without `notifyChat`."""
         return None if self._notifications is None else self._notifications.chat_topic
 
     @property
@@ -170,9 +164,9 @@ class BedrockBatchMonitor(Construct):
     ) -> eventbridge.Rule:
         """A rule on the bus that sends `Batch Inference Job Ended` to a target.
 
-        `statuses` limits it to some of the five endings, such as `["Failed", "Expired"]`. `data` is
-        more that `detail.data` has to match, as an EventBridge pattern:
-        `{"jobName": [{"prefix": "nightly-"}]}`. Raises `ValueError` for a status that is no ending.
+        `statuses` limits it to some of the five terminal statuses, such as `["Failed", "Expired"]`.
+        `data` is a further EventBridge pattern for `detail.data`:
+        `{"jobName": [{"prefix": "nightly-"}]}`. Raises `ValueError` for another status.
         """
         return eventbridge.Rule(
             self._rules,
@@ -183,22 +177,22 @@ class BedrockBatchMonitor(Construct):
         )
 
     def grant_track(self, grantee: iam.IGrantable) -> iam.Grant:
-        """Let somebody track and untrack jobs by hand, in the jobs table: two attributes, no more.
+        """Allow tracking and untracking jobs by hand in the jobs table: two attributes, no more.
 
-        `bbm track` needs more, for it looks before it writes: see `docs/command-line.md`.
+        `bbm track` needs more, because it reads before it writes: see `docs/command-line.md`.
         """
-        return permissions.grant_track(grantee, self._tables, self._events.key)
+        return grants.grant_track(grantee, self._tables, self._events.key)
 
     def grant_send_commands(self, grantee: iam.IGrantable) -> iam.Grant:
-        """Let somebody track and untrack jobs by commands on the bus, and send no other event."""
-        return permissions.grant_send_commands(grantee, self.event_bus)
+        """Allow tracking and untracking jobs by commands on the bus, and sending no other event."""
+        return grants.grant_send_commands(grantee, self.event_bus)
 
     def grant_query(self, grantee: iam.IGrantable) -> iam.Grant:
-        """Let somebody read both tables by key and by index, also in PartiQL; not scan them."""
-        return permissions.grant_query(grantee, self._tables, self._events.key)
+        """Allow reading both tables by key and by index, also in PartiQL; no scans."""
+        return grants.grant_query(grantee, self._tables, self._events.key)
 
     def add_outputs(self) -> None:
-        """Give the stack the outputs by which `bbm` and the documentation's commands find it."""
+        """Add the stack outputs that `bbm` and the commands of the documentation use."""
         outputs = {
             "JobsTableName": self.jobs_table.table_name,
             "HistoryTableName": self.history_table.table_name,
@@ -207,10 +201,10 @@ class BedrockBatchMonitor(Construct):
             "DeadLetterQueueUrl": self.dead_letter_queue.queue_url,
             "DashboardName": self.dashboard.dashboard_name,
         }
-        if not self._records_messages:
-            # `bbm replay` publishes no message then, whatever was recorded before.
+        if not self._config.record_messages:
+            # `bbm replay` then publishes no message, even if one was recorded earlier.
             outputs["RecordMessages"] = "false"
-        if self._events.reach is not None:
+        if self._events.multi_scope is not None:
             outputs["EventBusArn"] = self.event_bus.event_bus_arn
         if self.email_topic is not None:
             outputs["EmailTopicArn"] = self.email_topic.topic_arn
@@ -227,7 +221,7 @@ def _job_ended(wanted: Sequence[str] | None, data: Mapping[str, Any]) -> eventbr
         unknown = sorted(set(wanted) - set(statuses.TERMINAL))
         if isinstance(wanted, str) or unknown or not wanted:
             message = (
-                f"statuses is {wanted!r}: it must be a list of endings, which are "
+                f"statuses is {wanted!r}: it must be a list of terminal statuses, which are "
                 f"{', '.join(statuses.TERMINAL)}"
             )
             raise ValueError(message)

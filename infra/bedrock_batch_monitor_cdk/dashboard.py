@@ -1,4 +1,4 @@
-"""The dashboard: what the monitor sees, how the monitor fares, and what Bedrock reports itself."""
+"""The dashboard: jobs and events, the health of the monitor, and Bedrock's own metrics."""
 
 from __future__ import annotations
 
@@ -51,14 +51,14 @@ BY_SCOPE: Final = (
     ("Errors, elsewhere", summary.ERRORS, "Sum"),
 )
 
-# Bedrock's own metrics: per model, and so of no single job.
+# Bedrock's own metrics, which are per model and not per job.
 BEDROCK: Final = {
     "Bedrock: records waiting, by model": "NumberOfRecordsPendingProcessing",
     "Bedrock: input tokens a minute, by model": "NumberOfInputTokensProcessedPerMinute",
     "Bedrock: output tokens a minute, by model": "NumberOfOutputTokensProcessedPerMinute",
 }
 
-# The tokens of the jobs that have ended, from their manifests; a day is a day in UTC.
+# The tokens of ended jobs, from their manifests; a day is a day in UTC.
 USAGE: Final = {
     "Ended jobs: input tokens a day, by model": summary.INPUT_TOKENS,
     "Ended jobs: output tokens a day, by model": summary.OUTPUT_TOKENS,
@@ -77,7 +77,7 @@ _USAGE_SHOWN: Final = "-P14D"
 class Dashboard(Construct):
     """One CloudWatch dashboard over the alarms and metrics of one deployment."""
 
-    def __init__(  # noqa: PLR0913 - what it shows, all named
+    def __init__(  # noqa: PLR0913 - all named
         self,
         scope: Construct,
         construct_id: str,
@@ -117,34 +117,34 @@ class Dashboard(Construct):
                     )
                 ],
                 *logged.widgets(logs, poll_interval, by_scope=by_scope),
-                [
-                    # A level: the sum over several polls would count a job once for each.
-                    self._graph("Jobs at each poll", JOBS, cloudwatch.Stats.MAXIMUM),
-                    self._graph("Transitions", TRANSITIONS, cloudwatch.Stats.SUM),
-                    self._graph("Events sent", EVENTS, cloudwatch.Stats.SUM),
-                ],
-                [
-                    self._graph("Jobs in trouble", JOBS_IN_TROUBLE, cloudwatch.Stats.MAXIMUM),
-                    self._graph(
-                        "Events waiting",
-                        EVENTS_WAITING,
-                        cloudwatch.Stats.MAXIMUM,
-                        right=(summary.OLDEST_PENDING_EVENT_SECONDS,),
-                    ),
-                    self._graph("Other trouble", TROUBLE, cloudwatch.Stats.SUM),
-                ],
-                [
-                    self._graph(
-                        "Seconds per poll", (summary.POLL_SECONDS,), cloudwatch.Stats.MAXIMUM
-                    ),
-                    *(_queue_graph(f"Queue: {name}", queue) for name, queue in queues.items()),
-                ],
+                *self._metric_rows(queues),
                 *([_scope_graphs(self._service)] if by_scope else []),
                 _function_graphs(functions),
                 [_bedrock_graph(title, metric) for title, metric in BEDROCK.items()],
                 *([self._usage_graphs()] if shows_usage else []),
             ],
         )
+
+    def _metric_rows(self, queues: Mapping[str, sqs.IQueue]) -> list[list[cloudwatch.IWidget]]:
+        maximum, total = cloudwatch.Stats.MAXIMUM, cloudwatch.Stats.SUM
+        oldest = (summary.OLDEST_PENDING_EVENT_SECONDS,)
+        return [
+            [
+                # A level: the sum over several polls would count a job several times.
+                self._graph("Jobs at each poll", JOBS, maximum),
+                self._graph("Transitions", TRANSITIONS, total),
+                self._graph("Events sent", EVENTS, total),
+            ],
+            [
+                self._graph("Jobs in trouble", JOBS_IN_TROUBLE, maximum),
+                self._graph("Events waiting", EVENTS_WAITING, maximum, right=oldest),
+                self._graph("Other trouble", TROUBLE, total),
+            ],
+            [
+                self._graph("Seconds per poll", (summary.POLL_SECONDS,), maximum),
+                *(_queue_graph(f"Queue: {name}", queue) for name, queue in queues.items()),
+            ],
+        ]
 
     def _graph(
         self,
@@ -162,7 +162,7 @@ class Dashboard(Construct):
         )
 
     def _usage_graphs(self) -> list[cloudwatch.IWidget]:
-        # A search, for the models that will be in use are not known.
+        # A search, because the models that will be in use are not known.
         dimensions = f"{contract.METRICS_NAMESPACE},{summary.MODEL},service"
         return [
             cloudwatch.GraphWidget(
@@ -197,7 +197,7 @@ class Dashboard(Construct):
 
 
 def _scope_graphs(service: str) -> list[cloudwatch.IWidget]:
-    """What the polls of other accounts and Regions saw, one line for each, however many."""
+    """Metrics of the polls of other accounts and Regions, one line for each scope."""
     graphs: list[cloudwatch.IWidget] = []
     for title, name, statistic in BY_SCOPE:
         expression = (
@@ -263,8 +263,8 @@ def _function_graphs(functions: Mapping[str, lambda_.IFunction]) -> list[cloudwa
 
 
 def _bedrock_graph(title: str, metric: str) -> cloudwatch.IWidget:
-    # A search, for the models that will be in use are not known; it names no dimension, so that it
-    # finds the metric whatever Bedrock tells it apart by.
+    # A search, because the models that will be in use are not known. It names no dimension, so that
+    # it finds the metric with any dimensions.
     expression = (
         f'SEARCH(\'Namespace="{_BEDROCK_NAMESPACE}" '
         f"MetricName=\"{metric}\"', 'Average', {_PERIOD.to_seconds():.0f})"

@@ -22,12 +22,12 @@ DELIVER_EVENTS: Final = "DeliverEvents"
 
 
 def customer_key(scope: Construct, config: MonitorConfig) -> kms.Key | None:
-    """The key of tables, queues, topic and log groups, or None where AWS's own keys do.
+    """The key of tables, queues, topics and log groups; None to use AWS's own keys.
 
-    Roles use it through their own statements (see `permissions.py`), which the key's first
-    statement lets count. Services that act with no role of this stack are let in by name:
-    CloudWatch and its logs for this account alone, and EventBridge, whose rules send to encrypted
-    queues.
+    The roles have their own statements for it (see `function_roles.py`), which the first statement
+    of the key policy permits. Services that use no role of this stack are admitted by name:
+    CloudWatch and CloudWatch Logs for this account only, and EventBridge, whose rules send to
+    encrypted queues.
     """
     if config.kms != "customer":
         return None
@@ -36,61 +36,64 @@ def customer_key(scope: Construct, config: MonitorConfig) -> kms.Key | None:
         "Key",
         description="Encrypts what the monitor of Bedrock batch inference jobs stores",
         enable_key_rotation=True,
-        # With the key goes whatever was encrypted under it, backups of the tables included.
+        # Without the key all data encrypted with it is lost, including backups of the tables.
         removal_policy=config.removal_policy_of_data,
     )
-    stack = Stack.of(scope)
-    key.add_to_resource_policy(
-        iam.PolicyStatement(
-            sid="EncryptLogs",
-            principals=[iam.ServicePrincipal(f"logs.{stack.region}.{stack.url_suffix}")],
-            actions=[
-                "kms:Decrypt",
-                "kms:DescribeKey",
-                "kms:Encrypt",
-                "kms:GenerateDataKey*",
-                "kms:ReEncrypt*",
-            ],
-            resources=["*"],
-            conditions={
-                "ArnLike": {
-                    "kms:EncryptionContext:aws:logs:arn": stack.format_arn(
-                        service="logs", resource="log-group:*"
-                    )
-                }
-            },
-        )
-    )
-    key.add_to_resource_policy(
-        iam.PolicyStatement(
-            sid="PublishAlarms",
-            principals=[iam.ServicePrincipal("cloudwatch.amazonaws.com")],
-            actions=["kms:Decrypt", "kms:GenerateDataKey*"],
-            resources=["*"],
-            conditions={"StringEquals": {"aws:SourceAccount": stack.account}},
-        )
-    )
-    key.add_to_resource_policy(
-        # Without a condition, because that is the one form that AWS documents for encrypted queues
-        # (SQS developer guide, "Configure KMS permissions for AWS services"): whether EventBridge
-        # sends `aws:SourceAccount` or `aws:SourceArn` to KMS is not documented, and a condition
-        # that it does not meet loses events. It opens no queue: the policy of each queue under the
-        # key admits the monitor's own rules by their ARN, and no other caller.
-        iam.PolicyStatement(
-            sid=DELIVER_EVENTS,
-            principals=[iam.ServicePrincipal("events.amazonaws.com")],
-            actions=["kms:Decrypt", "kms:GenerateDataKey"],
-            resources=["*"],
-        )
-    )
+    for statement in (_encrypt_logs(key), _publish_alarms(key), _deliver_events()):
+        key.add_to_resource_policy(statement)
     return key
+
+
+def _encrypt_logs(key: kms.Key) -> iam.PolicyStatement:
+    stack = Stack.of(key)
+    log_groups = stack.format_arn(service="logs", resource="log-group:*")
+    return iam.PolicyStatement(
+        sid="EncryptLogs",
+        principals=[iam.ServicePrincipal(f"logs.{stack.region}.{stack.url_suffix}")],
+        actions=[
+            "kms:Decrypt",
+            "kms:DescribeKey",
+            "kms:Encrypt",
+            "kms:GenerateDataKey*",
+            "kms:ReEncrypt*",
+        ],
+        resources=["*"],
+        conditions={"ArnLike": {"kms:EncryptionContext:aws:logs:arn": log_groups}},
+    )
+
+
+def _publish_alarms(key: kms.Key) -> iam.PolicyStatement:
+    return iam.PolicyStatement(
+        sid="PublishAlarms",
+        principals=[iam.ServicePrincipal("cloudwatch.amazonaws.com")],
+        actions=["kms:Decrypt", "kms:GenerateDataKey*"],
+        resources=["*"],
+        conditions={"StringEquals": {"aws:SourceAccount": Stack.of(key).account}},
+    )
+
+
+def _deliver_events() -> iam.PolicyStatement:
+    """Let EventBridge use the key for queues.
+
+    Without a condition, because AWS documents only this form for encrypted queues (SQS developer
+    guide, "Configure KMS permissions for AWS services"): whether EventBridge sends
+    `aws:SourceAccount` or `aws:SourceArn` to KMS is not documented, and a condition that it does
+    not meet loses events. It opens no queue: the policy of each queue admits only the monitor's own
+    rules, by their ARN.
+    """
+    return iam.PolicyStatement(
+        sid=DELIVER_EVENTS,
+        principals=[iam.ServicePrincipal("events.amazonaws.com")],
+        actions=["kms:Decrypt", "kms:GenerateDataKey"],
+        resources=["*"],
+    )
 
 
 def encrypt_table(table: dynamodb.TableV2, key: kms.IKey) -> None:
     """Encrypt a table with the key.
 
-    The CDK's own way works only for a stack whose Region is known at synthesis: it writes a key per
-    replica, and cannot tell the one replica of an unknown Region from others.
+    The CDK's own property works only if the Region of the stack is known at synthesis: it sets a
+    key per replica, and cannot identify the replica of an unknown Region.
     """
     resource = cast("CfnResource", table.node.default_child)
     resource.add_property_override("SSESpecification", {"SSEEnabled": True, "SSEType": "KMS"})
@@ -98,7 +101,7 @@ def encrypt_table(table: dynamodb.TableV2, key: kms.IKey) -> None:
 
 
 def queue_encryption(key: kms.IKey | None) -> dict[str, Any]:
-    """The properties that encrypt a queue, with the key or with one that SQS has for nothing."""
+    """The properties that encrypt a queue, with the key or with the free one of SQS."""
     if key is None:
         return {"encryption": sqs.QueueEncryption.SQS_MANAGED}
     return {"encryption": sqs.QueueEncryption.KMS, "encryption_master_key": key}

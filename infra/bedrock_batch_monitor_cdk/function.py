@@ -1,9 +1,9 @@
-"""What the functions of the stack have in common: runtime, code, log, settings."""
+"""What all functions of the stack share: runtime, code, log, settings."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from aws_cdk import RemovalPolicy, Stack
 from aws_cdk import aws_lambda as lambda_
@@ -28,17 +28,20 @@ _HANDLERS: Final = "bedrock_batch_monitor.handlers"
 
 def build_log_group(scope: Construct, config: MonitorConfig, key: kms.IKey | None) -> logs.LogGroup:
     """The log group of one function."""
-    return logs.LogGroup(
+    group = logs.LogGroup(
         scope,
         "Log",
-        retention=config.log_retention,
         encryption_key=key,
-        # What a deployment leaves behind is in the tables; its log goes with it.
+        # The tables hold what must outlive a deployment; its log is deleted with it.
         removal_policy=RemovalPolicy.DESTROY,
     )
+    # The CDK's own enumeration has a name for each number of days, and no way to get it.
+    resource = cast("logs.CfnLogGroup", group.node.default_child)
+    resource.retention_in_days = config.log_retention_days
+    return group
 
 
-def build_function(  # noqa: PLR0913 - what functions differ in, all named
+def build_function(  # noqa: PLR0913 - the differences between functions, all named
     scope: Construct,
     *,
     module: str,
@@ -50,7 +53,7 @@ def build_function(  # noqa: PLR0913 - what functions differ in, all named
     environment: Mapping[str, str],
     **options: Any,  # noqa: ANN401 - of lambda_.Function
 ) -> lambda_.Function:
-    """A function of the runtime package; `module` is the one of its handler."""
+    """A function of the runtime package; `module` is the module of its handler."""
     return lambda_.Function(
         scope,
         "Function",
@@ -64,8 +67,8 @@ def build_function(  # noqa: PLR0913 - what functions differ in, all named
         timeout=timeout,
         environment=dict(environment),
         log_group=log_group,
-        # Every line that the functions write is JSON already. Lambda's own JSON format would
-        # bring a second log level, which drops what Powertools was told to let through.
+        # Every line that the functions write is already JSON. Lambda's own JSON format would add a
+        # second log level, which drops lines that Powertools lets through.
         logging_format=lambda_.LoggingFormat.TEXT,
         **options,
     )
@@ -74,19 +77,8 @@ def build_function(  # noqa: PLR0913 - what functions differ in, all named
 def environment_of(
     scope: Construct, *, config: MonitorConfig, tables: Tables, events: Events
 ) -> dict[str, str]:
-    """The settings of a deployment as its functions read them."""
+    """The environment of the functions that follow jobs."""
     stack = Stack.of(scope)
-    optional = {
-        settings.HISTORY_RETENTION_DAYS: config.history_retention_days,
-        settings.STALLED_AFTER_MINUTES: config.stalled_after_minutes,
-        settings.DISCOVERY_NAME_PREFIX: config.discovery_name_prefix,
-        settings.OUTPUT_BUCKETS: config.output_buckets_text or None,
-        settings.TOKEN_PRICES: config.token_prices_text or None,
-        settings.DISCOVERY_NAME_PATTERN: config.discovery_name_pattern,
-        settings.DISCOVERY_MODEL_IDS: (
-            None if config.discovery_model_ids is None else ",".join(config.discovery_model_ids)
-        ),
-    }
     return {
         settings.JOBS_TABLE_NAME: tables.jobs.table_name,
         settings.HISTORY_TABLE_NAME: tables.history.table_name,
@@ -96,23 +88,9 @@ def environment_of(
         settings.MONITORED_ACCOUNT: stack.account,
         settings.MONITORED_REGION: stack.region,
         settings.MONITORED_PARTITION: stack.partition,
-        settings.DISCOVERY: config.discovery,
-        settings.BACKFILL_DAYS: str(config.backfill_days),
-        settings.TASK_TOKENS: _flag(config.task_tokens),
-        settings.EMIT_STATUS_CHANGES: _flag(config.emit_status_changes),
-        settings.RECORD_MESSAGES: _flag(config.record_messages),
-        settings.EMIT_AT_RISK: _flag(config.emit_at_risk),
-        settings.PROGRESS_INTERVAL_MINUTES: str(config.progress_interval_minutes),
-        settings.POLL_INTERVAL_MINUTES: str(config.poll_interval_minutes),
-        settings.UNREACHABLE_AFTER_POLLS: str(config.unreachable_after_polls),
-        settings.FULL_READ_HOURS: str(config.full_read_hours),
-        **{name: str(value) for name, value in optional.items() if value is not None},
-        **(events.reach.environment() if events.reach is not None else {}),
+        **config.environment(),
+        **({} if events.multi_scope is None else events.multi_scope.environment()),
         "POWERTOOLS_SERVICE_NAME": service_of(scope),
         "POWERTOOLS_METRICS_NAMESPACE": contract.METRICS_NAMESPACE,
         "POWERTOOLS_LOG_LEVEL": config.log_level,
     }
-
-
-def _flag(value: bool) -> str:  # noqa: FBT001 - it is the value
-    return "true" if value else "false"

@@ -13,7 +13,7 @@ from constructs import Construct
 from bedrock_batch_monitor.domain import requests
 from bedrock_batch_monitor_cdk.encryption import queue_encryption
 from bedrock_batch_monitor_cdk.function import build_function, build_log_group, environment_of
-from bedrock_batch_monitor_cdk.permissions import inbox_role
+from bedrock_batch_monitor_cdk.function_roles import inbox_role
 from bedrock_batch_monitor_cdk.queue_target import QueueTarget
 
 if TYPE_CHECKING:
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
     from bedrock_batch_monitor_cdk.tables import Tables
 
 _TIMEOUT: Final = Duration.seconds(30)
-# Lambda's advice for a queue that feeds a function: six times its time-out.
+# Lambda recommends six times the timeout of the function.
 _VISIBILITY_TIMEOUT: Final = Duration.seconds(180)
 _RECEIVES: Final = 5
 _MESSAGES_PER_BATCH: Final = 100
 _LEAST_CONCURRENCY: Final = 2
-# EventBridge cannot make an input from a field that an event lacks.
+# EventBridge cannot transform an event that lacks a field of the transformed input.
 _WITH_ARN: Final = {"batchJobArn": [{"exists": True}]}
 
 
 def native_events(detail: Mapping[str, Any] | None = None) -> events_.EventPattern:
-    """Matches Bedrock's own events on batch jobs; `detail` is what their detail has to match."""
+    """Matches Bedrock's own events on batch jobs; `detail` is a pattern for their detail."""
     return events_.EventPattern(
         source=[requests.NATIVE_SOURCE], detail_type=[requests.NATIVE_DETAIL_TYPE], detail=detail
     )
@@ -43,9 +43,9 @@ def native_events(detail: Mapping[str, Any] | None = None) -> events_.EventPatte
 class Inbox(Construct):
     """A queue between EventBridge and the function.
 
-    It absorbs bursts: the events of a batch that are of the same job are one look at it, and two
-    invocations at most run at once. What fails five times goes to the dead-letter queue, though
-    the next poll has done the same work by then, but for a command to untrack a job.
+    It absorbs bursts: the function reads a job once for all its events in a batch, and at most two
+    invocations run at once. A message that fails five times goes to the dead-letter queue. By then
+    the next poll has done the same work, except for a command to untrack a job.
     """
 
     def __init__(
@@ -66,14 +66,7 @@ class Inbox(Construct):
             module="inbox",
             description="Follows Bedrock's own events on batch jobs, and commands to track them",
             config=config,
-            role=inbox_role(
-                self,
-                tables,
-                events,
-                self.log_group,
-                output_buckets=config.output_buckets or (),
-                answers_tasks=config.task_tokens,
-            ),
+            role=inbox_role(self, self.log_group, config=config, tables=tables, events=events),
             log_group=self.log_group,
             timeout=_TIMEOUT,
             environment=environment_of(self, config=config, tables=tables, events=events),
@@ -98,7 +91,7 @@ class Inbox(Construct):
             dead_letter_queue=sqs.DeadLetterQueue(
                 queue=events.dead_letters, max_receive_count=_RECEIVES
             ),
-            # What it holds goes with it: hints, which a poll does without, and unheard commands.
+            # It holds hints, which a poll does not need, and commands that were not handled.
             removal_policy=RemovalPolicy.DESTROY,
         )
 
@@ -138,10 +131,10 @@ class Inbox(Construct):
 
 
 def _hint_without_message() -> events_.RuleTargetInput:
-    """The one field that the inbox function believes, in an event of the same form.
+    """The one field that the inbox function uses, in an event of the same form.
 
-    So Bedrock's message is in no queue: not here, and not among the dead letters, where it would
-    stay for two weeks.
+    So Bedrock's message is in no queue: not in this one, and not in the dead-letter queue, which
+    would keep it for two weeks.
     """
     return events_.RuleTargetInput.from_object(
         {

@@ -1,8 +1,9 @@
-"""What the dashboard asks the functions' logs: figures that would cost a metric each, and more.
+"""The dashboard's queries of the functions' logs: figures that would each cost a custom metric.
 
-CloudWatch Logs Insights answers when somebody looks, for half a cent per gigabyte that it reads,
-where a custom metric costs in every month. The fields are those of the log lines `poll finished`
-and `job changed`. A line in a graph is a column of `stats`, so each status has a column of its own.
+CloudWatch Logs Insights costs half a cent per gigabyte that a query reads, and only when a person
+opens the dashboard; a custom metric costs every month. The fields are those of the log lines
+`poll finished` and `job changed`. A line in a graph is a column of `stats`, so each status has its
+own column.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ TROUBLE: Final = (
 def widgets(
     log_groups: Sequence[logs.ILogGroup], poll_interval: Duration, *, by_scope: bool
 ) -> list[list[cloudwatch.IWidget]]:
-    """Two rows of the dashboard: how the jobs stand and end, and how fast that is noticed."""
+    """Two rows of the dashboard: active and ended jobs, records, latency and warnings."""
 
     def ask(
         title: str, query: Sequence[str], view: cloudwatch.LogQueryVisualizationType
@@ -100,10 +101,10 @@ def widgets(
 
 
 def active_jobs(poll_interval: Duration, *, by_scope: bool) -> tuple[str, ...]:
-    """The jobs of each status in which a job is active, at each poll.
+    """The number of active jobs of each status, at each poll.
 
-    Several scopes add up, each with a poll in every interval. One scope may have several polls in
-    a step of the graph, which are the same jobs again.
+    Scopes are added up: each has one poll per interval. A single scope can have several polls in
+    one step of the graph, which report the same jobs, so the step shows the maximum.
     """
     minutes = int(poll_interval.to_minutes())
     function = "sum" if by_scope else "max"

@@ -1,7 +1,7 @@
-"""The second stack: lets a monitor read the jobs of another account or Region, and tells it more.
+"""The second stack: lets a monitor read the jobs of another account or Region, and forwards events.
 
-It knows no account and Region but those of the monitor, so that one template serves them all, with
-`cdk deploy`, plain CloudFormation or a stack set. It has no assets.
+It names no account and Region except those of the monitor. So one template can be deployed
+everywhere, with `cdk deploy`, plain CloudFormation or a stack set. It has no assets.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from aws_cdk import aws_events_targets as targets
 
 from bedrock_batch_monitor import contract
 from bedrock_batch_monitor_cdk.inbox import native_events
-from bedrock_batch_monitor_cdk.permissions import forward_role, member_role
+from bedrock_batch_monitor_cdk.member_access import forward_role, member_role
 
 if TYPE_CHECKING:
     from aws_cdk import CfnResource
@@ -32,17 +32,17 @@ if TYPE_CHECKING:
 
 MEMBER_STACK_ID: Final = "BedrockBatchMonitorMember"
 
-# Bedrock's event is a hint; the monitor's polls have found out long before that.
+# Bedrock's event is a hint; the monitor's polls see the change long before that.
 _LONGEST_FORWARDING: Final = Duration.hours(1)
-# A bus takes an event as it is: EventBridge has no input transformer for a target that is a bus
-# (PutTargets, API reference). So what has a message stays in its account, and a poll notices the
-# job. An absent and an empty message are the two forms of none in Bedrock's user guide.
+# EventBridge has no input transformer for a target that is a bus (PutTargets, API reference). So an
+# event with a message stays in its account, and a poll detects the change. Bedrock's user guide
+# shows two forms of "no message": absent and empty.
 _WITHOUT_MESSAGE: Final = {"failureMessage": [{"exists": False}, ""]}
 
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """The monitor that a member belongs to, as the ARN of its bus tells."""
+    """The monitor that a member belongs to, from the ARN of its bus."""
 
     partition: str
     region: str
@@ -51,13 +51,13 @@ class Home:
 
     @classmethod
     def of_bus(cls, bus_arn: str) -> Home:
-        """Take the ARN of an event bus apart, which the settings have checked."""
+        """Parse the ARN of an event bus, which the settings have checked."""
         _, partition, _, region, account, _ = bus_arn.split(":")
         return cls(partition, region, account, bus_arn)
 
     @property
     def function_roles(self) -> list[str]:
-        """The roles that read jobs: of the function that polls and of the one that hears events."""
+        """The roles that read jobs: those of the monitor function and of the inbox function."""
         return [
             f"arn:{self.partition}:iam::{self.account}:role/"
             + contract.function_role_name(module, self.region)
@@ -66,7 +66,7 @@ class Home:
 
 
 class MemberStack(Stack):
-    """The role to assume, in another account than the monitor's, and the rule that forwards."""
+    """The role to assume, unless the account is the monitor's, and the rule that forwards."""
 
     def __init__(
         self, scope: Construct, construct_id: str, *, config: MonitorConfig, bus_arn: str
@@ -75,7 +75,7 @@ class MemberStack(Stack):
             scope,
             construct_id,
             description="Lets a Bedrock Batch Monitor read this account's jobs in this Region",
-            # Nothing here needs what `cdk bootstrap` makes.
+            # The stack needs nothing that `cdk bootstrap` creates.
             synthesizer=BootstraplessSynthesizer(),
         )
         home = Home.of_bus(bus_arn)
@@ -83,7 +83,7 @@ class MemberStack(Stack):
         self._build_rule(config, home)
 
     def _build_role(self, config: MonitorConfig, home: Home) -> None:
-        # In another Region of its own account the monitor reads with its own role.
+        # In another Region of the same account the monitor uses its own role.
         elsewhere = CfnCondition(
             self,
             "InAnotherAccount",
@@ -103,7 +103,7 @@ class MemberStack(Stack):
         CfnOutput(self, "MemberRoleArn", value=role.role_arn, condition=elsewhere)
 
     def _build_rule(self, config: MonitorConfig, home: Home) -> None:
-        # Every subscriber to the monitor's bus can read the events that are forwarded to it.
+        # Every subscriber to the monitor's bus can read forwarded events.
         forwarded = native_events() if config.record_messages else native_events(_WITHOUT_MESSAGE)
         rule = events.Rule(
             self,

@@ -11,7 +11,7 @@ from aws_cdk import aws_scheduler_targets as targets
 from constructs import Construct
 
 from bedrock_batch_monitor_cdk.function import build_function, build_log_group, environment_of
-from bedrock_batch_monitor_cdk.permissions import monitor_role, schedule_role
+from bedrock_batch_monitor_cdk.function_roles import monitor_role, schedule_role
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,11 +31,11 @@ _SCHEDULER_RETRIES: Final = 2
 class Monitor(Construct):
     """Reads the active jobs from Bedrock, records their transitions and sends their events.
 
-    `topics` are those that it publishes to itself, by the environment variable of each: the summary
-    of tracked ARNs that were never readable, which is one message per poll and not one per ARN.
+    `topics` are the topics that it publishes to, by their environment variable. It publishes the
+    summary of tracked ARNs that were never readable: one message per poll and not one per ARN.
     """
 
-    def __init__(  # noqa: PLR0913 - what it uses, all named
+    def __init__(  # noqa: PLR0913 - all named
         self,
         scope: Construct,
         construct_id: str,
@@ -54,12 +54,10 @@ class Monitor(Construct):
             config=config,
             role=monitor_role(
                 self,
-                tables,
-                events,
                 self.log_group,
-                discovers=config.discovers,
-                output_buckets=config.output_buckets or (),
-                answers_tasks=config.task_tokens,
+                config=config,
+                tables=tables,
+                events=events,
                 topics=list(topics.values()),
             ),
             log_group=self.log_group,
@@ -79,8 +77,8 @@ class Monitor(Construct):
 class PollSchedule(Construct):
     """Invokes the monitor function at a fixed rate with the payload `{}`.
 
-    Every other account and Region has a schedule of its own, at the same rate, whose payload names
-    it: polls of different ones are different invocations, and none waits for another.
+    Every other account and Region has its own schedule at the same rate, whose payload names it:
+    polls of different scopes are different invocations, and no scope waits for another.
     """
 
     def __init__(
@@ -107,7 +105,7 @@ class PollSchedule(Construct):
                 target=targets.LambdaInvoke(
                     function,
                     input=scheduler.ScheduleTargetInput.from_object(payload),
-                    # A poll that could not be started within its interval is the next one's work.
+                    # If a poll cannot start within its interval, the next poll does its work.
                     retry_attempts=_SCHEDULER_RETRIES,
                     max_event_age=_interval(config),
                     dead_letter_queue=events.dead_letters,
@@ -123,11 +121,11 @@ def _interval(config: MonitorConfig) -> Duration:
 def _timeout(config: MonitorConfig) -> Duration:
     """End a poll before the next is due.
 
-    Overlapping polls do no harm to what is recorded, but they read every job twice and share the
-    same request limits, so a slow poll would make the following ones slower still. The monitor
-    itself stops in good time before the time-out and leaves the rest to the next poll. So scheduled
-    polls overlap only if one is delivered late or twice; `functionReservedConcurrency=1` rules that
-    out too. It is off by default, for an account with the lowest limit has nothing to reserve from.
+    Overlapping polls cause no wrong records, but they read every job twice and share the same
+    request limits, so a slow poll would slow down the following ones. The monitor stops well before
+    the timeout and leaves the rest to the next poll. So scheduled polls overlap only if one is
+    delivered late or twice; `functionReservedConcurrency=1` rules that out too. It is off by
+    default, because an account with the lowest limit has no concurrency to reserve.
     """
     until_next = config.poll_interval_minutes * 60 - _SECONDS_BETWEEN_POLLS
     return Duration.seconds(min(until_next, _LONGEST_TIMEOUT_SECONDS))

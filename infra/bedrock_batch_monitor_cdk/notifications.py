@@ -1,16 +1,15 @@
-"""Notifications: what became of a job, told by mail and in a chat to those whom the settings name.
+"""Notifications: the outcomes of jobs, by mail and in a chat.
 
-Rules on the monitor's bus invoke a function that puts the event into words. There is no queue in
-between, as there is before the inbox function: these events are the few that people want to hear
-of, and a burst of them calls nothing but SNS.
+Rules on the monitor's bus invoke a function that formats the event. There is no queue in between,
+unlike the inbox function: people ask for few of these events, and a burst of them only calls SNS.
 
-The topics hold what Bedrock says of jobs, so they are encrypted, with the key that SNS has for
-nothing where `kms` asks for no other: it is the function that publishes, and it may use that key.
+The messages contain what Bedrock reports about jobs, so the topics are encrypted: by default with
+the free AWS managed key of SNS, which the publishing function may use.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from aws_cdk import Duration
 from aws_cdk import aws_events as events_
@@ -22,9 +21,10 @@ from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct
 
 from bedrock_batch_monitor import contract, settings
-from bedrock_batch_monitor.presentation.messages import OUTCOMES, UNREACHABLE
+from bedrock_batch_monitor.domain.outcomes import UNREACHABLE
+from bedrock_batch_monitor.presentation.messages import OUTCOMES
 from bedrock_batch_monitor_cdk.function import build_function, build_log_group
-from bedrock_batch_monitor_cdk.permissions import notification_role
+from bedrock_batch_monitor_cdk.function_roles import notification_role
 from bedrock_batch_monitor_cdk.service import service_of
 
 if TYPE_CHECKING:
@@ -43,9 +43,9 @@ _KEY_OF_SNS: Final = "alias/aws/sns"
 
 
 class Notifications(Construct):
-    """The function, its rules, and a topic for each way that the settings ask for.
+    """The function, its rules, and a topic each for mail and chat if the settings ask for it.
 
-    `topics` are the topics by the environment variable that names each to a function.
+    `topics` are the topics by their environment variable.
     """
 
     def __init__(
@@ -84,9 +84,11 @@ class Notifications(Construct):
         return build_function(
             self,
             module="notify",
-            description="Tells people what became of Bedrock batch inference jobs",
+            description="Notifies people about Bedrock batch inference jobs",
             config=config,
-            role=notification_role(self, list(self.topics.values()), events, log_group),
+            role=notification_role(
+                self, log_group, events=events, topics=list(self.topics.values())
+            ),
             log_group=log_group,
             timeout=_TIMEOUT,
             environment={
@@ -101,52 +103,38 @@ class Notifications(Construct):
 
     def _build_rules(self, config: MonitorConfig, events: Events) -> None:
         target = targets.LambdaFunction(self.function, dead_letter_queue=events.dead_letters)
-        endings = [
-            outcome
-            for outcome in config.notified_outcomes
-            if OUTCOMES[outcome].detail_type == contract.JOB_ENDED
-        ]
+
+        def rule(
+            rule_id: str, description: str, detail_types: list[str], statuses: list[Any] | None
+        ) -> None:
+            events_.Rule(
+                self,
+                rule_id,
+                description=description,
+                event_bus=events.bus,
+                event_pattern=events_.EventPattern(
+                    source=[contract.EVENT_SOURCE],
+                    detail_type=detail_types,
+                    detail=None if statuses is None else {"data": {"status": statuses}},
+                ),
+                targets=[target],
+            )
+
+        notified = config.notified_outcomes
+        ended = [name for name in notified if OUTCOMES[name].detail_type == contract.JOB_ENDED]
         others = [
-            OUTCOMES[outcome].detail_type
-            for outcome in config.notified_outcomes
-            if outcome not in endings and outcome != UNREACHABLE
+            OUTCOMES[name].detail_type for name in notified if name not in {*ended, UNREACHABLE}
         ]
-        if endings:
-            events_.Rule(
-                self,
-                "Endings",
-                description="Endings of batch inference jobs that people are told of",
-                event_bus=events.bus,
-                event_pattern=events_.EventPattern(
-                    source=[contract.EVENT_SOURCE],
-                    detail_type=[contract.JOB_ENDED],
-                    detail={"data": {"status": endings}},
-                ),
-                targets=[target],
-            )
+        if ended:
+            rule("Endings", "Ended batch inference jobs", [contract.JOB_ENDED], ended)
         if others:
-            events_.Rule(
-                self,
-                "OtherOutcomes",
-                description="What people are told of batch inference jobs that have not ended",
-                event_bus=events.bus,
-                event_pattern=events_.EventPattern(
-                    source=[contract.EVENT_SOURCE], detail_type=others
-                ),
-                targets=[target],
-            )
-        if UNREACHABLE in config.notified_outcomes:
-            events_.Rule(
-                self,
+            rule("OtherOutcomes", "Conditions of batch inference jobs", others, None)
+        if UNREACHABLE in notified:
+            # An ARN that was never readable has no status. The monitor function reports these in
+            # one summary, so that a list of mistyped ARNs does not cause many mails.
+            rule(
                 "Unreachable",
-                description="Jobs that could be read before and cannot be read any more",
-                event_bus=events.bus,
-                event_pattern=events_.EventPattern(
-                    source=[contract.EVENT_SOURCE],
-                    detail_type=[contract.JOB_UNREACHABLE],
-                    # An ARN that was never readable has no status. The monitor function reports
-                    # these in one summary, so that a list of mistyped ARNs is not a flood of mails.
-                    detail={"data": {"status": [{"exists": True}]}},
-                ),
-                targets=[target],
+                "Jobs that were readable before and are not any more",
+                [contract.JOB_UNREACHABLE],
+                [{"exists": True}],
             )

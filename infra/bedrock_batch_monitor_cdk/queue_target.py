@@ -1,4 +1,4 @@
-"""A queue as the target of rules, open to these rules alone."""
+"""A queue as the target of rules, which admits only these rules."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 @jsii.implements(events.IRuleTarget)
 class QueueTarget:
-    """A queue, and the dead-letter queue for the events that it does not accept.
+    """A queue, and the dead-letter queue for events that it does not accept.
 
-    It takes the place of `aws_events_targets.SqsQueue`, whose policies depend on a feature flag of
-    the app: without `@aws-cdk/aws-events:eventsTargetQueueSameAccount` it lets EventBridge of every
-    account send to an encrypted queue. Here the policies of both queues admit each rule by its ARN.
-    A key of the queues has to admit EventBridge itself: see `encryption.py`.
+    It replaces `aws_events_targets.SqsQueue`, whose policies depend on a feature flag of the app:
+    without `@aws-cdk/aws-events:eventsTargetQueueSameAccount` it lets EventBridge of every account
+    send to an encrypted queue. Here the policies of both queues admit each rule by its ARN. A key
+    of the queues must admit EventBridge itself: see `encryption.py`.
 
-    `message` takes the place of the event, by default the whole event is sent.
+    `message` replaces the event; by default the whole event is sent.
     """
 
     def __init__(

@@ -1,8 +1,8 @@
 """The schemas of the monitor's events in an EventBridge schema registry, for `schemaRegistry`.
 
-The published schemas are JSON Schema Draft 4 and describe the whole event, as those do that
-EventBridge discovers. So what goes into the registry is the same document, with what EventBridge
-itself puts around every event and the two marks by which tools know a schema's events.
+The published schemas are JSON Schema Draft 4 and describe the whole event, like the schemas that
+EventBridge discovers. The registry contains the same documents, with EventBridge's envelope and the
+two annotations by which tools recognize the events of a schema.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from bedrock_batch_monitor.domain.events import SCHEMA_VERSION
 from bedrock_batch_monitor_cdk.packaged import packaged
 
 _TYPE: Final = "JSONSchemaDraft4"
-# The members of every event that the monitor does not decide on.
+# The members of every event that EventBridge sets.
 _ENVELOPE: Final[Mapping[str, Any]] = {
     "version": {"type": "string", "description": "The version of EventBridge's own envelope."},
     "id": {
@@ -35,7 +35,7 @@ _ENVELOPE: Final[Mapping[str, Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class RegistrySchema:
-    """One schema as the registry has it, under the name that a discovered one would have."""
+    """One schema in the registry, with the name that a discovered schema would have."""
 
     detail_type: str
     content: Mapping[str, Any]
@@ -47,9 +47,9 @@ class RegistrySchema:
 
 
 class SchemaRegistry(Construct):
-    """A registry of its own with a schema for each detail-type.
+    """A registry with a schema for each detail-type.
 
-    Every change of a schema is a new version there; EventBridge keeps the former ones.
+    Every change of a schema creates a new version; EventBridge keeps the earlier ones.
     """
 
     def __init__(self, scope: Construct, construct_id: str) -> None:
@@ -72,16 +72,16 @@ class SchemaRegistry(Construct):
 
 
 def registry_schemas() -> Iterator[RegistrySchema]:
-    """The schema of every detail-type in the version that is sent, by file name."""
+    """The schema of every detail-type in the current version, in the order of file names."""
     for path in sorted(packaged(f"schemas/v{SCHEMA_VERSION}").glob("*.json")):
         yield registry_schema(json.loads(path.read_text(encoding="utf-8")))
 
 
 def registry_schema(published: Mapping[str, Any]) -> RegistrySchema:
-    """A published schema as the registry has it; what it accepts of the monitor's own is the same.
+    """A published schema in its form for the registry.
 
-    EventBridge's envelope is described and not required, so that the part of an event that the
-    monitor decides on is accepted by both.
+    EventBridge's envelope is described and not required, so that both forms accept the same events
+    of the monitor.
     """
     (detail_type,) = published["properties"]["detail-type"]["enum"]
     return RegistrySchema(

@@ -1,4 +1,4 @@
-"""The service name: by what the logs and metrics of one monitor are told apart from another's."""
+"""The service name, which distinguishes the logs and metrics of one monitor from another's."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from aws_cdk import Stack
 if TYPE_CHECKING:
     from constructs import Construct
 
-# A construct of this id adds nothing to the logical ids below it, and nothing to the service name.
+# A construct with this id adds nothing to the logical ids below it or to the service name.
 TRANSPARENT_ID: Final = "Default"
 
 _KEY: Final = "bedrock-batch-monitor:service"
 
 
 def name_service(monitor: Construct) -> None:
-    """Give a monitor its service name, before it has any parts.
+    """Set the service name of a monitor, before it has any children.
 
-    It is the stack's name and the path below the stack, such as `Orders/Batches`; a stack that is
-    nothing but a monitor has its name alone.
+    It is the stack's name and the path below the stack, such as `Orders/Batches`. If the stack
+    contains only the monitor, it is the stack's name.
     """
     stack = Stack.of(monitor)
     path = [scope.node.id for scope in monitor.node.scopes[len(stack.node.scopes) :]]
@@ -28,5 +28,5 @@ def name_service(monitor: Construct) -> None:
 
 
 def service_of(part: Construct) -> str:
-    """The service name of the monitor that this is a part of."""
+    """The service name of the monitor that contains this construct."""
     return str(part.node.get_context(_KEY))

@@ -1,4 +1,4 @@
-"""The stack: a monitor, and the outputs that others hold on to."""
+"""The stack: a monitor and its outputs."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ STACK_ID: Final = "BedrockBatchMonitor"
 
 
 class MonitorStack(Stack):
-    """The monitor of the account and region that it is deployed to, and of others that are named.
+    """The monitor of the account and Region that it is deployed to, and of others in the settings.
 
-    `env` says which account and region that is; it is needed only where others are named. Raises
-    `ConfigError` where the settings do not fit it.
+    `env` is that account and Region; it is needed only if the settings name others. Raises
+    `ConfigError` if the settings do not fit it.
     """
 
     def __init__(

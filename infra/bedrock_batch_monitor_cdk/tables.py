@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from aws_cdk import Acknowledgment, RemovalPolicy, Validations
+from aws_cdk import RemovalPolicy
 from aws_cdk import aws_dynamodb as dynamodb
 from constructs import Construct
 
 from bedrock_batch_monitor import contract
+from bedrock_batch_monitor.adapters.dynamodb.attributes import (
+    ACTIVE_JOBS_PROJECTION,
+    BY_STATUS_PROJECTION,
+)
 from bedrock_batch_monitor_cdk.encryption import encrypt_table
+from bedrock_batch_monitor_cdk.findings import acknowledge
 
 if TYPE_CHECKING:
     from aws_cdk import aws_kms as kms
@@ -20,8 +25,8 @@ if TYPE_CHECKING:
 class Tables(Construct):
     """On-demand tables with generated names, encrypted with DynamoDB's own key or a customer's.
 
-    A table's logical id comes from its place in the construct tree: to move or rename one of these
-    constructs is to replace the table, and with it what it holds.
+    A table's logical id comes from its place in the construct tree: moving or renaming one of these
+    constructs replaces the table and loses its items.
     """
 
     def __init__(
@@ -47,14 +52,14 @@ class Tables(Construct):
             point_in_time_recovery_specification=_recoverable(),
             deletion_protection=self._config.keeps_data,
             removal_policy=self._config.removal_policy_of_data,
-            # All indexes are sparse: a job is in them only while it has the partition attribute.
+            # All indexes are sparse: an item is in an index only while it has its partition key.
             global_secondary_indexes=[
                 dynamodb.GlobalSecondaryIndexPropsV2(
                     index_name=contract.ACTIVE_JOBS_INDEX,
                     partition_key=_text(contract.TRACKING),
                     sort_key=_text("jobArn"),
                     projection_type=dynamodb.ProjectionType.INCLUDE,
-                    non_key_attributes=list(contract.ACTIVE_JOBS_PROJECTION),
+                    non_key_attributes=list(ACTIVE_JOBS_PROJECTION),
                 ),
                 dynamodb.GlobalSecondaryIndexPropsV2(
                     index_name=contract.PENDING_EVENTS_INDEX,
@@ -62,7 +67,7 @@ class Tables(Construct):
                     sort_key=_text(contract.PENDING_SINCE),
                     projection_type=dynamodb.ProjectionType.KEYS_ONLY,
                 ),
-                # There whatever the settings say, for it costs nothing while it is empty.
+                # Always present, because an empty index costs nothing.
                 dynamodb.GlobalSecondaryIndexPropsV2(
                     index_name=contract.USAGE_PENDING_INDEX,
                     partition_key=_text(contract.USAGE_PENDING),
@@ -80,7 +85,7 @@ class Tables(Construct):
             sort_key=dynamodb.Attribute(name="sequence", type=dynamodb.AttributeType.NUMBER),
             billing=dynamodb.Billing.on_demand(),
             encryption=dynamodb.TableEncryptionV2.dynamo_owned_key(),
-            # On even where history is kept for ever: then no item has the attribute, and a
+            # Enabled even if history is kept indefinitely: then no item has the attribute, and a
             # retention that is set later needs no change of the table.
             time_to_live_attribute=contract.EXPIRES_AT,
             point_in_time_recovery_specification=_recoverable(),
@@ -92,7 +97,7 @@ class Tables(Construct):
                     partition_key=_text("status"),
                     sort_key=_text("observedAt"),
                     projection_type=dynamodb.ProjectionType.INCLUDE,
-                    non_key_attributes=list(contract.BY_STATUS_PROJECTION),
+                    non_key_attributes=list(BY_STATUS_PROJECTION),
                 )
             ],
         )
@@ -106,19 +111,18 @@ class Tables(Construct):
             encryption=dynamodb.TableEncryptionV2.dynamo_owned_key(),
             removal_policy=RemovalPolicy.DESTROY,
         )
-        Validations.of(table).acknowledge(
-            Acknowledgment(
-                id="AwsSolutions-DDB3",
-                reason="Bookmarks only: without them the next poll starts at the first job.",
-            )
+        acknowledge(
+            table,
+            "AwsSolutions-DDB3",
+            "Bookmarks only: without them the next poll starts at the first job.",
         )
         return table
 
     def _build_outbox(self) -> dynamodb.TableV2:
-        """The table of what is still to be sent: task tokens, and events of conditions.
+        """The table of pending task callbacks and of pending events of conditions.
 
-        It is a table of its own because task tokens are secrets: a grant on the jobs table or the
-        history table cannot reach it.
+        It is a separate table because task tokens are secrets: a grant on the jobs table or the
+        history table does not include it.
         """
         return dynamodb.TableV2(
             self,

@@ -1,7 +1,7 @@
 """The function behind the dashboard's widget.
 
-CloudWatch's console invokes it with the permissions of whoever looks at the dashboard, so nothing
-here lets anybody invoke it: that is `lambda:InvokeFunction` for the viewers, by your own policies.
+The CloudWatch console invokes it with the permissions of the person who views the dashboard. So no
+policy here allows invoking it: viewers need `lambda:InvokeFunction` in your own policies.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from constructs import Construct
 
 from bedrock_batch_monitor import settings
 from bedrock_batch_monitor_cdk.function import build_function, build_log_group
-from bedrock_batch_monitor_cdk.permissions import widget_role
+from bedrock_batch_monitor_cdk.function_roles import widget_role
 from bedrock_batch_monitor_cdk.service import service_of
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ _TIMEOUT: Final = Duration.seconds(30)
 
 
 class Widget(Construct):
-    """Reads the tables, and answers with the live table of jobs."""
+    """Reads the tables and returns the live table of jobs."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class Widget(Construct):
             module="widget",
             description="Shows Bedrock batch inference jobs on the dashboard",
             config=config,
-            role=widget_role(self, tables, events, log_group),
+            role=widget_role(self, log_group, tables=tables, events=events),
             log_group=log_group,
             timeout=_TIMEOUT,
             environment={

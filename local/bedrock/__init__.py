@@ -1,17 +1,13 @@
-"""A stand-in for Amazon Bedrock's batch inference API, true to botocore's model of it.
+"""A stand-in for Amazon Bedrock's batch inference API, which follows botocore's model of it.
 
-from local.bedrock import ManualClock, Script, StandIn
-
-with StandIn(clock=ManualClock(), seed=7) as bedrock:
-client = boto3.client("bedrock", endpoint_url=bedrock.endpoint_url)
-arn = bedrock.add_job(script=Script.ending("Failed"))
-bedrock.clock.advance(60)
+`StandIn` is the server: a test adds jobs to it, advances its clock and sets faults. `Control` does
+the same with a stand-in in another process.
 """
 
 from local.bedrock.clock import ManualClock, SimulatedClock
 from local.bedrock.control import Control, ControlError
+from local.bedrock.errors import ModelMismatchError
 from local.bedrock.lifecycle import ENDINGS, Phase, Script
-from local.bedrock.model import ModelMismatchError
 from local.bedrock.server import StandIn
 from local.bedrock.service import OK
 

@@ -14,15 +14,15 @@ from local.bedrock import ManualClock, SimulatedClock, StandIn
 
 def serve(  # noqa: PLR0913 - the options of a command line
     *,
-    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 0,
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 selects a free one.")] = 0,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    seed: Annotated[int, typer.Option(help="Decides everything that is drawn.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of everything that is random.")] = 0,
     speed: Annotated[float, typer.Option(help="Simulated seconds per real second.")] = 1.0,
     start: Annotated[
         str, typer.Option(help="Simulated time at the start, ISO 8601 with zone; default: now.")
     ] = "",
     manual: Annotated[
-        bool, typer.Option("--manual", help="Let time stand still until it is advanced.")
+        bool, typer.Option("--manual", help="Let the clock advance only on command.")
     ] = False,
     account: Annotated[
         str, typer.Option(help="Account of callers whose access key id is not 12 digits.")
@@ -38,7 +38,7 @@ def serve(  # noqa: PLR0913 - the options of a command line
     with StandIn(
         clock=clock, seed=seed, host=host, port=port, account=account, region=region
     ) as bedrock:
-        # Whoever started the process waits for this line.
+        # The process that started this one waits for this line.
         typer.echo(bedrock.endpoint_url)
         done.wait()
 

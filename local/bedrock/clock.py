@@ -1,4 +1,4 @@
-"""Simulated time: clocks that are read, never slept on."""
+"""Simulated time: clocks that are read; nothing sleeps."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ __all__ = ["Clock", "ManualClock", "SimulatedClock"]
 
 
 class Clock(Protocol):
-    """What the stand-in asks of a clock. Times are aware, in UTC, in whole milliseconds."""
+    """The clock that the stand-in needs. Times are aware, in UTC, in whole milliseconds."""
 
     def now(self) -> datetime:
         """Return the simulated time."""
         ...
 
     def advance(self, seconds: float) -> None:
-        """Jump forward by so many simulated seconds; ValueError if negative."""
+        """Advance by simulated seconds; ValueError if negative."""
         ...
 
 
 class ManualClock:
-    """A clock that stands still until it is told to move.
+    """A clock that only moves when it is advanced or set.
 
     *start* must be aware (ValueError otherwise); without it the clock starts at the real now.
     """
@@ -40,7 +40,7 @@ class ManualClock:
         return self._now
 
     def advance(self, seconds: float) -> None:
-        """Jump forward by so many simulated seconds; ValueError if negative."""
+        """Advance by simulated seconds; ValueError if negative."""
         with self._lock:
             self._now = _milliseconds(self._now + _forward(seconds))
 
@@ -53,7 +53,7 @@ class ManualClock:
 class SimulatedClock:
     """A clock that runs *speed* simulated seconds per real second, from *start* on.
 
-    The real time is read from *monotonic* (seconds), so a test can hand in its own. *start* must
+    The real time in seconds comes from *monotonic*, which a test can replace. *start* must
     be aware (ValueError otherwise); without it the clock starts at the real now.
     """
 
@@ -80,14 +80,14 @@ class SimulatedClock:
             return _milliseconds(self._reading())
 
     def advance(self, seconds: float) -> None:
-        """Jump forward by so many simulated seconds; ValueError if negative."""
+        """Advance by simulated seconds; ValueError if negative."""
         with self._lock:
             self._base += _forward(seconds)
 
     def set_speed(self, speed: float) -> None:
         """Run at another speed from now on; ValueError unless positive."""
         with self._lock:
-            # Rebasing keeps the reading continuous: the past ran at the old speed.
+            # Rebasing keeps the time continuous: the past ran at the old speed.
             self._base, self._base_at = self._reading(), self._monotonic()
             self._speed = _positive(speed)
 
@@ -105,7 +105,7 @@ def _utc(moment: datetime | None) -> datetime:
 
 
 def _milliseconds(moment: datetime) -> datetime:
-    # The API's times have no finer digits, and equal answers must compare equal.
+    # The API's times have milliseconds, and equal answers must compare equal.
     return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 
 

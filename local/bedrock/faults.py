@@ -1,242 +1,60 @@
-"""What the stand-in can be told to do wrong, one fault at a time, each removable.
+"""The faults of the stand-in: set one at a time, each removable.
 
-A fault applies to the calls of its `operation` (None: all four) and, with `job_arn`, only to
-calls that name this job. Faults draw from the stand-in's seed, so a sequence of calls repeats.
+Faults draw from the stand-in's seed, so the same sequence of calls gives the same answers.
 """
 
 from __future__ import annotations
 
-import math
 import random
 import threading
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from datetime import datetime
-from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
-from local.bedrock.model import (
-    ACCESS_DENIED,
-    INTERNAL,
-    OPERATIONS,
-    THROTTLING,
-    ServiceError,
-    timestamp_text,
+from local.bedrock.errors import ACCESS_DENIED, THROTTLING, ServiceError
+from local.bedrock.fault_kinds import (
+    KINDS,
+    Breakage,
+    CallTime,
+    Delay,
+    Deny,
+    EmptyPages,
+    EmptyToken,
+    Fail,
+    Fault,
+    Hide,
+    Override,
+    Refuse,
+    ShortPages,
+    Sometimes,
+    StaleLists,
+    Throttle,
 )
+from local.bedrock.shapes import timestamp_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
     from local.bedrock.clock import Clock
 
-__all__ = [
-    "Breakage",
-    "CallTime",
-    "Delay",
-    "Deny",
-    "EmptyPages",
-    "EmptyToken",
-    "Fail",
-    "Fault",
-    "Faults",
-    "Hide",
-    "Override",
-    "Refuse",
-    "ShortPages",
-    "StaleLists",
-    "Throttle",
-]
+__all__ = ["Faults"]
 
-_STATUSES_END: Final = 600
-
-Breakage = Literal["reset", "truncated", "garbage"]
-"""Transport faults: the connection is reset without an answer, the JSON of the right answer ends
-half way (with a matching Content-Length), or the answer is HTML with status 200.
-
-botocore raises for none of the latter two: it hands such a body over as the member `message`."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Fault:
-    """What all faults have: the calls that they apply to. ValueError for an unknown operation."""
-
-    operation: str | None = None
-    job_arn: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.operation is not None and self.operation not in OPERATIONS:
-            _refuse(f"no such operation: {self.operation}")
-
-    def applies(self, operation: str, job_arn: str | None) -> bool:
-        """Return whether a call is in scope; *job_arn* is the job that it names, if any."""
-        return self.operation in {None, operation} and self.job_arn in {None, job_arn}
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Sometimes(Fault):
-    """A fault of a share of the calls (0..1, seeded), or of the next so many, then no more.
-
-    The first *after_calls* calls in its scope pass: so a page of a list fails after good ones.
-    """
-
-    share: float = 1.0
-    next_calls: int | None = None
-    after_calls: int = 0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 <= self.share <= 1:
-            _refuse(f"a share is 0..1: {self.share}")
-        if self.next_calls is not None and self.next_calls < 0:
-            _refuse(f"a number of calls: {self.next_calls}")
-        if self.after_calls < 0:
-            _refuse(f"a number of calls: {self.after_calls}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Throttle(_Sometimes):
-    """ThrottlingException: for a share of calls, the next calls, or all above *per_second*.
-
-    *per_second* is a token bucket, full at first with *burst* calls (default: one second's worth,
-    at least 1), by simulated time or *real_time*.
-    """
-
-    per_second: float | None = None
-    burst: float | None = None
-    real_time: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class Fail(_Sometimes):
-    """An error of the model by its name (`InternalServerException`, ...), or a broken transport."""
-
-    error: str = INTERNAL
-
-
-@dataclass(frozen=True, kw_only=True)
-class Refuse(_Sometimes):
-    """An error that the API's model does not have, with its HTTP status.
-
-    Any service can answer so before the API is reached: UnrecognizedClientException (403) in a
-    Region that the account has not enabled, for example.
-    """
-
-    error: str = "UnrecognizedClientException"
-    status: int = HTTPStatus.FORBIDDEN
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not self.error or not HTTPStatus.MULTIPLE_CHOICES <= self.status < _STATUSES_END:
-            _refuse(f"an error has a code and an HTTP status of 300 to 599: {self}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Delay(_Sometimes):
-    """An answer that comes so many real seconds late."""
-
-    seconds: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class CallTime(_Sometimes):
-    """A call that takes so many simulated seconds: the clock is advanced, the caller does not wait.
-
-    The answer is what was true when the call began.
-    """
-
-    seconds: float
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 <= self.seconds < math.inf:
-            _refuse(f"a call takes 0 seconds or more: {self.seconds}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Deny(_Sometimes):
-    """AccessDeniedException."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Hide(Fault):
-    """A job that answers ResourceNotFoundException and is in no list, until this is removed."""
-
-    # Without field() the default of the base class would stay, and a job is needed here.
-    job_arn: str = field()
-
-
-@dataclass(frozen=True, kw_only=True)
-class StaleLists(Fault):
-    """Lists as of *seconds* simulated seconds ago.
-
-    Their summaries lack the members in *without*, and the jobs in *leave_out* (ARNs) are missing.
-    """
-
-    seconds: float = 0
-    without: tuple[str, ...] = ()
-    leave_out: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class ShortPages(Fault):
-    """Lists that look at *examined* jobs for a page: pages may be short, or empty with a token."""
-
-    examined: int
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.examined < 1:
-            _refuse(f"a page looks at 1 job or more: {self.examined}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class EmptyPages(Fault):
-    """Lists that give *pages* empty pages with a token before each page that they have."""
-
-    pages: int = 1
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.pages < 1:
-            _refuse(f"a number of pages: {self.pages}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class EmptyToken(Fault):
-    """Lists whose last page has an empty `nextToken` instead of none."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Override(Fault):
-    """Raw JSON members put into a job's answers and summaries, past the model's validation.
-
-    A value None leaves the member out. Times may be given as aware datetimes.
-    """
-
-    job_arn: str = field()
-    values: Mapping[str, Any] = field(default_factory=dict)
-
-
-_KINDS: Final[Mapping[str, type[Fault]]] = {
-    "throttle": Throttle,
-    "fail": Fail,
-    "refuse": Refuse,
-    "delay": Delay,
-    "call-time": CallTime,
-    "deny": Deny,
-    "hide": Hide,
-    "stale-lists": StaleLists,
-    "short-pages": ShortPages,
-    "empty-pages": EmptyPages,
-    "empty-token": EmptyToken,
-    "override": Override,
-}
+P = ParamSpec("P")
 _F = TypeVar("_F", bound=Fault)
+
+
+def _setter(kind: Callable[P, Fault]) -> Callable[Concatenate[Faults, P], str]:
+    def set_fault(faults: Faults, /, *values: P.args, **named: P.kwargs) -> str:
+        return faults.add(kind(*values, **named))
+
+    set_fault.__doc__ = kind.__doc__
+    return set_fault
 
 
 @dataclass
 class _Active:
-    """A fault that is set, with what it has used up so far."""
+    """A fault that is set, with the calls and tokens that it has left."""
 
     fault: Fault
     rng: random.Random
@@ -247,10 +65,11 @@ class _Active:
 
 
 class Faults:
-    """The faults that are set. Each setter returns the fault's id, for `remove`.
+    """The faults that are set.
 
-    *listed* is operation → error names that the API's model lists for it: other errors are never
-    sent. *monotonic* (seconds) is the real time that a real-time rate limit goes by.
+    Each setter takes the arguments of its kind and returns the fault's id, for `remove`. *listed*
+    maps each operation to the errors that the API's model lists for it: other errors are never
+    sent. *monotonic* is the real time in seconds for real-time rate limits.
     """
 
     def __init__(
@@ -268,166 +87,25 @@ class Faults:
         self._active: dict[str, _Active] = {}
         self._set = 0
 
-    # Setting
-
-    def throttle(  # noqa: PLR0913 - three ways to say how often, and the scope
-        self,
-        *,
-        share: float = 1.0,
-        per_second: float | None = None,
-        burst: float | None = None,
-        next_calls: int | None = None,
-        after_calls: int = 0,
-        real_time: bool = False,
-        operation: str | None = None,
-        job_arn: str | None = None,
-    ) -> str:
-        """Answer ThrottlingException; see Throttle for the ways to say to which calls."""
-        return self.add(
-            Throttle(
-                share=share,
-                per_second=per_second,
-                burst=burst,
-                next_calls=next_calls,
-                after_calls=after_calls,
-                real_time=real_time,
-                operation=operation,
-                job_arn=job_arn,
-            )
-        )
-
-    def fail(  # noqa: PLR0913 - how often, and the scope
-        self,
-        error: str = INTERNAL,
-        *,
-        share: float = 1.0,
-        next_calls: int | None = None,
-        after_calls: int = 0,
-        operation: str | None = None,
-        job_arn: str | None = None,
-    ) -> str:
-        """Answer with an error of the model, or break the transport (see Breakage)."""
-        return self.add(
-            Fail(
-                error=error,
-                share=share,
-                next_calls=next_calls,
-                after_calls=after_calls,
-                operation=operation,
-                job_arn=job_arn,
-            )
-        )
-
-    def refuse(  # noqa: PLR0913 - how often, and the scope
-        self,
-        error: str = "UnrecognizedClientException",
-        status: int = HTTPStatus.FORBIDDEN,
-        *,
-        share: float = 1.0,
-        next_calls: int | None = None,
-        after_calls: int = 0,
-        operation: str | None = None,
-        job_arn: str | None = None,
-    ) -> str:
-        """Answer with an error that the API's model does not have; see Refuse."""
-        return self.add(
-            Refuse(
-                error=error,
-                status=status,
-                share=share,
-                next_calls=next_calls,
-                after_calls=after_calls,
-                operation=operation,
-                job_arn=job_arn,
-            )
-        )
-
-    def delay(
-        self,
-        seconds: float,
-        *,
-        share: float = 1.0,
-        next_calls: int | None = None,
-        operation: str | None = None,
-        job_arn: str | None = None,
-    ) -> str:
-        """Answer so many real seconds late."""
-        return self.add(
-            Delay(
-                seconds=seconds,
-                share=share,
-                next_calls=next_calls,
-                operation=operation,
-                job_arn=job_arn,
-            )
-        )
-
-    def call_time(
-        self,
-        seconds: float,
-        *,
-        share: float = 1.0,
-        next_calls: int | None = None,
-        operation: str | None = None,
-        job_arn: str | None = None,
-    ) -> str:
-        """Let calls take so many simulated seconds each; see CallTime."""
-        return self.add(
-            CallTime(
-                seconds=seconds,
-                share=share,
-                next_calls=next_calls,
-                operation=operation,
-                job_arn=job_arn,
-            )
-        )
-
-    def deny(
-        self,
-        job_arn: str | None = None,
-        *,
-        operation: str | None = None,
-        next_calls: int | None = None,
-    ) -> str:
-        """Answer AccessDeniedException."""
-        return self.add(Deny(job_arn=job_arn, operation=operation, next_calls=next_calls))
-
-    def hide(self, job_arn: str) -> str:
-        """Let a job be gone, until this fault is removed."""
-        return self.add(Hide(job_arn=job_arn))
-
-    def stale_lists(
-        self, seconds: float = 0, *, without: Sequence[str] = (), leave_out: Sequence[str] = ()
-    ) -> str:
-        """Let lists lag, and lack members of their summaries (*without*) or jobs (*leave_out*)."""
-        return self.add(
-            StaleLists(seconds=seconds, without=tuple(without), leave_out=tuple(leave_out))
-        )
-
-    def short_pages(self, examined: int) -> str:
-        """Let lists return pages that are short or empty although there are more."""
-        return self.add(ShortPages(examined=examined))
-
-    def empty_pages(self, pages: int = 1) -> str:
-        """Let lists give so many empty pages with a token before each page that they have."""
-        return self.add(EmptyPages(pages=pages))
-
-    def empty_token(self) -> str:
-        """Let the last page of a list have an empty token instead of none."""
-        return self.add(EmptyToken())
-
-    def override(
-        self, job_arn: str, values: Mapping[str, Any], *, operation: str | None = None
-    ) -> str:
-        """Put raw JSON *values* into a job's answers; None leaves a member out."""
-        return self.add(Override(job_arn=job_arn, values=values, operation=operation))
+    throttle = _setter(Throttle)
+    fail = _setter(Fail)
+    refuse = _setter(Refuse)
+    delay = _setter(Delay)
+    call_time = _setter(CallTime)
+    deny = _setter(Deny)
+    hide = _setter(Hide)
+    stale_lists = _setter(StaleLists)
+    short_pages = _setter(ShortPages)
+    empty_pages = _setter(EmptyPages)
+    empty_token = _setter(EmptyToken)
+    override = _setter(Override)
 
     def add(self, fault: Fault) -> str:
         """Set a fault and return its id; ValueError for an error that its operation lacks.
 
-        An error without an operation strikes those that list it.
+        An error without an operation applies to the operations that list it.
         """
-        if isinstance(fault, Fail) and not _is_transport(fault):
+        if isinstance(fault, Fail) and not fault.is_transport:
             scope = [fault.operation] if fault.operation else list(self._listed)
             if not any(fault.error in self._listed[operation] for operation in scope):
                 _refuse(f"{' or '.join(scope)} cannot answer {fault.error}")
@@ -437,8 +115,8 @@ class Faults:
             active = _Active(
                 fault,
                 random.Random(f"{self._seed}/fault/{fault_id}"),  # noqa: S311 - must repeat, no secret
-                fault.next_calls if isinstance(fault, _Sometimes) else None,
-                fault.after_calls if isinstance(fault, _Sometimes) else 0,
+                fault.next_calls if isinstance(fault, Sometimes) else None,
+                fault.after_calls if isinstance(fault, Sometimes) else 0,
             )
             if isinstance(fault, Throttle) and fault.per_second is not None:
                 active.tokens, active.filled_at = _burst(fault), self._seconds(fault)
@@ -446,11 +124,11 @@ class Faults:
             return fault_id
 
     def add_json(self, document: Mapping[str, Any]) -> str:
-        """Set the fault of a JSON object, `kind` and its class's fields; ValueError if none."""
+        """Set the fault of a JSON object: `kind` and its fields; ValueError for another object."""
         arguments = {k: tuple(v) if isinstance(v, list) else v for k, v in document.items()}
-        kind: Callable[..., Fault] | None = _KINDS.get(str(arguments.pop("kind", "")))
+        kind: Callable[..., Fault] | None = KINDS.get(str(arguments.pop("kind", "")))
         if kind is None:
-            message = f"a fault's kind is one of {', '.join(_KINDS)}"
+            message = f"a fault's kind is one of {', '.join(KINDS)}"
             raise ValueError(message)
         try:
             return self.add(kind(**arguments))
@@ -459,12 +137,12 @@ class Faults:
             raise ValueError(message) from error
 
     def remove(self, fault_id: str) -> None:
-        """Take a fault back; KeyError if there is none of this id."""
+        """Remove a fault; KeyError if no fault has this id."""
         with self._lock:
             del self._active[fault_id]
 
     def clear(self) -> None:
-        """Take all faults back."""
+        """Remove all faults."""
         with self._lock:
             self._active.clear()
 
@@ -475,16 +153,16 @@ class Faults:
 
     def to_json(self) -> dict[str, dict[str, Any]]:
         """Return the faults that are set, by id, as `add_json` takes them."""
-        names = {kind: name for name, kind in _KINDS.items()}
+        names = {kind: name for name, kind in KINDS.items()}
         return {
             fault_id: {"kind": names[type(fault)], **asdict(fault)}
             for fault_id, fault in self.active().items()
         }
 
-    # Asking, by the service
+    # Questions of the service
 
     def delay_of(self, operation: str, job_arn: str | None) -> float:
-        """Return how many real seconds an answer is held back."""
+        """Return how many real seconds an answer is delayed."""
         return sum(f.seconds for f in self._hits(Delay, operation, job_arn))
 
     def time_of(self, operation: str, job_arn: str | None) -> float:
@@ -498,7 +176,7 @@ class Faults:
         return None
 
     def check(self, operation: str, job_arn: str | None) -> None:
-        """Raise the ServiceError that a call is to be answered with, if any."""
+        """Raise the ServiceError that a call is answered with, if any."""
         for _ in self._hits(Throttle, operation, job_arn):
             message = "Too many requests, please wait before trying again."
             raise ServiceError(THROTTLING, message)
@@ -522,7 +200,7 @@ class Faults:
         return max((f.seconds for f in self._of(StaleLists)), default=0.0)
 
     def left_out(self) -> frozenset[str]:
-        """Return the ARNs of the jobs that are in no list, hidden ones among them."""
+        """Return the ARNs of the jobs that are in no list, including hidden ones."""
         return self.hidden().union(*(f.leave_out for f in self._of(StaleLists)))
 
     def list_without(self) -> frozenset[str]:
@@ -530,7 +208,7 @@ class Faults:
         return frozenset[str]().union(*(f.without for f in self._of(StaleLists)))
 
     def examined(self) -> int | None:
-        """Return how many jobs a page of a list looks at, None for as many as it takes."""
+        """Return how many jobs a page of a list examines at most; None for no limit."""
         return min((f.examined for f in self._of(ShortPages)), default=None)
 
     def empty_pages_before(self) -> int:
@@ -549,8 +227,6 @@ class Faults:
                 document = {k: _raw(v) for k, v in merged.items() if v is not None}
         return document
 
-    # How
-
     def _of(self, kind: type[_F]) -> list[_F]:
         if not self._active:
             return []
@@ -565,7 +241,7 @@ class Faults:
         *,
         transport: bool | None = None,
     ) -> Iterator[_F]:
-        """Yield the faults of a kind that strike this call, using up their next calls."""
+        """Yield the faults of a kind that apply to this call, and count the call."""
         if not self._active:
             return
         with self._lock:
@@ -577,16 +253,16 @@ class Faults:
             if isinstance(fault, Fail) and not self._sendable(fault, operation, transport):
                 continue
             with self._lock:
-                strikes = self._strikes(active)
-            if strikes:
+                applies = self._counted(active)
+            if applies:
                 yield fault
 
     def _sendable(self, fault: Fail, operation: str, transport: bool | None) -> bool:  # noqa: FBT001 - handed on
-        if _is_transport(fault) or transport:
-            return _is_transport(fault) and bool(transport)
+        if fault.is_transport or transport:
+            return fault.is_transport and bool(transport)
         return fault.error in self._listed[operation]
 
-    def _strikes(self, active: _Active) -> bool:
+    def _counted(self, active: _Active) -> bool:
         fault = active.fault
         if active.calls_to_pass:
             active.calls_to_pass -= 1
@@ -603,7 +279,7 @@ class Faults:
             if active.tokens >= 1:
                 active.tokens -= 1
                 return False
-        return not isinstance(fault, _Sometimes) or active.rng.random() < fault.share
+        return not isinstance(fault, Sometimes) or active.rng.random() < fault.share
 
     def _seconds(self, fault: Throttle) -> float:
         return self._monotonic() if fault.real_time else self._clock.now().timestamp()
@@ -611,10 +287,6 @@ class Faults:
 
 def _burst(fault: Throttle) -> float:
     return max(fault.per_second or 0.0, 1.0) if fault.burst is None else fault.burst
-
-
-def _is_transport(fault: Fault) -> bool:
-    return isinstance(fault, Fail) and fault.error in get_args(Breakage)
 
 
 def _raw(value: object) -> object:

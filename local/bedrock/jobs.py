@@ -1,4 +1,4 @@
-"""The jobs of every account and region: created, read, listed and stopped as the API does it."""
+"""The jobs of every account and Region: created, read, listed and stopped as by the API."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from datetime import UTC, datetime, timedelta
 from string import ascii_lowercase, digits
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from local.bedrock.lifecycle import ENDINGS, Script, State
-from local.bedrock.model import (
+from local.bedrock.errors import (
     ACCESS_DENIED,
     CONFLICT,
     NOT_FOUND,
@@ -22,6 +21,7 @@ from local.bedrock.model import (
     ModelMismatchError,
     ServiceError,
 )
+from local.bedrock.lifecycle import ENDINGS, Script, State
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -73,11 +73,11 @@ class Job:
     """The members that the API echoes from creation (`jobName`, `modelId`, ...)."""
 
     def state(self, now: datetime) -> State:
-        """Return where the script is at that time."""
+        """Return the state at a time."""
         return self.script.state((now - self.submitted).total_seconds(), self.total_records)
 
     def attributes(self, now: datetime) -> dict[str, Any]:
-        """Return the members of GetModelInvocationJob at that time; unknown ones are absent."""
+        """Return the members of GetModelInvocationJob at a time; unknown ones are absent."""
         state = self.state(now)
         hours = self.details["timeoutDurationInHours"]
         attributes = {
@@ -99,7 +99,7 @@ class Job:
         return attributes
 
     def _at(self, seconds: float) -> datetime:
-        # Down to the millisecond, as the clock's times: never later than the now they are read at.
+        # Rounded down to milliseconds, as the clock's times: never later than the time of the call.
         return self.submitted + timedelta(milliseconds=int(seconds * 1000))
 
 
@@ -123,7 +123,7 @@ class _Jobs:
     by_id: dict[str, Job] = field(default_factory=dict)
     order: list[_Key] = field(default_factory=list)
     tokens: dict[str, tuple[str, str]] = field(default_factory=dict)
-    """clientRequestToken → what was asked for with it, and the ARN that it made."""
+    """clientRequestToken → its request, and the ARN of the job that it created."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +133,7 @@ class _Plan:
 
 
 class Store:
-    """All jobs. Every draw (ids, scripts, sizes) comes from *seed* and the number of the job."""
+    """All jobs. Random ids, scripts and sizes come from *seed* and the number of the job."""
 
     def __init__(self, api: Api, clock: Clock, seed: int) -> None:
         self._clock = clock
@@ -145,22 +145,22 @@ class Store:
         self.reset()
 
     def reset(self) -> None:
-        """Forget all jobs and plans, and draw again from the start."""
+        """Remove all jobs and plans, and restart the random numbers."""
         with self._lock:
             self._scopes: dict[Scope, _Jobs] = {}
             self._plans: dict[str, _Plan] = {}
             self._made = 0
 
     def plan(self, job_name: str, script: Script, total_records: int | None = None) -> None:
-        """Let jobs that are created with this name follow *script* instead of a drawn one."""
+        """Let jobs that are created with this name follow *script* instead of a random one."""
         with self._lock:
             self._plans[job_name] = _Plan(script, total_records)
 
     def create(self, scope: Scope, request: Mapping[str, Any]) -> str:
-        """Do CreateModelInvocationJob and return the job's ARN.
+        """CreateModelInvocationJob: return the job's ARN.
 
-        The same clientRequestToken gives the same job; ServiceError ConflictException if it comes
-        with another request.
+        The same clientRequestToken gives the same job; ServiceError ConflictException if the
+        request differs.
         """
         token = request.get("clientRequestToken")
         asked = json.dumps(request, sort_keys=True, default=str)
@@ -198,11 +198,11 @@ class Store:
         submitted_at: datetime | None = None,
         timeout_hours: int = DEFAULT_TIMEOUT_HOURS,
     ) -> str:
-        """Put a job there, as if it had been submitted at *submitted_at* (default: now).
+        """Add a job as if it had been submitted at *submitted_at* (default: now).
 
-        Without *script* one is drawn. A job whose time of submission is still to come does not
-        exist for the API until then. ValueError if *submitted_at* is naive, ModelMismatchError if
-        the API's model does not allow such a job (its name, its model, its message at the end).
+        Without *script* it is random. A job with a submission time in the future does not exist for
+        the API until then. ValueError if *submitted_at* is naive, ModelMismatchError if the API's
+        model does not allow such a job (its name, its model, its message at the end).
         """
         submitted = self._clock.now() if submitted_at is None else submitted_at
         if submitted.tzinfo is None:
@@ -237,9 +237,9 @@ class Store:
     def get(self, scope: Scope, identifier: str, now: datetime) -> Job:
         """Return a job by ARN or id.
 
-        ServiceError ResourceNotFoundException if the scope has none of it by *now*, and
-        AccessDeniedException for an ARN of another account: what AWS answers there is not
-        documented, and a caller has to bear either.
+        ServiceError ResourceNotFoundException if the scope does not have the job by *now*, and
+        AccessDeniedException for an ARN of another account. What AWS answers there is not
+        documented, and a caller must handle either.
         """
         *qualified, job_id = identifier.rsplit("/", 1)
         if qualified and qualified[0].split(":")[4] != scope.account:
@@ -252,7 +252,7 @@ class Store:
         return job
 
     def find(self, arn: str) -> Job:
-        """Return a job by ARN, of any scope, submitted or to come; KeyError if there is none."""
+        """Return a job of any scope by ARN, even before its submission; KeyError if unknown."""
         prefix, job_id = arn.rsplit("/", 1)
         region, account = prefix.split(":")[3:5]
         return self._jobs(Scope(account, region)).by_id[job_id]
@@ -265,9 +265,9 @@ class Store:
             ]
 
     def stop(self, scope: Scope, identifier: str, now: datetime) -> None:
-        """Do StopModelInvocationJob; ServiceError as for `get`, ConflictException if it ended.
+        """StopModelInvocationJob; ServiceError as for `get`, ConflictException if it ended.
 
-        A job that is already stopping goes on doing so.
+        A job that is already stopping does not change.
         """
         with self._lock:
             job = self.get(scope, identifier, now)
@@ -277,7 +277,7 @@ class Store:
                 raise ServiceError(CONFLICT, message)
             if status != "Stopping":
                 at = (now - job.submitted).total_seconds()
-                seconds = random.Random(f"{self._seed}/{job.arn}").uniform(5, 60)  # noqa: S311 - a draw that must repeat, no secret
+                seconds = random.Random(f"{self._seed}/{job.arn}").uniform(5, 60)  # noqa: S311 - must repeat, no secret
                 stopped = replace(job, script=job.script.stopped(at, round(seconds, 3)))
                 self._scopes[scope].by_id[job.arn.rsplit("/", 1)[1]] = stopped
 
@@ -290,11 +290,11 @@ class Store:
         hidden: Collection[str] = (),
         examined: int | None = None,
     ) -> Page:
-        """Do ListModelInvocationJobs as of *now*, without the ARNs in *hidden*.
+        """ListModelInvocationJobs as of *now*, without the ARNs in *hidden*.
 
-        Pages are full, unless only *examined* jobs are looked at for each: then they may be short
-        or empty although there are more, as paginated AWS lists may be.
-        ServiceError ValidationException for a token that is not one of this very list's.
+        Pages are full, unless only *examined* jobs are examined for each: then they may be short or
+        empty although more jobs follow, as paginated AWS lists may be. ServiceError
+        ValidationException for a token of another list.
         """
         descending = request.get("sortOrder", "Descending") == "Descending"
         digest = _digest(scope, request)
@@ -302,8 +302,8 @@ class Store:
         limit = request.get("maxResults", _DEFAULT_PAGE)
         found: list[Job] = []
         last = after
-        for looked_at, (key, job) in enumerate(self._ordered(scope, after, descending=descending)):
-            if looked_at == examined:
+        for number, (key, job) in enumerate(self._ordered(scope, after, descending=descending)):
+            if number == examined:
                 return Page(found, last and _write_token(last, digest))
             if job.submitted <= now and job.arn not in hidden and _matches(job, request, now):
                 if len(found) == limit:
@@ -331,17 +331,17 @@ class Store:
 
     def _next_random(self) -> random.Random:
         self._made += 1
-        return random.Random(f"{self._seed}/{self._made}")  # noqa: S311 - a draw that must repeat, no secret
+        return random.Random(f"{self._seed}/{self._made}")  # noqa: S311 - must repeat, no secret
 
     def _keep(self, scope: Scope, rng: random.Random, job: Job) -> str:
         job_id = "".join(rng.choices(ascii_lowercase + digits, k=12))
         jobs = self._scopes.setdefault(scope, _Jobs())
         if job_id in jobs.by_id:
-            message = f"the id {job_id} was drawn twice"
+            message = f"the random id {job_id} occurred twice"
             raise ModelMismatchError(message)
         job = replace(job, arn=scope.job_arn(job_id))
-        # Refused here, where the mistake is, and not in the answer to some later call. At its end
-        # a job has most to show.
+        # Checked here, where the mistake is, and not in the answer to a later call. After its end a
+        # job has the most members.
         self._get.serialize(job.attributes(job.submitted + _LONG_AFTER))
         jobs.by_id[job_id] = job
         insort(jobs.order, _Key(_milliseconds(job.submitted), self._made, job_id))
@@ -363,13 +363,13 @@ def _milliseconds(moment: datetime) -> int:
 
 
 def _digest(scope: Scope, request: Mapping[str, Any]) -> int:
-    """Return what ties a token to its list: everything that was asked for but the page's size."""
+    """Return a checksum that ties a token to its list: the request without the page size."""
     asked = {k: str(v) for k, v in request.items() if k not in {"nextToken", "maxResults"}}
     return zlib.crc32(json.dumps([scope, asked], sort_keys=True).encode())
 
 
 def _write_token(last: _Key, digest: int) -> str:
-    # The position is a key, not a number of jobs, so that jobs added meanwhile shift nothing.
+    # The position is a key and not a number of jobs, so that jobs added later shift nothing.
     return base64.urlsafe_b64encode(json.dumps([digest, *last]).encode()).decode()
 
 

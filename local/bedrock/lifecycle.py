@@ -1,8 +1,8 @@
-"""A job's life as a pure function: its script and a time give its state.
+"""A job's life cycle as a pure function of its script and the time.
 
-Nothing here ticks or knows the wall clock; times are seconds since the job was submitted.
-What each status means is taken from the `status` documentation of GetModelInvocationJob: Expired
-jobs were scheduled but did not begin in time, PartiallyCompleted ones began but did not finish.
+Times are seconds since the job was submitted. The meaning of each status comes from the `status`
+documentation of GetModelInvocationJob: Expired jobs were scheduled but did not begin in time,
+PartiallyCompleted jobs began but did not finish.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ SUCCESSORS: Final[Mapping[str, frozenset[str]]] = {
     "Stopping": frozenset({"Stopped"}),
     **{ending: frozenset() for ending in ENDINGS},
 }
-"""The steps that drawn scripts take. Scripts given explicitly may take others."""
+"""The steps of random scripts. Explicit scripts may have others."""
 
 _FAILED_VALIDATION: Final = (
     "The batch job contains less records (37) than the required minimum of: 100",
@@ -69,13 +69,12 @@ _WEIGHTS: Final[Mapping[Ending, float]] = {
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """A stretch of a job's life in one status.
+    """A part of a job's life cycle in one status.
 
-    *seconds* None means that it lasts for ever, which a terminal status must. *message* is for
-    terminal statuses other than Completed. *processed* is the share (0..1) of the records that are
-    done when the phase ends, InProgress only: without it the script's own share, or, if the phase
-    lasts for ever, no progress at all (a stall).
-    ValueError for anything else.
+    *seconds* None means that it lasts indefinitely, as a terminal status must. *message* is for
+    terminal statuses other than Completed. *processed* is the share (0 to 1) of the records that
+    are done when the phase ends, InProgress only: by default the script's own share, or no progress
+    at all (a stall) if the phase lasts indefinitely. ValueError for anything else.
     """
 
     status: Status
@@ -88,7 +87,7 @@ class Phase:
             _refuse(f"no status of the API: {self.status!r}")
         terminal = self.status in ENDINGS
         if terminal and self.seconds is not None:
-            _refuse(f"{self.status} lasts for ever")
+            _refuse(f"{self.status} lasts indefinitely")
         if self.seconds is not None and not 0 <= self.seconds < math.inf:
             _refuse(f"a phase lasts 0 seconds or more: {self.seconds}")
         if self.message is not None and (not terminal or self.status == "Completed"):
@@ -111,7 +110,7 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """A user's StopModelInvocationJob *at* so many seconds; Stopping takes *seconds*."""
+    """A user's StopModelInvocationJob *at* this time; Stopping takes *seconds*."""
 
     at: float
     seconds: float
@@ -134,12 +133,12 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """A job's phases in order, and how its records go.
+    """A job's phases in order, and the progress of its records.
 
-    *processed_share* of the records (0..1) is done when InProgress ends, *error_share* of all
-    records (0..1) are errors if all are processed, and counts step *steps* times in a phase (fewer
-    if there are fewer records). ValueError if a phase other than the last is terminal or lasts for
-    ever, or a share or *steps* is out of range.
+    *processed_share* of the records (0 to 1) is done when InProgress ends, *error_share* of all
+    records (0 to 1) are errors if all are processed, and counts change *steps* times in a phase
+    (fewer with fewer records). ValueError if a phase other than the last is terminal or lasts
+    indefinitely, or if a share or *steps* is out of range.
     """
 
     phases: tuple[Phase, ...]
@@ -153,10 +152,10 @@ class Script:
             _refuse("a script has at least one phase")
         for phase in self.phases[:-1]:
             if phase.seconds is None:
-                _refuse(f"nothing comes after a phase that lasts for ever: {phase}")
+                _refuse(f"no phase can follow one that lasts indefinitely: {phase}")
         last = self.phases[-1]
         if last.seconds is not None:
-            _refuse(f"the last phase lasts for ever: {last}")
+            _refuse(f"the last phase lasts indefinitely: {last}")
         if not (0 <= self.processed_share <= 1 and 0 <= self.error_share <= 1 and self.steps >= 1):
             _refuse(f"shares are 0..1 and steps at least 1: {self}")
         shares = [p.processed for p in self.phases if p.processed is not None]
@@ -179,8 +178,8 @@ class Script:
     ) -> Script:
         """Return a script of plain durations (seconds) that ends in *status*, by the usual path.
 
-        A failure comes after *running*; with *running* 0 it comes in validation, as no record was
-        processed yet. Expired comes after *scheduled*. Without *message* there is a likely one.
+        Failed comes after *running*, or in validation if *running* is 0, because no record was
+        processed yet. Expired comes after *scheduled*. Without *message* it is a typical one.
         """
         if processed_share is None:
             processed_share = 1.0 if status == "Completed" else 0.6
@@ -204,10 +203,10 @@ class Script:
         timeout_hours: float = 24,
         weights: Mapping[Ending, float] | None = None,
     ) -> Script:
-        """Draw a realistic script: its ending (by *weights* unless given), durations and records.
+        """A random, realistic script: terminal status (by *weights*), durations and records.
 
-        Expired and PartiallyCompleted come when *timeout_hours* have passed, everything else in
-        minutes. The same state of *rng* gives the same script.
+        Expired and PartiallyCompleted come after *timeout_hours*, everything else within minutes.
+        The same state of *rng* gives the same script.
         """
         if ending is None:
             share = weights or _WEIGHTS
@@ -239,9 +238,9 @@ class Script:
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Script:
-        """Return the script of a JSON object, as `to_json` writes it; ValueError if it is none.
+        """Return the script of a JSON object, as `to_json` writes it; ValueError otherwise.
 
-        Instead of `phases` it may hold `ending` and any of the keyword arguments of `ending()`.
+        Instead of `phases` it may contain `ending` and any of the keyword arguments of `ending()`.
         """
         try:
             if "ending" in document:
@@ -254,7 +253,7 @@ class Script:
             raise ValueError(message) from error
 
     def to_json(self) -> dict[str, Any]:
-        """Return the script as JSON values, without the stop that a user may have asked for."""
+        """Return the script as JSON values, without a user's stop."""
         return {
             "phases": [
                 {"status": phase.status, "seconds": phase.seconds}
@@ -317,7 +316,7 @@ class Script:
 
 
 def _until(phases: list[Phase], hours: float) -> list[Phase]:
-    """Make the last phase last until so many hours after submission."""
+    """Extend the last phase until *hours* after submission."""
     *earlier, last = phases
     before = list(accumulate((p.seconds or 0 for p in earlier), initial=0.0))[-1]
     return [*earlier, Phase(last.status, max(hours * 3600 - before, 0.0))]

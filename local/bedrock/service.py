@@ -8,32 +8,33 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from local.bedrock.model import NOT_FOUND, ModelMismatchError, ServiceError
+from local.bedrock.errors import NOT_FOUND, ModelMismatchError, ServiceError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from local.bedrock.clock import Clock
-    from local.bedrock.faults import Breakage, Faults
+    from local.bedrock.fault_kinds import Breakage
+    from local.bedrock.faults import Faults
     from local.bedrock.jobs import Scope, Store
     from local.bedrock.model import Api, Operation
 
 __all__ = ["BUG", "OK", "Answer", "Service"]
 
 OK: Final = "OK"
-"""The outcome of a call that was answered well; other outcomes are error or breakage names."""
+"""The outcome of a successful call; other outcomes are error or breakage names."""
 
 _EMPTY_PAGES: Final = "empty-pages."
 
 BUG: Final = "StandInBug"
-"""The outcome of a call that the stand-in itself got wrong."""
+"""The outcome of a call with an internal error of the stand-in."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What goes back: HTTP status, JSON document, and the error's name if it is one.
+    """An answer: HTTP status, JSON document, and the error's name if it is an error.
 
-    *delay* is in real seconds; *breakage* is what happens to the answer on its way.
+    *delay* is in real seconds; *breakage* is how its transport breaks.
     """
 
     status: int
@@ -55,9 +56,9 @@ class Service:
         self._calls: Counter[tuple[str, str]] = Counter()
         self._left: set[str] = set()
         self.leave_results: Callable[[Mapping[str, Any]], None] | None = None
-        """Called with a job's attributes before the first answer that it has completed."""
+        """Called with a job's attributes before the first answer that reports its completion."""
         self.bugs: list[Exception] = []
-        """What went wrong inside: answers refused for not being the API's, and the like."""
+        """Internal errors, such as answers that the API's model does not allow."""
         self._handlers = {
             "CreateModelInvocationJob": self._create,
             "GetModelInvocationJob": self._get,
@@ -76,7 +77,7 @@ class Service:
             return self._calls.copy()
 
     def reset_calls(self) -> None:
-        """Count from zero again."""
+        """Reset the counts."""
         with self._lock:
             self._calls.clear()
 
@@ -105,7 +106,7 @@ class Service:
             error = BUG
             raise
         finally:
-            # An answer that never left whole is counted as what the caller saw of it.
+            # A broken answer is counted as the caller sees it.
             with self._lock:
                 self._calls[operation.name, breakage or error or OK] += 1
         self._clock.advance(self._faults.time_of(operation.name, job_arn))
@@ -159,7 +160,7 @@ class Service:
             for job, summary in zip(page.jobs, document["invocationJobSummaries"], strict=True)
         ]
         if page.next_token is None and self._faults.has_empty_token():
-            # The model forbids it, and services have been seen to send it.
+            # The model forbids it, but services have been observed to send it.
             document["nextToken"] = ""
         return document
 
@@ -174,7 +175,7 @@ class Service:
     def _leave_results(self, attributes: Mapping[str, Any]) -> None:
         if self.leave_results is None:
             return
-        # Whoever asks meanwhile waits: the results are there before anybody hears of the end.
+        # Concurrent calls wait: the results exist before any answer reports the end.
         with self._results_lock:
             if attributes["jobArn"] not in self._left:
                 self.leave_results(attributes)
@@ -187,9 +188,9 @@ class Service:
 
 
 def _without_empty_pages(request: Mapping[str, Any], before: int) -> tuple[Mapping[str, Any], int]:
-    """Return a list's request with the token of the store, and how many empty pages come first.
+    """Return a list's request with the token of the store, and the number of empty pages before.
 
-    The token of an empty page says how many more follow, and which page comes after them.
+    The token of an empty page contains how many more follow, and the token of the next page.
     """
     token = request.get("nextToken", "")
     if not token.startswith(_EMPTY_PAGES):

@@ -1,4 +1,4 @@
-"""`python -m local.demo`: deploys the stack to the local cloud, runs jobs through it, checks it."""
+"""`python -m local.demo`: deploys the stack to the local cloud, runs jobs, checks the results."""
 
 from __future__ import annotations
 
@@ -25,8 +25,9 @@ from local.bedrock import StandIn
 from local.clients import Clients
 from local.cloud import Cloud, local_cloud
 from local.demo import scenario, view
-from local.deployment import Subscription
+from local.deployment import Outputs
 from local.results import write_manifest
+from local.subscription import Subscription
 
 _POLL_SECONDS: Final = 2.0
 _GIVE_UP_SECONDS: Final = 90.0
@@ -34,18 +35,18 @@ _STOP_AFTER_SECONDS: Final = 22.0
 _THROTTLE_FROM_TO: Final = (14.0, 26.0)
 _LAST_EVENTS_SECONDS: Final = 10.0
 
-# A pipe has no width; what is written to one is read in a log, which is wide enough.
+# A pipe has no width; its output is read in a log, which is wide enough.
 console = Console(highlight=False, width=None if sys.stdout.isatty() else 110)
 
 
 def say(text: str = "", *, markup: bool = True, style: str | None = None) -> None:
-    """Print lines that only the terminal wraps, so that names and commands can be copied whole."""
+    """Print lines that only the terminal wraps, so that names and commands can be copied."""
     console.print(text, soft_wrap=True, markup=markup, style=style)
 
 
 @dataclass
 class Watched:
-    """What the demo has seen so far, all of it through the tables and the subscriber's queue."""
+    """What the demo has read so far from the tables and the subscriber's queue."""
 
     names: dict[str, str] = field(default_factory=dict)
     jobs: list[dict[str, Any]] = field(default_factory=list)
@@ -76,7 +77,7 @@ def main(
         cloud = stack.enter_context(
             local_cloud(
                 bedrock=StandIn(seed=1),
-                # The demo's jobs take seconds: their record counts are wanted at every poll.
+                # The demo's jobs take seconds, so every poll writes their record counts.
                 context={
                     "removalPolicy": "destroy",
                     "progressIntervalMinutes": "0",
@@ -104,7 +105,7 @@ def _show_deployed(cloud: Cloud, seconds: float) -> None:
     )
     for name, value in (
         ("monitor function", outputs.monitor_function_name),
-        ("schedule", "every minute; the demo asks for a poll every two seconds besides"),
+        ("schedule", "every minute; the demo also polls every two seconds"),
         ("jobs table", outputs.jobs_table_name),
         ("history table", outputs.history_table_name),
         ("event bus", outputs.event_bus_name),
@@ -116,7 +117,7 @@ def _show_deployed(cloud: Cloud, seconds: float) -> None:
 
 
 def _run_jobs(cloud: Cloud, subscription: Subscription) -> Watched:
-    """Submit the jobs, track them, and poll until all have ended or patience has."""
+    """Submit the jobs, and poll until all have ended or 90 seconds have passed."""
     watched = Watched()
     bedrock = _bedrock_client(cloud)
     s3 = cloud.monitor.client("s3")
@@ -126,10 +127,9 @@ def _run_jobs(cloud: Cloud, subscription: Subscription) -> Watched:
         watched.names[scenario.submit(job, cloud.bedrock, bedrock)] = job.name
     cloud.monitor.track(scenario.MISTAKEN_ARN)
     say(
-        f"Submitted {len(watched.names)} jobs with CreateModelInvocationJob. Nobody tells the "
-        "monitor of them: it discovers them.\nBy mistake somebody has put an ARN into the jobs "
-        "table that is not a batch job's, and while the jobs run,\nBedrock will throttle half of "
-        "all calls for a while.\n"
+        f"Submitted {len(watched.names)} jobs with CreateModelInvocationJob. The monitor discovers "
+        "them.\nThe jobs table also contains a wrong ARN, which is not that of a batch job. While "
+        "the jobs run,\nBedrock throttles half of all calls for some time.\n"
     )
     started = time.monotonic()
     with _display() as show:
@@ -141,31 +141,31 @@ def _run_jobs(cloud: Cloud, subscription: Subscription) -> Watched:
             show(watched, news, note)
             if watched.all_ended or elapsed > _GIVE_UP_SECONDS:
                 break
-            # The pace of the demo, not a wait for something to have happened.
+            # The interval of the demo's polls, not a wait for a condition.
             time.sleep(max(0.0, _POLL_SECONDS - (time.monotonic() - started - elapsed)))
         with contextlib.suppress(TimeoutError):
-            owed = len(watched.names) - len({event["resources"][0] for event in watched.events})
-            watched.events += subscription.receive(max(owed, 0), timeout=_LAST_EVENTS_SECONDS)
+            missing = len(watched.names) - len({event["resources"][0] for event in watched.events})
+            watched.events += subscription.receive(max(missing, 0), timeout=_LAST_EVENTS_SECONDS)
         show(watched, [], "all jobs have ended")
     return watched
 
 
 def _stage(cloud: Cloud, bedrock: Any, watched: Watched, elapsed: float) -> str:  # noqa: ANN401
-    """Have happen what is due by now, and say it in one line."""
+    """Do what the scenario has planned for this time; return one line about it."""
     begin, end = _THROTTLE_FROM_TO
     faults = cloud.bedrock.faults
     faults.clear()
     note = ""
     if begin <= elapsed < end:
         faults.throttle(share=0.5)
-        note = "Bedrock is throttling half of all calls: what is not read now is read next time"
+        note = "Bedrock throttles half of all calls: the next poll reads what this one cannot"
     if elapsed >= _STOP_AFTER_SECONDS:
         for arn, name in watched.names.items():
             planned = next(job for job in scenario.JOBS if job.name == name)
             if planned.stopped_by_user and cloud.bedrock.job(arn)["status"] == "InProgress":
                 faults.clear()
                 bedrock.stop_model_invocation_job(jobIdentifier=arn)
-                note = f"somebody has just called StopModelInvocationJob for {name}"
+                note = f"a user called StopModelInvocationJob for {name}"
     counted = ", ".join(f"{code} {times}" for code, times in sorted(watched.errors.items()))
     return f"{watched.polls} polls, errors: {counted or 'none'}" + (f"  |  {note}" if note else "")
 
@@ -178,7 +178,7 @@ def _poll(cloud: Cloud, watched: Watched) -> None:
 
 
 def _look(cloud: Cloud, subscription: Subscription, watched: Watched) -> list[str]:
-    """Read the tables and the queue; returns what is new, in one line each."""
+    """Read the tables and the queue; return one line for each change."""
     news = []
     for arn in watched.names:
         history = cloud.monitor.history(arn)
@@ -197,7 +197,7 @@ def _look(cloud: Cloud, subscription: Subscription, watched: Watched) -> list[st
 
 
 class _Show:
-    """Shows the live view in a terminal, and otherwise a line for each piece of news."""
+    """Shows the live view in a terminal, otherwise one line for each change."""
 
     def __init__(self, live: Live | None) -> None:
         self._live = live
@@ -221,7 +221,7 @@ def _display() -> Iterator[_Show]:
 
 
 def _missing(cloud: Cloud, watched: Watched) -> list[str]:
-    """What the monitor promises and did not keep; empty if all is well."""
+    """Promises that the monitor did not keep; empty if it kept all."""
     problems = []
     for arn, name in watched.names.items():
         history = watched.histories[arn]
@@ -248,9 +248,9 @@ def _missing(cloud: Cloud, watched: Watched) -> list[str]:
         if job.get("status") != last["status"] or "tracking" in job:
             problems.append(f"{name}: its item says {job.get('status')} and is still tracked")
     seen = {history[-1]["status"] for history in watched.histories.values() if history}
-    problems += [f"no job ended as {ending}" for ending in TERMINAL if ending not in seen]
+    problems += [f"no job ended as {status}" for status in TERMINAL if status not in seen]
     if "lastError" not in (cloud.monitor.job(scenario.MISTAKEN_ARN) or {}):
-        problems.append("the ARN that is no batch job's has no lastError")
+        problems.append("the wrong ARN has no lastError")
     return problems
 
 
@@ -261,7 +261,7 @@ def _show_result(cloud: Cloud, watched: Watched, missing: list[str], seconds: fl
     console.print(view.history_table(name, watched.histories[arn]))
     mistaken = cloud.monitor.job(scenario.MISTAKEN_ARN) or {}
     console.print(view.usage_table(watched.events))
-    say("The mistaken item is left in place and says why:")
+    say("The item with the wrong ARN stays, and contains the reason:")
     say(f"  {mistaken.get('lastError', {}).get('message')}\n", markup=False, style="red")
     transitions = sum(map(len, watched.histories.values()))
     delays = [
@@ -273,10 +273,23 @@ def _show_result(cloud: Cloud, watched: Watched, missing: list[str], seconds: fl
     say(
         f"[bold]{len(watched.names)} jobs, {transitions} transitions recorded, "
         f"{len(watched.events)} terminal events received[/]\n"
-        f"in {watched.polls} polls that the demo asked for, beside those of the schedule.\n"
-        f"On the way: {errors or 'no error'}.\n"
-        f"An ending was recorded {max(delays, default=0):.1f} s after it happened at the latest.\n"
+        f"in {watched.polls} polls of the demo, in addition to the scheduled ones.\n"
+        f"Errors: {errors or 'none'}.\n"
+        f"Each end was recorded within {max(delays, default=0):.1f} s.\n"
     )
+    _show_queries(outputs, arn)
+    if missing:
+        say("[bold red]Missing:[/]")
+        for problem in missing:
+            say(f"  {problem}", markup=False)
+    else:
+        say(
+            f"[bold green]Nothing is missing[/]: every job has its whole history and its event. "
+            f"{seconds:.0f} s in total."
+        )
+
+
+def _show_queries(outputs: Outputs, arn: str) -> None:
     say(
         "[bold]Query it[/] (here while `make demo KEEP=1` runs; in AWS with the names among the "
         "stack's outputs):\n"
@@ -296,15 +309,6 @@ def _show_result(cloud: Cloud, watched: Watched, missing: list[str], seconds: fl
         "  node_modules/.bin/cdk bootstrap   # once per account and Region\n"
         "  make deploy\n"
     )
-    if missing:
-        say("[bold red]Missing:[/]")
-        for problem in missing:
-            say(f"  {problem}", markup=False)
-    else:
-        say(
-            f"[bold green]Nothing is missing[/]: every job has its whole history and its event. "
-            f"{seconds:.0f} s in total."
-        )
 
 
 def _stay(cloud: Cloud) -> None:
@@ -317,7 +321,7 @@ def _stay(cloud: Cloud) -> None:
         say(f"  export {name}={value}", markup=False)
     say(
         "\nAny job that you create there with "
-        "`aws bedrock create-model-invocation-job` is discovered and runs its course.",
+        "`aws bedrock create-model-invocation-job` is discovered and runs to its end.",
         markup=False,
     )
     with contextlib.suppress(KeyboardInterrupt):

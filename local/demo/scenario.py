@@ -1,4 +1,4 @@
-"""Which jobs the demo submits, and what becomes of them: all five endings, in seconds."""
+"""The jobs that the demo submits: all five terminal statuses, within seconds."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from local.bedrock import StandIn
 
-# What somebody put into the jobs table by mistake: an ARN, but not that of a batch job.
+# A wrong item in the jobs table: an ARN, but not that of a batch job.
 MISTAKEN_ARN: Final = "arn:aws:bedrock:us-east-1:000000000000:guardrail/gr4zkq1xq9ab"
 
 # Where the jobs' results go, and what their tokens cost: made-up prices in USD per 1,000.
@@ -31,7 +31,7 @@ TOKEN_PRICES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class PlannedJob:
-    """A job to submit: its name, its model, its number of records, and what becomes of it."""
+    """A job to submit: its name, model, number of records and script."""
 
     name: str
     model_id: str
@@ -130,7 +130,7 @@ JOBS: Final = (
 
 
 def submit(job: PlannedJob, bedrock: StandIn, client: BedrockClient) -> str:
-    """Create the job through CreateModelInvocationJob, as an application does; returns its ARN."""
+    """Create the job with CreateModelInvocationJob, as an application does; return its ARN."""
     bedrock.plan(job.name, job.script, job.records)
     return client.create_model_invocation_job(
         jobName=job.name,

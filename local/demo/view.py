@@ -1,4 +1,4 @@
-"""What the demo shows: pure renderings of what the tables and the subscriber's queue hold."""
+"""What the demo shows: pure renderings of the tables and the subscriber's queue."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ Item = Mapping[str, Any]
 
 
 def status(name: str | None) -> Text:
-    """A status in its colour; an unknown one in white."""
+    """A status in its color; an unknown one in white."""
     return Text(name or "not seen yet", style=_STYLES.get(name or "", "white"))
 
 
 def jobs_table(jobs: Sequence[Item], now: datetime) -> Table:
-    """The tracked jobs as the jobs table has them now."""
+    """The tracked jobs as they are in the jobs table."""
     table = Table(box=box.SIMPLE_HEAD, expand=True, pad_edge=False)
     for heading, options in (
         ("Job", {"no_wrap": True}),
@@ -72,7 +72,7 @@ def jobs_table(jobs: Sequence[Item], now: datetime) -> Table:
 def events_table(events: Sequence[Item]) -> RenderableType:
     """The events that reached the subscriber, the newest last."""
     if not events:
-        return Text("none yet: the first job to end will be the first event", style="dim")
+        return Text("none yet: the first job that ends sends the first event", style="dim")
     table = Table.grid(padding=(0, 2))
     for event in events[-_EVENTS_SHOWN:]:
         data = event["detail"]["data"]

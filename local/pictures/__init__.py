@@ -1,1 +1,1 @@
-"""The README's pictures: sample jobs through the real rendering, looked at by a real browser."""
+"""The README's pictures: sample jobs, rendered by the real code in a real browser."""

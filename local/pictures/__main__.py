@@ -23,7 +23,7 @@ _SPAN_OF_WIDGET: Final = timedelta(hours=12)
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """One picture: a page, the window that it is seen in, and the part shown, if not the top."""
+    """One picture: a page, the size of its window, and the part to show, if not the top."""
 
     name: str
     html: str
@@ -34,7 +34,7 @@ class Picture:
 
 
 def pictures() -> list[Picture]:
-    """All of them, the same every time."""
+    """All pictures; they are reproducible."""
     some = sample(_JOBS)
     report = render(report_of(some))
     return [
@@ -55,7 +55,7 @@ def _live(some: Sample, *, dark: bool) -> str:
 
 
 def main() -> None:
-    """Make the pictures anew; needs a chromium."""
+    """Create the pictures again; needs chromium."""
     if not install():
         typer.echo(HOW_TO_INSTALL, err=True)
         raise typer.Exit(1)

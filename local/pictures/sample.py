@@ -1,4 +1,4 @@
-"""Sample jobs, the same every time: items as the tables hold them, of any number."""
+"""Any number of reproducible sample jobs, as items of the tables."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from bbm.report.contents import Report, tracks_of
+from bbm.report.segments import Transition, transition_of
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.times import to_iso
 from bedrock_batch_monitor.presentation import job_table
-from bedrock_batch_monitor.presentation.job_view import Transition, job_of, transition_of
+from bedrock_batch_monitor.presentation.job_view import job_of
 
 NOW: Final = datetime(2026, 11, 24, 20, 30, tzinfo=UTC)
 SPAN: Final = timedelta(days=7)
@@ -60,7 +61,7 @@ class Sample:
 
 
 def sample(number: int, *, now: datetime = NOW, span: timedelta = SPAN) -> Sample:
-    """So many jobs over the span; of every ten one is active, at least one."""
+    """*number* jobs over the span; one in ten is active, at least one."""
     chance = random.Random(number)  # noqa: S311 - pictures, not secrets
     jobs: list[dict[str, Any]] = []
     history: list[dict[str, Any]] = []
@@ -98,7 +99,7 @@ def widget_page(
     span: timedelta = SPAN,
     dark: bool = False,
 ) -> str:
-    """The widget on sample jobs in a page of its own, as CloudWatch has it in one of its."""
+    """The widget with sample jobs on a page of its own, as CloudWatch embeds it."""
     since = NOW - span
     jobs = [job_of(item) for item in some.jobs]
     active = job_table.in_order_of_need([job for job in jobs if job.is_active], NOW)
@@ -122,12 +123,12 @@ def _job(
     index: int, chance: random.Random, now: datetime, span: timedelta, *, is_active: bool
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     name = _NAMES[index % len(_NAMES)]
-    model, _, pace = chance.choices(_MODELS, weights=[weight for _, weight, _ in _MODELS])[0]
+    model, _, rate = chance.choices(_MODELS, weights=[weight for _, weight, _ in _MODELS])[0]
     job_id = "".join(chance.choices("abcdefghijkmnopqrstuvwxyz23456789", k=12))
     arn = f"arn:aws:bedrock:{REGION}:{ACCOUNT}:model-invocation-job/{job_id}"
     total = int(chance.lognormvariate(9.6, 0.9)) + 100
     queued = timedelta(minutes=chance.lognormvariate(3.2, 1.0) + 2)
-    running = timedelta(minutes=total / (pace * chance.uniform(0.6, 1.4)) + 3)
+    running = timedelta(minutes=total / (rate * chance.uniform(0.6, 1.4)) + 3)
     if is_active:
         submitted = now - queued - running * chance.uniform(0.15, 0.9)
         if index % 4 == 1:
@@ -160,7 +161,11 @@ def _job(
     job |= {"status": last, "changedAt": to_iso(changed), "sequence": len(steps)}
     if any(status == statuses.IN_PROGRESS for status, _ in steps):
         job["firstInProgressAt"] = to_iso(submitted + queued)
-    entries = [
+    return job, _history(arn, steps)
+
+
+def _history(arn: str, steps: Sequence[tuple[str, datetime]]) -> list[dict[str, Any]]:
+    return [
         {
             "jobArn": arn,
             "sequence": number,
@@ -171,10 +176,9 @@ def _job(
         }
         for number, (status, at) in enumerate(steps, 1)
     ]
-    return job, entries
 
 
-def _run(  # noqa: PLR0913, PLR0917 - what a job that runs is made of
+def _run(  # noqa: PLR0913, PLR0917 - the properties of a running job
     job: dict[str, Any],
     steps: list[tuple[str, datetime]],
     queued: timedelta,
@@ -199,7 +203,7 @@ def _run(  # noqa: PLR0913, PLR0917 - what a job that runs is made of
         del job["estimatedEndTime"], job["recordsPerMinute"]
 
 
-def _end(  # noqa: PLR0913, PLR0917 - what a job that has ended is made of
+def _end(  # noqa: PLR0913, PLR0917 - the properties of an ended job
     job: dict[str, Any],
     steps: list[tuple[str, datetime]],
     queued: timedelta,
@@ -207,28 +211,28 @@ def _end(  # noqa: PLR0913, PLR0917 - what a job that has ended is made of
     chance: random.Random,
     name: str,
 ) -> None:
-    ending = chance.choices(
+    status = chance.choices(
         [status for status, _ in _ENDINGS], weights=[weight for _, weight in _ENDINGS]
     )[0]
     began, total = steps[0][1] + queued, job["totalRecordCount"]
     share = 1.0
-    if ending == statuses.EXPIRED:
+    if status == statuses.EXPIRED:
         del steps[-1]
         at, share = began, 0.0
         job["message"] = "The job reached its time limit before it could begin."
-    elif ending == statuses.COMPLETED:
+    elif status == statuses.COMPLETED:
         at = began + running
     else:
         share = chance.uniform(0.05, 0.9)
         at = began + running * share
-    if ending == statuses.FAILED:
+    if status == statuses.FAILED:
         job["message"] = chance.choice(_FAILURES).format(n=chance.randint(2, 900), name=name)
     processed = int(total * share)
-    if ending == statuses.PARTIALLY_COMPLETED:
+    if status == statuses.PARTIALLY_COMPLETED:
         job["message"] = (
             f"The job reached its timeout. {processed} of {total} records were processed."
         )
-    steps.append((ending, at))
+    steps.append((status, at))
     job["endTime"] = to_iso(at)
     if processed:
         failed = int(processed * chance.choice((0, 0, 0.002, 0.01)))

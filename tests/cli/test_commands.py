@@ -32,7 +32,7 @@ def test_track_puts_the_attributes_of_the_contract(bbm: Bbm) -> None:
     arn = arn_of("abcdefghijkl")
     answer = bbm("track", arn)
     assert answer.code == 0
-    assert answer.out == f"{arn}  tracked: the monitor reads it at its next poll\n"
+    assert answer.out == f"{arn}  tracked: the monitor reads it in its next poll\n"
     assert bbm.cloud.items("jobs") == [
         {"jobArn": arn, "tracking": "ACTIVE", "commandAt": "2026-11-24T20:00:00.000Z"}
     ]
@@ -122,7 +122,7 @@ def test_untrack_before_the_first_poll_keeps_discovery_from_tracking(bbm: Bbm, t
     """A job without an item gets one without `tracking`: that is no failure, and it is said."""
     answer = bbm("untrack", text)
     assert (answer.code, answer.err) == (0, "")
-    assert "untracked: it had no item; it has one now" in answer.out
+    assert "untracked: it had no item; its new item keeps discovery" in answer.out
     moment = "2026-11-24T20:00:00.000Z"
     arn = arn_of("abcdefghijkl")
     assert bbm.cloud.items("jobs") == [
@@ -195,7 +195,7 @@ def test_command_that_loses_every_race_says_so(bbm: Bbm, command: str) -> None:
     bbm.clients.dynamodb = racing
     answer = bbm(command, arn)
     assert (answer.code, answer.out) == (1, "")
-    assert f"the item of {arn} changed at the same moment in each of 5 attempts" in answer.err
+    assert f"the item of {arn} changed during each of 5 attempts" in answer.err
     assert len(racing.calls) == 10
 
 
@@ -257,7 +257,7 @@ def test_terminal_status_that_is_not_recorded_as_the_end_stays_tracked(bbm: Bbm)
     assert (bbm.cloud.job(arn) or {})["tracking"] == "ACTIVE"
     answer = bbm("replay", arn)
     assert answer.code == 1
-    assert "has not ended (Expired): there is no event of its end" in answer.err
+    assert "has not ended (Expired): only the event of a job's end" in answer.err
 
 
 def test_untrack_takes_out_what_somebody_put_in_by_mistake(bbm: Bbm) -> None:
@@ -302,14 +302,14 @@ def test_jobs_shows_when_a_job_ends_and_whether_that_is_too_late(bbm: Bbm) -> No
     bbm.cloud.bedrock.clock.advance(60)
     lines = {line.split()[0]: line for line in bbm("jobs").lines}
     assert re.search(r" 25 min +35 min +96 ", lines["fast"])
-    assert re.search(r" 1 d 15 h \(late\) +0 ", lines["slow"])
+    assert re.search(r"InProgress \(at risk\) .* 1 d 15 h +0 ", lines["slow"])
     assert "ends 16 h 00 min after its expiration (2026-11-25 20:00:00 UTC)" in lines["slow"]
     shown = {job["jobName"]: job for job in bbm.json("jobs")["jobs"]}
     assert shown["fast"]["estimatedEndTime"] == "2026-11-24T21:00:00.000Z"
     assert shown["fast"]["recordsPerMinute"] == pytest.approx(200)
     assert "ETA" in bbm("jobs", terminal=80).out
     bbm("untrack", arns[1])
-    assert "(late)" not in bbm("jobs", "--all").out
+    assert "(at risk)" not in bbm("jobs", "--all").out
 
 
 def test_jobs_answers_with_the_items_of_the_table(bbm: Bbm) -> None:
@@ -401,7 +401,7 @@ def test_jobs_gives_up_where_nothing_is_answered(bbm: Bbm) -> None:
     bbm.clients.dynamodb = Silent()
     answer = bbm("jobs")
     assert (answer.code, len(bbm.slept)) == (1, 7)
-    assert "leaves reads of jobs undone" in answer.err
+    assert "does not return all items of jobs" in answer.err
 
 
 @pytest.mark.parametrize(
@@ -433,7 +433,7 @@ def test_history_tells_the_time_spent_in_each_status(bbm: Bbm) -> None:
     bbm.cloud.poll()
     text = bbm("history", arn).out
     assert re.search(r"InProgress +10 min", text)
-    assert "11 min in all" in text
+    assert "11 min in total" in text
     assert bbm.json("history", arn) == {"jobArn": arn, "history": bbm.cloud.history(arn)}
 
 
@@ -445,7 +445,7 @@ def test_a_job_that_has_ended_is_named_by_its_name(bbm: Bbm) -> None:
     ended(bbm, job_name="nightly")
     answer = bbm("replay", "nightly")
     assert answer.code == 1
-    assert "'nightly' is the name of 2 jobs, give one's ARN: arn:" in answer.err
+    assert "'nightly' is the name of 2 jobs: give one of their ARNs: arn:" in answer.err
     going = bbm.cloud.add_job("InProgress", job_name="nightly")
     bbm.cloud.poll()
     assert bbm.json("history", "nightly")["jobArn"] == going
@@ -506,7 +506,7 @@ def test_replay_sends_the_same_event_again(bbm: Bbm) -> None:
     assert again["resources"] == answer["resources"] == [arn]
     assert answer["eventId"] == first["detail"]["metadata"]["eventId"]
     assert bbm.cloud.job(arn) == before
-    assert f"(Failed), eventId {answer['eventId']} as before" in bbm("replay", arn).out
+    assert f"(Failed), with the same eventId {answer['eventId']}" in bbm("replay", arn).out
 
 
 def test_replay_publishes_no_message_with_record_messages_false(bbm: Bbm) -> None:
@@ -534,7 +534,10 @@ def test_replay_sends_nothing_while_the_state_of_the_bus_is_unknown(bbm: Bbm) ->
     bbm.clients.events = Unknown()
     answer = bbm("replay", arn)
     assert answer.code == 1
-    assert "it is not known whether the bus monitor exists (EventBridge.Throttling" in answer.err
+    assert (
+        "cannot determine whether the event bus monitor exists (EventBridge.Throttling"
+        in answer.err
+    )
 
 
 def test_replay_of_a_job_that_goes_on(bbm: Bbm) -> None:
@@ -562,7 +565,7 @@ def test_replay_looks_at_what_the_bus_says_of_the_entry(bbm: Bbm) -> None:
     bbm.clients.events = Refusing()
     answer = bbm("replay", arn, "--json")
     assert (answer.code, answer.out) == (1, "")
-    assert "did not take the event (EventBridge.InternalFailure)" in answer.err
+    assert "refused the event (EventBridge.InternalFailure)" in answer.err
 
 
 def test_replay_to_a_bus_that_is_gone(bbm: Bbm) -> None:
@@ -574,7 +577,7 @@ def test_replay_to_a_bus_that_is_gone(bbm: Bbm) -> None:
     events.delete_event_bus(Name="monitor")
     answer = bbm("replay", arn)
     assert answer.code == 1
-    assert "the bus monitor does not exist: restore it" in answer.err
+    assert "the event bus monitor does not exist: restore it" in answer.err
 
 
 def test_poll_runs_one_and_shows_its_summary(bbm: Bbm) -> None:
@@ -595,7 +598,7 @@ def test_poll_of_another_scope(bbm: Bbm) -> None:
     assert bbm("poll", "--scope", "222222222222/eu-west-1").code == 0
     answer = bbm("poll", "--scope", "eu-west-1")
     assert answer.code == 2
-    assert "--scope 'eu-west-1' is no account and Region: give them as" in answer.err
+    assert "--scope 'eu-west-1' is not an account and Region: give both" in answer.err
 
 
 def test_poll_that_fails_says_why(bbm: Bbm) -> None:

@@ -84,5 +84,5 @@ def test_the_command_needs_no_account() -> None:
 
     assert result.exit_code == 0
     expected = f"{float(total(bill(Workload(jobs=1000, interval_minutes=5)))):,.2f}"
-    [line] = [line for line in result.stdout.splitlines() if line.startswith("A month")]
+    [line] = [line for line in result.stdout.splitlines() if line.startswith("Total per month")]
     assert line.split()[-1] == expected

@@ -9,7 +9,7 @@ from botocore import exceptions as sdk
 from botocore.exceptions import ClientError
 
 from bbm.aws import SessionClients
-from bbm.problems import can_pass
+from bbm.problems import is_transient
 from bedrock_batch_monitor.domain import statuses
 from local.bedrock import Phase, Script
 
@@ -99,7 +99,7 @@ CASES = (
     Case(
         "another stack or one under way",
         lambda bbm: setattr(bbm.clients, "cloudformation", Stacks({}, "CREATE_IN_PROGRESS")),
-        ("has no output JobsTableName (it is CREATE_IN_PROGRESS)", "--stack"),
+        ("has no output JobsTableName (its status is CREATE_IN_PROGRESS)", "--stack"),
     ),
     Case(
         "a table that is gone",
@@ -109,7 +109,7 @@ CASES = (
     Case(
         "no permission, named by the service",
         failing("dynamodb", refusal("AccessDeniedException", "Query", DENIED)),
-        ("no permission for dynamodb:Query", "allowed for your role"),
+        ("no permission for dynamodb:Query", "for your role or user"),
     ),
     Case(
         "no permission, named by the operation",
@@ -165,7 +165,7 @@ CASES = (
     Case(
         "another fault of the SDK",
         failing("dynamodb", sdk.DataNotFoundError(data_path="x")),
-        ("the AWS SDK gave up (DataNotFoundError",),
+        ("the AWS SDK failed (DataNotFoundError",),
     ),
     Case(
         "unknown job",
@@ -261,7 +261,10 @@ def test_a_bus_that_may_not_be_looked_at_gets_no_event(bbm: Bbm) -> None:
     bbm.clients.events = Raising(refusal("AccessDeniedException", "DescribeEventBus"))
     answer = bbm("replay", arn)
     assert answer.code == 1
-    assert "it is not known whether the bus monitor exists (EventBridge.AccessDenied" in answer.err
+    assert (
+        "cannot determine whether the event bus monitor exists (EventBridge.AccessDenied"
+        in answer.err
+    )
     assert bbm.cloud.new_events() == []
 
 
@@ -282,12 +285,12 @@ def test_an_item_that_cannot_be_read_back(bbm: Bbm) -> None:
     assert "an item of the tables cannot be read: attribute" in answer.err
 
 
-def test_what_can_pass() -> None:
+def test_what_is_transient() -> None:
     """No answer and busy services; neither refusals nor missing credentials."""
-    assert can_pass(sdk.ConnectTimeoutError(endpoint_url="x"))
-    assert can_pass(refusal("ThrottlingException", "Query"))
-    assert not can_pass(refusal("AccessDeniedException", "Query"))
-    assert not can_pass(sdk.NoCredentialsError())
+    assert is_transient(sdk.ConnectTimeoutError(endpoint_url="x"))
+    assert is_transient(refusal("ThrottlingException", "Query"))
+    assert not is_transient(refusal("AccessDeniedException", "Query"))
+    assert not is_transient(sdk.NoCredentialsError())
     assert isinstance(refusal("x", "y"), ClientError)
 
 

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bbm import view
 from bbm.output import plain_text, showable
 from bbm.usage import Totals, by_model_and_day
+from bbm.views import amounts, job_rows, lines, recorded
 from bedrock_batch_monitor.domain import statuses
 from tests.component.conftest import ACCOUNT, REGION
 from tests.support.hostile import ALL_KEYS, STORABLE, hostile_characters_in, texts
@@ -220,7 +220,7 @@ def test_hostile_texts_are_shown_without_what_is_hostile(hostile: Bbm) -> None:
         assert "]52;c;cHduZWQ=" in hostile(*command).out
     assert "]52;c;cHduZWQ=" in hostile("poll").out
     assert hostile.json("jobs", "--all")["jobs"][0]["message"] == ALL_KEYS
-    assert "(last seen x]52;c;cHduZWQ=" in hostile("untrack", ARN).out
+    assert "(last status: x]52;c;cHduZWQ=" in hostile("untrack", ARN).out
 
 
 def test_poll_that_fails_with_a_hostile_error(hostile: Bbm) -> None:
@@ -437,14 +437,14 @@ def test_views_take_any_item(found: list[dict[str, Any]], width: int | None, enc
     days = by_model_and_day(found, {item["jobArn"]: item for item in found})
     total = sum((totals for _, totals in days), Totals())
     for shown in (
-        view.jobs_table(found, NOW, width),
-        view.history(found, NOW, width),
-        view.history_heading(found),
-        view.found(found, width),
-        view.watched(found, NOW, width or 80, rows=2),
-        view.watch_result(found),
-        view.usage(days, total, width),
-        *(view.watch_line(item, NOW) for item in found),
+        job_rows.jobs_table(found, NOW, width),
+        recorded.history(found, NOW, width),
+        recorded.history_heading(found),
+        recorded.found(found, width),
+        job_rows.watched(found, NOW, width or 80, rows=2),
+        lines.watch_result(found),
+        amounts.usage(days, total, width),
+        *(lines.watch_line(item, NOW) for item in found),
     ):
         text = plain_text(shown, encoding)
         assert hostile_characters_in(text, allowed="\n") == set()

@@ -128,7 +128,7 @@ def test_a_name_means_the_active_job_or_else_the_one_that_has_it() -> None:
     active, ended = item("abcdefghijkl", "nightly"), item("mnopqrstuvwx", "nightly")
     assert resolve("nightly", DEPLOYMENT, lambda: [active], asked) == active["jobArn"]
     assert resolve("nightly", DEPLOYMENT, list, lambda: [ended]) == ended["jobArn"]
-    with pytest.raises(Problem, match="is the name of 2 jobs, give one's ARN"):
+    with pytest.raises(Problem, match="is the name of 2 jobs: give one of their ARNs"):
         resolve("nightly", DEPLOYMENT, list, lambda: [active, ended])
 
 

@@ -104,7 +104,7 @@ def test_what_was_there_stays_if_the_new_page_cannot_be_written(bbm: Bbm, tmp_pa
     ("arguments", "told"),
     [
         (("-o", "-", "--json"), "both write to standard output"),
-        (("--since", "yesterday"), "is no time"),
+        (("--since", "yesterday"), "is not a time"),
         (("--since", "2030-01-01"), "is not in the past"),
     ],
 )

@@ -16,7 +16,7 @@ DAY = 86400
 
 @pytest.fixture
 def used(bbm: Bbm) -> Bbm:
-    """The command line of a deployment that may read manifests."""
+    """The command line of a deployment that can read manifests."""
     boto3.client("s3", region_name=REGION).create_bucket(Bucket=BUCKET)
     bbm.cloud = bbm.cloud.with_settings(usage=RULES)
     return bbm
@@ -135,4 +135,4 @@ def test_a_time_that_is_none(used: Bbm) -> None:
     """Bad usage, as with every command that takes a time."""
     answer = used("usage", "--since", "last week")
     assert answer.code == 2
-    assert "--since 'last week' is no time" in answer.err
+    assert "--since 'last week' is not a time" in answer.err

@@ -73,11 +73,11 @@ def test_watch_shows_the_monitors_estimate(bbm: Bbm) -> None:
     bbm.cloud.poll()
     bbm.when_asleep.append(lambda: bbm("untrack", arn))  # type: ignore[arg-type]
     [line, *_] = bbm("watch", arn).lines
-    assert line.endswith("300 / 12,000 records  5/min, 1 d 15 h left, past its expiration")
+    assert line.endswith("300 / 12,000 records  5/min, 1 d 15 h left, at risk")
     bbm("track", arn)
     bbm.when_asleep.append(lambda: bbm("untrack", arn))  # type: ignore[arg-type]
     drawn = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", bbm("watch", arn, terminal=80).out)
-    expected = r"slow +InProgress +─{6} +2% +300 / 12,000 +5/min +1 d 14 h \(late\)"
+    expected = r"slow +InProgress \(at risk\) +─{6} +2% +300 / 12,000 +5/min +1 d 14 h"
     assert re.search(expected, drawn)
     assert max(map(len, drawn.splitlines())) <= 80
 
@@ -210,8 +210,9 @@ def test_ctrl_c_leaves_the_terminal_whole(cloud: Cloud, terminal: bool) -> None:
     # What is started in the background of a shell ignores the signal, and so would its children.
     program = (
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-        "from bbm.main import World, app; from tests.cli.test_watch import Endless; "
-        "app(['watch', 'abcdefghijkl'], obj=World(connect=Endless), prog_name='bbm')"
+        "from bbm.command import Environment; from bbm.main import app; "
+        "from tests.cli.test_watch import Endless; "
+        "app(['watch', 'abcdefghijkl'], obj=Environment(connect=Endless), prog_name='bbm')"
     )
     del cloud  # its settings of the environment are what is needed of it
     reader, writer = pty.openpty()
@@ -234,7 +235,7 @@ def test_ctrl_c_leaves_the_terminal_whole(cloud: Cloud, terminal: bool) -> None:
         output = b""
         deadline = time.monotonic() + 30
         while b"endless" not in output and time.monotonic() < deadline:
-            # A read alone would wait for ever if nothing more came.
+            # A read alone would wait indefinitely if nothing more came.
             if select.select([source], [], [], 1)[0]:
                 output += os.read(source, 4096)
         shown = output
@@ -250,7 +251,7 @@ def test_ctrl_c_leaves_the_terminal_whole(cloud: Cloud, terminal: bool) -> None:
 
 
 class Endless:
-    """Clients of a deployment with one job that runs for ever."""
+    """Clients of a deployment with one job that never ends."""
 
     region = "us-east-1"
     arn = "arn:aws:bedrock:us-east-1:123456789012:model-invocation-job/abcdefghijkl"

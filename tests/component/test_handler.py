@@ -13,6 +13,7 @@ from bedrock_batch_monitor.app.telemetry import logger, metrics
 from bedrock_batch_monitor.domain.summary import OCCASIONAL_METRICS, STEADY_METRICS
 from bedrock_batch_monitor.handlers import monitor as module
 from local.bedrock import Script
+from tests.support.variables import DEFAULT_VARIABLES
 
 from .conftest import ACCOUNT, REGION, Cloud, InlineExecutor
 
@@ -45,16 +46,8 @@ def deployed(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Cloud:
         settings.MONITORED_ACCOUNT: ACCOUNT,
         settings.MONITORED_REGION: REGION,
         settings.MONITORED_PARTITION: "aws",
-        settings.EMIT_STATUS_CHANGES: "false",
-        settings.PROGRESS_INTERVAL_MINUTES: "5",
-        settings.POLL_INTERVAL_MINUTES: "1",
-        settings.UNREACHABLE_AFTER_POLLS: "3",
-        settings.RECORD_MESSAGES: "true",
-        settings.FULL_READ_HOURS: "24",
-        settings.EMIT_AT_RISK: "false",
-        settings.DISCOVERY: "off",
-        settings.BACKFILL_DAYS: "0",
-        settings.TASK_TOKENS: "true",
+        **DEFAULT_VARIABLES,
+        "DISCOVERY": "off",
     }.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(metrics, "service", "BedrockBatchMonitor")

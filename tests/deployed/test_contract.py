@@ -14,7 +14,8 @@ import pytest
 from bedrock_batch_monitor.domain import statuses
 from local.bedrock import Phase, Script
 from local.cloud import Cloud
-from local.deployment import PollError, Subscription
+from local.deployment import PollError
+from local.subscription import Subscription
 from local.waiting import wait_for
 from tests.support.contracts import assert_keeps_to_schema
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.exceptions import ClientError
 
+from local.cdk import ROOT, DeployError, cdk_deploy
 from local.clients import Clients
-from local.deployment import ROOT, DeployError, cdk_deploy
 from local.emulator import ACCOUNT, ROOT_SECRET, Emulator, EmulatorError
 from local.waiting import wait_for
 

@@ -13,6 +13,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "functions"))
 
 from bedrock_batch_monitor import contract
+from bedrock_batch_monitor.declarations import Setting, all_settings
 from bedrock_batch_monitor.presentation.messages import (
     Notification,
     chat_message_of,
@@ -20,7 +21,6 @@ from bedrock_batch_monitor.presentation.messages import (
     notification_of,
 )
 from bedrock_batch_monitor_cdk.alarms import ALARMS
-from bedrock_batch_monitor_cdk.config import settings_table_markdown
 from tests.docs import cost
 from tests.docs.pages import ROOT
 from tests.support.contracts import FILES, SCHEMAS, schema_of
@@ -65,6 +65,24 @@ def _fields(schema: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield path, inner, name in required
 
 
+def settings() -> str:
+    """Every setting, with its default, what it allows and what it does."""
+    lines = ["| Setting | Default | Allowed | What it does |", "|---|---|---|---|"]
+    lines += [
+        f"| `{setting.key}` | {_default(setting)} | {setting.kind.allowed} "
+        f"| {setting.description} |"
+        for setting in all_settings()
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _default(setting: Setting) -> str:
+    if setting.default is None:
+        return setting.unset
+    text = setting.default if isinstance(setting.default, str) else json.dumps(setting.default)
+    return f"`{text}`"
+
+
 def alarms() -> str:
     """Every alarm, with what it looks at and what it means."""
     lines = ["| Alarm | On the metric | What it means |", "|---|---|---|"]
@@ -93,7 +111,7 @@ def _failed() -> Notification:
 
 
 REGIONS = {
-    ("docs/settings.md", "generated: settings"): settings_table_markdown,
+    ("docs/settings.md", "generated: settings"): settings,
     ("README.md", "cost"): cost.sentence,
     ("docs/events.md", "generated: event fields"): event_fields,
     ("docs/cost.md", "generated: cost"): cost.table,

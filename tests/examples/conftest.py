@@ -12,7 +12,8 @@ import aws_cdk
 import pytest
 
 from local.bedrock import StandIn
-from local.deployment import Deployment, Outputs, cdk_deploy
+from local.cdk import cdk_deploy
+from local.deployment import Deployment, Outputs
 from local.emulator import Emulator
 from tests.component.conftest import cloud
 

@@ -11,6 +11,8 @@ from typing import Any
 import aws_cdk
 import pytest
 
+from bedrock_batch_monitor.declarations import Setting, all_settings
+from bedrock_batch_monitor.domain.setting_kinds import NotAllowedError
 from bedrock_batch_monitor.domain.token_usage import OutputBucket, TokenPrice
 from bedrock_batch_monitor_cdk.config import MonitorConfig
 from bedrock_batch_monitor_cdk.member import MEMBER_STACK_ID, MemberStack
@@ -20,37 +22,69 @@ ROOT = Path(__file__).resolve().parents[2]
 
 Template = Mapping[str, Any]
 
+# Set to these values in the variants; any other setting gets a value that is not its default.
+_CHOSEN: Mapping[str, Any] = {
+    "poll_interval_minutes": 7,
+    "discovery": "off",
+    "discovery_name_prefix": "team-a",
+    "discovery_name_pattern": "*-prod",
+    "discovery_model_ids": ("amazon.nova-lite-v1:0",),
+    "backfill_days": 30,
+    "task_tokens": False,
+    "emit_status_changes": True,
+    "progress_interval_minutes": 11,
+    "stalled_after_minutes": 60,
+    "emit_at_risk": True,
+    "unreachable_after_polls": 5,
+    "full_read_hours": 48,
+    "record_messages": False,
+    "history_retention_days": 90,
+    "output_buckets": (OutputBucket("results"), OutputBucket("shared", "team-a/")),
+    "token_prices": (TokenPrice("amazon.nova-lite-v1:0", Decimal("0.00003"), Decimal("0.00012")),),
+    "event_bus_name": "jobs",
+    "removal_policy": "destroy",
+    "kms": "customer",
+    "alarm_email": "a@example.com",
+    "notify_email": "b@example.com",
+    "notify_chat": True,
+    "notify_outcomes": ("Completed", "Failed"),
+    "schema_registry": True,
+    "log_retention_days": 400,
+    "log_level": "DEBUG",
+    "function_memory_megabytes": 1024,
+    "function_reserved_concurrency": 1,
+}
+# Set in EVERYWHERE alone, because they make another template.
+_OF_SCOPES = {
+    "regions",
+    "accounts",
+    "organization_id",
+    "member_role_name",
+    "member_external_id",
+    "member_of",
+}
+
+
+def other_than_default(setting: Setting) -> object:
+    """A value that a setting allows and that is not its default."""
+    words = setting.kind.allowed.removeprefix("one of ").split(", ")
+    for value in (True, False, 7, *words):
+        try:
+            if setting.parse(value) != setting.default:
+                return value
+        except NotAllowedError:
+            continue
+    message = f"{setting.field_name} needs a value in _CHOSEN"
+    raise AssertionError(message)
+
+
 # Every setting away from its default.
 ALL_KEYS = MonitorConfig(
-    poll_interval_minutes=7,
-    discovery="off",
-    discovery_name_prefix="team-a",
-    discovery_name_pattern="*-prod",
-    discovery_model_ids=("amazon.nova-lite-v1:0",),
-    backfill_days=30,
-    task_tokens=False,
-    emit_status_changes=True,
-    progress_interval_minutes=11,
-    stalled_after_minutes=60,
-    emit_at_risk=True,
-    unreachable_after_polls=5,
-    full_read_hours=48,
-    record_messages=False,
-    history_retention_days=90,
-    output_buckets=(OutputBucket("results"), OutputBucket("shared", "team-a/")),
-    token_prices=(TokenPrice("amazon.nova-lite-v1:0", Decimal("0.00003"), Decimal("0.00012")),),
-    event_bus_name="jobs",
-    removal_policy="destroy",
-    kms="customer",
-    alarm_email="a@example.com",
-    notify_email="b@example.com",
-    notify_chat=True,
-    notify_outcomes=("Completed", "Failed"),
-    schema_registry=True,
-    log_retention_days=400,
-    log_level="DEBUG",
-    function_memory_megabytes=1024,
-    function_reserved_concurrency=1,
+    **{
+        name: _CHOSEN[name] if name in _CHOSEN else other_than_default(setting)
+        for setting in all_settings()
+        if (name := setting.field_name) not in _OF_SCOPES
+    }
 )
 
 # The same, for three accounts in two Regions.
@@ -74,7 +108,7 @@ def stack_of(app: aws_cdk.App, config: MonitorConfig) -> aws_cdk.Stack:
     """The stack of a configuration, as `app.py` makes it."""
     if config.member_of is not None:
         return MemberStack(app, MEMBER_STACK_ID, config=config, bus_arn=config.member_of)
-    env = HOME if config.reaches_out else None
+    env = HOME if config.is_multi_scope else None
     return MonitorStack(app, STACK_ID, config=config, env=env)
 
 

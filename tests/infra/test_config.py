@@ -12,17 +12,14 @@ from aws_cdk import aws_logs
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bedrock_batch_monitor.declarations import Setting, all_settings
 from bedrock_batch_monitor.domain.arns import Scope
 from bedrock_batch_monitor.domain.token_usage import OutputBucket, TokenPrice
-from bedrock_batch_monitor_cdk.config import (
-    LOG_RETENTION,
-    ConfigError,
-    MonitorConfig,
-    all_settings,
-    settings_table_markdown,
-)
+from bedrock_batch_monitor_cdk.config import ConfigError, MonitorConfig
+from tests.docs.generate import settings
 
-DEFAULTS = {
+# Released settings: their names and defaults are part of the public contract.
+RELEASED = {
     "pollIntervalMinutes": 1,
     "discovery": "on",
     "discoveryNamePrefix": None,
@@ -276,6 +273,7 @@ JSON = st.recursive(
 
 
 FIELDS = {setting.key: setting.field_name for setting in all_settings()}
+EVERY_KEY = "The settings are " + ", ".join(sorted(FIELDS))
 
 
 def value_of(config: MonitorConfig, key: str) -> object:
@@ -284,10 +282,12 @@ def value_of(config: MonitorConfig, key: str) -> object:
 
 
 def test_defaults() -> None:
-    """Without context every setting has its documented default, and no setting is untested."""
+    """Without context every setting has its declared default; released defaults do not change."""
     config = MonitorConfig.from_context({})
+    defaults = {setting.key: setting.default for setting in all_settings()}
 
-    assert {setting.key: value_of(config, setting.key) for setting in all_settings()} == DEFAULTS
+    assert {key: value_of(config, key) for key in FIELDS} == defaults
+    assert {key: defaults[key] for key in RELEASED} == RELEASED
 
 
 @pytest.mark.parametrize(("key", "given_value", "expected"), GOOD)
@@ -395,9 +395,14 @@ def test_outcomes_by_default() -> None:
     )
 
 
-def test_every_setting_has_a_wrong_value() -> None:
-    """No setting accepts everything."""
-    assert {key for key, *_ in BAD} == {setting.key for setting in all_settings()}
+@pytest.mark.parametrize("setting", all_settings(), ids=lambda setting: setting.key)
+def test_every_setting_refuses_another_type(setting: Setting) -> None:
+    """No setting accepts everything, and each says what it allows."""
+    with pytest.raises(ConfigError) as caught:
+        MonitorConfig.from_context({setting.key: {"a": 1}})
+
+    (problem,) = caught.value.problems
+    assert problem.startswith(f'{setting.key} is {{"a": 1}}: it must be {setting.kind.allowed}')
 
 
 @pytest.mark.parametrize(
@@ -417,7 +422,7 @@ def test_unknown_key_with_a_neighbour(key: str, meant: str) -> None:
 
     problem, known = caught.value.problems
     assert problem == f"{key} is not a setting: did you mean {meant}?"
-    assert known == "The settings are " + ", ".join(sorted(DEFAULTS))
+    assert known == EVERY_KEY
 
 
 def test_unknown_key_without_a_neighbour() -> None:
@@ -438,7 +443,7 @@ def test_all_problems_at_once() -> None:
         "pollIntervalMinutes is 0: it must be a whole number from 1 to 60",
         'logLevel is "loud": it must be one of DEBUG, INFO, WARNING, ERROR',
         "foo is not a setting",
-        "The settings are " + ", ".join(sorted(DEFAULTS)),
+        EVERY_KEY,
     ]
 
 
@@ -449,7 +454,7 @@ def test_context_of_the_cdk_is_no_setting(cdk_json: dict[str, Any]) -> None:
     assert MonitorConfig.from_context(context) == MonitorConfig()
 
 
-@given(st.dictionaries(st.sampled_from(sorted(DEFAULTS)) | st.text(), JSON))
+@given(st.dictionaries(st.sampled_from(sorted(FIELDS)) | st.text(), JSON))
 def test_any_context_is_accepted_or_refused(context: dict[str, object]) -> None:
     """Whatever the context holds, there is a configuration or an error that says what is wrong."""
     try:
@@ -489,32 +494,31 @@ def test_text_and_number_agree(minutes: int) -> None:
 
 
 def test_log_retention_is_what_cloudwatch_accepts(tmp_path: Path) -> None:
-    """Every retention that the CDK knows is allowed, under its number of days in the template."""
+    """Every number of days that the CDK knows is allowed, and no other."""
     app = aws_cdk.App(outdir=str(tmp_path))
     stack = aws_cdk.Stack(app, "Stack")
     for member in aws_logs.RetentionDays:
         aws_logs.LogGroup(stack, member.name, retention=member)
     resources = app.synth().get_stack_by_name("Stack").template["Resources"]
-    # A logical id is the construct's id without punctuation, and eight characters of a hash.
-    in_template = {
-        name[:-8]: resource.get("Properties", {}).get("RetentionInDays")
-        for name, resource in resources.items()
+    found = {
+        resource.get("Properties", {}).get("RetentionInDays") for resource in resources.values()
     }
 
-    ours = {member.name.replace("_", ""): days for days, member in LOG_RETENTION.items()}
-    assert in_template == {**ours, "INFINITE": None}
+    (setting,) = (one for one in all_settings() if one.key == "logRetentionDays")
+    # None is for logs that are kept indefinitely.
+    assert found == {*setting.kind.numbers, None}
 
 
 def test_settings_table() -> None:
     """The documentation's table has each setting with its default and what it allows."""
-    _, _, *rows = settings_table_markdown().splitlines()
+    _, _, *rows = settings().splitlines()
 
-    assert [row.split("`")[1] for row in rows] == list(DEFAULTS)
+    assert [row.split("`")[1] for row in rows] == list(FIELDS)
     assert all(row.count("|") == 5 for row in rows)
     assert rows[0] == (
         "| `pollIntervalMinutes` | `1` | a whole number from 1 to 60 "
         "| Minutes from the start of one poll to the start of the next. |"
     )
     unset = {row.split("`")[1]: row.split("|")[2].strip() for row in rows if "| `" in row}
-    assert unset["historyRetentionDays"] == "for ever"
+    assert unset["historyRetentionDays"] == "indefinitely"
     assert unset["stalledAfterMinutes"] == "never"

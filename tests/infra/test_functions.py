@@ -46,7 +46,7 @@ def test_functions_share_code_and_settings(
 def test_discovery_off_reaches_both_functions(
     synthesize: Callable[[MonitorConfig], dict[str, Any]], render: Callable[[Any], Any]
 ) -> None:
-    """With `discovery=off` no function takes a job up of itself, whatever prefix is set."""
+    """With `discovery=off` no function discovers jobs, even with a prefix."""
     resources = synthesize(ALL_KEYS)["Resources"]
 
     for name in (MONITOR, INBOX):

@@ -265,7 +265,7 @@ def test_no_message_reaches_a_queue_without_record_messages(
         if rule["Properties"]["EventPattern"].get("source") == ["aws.bedrock"]
     ]
 
-    assert len(rules) == (2 if config.reaches_out else 1)
+    assert len(rules) == (2 if config.is_multi_scope else 1)
     for rule in rules:
         assert matches(rule["EventPattern"], event)
         # EventBridge cannot make the input of a target from an event without the field.

@@ -110,7 +110,7 @@ PUBLISH = {
 }
 USE_KEY_OF_TOPICS = key_statement("sns")
 
-SERVICES = Path(__file__).resolve().parents[2] / "functions" / "bedrock_batch_monitor" / "services"
+SERVICES = Path(__file__).resolve().parents[2] / "functions" / "bedrock_batch_monitor" / "adapters"
 PREFIXES = {
     "bedrock": "bedrock",
     "dynamodb": "dynamodb",
@@ -122,7 +122,7 @@ PREFIXES = {
 # What only a deployment that notifies people calls.
 NOTIFYING = {"sns": "sns"}
 # What reads and writes next to the modules above, with a client that one of them makes.
-READERS = {"outbox": "dynamodb", "overview": "dynamodb"}
+READERS = {"../app/overview": "dynamodb"}
 # A transaction is permitted by what it is made of.
 IN_TRANSACTIONS = {"Put": "put_item", "Update": "update_item", "Delete": "delete_item"}
 
@@ -325,6 +325,13 @@ def test_monitor_publishes_nothing_when_nobody_asks_for_unreachable_jobs(
     assert publishers == [[{"Ref": "NotificationsRole48509D93"}]]
 
 
+def sources_of(service: str) -> list[str]:
+    """The source of a service's adapter, which is a module or a package."""
+    package = SERVICES / service
+    files = package.glob("*.py") if package.is_dir() else [package.with_suffix(".py")]
+    return [file.read_text() for file in files]
+
+
 def called_operations(source: str) -> Iterator[str]:
     """The operations of a service that a module calls through its client, in snake case."""
     for node in ast.walk(ast.parse(source)):
@@ -382,7 +389,8 @@ def test_what_is_called_is_granted(
     called = {
         f"{prefix}:{operation.title().replace('_', '')}"
         for module, prefix in prefixes.items()
-        for operation in called_operations((SERVICES / f"{module}.py").read_text())
+        for source in sources_of(module)
+        for operation in called_operations(source)
         if module != "sts" or config.accounts
     }
 
@@ -391,7 +399,11 @@ def test_what_is_called_is_granted(
 
 def test_every_service_is_looked_at() -> None:
     """No other module of the runtime makes a client."""
-    makers = {path.stem for path in SERVICES.parent.rglob("*.py") if ".client(" in path.read_text()}
+    makers = {
+        path.relative_to(SERVICES).parts[0].removesuffix(".py")
+        for path in SERVICES.parent.rglob("*.py")
+        if ".client(" in path.read_text()
+    }
 
     assert makers == set(PREFIXES | NOTIFYING)
 

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from bedrock_batch_monitor.adapters.dynamodb.history_table import HistoryTable
 from bedrock_batch_monitor.adapters.dynamodb.outbox_table import OutboxTable
-from bedrock_batch_monitor.adapters.dynamodb.tables import HistoryTable, JobsTable, WriteOutcome
+from bedrock_batch_monitor.adapters.dynamodb.transition_writes import TransitionWrites
+from bedrock_batch_monitor.adapters.dynamodb.writes import WriteOutcome, WriteResult
 from bedrock_batch_monitor.adapters.errors import ServiceError
 from bedrock_batch_monitor.domain.jobs import JobObservation, TrackedJob
 from bedrock_batch_monitor.domain.transitions import Transition, decide
@@ -35,16 +37,16 @@ class Cancelling:
         raise ClientError(answer, "TransactWriteItems")  # type: ignore[arg-type]
 
 
-def record(reasons: list[str] | None) -> WriteOutcome:
+def record(reasons: list[str] | None) -> WriteResult:
     """Move a job on, in a transaction that is cancelled for these reasons."""
     client: Any = Cancelling(reasons)
-    jobs = JobsTable(
+    jobs = TransitionWrites(
         client, "jobs", HistoryTable(client, "history", None), OutboxTable(client, "outbox")
     )
     job, observation = TrackedJob(ARN), JobObservation(ARN, "InProgress")
     decision = decide(job, observation, now=NOW, observed_by="poll", rules=RULES)
     assert isinstance(decision, Transition)
-    return jobs.record(decision, observation, expected=job, pending_events=frozenset())
+    return jobs.record(decision.record, expected=job, pending_events=frozenset())
 
 
 @pytest.mark.parametrize(
@@ -65,7 +67,7 @@ def record(reasons: list[str] | None) -> WriteOutcome:
 def test_transaction_that_met_another_write_is_a_lost_race(
     reasons: list[str], outcome: WriteOutcome
 ) -> None:
-    assert record(reasons) is outcome
+    assert record(reasons) == WriteResult(outcome)
 
 
 @pytest.mark.parametrize(

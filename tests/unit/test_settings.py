@@ -10,6 +10,7 @@ from bedrock_batch_monitor.domain.discovery import JobFilter
 from bedrock_batch_monitor.domain.rules import Rules
 from bedrock_batch_monitor.domain.token_usage import OutputBucket, TokenPrice, UsageRules
 from bedrock_batch_monitor.settings import NotificationSettings, SettingError, Settings
+from tests.support.variables import DEFAULT_VARIABLES
 
 COMPLETE = {
     "JOBS_TABLE_NAME": "jobs",
@@ -20,16 +21,9 @@ COMPLETE = {
     "MONITORED_ACCOUNT": "123456789012",
     "MONITORED_REGION": "us-east-1",
     "MONITORED_PARTITION": "aws",
-    "EMIT_STATUS_CHANGES": "false",
-    "PROGRESS_INTERVAL_MINUTES": "5",
-    "POLL_INTERVAL_MINUTES": "1",
-    "UNREACHABLE_AFTER_POLLS": "3",
-    "RECORD_MESSAGES": "true",
+    **DEFAULT_VARIABLES,
     "FULL_READ_HOURS": "48",
     "EMIT_AT_RISK": "true",
-    "DISCOVERY": "on",
-    "BACKFILL_DAYS": "0",
-    "TASK_TOKENS": "true",
 }
 
 
@@ -58,13 +52,13 @@ def test_a_complete_environment() -> None:
 
 
 def test_retention_is_optional() -> None:
-    """History is kept for ever unless a number of days is set."""
+    """History is kept indefinitely unless a number of days is set."""
     settings = Settings.from_environment(COMPLETE | {"HISTORY_RETENTION_DAYS": "90"})
     assert settings.history_retention == timedelta(days=90)
 
 
 def test_discovery_is_of_all_of_some_or_of_no_jobs() -> None:
-    """Discovery takes up every job, those whose name has a prefix, or none."""
+    """Discovery tracks every job, those whose name has a prefix, or none."""
     some = Settings.from_environment(COMPLETE | {"DISCOVERY_NAME_PREFIX": "nightly-"})
     none = Settings.from_environment(COMPLETE | {"DISCOVERY": "off"})
     assert some.discovery_prefix == "nightly-"
@@ -86,7 +80,7 @@ def test_discovery_has_several_limits() -> None:
 
 
 def test_backfill_is_a_number_of_days() -> None:
-    """How far back finished jobs are taken up."""
+    """How far back ended jobs are recorded."""
     settings = Settings.from_environment(COMPLETE | {"BACKFILL_DAYS": "30"})
     assert settings.backfill == timedelta(days=30)
 
@@ -149,23 +143,23 @@ def test_a_missing_variable_is_named(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "allowed"),
     [
-        ("EMIT_STATUS_CHANGES", "yes", "'true' or 'false'"),
-        ("PROGRESS_INTERVAL_MINUTES", "-1", "a whole number from 0"),
-        ("PROGRESS_INTERVAL_MINUTES", "five", "a whole number from 0"),
-        ("PROGRESS_INTERVAL_MINUTES", "\u0665", "a whole number from 0"),
-        ("POLL_INTERVAL_MINUTES", "0", "a whole number from 1"),
-        ("UNREACHABLE_AFTER_POLLS", "0", "a whole number from 1"),
-        ("STALLED_AFTER_MINUTES", "soon", "a whole number from 1"),
-        ("RECORD_MESSAGES", "1", "'true' or 'false'"),
-        ("EMIT_AT_RISK", "yes", "'true' or 'false'"),
-        ("DISCOVERY", "true", "'on' or 'off'"),
-        ("BACKFILL_DAYS", "-1", "a whole number from 0"),
-        ("TASK_TOKENS", "on", "'true' or 'false'"),
-        ("HISTORY_RETENTION_DAYS", "-1", "a whole number from 1"),
+        ("EMIT_STATUS_CHANGES", "yes", "true or false"),
+        ("PROGRESS_INTERVAL_MINUTES", "-1", "a whole number from 0 to "),
+        ("PROGRESS_INTERVAL_MINUTES", "five", "a whole number from 0 to "),
+        ("PROGRESS_INTERVAL_MINUTES", "\u0665", "a whole number from 0 to "),
+        ("POLL_INTERVAL_MINUTES", "0", "a whole number from 1 to "),
+        ("UNREACHABLE_AFTER_POLLS", "0", "a whole number from 1 to "),
+        ("STALLED_AFTER_MINUTES", "soon", "a whole number from 1 to "),
+        ("RECORD_MESSAGES", "1", "true or false"),
+        ("EMIT_AT_RISK", "yes", "true or false"),
+        ("DISCOVERY", "true", "one of on, off"),
+        ("BACKFILL_DAYS", "-1", "a whole number from 0 to "),
+        ("TASK_TOKENS", "on", "true or false"),
+        ("HISTORY_RETENTION_DAYS", "-1", "a whole number from 1 to "),
     ],
 )
 def test_a_wrong_value_is_named_with_what_is_allowed(name: str, value: str, allowed: str) -> None:
-    """A value that is not allowed is quoted beside what is."""
+    """The message quotes the value and says what is allowed."""
     with pytest.raises(SettingError) as caught:
         Settings.from_environment(COMPLETE | {name: value})
     assert name in str(caught.value)
@@ -192,6 +186,6 @@ def test_notifications_have_one_topic_or_both(
 
 
 def test_notifications_without_a_topic() -> None:
-    """A function that could tell nobody says so."""
+    """A notification function without a topic is an error."""
     with pytest.raises(SettingError, match=r"neither .*EMAIL_TOPIC_ARN nor CHAT_TOPIC_ARN"):
         NotificationSettings.from_environment({})

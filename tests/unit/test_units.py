@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from local.bench.units import Index, Table, item_bytes, read_units
+from local.benchmark.units import Index, Table, item_bytes, read_units
 
 TABLE = Table(keys=("id",), indexes=(Index(("group", "id"), frozenset({"kept"})),))
 BARE = Table(keys=("id",), indexes=())

@@ -1,4 +1,4 @@
-"""The rules of one deployment by which observations are judged."""
+"""The settings of one deployment that decide what is recorded and which events are sent."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from datetime import timedelta
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What the settings say about recording and emitting.
+    """The rules for recording and sending.
 
-    Record counts that moved are written at most once per `progress_interval` and job. A job whose
-    status and counts stand still for `stalled_after` has stalled (None: never). A job that cannot
-    be read in `unreachable_after_polls` polls in a row is unreachable. Whatever the lists say, each
-    job is got at least once in `full_read`. `emit_at_risk` says whether to tell of
-    a job that is expected to end past its expiration.
+    Changed record counts of a job are written at most once per `progress_interval`. A job whose
+    status and counts do not change for `stalled_after` is stalled (None: never). A job that cannot
+    be read in `unreachable_after_polls` consecutive polls is unreachable. Each job is read with its
+    own call at least once per `full_read`, even if list summaries show no change. `emit_at_risk`
+    says whether to send an event for a job that is expected to end after its expiration time.
     """
 
     progress_interval: timedelta

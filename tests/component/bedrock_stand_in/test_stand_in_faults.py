@@ -11,7 +11,8 @@ from botocore.exceptions import (
 )
 
 from local.bedrock import ManualClock, Script, StandIn
-from local.bedrock.model import ServiceError, load_api
+from local.bedrock.errors import ServiceError
+from local.bedrock.model import load_api
 
 from .conftest import ACCOUNT, REQUEST, START, Connect
 

@@ -14,9 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from local.bedrock import ManualClock, ModelMismatchError, Phase, Script, StandIn
+from local.bedrock.errors import ServiceError
 from local.bedrock.jobs import Job
 from local.bedrock.lifecycle import SUCCESSORS
-from local.bedrock.model import OPERATIONS, ServiceError, load_api
+from local.bedrock.model import OPERATIONS, load_api
 
 from .conftest import ACCOUNT, REQUEST, START, Connect
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from bedrock_batch_monitor import contract
 from bedrock_batch_monitor.adapters.dynamodb import items
+from bedrock_batch_monitor.adapters.dynamodb.connection import SERVICE
 from bedrock_batch_monitor.adapters.errors import calling
 from bedrock_batch_monitor.domain.tasks import WaitingTask
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
     Item = Mapping[str, AttributeValueTypeDef]
 
-SERVICE: Final = "DynamoDB"
 # A Step Functions execution lasts a year at most, and no task of it waits for longer.
 KEPT_FOR: Final = timedelta(days=366)
 # So many entries of a job are read at once.

@@ -1,0 +1,133 @@
+"""Access between accounts: the role that a monitor assumes, and who may forward events to it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from aws_cdk import Stack
+from aws_cdk import aws_iam as iam
+
+from bedrock_batch_monitor.domain import requests
+from bedrock_batch_monitor_cdk.findings import acknowledge_wildcard
+from bedrock_batch_monitor_cdk.statements import every_batch_job, only_events
+
+if TYPE_CHECKING:
+    from aws_cdk import aws_events as eventbridge
+    from constructs import Construct
+
+    from bedrock_batch_monitor_cdk.multi_scope import MultiScope
+
+
+def member_role(
+    scope: Construct,
+    *,
+    name: str,
+    trusted_account: str,
+    trusted_roles: list[str],
+    external_id: str,
+) -> iam.Role:
+    """The role with which a monitor of another account reads the jobs here, and nothing else.
+
+    It trusts roles by name and not by identity: a role that is created again in that account is
+    trusted like the one before, and a role can be named before it exists.
+    """
+    role = iam.Role(
+        scope,
+        "Role",
+        role_name=name,
+        description="Lets the Bedrock Batch Monitor of another account read jobs",
+        assumed_by=iam.AccountPrincipal(trusted_account).with_conditions(
+            {
+                "StringEquals": {"sts:ExternalId": external_id},
+                "ArnEquals": {"aws:PrincipalArn": trusted_roles},
+            }
+        ),
+        inline_policies={"ReadBatchJobs": iam.PolicyDocument(statements=_reading_jobs(scope))},
+    )
+    acknowledge_wildcard(
+        role,
+        every_batch_job(scope),
+        "Jobs are created after the deployment, under ids that Bedrock chooses.",
+    )
+    acknowledge_wildcard(
+        role, "*", "ListModelInvocationJobs has no resource type to restrict it by."
+    )
+    return role
+
+
+def _reading_jobs(scope: Construct) -> list[iam.PolicyStatement]:
+    return [
+        iam.PolicyStatement(
+            sid="ReadBatchJobs",
+            actions=["bedrock:GetModelInvocationJob"],
+            resources=[every_batch_job(scope)],
+        ),
+        # The operation has no resource type; the Region is the only way to restrict it.
+        iam.PolicyStatement(
+            sid="ListBatchJobs",
+            actions=["bedrock:ListModelInvocationJobs"],
+            resources=["*"],
+            conditions={"StringEquals": {"aws:RequestedRegion": Stack.of(scope).region}},
+        ),
+    ]
+
+
+def forward_role(scope: Construct, bus_arn: str) -> iam.IRole:
+    """The role with which EventBridge forwards a member's events to the monitor's bus."""
+    role = iam.Role(
+        scope,
+        "ForwardRole",
+        description="Forwards Bedrock's events on batch inference jobs to their monitor",
+        assumed_by=iam.ServicePrincipal(
+            "events.amazonaws.com",
+            conditions={"StringEquals": {"aws:SourceAccount": Stack.of(scope).account}},
+        ),
+        inline_policies={
+            "Forward": iam.PolicyDocument(
+                statements=[
+                    iam.PolicyStatement(
+                        sid="Forward", actions=["events:PutEvents"], resources=[bus_arn]
+                    )
+                ]
+            )
+        },
+    )
+    return role.without_policy_updates()
+
+
+def admit_members(bus: eventbridge.EventBus, multi_scope: MultiScope) -> None:
+    """Let other accounts forward Bedrock's events to the monitor's bus, and send nothing else.
+
+    Only AWS can send an event with the source `aws.bedrock`. The policy is a property of the bus,
+    which contains the ARN of the bus: the name is known, because the CDK generates it, not AWS.
+    """
+    resource = cast("eventbridge.CfnEventBus", bus.node.default_child)
+    stack = Stack.of(bus)
+    conditions = only_events(
+        {
+            "events:source": [requests.NATIVE_SOURCE],
+            "events:detail-type": [requests.NATIVE_DETAIL_TYPE],
+        }
+    )
+    principal: object = {
+        "AWS": [f"arn:{stack.partition}:iam::{account}:root" for account in multi_scope.accounts]
+    }
+    if multi_scope.organization_id is not None:
+        # The condition restricts it to the accounts of the organization.
+        principal = "*"
+        conditions["StringEquals"] = {"aws:PrincipalOrgID": multi_scope.organization_id}
+    resource.policy = {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Sid": "ForwardNativeEvents",
+                "Effect": "Allow",
+                "Principal": principal,
+                "Action": "events:PutEvents",
+                "Resource": stack.format_arn(
+                    service="events", resource="event-bus", resource_name=resource.name
+                ),
+                "Condition": conditions,
+            }
+        ],
+    }

@@ -1,0 +1,30 @@
+"""The errors of the API and of the stand-in."""
+
+from __future__ import annotations
+
+from typing import Final
+
+# The error shapes that the stand-in sends for its own reasons.
+ACCESS_DENIED: Final = "AccessDeniedException"
+CONFLICT: Final = "ConflictException"
+INTERNAL: Final = "InternalServerException"
+NOT_FOUND: Final = "ResourceNotFoundException"
+THROTTLING: Final = "ThrottlingException"
+VALIDATION: Final = "ValidationException"
+
+
+class ServiceError(Exception):
+    """An error that the API answers with: *code* is an error shape's name.
+
+    With a *status* the API's model does not have the error: any service can send it.
+    """
+
+    def __init__(self, code: str, message: str, status: int | None = None) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+        self.message = message
+        self.status = status
+
+
+class ModelMismatchError(AssertionError):
+    """The stand-in was about to send what the API's model does not allow."""

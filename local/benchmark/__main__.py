@@ -1,0 +1,130 @@
+"""`python -m local.benchmark`: measures the monitor and the baselines in one run."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Final
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from local.benchmark import burst, latency, page, parsing, polls, start, steps
+from local.benchmark.environment import Environment, benchmark_environment, function_variables
+
+_SIZES: Final = (10, 100, 1000, 10_000)
+_BURST: Final = 10_000
+_LATENCY_SIZES: Final = (10, 1000, 10_000)
+
+
+console = Console(width=120)
+
+
+def main(
+    *,
+    sizes: Annotated[
+        str, typer.Option(help="Numbers of active jobs, separated by commas.")
+    ] = ",".join(map(str, _SIZES)),
+    burst_jobs: Annotated[int, typer.Option(help="Jobs that end at the same time.")] = _BURST,
+    write: Annotated[
+        bool, typer.Option(help="Write docs/performance.md and the counts of `bbm cost`.")
+    ] = True,
+) -> None:
+    """Measure polls, a burst of ended jobs, latencies and the start of the function."""
+    wanted = tuple(map(int, sizes.split(",")))
+    command = "make bench"
+    if wanted != _SIZES or burst_jobs != _BURST:
+        command += f" ARGS={shlex.quote(f'--sizes {sizes} --burst-jobs {burst_jobs}')}"
+    with benchmark_environment() as environment:
+        results = page.Results(
+            command,
+            _polls(environment, wanted),
+            _steps(environment),
+            _burst(environment, burst_jobs),
+            _latencies(environment, tuple(n for n in _LATENCY_SIZES if n <= max(wanted))),
+            _start(environment),
+        )
+    if write:
+        page.write(results, datetime.now(UTC).date())
+        console.print("Written: docs/performance.md and cli/bbm/counts.json")
+
+
+def _polls(environment: Environment, sizes: Sequence[int]) -> tuple[polls.Measured, ...]:
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        title="One poll of each: the monitor, the common baseline (scan), the better one (pool)",
+    )
+    for heading in (
+        *("jobs", "ended", "subject", "Bedrock calls", "read units", "write units"),
+        *("PutEvents", "seconds", "CPU seconds", "peak MiB"),
+    ):
+        table.add_column(heading, justify="right")
+    measured = []
+    for one in polls.measure(environment, sizes):
+        measured.append(one)
+        console.print(f"[dim]{one.subject}, {one.jobs:,} jobs, {one.changed:,} ended[/dim]")
+        table.add_row(
+            f"{one.jobs:,}",
+            f"{one.changed:,}",
+            one.subject,
+            f"{one.counted.bedrock_calls:,}",
+            f"{one.counted.read_units:,.1f}",
+            f"{one.counted.write_units:,.0f}",
+            f"{one.counted.calls['PutEvents']:,}",
+            f"{one.timed.seconds:.2f}",
+            f"{one.timed.cpu_seconds:.2f}",
+            f"{one.counted.peak_bytes / 2**20:.1f}",
+        )
+    console.print(table)
+    return tuple(measured)
+
+
+def _steps(environment: Environment) -> tuple[steps.Step, ...]:
+    measured = tuple(steps.measure(environment))
+    for step in measured:
+        console.print(f"{step.name}: {step.write_units:.1f} write units")
+    return measured
+
+
+def _burst(environment: Environment, jobs: int) -> burst.Burst:
+    measured = burst.measure(environment, jobs)
+    console.print(
+        f"{measured.jobs:,} jobs ended at once: {measured.seconds:.1f} s, bare calls "
+        f"{measured.limit_seconds:.1f} s, ratio {measured.share_of_limit:.2f}; "
+        f"ratio of CPU {measured.share_of_limit_cpu:.2f}"
+    )
+    return measured
+
+
+def _latencies(environment: Environment, sizes: Sequence[int]) -> tuple[latency.Latency, ...]:
+    measured = []
+    for one in latency.measure(environment, sizes):
+        measured.append(one)
+        console.print(
+            f"{one.path}, {one.jobs:,} jobs: {one.median:.2f} s, longest {one.longest:.2f} s"
+        )
+    return tuple(measured)
+
+
+def _start(environment: Environment) -> start.Start:
+    read = parsing.measure()
+    console.print(
+        f"a page of summaries: {read.own_seconds * 1000:.0f} ms of CPU with botocore's own "
+        f"timestamps, {read.quick_seconds * 1000:.0f} ms with the monitor's, "
+        f"ratio {read.ratio:.1f}"
+    )
+    measured = start.measure(environment, function_variables(environment.monitor))
+    console.print(
+        f"start: {measured.handler_seconds * 1000:.0f} ms, bare boto3 "
+        f"{measured.bare_seconds * 1000:.0f} ms, ratio {measured.ratio:.2f}; uncompiled "
+        f"{measured.uncompiled_seconds * 1000:.0f} ms; bundle "
+        f"{measured.unpacked_bytes / 2**20:.1f} MiB, zipped {measured.zipped_bytes / 2**20:.1f} MiB"
+    )
+    return measured
+
+
+if __name__ == "__main__":
+    typer.run(main)
