@@ -23,7 +23,6 @@ UNFINISHED = {
     "docs/tables.md",
     "examples/step-functions/README.md",
     "SECURITY.md",
-    "descriptions of settings",
 }
 
 
