@@ -100,7 +100,7 @@ class DeclaredSettings:
     discovery: str = _setting(
         OneOf("on", "off"),
         "on",
-        "Whether the monitor tracks jobs that nobody tracks by hand.",
+        "Whether the monitor discovers jobs that are not tracked by hand.",
         path="discovery.switch",
     )
     discovery_name_prefix: str | None = _optional(
@@ -228,10 +228,10 @@ class DeclaredSettings:
         "`kms:Decrypt`.",
     )
     alarm_email: str | None = _optional(
-        _EMAIL_ADDRESS, "nobody", "Address that gets a mail when an alarm triggers or clears."
+        _EMAIL_ADDRESS, "none", "Address that gets a mail when an alarm triggers or clears."
     )
     notify_email: str | None = _optional(
-        _EMAIL_ADDRESS, "nobody", "Address that gets a mail about the outcome of each job."
+        _EMAIL_ADDRESS, "none", "Address that gets a mail about the outcome of each job."
     )
     notify_chat: bool = _setting(
         Flag(),

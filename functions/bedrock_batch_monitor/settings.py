@@ -62,7 +62,7 @@ class Settings:
     discovery is off. `discovery_pattern` and `discovery_models` limit discovery further; `wanted`
     combines the three. `backfill` is how long before the start of discovery ended jobs are
     recorded. `task_tokens` says whether Step Functions tasks can wait for a job. `others` are all
-    monitored accounts and Regions, None if it is `scope` alone; `members` is how other accounts are
+    monitored accounts and Regions, None if it is only `scope`; `members` is how other accounts are
     read, None without any. `usage` is None if no manifest is read.
     """
 

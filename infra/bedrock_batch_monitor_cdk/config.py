@@ -170,7 +170,7 @@ class MonitorConfig(DeclaredSettings):
         if scopes.others and reserved is not None and reserved < polls:
             problems.append(
                 f"functionReservedConcurrency is {reserved}: with {polls} pairs of an account and "
-                f"a Region it must be {polls} or more, or one's poll keeps another's from running"
+                f"a Region it must be {polls} or more, or the poll of one blocks that of another"
             )
         if problems:
             raise ConfigError(tuple(problems))
@@ -188,7 +188,7 @@ class MonitorConfig(DeclaredSettings):
 
     @property
     def discovers(self) -> bool:
-        """Whether the monitor tracks jobs that nobody tracks by hand."""
+        """Whether the monitor discovers jobs that are not tracked by hand."""
         return self.discovery == "on"
 
     @property
