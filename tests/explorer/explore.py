@@ -18,11 +18,12 @@ from __future__ import annotations
 
 import gc
 import multiprocessing
+import os
 import time
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from concurrent.futures import ProcessPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Any, Final
@@ -311,22 +312,21 @@ def explore_on_all_cores(
     report = Report()
     context = multiprocessing.get_context("spawn")
     counts = context.Array("q", 2)
-    with context.Pool(initializer=_set_up, initargs=(counts,)) as pool:
+    # Unlike a pool of multiprocessing it says so if one of its processes is killed.
+    with ProcessPoolExecutor(os.cpu_count(), context, _set_up, (counts,)) as executor:
         plans = []
-        for found, seconds in pool.imap_unordered(_plan, SCENARIOS):
+        for found, seconds in executor.map(_plan, SCENARIOS):
             plans.append(found)
             report.cpu_seconds += seconds
-        sizes = [sum(planned.cases for planned in found) for found in plans]
-        sample = Sample(1.0 if at_most is None else min(1.0, at_most / sum(sizes)), seed=seed)
         # The largest first, so that none of the cores is left with one at the end.
-        order = sorted(range(len(plans)), key=lambda place: -sizes[place])
-        results = pool.imap_unordered(_explore, [(plans[place], sample) for place in order])
-        due = time.perf_counter()
-        while len(report.planned) < len(plans):
-            due += _SECONDS_BETWEEN_LINES
-            with suppress(multiprocessing.TimeoutError, StopIteration):
-                while True:
-                    report.add(results.next(max(due - time.perf_counter(), 0)))
+        plans.sort(key=_size, reverse=True)
+        total = sum(map(_size, plans))
+        sample = Sample(1.0 if at_most is None else min(1.0, at_most / total), seed=seed)
+        running = {executor.submit(explore, each, sample, _tell) for each in plans}
+        while running:
+            done, running = wait(running, _SECONDS_BETWEEN_LINES)
+            for partial in done:
+                report.add(partial.result())
             show(*counts)
     report.seconds = time.perf_counter() - started
     return report
@@ -349,8 +349,8 @@ def _plan(scenario: str) -> tuple[list[Planned], float]:
     return plan(scenario), time.process_time() - cpu
 
 
-def _explore(task: tuple[list[Planned], Sample]) -> Report:
-    return explore(*task, _tell)
+def _size(plans: list[Planned]) -> int:
+    return sum(planned.cases for planned in plans)
 
 
 def _tell(ran: int, violations: int) -> None:
