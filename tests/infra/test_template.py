@@ -12,13 +12,14 @@ from aws_cdk import Duration
 
 from bedrock_batch_monitor import contract, settings
 from bedrock_batch_monitor.adapters.dynamodb import attributes
+from bedrock_batch_monitor.declarations import all_settings
 from bedrock_batch_monitor.domain import statuses, summary
-from bedrock_batch_monitor.domain.rules import Rules
 from bedrock_batch_monitor.domain.token_usage import UsageRules
 from bedrock_batch_monitor_cdk import logged
 from bedrock_batch_monitor_cdk.config import MonitorConfig
 from tests.infra.conftest import ALL_KEYS, EVERYWHERE
 from tests.support import log_lines
+from tests.support.variables import DEFAULT_VARIABLES
 
 # All tests of the group run in one worker, which synthesizes each template once.
 pytestmark = pytest.mark.xdist_group("template")
@@ -267,6 +268,7 @@ def test_function(template: Template, render: Render) -> None:
         "LogGroup": "<MonitorLogEC78DC2E>",
     }
     assert function["Environment"]["Variables"] == {
+        **DEFAULT_VARIABLES,
         "JOBS_TABLE_NAME": f"<{JOBS}>",
         "HISTORY_TABLE_NAME": f"<{HISTORY}>",
         "STATE_TABLE_NAME": f"<{STATE}>",
@@ -314,7 +316,8 @@ def test_settings_reach_the_function(synthesize: Synthesize, render: Render) -> 
     assert read.history_retention == timedelta(days=90)
     assert read.discovery_prefix == "team-a"
     assert read.usage == UsageRules(config.output_buckets or (), config.token_prices or ())
-    assert read.rules == Rules(
+    assert read.rules == replace(
+        read.rules,
         progress_interval=timedelta(minutes=11),
         poll_interval=timedelta(minutes=7),
         unreachable_after_polls=5,
@@ -324,6 +327,11 @@ def test_settings_reach_the_function(synthesize: Synthesize, render: Render) -> 
         full_read=timedelta(hours=48),
         emit_at_risk=True,
     )
+    for setting in all_settings():
+        group, _, attribute = (setting.path or "").partition(".")
+        if group == "rules":
+            value = getattr(config, setting.field_name)
+            assert getattr(read.rules, attribute) == setting.kind.used(value)
     assert function["ReservedConcurrentExecutions"] == 1
     assert function["Environment"]["Variables"]["POWERTOOLS_LOG_LEVEL"] == "DEBUG"
     assert function["MemorySize"] == 1024
