@@ -1,4 +1,4 @@
-"""The composition root: turns settings into a monitor and what is beside it, ready to work."""
+"""The composition root: builds the monitor and the inbox from the settings."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class Container:
         self._usage_writes = UsageWrites(*jobs)
         acks = Acks(*jobs)
         record_messages = settings.rules.record_messages
-        self._courier = Relay(
+        self._relay = Relay(
             bus=EventBus.connect(session, settings.event_bus_name, concurrency),
             jobs=acks,
             history=self._history,
@@ -103,7 +103,7 @@ class Container:
             clock=clock,
             record_messages=record_messages,
         )
-        self._observers: dict[Scope, Reconciler] = {}
+        self._reconcilers: dict[Scope, Reconciler] = {}
         members = settings.members
         self._roles = None if members is None else RoleSessions(session, members.external_id, clock)
 
@@ -116,7 +116,7 @@ class Container:
             jobs=self._jobs,
             state=StateTable(self._dynamodb, self.settings.state_table_name),
             reconciler=reconciler,
-            relay=self._courier,
+            relay=self._relay,
             callbacks=self._callbacks,
             scan=ListScan(bedrock=reconciler.bedrock, rules=self.settings.rules, clock=self._clock),
             discoverer=(
@@ -153,7 +153,7 @@ class Container:
             reconciler_of=self.reconciler,
             commands=Commands(self._jobs, self._outbox, self._clock),
             jobs=self._jobs,
-            relay=self._courier,
+            relay=self._relay,
             callbacks=self._callbacks,
             clock=self._clock,
             wanted=self.settings.wanted,
@@ -161,9 +161,9 @@ class Container:
         )
 
     def reconciler(self, scope: Scope) -> Reconciler:
-        """The observer of a scope, made when it is first asked for; makes no call."""
-        if scope not in self._observers:
-            self._observers[scope] = Reconciler(
+        """The reconciler of a scope, made when it is first needed; makes no call."""
+        if scope not in self._reconcilers:
+            self._reconcilers[scope] = Reconciler(
                 scope=scope,
                 monitored=self.settings.scopes,
                 bedrock=BatchInferenceJobs.connect(
@@ -177,7 +177,7 @@ class Container:
                 rules=self.settings.rules,
                 usage=self._usage,
             )
-        return self._observers[scope]
+        return self._reconcilers[scope]
 
     def _session_for(self, scope: Scope) -> Session:
         members = self.settings.members

@@ -205,11 +205,14 @@ LIST_POSITION_ATTRIBUTES: Final = (
 )
 
 
+COUNT_FIELDS: Final = frozenset(each.name for each in fields(RecordCounts))
+
+
 def of_type(domain_type: type[Any]) -> tuple[Attribute, ...]:
     """The attributes of a job that a domain type has fields for, its record counts included."""
     names = {each.name for each in fields(domain_type)}
     if "counts" in names:
-        names |= {each.name for each in fields(RecordCounts)}
+        names |= COUNT_FIELDS
     return tuple(each for each in JOB_ATTRIBUTES if each.field in names)
 
 

@@ -90,7 +90,7 @@ def written(value: object, rows: Iterable[Attribute]) -> WritableItem:
     """The attributes of a domain value, its record counts included."""
     item: WritableItem = {}
     for attribute in rows:
-        holder = value.counts if attribute.field in _COUNTS else value  # type: ignore[attr-defined]
+        holder = value.counts if attribute.field in attributes.COUNT_FIELDS else value  # type: ignore[attr-defined]
         found = getattr(holder, attribute.field)
         if found is not None and found is not False:
             item[attribute.name] = _WRITERS[attribute.kind](found)
@@ -219,7 +219,7 @@ def read(item: Item, domain_type: type[Any], rows: Iterable[Attribute]) -> dict[
     required = _required_fields(domain_type)  # type: ignore[arg-type]
     for attribute in rows:
         if attribute.name in item:
-            target = counts if attribute.field in _COUNTS else values
+            target = counts if attribute.field in attributes.COUNT_FIELDS else values
             target[attribute.field] = _READERS[attribute.kind](item, attribute.name)
         elif attribute.field in required:
             _require(item, attribute.name)
@@ -380,7 +380,6 @@ _WRITERS: Final[Mapping[Kind, Callable[[Any], AttributeValueTypeDef]]] = {
     Kind.FLAG: lambda value: {"BOOL": value},
     Kind.ERROR: error,
 }
-_COUNTS: Final = frozenset(each.name for each in fields(RecordCounts))
 _OBSERVED: Final = tuple(
     each for each in attributes.OF_OBSERVATION if each.name != contract.JOB_ARN
 )
