@@ -143,14 +143,7 @@ def bill(workload: Workload) -> list[Line]:
     gb_seconds = (polls * seconds + received * LEAST_SECONDS) * gigabytes
     # Each event causes one consistent read of its job.
     reads = polls * counted.at("monitor", "readUnits", jobs) + received
-    refreshes = jobs * (_MINUTES // workload.progress_minutes)
-    # The first transition is recorded with the start of tracking, the last one with the event.
-    writes = {
-        "record counts": refreshes * _step("counts"),
-        "transitions": ended
-        * (_step("takenUp") + (TRANSITIONS_PER_JOB - 2) * _step("transition") + _step("ending")),
-        "bookmarks": Fraction(_MINUTES // _BOOKMARK_MINUTES),
-    }
+    writes = _write_units(workload)
     # Each event is sent, received and deleted.
     queue_requests = QUEUE_POLLERS * DAYS * 86400 // SECONDS_PER_QUEUE_POLL + 3 * received
     log_gb = Fraction((polls + received) * LOG_BYTES, 10**9)
@@ -185,6 +178,20 @@ def bill(workload: Workload) -> list[Line]:
         _schedules(polls),
     ]
     return sorted(lines, key=lambda line: line.dollars, reverse=True)
+
+
+def _write_units(workload: Workload) -> dict[str, Fraction]:
+    """The DynamoDB write units of a month, by purpose."""
+    refreshes = workload.jobs * (_MINUTES // workload.progress_minutes)
+    # The first transition is recorded with the start of tracking, the last one with the event.
+    units_per_job = (
+        _step("takenUp") + (TRANSITIONS_PER_JOB - 2) * _step("transition") + _step("ending")
+    )
+    return {
+        "record counts": refreshes * _step("counts"),
+        "transitions": workload.ended * units_per_job,
+        "bookmarks": Fraction(_MINUTES // _BOOKMARK_MINUTES),
+    }
 
 
 def total(lines: Sequence[Line]) -> Fraction:
