@@ -359,7 +359,7 @@ def test_two_polls_at_once_add_the_figures_once(used: Cloud) -> None:
     assert stored.usage_due_at is not None
     assert follower.follow(arn).usage is not None
     before = item(used, arn)
-    again = replace(follower, jobs=Stale(used.monitor.jobs, stored))  # type: ignore[arg-type]
+    again = replace(follower, jobs=Stale(follower.jobs, stored))  # type: ignore[arg-type]
     assert again.follow(arn).usage is None
     assert item(used, arn) == before
     assert follower.follow(arn).usage is None
