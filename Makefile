@@ -6,6 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV_VERSION := 0.13.9
 PIP_AUDIT_VERSION := 2.10.1
+# What people read: pages, code with its comments and messages, schemas.
+TEXTS := $(wildcard *.md) Makefile app.py pyproject.toml cli docs examples functions infra local schemas tests
 
 # jsii, under the CDK, prints a banner for Node releases that it regards as too old or too new: a list.
 export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION := 20,22,24
@@ -14,7 +16,7 @@ export JSII_SILENCE_WARNING_UNTESTED_NODE_VERSION := 1
 export CDK_DISABLE_CLI_TELEMETRY := true
 export PATH := $(CURDIR)/$(BIN):$(CURDIR)/node_modules/.bin:$(PATH)
 
-.PHONY: help setup demo test lint format pictures audit bench explore mutate docs synth deploy destroy lock clean
+.PHONY: help setup demo check test lint format pictures audit bench explore mutate docs synth deploy destroy lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -34,11 +36,13 @@ node_modules/.installed: package.json package-lock.json
 	@npm ci --no-fund --no-audit --loglevel=error
 	@touch $@
 
-lint: setup ## Check style, types, the map of imports
+lint: setup ## Check style, types, the direction of imports, and spelling
 	@ruff check .
 	@ruff format --check .
 	@mypy
 	@PYTHONPATH=functions:cli:infra:. lint-imports
+	@codespell $(TEXTS)
+	@codespell --config tests/docs/codespell.cfg $(TEXTS)
 
 format: setup ## Format the code
 	@ruff check --fix .
@@ -46,6 +50,9 @@ format: setup ## Format the code
 
 demo: setup ## Run the whole monitor on this machine, without an AWS account (KEEP=1 leaves it running)
 	@PYTHONPATH=functions python -m local.demo $(if $(KEEP),--keep)
+
+check: lint ## Run the linters, the unit tests and the documentation tests (about a minute)
+	@pytest tests/unit tests/docs
 
 test: lint ## Run every check and every test
 	@python -m local.browser
@@ -74,7 +81,7 @@ audit: setup ## Look up known vulnerabilities of the function's pins (asks pypi.
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-audit==$(PIP_AUDIT_VERSION)
 	@pip-audit --requirement functions/requirements.txt --require-hashes --disable-pip
 
-pictures: setup ## Make the README's pictures anew, in a browser (chromium, installed where apt-get can)
+pictures: setup ## Make the pictures of the documentation again, in a browser (chromium, installed where apt-get can)
 	@PYTHONPATH=functions:infra:cli python -m local.pictures
 
 docs: setup ## Write the parts of the documentation that come from the code

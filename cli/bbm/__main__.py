@@ -1,4 +1,4 @@
-"""`python -m bbm` is `bbm`."""
+"""`python -m bbm` runs `bbm`."""
 
 from bbm.main import app
 

@@ -1,4 +1,4 @@
-"""The one seam to AWS: which clients a command works with, and how they are made."""
+"""The AWS clients of a command. Tests replace them."""
 
 from __future__ import annotations
 
@@ -14,51 +14,51 @@ if TYPE_CHECKING:
     from mypy_boto3_events import EventBridgeClient
     from mypy_boto3_lambda import LambdaClient
 
-_ANSWERS_SOON: Final = Config(
+_SHORT_CALLS: Final = Config(
     connect_timeout=5, read_timeout=20, retries={"mode": "standard", "total_max_attempts": 4}
 )
-# A poll answers when it is done, which may take as long as a function may run; a call that is
-# repeated behind the caller's back would be a second poll.
-_RUNS_A_POLL: Final = Config(
+# The call returns when the poll is done, which can take as long as a Lambda function can run. A
+# retry would start a second poll.
+_POLL_CALL: Final = Config(
     connect_timeout=5, read_timeout=910, retries={"mode": "standard", "total_max_attempts": 1}
 )
 
 
 class Clients(Protocol):
-    """The clients of one profile and Region; a test hands in its own."""
+    """The clients of one profile and Region."""
 
     @property
     def region(self) -> str | None:
-        """The Region that the clients talk to, None if none is set."""
+        """The Region of the clients; None if no Region is set."""
 
     @property
     def cloudformation(self) -> CloudFormationClient:
-        """Where the stack's outputs are."""
+        """The client that reads the outputs of the stack."""
 
     @property
     def dynamodb(self) -> DynamoDBClient:
-        """Where the tables are."""
+        """The client of the tables."""
 
     @property
     def events(self) -> EventBridgeClient:
-        """Where the bus is."""
+        """The client of the event bus."""
 
     @property
     def functions(self) -> LambdaClient:
-        """Where the monitor function is."""
+        """The client of the monitor function."""
 
 
 class Connect(Protocol):
-    """How clients are made; raises what botocore raises, as the clients themselves do."""
+    """Creates clients; raises the errors of botocore, as do the clients."""
 
     def __call__(self, profile: str | None, region: str | None) -> Clients:
-        """Clients of a profile and Region, by default those of the environment."""
+        """Clients of a profile and Region; None means the default of the environment."""
 
 
 class SessionClients:
-    """Clients as boto3 makes them: profile, Region, endpoints and credentials as it finds them.
+    """Clients of a boto3 session, with its profile, Region, endpoints and credentials.
 
-    Each client is made when it is first asked for, so a command needs no more than it uses.
+    Each client is created on first use, so a command creates only the clients that it needs.
     """
 
     def __init__(self, profile: str | None, region: str | None) -> None:
@@ -66,25 +66,25 @@ class SessionClients:
 
     @property
     def region(self) -> str | None:
-        """The Region that the clients talk to, None if none is set."""
+        """The Region of the clients; None if no Region is set."""
         return self._session.region_name
 
     @cached_property
     def cloudformation(self) -> CloudFormationClient:
-        """Where the stack's outputs are."""
-        return self._session.client("cloudformation", config=_ANSWERS_SOON)
+        """The client that reads the outputs of the stack."""
+        return self._session.client("cloudformation", config=_SHORT_CALLS)
 
     @cached_property
     def dynamodb(self) -> DynamoDBClient:
-        """Where the tables are."""
-        return self._session.client("dynamodb", config=_ANSWERS_SOON)
+        """The client of the tables."""
+        return self._session.client("dynamodb", config=_SHORT_CALLS)
 
     @cached_property
     def events(self) -> EventBridgeClient:
-        """Where the bus is."""
-        return self._session.client("events", config=_ANSWERS_SOON)
+        """The client of the event bus."""
+        return self._session.client("events", config=_SHORT_CALLS)
 
     @cached_property
     def functions(self) -> LambdaClient:
-        """Where the monitor function is."""
-        return self._session.client("lambda", config=_RUNS_A_POLL)
+        """The client of the monitor function."""
+        return self._session.client("lambda", config=_POLL_CALL)

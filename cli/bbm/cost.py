@@ -1,7 +1,7 @@
-"""What a deployment costs in a month: from what was counted, list prices, and a few assumptions.
+"""The monthly cost of a deployment: measured counts, list prices, and a few assumptions.
 
-The counts are those that `make bench` wrote to `counts.json`. Prices are list prices of us-east-1
-in dollars; free tiers are left out but for EventBridge Scheduler's.
+`make bench` writes the counts to `counts.json`. Prices are list prices of us-east-1 in USD, without
+free tiers except that of EventBridge Scheduler.
 """
 
 from __future__ import annotations
@@ -48,33 +48,33 @@ PRICES: Final[Mapping[str, tuple[Fraction, int, str]]] = {
 }
 
 DAYS: Final = 30
-# With discovery there are discovered jobs, of which another metric tells.
+# With discovery, the metric of discovered jobs is also published.
 METRICS: Final = len({*STEADY_METRICS, JOBS_DISCOVERED})
 ALARMS: Final = 9
-# Upper bounds, which a test compares with what a poll of the code leaves behind.
+# An upper bound. A test compares it with the log of a real poll.
 LOG_BYTES: Final = 2000
-# Assumed, not found in the documentation: how Lambda polls a queue in which nothing is.
+# An assumption, not documented: how often Lambda polls an empty queue.
 QUEUE_POLLERS: Final = 5
 SECONDS_PER_QUEUE_POLL: Final = 20
-# At so much memory a function has a whole CPU (Lambda developer guide, "Configure Lambda function
+# With this memory a function has one CPU (Lambda developer guide, "Configure Lambda function
 # memory").
 MEGABYTES_PER_CPU: Final = 1769
-# Bedrock's answers, and those of the other services, take their time besides.
+# The calls to Bedrock and other services also take time.
 LEAST_SECONDS: Final = 1
 TRANSITIONS_PER_JOB: Final = 5
 
 _BOOKMARK_MINUTES: Final = OVERLAP / 3 // timedelta(minutes=1)
 _MINUTES: Final = DAYS * 24 * 60
-# A loop of states: wait, ask Bedrock, choose.
-_STATES_PER_LOOK: Final = 3
+# The states of one iteration: wait, ask Bedrock, choose.
+_STATES_PER_ITERATION: Final = 3
 _EVENTS_PER_EXECUTION: Final = 25_000
-# Of a wait (2), a task (5) and a choice (2).
-_EVENTS_PER_LOOK: Final = 9
+# History events of a wait (2), a task (5) and a choice (2).
+_EVENTS_PER_ITERATION: Final = 9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
-    """How many jobs are active all the time, how long each lives, and how they are followed."""
+    """The number of active jobs, their duration, and the settings that affect the cost."""
 
     jobs: int = 20
     interval_minutes: int = 1
@@ -95,7 +95,7 @@ class Workload:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of the bill: so many at a price, dollars a month."""
+    """One line of the bill: a quantity, its price, and the USD per month."""
 
     what: str
     quantity: str
@@ -105,14 +105,14 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What `make bench` counted: by contestant and number of jobs, in a poll without a change."""
+    """The counts of `make bench`: by design and number of jobs, for a poll without a change."""
 
     polls: Mapping[str, Mapping[int, Mapping[str, float]]]
     steps: Mapping[str, float]
 
-    def at(self, contestant: str, figure: str, jobs: int) -> Fraction:
-        """A poll's figure at so many jobs: a straight line between the numbers counted at."""
-        known = sorted(self.polls[contestant].items())
+    def at(self, design: str, figure: str, jobs: int) -> Fraction:
+        """A figure of a poll with so many jobs, interpolated between measured numbers of jobs."""
+        known = sorted(self.polls[design].items())
         points = [(size, Fraction(str(figures[figure]))) for size, figures in known]
         if len(points) == 1:
             return points[0][1]
@@ -133,24 +133,17 @@ def counts() -> Counts:
 
 
 def bill(workload: Workload) -> list[Line]:
-    """The monitor's bill for a month, the dearest line first."""
+    """The monthly bill of the monitor, the most expensive line first."""
     counted = counts()
     jobs, polls, ended = workload.jobs, workload.polls, workload.ended
-    # Bedrock's own events: one for each transition, each an invocation of its own.
+    # Bedrock's own events: one for each transition, and one invocation for each event.
     received = ended * TRANSITIONS_PER_JOB
     seconds = poll_seconds(workload, "monitor")
     gigabytes = Fraction(workload.memory_megabytes, 1024)
     gb_seconds = (polls * seconds + received * LEAST_SECONDS) * gigabytes
-    # An event reads its job, consistently.
+    # Each event causes one consistent read of its job.
     reads = polls * counted.at("monitor", "readUnits", jobs) + received
-    refreshes = jobs * (_MINUTES // workload.progress_minutes)
-    # The first of the transitions comes with being taken up, the last with the event.
-    writes = {
-        "record counts": refreshes * _step("counts"),
-        "transitions": ended
-        * (_step("takenUp") + (TRANSITIONS_PER_JOB - 2) * _step("transition") + _step("ending")),
-        "bookmarks": Fraction(_MINUTES // _BOOKMARK_MINUTES),
-    }
+    writes = _write_units(workload)
     # Each event is sent, received and deleted.
     queue_requests = QUEUE_POLLERS * DAYS * 86400 // SECONDS_PER_QUEUE_POLL + 3 * received
     log_gb = Fraction((polls + received) * LOG_BYTES, 10**9)
@@ -187,14 +180,28 @@ def bill(workload: Workload) -> list[Line]:
     return sorted(lines, key=lambda line: line.dollars, reverse=True)
 
 
+def _write_units(workload: Workload) -> dict[str, Fraction]:
+    """The DynamoDB write units of a month, by purpose."""
+    refreshes = workload.jobs * (_MINUTES // workload.progress_minutes)
+    # The first transition is recorded with the start of tracking, the last one with the event.
+    units_per_job = (
+        _step("takenUp") + (TRANSITIONS_PER_JOB - 2) * _step("transition") + _step("ending")
+    )
+    return {
+        "record counts": refreshes * _step("counts"),
+        "transitions": workload.ended * units_per_job,
+        "bookmarks": Fraction(_MINUTES // _BOOKMARK_MINUTES),
+    }
+
+
 def total(lines: Sequence[Line]) -> Fraction:
-    """The sum of a bill."""
+    """The sum of a bill in USD."""
     return sum((line.dollars for line in lines), Fraction(0))
 
 
 @dataclass(frozen=True, slots=True)
 class Alternative:
-    """Another way to follow the same jobs, what it costs in a month, and what is wrong with it."""
+    """Another way to monitor the same jobs: its cost in USD per month and its disadvantage."""
 
     name: str
     dollars: Fraction
@@ -202,13 +209,13 @@ class Alternative:
 
 
 def alternatives(workload: Workload) -> list[Alternative]:
-    """What people write instead, without metrics and alarms, which they would need as well."""
+    """The alternatives, without metrics and alarms, which they would also need."""
     return [alternative(workload) for alternative in _ALTERNATIVES]
 
 
-def poll_seconds(workload: Workload, contestant: str) -> Fraction:
-    """How long a poll takes: the CPU time that was measured, at the function's share of a CPU."""
-    cpu = counts().at(contestant, "cpuSeconds", workload.jobs)
+def poll_seconds(workload: Workload, design: str) -> Fraction:
+    """The duration of a poll in seconds: the measured CPU time at the function's part of a CPU."""
+    cpu = counts().at(design, "cpuSeconds", workload.jobs)
     return max(Fraction(LEAST_SECONDS), cpu * MEGABYTES_PER_CPU / workload.memory_megabytes)
 
 
@@ -228,30 +235,34 @@ def _scan(workload: Workload) -> Alternative:
         + polls * counted.at("scan", "writeUnits", jobs) * DYNAMODB_WRITE
     )
     return Alternative(
-        "One function, scans and updates every job",
+        "One function that scans and updates every job",
         dollars,
-        "a write for each job and poll; no history; a crash between write and event loses it",
+        "one write per job and poll; no history; a crash between write and event loses the event",
     )
 
 
 def _wait_loop(workload: Workload) -> Alternative:
-    looks = workload.polls * workload.jobs
-    hours = _EVENTS_PER_EXECUTION // _EVENTS_PER_LOOK * workload.interval_minutes // 60
+    iterations = workload.polls * workload.jobs
+    hours = _EVENTS_PER_EXECUTION // _EVENTS_PER_ITERATION * workload.interval_minutes // 60
     return Alternative(
         "A Step Functions wait loop per job",
-        looks * _STATES_PER_LOOK * STATE_TRANSITION,
-        f"ends at 25,000 history events, after about {hours:,} hours; jobs may take 168",
+        iterations * _STATES_PER_ITERATION * STATE_TRANSITION,
+        f"stops at 25,000 history events, after about {hours:,} hours; jobs can take 168 hours",
     )
 
 
 def _function_per_job(workload: Workload) -> Alternative:
-    looks = workload.polls * workload.jobs
+    iterations = workload.polls * workload.jobs
     gigabytes = Fraction(workload.memory_megabytes, 1024)
-    lines = [_duration(looks * LEAST_SECONDS * gigabytes), _requests(looks), _schedules(looks)]
+    lines = [
+        _duration(iterations * LEAST_SECONDS * gigabytes),
+        _requests(iterations),
+        _schedules(iterations),
+    ]
     return Alternative(
         "A scheduled function per job",
-        total(lines) + looks * DYNAMODB_READ,
-        "a schedule to make and to remove for each job; what makes it can fail too",
+        total(lines) + iterations * DYNAMODB_READ,
+        "needs code that creates and deletes a schedule for each job, which can fail",
     )
 
 
@@ -263,7 +274,7 @@ _ALTERNATIVES: Final[Sequence[Callable[[Workload], Alternative]]] = (
 
 
 def as_json(workload: Workload) -> dict[str, Any]:
-    """The bill and the alternatives as one document; dollars a month."""
+    """The bill and the alternatives as one JSON value, in USD per month."""
     lines = bill(workload)
     return {
         "jobs": workload.jobs,
@@ -321,7 +332,7 @@ def _schedules(invocations: int) -> Line:
 def _around(
     points: Sequence[tuple[int, Fraction]], jobs: int
 ) -> tuple[tuple[int, Fraction], tuple[int, Fraction]]:
-    """The two points between which the number lies, or the two that are nearest to it."""
+    """The two points around a number of jobs, or else the two nearest points."""
     for before, after in pairwise(points):
         if jobs <= after[0]:
             return before, after

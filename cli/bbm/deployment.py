@@ -1,4 +1,4 @@
-"""The deployed monitor, as the outputs of its stack name it."""
+"""The deployed monitor, found by the outputs of its stack."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DEFAULT_STACK: Final = "BedrockBatchMonitor"
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """The names of what was deployed, and the account and Region it was deployed to."""
+    """The names of the deployed resources, with their partition, account and Region."""
 
     jobs_table: str
     history_table: str
@@ -36,15 +36,16 @@ class Deployment:
         return arn.partition == self.partition and arn.scope == self.scope
 
     def can_monitor(self, text: str) -> bool:
-        """Whether this is the ARN of a job that the deployment may monitor, by its settings.
+        """Whether this is the ARN of a job that the deployment could monitor.
 
-        The outputs of the stack do not name the other accounts and Regions, only the partition.
+        The outputs of the stack name no other accounts and Regions, so only the partition is
+        compared.
         """
         return is_job_arn(text) and JobArn.parse(text).partition == self.partition
 
 
 def find(clients: Clients, stack: str) -> Deployment:
-    """Look the stack up; raises `Problem` if it is not there or not the monitor's."""
+    """Find the stack; raises `Problem` if it does not exist or is not a stack of the monitor."""
     stacks = clients.cloudformation.describe_stacks(StackName=stack)["Stacks"]
     if not stacks or stacks[0]["StackStatus"] == "DELETE_COMPLETE":
         raise stack_missing(stack, clients.region)
@@ -67,7 +68,7 @@ def find(clients: Clients, stack: str) -> Deployment:
     except KeyError as error:
         status = stacks[0]["StackStatus"]
         message = (
-            f"stack {stack} has no output {error.args[0]} (it is {status}): name the monitor's "
-            "stack with --stack, or deploy it with `make deploy`"
+            f"stack {stack} has no output {error.args[0]} (its status is {status}): name the stack "
+            "of the monitor with --stack, or deploy it with `make deploy`"
         )
         raise Problem(message) from error

@@ -1,4 +1,4 @@
-"""What a person types, read into values: statuses, moments, accounts and Regions."""
+"""Parsers for arguments: statuses, times, accounts and Regions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _DURATION: Final = re.compile(r"(\d+)\s*([smhdw])", re.ASCII | re.IGNORECASE)
 
 
 def status(text: str) -> str:
-    """One of the ten statuses, however it is capitalised; raises `UsageProblem` with the list."""
+    """One of the ten statuses, in any capitalization; raises `UsageProblem` with the list."""
     by_form = {_form(name): name for name in statuses.KNOWN}
     if (known := by_form.get(_form(text))) is not None:
         return known
@@ -28,9 +28,9 @@ def status(text: str) -> str:
 
 
 def since(text: str, now: datetime) -> datetime:
-    """A moment in the past from a duration (`30m`, `24h`, `7d`) or an ISO 8601 time.
+    """A time from a duration before `now` (`30m`, `24h`, `7d`) or an ISO 8601 time.
 
-    A time without a zone is UTC, as the tables are. Raises `UsageProblem`.
+    A time without a zone is UTC. Raises `UsageProblem`.
     """
     try:
         if (duration := _DURATION.fullmatch(text.strip())) is not None:
@@ -39,8 +39,8 @@ def since(text: str, now: datetime) -> datetime:
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError) as error:
         message = (
-            f"--since {quoted(text)} is no time: give a duration such as 30m, 24h or 7d, or an ISO "
-            "time such as 2026-11-24 or 2026-11-24T20:30:00Z"
+            f"--since {quoted(text)} is not a time: give a duration such as 30m, 24h or 7d, or an "
+            "ISO time such as 2026-11-24 or 2026-11-24T20:30:00Z"
         )
         raise UsageProblem(message) from error
 
@@ -50,7 +50,8 @@ def scope(text: str) -> dict[str, str]:
     found = parse_scope(text)
     if found is None:
         message = (
-            f"--scope {quoted(text)} is no account and Region: give them as 123456789012/eu-west-1"
+            f"--scope {quoted(text)} is not an account and Region: give both, such as "
+            "123456789012/eu-west-1"
         )
         raise UsageProblem(message)
     return {"account": found.account, "region": found.region}

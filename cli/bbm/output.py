@@ -1,8 +1,8 @@
-"""Where output goes: tables for a terminal, plain text for a pipe, one document for a program.
+"""The output of a command: tables for a terminal, plain text for a pipe, one JSON document.
 
-Everything that a command says goes through an `Output`, and nothing leaves it that could control a
-terminal, reorder or hide text, or that the stream cannot represent. What is shown may therefore
-hold any text: a job's name and message, an ARN, an error of a service.
+All output goes through an `Output`. It removes every character that could control a terminal or
+reorder or hide text, and replaces characters that the stream cannot represent. Callers can
+therefore pass any text: the name and message of a job, an ARN, an error of a service.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
     from rich.console import ConsoleOptions
 
-# Wide enough that nothing is cut or wrapped; a table is no wider than what is in it.
+# Wide enough that nothing is cut or wrapped. A table is only as wide as its content.
 _PIPE_WIDTH: Final = 10_000
-# A line on standard error. An error of AWS with its ARNs is a few hundred characters long.
+# The limit for a line on standard error. An AWS error with ARNs has a few hundred characters.
 _NOTE_CHARACTERS: Final = 4000
-# What stands in for our own decorations where the stream's encoding lacks them.
+# The replacements for the decorations of bbm that the encoding of a stream lacks.
 _PLAIN_FORMS: Final = {"━": "=", "─": "-", CUT: "~"}
 _REPLACEMENT: Final = "?"
 
@@ -39,7 +39,7 @@ _REPLACEMENT: Final = "?"
 class Output:
     """Standard output and standard error of one command.
 
-    With `as_json` nothing but the document reaches standard output.
+    With `as_json`, only the document is written to standard output.
     """
 
     out: Console
@@ -48,7 +48,7 @@ class Output:
 
     @classmethod
     def of_process(cls, *, as_json: bool) -> Self:
-        """The process's own streams as they are now; colour and live view on a terminal alone."""
+        """The current streams of the process. Color and the live view need a terminal."""
         for stream in (sys.stdout, sys.stderr):
             # The default of some locales, surrogateescape, writes the raw bytes of lone surrogates.
             if isinstance(stream, io.TextIOWrapper):
@@ -61,16 +61,16 @@ class Output:
 
     @property
     def live(self) -> bool:
-        """Whether a person looks at a terminal that can redraw."""
+        """Whether standard output is a terminal that can redraw."""
         return self.out.is_terminal and not self.out.is_dumb_terminal and not self.as_json
 
     @property
     def width(self) -> int | None:
-        """The columns of the terminal, None for a pipe, which has no edge."""
+        """The columns of the terminal; None for a pipe."""
         return self.out.width if self.out.is_terminal else None
 
     def show(self, *renderables: RenderableType) -> None:
-        """Print for people; says nothing where a program reads."""
+        """Print for people; prints nothing with `as_json`."""
         if self.as_json:
             return
         for renderable in renderables:
@@ -81,45 +81,45 @@ class Output:
                 sys.stdout.write(plain_text(renderable, _encoding(sys.stdout)))
 
     def shown(self, renderable: RenderableType) -> RenderableType:
-        """A renderable as standard output can show it, for what prints there by itself."""
+        """A renderable for code that prints to standard output without this class."""
         return _Shown(renderable, _encoding(self.out.file))
 
     def document(self, value: Any) -> None:  # noqa: ANN401 - a JSON value
-        """Print the one document of `--json`; says nothing where a person reads."""
+        """Print the document of `--json`; prints nothing without `as_json`."""
         if self.as_json:
             sys.stdout.write(_ascii_json(value) + "\n")
 
     def page(self, text: str) -> None:
-        """Print a page as it is, in UTF-8 whatever the locale says."""
+        """Print a page unchanged, in UTF-8 with any locale."""
         sys.stdout.flush()
         sys.stdout.buffer.write(text.encode())
         sys.stdout.buffer.flush()
 
     def note(self, text: str) -> None:
-        """Say something in addition to the result, in one line on standard error."""
-        self._say(Text(_one_line(text), style="yellow"))
+        """Print a note in one line on standard error."""
+        self._print_error(Text(_one_line(text), style="yellow"))
 
     def error(self, text: str) -> None:
-        """Say in one line on standard error why the command failed."""
-        self._say(Text.assemble(("Error: ", "bold red"), _one_line(text)))
+        """Print an error in one line on standard error."""
+        self._print_error(Text.assemble(("Error: ", "bold red"), _one_line(text)))
 
     def traceback(self, text: str) -> None:
         """Print a traceback on standard error, line by line."""
-        self._say(Text(text))
+        self._print_error(Text(text))
 
-    def _say(self, text: Text) -> None:
+    def _print_error(self, text: Text) -> None:
         self.err.print(_Shown(text, _encoding(self.err.file)), soft_wrap=True)
 
 
 @dataclass(frozen=True, slots=True)
 class _Shown:
-    """A renderable without the characters that a stream must not get or cannot represent."""
+    """A renderable without characters that are unsafe or that the stream cannot represent."""
 
     inner: RenderableType
     encoding: str
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
-        """Render what is inside; Rich's own control codes are no text and stay."""
+        """Render the content. Rich's own control codes are not text and stay."""
         for segment in console.render(self.inner, options):
             if segment.control:
                 yield segment
@@ -128,7 +128,7 @@ class _Shown:
 
 
 def plain_text(renderable: RenderableType, encoding: str = "utf-8") -> str:
-    """What a renderable looks like without colour, and without blanks at the ends of lines."""
+    """A renderable as text, without color and without trailing spaces."""
     buffer = StringIO()
     Console(file=buffer, width=_PIPE_WIDTH, color_system=None, highlight=False).print(
         _Shown(renderable, encoding), soft_wrap=isinstance(renderable, Text)
@@ -137,10 +137,10 @@ def plain_text(renderable: RenderableType, encoding: str = "utf-8") -> str:
 
 
 def showable(text: str, encoding: str) -> str:
-    """A text as a stream can show it: lines stay, each of them cleaned.
+    """A text that a stream can show; each line is cleaned.
 
-    A character that the encoding lacks becomes a `?` for each column that it takes, so that
-    columns stay in line; bars and the mark of a cut text become what looks most like them.
+    A character that the encoding lacks becomes one `?` for each column that it takes, so that
+    columns stay aligned. The characters of bars and the ellipsis become similar ASCII characters.
     """
     cleaned = "\n".join(map(clean, text.split("\n")))
     if cleaned.isascii() or _has(encoding, cleaned):
@@ -163,12 +163,12 @@ def _has(encoding: str, text: str) -> bool:
     return True
 
 
-def _encoding(stream: TextIO | Any) -> str:  # noqa: ANN401 - whatever Rich or a test writes to
+def _encoding(stream: TextIO | Any) -> str:  # noqa: ANN401 - any stream of Rich or of a test
     return getattr(stream, "encoding", None) or "utf-8"
 
 
 def _ascii_json(value: Any) -> str:  # noqa: ANN401 - a JSON value
-    """JSON in printable ASCII; outside of strings JSON has no DEL, which `json` leaves as it is."""
+    """JSON in printable ASCII. The module `json` does not escape DEL, which is valid in strings."""
     return json.dumps(value, indent=2).replace("\x7f", "\\u007f")
 
 

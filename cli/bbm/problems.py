@@ -1,4 +1,4 @@
-"""What can go wrong, in one line each: what happened, and what to do about it."""
+"""Error messages in one line: what happened, and what to do about it."""
 
 from __future__ import annotations
 
@@ -77,14 +77,14 @@ _SIGN_IN: Final = (
 _ACTION_IN_MESSAGE: Final = re.compile(r"not authorized to perform:? ([a-z0-9-]+:[A-Za-z]+)")
 
 
-class Problem(Exception):  # noqa: N818 - what a person reads is a problem, not an error class
-    """Something that ends a command; its text is one line with the remedy."""
+class Problem(Exception):  # noqa: N818 - the message for the user, not an error of the code
+    """An error that ends a command. Its text is one line with the remedy."""
 
     exit_code = FAILED
 
 
 class UsageProblem(Problem):
-    """The command was given something that it cannot take."""
+    """An error in the arguments of the command."""
 
     exit_code = BAD_USAGE
 
@@ -112,28 +112,28 @@ def explain(  # noqa: PLR0911 - a case for each kind of error
     return None
 
 
-def can_pass(error: Exception) -> bool:
-    """Whether the same call may well succeed a moment later: no answer, or a busy service."""
+def is_transient(error: Exception) -> bool:
+    """Whether the same call can succeed a moment later: no answer, or a busy service."""
     if isinstance(error, ClientError):
         return error.response.get("Error", {}).get("Code") in _BUSY
     return isinstance(error, _NO_ANSWER)
 
 
 def unknown_job(name: str) -> Problem:
-    """Nothing in the tables goes by this name."""
+    """The problem that no job in the tables has this ARN, id or name."""
     return Problem(
-        f"no job {quoted(name, _SHOWN_CHARACTERS)} in the jobs table: `bbm jobs --all` lists what "
-        "is there, `bbm track <ARN>` puts a job in"
+        f"no job {quoted(name, _SHOWN_CHARACTERS)} in the jobs table: `bbm jobs --all` lists all "
+        "jobs, and `bbm track <ARN>` tracks a job"
     )
 
 
 def _of_sdk(error: BotoCoreError) -> Problem:  # noqa: PLR0911 - a case for each kind of error
     if isinstance(error, sdk.ProfileNotFound):
-        return Problem(f"{error}: `aws configure list-profiles` lists those that there are")
+        return Problem(f"{error}: `aws configure list-profiles` lists the profiles")
     if isinstance(error, _NO_LOGIN):
         return Problem(
             "no AWS credentials found: name a profile (--profile, AWS_PROFILE), sign in "
-            "(`aws sso login`) or set some up (`aws configure`)"
+            "(`aws sso login`) or configure credentials (`aws configure`)"
         )
     if isinstance(error, _LOGIN_EXPIRED):
         return Problem(f"the AWS session has expired: {_SIGN_IN}")
@@ -146,7 +146,9 @@ def _of_sdk(error: BotoCoreError) -> Problem:  # noqa: PLR0911 - a case for each
             f"no answer from AWS ({error}): check the network, the Region (--region) and "
             "AWS_ENDPOINT_URL if it is set"
         )
-    return Problem(f"the AWS SDK gave up ({type(error).__name__}: {error})")
+    return Problem(
+        f"the AWS SDK failed ({type(error).__name__}: {error}): run the command again with --debug"
+    )
 
 
 def _of_answer(  # noqa: PLR0911 - a case for each kind of error
@@ -161,7 +163,7 @@ def _of_answer(  # noqa: PLR0911 - a case for each kind of error
         named = _ACTION_IN_MESSAGE.search(message)
         action = named[1] if named else _ACTIONS.get(operation, operation)
         return Problem(
-            f"no permission for {action}: have it allowed for your role or user ({message})"
+            f"no permission for {action}: ask for this permission for your role or user ({message})"
         )
     if code in _EXPIRED:
         return Problem(f"the AWS session has expired: {_SIGN_IN}")
@@ -172,8 +174,8 @@ def _of_answer(  # noqa: PLR0911 - a case for each kind of error
         )
     if code == "ResourceNotFoundException":
         return Problem(
-            f"what the outputs of stack {stack} name is not there ({message}): deploy it again "
-            "with `make deploy`"
+            f"a resource in the outputs of stack {stack} does not exist ({message}): deploy the "
+            "stack again with `make deploy`"
         )
     if code in _BUSY:
         return Problem(f"AWS is busy ({operation}: {code}): try again in a moment")
@@ -181,7 +183,7 @@ def _of_answer(  # noqa: PLR0911 - a case for each kind of error
 
 
 def stack_missing(stack: str, region: str | None) -> Problem:
-    """The stack is not where bbm looked for it."""
+    """The problem that the stack does not exist in the Region."""
     return Problem(
         f"no stack {stack} in {region or 'this Region'}: name its Region (--region) or its name "
         "(--stack), or deploy it with `make deploy`"

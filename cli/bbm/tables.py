@@ -1,7 +1,7 @@
-"""The jobs table and the history table, read and written as the contract describes them.
+"""Reads and writes the jobs table and the history table.
 
-Items come back as plain values under the tables' own names: texts, numbers as int or float, maps,
-sets as sorted lists, binaries in base64. Every function raises what botocore raises.
+Items are returned as plain values by attribute name: texts, numbers as int or float, maps, sets as
+sorted lists, binaries in base64. Every function raises the errors of botocore.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ RawItem = Mapping[str, "AttributeValueTypeDef"]
 _KEYS_PER_CALL: Final = 100
 _LONGEST_PAUSE_SECONDS: Final = 5.0
 _CALLS_WITHOUT_PROGRESS: Final = 8
-# A conditional write that fails means that somebody wrote the item at the same moment. To meet
-# that more than a few times in a row takes a writer that never stops.
+# A conditional write fails if another writer changed the item at the same moment. More than a few
+# such conflicts in a row mean that the writer does not stop.
 _ATTEMPTS: Final = 5
 EVENT_ID: Final = "eventId"
 _deserialize = TypeDeserializer().deserialize
 
 
 class Change(StrEnum):
-    """What `track` or `untrack` did to one job; the values are those of `--json`."""
+    """What `track` or `untrack` did to one job. The values are those of `--json`."""
 
     ADDED = "added"
     RESUMED = "resumed"
@@ -57,14 +57,14 @@ class Change(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """One job and what became of it; `status` is what the table knew, None if nothing yet."""
+    """The change of one job. `status` is the recorded status; None if there is none yet."""
 
     job_arn: str
     change: Change
     status: str | None = None
 
     def as_json(self) -> dict[str, str]:
-        """`jobArn`, `result`, and `status` where it is known."""
+        """`jobArn`, `result`, and `status` if it is known."""
         known = {"status": self.status} if self.status is not None else {}
         return {"jobArn": self.job_arn, "result": str(self.change), **known}
 
@@ -78,13 +78,13 @@ class Jobs:
     sleep: Callable[[float], None]
 
     def active(self) -> tuple[Item, ...]:
-        """The jobs that are tracked now, whole items.
+        """The items of the jobs that are tracked now.
 
-        The index nominates, eventually consistent; the items themselves decide.
+        The index is eventually consistent, so the items themselves decide.
         """
-        return tuple(item for item in self.batch(self.nominated()) if is_tracked(item))
+        return tuple(item for item in self.batch(self.active_candidates()) if is_tracked(item))
 
-    def nominated(self) -> Iterator[str]:
+    def active_candidates(self) -> Iterator[str]:
         """The ARNs in the index of active jobs, page by page."""
         for item in _pages(
             self.client,
@@ -98,14 +98,14 @@ class Jobs:
             yield item["jobArn"]["S"]
 
     def all(self) -> tuple[Item, ...]:
-        """Every job there is: a Scan, page by page, which reads the whole table."""
+        """Every job: a Scan of the whole table, page by page."""
         return tuple(plain(item) for item in _pages(self.client, "scan", TableName=self.name))
 
     def batch(self, job_arns: Iterable[str]) -> tuple[Item, ...]:
-        """The items of these jobs in the order given, read consistently; unknown ones are left out.
+        """The items of these jobs in the order given, read consistently, without unknown jobs.
 
-        Keys that DynamoDB leaves unprocessed are asked for again, with growing pauses; `Problem` if
-        it gets nowhere.
+        Unprocessed keys are requested again, with growing pauses. Raises `Problem` after several
+        calls without progress.
         """
         wanted = tuple(dict.fromkeys(job_arns))
         found: dict[str, Item] = {}
@@ -122,11 +122,13 @@ class Jobs:
                 RequestItems={self.name: {"Keys": keys, "ConsistentRead": True}}
             )
             yield from (plain(item) for item in answer["Responses"].get(self.name, ()))
-            undone = answer.get("UnprocessedKeys", {}).get(self.name)
-            left = [] if undone is None else [dict(key) for key in undone["Keys"]]
+            unprocessed = answer.get("UnprocessedKeys", {}).get(self.name)
+            left = [] if unprocessed is None else [dict(key) for key in unprocessed["Keys"]]
             calls_without_progress = calls_without_progress + 1 if len(left) == len(keys) else 0
             if calls_without_progress == _CALLS_WITHOUT_PROGRESS:
-                message = f"DynamoDB leaves reads of {self.name} undone: try again in a moment"
+                message = (
+                    f"DynamoDB does not return all items of {self.name}: try again in a moment"
+                )
                 raise Problem(message)
             keys = left
             if keys:
@@ -134,17 +136,17 @@ class Jobs:
                 self.sleep(random.uniform(longest / 2, longest))  # noqa: S311 - spreads the calls
 
     def get(self, job_arn: str) -> RawItem | None:
-        """One job's item as DynamoDB answers it, read consistently."""
+        """The item of one job with DynamoDB types, read consistently."""
         return self.client.get_item(
             TableName=self.name, Key={"jobArn": {"S": job_arn}}, ConsistentRead=True
         ).get("Item")
 
     def track(self, job_arn: str, now: datetime) -> Changed:
-        """Have a job polled: put a new item, or give an existing item `tracking` again.
+        """Start tracking: put a new item, or add `tracking` to an existing item.
 
-        An existing item is never overwritten, and a job whose end is recorded is left as it is.
-        `now` is the time of the command: the monitor ignores older commands. Raises `Problem` if
-        somebody else keeps changing the item.
+        An existing item is never overwritten, and a job whose end is recorded stays as it is. `now`
+        is the time of the command: the monitor ignores older commands. Raises `Problem` if the item
+        changes during every attempt.
         """
         for _ in range(_ATTEMPTS):
             item: dict[str, AttributeValueTypeDef] = {
@@ -156,7 +158,7 @@ class Jobs:
                 return Changed(job_arn, Change.ADDED)
             old = self._update(
                 job_arn,
-                # What made the job unreadable is forgotten, so that it gets its time again.
+                # Without the error attributes, the seven days of an unreadable ARN start again.
                 f"SET #tracking = :active, {contract.COMMAND_AT} = :now "
                 f"REMOVE {', '.join(items.OF_UNREADABLE)}",
                 f"attribute_exists(jobArn) AND attribute_not_exists({EVENT_ID})",
@@ -170,14 +172,14 @@ class Jobs:
             current = self.get(job_arn)
             if current is not None and EVENT_ID in current:
                 return Changed(job_arn, Change.ENDED, _status(current))
-        raise _unsettled(job_arn)
+        raise _conflict(job_arn)
 
     def untrack(self, job_arn: str, now: datetime, *, may_put: bool) -> Changed:
-        """Stop the polling of a job: remove `tracking`, and nothing else.
+        """Stop tracking: remove `tracking` from the item.
 
-        `now` is the time of the command: the monitor ignores older commands. A job without an item
-        gets one without `tracking` if `may_put`, so that discovery does not track it later.
-        Otherwise it is unknown. Raises `Problem` if somebody else keeps changing the item.
+        `now` is the time of the command: the monitor ignores older commands. With `may_put`, a job
+        without an item gets an item without `tracking`, so that discovery does not track it later.
+        Otherwise such a job is unknown. Raises `Problem` if the item changes during every attempt.
         """
         for _ in range(_ATTEMPTS):
             old = self._update(
@@ -199,10 +201,10 @@ class Jobs:
             }
             if self._put_new(item):
                 return Changed(job_arn, Change.EXCLUDED)
-        raise _unsettled(job_arn)
+        raise _conflict(job_arn)
 
     def _put_new(self, item: Mapping[str, AttributeValueTypeDef]) -> bool:
-        """Put an item; False if there is one already, which stays as it is."""
+        """Put an item; False if the job has an item, which stays unchanged."""
         try:
             self.client.put_item(
                 TableName=self.name,
@@ -222,7 +224,7 @@ class Jobs:
         condition: str,
         values: Mapping[str, AttributeValueTypeDef],
     ) -> RawItem | None:
-        """Update an item; the item as it was before, None if the condition does not hold."""
+        """Update an item; returns the item before the update, None if the condition failed."""
         try:
             return self.client.update_item(
                 TableName=self.name,
@@ -261,11 +263,11 @@ class History:
         )
 
     def with_status(self, status: str, since: datetime | None = None) -> tuple[Item, ...]:
-        """Every transition into a status, the newest first."""
+        """Every transition to a status, the newest first."""
         return tuple(self.each_with_status(status, since))
 
     def each_with_status(self, status: str, since: datetime | None = None) -> Iterator[Item]:
-        """The same one after the other: one Query, page by page."""
+        """Like `with_status`, but reads the pages of the Query as needed."""
         values: dict[str, AttributeValueTypeDef] = {":status": {"S": status}}
         condition = "#status = :status"
         if since is not None:
@@ -285,21 +287,21 @@ class History:
 
 
 def is_tracked(item: Item) -> bool:
-    """Whether the monitor polls this job."""
+    """Whether the job is tracked."""
     return bool(item.get(contract.TRACKING) == contract.TRACKING_ACTIVE)
 
 
 def has_ended(item: Item) -> bool:
     """Whether the end of this job is recorded.
 
-    A terminal status without the id of its event is one that the monitor did not know when it saw
-    it. The monitor still has to record that end, and polls the job until then.
+    A terminal status without an `eventId` was unknown to the version of the monitor that recorded
+    it. The monitor polls such a job until it has recorded the end.
     """
     return item.get("status") in statuses.TERMINAL and EVENT_ID in item
 
 
 def plain(item: RawItem) -> Item:
-    """A DynamoDB item without its type tags."""
+    """A DynamoDB item as plain values."""
     return {name: _plain(_deserialize(value)) for name, value in item.items()}
 
 
@@ -316,7 +318,7 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 - any value an item can hold
         case str() | bool() | None:
             return value
         case _:
-            # A binary that somebody put there by hand; the monitor writes none.
+            # A binary. The monitor never writes one, but other writers can.
             return base64.b64encode(bytes(value.value)).decode()
 
 
@@ -329,10 +331,10 @@ def _condition_failed(error: ClientError) -> bool:
     return error.response.get("Error", {}).get("Code") == "ConditionalCheckFailedException"
 
 
-def _unsettled(job_arn: str) -> Problem:
+def _conflict(job_arn: str) -> Problem:
     return Problem(
-        f"the item of {job_arn} changed at the same moment in each of {_ATTEMPTS} attempts: look "
-        "at it with `bbm jobs --all` and try again"
+        f"the item of {job_arn} changed during each of {_ATTEMPTS} attempts: check it with "
+        "`bbm jobs --all` and try again"
     )
 
 

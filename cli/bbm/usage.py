@@ -1,4 +1,4 @@
-"""What ended jobs used, summed up by model and day."""
+"""The usage of jobs (records, tokens, estimated cost), summed by model and by day."""
 
 from __future__ import annotations
 
@@ -8,20 +8,21 @@ from decimal import Decimal
 from typing import Any, Final, Self
 
 from bbm.tables import Item
-from bedrock_batch_monitor.domain.plain_text import IMPLAUSIBLE, plausible_count
 from bedrock_batch_monitor.domain.token_usage import short_model_id
+from bedrock_batch_monitor.presentation.attributes import time_of
+from bedrock_batch_monitor.presentation.job_view import Job, job_of
 
-_UNKNOWN_MODEL: Final = "unknown"
+_UNKNOWN: Final = "unknown"
 _MILLIONTH: Final = Decimal("0.000001")
-_DATE: Final = len("2026-11-24")
 
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """Sums over some jobs; a sum is None where no job has a value, and leaves out those without."""
+    """Sums over jobs. A sum leaves out jobs without the value; it is None if no job has it."""
 
     jobs: int = 0
     records: int | None = None
+    failed_records: int | None = None
     input_tokens: int | None = None
     output_tokens: int | None = None
     estimated_cost_usd: Decimal | None = None
@@ -29,26 +30,35 @@ class Totals:
     jobs_without_cost: int = 0
 
     @classmethod
-    def of(cls, item: Item) -> Self:
-        """What one job used, as its item or its history entry says."""
-        tokens = item.get("tokens")
-        tokens = tokens if isinstance(tokens, Mapping) else {}
-        used, made = plausible_count(tokens.get("input")), plausible_count(tokens.get("output"))
-        cost = _cost(item.get("estimatedCostUsd"))
+    def of(cls, job: Job) -> Self:
+        """The usage of one job."""
+        cost = None if job.dollars is None else Decimal(str(job.dollars)).quantize(_MILLIONTH)
         return cls(
             jobs=1,
-            records=plausible_count(item.get("processedRecordCount")),
-            input_tokens=used,
-            output_tokens=made,
+            records=job.processed,
+            failed_records=job.failed,
+            input_tokens=job.input_tokens,
+            output_tokens=job.output_tokens,
             estimated_cost_usd=cost,
-            jobs_without_tokens=int(used is None and made is None),
+            jobs_without_tokens=int(job.input_tokens is None and job.output_tokens is None),
             jobs_without_cost=int(cost is None),
         )
+
+    @classmethod
+    def of_all(cls, totals: Iterable[Totals]) -> Totals:
+        """The sum of several totals."""
+        return sum(totals, Totals())
+
+    @property
+    def has_tokens(self) -> bool:
+        """Whether a token count of any job is known."""
+        return self.input_tokens is not None or self.output_tokens is not None
 
     def __add__(self, other: Totals) -> Totals:
         return Totals(
             self.jobs + other.jobs,
             _sum(self.records, other.records),
+            _sum(self.failed_records, other.failed_records),
             _sum(self.input_tokens, other.input_tokens),
             _sum(self.output_tokens, other.output_tokens),
             _sum(self.estimated_cost_usd, other.estimated_cost_usd),
@@ -57,7 +67,7 @@ class Totals:
         )
 
     def as_json(self) -> dict[str, Any]:
-        """The sums under the names of the tables; one that is unknown is left out."""
+        """The document of `bbm usage`: sums by the attribute names, without unknown sums."""
         cost = self.estimated_cost_usd
         tokens = {"input": self.input_tokens, "output": self.output_tokens}
         known = {
@@ -84,28 +94,32 @@ class ModelDay:
 def by_model_and_day(
     ended: Iterable[Item], jobs: Mapping[str, Item]
 ) -> tuple[tuple[ModelDay, Totals], ...]:
-    """Sum up the ends that the history has, the newest day first.
+    """The usage of ended jobs by day and model, the newest day first.
 
-    Figures that came after a job's end are in its item in the jobs table alone, so the item is
-    asked where there is one. A job counts for the day on which it ended.
+    `ended` are history items of terminal transitions. Usage that became known later is only in the
+    item of the jobs table, so the values of `jobs` (items by ARN) take precedence. A job counts for
+    the day on which it ended.
     """
     found: dict[ModelDay, Totals] = {}
     for entry in ended:
         item = {**entry, **jobs.get(entry["jobArn"], {})}
-        ended_at = str(item.get("endTime") or item.get("changedAt") or item["observedAt"])
-        model_id = short_model_id(str(item.get("modelId") or _UNKNOWN_MODEL))
-        place = ModelDay(ended_at[:_DATE], model_id)
-        found[place] = found.get(place, Totals()) + Totals.of(item)
-    by_model = sorted(found.items(), key=lambda each: each[0].model_id)
-    return tuple(sorted(by_model, key=lambda each: each[0].day, reverse=True))
+        job = job_of(item)
+        ended_at = job.ended or time_of(item, "observedAt")
+        day = _UNKNOWN if ended_at is None else ended_at.date().isoformat()
+        group = ModelDay(day, short_model_id(job.model or _UNKNOWN))
+        found[group] = found.get(group, Totals()) + Totals.of(job)
+    by_model_id = sorted(found.items(), key=lambda each: each[0].model_id)
+    return tuple(sorted(by_model_id, key=lambda each: each[0].day, reverse=True))
+
+
+def by_model(jobs: Iterable[Job], unknown_model: str) -> tuple[tuple[str, Totals], ...]:
+    """The usage of jobs by model id, the model with the most records first."""
+    found: dict[str, Totals] = {}
+    for job in jobs:
+        model = job.model or unknown_model
+        found[model] = found.get(model, Totals()) + Totals.of(job)
+    return tuple(sorted(found.items(), key=lambda each: (-(each[1].records or 0), each[0])))
 
 
 def _sum(one: Any, other: Any) -> Any:  # noqa: ANN401 - two counts or two amounts, or None
     return other if one is None else one if other is None else one + other
-
-
-def _cost(value: object) -> Decimal | None:
-    """What a job cost; None for anything but a number that is neither negative nor absurd."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return Decimal(str(value)).quantize(_MILLIONTH) if 0 <= value < IMPLAUSIBLE else None

@@ -1,4 +1,4 @@
-"""Watching jobs until they end, by reading their items again and again."""
+"""Watches jobs until they end, by reading their items at an interval."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from bbm.problems import can_pass
+from bbm.problems import is_transient
 from bbm.tables import Item, has_ended, is_tracked
 from bedrock_batch_monitor import contract
 from bedrock_batch_monitor.domain import statuses
@@ -16,20 +16,20 @@ from bedrock_batch_monitor.domain import statuses
 if TYPE_CHECKING:
     from bbm.tables import Jobs
 
-# What the monitor notes of items that it will not follow until somebody changes something.
-_NOT_FOLLOWED: Final = frozenset({"InvalidJobArn", "NotMonitored"})
-NOT_READ: Final = "the tables could not be read just now, trying again"
+# Error codes of items that the monitor does not poll until someone changes them or the settings.
+_NOT_POLLED: Final = frozenset({"InvalidJobArn", "NotMonitored"})
+NOT_READ: Final = "the tables could not be read, trying again"
 
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """What was seen of the jobs so far: their items as last read."""
+    """The watched jobs: their items as last read."""
 
     items: tuple[Item, ...]
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing will change any more of any job."""
+        """Whether no job will change any more."""
         return not any(is_followed(item) for item in self.items)
 
     @property
@@ -37,26 +37,25 @@ class Watched:
         """Whether every job ended as Completed."""
         return all(item.get("status") == statuses.COMPLETED for item in self.items)
 
-    def after(self, items: Iterable[Item]) -> Watched:
-        """What is known once the items were read again.
+    def updated(self, items: Iterable[Item]) -> Watched:
+        """The jobs after the next read.
 
-        A job whose item was deleted meanwhile stays as it was last seen, as one that is polled no
-        more.
+        A job whose item was deleted stays as last read, as an untracked job.
         """
         read = {item["jobArn"]: item for item in items}
-        return Watched(tuple(read.get(item["jobArn"], _left(item)) for item in self.items))
+        return Watched(tuple(read.get(item["jobArn"], _untracked(item)) for item in self.items))
 
-    def news(self, before: Watched | None) -> tuple[Item, ...]:
-        """The jobs whose status, count or tracking is not what it was before; all at first."""
+    def changes_since(self, before: Watched | None) -> tuple[Item, ...]:
+        """The jobs with another status, count or tracking than before; all jobs at first."""
         known = {} if before is None else {item["jobArn"]: _shown(item) for item in before.items}
         return tuple(item for item in self.items if known.get(item["jobArn"]) != _shown(item))
 
 
 def is_followed(item: Item) -> bool:
-    """Whether a job is polled and has not ended, and the monitor takes it for one of its own."""
+    """Whether the monitor polls the job: it is tracked, monitored and has not ended."""
     error = item.get("lastError")
     code = error.get("code") if isinstance(error, Mapping) else None
-    refused = isinstance(code, str) and code in _NOT_FOLLOWED
+    refused = isinstance(code, str) and code in _NOT_POLLED
     return is_tracked(item) and not has_ended(item) and not refused
 
 
@@ -67,9 +66,10 @@ def watch(
     *,
     interval: float,
 ) -> Watched:
-    """Show, wait and read until nothing will change any more; returns what was seen last.
+    """Show, wait and read until no job will change any more; returns the last state.
 
-    A read that fails for what can pass is noted and tried again; other errors are raised.
+    `interval` is in seconds. A read that fails with a transient error is noted and tried again.
+    Other errors are raised.
     """
     note: str | None = None
     job_arns = [item["jobArn"] for item in watched.items]
@@ -79,14 +79,14 @@ def watch(
             return watched
         jobs.sleep(interval)
         try:
-            watched, note = watched.after(jobs.batch(job_arns)), None
+            watched, note = watched.updated(jobs.batch(job_arns)), None
         except (ClientError, BotoCoreError) as error:
-            if not can_pass(error):
+            if not is_transient(error):
                 raise
             note = NOT_READ
 
 
-def _left(item: Item) -> Item:
+def _untracked(item: Item) -> Item:
     return {name: value for name, value in item.items() if name != contract.TRACKING}
 
 

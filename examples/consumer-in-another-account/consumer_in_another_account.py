@@ -1,4 +1,4 @@
-"""Sends the endings to a bus in another account, where a team has rules of its own."""
+"""Sends the `Ended` events to a bus in another account, where a team has its own rules."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-# The one name that both accounts have to know.
+# The name of the bus, which both accounts use.
 CONSUMER_BUS = "batch-job-endings"
 
 
 class ConsumerBus(Stack):
-    """In the consumer's account: a bus that the monitor's account may send to, and a rule on it."""
+    """In the consumer's account: a bus that accepts the monitor's events, and a rule on it."""
 
     def __init__(
         self,
@@ -27,7 +27,7 @@ class ConsumerBus(Stack):
     ) -> None:
         super().__init__(scope, construct_id, env=env)
         bus = events.EventBus(self, "Bus", event_bus_name=CONSUMER_BUS)
-        # A property of the bus, so that the bus is never there without its policy.
+        # A property of the bus, so that the bus never exists without its policy.
         cast("events.CfnEventBus", bus.node.default_child).policy = {
             "Version": "2012-10-17",
             "Statement": [
@@ -55,7 +55,7 @@ class ConsumerBus(Stack):
             self,
             "Rule",
             event_bus=bus,
-            # Rules with these two in their patterns do not see what others put on the bus.
+            # With both in its pattern, the rule ignores events of others on the bus.
             event_pattern=events.EventPattern(
                 source=["bedrock-batch-monitor"], account=[monitor_account]
             ),
@@ -97,7 +97,7 @@ class RuleToConsumer(Stack):
             event_pattern=events.EventPattern(
                 source=["bedrock-batch-monitor"], detail_type=["Batch Inference Job Ended"]
             ),
-            # It brings the role with which EventBridge may send to that bus, and to no other.
+            # The target creates the role that allows EventBridge to send to that bus alone.
             targets=[targets.EventBus(consumer, dead_letter_queue=undelivered)],
         )
 

@@ -1,4 +1,4 @@
-"""The monitor inside a CDK app of your own, beside what submits the jobs and what uses them."""
+"""The monitor in your own CDK app, with roles that track and read jobs, and a rule."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bedrock_batch_monitor_cdk import BedrockBatchMonitor, MonitorConfig
 
 
 class Pipeline(Stack):
-    """A monitor, a role that tracks jobs, a role that reads them, a queue of what went wrong."""
+    """A monitor, a role that tracks jobs, a role that reads them, a queue for problems."""
 
     def __init__(
         self, scope: Construct, construct_id: str, *, config: MonitorConfig | None = None
@@ -21,10 +21,10 @@ class Pipeline(Stack):
         self.monitor = BedrockBatchMonitor(
             self, "Batches", config=config or MonitorConfig(stalled_after_minutes=120)
         )
-        # So that `bbm --stack Pipeline` finds it.
+        # `bbm --stack Pipeline` finds the monitor by these outputs.
         self.monitor.add_outputs()
 
-        # The roles of your own functions. One adds jobs, the other looks them up.
+        # The roles of your own functions. One tracks jobs, and the other queries them.
         submitter = iam.Role(
             self, "Submitter", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com")
         )

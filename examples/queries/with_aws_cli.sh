@@ -1,22 +1,22 @@
 #!/usr/bin/env bash
-# The same questions with the AWS CLI: bash with_aws_cli.sh [JOB_ARN]
+# The same queries with the AWS CLI: bash with_aws_cli.sh [JOB_ARN]
 # JOBS_TABLE and HISTORY_TABLE are the stack's outputs JobsTableName and HistoryTableName.
-# The CLI follows the pages by itself.
+# The CLI reads all pages.
 set -euo pipefail
 
-echo "Which jobs are being followed?"
+echo "Active jobs:"
 aws dynamodb query --table-name "$JOBS_TABLE" --index-name active-jobs \
   --key-condition-expression 'tracking = :active' \
   --expression-attribute-values '{":active": {"S": "ACTIVE"}}' \
   --query 'Items[].jobArn.S' --output text
 
-echo "Which of them does Bedrock refuse to show?"
+echo "Active jobs that cannot be read:"
 aws dynamodb query --table-name "$JOBS_TABLE" --index-name active-jobs \
   --key-condition-expression 'tracking = :active' --filter-expression 'attribute_exists(lastError)' \
   --expression-attribute-values '{":active": {"S": "ACTIVE"}}' \
   --query 'Items[].jobArn.S' --output text
 
-echo "Which have failed since yesterday, newest first?"
+echo "Jobs that failed since yesterday, the newest first:"
 SINCE=$(date -u -d yesterday +%Y-%m-%dT%H:%M:%S.000Z) # macOS: date -u -v-1d +…
 aws dynamodb query --table-name "$HISTORY_TABLE" --index-name by-status --no-scan-index-forward \
   --key-condition-expression '#status = :failed AND observedAt >= :since' \
@@ -25,11 +25,11 @@ aws dynamodb query --table-name "$HISTORY_TABLE" --index-name by-status --no-sca
   --query 'Items[].jobArn.S' --output text
 
 if [[ $# -gt 0 ]]; then
-  echo "How does this job stand?"
+  echo "Status of the job:"
   aws dynamodb get-item --table-name "$JOBS_TABLE" --key '{"jobArn": {"S": "'"$1"'"}}' \
     --consistent-read --query 'Item.status.S' --output text
 
-  echo "What has happened to it, oldest first?"
+  echo "Its transitions, the oldest first:"
   aws dynamodb query --table-name "$HISTORY_TABLE" --key-condition-expression 'jobArn = :job' \
     --expression-attribute-values '{":job": {"S": "'"$1"'"}}' \
     --query 'Items[].status.S' --output text

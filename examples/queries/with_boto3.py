@@ -1,4 +1,4 @@
-"""Questions to both tables, with boto3: `python with_boto3.py [JOB_ARN]`.
+"""Queries of both tables, with boto3: `python with_boto3.py [JOB_ARN]`.
 
 `JOBS_TABLE` and `HISTORY_TABLE` are the stack's outputs `JobsTableName` and `HistoryTableName`.
 """
@@ -20,7 +20,7 @@ history = _dynamodb.Table(os.environ["HISTORY_TABLE"])
 
 
 def query(table: Any, **arguments: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - any table's
-    """Every item, page by page: one answer has 1 MB at most."""
+    """Every item, page by page: one answer has at most 1 MB."""
     items = []
     while True:
         answer = table.query(**arguments)
@@ -31,12 +31,12 @@ def query(table: Any, **arguments: Any) -> list[dict[str, Any]]:  # noqa: ANN401
 
 
 def active_jobs() -> list[dict[str, Any]]:
-    """The jobs that are being followed, with their progress."""
+    """The active jobs, with their progress."""
     return query(jobs, IndexName="active-jobs", KeyConditionExpression=Key("tracking").eq("ACTIVE"))
 
 
 def jobs_that_cannot_be_read() -> list[dict[str, Any]]:
-    """The jobs that Bedrock refuses to show; `lastError` says why."""
+    """The active jobs that cannot be read; `lastError` has the reason."""
     return query(
         jobs,
         IndexName="active-jobs",
@@ -46,17 +46,17 @@ def jobs_that_cannot_be_read() -> list[dict[str, Any]]:
 
 
 def job(job_arn: str) -> dict[str, Any] | None:
-    """How one job stands now; None if it was never tracked."""
+    """The item of one job; None if it was never tracked."""
     return jobs.get_item(Key={"jobArn": job_arn}, ConsistentRead=True).get("Item")
 
 
 def transitions(job_arn: str) -> list[dict[str, Any]]:
-    """What has happened to one job, oldest first."""
+    """The transitions of one job, the oldest first."""
     return query(history, KeyConditionExpression=Key("jobArn").eq(job_arn))
 
 
 def changed_to(status: str, since: datetime) -> list[dict[str, Any]]:
-    """The transitions to a status since then, newest first."""
+    """The transitions to a status since a time, the newest first."""
     moment = since.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     return query(
         history,

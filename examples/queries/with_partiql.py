@@ -1,7 +1,7 @@
-"""The same questions in PartiQL, by ExecuteStatement: `python with_partiql.py [JOB_ARN]`.
+"""The same queries in PartiQL, with ExecuteStatement: `python with_partiql.py [JOB_ARN]`.
 
-A statement whose WHERE has no `=` on the partition key, of the table or of the index named, reads
-the whole table. Each of these has one.
+A statement needs a WHERE with `=` on the partition key of the table or index. Otherwise it reads
+the whole table.
 """
 
 from __future__ import annotations

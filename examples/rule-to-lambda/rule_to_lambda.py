@@ -1,4 +1,4 @@
-"""Hands every job with output to a function, which counts records by model, each job once."""
+"""Invokes a function for every job with output. It counts records by model, each job once."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from aws_cdk import aws_logs as logs
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-# The layer that the Powertools project publishes, for the function's Python and architecture.
+# The layer of the Powertools project for the Python version and architecture of the function.
 POWERTOOLS_ACCOUNT = "017000801446"
 POWERTOOLS_LAYER = "AWSLambdaPowertoolsPythonV3-python313-arm64:27"
 
 
 class RuleToLambda(Stack):
-    """The rule, the function, what it counts, and what it has handled."""
+    """The rule, the function, the table of its counts, and the table of handled events."""
 
     def __init__(self, scope: Construct, construct_id: str, *, event_bus_name: str) -> None:
         super().__init__(scope, construct_id)
         totals = self._table("Totals", "modelId")
-        # The attributes are those of Powertools' idempotency.
+        # The idempotency utility of Powertools uses these attributes.
         handled = self._table("Handled", "id", time_to_live_attribute="expiration")
         function = self._function(totals, handled)
         undelivered = sqs.Queue(

@@ -1,4 +1,4 @@
-"""Sends every batch inference job that did not simply complete to a queue."""
+"""Sends the event of every batch inference job that did not complete to a queue."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from constructs import Construct
 
 
 class RuleToSqs(Stack):
-    """The rule, the queue, and a queue for what EventBridge could not deliver."""
+    """The rule, the queue, and a dead-letter queue for events that were not delivered."""
 
     def __init__(self, scope: Construct, construct_id: str, *, event_bus_name: str) -> None:
         super().__init__(scope, construct_id)
@@ -27,7 +27,8 @@ class RuleToSqs(Stack):
                 detail_type=["Batch Inference Job Ended"],
                 detail={"data": {"status": ["Failed", "PartiallyCompleted", "Expired", "Stopped"]}},
             ),
-            # EventBridge drops what it could not deliver within a day, unless it has this queue.
+            # Without the dead-letter queue, EventBridge drops an event that it cannot deliver
+            # within 24 hours.
             targets=[targets.SqsQueue(queue, dead_letter_queue=undelivered)],
         )
         CfnOutput(self, "QueueUrl", value=queue.queue_url)

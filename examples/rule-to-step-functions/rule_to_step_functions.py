@@ -1,4 +1,4 @@
-"""Starts a state machine for every job that ends, and goes on by how it ended."""
+"""Starts a state machine for every job that ends, and branches on its terminal status."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from constructs import Construct
 
 
 class RuleToStepFunctions(Stack):
-    """The rule, the state machine, and a queue for what EventBridge could not deliver."""
+    """The rule, the state machine, and a dead-letter queue for events that were not delivered."""
 
     def __init__(self, scope: Construct, construct_id: str, *, event_bus_name: str) -> None:
         super().__init__(scope, construct_id)
@@ -33,9 +33,9 @@ class RuleToStepFunctions(Stack):
         CfnOutput(self, "StateMachineArn", value=state_machine.state_machine_arn)
 
     def _steps(self) -> sfn.IChainable:
-        """Five endings, three ways on. Put your own steps in the place of the `Pass` states."""
+        """Three branches for five terminal statuses. Replace the `Pass` states with your steps."""
         use_output = self._output("Use the output", complete=True)
-        use_part = self._output("Use the part that is there", complete=False)
+        use_part = self._output("Use the partial output", complete=False)
         no_output = sfn.Fail(
             self,
             "There is no output",

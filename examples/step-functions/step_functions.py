@@ -14,9 +14,9 @@ MODEL_ID = "amazon.nova-lite-v1:0"
 
 
 class WaitForAJob(Stack):
-    """The state machine, and a role that may do what its states do.
+    """The state machine, and a role with the permissions of its states.
 
-    `batch_role_arn` is the role that the job runs with, `model_id` a foundation model.
+    `batch_role_arn` is the role that the job uses, and `model_id` is a foundation model.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class WaitForAJob(Stack):
         self._allow(
             "bedrock:CreateModelInvocationJob",
             f"arn:{self.partition}:bedrock:{self.region}::foundation-model/{model_id}",
-            # A job has an id that Bedrock chooses.
+            # Bedrock chooses the id of a job.
             self.format_arn(service="bedrock", resource="model-invocation-job", resource_name="*"),
         )
         self._allow(

@@ -1,4 +1,4 @@
-# Sends every batch inference job that did not simply complete to a queue.
+# Sends the event of every batch inference job that did not complete to a queue.
 
 terraform {
   required_version = ">= 1.5"
@@ -18,7 +18,7 @@ variable "event_bus_name" {
 
 resource "aws_cloudwatch_event_rule" "trouble" {
   name           = "batch-jobs-in-trouble"
-  description    = "Batch inference jobs that ended and did not simply complete"
+  description    = "Batch inference jobs that ended with another status than Completed"
   event_bus_name = var.event_bus_name
 
   event_pattern = jsonencode({
@@ -37,7 +37,7 @@ resource "aws_cloudwatch_event_target" "queue" {
   event_bus_name = var.event_bus_name
   arn            = aws_sqs_queue.trouble.arn
 
-  # EventBridge drops what it could not deliver within a day, unless it has this queue.
+  # Without this queue, EventBridge drops an event that it cannot deliver within 24 hours.
   dead_letter_config {
     arn = aws_sqs_queue.undelivered.arn
   }

@@ -4,76 +4,52 @@ from __future__ import annotations
 
 from typing import Final
 
+# In the items of the jobs and the history table. The other attributes are in
+# `adapters/dynamodb/attributes.py`, with the types of all.
+JOB_ARN: Final = "jobArn"
+SEQUENCE: Final = "sequence"
+STATUS: Final = "status"
+OBSERVED_AT: Final = "observedAt"
+EVENT_ID: Final = "eventId"
+
 # Jobs table: one item per tracked job.
 ACTIVE_JOBS_INDEX: Final = "active-jobs"
 TRACKING: Final = "tracking"
 TRACKING_ACTIVE: Final = "ACTIVE"
+TRACKED_BY: Final = "trackedBy"
+TRACKED_AT: Final = "trackedAt"
+LAST_ERROR: Final = "lastError"
+LAST_ERROR_AT: Final = "lastErrorAt"
 
-# Jobs with an event that is still to be sent; sparse, as the active-jobs index is.
+# Jobs with a pending event; sparse, as the active-jobs index is.
 PENDING_EVENTS_INDEX: Final = "pending-events"
 EVENT_PENDING: Final = "eventPending"
 EVENT_PENDING_VALUE: Final = "PENDING"
 PENDING_SINCE: Final = "pendingSince"
 
-# Jobs whose token counts are to be looked for again; sparse, too.
+# Jobs whose token counts are still to be read; sparse, too.
 USAGE_PENDING_INDEX: Final = "usage-pending"
 USAGE_PENDING: Final = "usagePending"
 USAGE_PENDING_VALUE: Final = "PENDING"
 USAGE_DUE_AT: Final = "usageDueAt"
 
-# How often a Step Functions task was registered for a job's end. The tokens are secrets, and are in
-# the outbox table alone.
+# How many Step Functions tasks were registered for a job's end. The tokens are secrets and are
+# stored in the outbox table alone.
 TASK_REVISION: Final = "taskRevision"
 
-# When the last command on a job's tracking was sent; an older one does not count.
+# When the last command on a job's tracking was sent; an older command is ignored.
 COMMAND_AT: Final = "commandAt"
-
-# What a poll needs to know of a job before it asks Bedrock; the rest stays in the base table. An
-# index projects at most 20 attributes.
-ACTIVE_JOBS_PROJECTION: Final = (
-    "status",
-    "sequence",
-    "changedAt",
-    "submitTime",
-    "lastModifiedTime",
-    "firstInProgressAt",
-    "totalRecordCount",
-    "processedRecordCount",
-    "successRecordCount",
-    "errorRecordCount",
-    "progressAt",
-    "lastError",
-    "unreadablePolls",
-    "unreachableSince",
-    "stalledSince",
-    "recordsPerMinute",
-    "atRiskSince",
-    "eventId",
-    "failingSince",
-    "taskRevision",
-)
 
 # History table: one item per observed transition.
 BY_STATUS_INDEX: Final = "by-status"
-BY_STATUS_PROJECTION: Final = (
-    "previousStatus",
-    "changedAt",
-    "jobName",
-    "modelId",
-    "message",
-    "totalRecordCount",
-    "processedRecordCount",
-    "successRecordCount",
-    "errorRecordCount",
-)
 EXPIRES_AT: Final = "expiresAt"
 
-# State table: the monitor's own bookmarks, one item per monitored account and region.
+# State table: the monitor's own bookmarks, one item per monitored account and Region.
 STATE_KEY: Final = "scope"
 
-# Outbox table: what the monitor still has to send that no reader of the jobs table may see (task
-# tokens), and what must survive an item that is put again (events of conditions). Key: `jobArn`
-# and this; items have `expiresAt` as their time to live.
+# Outbox table: what readers of the jobs table must not see (task tokens), and what an item that is
+# put again would lose (pending events of conditions). Key: `jobArn` and this; items have
+# `expiresAt` as their time to live.
 OUTBOX_ENTRY: Final = "entry"
 
 EVENT_SOURCE: Final = "bedrock-batch-monitor"
@@ -87,10 +63,10 @@ METRICS_NAMESPACE: Final = "BedrockBatchMonitor"
 
 
 def member_role_arn(partition: str, account: str, name: str, region: str) -> str:
-    """The ARN of the role to assume for the jobs of an account in a region.
+    """The ARN of the role to assume for the jobs of an account in a Region.
 
-    A role belongs to an account, not to a region; with the region in its name each stack in the
-    account has a role of its own, for that region's jobs alone.
+    Roles are global in an account. With the Region in its name, the stack in each Region has a role
+    of its own, for the jobs of that Region alone.
     """
     return f"arn:{partition}:iam::{account}:role/{member_role_name(name, region)}"
 
@@ -101,10 +77,10 @@ def member_role_name(name: str, region: str) -> str:
 
 
 def function_role_name(module: str, region: str) -> str:
-    """The name of a function's role, where roles of other accounts are to trust it."""
+    """The name of a function's role that roles of other accounts trust."""
     return f"BedrockBatchMonitor-{module}-{region}"
 
 
 def external_id(account: str, region: str) -> str:
-    """What a member's role asks for unless a setting says otherwise: whose monitor it is."""
+    """The default external ID that a member's role requires: the monitor's account and Region."""
     return f"{account}/{region}"

@@ -9,6 +9,10 @@ from aws_cdk import aws_dynamodb as dynamodb
 from constructs import Construct
 
 from bedrock_batch_monitor import contract
+from bedrock_batch_monitor.adapters.dynamodb.attributes import (
+    ACTIVE_JOBS_PROJECTION,
+    BY_STATUS_PROJECTION,
+)
 from bedrock_batch_monitor_cdk.encryption import encrypt_table
 from bedrock_batch_monitor_cdk.findings import acknowledge
 
@@ -55,7 +59,7 @@ class Tables(Construct):
                     partition_key=_text(contract.TRACKING),
                     sort_key=_text("jobArn"),
                     projection_type=dynamodb.ProjectionType.INCLUDE,
-                    non_key_attributes=list(contract.ACTIVE_JOBS_PROJECTION),
+                    non_key_attributes=list(ACTIVE_JOBS_PROJECTION),
                 ),
                 dynamodb.GlobalSecondaryIndexPropsV2(
                     index_name=contract.PENDING_EVENTS_INDEX,
@@ -93,7 +97,7 @@ class Tables(Construct):
                     partition_key=_text("status"),
                     sort_key=_text("observedAt"),
                     projection_type=dynamodb.ProjectionType.INCLUDE,
-                    non_key_attributes=list(contract.BY_STATUS_PROJECTION),
+                    non_key_attributes=list(BY_STATUS_PROJECTION),
                 )
             ],
         )

@@ -10,10 +10,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from bbm.report.contents import Report, tracks_of
+from bbm.report.segments import Transition, transition_of
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.times import to_iso
 from bedrock_batch_monitor.presentation import job_table
-from bedrock_batch_monitor.presentation.job_view import Transition, job_of, transition_of
+from bedrock_batch_monitor.presentation.job_view import job_of
 
 NOW: Final = datetime(2026, 11, 24, 20, 30, tzinfo=UTC)
 SPAN: Final = timedelta(days=7)

@@ -1,4 +1,4 @@
-"""`bbm` on the tables and the bus of the component tests, through its seam for clients."""
+"""`bbm` on the tables and the bus of the component tests, with clients of the tests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ import pytest
 from botocore.exceptions import ClientError
 from typer.testing import CliRunner
 
-from bbm.main import World, app
+from bbm.command import Environment
+from bbm.main import app
 from tests.component.conftest import ACCOUNT, REGION, START, Cloud, cloud
 
 __all__ = ["cloud"]
@@ -26,18 +27,18 @@ OUTPUTS = {
     "DeadLetterQueueUrl": "https://sqs.us-east-1.amazonaws.com/123456789012/dead-letters",
     "DashboardName": "BedrockBatchMonitor",
 }
-# What would change how a terminal or a pipe is written to.
+# Variables that change the output to a terminal or a pipe.
 _TERMINAL_VARIABLES = ("COLUMNS", "FORCE_COLOR", "LINES", "NO_COLOR", "TTY_COMPATIBLE")
 
 
 def refusal(code: str, operation: str, message: str = "no") -> ClientError:
-    """What a client raises when AWS refuses a call."""
+    """The error of a client when AWS refuses a call."""
     return ClientError({"Error": {"Code": code, "Message": message}}, operation)
 
 
 @dataclass
 class Stacks:
-    """CloudFormation, as far as bbm asks it: one stack."""
+    """The part of CloudFormation that bbm uses: one stack."""
 
     outputs: dict[str, str] = field(default_factory=lambda: dict(OUTPUTS))
     status: str = "CREATE_COMPLETE"
@@ -63,12 +64,12 @@ class Stacks:
 
 @dataclass
 class Functions:
-    """Lambda, as far as bbm asks it: the monitor function runs a poll."""
+    """The part of Lambda that bbm uses: the monitor function runs a poll."""
 
     poll: Callable[[], Any]
     error: str | None = None
     payload: dict[str, str] = field(default_factory=dict)
-    """What the next invocation must ask for."""
+    """The payload that the next invocation must have."""
 
     def invoke(self, **call: Any) -> dict[str, Any]:
         assert call["FunctionName"] == OUTPUTS["MonitorFunctionName"]
@@ -79,7 +80,7 @@ class Functions:
 
 @dataclass
 class TestClients:
-    """The clients that a test hands in; each can be exchanged."""
+    """The clients of a test. Each can be replaced."""
 
     __test__ = False
 
@@ -92,7 +93,7 @@ class TestClients:
 
 @dataclass
 class Answer:
-    """What came out of one command."""
+    """The result of one command."""
 
     code: int
     out: str
@@ -122,20 +123,20 @@ class Bbm:
         self, *arguments: str, terminal: int | None = None, charset: str = "utf-8"
     ) -> Answer:
         """Run a command, in a pipe or in a terminal with so many columns, in this encoding."""
-        world = World(connect=self._connect, now=self.now, sleep=self._sleep)
+        environment = Environment(connect=self._connect, now=self.now, sleep=self._sleep)
         env = (
             {"FORCE_COLOR": "1", "COLUMNS": str(terminal), "LINES": "24", "TERM": "xterm-256color"}
             if terminal
             else {}
         )
         runner = CliRunner(charset=charset, env=env)
-        result = runner.invoke(app, list(arguments), obj=world, prog_name="bbm")
+        result = runner.invoke(app, list(arguments), obj=environment, prog_name="bbm")
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception
         return Answer(result.exit_code, result.stdout, result.stderr)
 
     def json(self, *arguments: str) -> Any:
-        """The document of a command that is good."""
+        """The document of a command that succeeds."""
         answer = self(*arguments, "--json")
         assert (answer.code, answer.err) == (0, "")
         return answer.document

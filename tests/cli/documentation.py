@@ -6,7 +6,7 @@ import re
 import sys
 from pathlib import Path
 
-# Run as a program it has to find the code, as the tests do.
+# As a program, it must find the code in the same way as the tests.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "functions"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "cli"))
 
@@ -24,7 +24,7 @@ _HELP = re.compile(
 
 
 def commands() -> tuple[str, ...]:
-    """The commands in the order of the help; the empty text is `bbm` itself."""
+    """The commands in the order of the help. The empty text means `bbm` itself."""
     return ("", *get_command(app).commands)  # type: ignore[attr-defined]
 
 
@@ -41,7 +41,7 @@ def documented() -> dict[str, str]:
 
 
 def main() -> None:
-    """Write every help text anew, where the page has its place."""
+    """Write every help text into its place on the page."""
     page = PAGE.read_text()
     PAGE.write_text(
         _HELP.sub(lambda match: match["start"] + help_of(match["command"]) + match["end"], page)

@@ -32,20 +32,20 @@ def test_track_puts_the_attributes_of_the_contract(bbm: Bbm) -> None:
     arn = arn_of("abcdefghijkl")
     answer = bbm("track", arn)
     assert answer.code == 0
-    assert answer.out == f"{arn}  tracked: the monitor reads it at its next poll\n"
+    assert answer.out == f"{arn}  tracked: the monitor reads it in its next poll\n"
     assert bbm.cloud.items("jobs") == [
         {"jobArn": arn, "tracking": "ACTIVE", "commandAt": "2026-11-24T20:00:00.000Z"}
     ]
 
 
-def test_track_takes_an_id_and_says_each_job_once(bbm: Bbm) -> None:
+def test_track_accepts_an_id_and_reports_each_job_once(bbm: Bbm) -> None:
     """The account and Region are the stack's."""
     arn = arn_of("abcdefghijkl")
     assert bbm.json("track", "abcdefghijkl", arn) == {"jobs": [{"jobArn": arn, "result": "added"}]}
 
 
-def test_track_never_writes_over_an_item(bbm: Bbm) -> None:
-    """What is recorded stays as it is; only tracking comes back."""
+def test_track_never_overwrites_an_item(bbm: Bbm) -> None:
+    """Recorded attributes stay as they are; only `tracking` is added."""
     arn = bbm.cloud.add_job("InProgress")
     bbm.cloud.poll()
     before = bbm.cloud.job(arn)
@@ -60,8 +60,8 @@ def test_track_never_writes_over_an_item(bbm: Bbm) -> None:
 
 
 @pytest.mark.parametrize("ending", statuses.TERMINAL)
-def test_track_leaves_a_job_alone_that_has_ended(bbm: Bbm, ending: str) -> None:
-    """Its item is as it was, and the answer says how it ended."""
+def test_track_does_not_change_a_job_that_has_ended(bbm: Bbm, ending: str) -> None:
+    """The result has its terminal status."""
     arn = ended(bbm, ending)
     before = bbm.cloud.job(arn)
     answer = bbm("track", arn)
@@ -69,8 +69,8 @@ def test_track_leaves_a_job_alone_that_has_ended(bbm: Bbm, ending: str) -> None:
     assert bbm.cloud.job(arn) == before
 
 
-def test_track_checks_all_before_it_writes_any(bbm: Bbm) -> None:
-    """One bad ARN among good ones is bad usage, and nothing was tracked."""
+def test_track_checks_all_arns_before_it_writes_an_item(bbm: Bbm) -> None:
+    """One invalid ARN among valid ones is a usage error, and no job is tracked."""
     answer = bbm("track", arn_of("abcdefghijkl"), "arn:aws:s3:::bucket")
     assert (answer.code, answer.out) == (2, "")
     assert "'arn:aws:s3:::bucket' is not the ARN of a batch inference job" in answer.err
@@ -78,16 +78,16 @@ def test_track_checks_all_before_it_writes_any(bbm: Bbm) -> None:
     assert bbm.cloud.items("jobs") == []
 
 
-def test_track_warns_of_a_job_that_is_not_the_deployments(bbm: Bbm) -> None:
-    """It is put in all the same: the deployment may monitor other Regions as well."""
+def test_track_notes_a_job_of_another_region(bbm: Bbm) -> None:
+    """The job is still tracked, because the deployment can monitor other Regions."""
     answer = bbm("track", arn_of("abcdefghijkl", "eu-west-1"))
     assert answer.code == 0
     assert "abcdefghijkl belongs to another partition, account or Region" in answer.err
     assert len(bbm.cloud.items("jobs")) == 1
 
 
-def test_untrack_removes_tracking_alone(bbm: Bbm) -> None:
-    """All else of the item stays; a second time there is nothing to do."""
+def test_untrack_removes_only_tracking(bbm: Bbm) -> None:
+    """The other attributes stay. A second call changes nothing."""
     arn = bbm.cloud.add_job("InProgress", job_name="nightly")
     bbm.cloud.poll()
     before = bbm.cloud.job(arn)
@@ -98,7 +98,7 @@ def test_untrack_removes_tracking_alone(bbm: Bbm) -> None:
     assert bbm.json("untrack", arn)["jobs"][0]["result"] == "notTracked"
 
 
-def test_untrack_of_an_unknown_job_fails_and_does_the_others(bbm: Bbm) -> None:
+def test_untrack_of_an_unknown_job_fails_and_untracks_the_others(bbm: Bbm) -> None:
     """A job that the deployment cannot monitor gets no item: exit code 1."""
     arn = bbm.cloud.add_job("InProgress")
     foreign = arn_of("zzzzzzzzzzzz").replace("arn:aws:", "arn:aws-cn:")
@@ -110,7 +110,7 @@ def test_untrack_of_an_unknown_job_fails_and_does_the_others(bbm: Bbm) -> None:
 
 
 def test_untrack_of_an_unknown_name_fails(bbm: Bbm) -> None:
-    """Only an ARN or an id says which job is meant before there is an item."""
+    """Before there is an item, a job is known only by its ARN or id."""
     answer = bbm("untrack", "nightly")
     assert (answer.code, answer.out) == (1, "")
     assert "no job 'nightly' in the jobs table" in answer.err
@@ -119,10 +119,10 @@ def test_untrack_of_an_unknown_name_fails(bbm: Bbm) -> None:
 
 @pytest.mark.parametrize("text", ["abcdefghijkl", arn_of("abcdefghijkl")])
 def test_untrack_before_the_first_poll_keeps_discovery_from_tracking(bbm: Bbm, text: str) -> None:
-    """A job without an item gets one without `tracking`: that is no failure, and it is said."""
+    """A job without an item gets an item without `tracking`. The exit code is 0."""
     answer = bbm("untrack", text)
     assert (answer.code, answer.err) == (0, "")
-    assert "untracked: it had no item; it has one now" in answer.out
+    assert "untracked: it had no item; its new item keeps discovery" in answer.out
     moment = "2026-11-24T20:00:00.000Z"
     arn = arn_of("abcdefghijkl")
     assert bbm.cloud.items("jobs") == [
@@ -133,7 +133,7 @@ def test_untrack_before_the_first_poll_keeps_discovery_from_tracking(bbm: Bbm, t
 
 
 def test_untracked_job_is_not_discovered(bbm: Bbm) -> None:
-    """What `untrack` puts is what discovery leaves alone."""
+    """Discovery does not track a job whose item has no `tracking`."""
     arn = bbm.cloud.bedrock.add_job(account=ACCOUNT, region=REGION)
     bbm("untrack", arn)
     bbm.cloud = bbm.cloud.with_settings(discovery_prefix="")
@@ -143,7 +143,7 @@ def test_untracked_job_is_not_discovered(bbm: Bbm) -> None:
     assert "tracking" not in (bbm.cloud.job(arn) or {})
 
 
-def test_untrack_warns_of_a_job_that_may_not_be_the_deployments(bbm: Bbm) -> None:
+def test_untrack_notes_a_job_of_another_region(bbm: Bbm) -> None:
     """An item in another Region has an effect only if the deployment monitors that Region."""
     answer = bbm("untrack", arn_of("abcdefghijkl", "eu-west-1"), "--json")
     assert [job["result"] for job in answer.document["jobs"]] == ["excluded"]
@@ -151,7 +151,7 @@ def test_untrack_warns_of_a_job_that_may_not_be_the_deployments(bbm: Bbm) -> Non
 
 
 class Racing:
-    """A client of DynamoDB beside which somebody else writes before each conditional write."""
+    """A DynamoDB client with another writer that writes before each conditional write."""
 
     def __init__(self, real: Any, *writes: Any, forever: Any = None) -> None:
         self._real = real
@@ -176,7 +176,7 @@ class Racing:
 
 
 def conflicts(bbm: Bbm, arn: str) -> Callable[[str], None]:
-    """Somebody who puts the item before each put, and deletes it before each update."""
+    """A writer that puts the item before each put, and deletes it before each update."""
 
     def interfere(operation: str) -> None:
         if operation == "put_item":
@@ -188,19 +188,19 @@ def conflicts(bbm: Bbm, arn: str) -> Callable[[str], None]:
 
 
 @pytest.mark.parametrize("command", ["track", "untrack"])
-def test_command_that_loses_every_race_says_so(bbm: Bbm, command: str) -> None:
-    """It looks again, a bounded number of times, and then fails with the remedy."""
+def test_command_with_a_conflict_in_every_attempt_fails(bbm: Bbm, command: str) -> None:
+    """It tries again, a bounded number of times. The error has the remedy."""
     arn = arn_of("abcdefghijkl")
     racing = Racing(bbm.clients.dynamodb, forever=conflicts(bbm, arn))
     bbm.clients.dynamodb = racing
     answer = bbm(command, arn)
     assert (answer.code, answer.out) == (1, "")
-    assert f"the item of {arn} changed at the same moment in each of 5 attempts" in answer.err
+    assert f"the item of {arn} changed during each of 5 attempts" in answer.err
     assert len(racing.calls) == 10
 
 
 def nothing() -> None:
-    """A write in which nobody interferes."""
+    """An attempt without a conflict."""
 
 
 @pytest.mark.parametrize(
@@ -211,7 +211,7 @@ def nothing() -> None:
         ("untracked", "resumed", "ACTIVE"),
     ],
 )
-def test_track_looks_again_after_a_lost_race(
+def test_track_tries_again_after_a_conflict(
     bbm: Bbm, before_update: str, result: str, tracking: str | None
 ) -> None:
     """Between the put that finds an item and the update, the item is deleted, ends or changes."""
@@ -238,7 +238,7 @@ def test_track_looks_again_after_a_lost_race(
     assert (bbm.cloud.job(arn) or {}).get("tracking") == tracking
 
 
-def test_untrack_looks_again_after_a_lost_race(bbm: Bbm) -> None:
+def test_untrack_tries_again_after_a_conflict(bbm: Bbm) -> None:
     """The monitor puts the item at the moment at which the command finds none."""
     arn = arn_of("abcdefghijkl")
     racing = Racing(bbm.clients.dynamodb, nothing, lambda: bbm.cloud.track(arn))
@@ -257,11 +257,11 @@ def test_terminal_status_that_is_not_recorded_as_the_end_stays_tracked(bbm: Bbm)
     assert (bbm.cloud.job(arn) or {})["tracking"] == "ACTIVE"
     answer = bbm("replay", arn)
     assert answer.code == 1
-    assert "has not ended (Expired): there is no event of its end" in answer.err
+    assert "has not ended (Expired): only the event of a job's end" in answer.err
 
 
-def test_untrack_takes_out_what_somebody_put_in_by_mistake(bbm: Bbm) -> None:
-    """An item whose key is no ARN can be named by that key."""
+def test_untrack_accepts_the_key_of_an_item_with_an_invalid_arn(bbm: Bbm) -> None:
+    """The item loses `tracking`."""
     bbm.cloud.track("i-am-no-arn")
     assert bbm("untrack", "i-am-no-arn").code == 0
     assert bbm.cloud.job("i-am-no-arn") == {
@@ -270,7 +270,7 @@ def test_untrack_takes_out_what_somebody_put_in_by_mistake(bbm: Bbm) -> None:
     }
 
 
-def test_jobs_shows_the_active_ones_with_their_progress(bbm: Bbm) -> None:
+def test_jobs_shows_active_jobs_with_their_progress(bbm: Bbm) -> None:
     """A pipe gets plain lines with every column."""
     bbm.cloud.add_job(RUNS, job_name="nightly", total_records=1000)
     bbm.cloud.add_job("Completed", job_name="done")
@@ -287,8 +287,8 @@ def test_jobs_shows_the_active_ones_with_their_progress(bbm: Bbm) -> None:
     assert "\x1b" not in line
 
 
-def test_jobs_shows_when_a_job_ends_and_whether_that_is_too_late(bbm: Bbm) -> None:
-    """The monitor's own estimate: unknown from one count, then the time left, and a warning."""
+def test_jobs_shows_the_time_left_and_the_badge_of_a_job_at_risk(bbm: Bbm) -> None:
+    """The estimate of the monitor, which is unknown until a count has changed."""
     fast = Script((Phase("InProgress", 3600), Phase("Completed", None)), error_share=0.02)
     slow = Script((Phase("InProgress", 40 * 3600), Phase("Completed", None)), steps=800)
     arns = [
@@ -302,17 +302,17 @@ def test_jobs_shows_when_a_job_ends_and_whether_that_is_too_late(bbm: Bbm) -> No
     bbm.cloud.bedrock.clock.advance(60)
     lines = {line.split()[0]: line for line in bbm("jobs").lines}
     assert re.search(r" 25 min +35 min +96 ", lines["fast"])
-    assert re.search(r" 1 d 15 h \(late\) +0 ", lines["slow"])
+    assert re.search(r"InProgress \(at risk\) .* 1 d 15 h +0 ", lines["slow"])
     assert "ends 16 h 00 min after its expiration (2026-11-25 20:00:00 UTC)" in lines["slow"]
     shown = {job["jobName"]: job for job in bbm.json("jobs")["jobs"]}
     assert shown["fast"]["estimatedEndTime"] == "2026-11-24T21:00:00.000Z"
     assert shown["fast"]["recordsPerMinute"] == pytest.approx(200)
     assert "ETA" in bbm("jobs", terminal=80).out
     bbm("untrack", arns[1])
-    assert "(late)" not in bbm("jobs", "--all").out
+    assert "(at risk)" not in bbm("jobs", "--all").out
 
 
-def test_jobs_answers_with_the_items_of_the_table(bbm: Bbm) -> None:
+def test_jobs_document_has_the_items_of_the_table(bbm: Bbm) -> None:
     """`--json` has the names, times and numbers of the table itself."""
     arn = bbm.cloud.add_job("InProgress", total_records=10)
     bbm.cloud.poll()
@@ -323,7 +323,7 @@ def test_jobs_answers_with_the_items_of_the_table(bbm: Bbm) -> None:
 
 
 def test_jobs_shows_a_job_before_its_first_poll_and_one_that_cannot_be_read(bbm: Bbm) -> None:
-    """Neither has a status; the one says so, the other says why."""
+    """Neither has a status: one is `not polled yet`, the other shows its error."""
     bbm.cloud.track("i-am-no-arn")
     bbm.cloud.poll()
     bbm("track", "abcdefghijkl")
@@ -332,8 +332,8 @@ def test_jobs_shows_a_job_before_its_first_poll_and_one_that_cannot_be_read(bbm:
     assert "InvalidJobArn: 'i-am-no-arn' is not the ARN" in answer.out
 
 
-def test_jobs_all_includes_what_has_ended_and_the_active_come_first(bbm: Bbm) -> None:
-    """Every item of the table, those that go on before those that do not."""
+def test_jobs_all_includes_ended_jobs_after_the_active_ones(bbm: Bbm) -> None:
+    """Every item of the table."""
     over, going = ended(bbm), bbm.cloud.add_job("InProgress")
     bbm.cloud.poll()
     assert [job["jobArn"] for job in bbm.json("jobs")["jobs"]] == [going]
@@ -341,7 +341,7 @@ def test_jobs_all_includes_what_has_ended_and_the_active_come_first(bbm: Bbm) ->
 
 
 def test_jobs_with_a_status_means_the_status_now(bbm: Bbm) -> None:
-    """A job that was once Validating is not, and an ending is found in the history."""
+    """A job that was Validating earlier is left out. Ended jobs come from the history."""
     arn = bbm.cloud.add_job(RUNS)
     bbm.cloud.poll()
     failed = ended(bbm)
@@ -359,8 +359,8 @@ def test_jobs_with_a_status_means_the_status_now(bbm: Bbm) -> None:
     )
 
 
-def test_jobs_reads_more_than_one_call_can_take(bbm: Bbm) -> None:
-    """A hundred keys a call, and what DynamoDB leaves undone is asked for again."""
+def test_jobs_reads_more_items_than_one_call_returns(bbm: Bbm) -> None:
+    """100 keys in a call; unprocessed keys are requested again."""
     for _ in range(203):
         bbm.cloud.add_job("InProgress")
     sizes, whole = [], bbm.clients.dynamodb
@@ -386,8 +386,8 @@ def test_jobs_reads_more_than_one_call_can_take(bbm: Bbm) -> None:
     assert len(bbm.slept) == 2
 
 
-def test_jobs_gives_up_where_nothing_is_answered(bbm: Bbm) -> None:
-    """Eight calls without one item are enough."""
+def test_jobs_fails_after_eight_calls_without_an_item(bbm: Bbm) -> None:
+    """The error has the remedy."""
     bbm.cloud.add_job("InProgress")
     real = bbm.clients.dynamodb
 
@@ -401,7 +401,7 @@ def test_jobs_gives_up_where_nothing_is_answered(bbm: Bbm) -> None:
     bbm.clients.dynamodb = Silent()
     answer = bbm("jobs")
     assert (answer.code, len(bbm.slept)) == (1, 7)
-    assert "leaves reads of jobs undone" in answer.err
+    assert "does not return all items of jobs" in answer.err
 
 
 @pytest.mark.parametrize(
@@ -412,14 +412,14 @@ def test_jobs_gives_up_where_nothing_is_answered(bbm: Bbm) -> None:
         (("--status", "Failed"), "No job has the status Failed."),
     ],
 )
-def test_jobs_says_so_where_there_are_none(bbm: Bbm, options: tuple[str, ...], said: str) -> None:
-    """An empty table is a sentence for people and an empty list for programs."""
+def test_jobs_without_a_result_says_so(bbm: Bbm, options: tuple[str, ...], said: str) -> None:
+    """A sentence for people, an empty list for programs."""
     assert said in bbm("jobs", *options).out
     assert bbm.json("jobs", *options) == {"jobs": []}
 
 
-def test_history_tells_the_time_spent_in_each_status(bbm: Bbm) -> None:
-    """From one changedAt to the next; until now for the last of a job that goes on."""
+def test_history_shows_the_time_spent_in_each_status(bbm: Bbm) -> None:
+    """From one changedAt to the next. The last status of an active job lasts until now."""
     arn = bbm.cloud.add_job(RUNS, job_name="nightly")
     bbm.cloud.poll()
     bbm.cloud.bedrock.clock.advance(60)
@@ -433,26 +433,26 @@ def test_history_tells_the_time_spent_in_each_status(bbm: Bbm) -> None:
     bbm.cloud.poll()
     text = bbm("history", arn).out
     assert re.search(r"InProgress +10 min", text)
-    assert "11 min in all" in text
+    assert "11 min in total" in text
     assert bbm.json("history", arn) == {"jobArn": arn, "history": bbm.cloud.history(arn)}
 
 
-def test_a_job_that_has_ended_is_named_by_its_name(bbm: Bbm) -> None:
-    """All items are read for it, and an ending can be sent again by name."""
+def test_ended_job_is_found_by_its_name(bbm: Bbm) -> None:
+    """`bbm` reads all items; `replay` accepts the name."""
     arn = ended(bbm, job_name="nightly")
     assert bbm.json("history", "nightly")["jobArn"] == arn
     assert bbm.json("replay", "nightly")["resources"] == [arn]
     ended(bbm, job_name="nightly")
     answer = bbm("replay", "nightly")
     assert answer.code == 1
-    assert "'nightly' is the name of 2 jobs, give one's ARN: arn:" in answer.err
+    assert "'nightly' is the name of 2 jobs: give one of their ARNs: arn:" in answer.err
     going = bbm.cloud.add_job("InProgress", job_name="nightly")
     bbm.cloud.poll()
     assert bbm.json("history", "nightly")["jobArn"] == going
 
 
-def test_history_of_a_job_not_polled_yet_and_of_none(bbm: Bbm) -> None:
-    """The one is no error, the other is."""
+def test_history_of_a_job_not_polled_yet_and_of_an_unknown_job(bbm: Bbm) -> None:
+    """Only the unknown job is an error."""
     bbm("track", "abcdefghijkl")
     assert "Nothing is recorded" in bbm("history", "abcdefghijkl").out
     assert bbm.json("history", "abcdefghijkl")["history"] == []
@@ -460,7 +460,7 @@ def test_history_of_a_job_not_polled_yet_and_of_none(bbm: Bbm) -> None:
 
 
 def test_find_is_one_query_newest_first(bbm: Bbm) -> None:
-    """All transitions into a status since a moment, with their messages."""
+    """All transitions to a status since a time, with their messages."""
     ended(bbm, job_name="old")
     bbm.cloud.bedrock.clock.advance(7200)
     ended(bbm, job_name="first")
@@ -478,7 +478,7 @@ def test_find_is_one_query_newest_first(bbm: Bbm) -> None:
 
 
 def test_find_reads_every_page(bbm: Bbm) -> None:
-    """More than DynamoDB answers in one page."""
+    """More than one page of DynamoDB."""
     for n in range(30):
         bbm.cloud.dynamodb.put_item(
             TableName="history",
@@ -506,7 +506,7 @@ def test_replay_sends_the_same_event_again(bbm: Bbm) -> None:
     assert again["resources"] == answer["resources"] == [arn]
     assert answer["eventId"] == first["detail"]["metadata"]["eventId"]
     assert bbm.cloud.job(arn) == before
-    assert f"(Failed), eventId {answer['eventId']} as before" in bbm("replay", arn).out
+    assert f"(Failed), with the same eventId {answer['eventId']}" in bbm("replay", arn).out
 
 
 def test_replay_publishes_no_message_with_record_messages_false(bbm: Bbm) -> None:
@@ -534,11 +534,14 @@ def test_replay_sends_nothing_while_the_state_of_the_bus_is_unknown(bbm: Bbm) ->
     bbm.clients.events = Unknown()
     answer = bbm("replay", arn)
     assert answer.code == 1
-    assert "it is not known whether the bus monitor exists (EventBridge.Throttling" in answer.err
+    assert (
+        "cannot determine whether the event bus monitor exists (EventBridge.Throttling"
+        in answer.err
+    )
 
 
-def test_replay_of_a_job_that_goes_on(bbm: Bbm) -> None:
-    """There is no event of its end; nothing is sent."""
+def test_replay_of_an_active_job_fails(bbm: Bbm) -> None:
+    """There is no event of its end. Nothing is sent."""
     arn = bbm.cloud.add_job("InProgress")
     for state in ("not polled yet", "InProgress"):
         answer = bbm("replay", arn)
@@ -548,8 +551,8 @@ def test_replay_of_a_job_that_goes_on(bbm: Bbm) -> None:
     assert bbm.cloud.new_events() == []
 
 
-def test_replay_looks_at_what_the_bus_says_of_the_entry(bbm: Bbm) -> None:
-    """A call that is answered well can still have refused the event."""
+def test_replay_fails_if_the_bus_refuses_the_entry(bbm: Bbm) -> None:
+    """A successful call can still refuse an entry."""
     arn = ended(bbm)
 
     class Refusing:
@@ -562,11 +565,11 @@ def test_replay_looks_at_what_the_bus_says_of_the_entry(bbm: Bbm) -> None:
     bbm.clients.events = Refusing()
     answer = bbm("replay", arn, "--json")
     assert (answer.code, answer.out) == (1, "")
-    assert "did not take the event (EventBridge.InternalFailure)" in answer.err
+    assert "refused the event (EventBridge.InternalFailure)" in answer.err
 
 
-def test_replay_to_a_bus_that_is_gone(bbm: Bbm) -> None:
-    """PutEvents would answer as if all were well, so the bus is looked for first."""
+def test_replay_to_a_deleted_bus_fails(bbm: Bbm) -> None:
+    """PutEvents would report success, so the bus is checked first."""
     arn = ended(bbm)
     events = bbm.cloud.events
     events.remove_targets(Rule="all", EventBusName="monitor", Ids=["queue"])
@@ -574,11 +577,11 @@ def test_replay_to_a_bus_that_is_gone(bbm: Bbm) -> None:
     events.delete_event_bus(Name="monitor")
     answer = bbm("replay", arn)
     assert answer.code == 1
-    assert "the bus monitor does not exist: restore it" in answer.err
+    assert "the event bus monitor does not exist: restore it" in answer.err
 
 
-def test_poll_runs_one_and_shows_its_summary(bbm: Bbm) -> None:
-    """The figures are the function's own."""
+def test_poll_shows_the_summary_of_the_function(bbm: Bbm) -> None:
+    """The figures are those of the function."""
     bbm.cloud.add_job("Completed")
     summary = bbm.json("poll")
     assert (summary["jobsEnded"], summary["complete"]) == (1, True)
@@ -590,16 +593,16 @@ def test_poll_runs_one_and_shows_its_summary(bbm: Bbm) -> None:
 
 
 def test_poll_of_another_scope(bbm: Bbm) -> None:
-    """The payload names account and Region; what is none of these is bad usage."""
+    """The payload has account and Region. Another text is a usage error."""
     bbm.clients.functions.payload = {"account": "222222222222", "region": "eu-west-1"}
     assert bbm("poll", "--scope", "222222222222/eu-west-1").code == 0
     answer = bbm("poll", "--scope", "eu-west-1")
     assert answer.code == 2
-    assert "--scope 'eu-west-1' is no account and Region: give them as" in answer.err
+    assert "--scope 'eu-west-1' is not an account and Region: give both" in answer.err
 
 
-def test_poll_that_fails_says_why(bbm: Bbm) -> None:
-    """The function's error, and where to look on."""
+def test_poll_that_fails_shows_the_error_of_the_function(bbm: Bbm) -> None:
+    """And the name of the function whose log has more."""
     bbm.clients.functions = Functions(
         lambda: {"errorType": "PollError", "errorMessage": "the active jobs cannot be listed"},
         error="Unhandled",
@@ -610,14 +613,14 @@ def test_poll_that_fails_says_why(bbm: Bbm) -> None:
     assert "monitor-function" in answer.err
 
 
-def test_poll_tells_of_one_that_ran_out_of_time(bbm: Bbm) -> None:
-    """It is no failure: the next poll starts with the rest."""
+def test_poll_reports_that_it_ran_out_of_time(bbm: Bbm) -> None:
+    """It is not a failure: the next poll starts with the other jobs."""
     bbm.clients.functions = Functions(lambda: {"jobsActive": 3, "complete": False, "seconds": 45.0})
     assert "ran out of time" in bbm("poll").out
 
 
-def test_a_name_is_read_from_the_table_once_for_all_arguments(bbm: Bbm) -> None:
-    """Two names cost one look at the active jobs."""
+def test_several_names_need_one_read_of_the_active_jobs(bbm: Bbm) -> None:
+    """The items are kept for the whole command."""
     for name in ("one", "two"):
         bbm.cloud.add_job("InProgress", job_name=name)
     bbm.cloud.poll()
@@ -631,7 +634,7 @@ def test_a_name_is_read_from_the_table_once_for_all_arguments(bbm: Bbm) -> None:
 
 @pytest.mark.parametrize("width", [80, 120])
 def test_nothing_is_wider_than_the_terminal(bbm: Bbm, width: int) -> None:
-    """Long names are cut, columns that matter less go, in colour and without."""
+    """Long names are cut, and less important columns are left out, with and without color."""
     bbm.cloud.add_job(
         RUNS, job_name="a-job-whose-name-was-made-by-a-machine-" + "x" * 24, total_records=10**9
     )
@@ -648,15 +651,15 @@ def test_nothing_is_wider_than_the_terminal(bbm: Bbm, width: int) -> None:
     assert ("RECORDS" in text) is (width == 120)
 
 
-def test_a_deleted_item_of_an_ending_is_left_out(bbm: Bbm) -> None:
-    """The history remembers a job whose item somebody deleted; there is nothing to show."""
+def test_job_with_a_deleted_item_is_left_out(bbm: Bbm) -> None:
+    """The history still has the job, but there is no item to show."""
     arn = ended(bbm)
     bbm.cloud.dynamodb.delete_item(TableName="jobs", Key={"jobArn": {"S": arn}})
     assert bbm.json("jobs", "--status", "Failed") == {"jobs": []}
     assert len(bbm.json("find", "--status", "Failed")["transitions"]) == 1
 
 
-def test_an_odd_item_is_shown_and_not_stumbled_over(bbm: Bbm) -> None:
+def test_item_with_unexpected_types_is_shown(bbm: Bbm) -> None:
     """Attributes of other types than the contract's, a binary, markup and escapes."""
     bbm.cloud.dynamodb.put_item(
         TableName="jobs",

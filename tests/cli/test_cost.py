@@ -21,8 +21,8 @@ WORKLOADS = st.builds(
 
 
 @given(WORKLOADS)
-def test_nothing_costs_less_than_nothing(workload: Workload) -> None:
-    """Every line, every alternative."""
+def test_no_cost_is_negative(workload: Workload) -> None:
+    """Of any line or alternative."""
     assert all(line.dollars >= 0 for line in bill(workload))
     assert all(other.dollars >= 0 for other in alternatives(workload))
 
@@ -39,7 +39,7 @@ def test_the_document_says_what_the_bill_says(workload: Workload) -> None:
 
 @given(st.integers(1, 10_000), st.integers(1, 60))
 def test_more_jobs_never_cost_less(jobs: int, interval: int) -> None:
-    """Neither here nor with the others."""
+    """For the monitor and for the alternatives."""
     fewer, more = (Workload(jobs=number, interval_minutes=interval) for number in (jobs, jobs + 1))
     for one, other in zip(alternatives(fewer), alternatives(more), strict=True):
         if one.name != "One function, scans and updates every job":
@@ -51,8 +51,8 @@ def test_more_jobs_never_cost_less(jobs: int, interval: int) -> None:
     assert writes[0] <= writes[1]
 
 
-def test_between_the_counts_there_is_a_straight_line() -> None:
-    """And beyond the last of them the same line goes on; it never falls below nothing."""
+def test_counts_are_interpolated_between_measured_sizes() -> None:
+    """And extrapolated beyond them, but never below zero."""
     found = Counts({"monitor": {10: {"reads": 1.0}, 30: {"reads": 5.0}}}, {})
 
     assert found.at("monitor", "reads", 20) == 3
@@ -63,8 +63,8 @@ def test_between_the_counts_there_is_a_straight_line() -> None:
     )
 
 
-def test_the_counts_of_the_benchmark_are_there() -> None:
-    """For everybody who is reckoned with, and for every step."""
+def test_counts_of_the_benchmark_are_complete() -> None:
+    """For every design that the estimate uses, and for every step."""
     assert {"monitor", "scan", "pool"} <= counts().polls.keys()
     assert counts().steps.keys() == {"takenUp", "transition", "counts", "ending"}
     assert all(units >= 1 for units in counts().steps.values())
@@ -84,5 +84,5 @@ def test_the_command_needs_no_account() -> None:
 
     assert result.exit_code == 0
     expected = f"{float(total(bill(Workload(jobs=1000, interval_minutes=5)))):,.2f}"
-    [line] = [line for line in result.stdout.splitlines() if line.startswith("A month")]
+    [line] = [line for line in result.stdout.splitlines() if line.startswith("Total per month")]
     assert line.split()[-1] == expected

@@ -9,7 +9,7 @@ from botocore import exceptions as sdk
 from botocore.exceptions import ClientError
 
 from bbm.aws import SessionClients
-from bbm.problems import can_pass
+from bbm.problems import is_transient
 from bedrock_batch_monitor.domain import statuses
 from local.bedrock import Phase, Script
 
@@ -45,12 +45,12 @@ def failing(service: str, error: Exception) -> Callable[[Bbm], None]:
 
 
 def nothing(_: Bbm) -> None:
-    """The fault is in what was typed."""
+    """The fault is in the arguments."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """What a newcomer meets, with what is said of it."""
+    """A fault, and the texts that its error must have."""
 
     name: str
     fault: Callable[[Bbm], None]
@@ -99,7 +99,7 @@ CASES = (
     Case(
         "another stack or one under way",
         lambda bbm: setattr(bbm.clients, "cloudformation", Stacks({}, "CREATE_IN_PROGRESS")),
-        ("has no output JobsTableName (it is CREATE_IN_PROGRESS)", "--stack"),
+        ("has no output JobsTableName (its status is CREATE_IN_PROGRESS)", "--stack"),
     ),
     Case(
         "a table that is gone",
@@ -109,7 +109,7 @@ CASES = (
     Case(
         "no permission, named by the service",
         failing("dynamodb", refusal("AccessDeniedException", "Query", DENIED)),
-        ("no permission for dynamodb:Query", "allowed for your role"),
+        ("no permission for dynamodb:Query", "for your role or user"),
     ),
     Case(
         "no permission, named by the operation",
@@ -165,7 +165,7 @@ CASES = (
     Case(
         "another fault of the SDK",
         failing("dynamodb", sdk.DataNotFoundError(data_path="x")),
-        ("the AWS SDK gave up (DataNotFoundError",),
+        ("the AWS SDK failed (DataNotFoundError",),
     ),
     Case(
         "unknown job",
@@ -221,7 +221,7 @@ def test_an_error_is_one_line_with_its_remedy(bbm: Bbm, case: Case) -> None:
 
 
 def test_debug_shows_the_traceback_before_the_line(bbm: Bbm) -> None:
-    """For a report, or for who wants to know where."""
+    """For a bug report."""
     bbm.clients.dynamodb = Raising(KeyError("x"))
     answer = bbm("jobs", "--debug")
     assert answer.code == 1
@@ -238,8 +238,8 @@ def test_an_ambiguous_name_lists_its_jobs(bbm: Bbm) -> None:
     assert all(arn in answer.err for arn in arns)
 
 
-def test_a_refusal_of_the_whole_call_to_the_bus(bbm: Bbm) -> None:
-    """The runtime's own error, with the remedy of what is behind it."""
+def test_replay_explains_a_refused_call_to_the_bus(bbm: Bbm) -> None:
+    """With the remedy for the error of the service."""
     arn = bbm.cloud.add_job(Script((Phase("Failed", None, "why"),)))
     bbm.cloud.poll()
 
@@ -253,20 +253,23 @@ def test_a_refusal_of_the_whole_call_to_the_bus(bbm: Bbm) -> None:
     assert "no permission for events:PutEvents" in answer.err
 
 
-def test_a_bus_that_may_not_be_looked_at_gets_no_event(bbm: Bbm) -> None:
-    """PutEvents would answer success for a bus that is gone, so nothing is sent."""
+def test_replay_sends_nothing_without_permission_to_describe_the_bus(bbm: Bbm) -> None:
+    """PutEvents would report success for a deleted bus."""
     arn = bbm.cloud.add_job(Script((Phase("Failed", None, "why"),)))
     bbm.cloud.poll()
     bbm.cloud.new_events()
     bbm.clients.events = Raising(refusal("AccessDeniedException", "DescribeEventBus"))
     answer = bbm("replay", arn)
     assert answer.code == 1
-    assert "it is not known whether the bus monitor exists (EventBridge.AccessDenied" in answer.err
+    assert (
+        "cannot determine whether the event bus monitor exists (EventBridge.AccessDenied"
+        in answer.err
+    )
     assert bbm.cloud.new_events() == []
 
 
-def test_an_item_that_cannot_be_read_back(bbm: Bbm) -> None:
-    """Somebody wrote into an item of a job that has ended."""
+def test_replay_explains_an_item_with_wrong_types(bbm: Bbm) -> None:
+    """Someone changed the item of an ended job."""
     bbm.cloud.dynamodb.put_item(
         TableName="jobs",
         Item={
@@ -282,12 +285,12 @@ def test_an_item_that_cannot_be_read_back(bbm: Bbm) -> None:
     assert "an item of the tables cannot be read: attribute" in answer.err
 
 
-def test_what_can_pass() -> None:
-    """No answer and busy services; neither refusals nor missing credentials."""
-    assert can_pass(sdk.ConnectTimeoutError(endpoint_url="x"))
-    assert can_pass(refusal("ThrottlingException", "Query"))
-    assert not can_pass(refusal("AccessDeniedException", "Query"))
-    assert not can_pass(sdk.NoCredentialsError())
+def test_transient_errors_are_missing_answers_and_busy_services() -> None:
+    """Refusals and missing credentials are not transient."""
+    assert is_transient(sdk.ConnectTimeoutError(endpoint_url="x"))
+    assert is_transient(refusal("ThrottlingException", "Query"))
+    assert not is_transient(refusal("AccessDeniedException", "Query"))
+    assert not is_transient(sdk.NoCredentialsError())
     assert isinstance(refusal("x", "y"), ClientError)
 
 

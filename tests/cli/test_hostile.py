@@ -1,4 +1,4 @@
-"""What others write into the tables, answer or type reaches no terminal, pipe or log as it is."""
+"""Hostile texts from tables, answers and arguments never reach a terminal, pipe or log."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bbm import view
 from bbm.output import plain_text, showable
 from bbm.usage import Totals, by_model_and_day
+from bbm.views import amounts, job_rows, lines, recorded
 from bedrock_batch_monitor.domain import statuses
 from tests.component.conftest import ACCOUNT, REGION
 from tests.support.hostile import ALL_KEYS, STORABLE, hostile_characters_in, texts
@@ -64,7 +64,7 @@ ATTRIBUTES: Final = (
 )
 KEYS: Final = {"jobArn", "sequence", "observedAt"}
 LONG: Final = STORABLE * 100
-# What Rich itself writes to a terminal: colours, and in the live view the cursor.
+# What Rich itself writes to a terminal: colors, and in the live view the cursor.
 OWN_CODES: Final = re.compile(r"\x1b\[(?:[0-9;]*m|\?25[lh]|2K|1A|\d*[GH])")
 MODES: Final[tuple[dict[str, Any], ...]] = (
     {},
@@ -100,7 +100,7 @@ def put(bbm: Bbm, table: str, item: dict[str, Any]) -> None:
 
 
 def put_hostile(bbm: Bbm, text: str) -> None:
-    """Items and entries of jobs that go on, have ended, or are no jobs."""
+    """Items and entries of active jobs, ended jobs, and keys that are not jobs."""
     active = {"tracking": {"S": "ACTIVE"}}
     put(bbm, "jobs", hostile_item(text, **active))
     put(bbm, "jobs", hostile_item(text, jobArn={"S": f"{text[:500]}:{JOB_ID}"}, **active))
@@ -154,7 +154,7 @@ COMMANDS: Final = (
 
 
 def with_surrogates(parsed: Any, **_: Any) -> None:
-    """Hand in what no table can hold, as if a client answered with it."""
+    """Return values that no table can have, as if a client returned them."""
 
     def replaced(value: Any, name: str = "") -> Any:
         if isinstance(value, dict):
@@ -220,7 +220,7 @@ def test_hostile_texts_are_shown_without_what_is_hostile(hostile: Bbm) -> None:
         assert "]52;c;cHduZWQ=" in hostile(*command).out
     assert "]52;c;cHduZWQ=" in hostile("poll").out
     assert hostile.json("jobs", "--all")["jobs"][0]["message"] == ALL_KEYS
-    assert "(last seen x]52;c;cHduZWQ=" in hostile("untrack", ARN).out
+    assert "(last status: x]52;c;cHduZWQ=" in hostile("untrack", ARN).out
 
 
 def test_poll_that_fails_with_a_hostile_error(hostile: Bbm) -> None:
@@ -235,7 +235,7 @@ def test_poll_that_fails_with_a_hostile_error(hostile: Bbm) -> None:
 
 
 def test_poll_that_answers_with_json_that_is_too_deep(hostile: Bbm) -> None:
-    """It is no summary, and no defect of bbm."""
+    """The error says that no summary came back."""
 
     class Deep:
         """Answers with more brackets than any reader takes."""
@@ -279,8 +279,8 @@ COUNTS: Final = (
 
 
 @pytest.mark.parametrize("number", NUMBERS)
-def test_absurd_numbers_and_times_are_no_obstacle(bbm: Bbm, number: str, tmp_path: Path) -> None:
-    """No bar of 10**38 cells, no sum that cannot be written, no year that cannot be reached."""
+def test_implausible_numbers_and_times_are_no_error(bbm: Bbm, number: str, tmp_path: Path) -> None:
+    """Neither as a bar, nor in a sum, nor as a year."""
     for place, moment in enumerate(MOMENTS):
         others = {"endTime", "submitTime", "estimatedEndTime", "jobExpirationTime"}
         item = {
@@ -437,14 +437,14 @@ def test_views_take_any_item(found: list[dict[str, Any]], width: int | None, enc
     days = by_model_and_day(found, {item["jobArn"]: item for item in found})
     total = sum((totals for _, totals in days), Totals())
     for shown in (
-        view.jobs_table(found, NOW, width),
-        view.history(found, NOW, width),
-        view.history_heading(found),
-        view.found(found, width),
-        view.watched(found, NOW, width or 80, rows=2),
-        view.watch_result(found),
-        view.usage(days, total, width),
-        *(view.watch_line(item, NOW) for item in found),
+        job_rows.jobs_table(found, NOW, width),
+        recorded.history(found, NOW, width),
+        recorded.history_heading(found),
+        recorded.found(found, width),
+        job_rows.watched(found, NOW, width or 80, rows=2),
+        lines.watch_result(found),
+        amounts.usage(days, total, width),
+        *(lines.watch_line(item, NOW) for item in found),
     ):
         text = plain_text(shown, encoding)
         assert hostile_characters_in(text, allowed="\n") == set()

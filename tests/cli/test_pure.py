@@ -23,7 +23,7 @@ PREFIX = "arn:aws:bedrock:us-east-1:123456789012:model-invocation-job/"
 
 
 def asked() -> list[dict[str, Any]]:
-    """The items that nobody needs to read."""
+    """Items that must not be read."""
     pytest.fail("asked")
 
 
@@ -32,13 +32,13 @@ def item(job_id: str, name: str | None = None, prefix: str = PREFIX) -> dict[str
 
 
 @pytest.mark.parametrize("status", statuses.KNOWN)
-def test_every_status_is_read_in_any_capitals(status: str) -> None:
-    """A person need not know the capitals of a status."""
+def test_status_is_accepted_in_any_capitalization(status: str) -> None:
+    """Each of the ten."""
     assert inputs.status(status) == inputs.status(status.lower()) == status
 
 
-def test_forms_of_a_status_with_a_gap() -> None:
-    """Neither blanks nor dashes within a status matter."""
+def test_status_is_accepted_with_spaces_or_hyphens() -> None:
+    """Between its words."""
     assert inputs.status("in progress") == "InProgress"
     assert inputs.status("partially-completed") == "PartiallyCompleted"
 
@@ -67,35 +67,35 @@ def test_an_unknown_status_lists_the_ten_and_the_nearest() -> None:
         ("2026-11-20T12:30:00.123Z", datetime(2026, 11, 20, 12, 30, 0, 123000, tzinfo=UTC)),
     ],
 )
-def test_since_takes_durations_and_times(text: str, expected: datetime) -> None:
+def test_since_accepts_durations_and_times(text: str, expected: datetime) -> None:
     """A duration counts back from now, a time without a zone is UTC."""
     assert inputs.since(text, NOW) == expected
 
 
 @pytest.mark.parametrize("text", ["", "yesterday", "24", "h", "-3h", "99999999999d", "2026-13-01"])
-def test_since_refuses_what_is_no_time(text: str) -> None:
+def test_since_rejects_a_text_that_is_not_a_time(text: str) -> None:
     """The error shows both forms."""
     with pytest.raises(UsageProblem, match=r"24h or 7d, or an ISO time such as"):
         inputs.since(text, NOW)
 
 
 @given(st.text())
-def test_since_raises_nothing_else(text: str) -> None:
-    """Whatever is typed is a moment or bad usage."""
+def test_since_raises_only_usage_problems(text: str) -> None:
+    """Any text is a time or a usage error."""
     with suppress(UsageProblem):
         assert inputs.since(text, NOW).tzinfo is UTC
 
 
 def test_a_job_is_named_by_arn_id_or_name() -> None:
-    """All three lead to the same ARN; an ARN does not even ask what is active."""
+    """All three give the same ARN. An ARN needs no read."""
     active = [item("abcdefghijkl", "nightly"), item("mnopqrstuvwx", "other")]
     for text in ("abcdefghijkl", "nightly"):
         assert resolve(text, DEPLOYMENT, lambda: active, asked) == PREFIX + "abcdefghijkl"
     assert resolve(PREFIX + "abcdefghijkl", DEPLOYMENT, asked, asked) == (PREFIX + "abcdefghijkl")
 
 
-def test_an_id_that_is_not_active_is_one_of_the_own_account() -> None:
-    """A job that has ended is found by its id; one that is active elsewhere is preferred."""
+def test_id_without_an_active_job_means_the_own_account_and_region() -> None:
+    """An active job with this id in another account takes precedence."""
     assert resolve("abcdefghijkl", DEPLOYMENT, list, asked) == PREFIX + "abcdefghijkl"
     elsewhere = "arn:aws:bedrock:eu-west-1:210987654321:model-invocation-job/"
     active = [item("abcdefghijkl", prefix=elsewhere)]
@@ -113,8 +113,8 @@ def test_an_ambiguous_name_lists_the_candidates() -> None:
         resolve("abcdefghijkl", DEPLOYMENT, lambda: active, asked)
 
 
-def test_a_mistaken_item_can_still_be_named() -> None:
-    """What somebody put in by mistake is taken out under the text that it has as its key."""
+def test_key_that_is_not_an_arn_names_its_item() -> None:
+    """So that `bbm untrack` can be used on it."""
     active = [{"jobArn": "i-am-no-arn"}]
     assert resolve("i-am-no-arn", DEPLOYMENT, lambda: active, asked) == "i-am-no-arn"
     with pytest.raises(UsageProblem, match="is not the ARN of a batch inference job"):
@@ -123,17 +123,17 @@ def test_a_mistaken_item_can_still_be_named() -> None:
         resolve("nothing", DEPLOYMENT, lambda: active, list)
 
 
-def test_a_name_means_the_active_job_or_else_the_one_that_has_it() -> None:
-    """All jobs are read only for a name that no active one has; several that had it are listed."""
+def test_name_means_the_active_job_or_else_the_only_job_with_it() -> None:
+    """All jobs are read only for a name without an active job. Several matches are listed."""
     active, ended = item("abcdefghijkl", "nightly"), item("mnopqrstuvwx", "nightly")
     assert resolve("nightly", DEPLOYMENT, lambda: [active], asked) == active["jobArn"]
     assert resolve("nightly", DEPLOYMENT, list, lambda: [ended]) == ended["jobArn"]
-    with pytest.raises(Problem, match="is the name of 2 jobs, give one's ARN"):
+    with pytest.raises(Problem, match="is the name of 2 jobs: give one of their ARNs"):
         resolve("nightly", DEPLOYMENT, list, lambda: [active, ended])
 
 
 def test_only_arns_and_ids_can_be_tracked() -> None:
-    """A name is nothing that a table knows before the job is in it."""
+    """A name is unknown until the job is in the table."""
     check_trackable("abcdefghijkl")
     assert arn_of("abcdefghijkl", DEPLOYMENT) == PREFIX + "abcdefghijkl"
     with pytest.raises(UsageProblem, match="list-model-invocation-jobs"):
@@ -156,6 +156,6 @@ def test_durations_have_two_units_at_most(seconds: float, text: str) -> None:
     assert plain_text.duration(seconds) == text
 
 
-def test_texts_of_a_table_cannot_steer_the_terminal() -> None:
-    """Control characters go, line breaks become blanks, brackets stay."""
+def test_texts_of_a_table_cannot_control_the_terminal() -> None:
+    """Control characters are removed, line breaks become spaces, brackets stay."""
     assert plain_text.clean("a\x1b[31mb\r\nc\u202e [bold]") == "a[31mb  c [bold]"

@@ -1,4 +1,4 @@
-"""`bbm report`: what it reads, what it writes, and what it leaves alone."""
+"""`bbm report`: what it reads and writes, and what it leaves unchanged."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def test_report_has_active_and_ended_jobs(bbm: Bbm, tmp_path: Path) -> None:
     assert document["byStatus"] == {"Failed": 1, "InProgress": 1}
 
 
-def test_report_for_people(bbm: Bbm, tmp_path: Path) -> None:
-    """A line says where the page is and what is in it; without a job there is a page as well."""
+def test_report_prints_the_file_and_the_jobs_by_status(bbm: Bbm, tmp_path: Path) -> None:
+    """One line has the file and the number of jobs, also without a job."""
     target = tmp_path / "report.html"
     assert bbm("report", "-o", str(target)).out == (
         f"{target}: 0 jobs since 2026-11-17 20:00 UTC\n"
@@ -51,8 +51,8 @@ def test_report_for_people(bbm: Bbm, tmp_path: Path) -> None:
     assert answer.out.endswith(": 2 jobs since 2026-11-17 20:00 UTC, 1 InProgress, 1 Failed\n")
 
 
-def test_span(bbm: Bbm, tmp_path: Path) -> None:
-    """An ending before the span is left out; an active job is in, whenever it changed."""
+def test_report_includes_jobs_since_the_start_and_active_jobs(bbm: Bbm, tmp_path: Path) -> None:
+    """A job that ended earlier is left out; an active job is included whenever it changed."""
     two_jobs(bbm)
     bbm.cloud.bedrock.clock.advance(3 * 86400)
     target = str(tmp_path / "report.html")
@@ -61,8 +61,8 @@ def test_span(bbm: Bbm, tmp_path: Path) -> None:
     assert bbm.json("report", "-o", target, "--since", "4d")["jobs"] == 2
 
 
-def test_a_job_whose_item_is_gone(bbm: Bbm, tmp_path: Path) -> None:
-    """The history alone tells of an ending whose item somebody has deleted."""
+def test_report_has_a_job_whose_item_was_deleted(bbm: Bbm, tmp_path: Path) -> None:
+    """The history entry of its end is enough."""
     _, failed = two_jobs(bbm)
     bbm.cloud.dynamodb.delete_item(TableName="jobs", Key={"jobArn": {"S": failed}})
     target = tmp_path / "report.html"
@@ -71,8 +71,8 @@ def test_a_job_whose_item_is_gone(bbm: Bbm, tmp_path: Path) -> None:
     assert "went-wrong" in target.read_text(encoding="utf-8")
 
 
-def test_standard_output(bbm: Bbm) -> None:
-    """`-` is standard output, which then has the page and nothing else."""
+def test_report_on_standard_output_is_the_page_alone(bbm: Bbm) -> None:
+    """`-` means standard output."""
     answer = bbm("report", "-o", "-")
 
     assert (answer.code, answer.err) == (0, "")
@@ -80,8 +80,8 @@ def test_standard_output(bbm: Bbm) -> None:
     assert answer.out.rstrip().endswith("</html>")
 
 
-def test_file_is_for_its_owner(bbm: Bbm, tmp_path: Path) -> None:
-    """Messages can quote customer data: nobody else may read the file, and nothing is beside it."""
+def test_file_is_readable_only_by_its_owner(bbm: Bbm, tmp_path: Path) -> None:
+    """Messages can contain customer data. No other file is left in the folder."""
     target = tmp_path / "report.html"
     bbm.json("report", "-o", str(target))
 
@@ -89,8 +89,8 @@ def test_file_is_for_its_owner(bbm: Bbm, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [target]
 
 
-def test_what_was_there_stays_if_the_new_page_cannot_be_written(bbm: Bbm, tmp_path: Path) -> None:
-    """A page that cannot be put in its place leaves what is there alone, and nothing behind."""
+def test_existing_target_stays_if_the_new_page_cannot_be_written(bbm: Bbm, tmp_path: Path) -> None:
+    """A failed write leaves the target unchanged and no temporary file."""
     target = tmp_path / "a-directory"
     (target / "inside").mkdir(parents=True)
     answer = bbm("report", "-o", str(target))
@@ -104,12 +104,14 @@ def test_what_was_there_stays_if_the_new_page_cannot_be_written(bbm: Bbm, tmp_pa
     ("arguments", "told"),
     [
         (("-o", "-", "--json"), "both write to standard output"),
-        (("--since", "yesterday"), "is no time"),
+        (("--since", "yesterday"), "is not a time"),
         (("--since", "2030-01-01"), "is not in the past"),
     ],
 )
-def test_bad_usage(bbm: Bbm, arguments: tuple[str, ...], told: str) -> None:
-    """What cannot be done is said before anything is read."""
+def test_bad_usage_is_rejected_before_any_call(
+    bbm: Bbm, arguments: tuple[str, ...], told: str
+) -> None:
+    """The exit code is 2."""
     bbm.raising = AssertionError("AWS was asked")
     answer = bbm("report", *arguments)
 
@@ -117,8 +119,8 @@ def test_bad_usage(bbm: Bbm, arguments: tuple[str, ...], told: str) -> None:
     assert told in answer.err
 
 
-def test_no_such_directory(bbm: Bbm, tmp_path: Path) -> None:
-    """The error names the file and what is wrong with it."""
+def test_report_to_a_missing_directory_names_the_file(bbm: Bbm, tmp_path: Path) -> None:
+    """The error has the reason."""
     answer = bbm("report", "-o", str(tmp_path / "nowhere" / "report.html"))
 
     assert answer.code == 1

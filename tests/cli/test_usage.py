@@ -16,7 +16,7 @@ DAY = 86400
 
 @pytest.fixture
 def used(bbm: Bbm) -> Bbm:
-    """The command line of a deployment that may read manifests."""
+    """The command line of a deployment that can read manifests."""
     boto3.client("s3", region_name=REGION).create_bucket(Bucket=BUCKET)
     bbm.cloud = bbm.cloud.with_settings(usage=RULES)
     return bbm
@@ -33,7 +33,7 @@ def completed(bbm: Bbm, *, manifest: Any = None, **attributes: Any) -> str:
     return arn
 
 
-def test_totals_by_model_and_day(used: Bbm) -> None:
+def test_usage_has_totals_by_model_and_day(used: Bbm) -> None:
     """Jobs, records, tokens and cost for each day and model, the newest day first."""
     counts = {"inputTokenCount": 1_000_000, "outputTokenCount": 100_000}
     completed(used, manifest=counts)
@@ -74,8 +74,8 @@ def test_totals_by_model_and_day(used: Bbm) -> None:
     }
 
 
-def test_figures_that_came_late_count(used: Bbm) -> None:
-    """They are in the job's item alone, and are read there."""
+def test_usage_includes_tokens_that_became_known_later(used: Bbm) -> None:
+    """They are only in the job's item."""
     arn = completed(used)
     assert used.json("usage")["total"]["jobsWithoutTokens"] == 1
     write_manifest(arn)
@@ -84,8 +84,8 @@ def test_figures_that_came_late_count(used: Bbm) -> None:
     assert used.json("usage")["total"]["tokens"] == TOKENS
 
 
-def test_what_is_unknown_is_counted_and_not_taken_for_zero(used: Bbm) -> None:
-    """Without any count there are no sums; a job without its item is unknown, too."""
+def test_unknown_usage_is_counted_and_is_not_zero(used: Bbm) -> None:
+    """Without known counts there are no sums. The usage of a deleted item is unknown."""
     arn = completed(used)
     used.cloud.dynamodb.delete_item(TableName="jobs", Key={"jobArn": {"S": arn}})
     [line] = used.json("usage")["usage"]
@@ -99,8 +99,8 @@ def test_what_is_unknown_is_counted_and_not_taken_for_zero(used: Bbm) -> None:
     }
 
 
-def test_only_jobs_with_results_and_of_that_time(used: Bbm) -> None:
-    """A failure has used nothing that is known, and what ended before is left out."""
+def test_usage_leaves_out_failed_and_earlier_jobs(used: Bbm) -> None:
+    """The usage of a failed job is not known."""
     completed(used)
     used.cloud.bedrock.clock.advance(8 * DAY)
     add_job(used.cloud, "Failed")
@@ -111,8 +111,8 @@ def test_only_jobs_with_results_and_of_that_time(used: Bbm) -> None:
     assert used("usage").out.startswith("No job completed since 2026-11-25")
 
 
-def test_in_a_table(used: Bbm) -> None:
-    """A line for each day and model, the sum below, amounts to the hundredth of a cent."""
+def test_usage_table_has_a_row_for_each_day_and_model(used: Bbm) -> None:
+    """The last row is the total. Amounts have four decimals."""
     completed(used, manifest={"inputTokenCount": 1_000_000, "outputTokenCount": 100_000})
     completed(used)
     heading, line, total = used("usage").lines
@@ -123,16 +123,16 @@ def test_in_a_table(used: Bbm) -> None:
     assert total.split() == ["total", "2", "20", "1,000,000", "100,000", "0.3750", "1"]
 
 
-def test_in_a_narrow_terminal(used: Bbm) -> None:
-    """The model's id gives way; no figure is cut."""
+def test_usage_in_a_narrow_terminal_cuts_only_the_model(used: Bbm) -> None:
+    """Figures are never cut."""
     completed(used, manifest={"inputTokenCount": 1_000_000, "outputTokenCount": 100_000})
     lines = used("usage", terminal=70).lines
     assert all("1,000,000" in line and "0.3750" in line for line in lines[1:])
     assert "…" in lines[1]
 
 
-def test_a_time_that_is_none(used: Bbm) -> None:
-    """Bad usage, as with every command that takes a time."""
+def test_usage_since_an_invalid_time_is_a_usage_error(used: Bbm) -> None:
+    """As with every command that accepts a time."""
     answer = used("usage", "--since", "last week")
     assert answer.code == 2
-    assert "--since 'last week' is no time" in answer.err
+    assert "--since 'last week' is not a time" in answer.err

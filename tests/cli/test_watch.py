@@ -25,12 +25,12 @@ RUNS = Script((Phase("InProgress", 1000), Phase("Completed", None)), steps=10)
 
 
 def polled_while_asleep(bbm: Bbm, times: int = 400) -> None:
-    """The schedule polls between two looks."""
+    """The schedule polls between two reads."""
     bbm.when_asleep += [bbm.cloud.poll] * times  # type: ignore[list-item]
 
 
 class Failing:
-    """A client of DynamoDB whose next reads fail."""
+    """A DynamoDB client whose next reads fail."""
 
     def __init__(self, real: Any, *errors: Exception) -> None:
         self.real = real
@@ -47,7 +47,7 @@ class Failing:
 
 
 def test_watch_follows_a_job_to_its_end(bbm: Bbm) -> None:
-    """In a pipe every change is a line, with pace and time left once they are known."""
+    """In a pipe every change is a line, with the rate and the time left once they are known."""
     bbm.cloud = bbm.cloud.with_rules(progress_interval=timedelta(0))
     arn = bbm.cloud.add_job(RUNS, job_name="nightly", total_records=1000)
     bbm.cloud.poll()
@@ -65,7 +65,7 @@ def test_watch_follows_a_job_to_its_end(bbm: Bbm) -> None:
 
 
 def test_watch_shows_the_monitors_estimate(bbm: Bbm) -> None:
-    """Records, pace and time left fit into 80 columns, and what is late says so."""
+    """Records, rate and time left fit into 80 columns, and a job at risk has its badge."""
     slow = Script((Phase("InProgress", 40 * 3600), Phase("Completed", None)), steps=800)
     arn = bbm.cloud.add_job(slow, job_name="slow", total_records=12_000)
     bbm.cloud.poll()
@@ -73,17 +73,17 @@ def test_watch_shows_the_monitors_estimate(bbm: Bbm) -> None:
     bbm.cloud.poll()
     bbm.when_asleep.append(lambda: bbm("untrack", arn))  # type: ignore[arg-type]
     [line, *_] = bbm("watch", arn).lines
-    assert line.endswith("300 / 12,000 records  5/min, 1 d 15 h left, past its expiration")
+    assert line.endswith("300 / 12,000 records  5/min, 1 d 15 h left, at risk")
     bbm("track", arn)
     bbm.when_asleep.append(lambda: bbm("untrack", arn))  # type: ignore[arg-type]
     drawn = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", bbm("watch", arn, terminal=80).out)
-    expected = r"slow +InProgress +─{6} +2% +300 / 12,000 +5/min +1 d 14 h \(late\)"
+    expected = r"slow +InProgress \(at risk\) +─{6} +2% +300 / 12,000 +5/min +1 d 14 h"
     assert re.search(expected, drawn)
     assert max(map(len, drawn.splitlines())) <= 80
 
 
-def test_watch_without_arns_takes_the_active_jobs_of_the_start(bbm: Bbm) -> None:
-    """What comes later is another watch; what is no job's ARN is left out, and said."""
+def test_watch_without_arns_watches_the_jobs_active_at_its_start(bbm: Bbm) -> None:
+    """Later jobs are not watched. An item with an invalid ARN is left out with a note."""
     first = bbm.cloud.add_job(Script((Phase("InProgress", 10), Phase("Completed", None))))
     bbm.cloud.track("i-am-no-arn")
     bbm.cloud.poll()
@@ -100,8 +100,8 @@ def test_watch_without_arns_takes_the_active_jobs_of_the_start(bbm: Bbm) -> None
 
 
 @pytest.mark.parametrize("ending", ["Failed", "PartiallyCompleted", "Stopped", "Expired"])
-def test_watch_ends_with_one_unless_all_completed(bbm: Bbm, ending: str) -> None:
-    """One bad ending among good ones is enough; the document has every job."""
+def test_watch_exits_with_one_unless_all_jobs_completed(bbm: Bbm, ending: str) -> None:
+    """One failed job is enough. The document has every job."""
     arns = [
         bbm.cloud.add_job(Script((Phase("InProgress", 5), Phase(last, None))))
         for last in ("Completed", ending)
@@ -115,21 +115,21 @@ def test_watch_ends_with_one_unless_all_completed(bbm: Bbm, ending: str) -> None
     }
 
 
-def test_watch_has_nothing_to_do(bbm: Bbm) -> None:
-    """Without an active job it ends at once and well."""
+def test_watch_without_active_jobs_succeeds_at_once(bbm: Bbm) -> None:
+    """The exit code is 0."""
     assert bbm("watch").out == "There is no active job to watch.\n"
     assert bbm.json("watch") == {"jobs": [], "allCompleted": True}
     assert bbm.slept == []
 
 
 def test_watch_of_an_unknown_job_is_an_error(bbm: Bbm) -> None:
-    """Rather than a watch that never ends."""
+    """It would never end otherwise."""
     assert bbm("watch", "zzzzzzzzzzzz").code == 1
 
 
 @pytest.mark.parametrize("how", ["untrack", "delete"])
-def test_watch_ends_when_nobody_polls_the_job_any_more(bbm: Bbm, how: str) -> None:
-    """Untracked or deleted: nothing would ever change again, and it did not complete."""
+def test_watch_ends_when_the_job_is_no_longer_polled(bbm: Bbm, how: str) -> None:
+    """An untracked or deleted job does not change any more, and did not complete."""
     arn = bbm.cloud.add_job(RUNS)
     bbm.cloud.poll()
 
@@ -144,8 +144,8 @@ def test_watch_ends_when_nobody_polls_the_job_any_more(bbm: Bbm, how: str) -> No
     assert (answer.code, len(bbm.slept)) == (1, 1)
 
 
-def test_watch_outlasts_what_can_pass(bbm: Bbm) -> None:
-    """A lost connection and a busy table are noted and tried again."""
+def test_watch_continues_after_transient_errors(bbm: Bbm) -> None:
+    """A lost connection and throttling are noted and tried again."""
     arn = bbm.cloud.add_job(Script((Phase("InProgress", 5), Phase("Completed", None))))
     bbm.cloud.poll()
     failing = Failing(bbm.clients.dynamodb)
@@ -160,8 +160,8 @@ def test_watch_outlasts_what_can_pass(bbm: Bbm) -> None:
     assert answer.err.count("trying again") == 2
 
 
-def test_watch_ends_with_the_session(bbm: Bbm) -> None:
-    """An expired token does not pass by waiting."""
+def test_watch_fails_when_the_session_expires(bbm: Bbm) -> None:
+    """An expired token is not a transient error."""
     arn = bbm.cloud.add_job(RUNS)
     failing = Failing(bbm.clients.dynamodb)
     bbm.clients.dynamodb = failing
@@ -173,8 +173,8 @@ def test_watch_ends_with_the_session(bbm: Bbm) -> None:
     assert "the AWS session has expired" in answer.err
 
 
-def test_watch_reads_consistently_and_never_asks_bedrock(bbm: Bbm) -> None:
-    """It costs reads of the table, not calls under Bedrock's limits."""
+def test_watch_reads_consistently_and_never_calls_bedrock(bbm: Bbm) -> None:
+    """It needs reads of the table, and no calls that Bedrock limits."""
     arn = bbm.cloud.add_job(Script((Phase("Completed", None),)))
     bbm.cloud.poll()
     asked = bbm.cloud.asked()
@@ -190,7 +190,7 @@ def test_watch_reads_consistently_and_never_asks_bedrock(bbm: Bbm) -> None:
 
 @pytest.mark.parametrize("width", [80, 120])
 def test_watch_redraws_in_a_terminal(bbm: Bbm, width: int) -> None:
-    """As often as it looks and no more, within the terminal's height; the cursor comes back."""
+    """Once for each read, within the height of the terminal. The cursor returns at the end."""
     for n in range(24):
         script = Script((Phase("InProgress", 100), Phase("Completed", None)))
         bbm.cloud.add_job(script, job_name=f"job-{n}", total_records=1000)
@@ -210,8 +210,9 @@ def test_ctrl_c_leaves_the_terminal_whole(cloud: Cloud, terminal: bool) -> None:
     # What is started in the background of a shell ignores the signal, and so would its children.
     program = (
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-        "from bbm.main import World, app; from tests.cli.test_watch import Endless; "
-        "app(['watch', 'abcdefghijkl'], obj=World(connect=Endless), prog_name='bbm')"
+        "from bbm.command import Environment; from bbm.main import app; "
+        "from tests.cli.test_watch import Endless; "
+        "app(['watch', 'abcdefghijkl'], obj=Environment(connect=Endless), prog_name='bbm')"
     )
     del cloud  # its settings of the environment are what is needed of it
     reader, writer = pty.openpty()
@@ -234,7 +235,7 @@ def test_ctrl_c_leaves_the_terminal_whole(cloud: Cloud, terminal: bool) -> None:
         output = b""
         deadline = time.monotonic() + 30
         while b"endless" not in output and time.monotonic() < deadline:
-            # A read alone would wait for ever if nothing more came.
+            # A read alone would wait indefinitely if nothing more came.
             if select.select([source], [], [], 1)[0]:
                 output += os.read(source, 4096)
         shown = output
@@ -250,7 +251,7 @@ def test_ctrl_c_leaves_the_terminal_whole(cloud: Cloud, terminal: bool) -> None:
 
 
 class Endless:
-    """Clients of a deployment with one job that runs for ever."""
+    """Clients of a deployment with one job that never ends."""
 
     region = "us-east-1"
     arn = "arn:aws:bedrock:us-east-1:123456789012:model-invocation-job/abcdefghijkl"

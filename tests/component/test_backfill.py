@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from bedrock_batch_monitor.adapters.dynamodb.tables import JobsTable, StateTable
+from bedrock_batch_monitor.adapters.dynamodb.jobs_table import JobsTable
+from bedrock_batch_monitor.adapters.dynamodb.state_table import StateTable
+from bedrock_batch_monitor.adapters.dynamodb.transition_writes import TransitionWrites
 from bedrock_batch_monitor.adapters.errors import ServiceError
 from bedrock_batch_monitor.app import discover
 from local.bedrock import Phase, Script
@@ -160,7 +162,7 @@ def test_a_crash_between_take_up_and_record_makes_no_event(
         raise SystemExit
 
     with monkeypatch.context() as patch:
-        patch.setattr(JobsTable, "record", dies)
+        patch.setattr(TransitionWrites, "record", dies)
         with pytest.raises(SystemExit):
             cloud.poll()
     assert (cloud.job(arn) or {})["backfilled"] is True

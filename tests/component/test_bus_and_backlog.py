@@ -192,7 +192,7 @@ def test_backlog_takes_a_share_of_the_time_alone(
         cloud.add_job("Failed")
     down, _ = faulty(cloud, denied)
     down.poll()
-    monkeypatch.setattr("bedrock_batch_monitor.app.poll._PENDING_BATCH", 10)
+    monkeypatch.setattr("bedrock_batch_monitor.app.backlog.BATCH", 10)
     new = [cloud.add_job("InProgress") for _ in range(3)]
     left = [55.0]
 

@@ -18,8 +18,14 @@ from boto3.dynamodb.types import TypeSerializer
 from moto import mock_aws
 
 from bedrock_batch_monitor.adapters.dynamodb import items
+from bedrock_batch_monitor.adapters.dynamodb.acks import Acks
+from bedrock_batch_monitor.adapters.dynamodb.history_table import HistoryTable
+from bedrock_batch_monitor.adapters.dynamodb.job_items import JobItems
+from bedrock_batch_monitor.adapters.dynamodb.jobs_table import JobsTable
 from bedrock_batch_monitor.adapters.dynamodb.outbox_table import OutboxTable
-from bedrock_batch_monitor.adapters.dynamodb.tables import HistoryTable, JobsTable, WriteOutcome
+from bedrock_batch_monitor.adapters.dynamodb.transition_writes import TransitionWrites
+from bedrock_batch_monitor.adapters.dynamodb.usage_writes import UsageWrites
+from bedrock_batch_monitor.adapters.dynamodb.writes import WriteOutcome, WriteResult
 from bedrock_batch_monitor.domain.episodes import Unreadable
 from bedrock_batch_monitor.domain.events import PendingEvent, pending_stalled, pending_unreachable
 from bedrock_batch_monitor.domain.jobs import (
@@ -107,7 +113,9 @@ class Tables:
 
     dynamodb: Any
     jobs: JobsTable
-    history: HistoryTable
+    transitions: TransitionWrites
+    acks: Acks
+    usage: UsageWrites
 
     def put(self, item: Item, table: str = "jobs") -> None:
         """Put an item as it is."""
@@ -120,6 +128,12 @@ class Tables:
         """A job's item as plain values."""
         answer = self.dynamodb.get_item(TableName="jobs", Key={"jobArn": {"S": job_arn}})
         return plain(answer["Item"]) if "Item" in answer else None
+
+    def stored(self) -> dict[str, Any] | None:
+        """The job's item as DynamoDB returns it."""
+        answer = self.dynamodb.get_item(TableName="jobs", Key={"jobArn": {"S": ARN}})
+        item: dict[str, Any] | None = answer.get("Item")
+        return item
 
     def everything(self) -> dict[str, list[dict[str, Any]]]:
         """All that is stored."""
@@ -144,9 +158,13 @@ def tables(client: Any) -> Tables:
     for table, keys in KEYS.items():
         for item in client.scan(TableName=table)["Items"]:
             client.delete_item(TableName=table, Key={name: item[name] for name in keys})
-    history = HistoryTable(client, "history", None)
+    history, outbox = HistoryTable(client, "history", None), OutboxTable(client, "outbox")
     return Tables(
-        client, JobsTable(client, "jobs", history, OutboxTable(client, "outbox")), history
+        client,
+        JobsTable(client, "jobs"),
+        TransitionWrites(client, "jobs", history, outbox),
+        Acks(client, "jobs"),
+        UsageWrites(client, "jobs"),
     )
 
 
@@ -161,32 +179,32 @@ def changed(item: Item, changes: Mapping[str, Any]) -> Item:
     return {name: value for name, value in {**item, **changes}.items() if value is not NOTHING}
 
 
-def transition(job: TrackedJob, status: str) -> tuple[Transition, JobObservation]:
+def transition(job: TrackedJob, status: str) -> JobRecord:
     observation = JobObservation(ARN, status, last_modified_time=NOW)
     decision = decide(job, observation, now=NOW, observed_by="poll", rules=RULES)
     assert isinstance(decision, Transition)
-    return decision, observation
+    return decision.record
 
 
-def record(tables: Tables, job: TrackedJob, status: str) -> WriteOutcome:
-    decision, observation = transition(job, status)
-    return tables.jobs.record(decision, observation, expected=job, pending_events=frozenset({MARK}))
-
-
-def restore(tables: Tables, job: TrackedJob) -> WriteOutcome:
-    decision, observation = transition(known(RUNNING), "Failed")
-    return tables.jobs.restore(
-        JobRecord(observation, decision.entry), expected=job, pending_events=frozenset({MARK})
+def record(tables: Tables, job: TrackedJob, status: str) -> WriteResult:
+    return tables.transitions.record(
+        transition(job, status), expected=job, pending_events=frozenset({MARK})
     )
 
 
-def refresh(tables: Tables, job: TrackedJob, **episode: Any) -> WriteOutcome:
+def restore(tables: Tables, job: TrackedJob) -> WriteResult:
+    return tables.transitions.restore(
+        transition(known(RUNNING), "Failed"), expected=job, pending_events=frozenset({MARK})
+    )
+
+
+def refresh(tables: Tables, job: TrackedJob, **episode: Any) -> WriteResult:
     counts = RecordCounts(100, 10, 10, 0)
-    return tables.jobs.refresh(
-        JobObservation(ARN, "InProgress", last_modified_time=NOW, counts=counts),
+    observation = JobObservation(ARN, "InProgress", last_modified_time=NOW, counts=counts)
+    return tables.transitions.refresh(
+        Refresh(observation, counts_moved=True, at_risk_since=episode.get("since")),
         expected=job,
         now=NOW,
-        refresh=Refresh(counts_moved=True, at_risk_since=episode.get("since")),
         pending_event=episode.get("pending_event"),
     )
 
@@ -205,7 +223,7 @@ class Write:
     `is_partial`.
     """
 
-    call: Callable[[Tables, TrackedJob], WriteOutcome]
+    call: Callable[[Tables, TrackedJob], WriteResult]
     outcomes: Mapping[str, WriteOutcome] = field(default_factory=dict)
     base: Item = field(default_factory=lambda: RUNNING)
     clauses: Mapping[str, tuple[Mapping[str, Any], WriteOutcome]] = field(default_factory=dict)
@@ -348,7 +366,7 @@ WRITES: Final[Mapping[str, Write]] = {
         after={"tracking": NOTHING, "commandAt": to_iso(NOW)},
     ),
     "give_up": Write(
-        lambda tables, job: tables.jobs.give_up(job, ERROR, NOW),
+        lambda tables, job: tables.transitions.give_up(job, ERROR, NOW),
         NEVER_SEEN,
         base=PUT_AGAIN,
         after={"tracking": NOTHING, "lastError": SAID, "lastErrorAt": to_iso(NOW)},
@@ -421,13 +439,13 @@ WRITES: Final[Mapping[str, Write]] = {
         is_partial=True,
     ),
     "record_error": Write(
-        lambda tables, _: tables.jobs.record_error(ARN, ERROR, NOW),
+        lambda tables, _: tables.transitions.record_error(ARN, ERROR, NOW),
         WHATEVER,
         base=changed(RUNNING, {"failingSince": to_iso(NOW)}),
         after={"lastError": SAID, "lastErrorAt": to_iso(NOW), "failingSince": to_iso(NOW)},
     ),
-    "first note_unreadable": Write(
-        lambda tables, job: tables.jobs.record_unreadable(
+    "first record_unreadable": Write(
+        lambda tables, job: tables.transitions.record_unreadable(
             Unreadable(ERROR, 1, None), expected=job, now=NOW, pending_event=None
         ),
         SAME,
@@ -439,7 +457,7 @@ WRITES: Final[Mapping[str, Write]] = {
         after={"lastError": SAID, "lastErrorAt": to_iso(NOW), "unreadablePolls": 1},
     ),
     "record_unreadable of a read that an event triggered": Write(
-        lambda tables, job: tables.jobs.record_unreadable(
+        lambda tables, job: tables.transitions.record_unreadable(
             Unreadable(ERROR, 0, None), expected=job, now=NOW, pending_event=None
         ),
         SAME,
@@ -448,7 +466,7 @@ WRITES: Final[Mapping[str, Write]] = {
         after={"lastError": SAID, "lastErrorAt": to_iso(NOW)},
     ),
     "record_unreadable that begins an episode": Write(
-        lambda tables, job: tables.jobs.record_unreadable(
+        lambda tables, job: tables.transitions.record_unreadable(
             Unreadable(ERROR, 3, NOW), expected=job, now=NOW, pending_event=UNREACHABLE
         ),
         {"unchanged": LOST},
@@ -469,13 +487,13 @@ WRITES: Final[Mapping[str, Write]] = {
         },
     ),
     "record_failing": Write(
-        lambda tables, job: tables.jobs.record_failing(NOW, expected=job),
+        lambda tables, job: tables.transitions.record_failing(NOW, expected=job),
         SAME,
         clauses={**OTHER_STATUS, "noted already": ({"failingSince": to_iso(EARLIER)}, LOST)},
         after={"failingSince": to_iso(NOW)},
     ),
     "record_stalled": Write(
-        lambda tables, job: tables.jobs.record_stalled(
+        lambda tables, job: tables.transitions.record_stalled(
             EARLIER, expected=job, now=NOW, pending_event=STALLED
         ),
         SAME,
@@ -483,7 +501,7 @@ WRITES: Final[Mapping[str, Write]] = {
         after={"stalledSince": to_iso(EARLIER), **pending_now(STALLED)},
     ),
     "stop_tracking": Write(
-        lambda tables, job: tables.jobs.stop_tracking(job),
+        lambda tables, job: tables.transitions.stop_tracking(job),
         {"ended": DONE},
         base=changed(ENDED, {"tracking": "ACTIVE"}),
         clauses={
@@ -494,14 +512,14 @@ WRITES: Final[Mapping[str, Write]] = {
         after={"tracking": NOTHING},
     ),
     "ack": Write(
-        lambda tables, _: tables.jobs.ack(ARN, MARK),
+        lambda tables, _: tables.acks.ack(ARN, MARK),
         {"unchanged": LOST},
         base=changed(ENDED, PENDING),
         clauses={"as it was": ({}, DONE), "acknowledged before": (NOT_PENDING, LOST)},
         after=NOT_PENDING,
     ),
     "ack of one of several": Write(
-        lambda tables, _: tables.jobs.ack(ARN, MARK),
+        lambda tables, _: tables.acks.ack(ARN, MARK),
         {"unchanged": LOST},
         base=changed(ENDED, {**PENDING, "pendingEvents": {MARK, "Tasks#4"}}),
         clauses={
@@ -511,7 +529,7 @@ WRITES: Final[Mapping[str, Write]] = {
         after={"pendingEvents": {"Tasks#4"}},
     ),
     "ack_callbacks": Write(
-        lambda tables, _: tables.jobs.ack_callbacks(
+        lambda tables, _: tables.acks.ack_callbacks(
             ARN, "Tasks#4", revision=1, refusal="TaskTimedOut", now=NOW
         ),
         {"unchanged": LOST},
@@ -528,7 +546,7 @@ WRITES: Final[Mapping[str, Write]] = {
         },
     ),
     "ack_callbacks next to an event": Write(
-        lambda tables, _: tables.jobs.ack_callbacks(
+        lambda tables, _: tables.acks.ack_callbacks(
             ARN, "Tasks#4", revision=1, refusal=None, now=NOW
         ),
         {"unchanged": LOST},
@@ -541,14 +559,14 @@ WRITES: Final[Mapping[str, Write]] = {
         after={"pendingEvents": {MARK}},
     ),
     "leave_pending_index": Write(
-        lambda tables, _: tables.jobs.leave_pending_index(ARN),
+        lambda tables, _: tables.acks.leave_pending_index(ARN),
         WHATEVER,
         base=changed(ENDED, {**PENDING, "pendingEvents": NOTHING}),
         clauses={"event pending meanwhile": ({"pendingEvents": {MARK}}, LOST)},
         after={"eventPending": NOTHING, "pendingSince": NOTHING},
     ),
     "add_usage": Write(
-        lambda tables, _: tables.jobs.add_usage(ARN, Usage(7, 8), due_at=NOW, now=LATER),
+        lambda tables, _: tables.usage.add_usage(ARN, Usage(7, 8), due_at=NOW, now=LATER),
         {"unchanged": LOST},
         base=changed(ENDED, {"usagePending": "PENDING", "usageDueAt": to_iso(NOW)}),
         clauses={
@@ -564,7 +582,7 @@ WRITES: Final[Mapping[str, Write]] = {
         },
     ),
     "postpone_usage": Write(
-        lambda tables, _: tables.jobs.postpone_usage(ARN, follow_up(), due_at=NOW),
+        lambda tables, _: tables.usage.postpone_usage(ARN, follow_up(), due_at=NOW),
         {"unchanged": LOST},
         base=changed(ENDED, {"usagePending": "PENDING", "usageDueAt": to_iso(NOW)}),
         clauses={
@@ -578,7 +596,7 @@ WRITES: Final[Mapping[str, Write]] = {
         },
     ),
     "forget_usage": Write(
-        lambda tables, _: tables.jobs.forget_usage(ARN),
+        lambda tables, _: tables.usage.forget_usage(ARN),
         {"unchanged": LOST},
         base=changed(ENDED, {"usagePending": "PENDING", "usageDueAt": "nonsense"}),
         clauses={"as it was": ({}, DONE), "found meanwhile": ({"usagePending": NOTHING}, LOST)},
@@ -605,11 +623,14 @@ def test_conditional_write_tells_whether_the_item_is_still_the_expected_one(
     """Done, it changes what it says and no more; lost, it changes nothing."""
     if item is not None:
         tables.put(item)
-    before = tables.everything()
-    assert write.call(tables, write.job) is outcome
+    before, stored = tables.everything(), tables.stored()
+    result = write.call(tables, write.job)
+    assert result.outcome is outcome
     if outcome is not DONE:
         assert tables.everything() == before
+        assert result.current == stored
         return
+    assert result.current is None
     after = tables.item()
     assert after is not None
     expected = changed(item or {}, write.after)
@@ -625,9 +646,10 @@ def test_every_conditional_write_is_in_the_table() -> None:
     """A new write needs rows too; `ack_batch` takes several jobs and has its own test."""
     written = {
         name
-        for name, member in vars(JobsTable).items()
+        for part in JobItems.__subclasses__()
+        for name, member in vars(part).items()
         if not name.startswith("_")
-        and getattr(member, "__annotations__", {}).get("return") == "WriteOutcome"
+        and getattr(member, "__annotations__", {}).get("return") == "WriteResult"
     }
     assert {name for name in written if not any(name in row for row in WRITES)} == {"ack_batch"}
 
@@ -640,7 +662,7 @@ def test_transition_whose_sequence_the_history_has_is_not_written(
     tables.put(RUNNING)
     tables.put({"jobArn": ARN, "sequence": 4, "status": "Stopping"}, "history")
     before = tables.everything()
-    assert WRITES[name].call(tables, WRITES[name].job) is AHEAD
+    assert WRITES[name].call(tables, WRITES[name].job).outcome is AHEAD
     assert tables.everything() == before
 
 
@@ -654,7 +676,9 @@ def test_transition_of_a_job_that_moved_is_a_lost_race_whatever_the_history_says
         tables.put(item)
     tables.put({"jobArn": ARN, "sequence": 4, "status": "Stopping"}, "history")
     before = tables.everything()
-    assert record(tables, known(RUNNING), "Stopping") is LOST
+    result = record(tables, known(RUNNING), "Stopping")
+    assert result.outcome is LOST
+    assert result.current == tables.stored()
     assert tables.everything() == before
 
 
@@ -675,7 +699,8 @@ def test_settling_many_jobs_is_all_or_nothing(
     tables.put({**ENDED, **PENDING, "jobArn": OTHER})
     before = tables.everything()
     pending_events = frozenset({MARK})
-    assert tables.jobs.ack_batch({ARN: pending_events, OTHER: pending_events}) is outcome
+    result = tables.acks.ack_batch({ARN: pending_events, OTHER: pending_events})
+    assert result == WriteResult(outcome)
     if outcome is DONE:
         assert tables.item(ARN) == ENDED
         assert tables.item(OTHER) == {**ENDED, "jobArn": OTHER}
@@ -687,7 +712,7 @@ def test_event_of_an_episode_has_a_copy_that_a_replaced_item_does_not_lose(table
     """The copy is in the same transaction as the mark."""
     tables.put(RUNNING)
     name = "record_stalled"
-    assert WRITES[name].call(tables, WRITES[name].job) is DONE
+    assert WRITES[name].call(tables, WRITES[name].job).is_done
     [copy] = tables.everything()["outbox"]
     assert (copy["jobArn"], copy["entry"]) == (ARN, f"event#{STALLED}")
 
@@ -700,5 +725,6 @@ def test_pending_events_of_an_item_that_was_put_again_are_pending_with_the_error
     carried = frozenset({"Stalled#3#a#b"})
     job = replace(known(PUT_AGAIN), carried_events=carried)
     found = Unreadable(ERROR, 1, None)
-    assert tables.jobs.record_unreadable(found, expected=job, now=NOW, pending_event=None) is DONE
+    written = tables.transitions.record_unreadable(found, expected=job, now=NOW, pending_event=None)
+    assert written.is_done
     assert (tables.item() or {})["pendingEvents"] == carried

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 
+from bedrock_batch_monitor.adapters.dynamodb.acks import Acks
 from bedrock_batch_monitor.adapters.eventbridge import EventBus
 from local.bedrock import Phase, Script
 
@@ -198,13 +199,12 @@ def test_a_crash_after_the_event_repeats_it_whole(cloud: Cloud) -> None:
     cloud.add_job(Script((Phase("InProgress", MINUTE), Phase("Stopped", None))))
     cloud.poll()
     cloud.bedrock.clock.advance(2 * MINUTE)
-    jobs = type(cloud.monitor.jobs)
 
     def dies(*_: Any) -> None:
         raise SystemExit
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(jobs, "ack", dies)
+        patch.setattr(Acks, "ack", dies)
         with pytest.raises(SystemExit):
             cloud.poll()
     cloud.bedrock.clock.advance(MINUTE)

@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 from bedrock_batch_monitor.adapters.bedrock import BatchInferenceJobs
 from bedrock_batch_monitor.adapters.errors import ServiceError
 from bedrock_batch_monitor.adapters.eventbridge import BUS_MISSING
-from bedrock_batch_monitor.app.poll import CONCURRENCY
+from bedrock_batch_monitor.app.worker_pool import CONCURRENCY
 from bedrock_batch_monitor.domain.jobs import RecordCounts, TrackedJob
 from bedrock_batch_monitor.domain.summary import PollSummary
 from local.bedrock import Phase, Script

@@ -56,7 +56,6 @@ class Inbox:
 def inbox(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Inbox:
     """An inbox that takes up whatever Bedrock tells of."""
     monkeypatch.setattr(metrics, "service", "BedrockBatchMonitor")
-    monkeypatch.setattr(module, "utc_now", cloud.bedrock.clock.now)
     return Inbox(cloud, monkeypatch)
 
 

@@ -10,12 +10,14 @@ from typing import Any
 
 import pytest
 
-from bedrock_batch_monitor.adapters.dynamodb.tables import JobsTable, WriteOutcome
+from bedrock_batch_monitor.adapters.dynamodb.jobs_table import JobsTable
+from bedrock_batch_monitor.adapters.dynamodb.writes import WriteOutcome, WriteResult
 from bedrock_batch_monitor.adapters.errors import ServiceError
-from bedrock_batch_monitor.app.commands import STOP_BEFORE_DEADLINE_SECONDS
 from bedrock_batch_monitor.app.telemetry import logger
+from bedrock_batch_monitor.app.worker_pool import STOP_BEFORE_DEADLINE_SECONDS
 from bedrock_batch_monitor.domain.times import to_iso
 from bedrock_batch_monitor.handlers import inbox as module
+from local.bedrock import Phase, Script
 
 from .conftest import ACCOUNT, REGION, Cloud
 from .test_handler import Context
@@ -187,9 +189,9 @@ def test_command_that_loses_every_race_comes_back(  # noqa: PLR0913, PLR0917 - f
         event["detail"]["taskToken"] = TOKEN
     tried: list[str] = []
 
-    def loses(*_: object, **__: object) -> WriteOutcome:
+    def loses(*_: object, **__: object) -> WriteResult:
         tried.append(write)
-        return WriteOutcome.CONFLICT
+        return WriteResult(WriteOutcome.CONFLICT)
 
     with monkeypatch.context() as patch:
         patch.setattr(JobsTable, write, loses)
@@ -213,7 +215,7 @@ def test_command_that_dynamodb_does_not_take_comes_back(
     """The code is in the metric and in the log line; the queue delivers the command again."""
     arn = submit(inbox.cloud, "InProgress")
 
-    def fails(*_: object, **__: object) -> WriteOutcome:
+    def fails(*_: object, **__: object) -> WriteResult:
         error = ServiceError("DynamoDB", code, "not now")
         raise error
 
@@ -315,3 +317,23 @@ def test_token_is_in_no_log_line_when_its_command_fails(
     assert inbox.receives(event) == ["message-0"]
     assert "event not followed" in log.getvalue()
     assert TOKEN[:13] not in log.getvalue()
+
+
+# Bus
+
+
+def test_missing_bus_is_one_error_of_a_batch_and_events_stay_pending(
+    inbox: Inbox, log: StringIO, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The inbox looks for the bus once per batch and logs it, and a later poll sends the events."""
+    cloud = inbox.cloud
+    ending = Script((Phase("Failed", None),))
+    arns = [cloud.track(submit(cloud, ending)) for _ in range(3)]
+    cloud.events.remove_targets(Rule="all", EventBusName="monitor", Ids=["queue"])
+    cloud.events.delete_rule(Name="all", EventBusName="monitor")
+    cloud.events.delete_event_bus(Name="monitor")
+    messages = {f"hint-{number}": native(arn) for number, arn in enumerate(arns)}
+    assert receives(Context(), messages) == set()
+    assert log.getvalue().count("the event bus does not exist") == 1
+    assert published(capsys.readouterr().out)["Errors"] == [1.0]
+    assert all("pendingEvents" in (cloud.job(arn) or {}) for arn in arns)

@@ -35,9 +35,8 @@ def look(cloud: Cloud, event: dict[str, Any]) -> None:
         clock=cloud.bedrock.clock.now,
     )
     request = request_of(event, SETTINGS.scopes, cloud.bedrock.clock.now())
-    for _, followed in inbox.follow({"message-0": request}, lambda: 60.0):
-        assert followed.is_done
-        inbox.deliver(followed.seen, inbox.relay.watch())
+    batch = inbox.batch(lambda: 60.0, cloud.monitor.logger)
+    assert batch.follow({"message-0": request}) == []
 
 
 def native(arn: str, **detail: Any) -> dict[str, Any]:

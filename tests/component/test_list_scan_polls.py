@@ -13,7 +13,7 @@ import pytest
 
 from bedrock_batch_monitor.adapters import bedrock
 from bedrock_batch_monitor.adapters.dynamodb import items
-from bedrock_batch_monitor.app.poll import CONCURRENCY
+from bedrock_batch_monitor.app.worker_pool import CONCURRENCY
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.jobs import TrackedJob
 from local.bedrock import Phase, Script

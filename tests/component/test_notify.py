@@ -197,11 +197,11 @@ def test_event_of_a_job_that_was_readable_before_is_sent(topics: Topics) -> None
 def test_summary_reaches_both_topics(topics: Topics) -> None:
     """One mail and one message, however many ARNs; nothing without any."""
     arn = SAMPLE["resources"][0]
-    assert module.notifier().tell_unreadable(()) == ()
-    assert module.notifier().tell_unreadable([(arn, "AccessDeniedException")] * 500) == ()
+    assert module.notifier().publish_never_readable(()) == ()
+    assert module.notifier().publish_never_readable([(arn, "AccessDeniedException")] * 500) == ()
     [mail], [chat] = topics.received("mails"), topics.received("chat")
 
-    assert mail["Subject"].endswith("500 tracked job ARNs cannot be read and never could")
+    assert mail["Subject"].endswith("500 tracked job ARNs could never be read")
     assert "and 480 more" in mail["Message"]
     assert_is_custom_notification(json.loads(chat["Message"]))
 
@@ -210,7 +210,7 @@ def test_summary_reaches_both_topics(topics: Topics) -> None:
 def test_summary_reports_the_topic_that_failed(topics: Topics, gone: str, reached: str) -> None:
     """The other topic has the summary; the caller decides what to do about the error."""
     topics.sns.delete_topic(TopicArn=topics.arns[gone])
-    [error] = module.notifier().tell_unreadable([(SAMPLE["resources"][0], "x")])
+    [error] = module.notifier().publish_never_readable([(SAMPLE["resources"][0], "x")])
 
     assert error.code == "SNS.NotFound"
     assert len(topics.received(reached)) == 1

@@ -449,15 +449,15 @@ def test_without_the_jobs_table_the_poll_fails(cloud: Cloud) -> None:
 def test_a_defect_in_one_job_stops_no_other(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     """An exception that no service caused is counted and logged without its text."""
     arns = sorted(cloud.add_job("Completed") for _ in range(3))
-    record = type(cloud.monitor.jobs).record
+    record = type(cloud.monitor.reconciler.writes).record
     customer_text = f"for {ACCOUNT} only"
 
-    def defective(self: Any, transition: Any, *arguments: Any, **named: Any) -> Any:
-        if transition.entry.job_arn == arns[1]:
+    def defective(self: Any, recorded: Any, *arguments: Any, **named: Any) -> Any:
+        if recorded.last.job_arn == arns[1]:
             raise KeyError(customer_text)
-        return record(self, transition, *arguments, **named)
+        return record(self, recorded, *arguments, **named)
 
-    monkeypatch.setattr(type(cloud.monitor.jobs), "record", defective)
+    monkeypatch.setattr(type(cloud.monitor.reconciler.writes), "record", defective)
     summary = cloud.poll()
     assert summary.errors == {"Monitor.KeyError": 1}
     assert summary.jobs_ended == 2

@@ -196,7 +196,7 @@ class Told:
 
     summaries: list[Sequence[tuple[str, str]]] = field(default_factory=list)
 
-    def tell_unreadable(self, pairs: Sequence[tuple[str, str]]) -> tuple[()]:
+    def publish_never_readable(self, pairs: Sequence[tuple[str, str]]) -> tuple[()]:
         """Take a summary."""
         self.summaries.append(list(pairs))
         return ()

@@ -201,4 +201,4 @@ def test_counts_of_an_answer_without_them_are_kept(cloud: Cloud) -> None:
     cloud.bedrock.clock.advance(10 * MINUTE)
     assert cloud.poll().errors == {}
     assert {name: (cloud.job(arn) or {})[name] for name in counts} == counts
-    assert RecordCounts().or_known(RecordCounts(total=100)) == RecordCounts(total=100)
+    assert RecordCounts().not_below(RecordCounts(total=100)) == RecordCounts(total=100)

@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 
+from bedrock_batch_monitor.adapters.dynamodb.acks import Acks
+from bedrock_batch_monitor.adapters.dynamodb.jobs_table import JobsTable
 from bedrock_batch_monitor.adapters.dynamodb.outbox_table import PAGE, OutboxTable
-from bedrock_batch_monitor.adapters.dynamodb.tables import JobsTable
+from bedrock_batch_monitor.adapters.dynamodb.transition_writes import TransitionWrites
 from bedrock_batch_monitor.adapters.eventbridge import EventBus
 from bedrock_batch_monitor.adapters.stepfunctions import TaskClient
 from bedrock_batch_monitor.app.telemetry import logger
@@ -276,7 +278,7 @@ def test_a_backfilled_job_answers_and_sends_no_event(waiting: Waiting) -> None:
 def register(inbox: Any, task: Track) -> object:
     """The writes of a command with a token, without the look at the job that follows them."""
     assert task.task is not None
-    inbox.outbox.put_task(task.job_arn, task.task, task.at)
+    inbox.commands.outbox.put_task(task.job_arn, task.task, task.at)
     found = inbox.jobs.find(task.job_arn)
     return inbox.jobs.await_end(found.job, now=task.at, resumes=True, command_at=task.at)
 
@@ -291,24 +293,23 @@ def test_token_and_end_meet(
     cloud.poll()
     cloud.bedrock.clock.advance(2 * MINUTE)
     task = Track(arn, cloud.bedrock.clock.now(), WaitingTask(TOKEN))
-    write = "await_end" if end_first else "record"
-    real = getattr(JobsTable, write)
+    owner, write = (JobsTable, "await_end") if end_first else (TransitionWrites, "record")
+    real = getattr(owner, write)
     met: list[Any] = []
 
-    def meanwhile(self: JobsTable, *arguments: Any, **named: Any) -> Any:
+    def meanwhile(self: Any, *arguments: Any, **named: Any) -> Any:
         if not met:
             met.append(cloud.poll() if end_first else register(module.inbox(), task))
         return real(self, *arguments, **named)
 
-    monkeypatch.setattr(JobsTable, write, meanwhile)
+    monkeypatch.setattr(owner, write, meanwhile)
     if end_first:
-        [(_, followed)] = module.inbox().follow({"message-0": task}, lambda: 60.0)
-        assert followed.is_done
+        batch = module.inbox().batch(lambda: 60.0, logger)
+        assert batch.follow({"message-0": task}) == []
         # The poll that recorded the end has found the token in the outbox, and called it back.
         assert met[0].tasks_answered == 1
-        result = module.inbox().call_back(followed.seen, lambda: 60.0)
-        assert result is not None
-        assert (result.sent, result.pending) == (0, 0)
+        [(_, summary)] = batch.summaries()
+        assert (summary.tasks_answered, summary.tasks_pending) == (0, 0)
     else:
         assert cloud.poll().tasks_answered == 1
     assert met
@@ -358,7 +359,7 @@ def test_a_late_token_survives_a_crash_before_the_answer(
 
 @pytest.mark.parametrize(
     ("owner", "method", "refused"),
-    [(OutboxTable, "delete_task", 1), (JobsTable, "ack_callbacks", 0)],
+    [(OutboxTable, "delete_task", 1), (Acks, "ack_callbacks", 0)],
 )
 def test_a_crash_after_the_answer_is_no_alarm(
     waiting: Waiting, monkeypatch: pytest.MonkeyPatch, owner: type, method: str, refused: int

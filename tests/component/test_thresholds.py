@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from bedrock_batch_monitor.adapters.dynamodb.tables import StateTable
+from bedrock_batch_monitor.adapters.dynamodb.state_table import StateTable
 from bedrock_batch_monitor.adapters.errors import ServiceError
-from bedrock_batch_monitor.app.poll import CONCURRENCY
+from bedrock_batch_monitor.app.worker_pool import CONCURRENCY
 from bedrock_batch_monitor.domain.events import ENTRIES_PER_CALL
 from bedrock_batch_monitor.domain.list_summaries import FETCH_EACH_UP_TO
 from local.bedrock import Phase, Script

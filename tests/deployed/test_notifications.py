@@ -114,7 +114,7 @@ def test_a_job_that_cannot_be_read_any_more_is_notified(cloud: Cloud) -> None:
             UpdateExpression="REMOVE tracking",
         )
     assert message["metadata"]["additionalContext"]["outcome"] == "Unreachable"
-    assert "*Refused with:* AccessDeniedException" in message["content"]["description"]
+    assert "*Error:* AccessDeniedException" in message["content"]["description"]
 
 
 def test_every_permission_is_needed(cloud: Cloud) -> None:

@@ -30,12 +30,16 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     if chosen.replay is not None:
         return _replay(chosen.replay)
-    report = explore_on_all_cores(chosen.cases or None, chosen.seed)
+    report = explore_on_all_cores(chosen.cases or None, chosen.seed, _show_progress)
     print(report)  # noqa: T201 - a command
     if not report.found:
         return 0
     _explain(report)
     return 1
+
+
+def _show_progress(cases: int, violations: int) -> None:
+    print(f"{cases:,} cases, {violations:,} violations", file=sys.stderr, flush=True)  # noqa: T201 - a command
 
 
 def _replay(text: str) -> int:

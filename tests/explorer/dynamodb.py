@@ -8,9 +8,10 @@ that a query can be answered late, as a global index may.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, Final
 
 from botocore.exceptions import ClientError
@@ -21,6 +22,7 @@ from tests.explorer.expressions import ExpressionError, Item, Names, Part, named
 Key = tuple[Any, ...]
 _NO_NAMES: Final[Names] = {}
 _NO_VALUES: Final[Item] = {}
+_SETS: Final = frozenset({"SS", "NS", "BS"})
 _CONDITION_FAILED: Final = "The conditional request failed"
 # When the tables were created.
 _BEGAN: Final = datetime(2026, 11, 24, 19, 59, tzinfo=UTC)
@@ -92,19 +94,18 @@ class Table:
     def fork(self) -> Table:
         """A copy whose changes leave this one alone."""
         indexes = {name: index.fork() for name, index in self.indexes.items()}
-        return replace(self, indexes=indexes, items=dict(self.items))
+        return Table(
+            self.name, self.keys, self.types, indexes, {**self.items}, self.id, self.created_at
+        )
 
     def key_of(self, item: Item, *, alone: bool = False) -> Key:
         """The values of the key attributes; `alone` where nothing else may be there."""
-        if (alone and len(item) != len(self.keys)) or not all(
-            self.types[name] in item.get(name, ()) for name in self.keys
-        ):
+        is_there = [self.types[name] in item.get(name, ()) for name in self.keys]
+        if (alone and len(item) != len(self.keys)) or not all(is_there):
             message = "The provided key element does not match the schema"
             raise ExpressionError(message)
-        return tuple(
-            Decimal(value["N"]) if "N" in value else value["S"]
-            for value in (item[name] for name in self.keys)
-        )
+        values = [item[name] for name in self.keys]
+        return tuple([Decimal(value["N"]) if "N" in value else value["S"] for value in values])
 
     def check_types(self, item: Item) -> None:
         """Key attributes of the table and its indexes have their types where they are there."""
@@ -285,7 +286,8 @@ class DynamoDB:
         wanted = [keyed]
         if "FilterExpression" in request:
             wanted.append(expressions.condition(request["FilterExpression"]))
-        _check_placeholders(request, frozenset().union(*(each.placeholders for each in wanted)))
+        used = frozenset().union(*[each.placeholders for each in wanted])
+        _check_placeholders(request, used)
         content: Mapping[Key, Item] = table.items
         partition, *rest = table.keys
         sort = rest[0] if rest else None
@@ -433,8 +435,26 @@ def _reason(plan: Planned, request: Mapping[str, Any]) -> dict[str, Any]:
 def _check_placeholders(request: Mapping[str, Any], used: frozenset[str]) -> None:
     if "ProjectionExpression" in request:
         used = used | expressions.projection(request["ProjectionExpression"])[1]
-    for parameter in ("ExpressionAttributeNames", "ExpressionAttributeValues"):
-        given = request.get(parameter)
+    given_names = request.get("ExpressionAttributeNames")
+    given_values = request.get("ExpressionAttributeValues")
+    _check_given(
+        used,
+        None if given_names is None else tuple(given_names),
+        None if given_values is None else tuple(given_values),
+    )
+    for value in (given_values or _NO_VALUES).values():
+        _check_value(value)
+
+
+@lru_cache(maxsize=4096)
+def _check_given(
+    used: frozenset[str], names: tuple[str, ...] | None, values: tuple[str, ...] | None
+) -> None:
+    """Every placeholder is given, and none is given in vain; an error is not remembered."""
+    for parameter, given in (
+        ("ExpressionAttributeNames", names),
+        ("ExpressionAttributeValues", values),
+    ):
         if given is None:
             continue
         if not given:
@@ -444,21 +464,16 @@ def _check_placeholders(request: Mapping[str, Any], used: frozenset[str]) -> Non
             unused = ", ".join(sorted(set(given) - used))
             message = f"Value provided in {parameter} unused in expressions: keys: {{{unused}}}"
             raise ExpressionError(message)
-        if parameter == "ExpressionAttributeValues":
-            for value in given.values():
-                _check_value(value)
-    for placeholder in used:
-        parameter = "Names" if placeholder[0] == "#" else "Values"
-        if placeholder not in request.get(f"ExpressionAttribute{parameter}", ()):
-            message = f"An expression attribute is not defined: {placeholder}"
-            raise ExpressionError(message)
+    for placeholder in used.difference(names or (), values or ()):
+        message = f"An expression attribute is not defined: {placeholder}"
+        raise ExpressionError(message)
 
 
 def _check_value(value: Mapping[str, Any]) -> None:
-    for kind in ("SS", "NS", "BS"):
-        if kind in value and (not value[kind] or len(set(value[kind])) < len(value[kind])):
-            message = "One or more parameter values were invalid: a set may not be empty"
-            raise ExpressionError(message)
+    [(kind, content)] = value.items()
+    if kind in _SETS and (not content or len(set(content)) < len(content)):
+        message = "One or more parameter values were invalid: a set may not be empty"
+        raise ExpressionError(message)
 
 
 def _projected(item: Item, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -479,18 +494,8 @@ def _projected(item: Item, request: Mapping[str, Any]) -> dict[str, Any]:
 def _changed(
     item: Item, change: expressions.Update, names: Names, values: Item, keys: tuple[str, ...]
 ) -> Item:
-    paths = [tuple(named(part, names) for part in action.path) for action in change.actions]
-    heads = [path[0] for path in paths]
-    if not set(keys).isdisjoint(heads):
-        message = (
-            "One or more parameter values were invalid: Cannot update attribute. This attribute "
-            "is part of the key"
-        )
-        raise ExpressionError(message)
-    if len(set(heads)) < len(heads):
-        _check_overlap(paths)
-    after: dict[str, Any] = dict(item)
-    for action, path in zip(change.actions, paths, strict=True):
+    after: dict[str, Any] = {**item}
+    for action, path in _paths(change, tuple(names.items()), keys):
         # Every operand reads the item as it was, whatever the other clauses do.
         value = None if action.operand is None else action.operand(item, names, values)
         if action.keyword == "SET":
@@ -509,6 +514,25 @@ def _changed(
     return after
 
 
+@lru_cache(maxsize=4096)
+def _paths(
+    change: expressions.Update, names: tuple[tuple[str, str], ...], keys: tuple[str, ...]
+) -> tuple[tuple[expressions.Action, tuple[Part, ...]], ...]:
+    """The clauses of an update with the attributes that they are about."""
+    given = dict(names)
+    paths = [tuple(named(part, given) for part in action.path) for action in change.actions]
+    heads = [path[0] for path in paths]
+    if not set(keys).isdisjoint(heads):
+        message = (
+            "One or more parameter values were invalid: Cannot update attribute. This attribute "
+            "is part of the key"
+        )
+        raise ExpressionError(message)
+    if len(set(heads)) < len(heads):
+        _check_overlap(paths)
+    return tuple(zip(change.actions, paths, strict=True))
+
+
 def _check_overlap(paths: list[tuple[Part, ...]]) -> None:
     for position, path in enumerate(paths):
         for other in paths[position + 1 :]:
@@ -520,8 +544,9 @@ def _check_overlap(paths: list[tuple[Part, ...]]) -> None:
 
 def _assign(container: Any, path: tuple[Part, ...], value: Any) -> None:
     """Set, or with None take away, what is at the path; maps and lists on the way are copied."""
-    head, *rest = path
-    if rest:
+    head = path[0]
+    if len(path) > 1:
+        rest = path[1:]
         inner = container.get(head) if isinstance(head, str) else container[head]
         kind = "M" if isinstance(rest[0], str) else "L"
         if inner is None or kind not in inner:
@@ -529,7 +554,7 @@ def _assign(container: Any, path: tuple[Part, ...], value: Any) -> None:
             raise ExpressionError(message)
         copied = inner[kind].copy()
         container[head] = {kind: copied}
-        _assign(copied, tuple(rest), value)
+        _assign(copied, rest, value)
     elif isinstance(head, int):
         container[head : head + 1] = [] if value is None else [value]
     elif value is None:

@@ -10,20 +10,26 @@ For each scenario:
 
 A preemption takes the turn from an actor that could go on; who comes next when one has ended is
 free. The two polls are alike, so the one that starts first is A.
+
+The cases of a scenario share a `Memory`, so that what must come to the same is played once.
 """
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
+import os
 import time
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor, wait
 from dataclasses import dataclass, field, replace
-from typing import Final
+from itertools import groupby
+from typing import Any, Final
 
 from tests.explorer.invariants import LOST, OTHER_ID
-from tests.explorer.scenarios import SCENARIOS, TWINS, play, run
+from tests.explorer.scenarios import SCENARIOS, TWINS, Memory, play, run
 from tests.explorer.schedules import TO_THE_END, Call, Case, Segment
 
 SCHEDULES: Final = "no fault, 2 preemptions"
@@ -31,12 +37,12 @@ FAULTS: Final = "one fault, 1 preemption"
 PAIRS: Final = "two faults, no preemption"
 PREEMPTIONS: Final = 2
 PREEMPTIONS_WITH_FAULT: Final = 1
-# About so many cases are run unless another number is asked for: all of them are half as many more.
+# About so many cases are run unless another number is asked for, of 850,000.
 USUAL_CASES: Final = 620_000
 # The share of the pairs that is run along with all the rest.
 PAIRS_SHARE: Final = 0.1
 _NO_FAULT: Final = "none"
-_CHUNK: Final = 25
+_SECONDS_BETWEEN_LINES: Final = 60.0
 
 Fault = tuple[str, int, str]
 
@@ -47,6 +53,11 @@ class Planned:
 
     case: Case
     faults: tuple[Fault, ...]
+
+    @property
+    def cases(self) -> int:
+        """How many cases these are, without pairs of faults."""
+        return 1 + len(self.faults)
 
     @property
     def preemptions(self) -> int:
@@ -75,22 +86,31 @@ class Sample:
 class Report:
     """The figures of a run; `found` has the cases with a violation and what it was."""
 
+    planned: Counter[str] = field(default_factory=Counter)
+    """How many cases there are by scenario, without pairs of faults."""
     by_scenario: Counter[str] = field(default_factory=Counter)
+    pairs: Counter[str] = field(default_factory=Counter)
+    """How many of those that were run have two faults."""
     by_kind: Counter[str] = field(default_factory=Counter)
     by_family: Counter[str] = field(default_factory=Counter)
     repeated: int = 0
+    recognized: int = 0
+    """How many cases came to a position from which another went on."""
     violations: Counter[str] = field(default_factory=Counter)
     found: list[tuple[Case, str]] = field(default_factory=list)
     seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    """Of all processes; with `seconds` it says whether a machine was busy with other things."""
 
     @property
     def cases(self) -> int:
         """How many cases were run."""
         return self.by_scenario.total()
 
-    def run(self, family: str, case: Case) -> None:
+    def run(self, family: str, case: Case, memory: Memory) -> None:
         """Run a case and count it."""
-        verdict = play(case)
+        verdict = play(case, memory)
+        self.pairs[case.scenario] += family == PAIRS
         self.by_scenario[case.scenario] += 1
         self.by_family[family] += 1
         self.by_kind.update({kind for _, _, kind in case.faults} or {_NO_FAULT})
@@ -101,12 +121,16 @@ class Report:
 
     def add(self, other: Report) -> None:
         """Take in what another process found."""
+        self.planned.update(other.planned)
         self.by_scenario.update(other.by_scenario)
+        self.pairs.update(other.pairs)
         self.by_kind.update(other.by_kind)
         self.by_family.update(other.by_family)
         self.repeated += other.repeated
+        self.recognized += other.recognized
         self.violations.update(other.violations)
         self.found.extend(other.found)
+        self.cpu_seconds += other.cpu_seconds
 
     def smallest(self, kind: str) -> tuple[Case, str]:
         """The case with such a violation that has the fewest faults and the fewest turns."""
@@ -117,9 +141,13 @@ class Report:
 
     def __str__(self) -> str:
         """The figures as they are printed."""
-        lines = []
+        lines = ["Cases by scenario, of so many, and pairs of faults"]
+        lines += [
+            f"  {name:<32}{self.by_scenario[name] - self.pairs[name]:>10,}"
+            f"{planned:>10,}{self.pairs[name]:>10,}"
+            for name, planned in sorted(self.planned.items())
+        ]
         for title, counts in (
-            ("Cases by scenario", self.by_scenario),
             ("Cases by kind of fault; one with two kinds counts under both", self.by_kind),
             ("Cases by family", self.by_family),
         ):
@@ -128,11 +156,13 @@ class Report:
         others = self.violations.total() - self.violations[LOST] - self.violations[OTHER_ID]
         lines += [
             f"{'Cases':<34}{self.cases:>10,}",
+            f"{'  played to a position known before':<34}{self.recognized:>10,}",
             f"{'  event lost':<34}{self.violations[LOST]:>10,}",
             f"{'  event repeated, with the same id':<34}{self.repeated:>10,}",
             f"{'  event repeated, with another id':<34}{self.violations[OTHER_ID]:>10,}",
             f"{'  other violations':<34}{others:>10,}",
             f"{'Seconds':<34}{self.seconds:>10,.1f}",
+            f"{'  of the processors':<34}{self.cpu_seconds:>10,.1f}",
         ]
         return "\n".join(lines)
 
@@ -140,7 +170,7 @@ class Report:
 def plan(scenario: str, preemptions: int = PREEMPTIONS) -> list[Planned]:
     """Every schedule of a scenario with at most so many preemptions."""
     planned = []
-    for schedule, trace in _schedules(scenario, preemptions):
+    for schedule, trace in _schedules(scenario, preemptions, Memory()):
         entry = Planned(Case(scenario, schedule), ())
         if entry.preemptions <= PREEMPTIONS_WITH_FAULT:
             entry = replace(entry, faults=tuple(_faults(trace)))
@@ -148,7 +178,9 @@ def plan(scenario: str, preemptions: int = PREEMPTIONS) -> list[Planned]:
     return planned
 
 
-def _schedules(scenario: str, preemptions: int) -> Iterator[tuple[tuple[Segment, ...], list[Call]]]:
+def _schedules(
+    scenario: str, preemptions: int, memory: Memory
+) -> Iterator[tuple[tuple[Segment, ...], list[Call]]]:
     """Depth first: who comes next, and where its turn ends, learned by playing that far."""
 
     def extend(
@@ -166,7 +198,7 @@ def _schedules(scenario: str, preemptions: int) -> Iterator[tuple[tuple[Segment,
             if not _may_be_next(name, prefix, interrupted):
                 continue
             to_the_end = (*prefix, (name, TO_THE_END))
-            trace = run(Case(scenario, to_the_end), recording=True).trace
+            trace = run(Case(scenario, to_the_end), recording=True, memory=memory).trace
             calls = _calls_in_a_row(name, trace[made:])
             others = tuple(other for other in unfinished if other != name)
             if len(others) > 1:
@@ -175,9 +207,9 @@ def _schedules(scenario: str, preemptions: int) -> Iterator[tuple[tuple[Segment,
                 yield to_the_end, trace
             if preemptions == 0 or not others:
                 continue
-            for count in range(1, calls):
-                until_then = (*prefix, (name, count))
-                yield from extend(until_then, made + count, unfinished, name, preemptions - 1)
+            for turn in range(1, calls):
+                until_then = (*prefix, (name, turn))
+                yield from extend(until_then, made + turn, unfinished, name, preemptions - 1)
 
     most = preemptions
     return extend((), 0, SCENARIOS[scenario].actors, None, preemptions)
@@ -219,7 +251,9 @@ def _faults(trace: Iterable[Call]) -> Iterator[Fault]:
     return ((call.actor, call.number, kind) for call in trace for kind in call.kinds)
 
 
-def cases(planned: Planned, sample: Sample) -> Iterator[tuple[str, Case]]:
+def cases(
+    planned: Planned, sample: Sample, memory: Memory | None = None
+) -> Iterator[tuple[str, Case]]:
     """The cases of one schedule that are in the sample, with their families."""
     if sample.has(planned.case):
         yield SCHEDULES, planned.case
@@ -229,12 +263,13 @@ def cases(planned: Planned, sample: Sample) -> Iterator[tuple[str, Case]]:
             continue
         yield FAULTS, case
         if planned.preemptions == 0 and sample.pairs:
-            yield from ((PAIRS, pair) for pair in _pairs(case) if sample.has(pair, sample.pairs))
+            pairs = _pairs(case, memory)
+            yield from ((PAIRS, pair) for pair in pairs if sample.has(pair, sample.pairs))
 
 
-def _pairs(case: Case) -> Iterator[Case]:
+def _pairs(case: Case, memory: Memory | None) -> Iterator[Case]:
     [(actor, number, _)] = case.faults
-    trace = run(case, recording=True).trace
+    trace = run(case, recording=True, memory=memory).trace
     at = next(
         place for place, call in enumerate(trace) if (call.actor, call.number) == (actor, number)
     )
@@ -242,37 +277,83 @@ def _pairs(case: Case) -> Iterator[Case]:
         yield replace(case, faults=(*case.faults, fault))
 
 
-def explore(plans: Iterable[Planned], sample: Sample) -> Report:
-    """Run the sample of these schedules' cases in this process."""
+def explore(
+    plans: Iterable[Planned], sample: Sample, tell: Callable[[int, int], None] = lambda *_: None
+) -> Report:
+    """Run the sample of these schedules' cases in this process.
+
+    `tell` is given how many cases were run since the last time, and how many violations they have.
+    """
     report = Report()
-    started = time.perf_counter()
-    for planned in plans:
-        for family, case in cases(planned, sample):
-            report.run(family, case)
+    started, cpu = time.perf_counter(), time.process_time()
+    for scenario, of_scenario in groupby(plans, key=lambda planned: planned.case.scenario):
+        memory = Memory()
+        for planned in of_scenario:
+            report.planned[scenario] += planned.cases
+            before = report.cases, report.violations.total()
+            for family, case in cases(planned, sample, memory):
+                report.run(family, case, memory)
+            tell(report.cases - before[0], report.violations.total() - before[1])
+        report.recognized += memory.recognized
     report.seconds = time.perf_counter() - started
+    report.cpu_seconds = time.process_time() - cpu
     return report
 
 
-def explore_on_all_cores(at_most: int | None, seed: int) -> Report:
-    """Run all cases, or about so many of them, split over as many processes as there are cores."""
+def explore_on_all_cores(
+    at_most: int | None, seed: int, show: Callable[[int, int], None] = lambda *_: None
+) -> Report:
+    """Run all cases, or about so many of them, in as many processes as there are cores.
+
+    Each scenario is one process's, because its cases share a memory. `show` is given once a minute
+    how many cases were run so far, and how many violations they have.
+    """
     started = time.perf_counter()
     report = Report()
-    # Threads and locks of this process are none of theirs.
-    with multiprocessing.get_context("spawn").Pool() as pool:
-        plans = [each for found in pool.imap_unordered(plan, SCENARIOS) for each in found]
-        plans.sort(key=lambda planned: planned.case)
-        total = len(plans) + sum(len(planned.faults) for planned in plans)
+    context = multiprocessing.get_context("spawn")
+    counts = context.Array("q", 2)
+    # Unlike a pool of multiprocessing it says so if one of its processes is killed.
+    with ProcessPoolExecutor(os.cpu_count(), context, _set_up, (counts,)) as executor:
+        plans = []
+        for found, seconds in executor.map(_plan, SCENARIOS):
+            plans.append(found)
+            report.cpu_seconds += seconds
+        # The largest first, so that none of the cores is left with one at the end.
+        plans.sort(key=_size, reverse=True)
+        total = sum(map(_size, plans))
         sample = Sample(1.0 if at_most is None else min(1.0, at_most / total), seed=seed)
-        chunks = [(plans[start :: len(plans) // _CHUNK + 1], sample) for start in _starts(plans)]
-        for partial in pool.imap_unordered(_explore, chunks):
-            report.add(partial)
+        running = {executor.submit(explore, each, sample, _tell) for each in plans}
+        while running:
+            done, running = wait(running, _SECONDS_BETWEEN_LINES)
+            for partial in done:
+                report.add(partial.result())
+            show(*counts)
     report.seconds = time.perf_counter() - started
     return report
 
 
-def _starts(plans: list[Planned]) -> range:
-    return range(len(plans) // _CHUNK + 1)
+_counts: Any = None
+"""What the processes share: how many cases were run, and how many violations they have."""
 
 
-def _explore(task: tuple[list[Planned], Sample]) -> Report:
-    return explore(*task)
+def _set_up(counts: Any) -> None:
+    global _counts  # noqa: PLW0603 - a process of a pool is given nothing else once
+    _counts = counts
+    # What is there from the start stays, and need not be looked through for garbage.
+    gc.collect()
+    gc.freeze()
+
+
+def _plan(scenario: str) -> tuple[list[Planned], float]:
+    cpu = time.process_time()
+    return plan(scenario), time.process_time() - cpu
+
+
+def _size(plans: list[Planned]) -> int:
+    return sum(planned.cases for planned in plans)
+
+
+def _tell(ran: int, violations: int) -> None:
+    with _counts.get_lock():
+        _counts[0] += ran
+        _counts[1] += violations

@@ -37,7 +37,7 @@ class Condition:
     placeholders: frozenset[str]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Action:
     """One clause of an update: SET, REMOVE, ADD or DELETE of one path."""
 
@@ -46,9 +46,9 @@ class Action:
     operand: Operand | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Update:
-    """All clauses of an UpdateExpression."""
+    """All clauses of an UpdateExpression; one object for each text."""
 
     actions: tuple[Action, ...]
     placeholders: frozenset[str]
@@ -115,14 +115,17 @@ def projection(text: str) -> tuple[tuple[tuple[Part, ...], ...], frozenset[str]]
 
 def named(part: Part, names: Names) -> Part:
     """The attribute name that a part of a path stands for."""
-    if isinstance(part, str) and part.startswith("#"):
-        if part not in names:
-            message = (
-                f"An expression attribute name used in the document path is not defined: {part}"
-            )
-            raise ExpressionError(message)
-        return names[part]
-    return part
+    if not isinstance(part, str) or part[0] != "#":
+        return part
+    if part not in names:
+        message = f"An expression attribute name used in the document path is not defined: {part}"
+        raise ExpressionError(message)
+    return names[part]
+
+
+def _attribute(placeholder: str, names: Names) -> str:
+    found = names.get(placeholder)
+    return str(named(placeholder, names)) if found is None else found
 
 
 def lookup(item: Item, path: tuple[Part, ...], names: Names) -> Any:
@@ -272,7 +275,7 @@ class _Parser:
         if len(path) == 1 and isinstance(path[0], str):
             head = path[0]
             if head.startswith("#"):
-                return lambda item, names, _values: item.get(named(head, names))  # type: ignore[arg-type]
+                return lambda item, names, _values: item.get(_attribute(head, names))
             return lambda item, _names, _values: item.get(head)
         return lambda item, names, _values: lookup(item, path, names)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from decimal import Decimal
@@ -15,8 +15,9 @@ from bedrock_batch_monitor.domain.requests import Hint, Request, Track, Untrack
 from bedrock_batch_monitor.domain.tasks import WaitingTask
 from bedrock_batch_monitor.domain.token_usage import OutputBucket, TokenPrice, UsageRules
 from bedrock_batch_monitor.settings import Settings
+from tests.explorer.conduct import Conduct, Outcome
 from tests.explorer.invariants import DEFECT, LATE, UNTRACKED, Verdict, Violation, judge
-from tests.explorer.schedules import OUTSIDE, Case, Turns
+from tests.explorer.schedules import OUTSIDE, Case, Program, Turns
 from tests.explorer.simulation import SLOW, START, Actor, World, actor, job_arn
 from tests.support.monitor import RULES, SETTINGS
 
@@ -74,10 +75,64 @@ class Undisturbed:
         self.world.tick()
 
 
-def play(case: Case) -> Verdict:
-    """Play a case to its end, let the monitor recover undisturbed, and judge what is there."""
-    turns = run(case)
-    scenario = SCENARIOS[case.scenario]
+@dataclass
+class Memory:
+    """What the cases of one scenario have in common, so that it is played once.
+
+    While no actor is in the middle of its work, a case is no more than its position: the world, who
+    is to come, and what was noted so far. Many cases begin alike, and many come to the same
+    position, since most calls only read.
+    """
+
+    begun: dict[tuple[str, ...], Turns] = field(default_factory=dict)
+    """Runs in which these actors have run to their ends, one after another and without a fault."""
+    verdicts: dict[Hashable, Verdict] = field(default_factory=dict)
+    """What comes of a position."""
+    conduct: Conduct = field(default_factory=Conduct)
+    """What the actors do."""
+    recognized: int = 0
+    """How many cases ended at a position that was known."""
+
+    def begin(self, case: Case) -> Turns | None:
+        """The longest beginning of the case that was played before."""
+        head = case.head
+        for length in range(len(head), 0, -1):
+            if (turns := self.begun.get(head[:length])) is not None:
+                return turns.fork(case)
+        return None
+
+
+def play(case: Case, memory: Memory | None = None) -> Verdict:
+    """Play a case to its end, let the monitor recover undisturbed, and judge what is there.
+
+    The verdict is the same with a memory of other cases of the scenario as without it.
+    """
+    if memory is None:
+        return _conclude(run(case), SCENARIOS[case.scenario])
+    head, disturbed = case.head, {actor for actor, _, _ in case.faults}
+    turns = memory.begin(case) or _begin(case, memory)
+    passed: list[Hashable] = []
+
+    def is_known() -> bool:
+        finished = turns.finished
+        beginning = head[: len(finished)]
+        if finished == {*beginning} and beginning not in memory.begun:
+            memory.begun[beginning] = turns.fork(case)
+        if finished >= disturbed:
+            passed.append(turns.position())
+            return passed[-1] in memory.verdicts
+        return False
+
+    _run(turns, case, is_known)
+    if passed and (verdict := memory.verdicts.get(passed[-1])) is not None:
+        memory.recognized += 1
+    else:
+        verdict = _conclude(turns, SCENARIOS[case.scenario])
+    memory.verdicts.update(dict.fromkeys(passed, verdict))
+    return verdict
+
+
+def _conclude(turns: Turns, scenario: Scenario) -> Verdict:
     turns.world.slow = {}
     broken = tuple(redeliver(turns, scenario))
     turns.defects.extend(recover(turns.world, scenario.settings, sweeps=scenario.sweeps))
@@ -94,49 +149,58 @@ def play(case: Case) -> Verdict:
     return replace(verdict, violations=(*found, *verdict.violations)) if found else verdict
 
 
-def run(case: Case, *, recording: bool = False) -> Turns:
+def run(case: Case, *, recording: bool = False, memory: Memory | None = None) -> Turns:
     """Play a case up to the point where all actors have ended, one way or another."""
-    scenario = SCENARIOS[case.scenario]
-    world = _beginning(case.scenario).fork()
-    turns = Turns(
-        world,
+    turns = _begin(case, memory, recording=recording)
+    _run(turns, case)
+    return turns
+
+
+def _begin(case: Case, memory: Memory | None, *, recording: bool = False) -> Turns:
+    limits = SCENARIOS[case.scenario].seconds
+    return Turns(
+        _beginning(case.scenario).fork(),
         case.schedule,
-        {(name, number): kind for name, number, kind in case.faults},
+        case.faults_by_call,
         recording=recording,
-        limits=scenario.seconds,
+        limits=limits,
+        # The time that an actor has left is no part of what is known of it.
+        conduct=None if memory is None or limits else memory.conduct,
     )
-    programs: dict[str, Callable[[], None]] = {}
+
+
+def _run(turns: Turns, case: Case, stops: Callable[[], bool] = lambda: False) -> None:
+    scenario = SCENARIOS[case.scenario]
+    programs: dict[str, Program] = {}
     for name in scenario.actors:
         if name == OUTSIDE:
-            programs[name] = partial(_go_on_outside, turns, scenario.steps)
+            programs[name] = Program(partial(_go_on_outside, turns, scenario.steps))
             continue
         acting = actor(name, scenario.settings, sweeps=scenario.sweeps)
         acting.seat.oversight = turns
         if name in scenario.polls:
-            programs[name] = partial(_run_poll, turns, acting)
+            programs[name] = Program(partial(_run_poll, turns, acting), seat=acting.seat)
         else:
-            programs[name] = partial(_follow, turns, acting, scenario.inboxes[name])
-    turns.run(programs)
-    return turns
+            requests = scenario.inboxes[name]
+            follow = partial(_follow, turns, acting, requests)
+            programs[name] = Program(follow, requests, acting.seat)
+    turns.run(programs, stops)
 
 
-def _go_on_outside(turns: Turns, steps: tuple[Step, ...]) -> None:
+def _go_on_outside(turns: Turns, steps: tuple[Step, ...]) -> Outcome:
     for step in steps:
         turns.before(OUTSIDE, "Step", {})
         step(turns.world)
+    return Outcome()
 
 
-def _run_poll(turns: Turns, acting: Actor) -> None:
-    turns.defects.extend(acting.poll(partial(turns.seconds_left, acting.seat.actor)))
+def _run_poll(turns: Turns, acting: Actor) -> Outcome:
+    return Outcome(tuple(acting.poll(partial(turns.seconds_left, acting.seat.actor))))
 
 
-def _follow(turns: Turns, acting: Actor, requests: tuple[Request, ...]) -> None:
-    """A message is gone from its queue once it was followed; a crash leaves all of them there."""
-    turns.unfollowed.extend(requests)
+def _follow(turns: Turns, acting: Actor, requests: tuple[Request, ...]) -> Outcome:
     left = acting.follow_all(requests, partial(turns.seconds_left, acting.seat.actor))
-    for request in requests:
-        if request not in left:
-            turns.unfollowed.remove(request)
+    return Outcome(left=tuple(left))
 
 
 def redeliver(turns: Turns, scenario: Scenario) -> Iterator[Violation]:

@@ -8,22 +8,23 @@ any time, and it gives up its turn only before a call.
 from __future__ import annotations
 
 import re
-import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any, Final
 
+from greenlet import getcurrent, greenlet
+
 from bedrock_batch_monitor.domain.requests import Request
-from tests.explorer.simulation import QUICK, SLOW, Crash, World, kinds_for
+from tests.explorer.conduct import Conduct, Outcome
+from tests.explorer.simulation import QUICK, SLOW, Crash, Seat, World, kinds_for
 
 Segment = tuple[str, int]
 """An actor and how many calls it makes; `TO_THE_END` is all that it has."""
 TO_THE_END: Final = -1
-MAIN: Final = ""
 # The actor that stands for people and for Bedrock: its calls are what they do.
 OUTSIDE: Final = "W"
-_PATIENCE_SECONDS: Final = 60.0
 NO_DEADLINE: Final = 900.0
 _SEGMENT: Final = re.compile(r"([A-Z])(\d+|\.)")
 _FAULT: Final = re.compile(r"([A-Z])(\d+):([a-z0-9-]+)")
@@ -54,6 +55,20 @@ class Case:
             found.append((match[1], int(match[2]), match[3]))
         return cls(scenario, tuple(segments), tuple(found))
 
+    @property
+    def faults_by_call(self) -> dict[tuple[str, int], str]:
+        """The kind of fault by actor and call."""
+        return {(actor, number): kind for actor, number, kind in self.faults}
+
+    @property
+    def head(self) -> tuple[str, ...]:
+        """The actors that run to their ends one after another and without a fault, at first."""
+        disturbed = {actor for actor, _, _ in self.faults}
+        undisturbed = takewhile(
+            lambda segment: segment[1] == TO_THE_END and segment[0] not in disturbed, self.schedule
+        )
+        return tuple(actor for actor, _ in undisturbed)
+
     def __str__(self) -> str:
         """The case as `--replay` takes it."""
         schedule = " ".join(
@@ -74,36 +89,20 @@ class Call:
     fault: str | None
 
 
-class _Worker:
-    """A thread that is used again and again."""
+@dataclass(frozen=True)
+class Program:
+    """What an actor does, the requests that it takes from a queue, and where it sits."""
 
-    def __init__(self) -> None:
-        self._task: Callable[[], None] | None = None
-        self._wake = threading.Semaphore(0)
-        threading.Thread(target=self._serve, daemon=True).start()
-
-    def give(self, task: Callable[[], None]) -> None:
-        self._task = task
-        self._wake.release()
-
-    def _serve(self) -> None:
-        while True:
-            self._wake.acquire()
-            task, self._task = self._task, None
-            if task is not None:
-                task()
-
-
-_idle: Final[list[_Worker]] = []
+    run: Callable[[], Outcome]
+    requests: tuple[Request, ...] = ()
+    seat: Seat | None = None
 
 
 @dataclass
 class Turns:
     """One run of a schedule; also the oversight under which the actors' calls are made.
 
-    Threads are used only where an actor stops in the middle while another, begun earlier, goes on.
-    An actor that runs to its end when its turn comes does so on the stack of the one that it
-    interrupts, which costs half as much.
+    Each actor is a greenlet. It switches back to the loop of `run` when its turn is over.
     """
 
     world: World
@@ -121,32 +120,56 @@ class Turns:
     """The actors that were at work at their deadline, and with what."""
     spent: dict[str, float] = field(default_factory=dict)
     """How many seconds an actor's own calls took."""
+    conduct: Conduct | None = None
+    """What is known of the actors, if their code is to run only where that is not enough."""
 
     def __post_init__(self) -> None:
-        self._programs: Mapping[str, Callable[[], None]] = {}
         self._queue = deque(self.schedule)
         self._numbers: dict[str, int] = {}
-        self._started: set[str] = set()
+        self._begun: set[str] = set()
         self._finished: set[str] = set()
-        self._waiting: dict[str, threading.Lock] = {}
         self._left = TO_THE_END
+        self._loop = getcurrent()
 
-    def run(self, programs: Mapping[str, Callable[[], None]]) -> None:
-        """Play the schedule to the end of every program; they are in alphabetical order."""
-        self._programs = programs
-        while True:
-            target, count = self._next()
-            if target == MAIN:
+    def fork(self, case: Case) -> Turns:
+        """A case that begins like this run goes on from here; only where no actor is at work."""
+        fork = Turns(
+            self.world.fork(),
+            case.schedule,
+            case.faults_by_call,
+            defects=[*self.defects],
+            crashed={*self.crashed},
+            unfollowed=[*self.unfollowed],
+            limits=self.limits,
+            late=[*self.late],
+            spent={**self.spent},
+            conduct=self.conduct,
+        )
+        fork._begun = {*self._begun}
+        fork._finished = {*self._finished}
+        return fork
+
+    def run(
+        self, programs: Mapping[str, Program], stops: Callable[[], bool] = lambda: False
+    ) -> None:
+        """Play the schedule to the end of every program; they are in alphabetical order.
+
+        When actors have finished and none is in the middle of its work, `stops` is asked whether
+        the run ends there.
+        """
+        actors = {name: greenlet(self._play) for name in programs}
+        self._loop = getcurrent()
+        while segment := self._next(programs):
+            target, self._left = segment
+            self._begun.add(target)
+            actors[target].switch(target, programs[target])
+            if len(self._finished) == len(self._begun) and stops():
                 return
-            if target in self._started:
-                self._hand_over(MAIN, target, count)
-            else:
-                self._play(target, count)
 
     def before(self, actor: str, operation: str, request: Mapping[str, Any]) -> str | None:
         """The boundary of a call: give up the turn if it is over, then say what the call meets."""
         if self._left == 0:
-            self._switch(actor)
+            self._loop.switch()
         self._left -= 1
         number = self._numbers[actor] = self._numbers.get(actor, 0) + 1
         self.world.tick()
@@ -172,62 +195,56 @@ class Turns:
         seconds = SLOW if fault == "slow" else self.world.slow.get(operation, QUICK)
         self.spent[actor] = self.spent.get(actor, 0.0) + seconds
 
-    def _next(self) -> Segment:
+    @property
+    def finished(self) -> frozenset[str]:
+        """The actors that have nothing left to do."""
+        return frozenset(self._finished)
+
+    def position(self) -> Hashable:
+        """All that the rest of the run and its verdict depend on; two runs at one end alike.
+
+        Only where no actor is at work and every fault is met.
+        """
+        to_come = tuple(segment for segment in self._queue if segment[0] not in self._finished)
+        return (
+            to_come,
+            frozenset(self._finished),
+            tuple(self.unfollowed),
+            tuple(self.defects),
+            tuple(self.late),
+            self.world.digest(),
+        )
+
+    def _next(self, programs: Mapping[str, Program]) -> Segment | None:
         while self._queue:
-            target, count = self._queue.popleft()
-            if target not in self._finished:
-                return target, count
-        for target in self._programs:
-            if target not in self._finished:
-                return target, TO_THE_END
-        return MAIN, TO_THE_END
+            segment = self._queue.popleft()
+            if segment[0] not in self._finished:
+                return segment
+        unfinished = (name for name in programs if name not in self._finished)
+        return next(((name, TO_THE_END) for name in unfinished), None)
 
-    def _play(self, target: str, count: int) -> None:
-        self._started.add(target)
-        self._left = count
+    def _play(self, actor: str, program: Program) -> None:
+        # A message is gone from its queue once it was followed; a crash leaves all of them there.
+        self.unfollowed.extend(program.requests)
         try:
-            self._programs[target]()
+            outcome = self._outcome(actor, program)
         except Crash:
-            self.crashed.add(target)
-        except Exception as error:  # noqa: BLE001 - whatever else comes out is a finding
-            self.defects.append(f"{target}: {type(error).__name__}: {error}")
-        self._finished.add(target)
-
-    def _switch(self, actor: str) -> None:
-        while True:
-            target, count = self._next()
-            if target == actor:
-                self._left = count
-                return
-            if target not in self._started and count == TO_THE_END:
-                self._play(target, count)
-                continue
-            self._hand_over(actor, target, count)
-            return
-
-    def _hand_over(self, actor: str, target: str, count: int) -> None:
-        turn = threading.Lock()
-        turn.acquire()
-        self._waiting[actor] = turn
-        self._left = count
-        if target in self._started:
-            self._waiting.pop(target).release()
+            self.crashed.add(actor)
         else:
-            self._started.add(target)
-            worker = _idle.pop() if _idle else _Worker()
-            worker.give(lambda: self._on_thread(worker, target, count))
-        if not turn.acquire(timeout=_PATIENCE_SECONDS):
-            message = f"{target} did not give back its turn"
-            raise Crash(message)
+            self.defects.extend(outcome.defects)
+            for request in program.requests:
+                if request not in outcome.left:
+                    self.unfollowed.remove(request)
+        self._finished.add(actor)
 
-    def _on_thread(self, worker: _Worker, target: str, count: int) -> None:
-        self._play(target, count)
-        while True:
-            target, count = self._next()
-            if target != MAIN and target not in self._started:
-                self._play(target, count)
-                continue
-            self._left = count
-            _idle.append(worker)
-            self._waiting.pop(target).release()
-            return
+    def _outcome(self, actor: str, program: Program) -> Outcome:
+        def run() -> Outcome:
+            try:
+                return program.run()
+            except Exception as error:  # noqa: BLE001 - whatever else comes out is a finding
+                defect = f"{actor}: {type(error).__name__}: {error}"
+                return Outcome((defect,), program.requests)
+
+        if program.seat is None or self.conduct is None:
+            return run()
+        return program.seat.act(run, self.conduct)

@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 import json
+import marshal
+import pickle
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from copy import copy
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from io import BytesIO
+from hashlib import blake2b
 from typing import Any, Final, Protocol
 
 import botocore.session
-from botocore.exceptions import ReadTimeoutError
+from botocore.exceptions import BotoCoreError, ClientError, ReadTimeoutError
 
 from bedrock_batch_monitor import contract
-from bedrock_batch_monitor.app.commands import Inbox
 from bedrock_batch_monitor.app.composition import compose, compose_inbox
-from bedrock_batch_monitor.app.poll import Lanes, Monitor, PollError
+from bedrock_batch_monitor.app.inbox_batch import Inbox
+from bedrock_batch_monitor.app.poll import Monitor, PollError
 from bedrock_batch_monitor.domain.requests import Hint, Request
+from bedrock_batch_monitor.listing.resync import Lane
 from bedrock_batch_monitor.settings import Settings
+from tests.explorer.conduct import Answer, Conduct, Moment, OtherConductError, Outcome
 from tests.explorer.dynamodb import DynamoDB, Paginator, Table, refusal
 from tests.support.monitor import ACCOUNT, REGION, SETTINGS, InlineExecutor
 from tests.support.tables import create_tables
 
 START: Final = datetime(2026, 11, 24, 20, 0, tzinfo=UTC)
+_SECOND: Final = timedelta(seconds=1)
 _NEVER: Final = datetime.max.replace(tzinfo=UTC)
 _READS: Final = frozenset(
     {
@@ -208,26 +215,45 @@ class World:
             backwards=self.backwards,
         )
 
+    def digest(self) -> bytes:
+        """Two worlds with the same digest are alike.
+
+        Except for what their indexes said before, which only a fault can show, and for backups,
+        which are part of a beginning and not changed by what follows.
+        """
+        tables = [
+            (table.name, table.id, str(table.created_at), [*table.items.values()])
+            for table in self.dynamodb.tables.values()
+        ]
+        others = (self.jobs, [getattr(self, name) for name in _OTHER_FIELDS])
+        # Marshal is four times as fast as pickle, and knows no times; version 2 writes no
+        # references, which equal worlds can have to different objects.
+        return blake2b(marshal.dumps(tables, 2) + pickle.dumps(others), digest_size=16).digest()
+
     def tick(self, seconds: float = 1) -> None:
         """Let time pass; every call takes a second, so that no two moments are the same."""
-        self.now += timedelta(seconds=seconds)
+        self.now += _SECOND if seconds == 1 else timedelta(seconds=seconds)
 
     def perform(self, operation: str, request: Mapping[str, Any]) -> Any:
         """Answer one call as the service does."""
-        begun = [
-            (arn, pending, self.item(arn) or {})
-            for arn, pending in _episodes_begun(operation, request)
+        serve = _SERVICES[operation]
+        if operation not in {"TransactWriteItems", "UpdateItem"}:
+            return serve(self, **request)
+        updates = [
+            (update["Key"]["jobArn"]["S"], update)
+            for update in _updates(operation, request)
+            if update["TableName"] == "jobs"
         ]
-        written = _jobs_written(operation, request)
-        known = [(arn, self.item(arn)) for arn in written]
-        answer = _SERVICES[operation](self, **request)
+        known = [(arn, self.item(arn)) for arn, _ in updates]
+        answer = serve(self, **request)
         for arn, earlier in known:
             self.backwards += tuple(_backwards(arn, earlier, self.item(arn)))
-        for arn, pending, before in begun:
-            attribute = _EPISODES[pending.partition("#")[0]]
-            if attribute in before and (arn, pending) not in self.pending:
-                self.begun_twice |= {(arn, pending)}
-            self.pending |= {(arn, pending)}
+        for (arn, update), (_, before) in zip(updates, known, strict=True):
+            for pending in _episodes_begun(update):
+                attribute = _EPISODES[pending.partition("#")[0]]
+                if attribute in (before or {}) and (arn, pending) not in self.pending:
+                    self.begun_twice |= {(arn, pending)}
+                self.pending |= {(arn, pending)}
         return answer
 
     # What people and Bedrock do
@@ -420,7 +446,7 @@ class World:
         if Key not in {f"out/{arn.rsplit('/', 1)[-1]}/manifest.json.out" for arn in self.counted}:
             operation, message = "GetObject", f"no permission to list {Bucket}"
             raise refusal(operation, "AccessDenied", message)
-        return {"Body": BytesIO(b'{"inputTokenCount": 7, "outputTokenCount": 5}')}
+        return {"Body": _Body(b'{"inputTokenCount": 7, "outputTokenCount": 5}')}
 
     def list_model_invocation_jobs(self, **request: Any) -> dict[str, Any]:
         """Amazon Bedrock lists the jobs submitted in between, in the order asked, page by page."""
@@ -443,6 +469,24 @@ class World:
         page = {"invocationJobSummaries": shown[first:end]}
         return page | ({"nextToken": str(end)} if end < len(shown) else {})
 
+
+@dataclass(frozen=True)
+class _Body:
+    """The content of a small object, which is read at once."""
+
+    content: bytes
+
+    def read(self, at_most: int) -> bytes:
+        """The first bytes."""
+        return self.content[:at_most]
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+_OTHER_FIELDS: Final = tuple(
+    each.name for each in fields(World) if each.name not in {"dynamodb", "jobs", "backups"}
+)
 
 _SERVICES: Final[Mapping[str, Callable[..., Any]]] = {
     "GetItem": lambda world, **request: world.dynamodb.get_item(**request),
@@ -471,35 +515,21 @@ _EPISODES: Final = {
 }
 
 
-def _episodes_begun(operation: str, request: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """The jobs and pending events of episodes that a call writes into items of the jobs table."""
-    if operation not in {"TransactWriteItems", "UpdateItem"}:
-        return
-    updates = (
-        [request]
-        if operation == "UpdateItem"
-        else [part["Update"] for part in request["TransactItems"] if "Update" in part]
-    )
-    for update in updates:
-        if "ADD " not in update["UpdateExpression"]:
-            continue
-        for value in update["ExpressionAttributeValues"].values():
-            for pending in value.get("SS", ()):
-                if pending.partition("#")[0] in _EPISODES:
-                    yield update["Key"]["jobArn"]["S"], pending
-
-
-def _jobs_written(operation: str, request: Mapping[str, Any]) -> tuple[str, ...]:
-    """The jobs whose items a call updates."""
+def _updates(operation: str, request: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """The updates of items that UpdateItem or TransactWriteItems makes."""
     if operation == "UpdateItem":
-        updates = [request]
-    elif operation == "TransactWriteItems":
-        updates = [part["Update"] for part in request["TransactItems"] if "Update" in part]
-    else:
-        return ()
-    return tuple(
-        update["Key"]["jobArn"]["S"] for update in updates if update["TableName"] == "jobs"
-    )
+        return [request]
+    return [part["Update"] for part in request["TransactItems"] if "Update" in part]
+
+
+def _episodes_begun(update: Mapping[str, Any]) -> Iterator[str]:
+    """The pending events of episodes that an update writes into an item."""
+    if "ADD " not in update["UpdateExpression"]:
+        return
+    for value in update["ExpressionAttributeValues"].values():
+        for pending in value.get("SS", ()):
+            if pending.partition("#")[0] in _EPISODES:
+                yield pending
 
 
 # What Bedrock counts, and its own times: an update never takes one of these back.
@@ -618,6 +648,31 @@ def meet(world: World, kind: str, operation: str, request: Mapping[str, Any]) ->
     raise ValueError(message, answer)
 
 
+@dataclass
+class _Lesson:
+    """A run of an actor's code from which its conduct is learned."""
+
+    conduct: Conduct
+    moment: Moment
+    """Where the actor is once it has had all answers that are known."""
+    answers: deque[tuple[Moment, Answer]]
+    """The answers that are known and still to be given."""
+    now: datetime
+    """The time of the last answer that was given."""
+
+    def known(self, operation: str, request: Mapping[str, Any]) -> Answer | None:
+        """The answer to this call, if it is known; otherwise the call is learned."""
+        if not self.answers:
+            self.moment.operation, self.moment.request = operation, request
+            return None
+        moment, answer = self.answers.popleft()
+        if (operation, request) != (moment.operation, moment.request):
+            message = f"after the same answers {operation} comes instead of {moment.operation}"
+            raise OtherConductError(message)
+        self.now = answer.at
+        return answer
+
+
 class Seat:
     """Where an actor sits: its clients, under whoever oversees the case that is played."""
 
@@ -625,9 +680,31 @@ class Seat:
         self.actor = actor
         self.oversight: Oversight
         self.guards: list[Callable[..., object]] = []
+        self._lesson: _Lesson | None = None
 
     def call(self, operation: str, request: Mapping[str, Any]) -> Any:
         """One call of a service, from its boundary to its answer."""
+        lesson = self._lesson
+        if lesson is None:
+            return self._perform(operation, request)
+        answer = lesson.known(operation, request)
+        if answer is None:
+            answer = self.ask(operation, request)
+            lesson.moment = lesson.conduct.after(lesson.moment, answer)
+        if answer.error is not None:
+            # Each time another exception: it keeps the frames through which it is raised.
+            raise copy(answer.error)
+        return answer.value
+
+    def ask(self, operation: str, request: Mapping[str, Any]) -> Answer:
+        """One call of a service; an error of the SDK is an answer, too."""
+        try:
+            value = self._perform(operation, request)
+        except (ClientError, BotoCoreError) as error:
+            return Answer(self.clock(), None, copy(error))
+        return Answer(self.clock(), value)
+
+    def _perform(self, operation: str, request: Mapping[str, Any]) -> Any:
         oversight = self.oversight
         kind = oversight.before(self.actor, operation, request)
         for guard in self.guards:
@@ -636,8 +713,29 @@ class Seat:
             return oversight.world.perform(operation, request)
         return meet(oversight.world, kind, operation, request)
 
+    def act(self, program: Callable[[], Outcome], conduct: Conduct) -> Outcome:
+        """Do what the program does, and run it only where that is not known."""
+        began = self.clock()
+        moment = conduct.begin(self.actor, began)
+        known: deque[tuple[Moment, Answer]] = deque()
+        while moment.operation:
+            answer = self.ask(moment.operation, moment.request)
+            known.append((moment, answer))
+            moment = conduct.after(moment, answer)
+        if moment.outcome is None:
+            lesson = self._lesson = _Lesson(conduct, moment, known, began)
+            try:
+                outcome = program()
+            finally:
+                self._lesson = None
+            lesson.moment.outcome = outcome
+            return outcome
+        return moment.outcome
+
     def clock(self) -> datetime:
         """The time as this actor has it."""
+        if self._lesson is not None and self._lesson.answers:
+            return self._lesson.now
         return self.oversight.world.now + self.oversight.world.skew
 
     def client(self, service: str, **_: Any) -> Any:
@@ -750,11 +848,12 @@ class Actor:
 
     def forget(self) -> None:
         """Start again, as an execution environment that has just been started."""
-        self.monitor = replace(self.monitor, lanes=Lanes())
+        lanes = self.monitor.lanes
+        lanes.reachable, lanes.unreachable = Lane(), Lane()
         for reconciler in (self.monitor.reconciler, self.inbox.reconciler_of(self.monitor.scope)):
             reconciler.failing_since.clear()
             if reconciler.usage is not None:
-                reconciler.usage._rest.until = None
+                reconciler.usage._breaker.open_until = None
 
     def poll(self, seconds_left: Callable[[], float] = lambda: 900.0) -> Iterator[str]:
         """Run one poll to its end; names what no service can have caused."""
@@ -776,15 +875,9 @@ class Actor:
         self, requests: Sequence[Request], seconds_left: Callable[[], float] = lambda: 900.0
     ) -> list[Request]:
         """Handle a batch as the function does; those that go back to the queue."""
-        left = []
-        watch = self.inbox.relay.watch()
         messages = {str(number): request for number, request in enumerate(requests)}
-        for message, followed in self.inbox.follow(messages, seconds_left):
-            self.inbox.deliver(followed.seen, watch)
-            self.inbox.call_back(followed.seen, seconds_left)
-            if not followed.is_done:
-                left.append(messages[message])
-        return left
+        batch = self.inbox.batch(seconds_left, self.monitor.logger)
+        return [messages[message] for message in batch.follow(messages)]
 
 
 @lru_cache(maxsize=64)

@@ -13,19 +13,29 @@ from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
-from bedrock_batch_monitor.adapters.dynamodb import items, tables
+from bedrock_batch_monitor.adapters.dynamodb import (
+    acks,
+    attributes,
+    connection,
+    items,
+    write_conditions,
+)
+from bedrock_batch_monitor.adapters.dynamodb.expressions import UpdateExpression
+from bedrock_batch_monitor.adapters.dynamodb.history_table import HistoryTable
+from bedrock_batch_monitor.adapters.dynamodb.jobs_table import JobsTable
 from bedrock_batch_monitor.adapters.dynamodb.outbox_table import OutboxEntries, OutboxTable
-from bedrock_batch_monitor.adapters.dynamodb.tables import HistoryTable, JobsTable, WriteOutcome
+from bedrock_batch_monitor.adapters.dynamodb.transition_writes import TransitionWrites
+from bedrock_batch_monitor.adapters.dynamodb.writes import DONE, WriteResult
 from bedrock_batch_monitor.adapters.errors import ServiceError
 from bedrock_batch_monitor.adapters.eventbridge import BusLook, BusState, Delivery, EventBus
-from bedrock_batch_monitor.app import commands, reconcile
+from bedrock_batch_monitor.app import commands, recording
 from bedrock_batch_monitor.app.discover import Discoverer
-from bedrock_batch_monitor.app.reconcile import Reconciler
-from bedrock_batch_monitor.app.worker_pool import WorkerPool
+from bedrock_batch_monitor.app.recording import PlannedWrite, Recorder
+from bedrock_batch_monitor.app.worker_pool import InlineWorkers, WorkerPool
 from bedrock_batch_monitor.domain import events
 from bedrock_batch_monitor.domain.discovery import TableInfo
 from bedrock_batch_monitor.domain.events import status_event
-from bedrock_batch_monitor.domain.jobs import JobRecord, TrackedJob
+from bedrock_batch_monitor.domain.jobs import TrackedJob
 from bedrock_batch_monitor.domain.statuses import is_terminal
 from bedrock_batch_monitor.listing import list_scan
 from bedrock_batch_monitor.listing.list_scan import ListScan, ScanResult, _Reading
@@ -38,22 +48,21 @@ from tests.explorer.simulation import _DynamoDBClient
 @contextmanager
 def event_before_write() -> Iterator[None]:
     """The event is sent first, then the transition is recorded, and no event is pending."""
-    write = Reconciler._write
+    write = Recorder._write_once
 
-    def broken(self: Reconciler, job: Any, transition: Any, observation: Any, **named: Any) -> Any:
-        entry = transition.entry
-        if transition.is_terminal:
-            client: Any = self.jobs._client
-            record = JobRecord(observation, entry, transition.first_in_progress_at)
-            EventBus(client._seat.client("events"), "monitor").put((status_event(record, entry),))
-        return write(self, job, transition, observation, **named)
+    def broken(self: Recorder, plan: PlannedWrite) -> Any:
+        if plan.is_end and not plan.is_restored:
+            client: Any = self.writes._client
+            event = status_event(plan.record, plan.record.last)
+            EventBus(client._seat.client("events"), "monitor").put((event,))
+        return write(self, plan)
 
     def nothing(_entries: Any, **_: Any) -> frozenset[str]:
         return frozenset()
 
     with (
-        patch.object(reconcile, "pending_for", nothing),
-        patch.object(Reconciler, "_write", broken),
+        patch.object(recording, "pending_for", nothing),
+        patch.object(Recorder, "_write_once", broken),
     ):
         yield
 
@@ -61,13 +70,13 @@ def event_before_write() -> Iterator[None]:
 @contextmanager
 def no_pending_event() -> Iterator[None]:
     """The transition is written, then the event is sent, and nothing says that it is pending."""
-    record = JobsTable.record
+    record = TransitionWrites.record
 
-    def broken(self: JobsTable, *arguments: Any, pending_events: Any, **named: Any) -> Any:
+    def broken(self: TransitionWrites, *arguments: Any, pending_events: Any, **named: Any) -> Any:
         del pending_events
         return record(self, *arguments, pending_events=frozenset(), **named)
 
-    with patch.object(JobsTable, "record", broken):
+    with patch.object(TransitionWrites, "record", broken):
         yield
 
 
@@ -113,7 +122,7 @@ def job_condition_dropped() -> Iterator[None]:
     def whatever(_known: Any, _changes: Any) -> str:
         return "attribute_exists(jobArn) OR attribute_not_exists(jobArn)"
 
-    with patch.object(tables, "_unmoved", whatever):
+    with patch.object(write_conditions, "unmoved", whatever):
         yield
 
 
@@ -124,7 +133,7 @@ def waiting_overlooked() -> Iterator[None]:
     def whatever(_known: Any, _changes: Any) -> str:
         return "attribute_exists(jobArn)"
 
-    with patch.object(tables, "_still_awaited", whatever):
+    with patch.object(write_conditions, "same_waiters", whatever):
         yield
 
 
@@ -205,21 +214,19 @@ def acknowledged_first() -> Iterator[None]:
 @contextmanager
 def acknowledged_together_whatever_else() -> Iterator[None]:
     """Several jobs are acknowledged together, and what became pending meanwhile with them."""
-    settling = JobsTable._ack_all
+    ack_all = acks._ack_all
 
-    def broken(self: JobsTable, job_arn: str, all_pending: Any, changes: Any, *more: Any) -> Any:
-        update = settling(self, job_arn, all_pending, changes, *more)
-        pending_events = changes.name(items.PENDING_EVENTS)
+    def broken(all_pending: Any, update: UpdateExpression) -> str:
+        ack_all(all_pending, update)
+        update.values.clear()
+        pending_events = update.name(attributes.PENDING_EVENTS)
         some = " OR ".join(
-            f"contains({pending_events}, {changes.value(items.text(pending_event))})"
+            f"contains({pending_events}, {update.value(items.text(pending_event))})"
             for pending_event in all_pending
         )
-        update["ExpressionAttributeValues"] = {
-            name: value for name, value in changes.values.items() if name in some
-        }
-        return {**update, "ConditionExpression": some}
+        return f"({some})"
 
-    with patch.object(JobsTable, "_ack_all", broken):
+    with patch.object(acks, "_ack_all", broken):
         yield
 
 
@@ -301,9 +308,8 @@ def risk_condition_dropped() -> Iterator[None]:
         parts = [without(part) for part in request["TransactItems"]]
         return write(self, TransactItems=parts)
 
-    same_answer = tables._unmoved
     with (
-        patch.object(tables, "_unchanged_answer", same_answer),
+        patch.object(write_conditions, "same_answer", write_conditions.unmoved),
         patch.object(_DynamoDBClient, "transact_write_items", broken),
     ):
         yield
@@ -313,16 +319,15 @@ def risk_condition_dropped() -> Iterator[None]:
 def outcome_of_track_discarded() -> Iterator[None]:
     """A Track command counts as followed, although a poll moved the job and it wrote nothing."""
 
-    def broken(self: JobsTable, job_arn: str, *, at: Any, now: Any) -> WriteOutcome:
+    def broken(self: JobsTable, job_arn: str, *, at: Any, now: Any) -> WriteResult:
         del now
         found = self.find(job_arn)
         if found is not None and isinstance(found.job, TrackedJob):
-            changes = tables._Changes()
-            changes.set("tracking", items.text("ACTIVE"))
-            changes.set("commandAt", items.time(at))
-            condition = tables._unmoved(found.job, changes)
-            self._update_if(self._keyed(job_arn, changes, condition))
-        return WriteOutcome.DONE
+            update = UpdateExpression()
+            update.set("tracking", items.text("ACTIVE"))
+            update.set("commandAt", items.time(at))
+            self._update(job_arn, update, write_conditions.unmoved(found.job, update))
+        return DONE
 
     with patch.object(JobsTable, "resume_tracking", broken):
         yield
@@ -339,7 +344,7 @@ def commands_by_arrival() -> Iterator[None]:
         return False
 
     with (
-        patch.object(tables, "_not_superseded", whatever),
+        patch.object(write_conditions, "not_superseded", whatever),
         patch.object(commands, "_is_superseded", never),
     ):
         yield
@@ -434,7 +439,7 @@ def outbox_not_consulted() -> Iterator[None]:
 @contextmanager
 def older_answer_accepted() -> Iterator[None]:
     """Counts are written whatever answer was stored since they were read."""
-    with patch.object(tables, "_unchanged_answer", tables._unmoved):
+    with patch.object(write_conditions, "same_answer", write_conditions.unmoved):
         yield
 
 
@@ -448,7 +453,7 @@ def poll_without_deadline() -> Iterator[None]:
 @contextmanager
 def inbox_without_deadline() -> Iterator[None]:
     """The inbox follows request after request, whatever time is left."""
-    with patch.object(commands, "STOP_BEFORE_DEADLINE_SECONDS", float("-inf")):
+    with patch.object(InlineWorkers, "time_is_up", property(lambda _self: False)):
         yield
 
 
@@ -473,5 +478,5 @@ def first_page_is_the_index() -> Iterator[None]:
     def broken(_service: str, paginated: Any) -> Iterator[Any]:
         yield next(iter(paginated))
 
-    with patch.object(tables, "pages_of", broken):
+    with patch.object(connection, "pages_of", broken):
         yield

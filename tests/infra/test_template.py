@@ -11,6 +11,7 @@ import pytest
 from aws_cdk import Duration
 
 from bedrock_batch_monitor import contract, settings
+from bedrock_batch_monitor.adapters.dynamodb import attributes
 from bedrock_batch_monitor.declarations import all_settings
 from bedrock_batch_monitor.domain import statuses, summary
 from bedrock_batch_monitor.domain.token_usage import UsageRules
@@ -76,7 +77,7 @@ def test_jobs_table(template: Template) -> None:
             "KeySchema": keys(("tracking", "HASH"), ("jobArn", "RANGE")),
             "Projection": {
                 "ProjectionType": "INCLUDE",
-                "NonKeyAttributes": list(contract.ACTIVE_JOBS_PROJECTION),
+                "NonKeyAttributes": list(attributes.ACTIVE_JOBS_PROJECTION),
             },
         },
         {
@@ -108,7 +109,7 @@ def test_history_table(template: Template) -> None:
             "KeySchema": keys(("status", "HASH"), ("observedAt", "RANGE")),
             "Projection": {
                 "ProjectionType": "INCLUDE",
-                "NonKeyAttributes": list(contract.BY_STATUS_PROJECTION),
+                "NonKeyAttributes": list(attributes.BY_STATUS_PROJECTION),
             },
         }
     ]

@@ -31,13 +31,13 @@ def test_fixed_set_names_functions_that_exist(code: Code) -> None:
 
 def test_name_of_nothing_is_found(code: Code) -> None:
     """Neither a module nor a function that is not there resolves, nor a variable."""
-    module = "bedrock_batch_monitor.adapters.dynamodb.tables"
+    module = "bedrock_batch_monitor.adapters.dynamodb.writes"
     wrong = [
-        f"{module}:JobsTable.gone",
-        f"{module}:SERVICE",
-        "bedrock_batch_monitor.gone:JobsTable",
+        f"{module}:DONE",
+        f"{module}:WriteResult.gone",
+        "bedrock_batch_monitor.gone:WriteResult",
     ]
-    assert unresolved(code, [*wrong, f"{module}:JobsTable"]) == sorted(wrong)
+    assert unresolved(code, [*wrong, f"{module}:WriteResult"]) == sorted(wrong)
 
 
 def test_rings_name_folders_and_tests_that_exist() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bedrock_batch_monitor import contract
+from bedrock_batch_monitor.adapters.dynamodb import attributes
 
 
 def create_tables(dynamodb: Any) -> None:
@@ -23,7 +24,7 @@ def create_tables(dynamodb: Any) -> None:
                 "KeySchema": _key("tracking", "jobArn"),
                 "Projection": {
                     "ProjectionType": "INCLUDE",
-                    "NonKeyAttributes": list(contract.ACTIVE_JOBS_PROJECTION),
+                    "NonKeyAttributes": list(attributes.ACTIVE_JOBS_PROJECTION),
                 },
             },
             {
@@ -52,7 +53,7 @@ def create_tables(dynamodb: Any) -> None:
                 "KeySchema": _key("status", "observedAt"),
                 "Projection": {
                     "ProjectionType": "INCLUDE",
-                    "NonKeyAttributes": list(contract.BY_STATUS_PROJECTION),
+                    "NonKeyAttributes": list(attributes.BY_STATUS_PROJECTION),
                 },
             }
         ],

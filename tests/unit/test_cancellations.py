@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from bedrock_batch_monitor.adapters.dynamodb.history_table import HistoryTable
 from bedrock_batch_monitor.adapters.dynamodb.outbox_table import OutboxTable
-from bedrock_batch_monitor.adapters.dynamodb.tables import HistoryTable, JobsTable, WriteOutcome
+from bedrock_batch_monitor.adapters.dynamodb.transition_writes import TransitionWrites
+from bedrock_batch_monitor.adapters.dynamodb.writes import WriteOutcome, WriteResult
 from bedrock_batch_monitor.adapters.errors import ServiceError
 from bedrock_batch_monitor.domain.jobs import JobObservation, TrackedJob
 from bedrock_batch_monitor.domain.transitions import Transition, decide
@@ -21,8 +23,9 @@ FAILED, CONFLICT = "ConditionalCheckFailed", "TransactionConflict"
 class Cancelling:
     """A client of DynamoDB that cancels every transaction, for these reasons or without any."""
 
-    def __init__(self, reasons: list[str] | None) -> None:
+    def __init__(self, reasons: list[str] | None, item: dict[str, Any] | None = None) -> None:
         self.reasons = reasons
+        self.item = item
 
     def transact_write_items(self, **_: Any) -> None:
         """Cancel."""
@@ -32,19 +35,21 @@ class Cancelling:
         }
         if self.reasons is not None:
             answer["CancellationReasons"] = [{"Code": code} for code in self.reasons]
+        if self.item is not None:
+            answer["CancellationReasons"][0]["Item"] = self.item
         raise ClientError(answer, "TransactWriteItems")  # type: ignore[arg-type]
 
 
-def record(reasons: list[str] | None) -> WriteOutcome:
+def record(reasons: list[str] | None, item: dict[str, Any] | None = None) -> WriteResult:
     """Move a job on, in a transaction that is cancelled for these reasons."""
-    client: Any = Cancelling(reasons)
-    jobs = JobsTable(
+    client: Any = Cancelling(reasons, item)
+    jobs = TransitionWrites(
         client, "jobs", HistoryTable(client, "history", None), OutboxTable(client, "outbox")
     )
     job, observation = TrackedJob(ARN), JobObservation(ARN, "InProgress")
     decision = decide(job, observation, now=NOW, observed_by="poll", rules=RULES)
     assert isinstance(decision, Transition)
-    return jobs.record(decision, observation, expected=job, pending_events=frozenset())
+    return jobs.record(decision.record, expected=job, pending_events=frozenset())
 
 
 @pytest.mark.parametrize(
@@ -65,7 +70,7 @@ def record(reasons: list[str] | None) -> WriteOutcome:
 def test_transaction_that_met_another_write_is_a_lost_race(
     reasons: list[str], outcome: WriteOutcome
 ) -> None:
-    assert record(reasons) is outcome
+    assert record(reasons) == WriteResult(outcome)
 
 
 @pytest.mark.parametrize(
@@ -93,3 +98,10 @@ def test_transaction_that_failed_for_another_reason_is_an_error(
         record(reasons)
     assert caught.value.code == f"DynamoDB.{code}"
     assert caught.value.is_retryable is is_retryable
+
+
+def test_conflict_has_the_item_that_dynamodb_returned() -> None:
+    """The reason of the job's own update has it; a conflict of two transactions has none."""
+    item = {"jobArn": {"S": ARN}}
+    assert record([FAILED, "None"], item) == WriteResult(WriteOutcome.CONFLICT, item)
+    assert record([CONFLICT, "None"]) == WriteResult(WriteOutcome.CONFLICT)

@@ -158,7 +158,7 @@ def test_a_stall_is_decided_and_ends_with_the_first_movement() -> None:
     stalled = replace(job, stalled_since=NOW - HOUR)
     moves = replace(still, counts=replace(COUNTS, processed=11))
     decision = decide(stalled, moves, now=NOW, observed_by="poll", rules=STALLING)
-    assert decision == Refresh(counts_moved=True)
+    assert decision == Refresh(moves, counts_moved=True)
 
 
 @pytest.mark.parametrize(
@@ -198,6 +198,6 @@ def test_risk_is_decided_with_the_counts() -> None:
     )
     estimate = Estimate(0.5, NOW + 2 * HOUR)
     decision = decide(job, moved, now=NOW, observed_by="poll", rules=WARNING)
-    assert decision == Refresh(counts_moved=True, estimate=estimate, at_risk_since=NOW)
+    assert decision == Refresh(moved, counts_moved=True, estimate=estimate, at_risk_since=NOW)
     decision = decide(job, moved, now=NOW, observed_by="poll", rules=RULES)
-    assert decision == Refresh(counts_moved=True, estimate=estimate)
+    assert decision == Refresh(moved, counts_moved=True, estimate=estimate)

@@ -84,7 +84,7 @@ def chat_texts(notification: Notification) -> list[str]:
     ]
 
 
-def test_a_failed_job_in_a_mail() -> None:
+def test_mail_of_a_failed_job() -> None:
     """Job, outcome, duration, records, first line of the message, and where the output is."""
     notification = told("Failed", message="Invalid record at line 7.\nSecond line.")
 
@@ -102,7 +102,7 @@ def test_a_failed_job_in_a_mail() -> None:
         "Account and Region: 123456789012, us-east-1\n"
         f"Job ARN: {ARN}\n"
         "\n"
-        "What to do: Correct what the message names, and submit the job again.\n"
+        "What to do: Fix the cause that the message names, and submit the job again.\n"
         "Bedrock console: https://console.aws.amazon.com/bedrock/home"
         "?region=us-east-1#/batch-inference\n"
         "\n"
@@ -110,7 +110,7 @@ def test_a_failed_job_in_a_mail() -> None:
     )
 
 
-def test_a_failed_job_in_a_chat() -> None:
+def test_chat_message_of_a_failed_job() -> None:
     """The same in the custom notification schema; a job's messages are one thread."""
     message = chat_message_of(told("Failed", message="Invalid record at line 7.\nSecond line."))
 
@@ -137,52 +137,54 @@ def test_a_failed_job_in_a_chat() -> None:
     }
 
 
-def test_every_ending_and_episode_is_an_outcome() -> None:
-    """Whatever the monitor sends but a passing status can be told, each in words of its own."""
+def test_every_terminal_status_and_condition_is_an_outcome() -> None:
+    """Every event but a status change can cause a notification, each with its own words."""
     assert set(statuses.TERMINAL) < set(OUTCOMES)
     assert {outcome.detail_type for outcome in OUTCOMES.values()} == set(FILES) - {
         contract.JOB_STATUS_CHANGED
     }
-    assert len({outcome.said for outcome in OUTCOMES.values()}) == len(OUTCOMES)
-    assert len({outcome.in_short for outcome in OUTCOMES.values()}) == len(OUTCOMES)
+    assert len({outcome.sentence for outcome in OUTCOMES.values()}) == len(OUTCOMES)
+    assert len({outcome.short for outcome in OUTCOMES.values()}) == len(OUTCOMES)
 
 
 @pytest.mark.parametrize("outcome", OUTCOMES)
-def test_every_outcome_has_its_words(outcome: str) -> None:
+def test_outcome_is_in_subject_mail_and_title(outcome: str) -> None:
     """Each outcome has a subject, a first sentence and a title that say which it is."""
     notification = told(outcome)
     words = OUTCOMES[outcome]
 
     assert notification.outcome == outcome
-    assert words.in_short in subject_of(notification)
-    assert mail_of(notification).startswith(f"Batch job nightly-summaries {words.said}.\n")
+    assert words.short in subject_of(notification)
+    assert mail_of(notification).startswith(f"Batch job nightly-summaries {words.sentence}.\n")
     assert_is_custom_notification(chat_message_of(notification))
-    assert words.said in chat_message_of(notification)["metadata"]["summary"]
+    assert words.sentence in chat_message_of(notification)["metadata"]["summary"]
 
 
-def test_an_unreachable_job() -> None:
-    """Of a job that cannot be read, the refusal is told."""
+def test_mail_of_an_unreachable_job_has_the_error() -> None:
+    """The API's answer, with its code."""
     facts = facts_of(told("Unreachable"))
 
-    assert facts["Refused with"] == "AccessDeniedException: not authorized to read the job"
+    assert facts["Error"] == "AccessDeniedException: not authorized to read the job"
     assert facts["Duration"] == "2 min 00 s in the queue"
 
 
-def test_a_stalled_job() -> None:
-    """Of a job that stands still, it is told for how long, and how far it came."""
+def test_mail_of_a_stalled_job_has_the_time_without_progress() -> None:
+    """And the last record counts."""
     facts = facts_of(told("Stalled"))
 
-    assert facts["Duration"] == "2 min 00 s in the queue, 45 min without movement"
+    assert facts["Duration"] == "2 min 00 s in the queue, 45 min without progress"
     assert facts["Records"] == "420 of 1,000 succeeded, 0 errors"
 
 
-def test_a_job_at_risk() -> None:
-    """Of a job that is too slow, it is told by how much, and when it would end."""
+def test_mail_of_a_job_at_risk_has_the_estimate() -> None:
+    """The estimated end, the expiration, and the difference."""
     facts = facts_of(told("AtRisk"))
 
-    assert facts["Duration"] == "2 min 00 s in the queue, 1 h 10 min too long, at the present pace"
-    assert facts["Expected to end"] == "2026-11-25T20:40:16.123Z"
-    assert facts["Time is up"] == "2026-11-25T19:30:16.123Z"
+    assert facts["Duration"] == (
+        "2 min 00 s in the queue, 1 h 10 min past its expiration, at the current rate"
+    )
+    assert facts["Estimated end"] == "2026-11-25T20:40:16.123Z"
+    assert facts["Expiration"] == "2026-11-25T19:30:16.123Z"
 
 
 @pytest.mark.parametrize(
@@ -461,7 +463,7 @@ def test_summary_of_arns_that_were_never_readable() -> None:
         [(ARN, "AccessDeniedException"), (other, "ResourceNotFoundException"), ("mine", "x")]
     )
 
-    said = "3 tracked job ARNs cannot be read and never could"
+    said = "3 tracked job ARNs could never be read"
     assert texts.subject == f"Bedrock batch monitor: {said}"
     assert texts.mail == (
         f"{said}.\n"
@@ -471,8 +473,8 @@ def test_summary_of_arns_that_were_never_readable() -> None:
         "mine: x\n"
         "\n"
         "What to do: Check the ARN, its account and Region, and the permissions of the monitor's "
-        "role. If the job is not yours to monitor, stop tracking it: bbm untrack <ARN>.\n"
-        "The monitor stops tracking an ARN that was never readable after seven days.\n"
+        "role. To stop tracking a job, run: bbm untrack <ARN>.\n"
+        "The monitor untracks an ARN that was never readable after seven days.\n"
     )
     assert texts.chat["content"]["title"] == f"\u2753 {said}"
     assert texts.chat["content"]["description"].splitlines() == texts.mail.splitlines()[2:5]
@@ -482,7 +484,7 @@ def test_summary_of_arns_that_were_never_readable() -> None:
 
 def test_summary_of_one_arn() -> None:
     """The sentence is right for one as well."""
-    assert unreadable_texts([(ARN, "x")]).mail.startswith("1 tracked job ARN cannot be read and")
+    assert unreadable_texts([(ARN, "x")]).mail.startswith("1 tracked job ARN could never be read")
 
 
 def test_summary_shows_twenty_arns_and_counts_the_others() -> None:
@@ -494,14 +496,12 @@ def test_summary_shows_twenty_arns_and_counts_the_others() -> None:
     assert more.mail.count(ARN[:-4]) == 20
     assert "\nand 1,214 more\n" in more.mail
     assert more.chat["content"]["description"].splitlines()[-1] == "and 1,214 more"
-    assert more.subject == (
-        "Bedrock batch monitor: 1,234 tracked job ARNs cannot be read and never could"
-    )
+    assert more.subject == ("Bedrock batch monitor: 1,234 tracked job ARNs could never be read")
 
 
 def test_summary_without_arns_is_refused() -> None:
     """There is nothing to say."""
-    with pytest.raises(ValueError, match="there is no ARN to tell"):
+    with pytest.raises(ValueError, match="needs at least one ARN"):
         unreadable_texts([])
 
 

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bedrock_batch_monitor.adapters.bedrock import observation
-from bedrock_batch_monitor.adapters.dynamodb.items import COUNT_NAMES, OBSERVED, observed_attributes
+from bedrock_batch_monitor.adapters.dynamodb.attributes import OBSERVED
+from bedrock_batch_monitor.adapters.dynamodb.items import observed_attributes
 from bedrock_batch_monitor.adapters.errors import ServiceError
 from bedrock_batch_monitor.domain.jobs import TEXT_CHARACTERS, bounded
 from tests.support.strategies import ARN
@@ -42,7 +43,7 @@ def test_a_full_answer_is_kept_whole() -> None:
         "inputDataConfig": {"s3InputDataConfig": {"s3Uri": "s3://in/"}},
         "outputDataConfig": {"s3OutputDataConfig": {"s3Uri": "s3://out/"}},
         "vpcConfig": {"subnetIds": ["s"]},
-        **dict.fromkeys(COUNT_NAMES.values(), 7),
+        **{name: 7 for name in FIELDS if name.endswith("RecordCount")},
     }
     assert set(observed_attributes(observation(ARN, answer))) == set(FIELDS)
 

@@ -1,4 +1,4 @@
-"""The pages as values: every text is a text, and nobody's item stops a page."""
+"""The pages as values: a text is always a text, and no item prevents a page."""
 
 from __future__ import annotations
 
@@ -17,16 +17,12 @@ from hypothesis import strategies as st
 from bbm.report import figures
 from bbm.report.contents import ACTIVE_ROWS, FAILURE_GROUPS, LANES, Report, tracks_of
 from bbm.report.page import render
+from bbm.report.segments import Transition, segments, transition_of
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.presentation import job_table, palette, parts, words
-from bedrock_batch_monitor.presentation.console import bedrock_jobs, s3_place
-from bedrock_batch_monitor.presentation.job_view import (
-    Job,
-    Transition,
-    job_of,
-    segments,
-    transition_of,
-)
+from bedrock_batch_monitor.presentation.badges import AT_RISK, PAST_EXPIRATION, badges_of
+from bedrock_batch_monitor.presentation.console import bedrock_jobs, s3_prefix
+from bedrock_batch_monitor.presentation.job_view import Job, job_of
 from bedrock_batch_monitor.presentation.markup import Html, element, stylesheet, text
 from local.pictures.sample import NOW, SPAN, Sample, report_of, sample
 from tests.support.hostile import hostile_characters_in
@@ -145,7 +141,7 @@ def test_a_text_stays_what_it_is() -> None:
 )
 def test_what_cannot_be_written(name: str, attributes: dict[str, Any]) -> None:
     """Links to anything but HTTPS, handlers, inline styles and names that are none are refused."""
-    with pytest.raises(ValueError, match=r"is (?:not written|not among|no element)"):
+    with pytest.raises(ValueError, match=r"is not (?:allowed|an element name)"):
         element(name, **attributes)
 
 
@@ -329,10 +325,10 @@ def test_messages_of_one_kind_are_one_group() -> None:
     st.datetimes(datetime(2000, 1, 1), datetime(2040, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001 - bounds are naive
     st.timedeltas(timedelta(minutes=1), timedelta(days=900)),
 )
-def test_endings_over_time_cover_the_span(since: datetime, span: timedelta) -> None:
+def test_ended_over_time_cover_the_span(since: datetime, span: timedelta) -> None:
     """However long the span is, there are some thirty steps, one after the other, that cover it."""
     until = since + span
-    buckets = figures.endings_over_time([], since, until)
+    buckets = figures.ended_over_time([], since, until)
 
     assert 1 <= len(buckets) <= 31
     assert buckets[0].start <= since
@@ -364,7 +360,7 @@ def test_links_lead_to_the_console_of_the_partition(partition: str, console: str
     assert bedrock_jobs(arn) == (
         f"https://{console}/bedrock/home?region=us-east-1#/batch-inference"
     )
-    assert s3_place(arn, "s3://bucket/a b&c/") == (
+    assert s3_prefix(arn, "s3://bucket/a b&c/") == (
         f"https://{console}/s3/buckets/bucket?prefix=a%20b%26c/"
     )
 
@@ -373,38 +369,67 @@ def test_no_link_leads_nowhere() -> None:
     """A partition without a public console, no ARN, and no S3 URI have no link."""
     assert bedrock_jobs(ARN.replace(":aws:", ":aws-iso:")) is None
     assert bedrock_jobs("hello") is None
-    assert s3_place(ARN, "https://example.com/") is None
-    assert s3_place(ARN, None) is None
+    assert s3_prefix(ARN, "https://example.com/") is None
+    assert s3_prefix(ARN, None) is None
 
 
-def test_those_in_trouble_come_first() -> None:
-    """Then those that run, then the last changed."""
-    trouble = Job("a", "a", status="Scheduled", changed=at(0), is_stalled=True)
-    runs = Job("b", "b", status="InProgress", changed=at(1))
-    waits = Job("c", "c", status="Scheduled", changed=at(3))
-    waited = Job("d", "d", status="Scheduled", changed=at(2))
+def test_active_jobs_are_ordered_by_urgency() -> None:
+    """Jobs that need attention come first, then running jobs, then the last changed."""
+    stalled = Job("a", "a", status="Scheduled", changed=at(0), is_tracked=True, is_stalled=True)
+    running = Job("b", "b", status="InProgress", changed=at(1), is_tracked=True)
+    waiting = Job("c", "c", status="Scheduled", changed=at(3), is_tracked=True)
+    waiting_longer = Job("d", "d", status="Scheduled", changed=at(2))
 
-    assert job_table.in_order_of_need([waited, waits, runs, trouble], at(4)) == [
-        trouble,
-        runs,
-        waits,
-        waited,
+    assert job_table.in_order_of_need([waiting_longer, waiting, running, stalled], at(4)) == [
+        stalled,
+        running,
+        waiting,
+        waiting_longer,
     ]
 
 
-def test_late_jobs() -> None:
-    """A job that will not be done in its time is at risk; one whose time is over is past it."""
+def test_badge_says_at_risk_before_the_expiration_and_past_expiration_after_it() -> None:
+    """The estimated end is after the expiration of the job."""
     job = job_of(
         {
             "jobArn": ARN,
+            "tracking": "ACTIVE",
             "status": "InProgress",
             "jobExpirationTime": "2026-11-24T10:00:00.000Z",
             "estimatedEndTime": "2026-11-24T11:00:00.000Z",
         }
     )
 
-    assert job.troubles(at(9)) == ("at risk",)
-    assert job.troubles(at(10)) == ("past its time limit",)
+    assert badges_of(job, at(9)) == (AT_RISK,)
+    assert badges_of(job, at(10)) == (PAST_EXPIRATION,)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "expected"),
+    [
+        ({}, ["untracked"]),
+        ({"stalledSince": "x", "unreachableSince": "x"}, ["untracked"]),
+        ({"tracking": "ACTIVE"}, []),
+        ({"tracking": "ACTIVE", "lastError": {"code": "x"}}, ["not readable"]),
+        (
+            {"tracking": "ACTIVE", "lastError": {"code": "x"}, "unreachableSince": "x"},
+            ["unreachable"],
+        ),
+        (
+            {"tracking": "ACTIVE", "atRiskSince": "x", "stalledSince": "x"},
+            ["stalled", "at risk"],
+        ),
+        ({"tracking": "ACTIVE", "status": "Failed", "stalledSince": "x"}, []),
+        ({"status": "Completed"}, []),
+    ],
+)
+def test_badges_of_a_job_follow_from_its_item(
+    attributes: dict[str, Any], expected: list[str]
+) -> None:
+    """Only a job that has not ended has badges; an untracked job has no other badge."""
+    job = job_of({"jobArn": ARN, "status": "InProgress", **attributes})
+
+    assert [badge.text for badge in badges_of(job, at(0))] == expected
 
 
 def test_the_marker_of_markup_is_not_lost() -> None:

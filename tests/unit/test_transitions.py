@@ -82,7 +82,7 @@ def test_every_pair_of_statuses(known: str | None, observed: str) -> None:
         assert decision.entry.status == observed
         assert decision.entry.previous_status == known
         assert decision.entry.sequence == tracked.sequence + 1
-        assert decision.is_first_sight == (known is None)
+        assert (decision.entry.sequence == 1) == (known is None)
         assert decision.is_terminal == (observed in statuses.TERMINAL)
         assert decision.entry.seconds_in_previous_status == (None if known is None else 3600)
 
@@ -149,7 +149,7 @@ def test_the_first_sight_is_always_recorded(
     """A job of which nothing is known gets entry 1, without a previous status."""
     decision = decided(tracked, observation)
     assert isinstance(decision, Transition)
-    assert decision.is_first_sight
+    assert decision.entry.sequence == 1
     assert decision.entry.previous_status is None
     assert decision.entry.seconds_in_previous_status is None
 
@@ -234,9 +234,8 @@ def test_a_job_that_can_be_read_again_is_refreshed() -> None:
     tracked = TrackedJob(
         job_arn=ARN, sequence=1, status="InProgress", last_error=JobError("Denied", "no")
     )
-    assert decided(tracked, JobObservation(job_arn=ARN, status="InProgress")) == Refresh(
-        counts_moved=False
-    )
+    observation = JobObservation(job_arn=ARN, status="InProgress")
+    assert decided(tracked, observation) == Refresh(observation, counts_moved=False)
 
 
 @given(st.lists(observations, min_size=1, max_size=12))

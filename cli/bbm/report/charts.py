@@ -1,7 +1,7 @@
-"""The report's pictures: lanes of time, columns, bars. All are SVG in the page, without script.
+"""The charts of the report: lanes, columns and bars, as SVG without script.
 
-Lengths along the time are percentages, so that a picture is as wide as its place and nothing in it
-is distorted. Each says in words or in a table beside it what it shows.
+Positions on the time axis are percentages, so a chart adapts to the width of the page without
+distortion. Every chart has a text or a table with the same content.
 """
 
 from __future__ import annotations
@@ -11,27 +11,28 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from bbm.report.figures import Bucket, Outcome, Spread, Track, ticks
+from bbm.report.pieces import day
+from bbm.report.segments import Segment
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.presentation import words
-from bedrock_batch_monitor.presentation.job_view import Segment
 from bedrock_batch_monitor.presentation.markup import Html, element
 from bedrock_batch_monitor.presentation.palette import css_class
 
 _MOST_TICKS: Final = 10
 _LANE_HEIGHT: Final = 16
-# Waiting is drawn thin and running thick, so that they are told apart without colour.
+# Waiting is thin and running is thick, so that they differ without color.
 _THICKNESS: Final = {statuses.IN_PROGRESS: 10, statuses.STOPPING: 10}
 _THIN: Final = 4
 _CAP_WIDTH: Final = 4
-# Ends that would stand outside of the picture are moved in by so much, in percent.
+# The last position of a cap, in percent, so that it stays within the chart.
 _LAST_CAP: Final = 99.4
-# A label that begins beyond this would stand out of the picture.
+# The last position of a label, in percent, so that it stays within the chart.
 _LAST_LABEL: Final = 93.0
 _COLUMN: Final = 10
 
 
 def position(at: datetime, since: datetime, until: datetime) -> float:
-    """Where a moment stands, in percent of the span."""
+    """The position of a time between two others, in percent."""
     span = (until - since).total_seconds()
     return 0.0 if span <= 0 else min(100.0, max(0.0, 100 * (at - since).total_seconds() / span))
 
@@ -45,7 +46,7 @@ def scale(since: datetime, until: datetime) -> Html:
         (
             element(
                 "text",
-                words.day(mark) if by_day or mark.hour == mark.minute == 0 else f"{mark:%H:%M}",
+                day(mark) if by_day or mark.hour == mark.minute == 0 else f"{mark:%H:%M}",
                 x=_percent(position(mark, since, until)),
                 y=13,
             )
@@ -60,7 +61,7 @@ def scale(since: datetime, until: datetime) -> Html:
 
 
 def grid_rule(place: str, since: datetime, until: datetime) -> str:
-    """CSS that draws the ticks behind every lane of a place: a line of style for all of them."""
+    """One CSS rule that draws the ticks behind all lanes of the group with this class."""
     lines = ",".join(
         f"linear-gradient(var(--line),var(--line)) {position(mark, since, until):.3f}% 0/1px 100% "
         "no-repeat"
@@ -70,13 +71,13 @@ def grid_rule(place: str, since: datetime, until: datetime) -> str:
 
 
 def lane(track: Track, since: datetime, until: datetime) -> Html:
-    """When one job had which status; a cap at the end has the colour of the ending."""
+    """The segments of one job. A cap at the end has the color of the terminal status."""
     return element(
         "svg",
         (
             _bar(segment, since, until)
             for segment in track.segments
-            # What goes on beyond the picture has its end in the words beside it.
+            # A segment can begin after the period of its day; the text shows its duration.
             if segment.start <= until
         ),
         class_="track",
@@ -109,7 +110,7 @@ def _bar(segment: Segment, since: datetime, until: datetime) -> Html:
 
 
 def columns(buckets: Sequence[Bucket]) -> Html:
-    """The endings over time, stacked by status."""
+    """The jobs that ended over time, stacked by status."""
     peak = max((bucket.by_status.total() for bucket in buckets), default=0) or 1
     rects = []
     for index, bucket in enumerate(buckets):
@@ -142,40 +143,40 @@ def columns(buckets: Sequence[Bucket]) -> Html:
         viewBox=f"0 0 {max(1, len(buckets) * _COLUMN)} 100",
         preserveAspectRatio="none",
         role="img",
-        aria_label=f"{words.plural(total, 'ending')} over time, {words.count(peak)} at the peak",
+        aria_label=f"{words.plural(total, 'ended job')}, at most {words.count(peak)} in a step",
     )
 
 
 def stack(outcome: Outcome, order: Sequence[str], most: int) -> Html:
-    """The jobs of one model by status, as long as there are many of them."""
+    """The jobs of one model by status; the full width stands for `most` jobs."""
     begin = 0.0
     rects = []
     for status in order:
-        share = 100 * outcome.by_status[status] / max(most, 1)
-        if share:
+        width = 100 * outcome.by_status[status] / max(most, 1)
+        if width:
             rects.append(
                 element(
                     "rect",
                     element("title", f"{words.count(outcome.by_status[status])} {status}"),
                     class_=css_class(status),
                     x=_percent(begin),
-                    width=_percent(share),
+                    width=_percent(width),
                     height=14,
                 )
             )
-        begin += share
-    told = ", ".join(
+        begin += width
+    label = ", ".join(
         f"{words.count(outcome.by_status[status])} {status or 'not polled yet'}"
         for status in order
         if outcome.by_status[status]
     )
     return element(
-        "svg", rects, class_="stack", width="100%", height=14, role="img", aria_label=told
+        "svg", rects, class_="stack", width="100%", height=14, role="img", aria_label=label
     )
 
 
 def histogram(spread: Spread, caption: str, kind: str) -> Html:
-    """How many jobs took how long: a table whose bars are decoration."""
+    """The number of jobs by duration: a table whose bars are decoration."""
     peak = max(number for _, number in spread.bins)
     return element(
         "table",

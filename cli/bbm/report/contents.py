@@ -1,4 +1,4 @@
-"""What a report is made of, and how much of it a page shows."""
+"""The content of a report, and the limits on what its page shows."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from datetime import datetime
 from functools import cached_property
 from typing import Final
 
-from bbm.report import figures
-from bbm.report.figures import Track, Usage
+from bbm.report.figures import UNKNOWN_MODEL, Track
+from bbm.report.segments import Transition, segments
+from bbm.usage import Totals, by_model
 from bedrock_batch_monitor.domain import statuses
-from bedrock_batch_monitor.presentation.job_view import Job, Transition, segments
+from bedrock_batch_monitor.presentation.job_view import Job
 
-# What a page shows at most; its counts and figures are of everything.
+# The most that a page shows. Its counts and figures include everything.
 LANES: Final = 1000
 ACTIVE_ROWS: Final = 200
 MODELS: Final = 20
@@ -25,7 +26,7 @@ TABLE_MESSAGE_CHARACTERS: Final = 240
 
 @dataclass(frozen=True)
 class Report:
-    """What a report is made of: the jobs with something recorded in the span, or active now."""
+    """The jobs that are active or have a recorded transition in the period of the report."""
 
     tracks: Sequence[Track]
     since: datetime
@@ -41,27 +42,32 @@ class Report:
 
     @cached_property
     def active(self) -> tuple[Job, ...]:
-        """Those that are followed and have not ended."""
+        """The jobs that are tracked and have not ended."""
         return tuple(job for job in self.jobs if job.is_active)
 
     @cached_property
     def by_status(self) -> Counter[str]:
-        """How many jobs have each status now."""
+        """The number of jobs by their current status."""
         return Counter(job.status or "" for job in self.jobs)
 
     @cached_property
     def ended(self) -> int:
-        """How many have ended."""
+        """The number of jobs that have ended."""
         return sum(self.by_status[status] for status in statuses.TERMINAL)
 
     @cached_property
-    def usage(self) -> tuple[Usage, list[Usage]]:
-        """What all used, and by model."""
-        return figures.usage(self.jobs)
+    def usage_by_model(self) -> tuple[tuple[str, Totals], ...]:
+        """The usage by model id, the model with the most records first."""
+        return by_model(self.jobs, UNKNOWN_MODEL)
+
+    @cached_property
+    def usage(self) -> Totals:
+        """The usage of all jobs."""
+        return Totals.of_all(totals for _, totals in self.usage_by_model)
 
 
 def newest_first(tracks: Iterable[Track]) -> list[Track]:
-    """Tracks in the order of the report: the last begun first."""
+    """Tracks in the order of the report: the latest start first."""
     return sorted(
         tracks,
         key=lambda track: (track.began.timestamp() if track.began else 0.0, track.job.arn),
@@ -75,7 +81,7 @@ def tracks_of(
     since: datetime,
     until: datetime,
 ) -> tuple[Track, ...]:
-    """Each job with what was recorded of it since then, the last begun first."""
+    """Each job with its transitions and segments between two times, the latest start first."""
     found = []
     for job in jobs:
         recorded = tuple(sorted(transitions.get(job.arn, ())))

@@ -1,4 +1,4 @@
-"""The figures of a report: outcomes by model and over time, spans, failures, usage."""
+"""The figures of a report: statuses by model and over time, durations, and failures."""
 
 from __future__ import annotations
 
@@ -8,24 +8,22 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Final, TypeVar
+from typing import Final
 
+from bbm.report.segments import Segment, Transition
 from bedrock_batch_monitor.domain import statuses
-from bedrock_batch_monitor.presentation.job_view import Job, Segment, Transition
-
-Number = TypeVar("Number", int, float)
+from bedrock_batch_monitor.presentation.badges import FAILURES
+from bedrock_batch_monitor.presentation.job_view import Job
 
 NO_MESSAGE: Final = "No message"
 UNKNOWN_MODEL: Final = "Unknown model"
-# Endings that a person should look at; somebody asked for a stop.
-FAILURES: Final = (statuses.FAILED, statuses.PARTIALLY_COMPLETED, statuses.EXPIRED)
 
 _MOST_BUCKETS: Final = 30
 _STEPS: Final = tuple(
     timedelta(minutes=minutes)
     for minutes in (1, 5, 15, 30, 60, 180, 360, 720, 1440, 2880, 10080, 43200)
 )
-# The upper ends of the bins in seconds, as people speak of such times.
+# The upper limits of the bins, in seconds, and their labels.
 _BINS: Final = (
     (60, "under 1 min"),
     (300, "1 to 5 min"),
@@ -40,8 +38,8 @@ _BINS: Final = (
     (172800, "1 to 2 d"),
     (math.inf, "over 2 d"),
 )
-# What makes two messages of one kind differ: places in S3, names in quotes, ids and numbers.
-_PARTICULARS: Final = (
+# The parts in which two messages of the same failure can differ: S3 URIs, ARNs, ids and numbers.
+_VARIABLE_PARTS: Final = (
     (re.compile(r"s3://\S+"), "s3://…"),
     (re.compile(r"arn:aws\S+"), "arn:…"),
     (re.compile(r"\b[0-9a-f]{8}-[0-9a-f-]{27}\b", re.IGNORECASE), "…"),
@@ -52,7 +50,7 @@ _PARTICULARS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Track:
-    """A job in the span of a report: its item, and what was recorded of it since then."""
+    """A job in the period of a report, with its transitions and segments in that period."""
 
     job: Job
     transitions: tuple[Transition, ...] = ()
@@ -60,31 +58,31 @@ class Track:
 
     @property
     def began(self) -> datetime | None:
-        """When it appears in the span."""
+        """The start of its first segment; None without one."""
         return self.segments[0].start if self.segments else None
 
 
 @dataclass(slots=True)
 class Outcome:
-    """How the jobs of one model stand."""
+    """The jobs of one model by status."""
 
     model: str
     by_status: Counter[str] = field(default_factory=Counter)
 
     @property
     def jobs(self) -> int:
-        """How many there are."""
+        """The number of jobs."""
         return self.by_status.total()
 
     @property
     def ended(self) -> int:
-        """How many have ended."""
+        """The number of jobs that have ended."""
         return sum(self.by_status[status] for status in statuses.TERMINAL)
 
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """The endings between two moments."""
+    """The jobs that ended between two times, by status."""
 
     start: datetime
     end: datetime
@@ -93,7 +91,7 @@ class Bucket:
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """How a span is distributed over the jobs; the bins go from the first to the last in use."""
+    """The distribution of a duration in seconds. Empty bins at both ends are left out."""
 
     number: int
     median: float
@@ -104,7 +102,7 @@ class Spread:
 
 @dataclass(slots=True)
 class FailureGroup:
-    """Jobs that ended alike, with messages of one kind; `example` is the newest of these."""
+    """Jobs with the same status and a similar message; `example` is the newest message."""
 
     status: str
     example: str
@@ -113,30 +111,8 @@ class FailureGroup:
     models: Counter[str] = field(default_factory=Counter)
 
 
-@dataclass(slots=True)
-class Usage:
-    """What the jobs of one model used; None where no job reported it."""
-
-    model: str
-    jobs: int = 0
-    records: int | None = None
-    failed_records: int | None = None
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    dollars: float | None = None
-
-    def add(self, job: Job) -> None:
-        """Count one job."""
-        self.jobs += 1
-        self.records = _sum(self.records, job.processed)
-        self.failed_records = _sum(self.failed_records, job.failed)
-        self.input_tokens = _sum(self.input_tokens, job.input_tokens)
-        self.output_tokens = _sum(self.output_tokens, job.output_tokens)
-        self.dollars = _sum(self.dollars, job.dollars)
-
-
 def outcomes(jobs: Iterable[Job]) -> list[Outcome]:
-    """The outcomes by model, that with the most jobs first."""
+    """The jobs by model and status, the model with the most jobs first."""
     found: dict[str, Outcome] = {}
     for job in jobs:
         model = job.model or UNKNOWN_MODEL
@@ -144,20 +120,10 @@ def outcomes(jobs: Iterable[Job]) -> list[Outcome]:
     return sorted(found.values(), key=lambda one: (-one.jobs, one.model))
 
 
-def usage(jobs: Iterable[Job]) -> tuple[Usage, list[Usage]]:
-    """What all jobs used, and by model, that with the most records first."""
-    total, found = Usage("All models"), dict[str, Usage]()
-    for job in jobs:
-        model = job.model or UNKNOWN_MODEL
-        for one in (total, found.setdefault(model, Usage(model))):
-            one.add(job)
-    return total, sorted(found.values(), key=lambda one: (-(one.records or 0), one.model))
-
-
-def endings_over_time(
+def ended_over_time(
     tracks: Iterable[Track], since: datetime, until: datetime
 ) -> tuple[Bucket, ...]:
-    """The endings in equal steps of time, whole ones by the clock, thirty at most."""
+    """The jobs that ended, in at most 31 equal time steps that begin at full units of time."""
     step = step_of(until - since, _MOST_BUCKETS)
     counted: defaultdict[int, Counter[str]] = defaultdict(Counter)
     for track in tracks:
@@ -171,7 +137,7 @@ def endings_over_time(
 
 
 def step_of(span: timedelta, most: int) -> timedelta:
-    """The smallest step by the clock of which at most so many make up the span."""
+    """The smallest step of `_STEPS` that divides a time span into at most so many steps."""
     for step in _STEPS:
         if span <= step * (most - 1):
             return step
@@ -179,14 +145,14 @@ def step_of(span: timedelta, most: int) -> timedelta:
 
 
 def ticks(since: datetime, until: datetime, most: int) -> tuple[datetime, ...]:
-    """Moments by the clock between two others."""
+    """The times between two others at which a new step begins."""
     step = step_of(until - since, most)
     first = _index(since, step) + 1
     return tuple(_start(index, step) for index in range(first, _index(until, step) + 1))
 
 
 def spread(values: Iterable[float | None]) -> Spread | None:
-    """The distribution of what is known; None if nothing is."""
+    """The distribution of the known values; None if no value is known."""
     known = sorted(value for value in values if value is not None)
     if not known:
         return None
@@ -205,9 +171,9 @@ def spread(values: Iterable[float | None]) -> Spread | None:
 
 
 def failures(jobs: Sequence[Job]) -> list[FailureGroup]:
-    """The failures grouped by status and kind of message, the most frequent first.
+    """The failed jobs grouped by status and similar message, the largest group first.
 
-    A group names its jobs by their place in `jobs`, the newest first.
+    A group holds the indexes of its jobs in `jobs`, the newest job first.
     """
     found: dict[tuple[str, str], FailureGroup] = {}
     dated = [
@@ -219,16 +185,16 @@ def failures(jobs: Sequence[Job]) -> list[FailureGroup]:
         job = jobs[index]
         status, message = job.status or "", job.message or NO_MESSAGE
         group = found.setdefault(
-            (status, kind_of(message)), FailureGroup(status, message, job.ended)
+            (status, pattern_of(message)), FailureGroup(status, message, job.ended)
         )
         group.jobs.append(index)
         group.models[job.model or UNKNOWN_MODEL] += 1
     return sorted(found.values(), key=lambda group: -len(group.jobs))
 
 
-def kind_of(message: str) -> str:
-    """A message without what is particular to one job."""
-    for pattern, replacement in _PARTICULARS:
+def pattern_of(message: str) -> str:
+    """A message with placeholders for the parts that differ from job to job."""
+    for pattern, replacement in _VARIABLE_PARTS:
         message = pattern.sub(replacement, message)
     return message
 
@@ -241,12 +207,6 @@ def _start(index: int, step: timedelta) -> datetime:
     return datetime.fromtimestamp(index * step.total_seconds(), UTC)
 
 
-def _quantile(ordered: Sequence[float], share: float) -> float:
-    """The smallest value that so large a share of the values does not exceed."""
-    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
-
-
-def _sum(known: Number | None, more: Number | None) -> Number | None:
-    if more is None:
-        return known
-    return more if known is None else known + more
+def _quantile(ordered: Sequence[float], fraction: float) -> float:
+    """The smallest value that is not less than this fraction of the values."""
+    return ordered[max(0, math.ceil(fraction * len(ordered)) - 1)]

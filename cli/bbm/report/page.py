@@ -1,7 +1,7 @@
-"""The report: one page that needs nothing else, for a span of time.
+"""The report: one self-contained HTML page for a period.
 
-Its Content-Security-Policy lets no script run and nothing be loaded: whatever a job is called, the
-page is text. What opens and closes are `details` elements, which a keyboard reaches.
+Its Content-Security-Policy allows no script and no other resource, so a job name or a message can
+only be text. Parts that open and close are `details` elements, which work with a keyboard.
 """
 
 from __future__ import annotations
@@ -9,17 +9,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from bbm.report import figures, sections
+from bbm.report import figures, page_style, pieces, sections
 from bbm.report.contents import Report
 from bbm.report.timeline import grid_rules, timeline
 from bedrock_batch_monitor.domain import statuses
-from bedrock_batch_monitor.presentation import parts, style, words
+from bedrock_batch_monitor.presentation import parts, words
+from bedrock_batch_monitor.presentation.badges import FAILURES, needs_attention
 from bedrock_batch_monitor.presentation.markup import Child, Html, element, fragment, stylesheet
 
 _POLICY: Final = (
     "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 )
 _DOCTYPE: Final = Html("<!doctype html>\n")
+# What a tile shows: its heading, its value and a note.
+_Tile = tuple[str, str, str | None]
 _LONG: Final = frozenset({"now", "time", "failures"})
 
 
@@ -33,7 +36,7 @@ def render(report: Report) -> Html:
         ("failures", "Failures", sections.failures(report)),
         ("usage", "Usage", sections.usage(report)),
     )
-    title = f"Bedrock batch jobs, {report.region}, {words.day(report.until)} {report.until:%Y}"
+    title = f"Bedrock batch jobs, {report.region}, {pieces.day(report.until)} {report.until:%Y}"
     head = element(
         "head",
         element("meta", charset="utf-8"),
@@ -41,7 +44,7 @@ def render(report: Report) -> Html:
         element("meta", name="viewport", content="width=device-width, initial-scale=1"),
         element("meta", name="referrer", content="no-referrer"),
         element("title", title),
-        stylesheet(style.report() + grid_rules(report)),
+        stylesheet(page_style.style_sheet() + grid_rules(report)),
     )
     body = element(
         "body",
@@ -95,55 +98,7 @@ def _header(report: Report, places: Sequence[tuple[str, str]]) -> Html:
 
 
 def _tiles(report: Report) -> Html:
-    by_status, total = report.by_status, report.usage[0]
-    completed = by_status[statuses.COMPLETED]
-    failed = sum(by_status[status] for status in figures.FAILURES)
-    late = sum(bool(job.troubles(report.until)) for job in report.active)
-    run = figures.spread(job.running_seconds for job in report.jobs)
-    tiles: list[tuple[str, str, str | None]] = [
-        ("Jobs", words.count(len(report.jobs)), f"{words.count(report.ended)} ended"),
-        (
-            "Active now",
-            words.count(len(report.active)),
-            f"{words.count(late)} in trouble" if late else "none in trouble",
-        ),
-        (
-            "Completed",
-            words.percent(completed, report.ended) or words.UNKNOWN,
-            f"{words.count(completed)} of {words.count(report.ended)} ended",
-        ),
-        (
-            "Not completed",
-            words.count(failed),
-            ", ".join(
-                f"{words.count(by_status[status])} {status}"
-                for status in figures.FAILURES
-                if by_status[status]
-            )
-            or "failed, partly done or expired",
-        ),
-        (
-            "Median run time",
-            words.UNKNOWN if run is None else words.duration(run.median),
-            None if run is None else f"9 of 10 within {words.duration(run.ninetieth)}",
-        ),
-        (
-            "Records processed",
-            words.UNKNOWN if total.records is None else words.short(total.records),
-            None if not total.failed_records else f"{words.short(total.failed_records)} failed",
-        ),
-    ]
-    if total.input_tokens is not None or total.output_tokens is not None:
-        both = (total.input_tokens or 0) + (total.output_tokens or 0)
-        tiles.append(
-            (
-                "Tokens",
-                words.short(both),
-                f"{words.short(total.output_tokens or 0)} of them output",
-            )
-        )
-    if total.dollars is not None:
-        tiles.append(("Estimated cost", words.dollars(total.dollars), "at the token prices set"))
+    tiles = [*_job_tiles(report), *_usage_tiles(report)]
     return element(
         "ul",
         (
@@ -159,17 +114,77 @@ def _tiles(report: Report) -> Html:
     )
 
 
+def _job_tiles(report: Report) -> list[_Tile]:
+    by_status = report.by_status
+    completed = by_status[statuses.COMPLETED]
+    failed = sum(by_status[status] for status in FAILURES)
+    urgent = sum(needs_attention(job, report.until) for job in report.active)
+    run = figures.spread(job.running_seconds for job in report.jobs)
+    return [
+        ("Jobs", words.count(len(report.jobs)), f"{words.count(report.ended)} ended"),
+        (
+            "Active now",
+            words.count(len(report.active)),
+            f"{words.count(urgent)} to check" if urgent else "no problem detected",
+        ),
+        (
+            "Completed",
+            words.percent(completed, report.ended) or words.UNKNOWN,
+            f"{words.count(completed)} of {words.count(report.ended)} ended",
+        ),
+        (
+            "Not completed",
+            words.count(failed),
+            ", ".join(
+                f"{words.count(by_status[status])} {status}"
+                for status in FAILURES
+                if by_status[status]
+            )
+            or "failed, partially completed or expired",
+        ),
+        (
+            "Median run time",
+            words.UNKNOWN if run is None else words.duration(run.median),
+            None if run is None else f"9 of 10 within {words.duration(run.ninetieth)}",
+        ),
+    ]
+
+
+def _usage_tiles(report: Report) -> list[_Tile]:
+    total = report.usage
+    tiles: list[_Tile] = [
+        (
+            "Records processed",
+            words.UNKNOWN if total.records is None else words.short(total.records),
+            None if not total.failed_records else f"{words.short(total.failed_records)} failed",
+        ),
+    ]
+    if total.has_tokens:
+        both = (total.input_tokens or 0) + (total.output_tokens or 0)
+        tiles.append(
+            (
+                "Tokens",
+                words.short(both),
+                f"{words.short(total.output_tokens or 0)} of them output",
+            )
+        )
+    if total.estimated_cost_usd is not None:
+        cost = pieces.dollars(total.estimated_cost_usd)
+        tiles.append(("Estimated cost", cost, "from the setting tokenPrices"))
+    return tiles
+
+
 def _footer(report: Report) -> Html:
     return element(
         "footer",
         element(
             "p",
-            f"From the tables of the stack {report.stack}, as recorded by "
-            f"{words.moment(report.until)} UTC. All times are UTC.",
+            f"From the tables of the stack {report.stack}, as of {words.moment(report.until)} UTC. "
+            "All times are UTC.",
         ),
         element(
             "p",
-            "Names and messages are Bedrock's and your own; a message can quote customer data. "
-            "This file holds all of it and loads nothing.",
+            "The names and messages of jobs can contain customer data. This file contains all of "
+            "its data and loads nothing.",
         ),
     )

@@ -1,7 +1,7 @@
-"""What `bbm report` reads and writes: a report out of the tables, and a file that is whole or not.
+"""The input and output of `bbm report`: reads the tables, and writes the file as a whole.
 
-Of each item only what the page shows is kept, so that memory grows with the jobs of the span and
-not with what is stored of them.
+Only the values that the page shows are kept of each item, so memory grows with the number of jobs
+in the period and not with the size of their items.
 """
 
 from __future__ import annotations
@@ -18,15 +18,16 @@ from typing import Any, Final
 from bbm.deployment import Deployment
 from bbm.problems import Problem
 from bbm.report.contents import Report, tracks_of
+from bbm.report.segments import Transition, transition_of
 from bbm.tables import History, Jobs
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.times import to_iso
-from bedrock_batch_monitor.presentation.job_view import Job, Transition, job_of, transition_of
+from bedrock_batch_monitor.presentation.job_view import Job, job_of
 
 _JOBS_AT_ONCE: Final = 500
 
 
-def gather(  # noqa: PLR0913 - what a report is made of, all named
+def gather(  # noqa: PLR0913 - the inputs of a report, all named
     jobs: Jobs,
     history: History,
     *,
@@ -35,10 +36,10 @@ def gather(  # noqa: PLR0913 - what a report is made of, all named
     since: datetime,
     until: datetime,
 ) -> Report:
-    """Read the jobs with a transition since then, and those that are active.
+    """Read the jobs that are active or have a transition since a time.
 
-    One Query of `by-status` for each of the ten statuses, one of `active-jobs`, and the items of
-    the jobs that these name. Raises what botocore raises.
+    Makes one Query on `by-status` for each of the ten statuses and one on `active-jobs`, and reads
+    the items of the jobs found. Raises the errors of botocore.
     """
     transitions: dict[str, list[Transition]] = {}
     deleted: dict[str, Job] = {}
@@ -49,10 +50,10 @@ def gather(  # noqa: PLR0913 - what a report is made of, all named
                 continue
             transitions.setdefault(item["jobArn"], []).append(transition)
             if statuses.is_terminal(status):
-                # An ending tells enough of a job whose own item somebody has deleted.
+                # The terminal transition replaces the item of a job whose item was deleted.
                 deleted[item["jobArn"]] = job_of(item)
     found: list[Job] = []
-    for job in _read(jobs, iter(dict.fromkeys((*transitions, *jobs.nominated())))):
+    for job in _read(jobs, iter(dict.fromkeys((*transitions, *jobs.active_candidates())))):
         deleted.pop(job.arn, None)
         if job.is_active or job.arn in transitions:
             found.append(job)
@@ -67,10 +68,10 @@ def gather(  # noqa: PLR0913 - what a report is made of, all named
 
 
 def write(page: str, target: Path) -> int:
-    """Write a page beside its place and move it there; returns its bytes. Raises `Problem`.
+    """Write a page to a temporary file and rename it; returns its size in bytes.
 
-    What was at the target stays whole until the new page is. The file is for its owner alone, for
-    messages can hold customer data.
+    An existing file stays unchanged until the new page is complete. Only the owner can read the
+    file, because messages can contain customer data. Raises `Problem`.
     """
     content = page.encode()
     try:
@@ -90,14 +91,15 @@ def write(page: str, target: Path) -> int:
 
 
 def figures_of(report: Report) -> dict[str, Any]:
-    """The figures of a report for programs; what no job reported is left out."""
-    total = report.usage[0]
+    """The figures of a report for `--json`, without the sums that are unknown."""
+    total = report.usage
+    cost = total.estimated_cost_usd
     usage = {
         "records": total.records,
         "errorRecords": total.failed_records,
         "inputTokens": total.input_tokens,
         "outputTokens": total.output_tokens,
-        "estimatedCostUsd": total.dollars,
+        "estimatedCostUsd": None if cost is None else float(cost),
     }
     return {
         "since": to_iso(report.since),

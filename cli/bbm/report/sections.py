@@ -1,10 +1,10 @@
-"""The sections of a report that are tables: what is active, outcomes, spans, failures, usage."""
+"""The sections of a report: active jobs, statuses by model, durations, failures, usage."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bbm.report import charts, figures
+from bbm.report import charts, figures, pieces
 from bbm.report.contents import (
     ACTIVE_ROWS,
     FAILURE_GROUPS,
@@ -14,15 +14,17 @@ from bbm.report.contents import (
     TABLE_MESSAGE_CHARACTERS,
     Report,
 )
-from bbm.report.figures import FailureGroup, Outcome, Usage
+from bbm.report.figures import FailureGroup, Outcome
+from bbm.usage import Totals
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.presentation import parts, words
+from bedrock_batch_monitor.presentation.badges import FAILURES
 from bedrock_batch_monitor.presentation.job_table import in_order_of_need
 from bedrock_batch_monitor.presentation.markup import Child, Html, element, fragment
 
 
 def active(report: Report) -> Child:
-    """The active jobs, in the table that the widget has too."""
+    """The active jobs, in the same table as in the widget."""
     if not report.active:
         return element("p", "No job is active.", class_="nothing")
     jobs = in_order_of_need(report.active, report.until)
@@ -34,15 +36,15 @@ def active(report: Report) -> Child:
             caption="Active jobs",
             message_characters=TABLE_MESSAGE_CHARACTERS,
         ),
-        parts.rest(len(jobs) - ACTIVE_ROWS, "active job"),
+        pieces.not_shown(len(jobs) - ACTIVE_ROWS, "active job"),
     )
 
 
 def models(report: Report) -> Child:
-    """How the jobs of each model stand."""
+    """The jobs of each model by status."""
     found = figures.outcomes(report.jobs)
     if not found:
-        return element("p", "No job in this time.", class_="nothing")
+        return element("p", "No job in this period.", class_="nothing")
     order = [*statuses.TERMINAL, *reversed(statuses.NON_TERMINAL)]
     order += sorted(status for status in report.by_status if status not in statuses.KNOWN)
     most = found[0].jobs
@@ -67,12 +69,12 @@ def models(report: Report) -> Child:
                 class_="models",
             ),
         ),
-        parts.rest(len(found) - MODELS, "model"),
+        pieces.not_shown(len(found) - MODELS, "model"),
     )
 
 
 def _model_row(one: Outcome, order: Sequence[str], most: int) -> Html:
-    failed = sum(one.by_status[status] for status in figures.FAILURES)
+    failed = sum(one.by_status[status] for status in FAILURES)
     return element(
         "tr",
         element("th", parts.short_model(one.model), scope="row", class_="c-model"),
@@ -90,13 +92,13 @@ def spans(report: Report) -> Child:
         "div",
         _span(
             "In the queue",
-            "from submission until it was first seen running",
+            "from submission to the first observation of InProgress",
             figures.spread(job.queued_seconds for job in report.jobs),
             statuses.SCHEDULED,
         ),
         _span(
             "Running",
-            "from then to the end",
+            "from that observation to the end",
             figures.spread(job.running_seconds for job in report.jobs),
             statuses.IN_PROGRESS,
         ),
@@ -107,7 +109,7 @@ def spans(report: Report) -> Child:
 def _span(name: str, what: str, spread: figures.Spread | None, kind: str) -> Html:
     if spread is None:
         return element(
-            "div", element("h3", name), element("p", "Not known of any job.", class_="nothing")
+            "div", element("h3", name), element("p", "Unknown for all jobs.", class_="nothing")
         )
     return element(
         "div",
@@ -125,18 +127,18 @@ def _span(name: str, what: str, spread: figures.Spread | None, kind: str) -> Htm
 
 
 def failures(report: Report) -> Child:
-    """What failed, grouped by message."""
+    """The failed jobs, grouped by message."""
     groups = figures.failures(report.jobs)
     if not groups:
-        return element("p", "No job failed, expired or was only partly done.", class_="nothing")
+        return element("p", "No job failed, expired or partially completed.", class_="nothing")
     return fragment(
         element(
             "p",
-            "Jobs that ended alike: messages that differ only in numbers, ids and places in S3 "
-            "count as one, and the newest of them is shown.",
+            "Jobs with the same status and a similar message form a group. Messages are similar if "
+            "they differ only in numbers, ids and S3 URIs. The newest message is shown.",
         ),
         (_failure_group(report, group) for group in groups[:FAILURE_GROUPS]),
-        parts.rest(len(groups) - FAILURE_GROUPS, "kind", "of failure."),
+        pieces.not_shown(len(groups) - FAILURE_GROUPS, "group"),
     )
 
 
@@ -162,7 +164,7 @@ def _failure_group(report: Report, group: FailureGroup) -> Html:
             "div",
             element(
                 "span",
-                f"{models}; the last ",
+                f"{models}; the latest ",
                 parts.moment(group.newest) or "at an unknown time",
                 class_="soft",
             ),
@@ -170,7 +172,7 @@ def _failure_group(report: Report, group: FailureGroup) -> Html:
                 "ul",
                 (_failed_job(report, index) for index in group.jobs[:JOBS_PER_GROUP]),
             ),
-            parts.rest(len(group.jobs) - JOBS_PER_GROUP, "job"),
+            pieces.not_shown(len(group.jobs) - JOBS_PER_GROUP, "job"),
             class_="more",
         ),
         class_="group",
@@ -186,19 +188,20 @@ def _failed_job(report: Report, index: int) -> Html:
 
 def usage(report: Report) -> Child:
     """Records, tokens and cost by model."""
-    total, by_model = report.usage
+    total, by_model = report.usage, report.usage_by_model
     if not by_model:
-        return element("p", "No job in this time.", class_="nothing")
-    has_tokens = total.input_tokens is not None or total.output_tokens is not None
+        return element("p", "No job in this period.", class_="nothing")
+    has_tokens, has_cost = total.has_tokens, total.estimated_cost_usd is not None
     headings = ["Jobs", "Records", "Failed records"]
     headings += ["Input tokens", "Output tokens"] if has_tokens else []
-    headings += ["Estimated cost"] if total.dollars is not None else []
+    headings += ["Estimated cost"] if has_cost else []
 
-    def row(one: Usage, name: Child) -> Html:
+    def row(one: Totals, name: Child) -> Html:
         cells = [words.count(one.jobs), _known(one.records), _known(one.failed_records)]
         cells += [_known(one.input_tokens), _known(one.output_tokens)] if has_tokens else []
-        if total.dollars is not None:
-            cells.append(words.UNKNOWN if one.dollars is None else words.dollars(one.dollars))
+        if has_cost:
+            cost = one.estimated_cost_usd
+            cells.append(words.UNKNOWN if cost is None else pieces.dollars(cost))
         return element(
             "tr",
             element("th", name, scope="row", class_="c-model"),
@@ -220,16 +223,16 @@ def usage(report: Report) -> Child:
                 ),
                 element(
                     "tbody",
-                    (row(one, parts.short_model(one.model)) for one in by_model[:MODELS]),
-                    row(total, total.model) if len(by_model) > 1 else None,
+                    (row(one, parts.short_model(model)) for model, one in by_model[:MODELS]),
+                    row(total, "All models") if len(by_model) > 1 else None,
                 ),
                 class_="models",
             ),
         ),
-        parts.rest(len(by_model) - MODELS, "model"),
+        pieces.not_shown(len(by_model) - MODELS, "model"),
         None
         if has_tokens
-        else element("p", "No tokens are recorded of these jobs.", class_="more-jobs"),
+        else element("p", "No token counts are recorded for these jobs.", class_="more-jobs"),
     )
 
 
@@ -238,5 +241,5 @@ def _known(value: int | None) -> str:
 
 
 def _scroll(name: str, table: Html) -> Html:
-    """A table that may be wider than a phone; the keyboard scrolls it as well."""
+    """A scrollable area for a table that can be wider than the window."""
     return element("div", table, class_="scroll", tabindex=0, role="region", aria_label=name)

@@ -1,4 +1,4 @@
-"""The report's timeline: the endings over time, and a lane for each job."""
+"""The report's timeline: when jobs ended, and a lane for each job."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from itertools import groupby
 from typing import Final
 
-from bbm.report import charts, figures
+from bbm.report import charts, figures, pieces
 from bbm.report.contents import LANES, Report
 from bbm.report.figures import Bucket, Track
 from bedrock_batch_monitor.domain import statuses
@@ -18,14 +18,14 @@ from bedrock_batch_monitor.presentation.job_view import MESSAGE_CHARACTERS, Job
 from bedrock_batch_monitor.presentation.markup import Child, Html, element, fragment
 from bedrock_batch_monitor.presentation.palette import css_class
 
-# So many lanes are open from the beginning, and those of the newest day in any case.
+# The number of lanes that are open at first. The newest day is always open.
 _OPEN_LANES: Final = 60
 _DAY: Final = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
 class _Day:
-    """The lanes that begin on one day, by their place in the report, and the time they show."""
+    """The lanes that begin on one day, with their index in the report, and the period they show."""
 
     place: str
     begun: date | None
@@ -35,15 +35,15 @@ class _Day:
 
 
 def grid_rules(report: Report) -> str:
-    """CSS that draws the hours behind the lanes of each day."""
+    """CSS that draws the time grid behind the lanes of each day."""
     return "".join(charts.grid_rule(day.place, day.since, day.until) for day in _days(report))
 
 
 def timeline(report: Report) -> Child:
-    """The endings over time, and every job as a lane that opens, grouped by day."""
+    """The jobs that ended over time, and a lane for each job, grouped by day."""
     if not report.tracks:
-        return element("p", "Nothing was recorded in this time.", class_="nothing")
-    buckets = figures.endings_over_time(report.tracks, report.since, report.until)
+        return element("p", "Nothing was recorded in this period.", class_="nothing")
+    buckets = figures.ended_over_time(report.tracks, report.since, report.until)
     opened = 0
     groups = []
     for day in _days(report):
@@ -52,50 +52,52 @@ def timeline(report: Report) -> Child:
         groups.append(_day_group(report, day, is_open=is_open))
     return fragment(
         element("div", parts.counts_by_status(report.by_status), class_="legend"),
-        _endings(buckets) if report.ended else None,
+        _ended_over_time(buckets) if report.ended else None,
         element("h3", "Each job"),
         element(
             "p",
-            "By the day on which it begins. Thin lines wait, thick ones run, the cap is the end. "
-            "Open a job for its record.",
+            "Grouped by the day on which the lane begins. A thin line means that the job waits, a "
+            "thick line that it runs, and a cap that it has ended. Open a job for its details.",
             class_="under",
         ),
         groups,
-        parts.rest(len(report.tracks) - LANES, "job", "The counts and figures are of all of them."),
+        pieces.not_shown(
+            len(report.tracks) - LANES, "job", "The counts and figures include all jobs."
+        ),
     )
 
 
-def _endings(buckets: Sequence[Bucket]) -> Html:
+def _ended_over_time(buckets: Sequence[Bucket]) -> Html:
     peak = max(bucket.by_status.total() for bucket in buckets)
     step = words.between(buckets[0].start, buckets[0].end)
     used = [bucket for bucket in buckets if bucket.by_status.total()]
     return element(
         "div",
-        element("h3", "Endings over time"),
+        element("h3", "Jobs that ended"),
         element(
             "p",
-            f"In steps of {step}: the tallest is {words.plural(peak, 'job')}.",
+            f"In steps of {step}. The maximum is {words.plural(peak, 'job')}.",
             class_="peak",
         ),
         charts.columns(buckets),
         charts.scale(buckets[0].start, buckets[-1].end),
         element(
             "details",
-            element("summary", "The same as a table", class_="soft"),
+            element("summary", "Show as a table", class_="soft"),
             element(
                 "div",
-                _endings_table(used),
+                _ended_table(used),
                 class_="scroll",
                 tabindex=0,
                 role="region",
-                aria_label="Endings over time as a table",
+                aria_label="Jobs that ended, as a table",
             ),
         ),
         class_="columns",
     )
 
 
-def _endings_table(buckets: Sequence[Bucket]) -> Html:
+def _ended_table(buckets: Sequence[Bucket]) -> Html:
     order = [
         status
         for status in statuses.TERMINAL
@@ -129,10 +131,10 @@ def _endings_table(buckets: Sequence[Bucket]) -> Html:
 
 
 def _days(report: Report) -> list[_Day]:
-    """The lanes by the day on which they begin, each day with the time that it shows.
+    """The lanes by the day on which they begin, each day with the period that it shows.
 
-    That is the day, and as much of the next as one of its jobs goes on for: so a lane is wide
-    enough to be read, however long the report's time is.
+    A day shows its 24 hours, and up to 24 more if one of its jobs continues. Lanes therefore stay
+    readable however long the period of the report is.
     """
     shown = enumerate(report.tracks[:LANES])
     found = []
@@ -158,7 +160,7 @@ def _day_group(report: Report, day: _Day, *, is_open: bool) -> Html:
         "details",
         element(
             "summary",
-            element("b", "Not in this time" if day.begun is None else words.day(day.since)),
+            element("b", "No time known" if day.begun is None else pieces.day(day.since)),
             element("span", words.plural(len(day.lanes), "job"), class_="soft"),
             parts.counts_by_status(Counter(track.job.status or "" for _, track in day.lanes)),
         ),
@@ -223,7 +225,7 @@ def _more(track: Track) -> Html:
         ("Message", parts.message(job, MESSAGE_CHARACTERS)),
         ("Records", _records(job)),
         ("Took", _took(job)),
-        ("Output", parts.link(job.output_uri, console.s3_place(job.arn, job.output_uri))),
+        ("Output", parts.link(job.output_uri, console.s3_prefix(job.arn, job.output_uri))),
     ]
     return element(
         "dl",
@@ -234,17 +236,17 @@ def _more(track: Track) -> Html:
 def _records(job: Job) -> str | None:
     if job.total is None and job.processed is None:
         return None
-    told = "" if job.processed is None else f"{words.count(job.processed)} processed"
+    text = "" if job.processed is None else f"{words.count(job.processed)} processed"
     if job.total is not None:
-        told = f"{told} of {words.count(job.total)}" if told else words.count(job.total)
-    return f"{told}, {words.count(job.failed)} failed" if job.failed else told
+        text = f"{text} of {words.count(job.total)}" if text else words.count(job.total)
+    return f"{text}, {words.count(job.failed)} failed" if job.failed else text
 
 
 def _took(job: Job) -> str | None:
     known = (
-        (job.total_seconds, "in all"),
+        (job.total_seconds, "in total"),
         (job.queued_seconds, "queued"),
         (job.running_seconds, "running"),
     )
-    told = [f"{words.duration(value)} {what}" for value, what in known if value is not None]
-    return ", ".join(told) or None
+    texts = [f"{words.duration(value)} {what}" for value, what in known if value is not None]
+    return ", ".join(texts) or None

@@ -1,7 +1,7 @@
-"""Counts, for each model, how many jobs have ended with output and how many records they had.
+"""Counts the jobs that ended with output, and their records, by model.
 
-EventBridge and the monitor deliver at least once. Powertools remembers each `eventId`, so that a
-copy of an event changes nothing: a count is work that must not be done twice.
+EventBridge and the monitor deliver at least once. Powertools stores each `eventId`, so that a
+duplicate of an event is not counted again.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ handled = DynamoDBPersistenceLayer(table_name=os.environ["HANDLED_TABLE"])
 once_per_event = IdempotencyConfig(
     event_key_jmespath="detail.metadata.eventId",
     raise_on_no_idempotency_key=True,
-    # A copy comes within days, if at all: with the monitor's next poll, or when somebody replays.
+    # A duplicate usually arrives within days: with the next poll, or after `bbm replay`.
     expires_after_seconds=14 * 24 * 3600,
 )
 
@@ -33,9 +33,9 @@ once_per_event = IdempotencyConfig(
 @logger.inject_lambda_context
 @idempotent(config=once_per_event, persistence_store=handled)
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:  # noqa: ARG001
-    """Add one job to its model's totals; the answer says which."""
+    """Add one job to the totals of its model; returns the job."""
     job = EventBridgeEvent(event).detail["data"]
-    # A count that Bedrock did not report is absent: unknown, and not 0.
+    # A count that Bedrock did not report is absent: it is unknown.
     records = job.get("records", {})
     totals.update_item(
         Key={"modelId": job["modelId"]},
@@ -46,6 +46,6 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:  #
             ":error": records.get("error", 0),
         },
     )
-    # Not `message`: it can hold customer data.
+    # Not `message`, because it can contain customer data.
     logger.info("job counted", job_arn=job["jobArn"], status=job["status"])
     return {"jobArn": job["jobArn"], "status": job["status"]}

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from bedrock_batch_monitor.adapters.dynamodb.attributes import COUNT_FIELDS, OF_OBSERVATION, Kind
 from bedrock_batch_monitor.adapters.errors import UNUSABLE_ANSWER, ServiceError, calling, storable
 from bedrock_batch_monitor.adapters.sdk import bounded_config
 from bedrock_batch_monitor.adapters.timestamps import quick_timestamps
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 
 SERVICE: Final = "Bedrock"
 # What botocore's parser raises for an answer of another shape than the API's: a time that is not a
-# time, a text in place of a structure, too deep a document. One such job must not end a poll.
+# time, a text in place of a structure, a document that is too deep. One such job must not end a
+# poll.
 _ODD_ANSWER: Final = (
     ArithmeticError,
     AttributeError,
@@ -43,25 +45,25 @@ class BatchInferenceJobs:
     def connect(cls, session: boto3.Session, region: str, concurrency: int) -> BatchInferenceJobs:
         """A reader whose connection pool serves `concurrency` threads.
 
-        The SDK tries once and the poll decides on repeats, within its budget and at its pace: an
-        SDK that retries for long, or paces itself, keeps a poll from the other jobs and runs it
-        into its time limit when others use up the account's quota.
+        The SDK tries once and the poll decides on retries, within its budget. An SDK that retries
+        for long, or limits its own rate, would keep the poll from the other jobs and run it into
+        its time limit when others use up the account's quota.
         """
         config = bounded_config(concurrency=concurrency, attempts=1)
         with quick_timestamps(session):
             return cls(session.client("bedrock", region_name=region, config=config))
 
     def get(self, job_arn: str) -> JobObservation:
-        """Ask for a job now; raises `ServiceError`, also where the answer cannot be this job's."""
+        """Get a job; raises `ServiceError`, also if the answer cannot be about this job."""
         with _calling():
             answer = self._client.get_model_invocation_job(jobIdentifier=job_arn)
         return observation(job_arn, answer)
 
     def page(self, listing: Listing, token: str | None) -> ListPage:
-        """Ask for one page of a list; the first page has no token.
+        """Get one page of a list; the first page has no token.
 
-        A summary without ARN, name or submission time, which the API promises, is passed over.
-        Raises `ServiceError`; the same page can be asked for again then.
+        A summary without ARN, name or submission time, which the API promises, is skipped.
+        Raises `ServiceError`; the same page can be requested again then.
         """
         request: ListModelInvocationJobsRequestTypeDef = {
             "submitTimeAfter": listing.submitted_after,
@@ -72,7 +74,7 @@ class BatchInferenceJobs:
         if listing.submitted_before is not None:
             request["submitTimeBefore"] = listing.submitted_before
         if listing.status is not None:
-            # A status that was observed: the type of the request knows only those of today.
+            # An observed status, which can be newer than the type of the request.
             request["statusEquals"] = listing.status  # type: ignore[typeddict-item]
         if listing.name_contains:
             request["nameContains"] = listing.name_contains
@@ -93,11 +95,11 @@ class BatchInferenceJobs:
         return ListPage(tuple(job for job in jobs if job is not None), next_token)
 
     def pages(self, listing: Listing, token: str | None = None) -> Iterator[ListPage]:
-        """The pages of a list from a token on, each asked for when the caller wants it.
+        """The pages of a list from a token on, each requested when the caller takes it.
 
         A page can be empty although others follow. Raises `ServiceError`; the pages before it are
-        good then, and the list can be continued from the last token. A list that comes back to a
-        page that it has shown is an unusable answer, not one without an end.
+        valid then, and the list can be continued from the last token. A list that returns to an
+        earlier page is an unusable answer, so that it cannot go on indefinitely.
         """
         seen = {token}
         while True:
@@ -161,29 +163,11 @@ def observation(job_arn: str, answer: Mapping[str, Any]) -> JobObservation:
     A body that is cut off reaches us as an answer without its fields, not as an error of botocore.
     """
     if answer.get("jobArn") != job_arn:
-        raise ServiceError(SERVICE, UNUSABLE_ANSWER, "the answer does not name the job asked for")
-    status = _text(answer, "status")
-    if status is None:
+        raise ServiceError(SERVICE, UNUSABLE_ANSWER, "the answer does not name the requested job")
+    if _text(answer, "status") is None:
         raise ServiceError(SERVICE, UNUSABLE_ANSWER, "the answer has no status")
-    return JobObservation(
-        job_arn=job_arn,
-        status=status,
-        model_id=_text(answer, "modelId"),
-        job_name=_text(answer, "jobName"),
-        message=_text(answer, "message"),
-        submit_time=_time(answer, "submitTime"),
-        last_modified_time=_time(answer, "lastModifiedTime"),
-        end_time=_time(answer, "endTime"),
-        job_expiration_time=_time(answer, "jobExpirationTime"),
-        timeout_duration_in_hours=_count(answer, "timeoutDurationInHours"),
-        role_arn=_text(answer, "roleArn"),
-        client_request_token=_text(answer, "clientRequestToken"),
-        model_invocation_type=_text(answer, "modelInvocationType"),
-        input_data_config=_config(answer, "inputDataConfig"),
-        output_data_config=_config(answer, "outputDataConfig"),
-        vpc_config=_config(answer, "vpcConfig"),
-        counts=_counts(answer),
-    )
+    values = {each.field: _READERS[each.kind](answer, each.name) for each in _OBSERVED}
+    return JobObservation(job_arn=job_arn, **values, counts=_counts(answer))
 
 
 def _counts(answer: Mapping[str, Any]) -> RecordCounts:
@@ -215,7 +199,7 @@ def _time(answer: Mapping[str, Any], name: str) -> datetime | None:
 
 def _count(answer: Mapping[str, Any], name: str) -> int | None:
     value = answer.get(name)
-    # A JSON true is an int to Python, and no count.
+    # A JSON true is an int in Python, but not a count.
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 
@@ -233,3 +217,15 @@ def _clean(value: Any) -> Any:  # noqa: ANN401 - a JSON value
         kept = [_clean(inner) for inner in value[:_LIST_ENTRIES]]
         return kept if len(value) <= _LIST_ENTRIES else [*kept, CUT]
     return value
+
+
+_READERS: Final[Mapping[Kind, Callable[[Mapping[str, Any], str], Any]]] = {
+    Kind.TEXT: _text,
+    Kind.NUMBER: _count,
+    Kind.TIME: _time,
+    Kind.MAP: _config,
+}
+# Bedrock reports record counts of 0 that mean something else, so these are read by themselves.
+_OBSERVED: Final = tuple(
+    each for each in OF_OBSERVATION if each.field != "job_arn" and each.field not in COUNT_FIELDS
+)

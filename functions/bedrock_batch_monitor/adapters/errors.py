@@ -1,7 +1,7 @@
 """Errors of AWS services in the monitor's own terms: which service, which code, can it pass.
 
 One rule for every service: only an error that is known to pass is retryable. Everything else is a
-refusal, which somebody has to know about.
+refusal, which is reported.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from botocore.parsers import ResponseParserError
 
 from bedrock_batch_monitor.domain.jobs import bounded
 
-# What STS says where a role is not there, or does not trust who asks: it does not tell which.
+# STS answers this both for a role that does not exist and for one that does not trust the caller.
 ROLE_REFUSED: Final = "STS.AccessDenied"
 UNKNOWN: Final = "Unknown"
 UNUSABLE_ANSWER: Final = "UnusableAnswer"
-# A code becomes part of items, log lines and metrics; one of any other form is not a code.
+# A code becomes part of items, log lines and metrics; text of another form is not used as one.
 _CODE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 
 _THROTTLING: Final = frozenset(
@@ -67,9 +67,9 @@ _SERVER_ERRORS: Final = frozenset(
         "ServiceUnavailableException",
     }
 )
-# A 4xx that passes all the same: the service received no whole request
-# (botocore.retries.standard.TransientRetryableChecker), or another write to the same item was under
-# way (DynamoDB API reference; botocore's _retry.json has the one of global tables).
+# A 4xx that can pass: the service did not receive the whole request
+# (botocore.retries.standard.TransientRetryableChecker), or another write to the same item was in
+# progress (DynamoDB API reference; botocore's _retry.json has the one of global tables).
 _TRANSIENT: Final = frozenset(
     {
         "ReplicatedWriteConflictException",
@@ -79,8 +79,8 @@ _TRANSIENT: Final = frozenset(
         "TransactionConflictException",
     }
 )
-# Exceptions of the SDK after which nobody knows an answer: the network, an answer that cannot be
-# read, or no credentials to sign a request with. Others, ParamValidationError for example, say that
+# Exceptions of the SDK after which the answer is unknown: the network, an answer that cannot be
+# parsed, or no credentials to sign a request with. Others, such as ParamValidationError, mean that
 # the SDK refuses to send the request; it will refuse again.
 _NO_ANSWER: Final[tuple[type[Exception], ...]] = (
     sdk.ConnectionError,
@@ -124,7 +124,7 @@ class ServiceError(Exception):
 
     @property
     def is_throttling(self) -> bool:
-        """Whether there were too many calls; fewer of them will pass."""
+        """Whether there were too many calls; fewer of them can succeed."""
         return self.status == HTTPStatus.TOO_MANY_REQUESTS or self.reason in _THROTTLING
 
     @property
@@ -143,7 +143,7 @@ class ServiceError(Exception):
 
     @property
     def is_retryable(self) -> bool:
-        """Whether the error is known to pass without anybody's help."""
+        """Whether the error is known to pass by itself."""
         return (
             self.is_throttling
             or self.is_server_error
@@ -153,7 +153,7 @@ class ServiceError(Exception):
 
     @property
     def is_refusal(self) -> bool:
-        """Whether the same call will probably be refused until somebody changes something."""
+        """Whether the same call will probably be refused until something is changed."""
         return not self.is_retryable
 
 
@@ -174,7 +174,7 @@ def storable(text: str) -> str:
 
 
 def _refused(service: str, error: ClientError) -> ServiceError:
-    # Whatever answered is not always the service: a proxy can put anything in these places.
+    # The answer can come from a proxy, with any values in these places.
     details = error.response.get("Error", {})
     code, message = details.get("Code"), details.get("Message")
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")

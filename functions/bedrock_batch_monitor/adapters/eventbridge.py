@@ -1,4 +1,4 @@
-"""Amazon EventBridge: puts events on the monitor's bus and says which of them were taken."""
+"""Amazon EventBridge: puts events on the monitor's bus and returns which of them it accepted."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BUS_REPLACED: Final = f"{SERVICE}.BusReplaced"
 
 
 class BusState(Enum):
-    """Whether the bus exists. Unknown is neither: nothing is sent, and nothing acknowledged."""
+    """Whether the bus exists. While that is unknown, nothing is sent and nothing acknowledged."""
 
     EXISTS = auto()
     MISSING = auto()
@@ -32,7 +32,7 @@ class BusState(Enum):
 
 @dataclass(frozen=True, slots=True)
 class BusLook:
-    """What one DescribeEventBus said: the state, the code of an error, and when it was created."""
+    """The result of one DescribeEventBus: the state, an error code, and the creation time."""
 
     state: BusState
     code: str = ""
@@ -44,7 +44,7 @@ class BusLook:
         return self.state is BusState.EXISTS
 
     def compared_with(self, first: BusLook | None) -> BusLook:
-        """Give this look, or one that says that the bus is another than at the first look."""
+        """The same result, or `MISSING` if the bus is not the same as at the first look."""
         if first is not None and self.exists and self.created_at != first.created_at:
             return BusLook(BusState.MISSING, BUS_REPLACED)
         return self
@@ -52,7 +52,7 @@ class BusLook:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What became of one event: `error` is None if the bus took it, else `EventBridge.<code>`."""
+    """The result for one event: `error` is None if the bus accepted it, or `EventBridge.<code>`."""
 
     event: MonitorEvent
     error: str | None
@@ -83,18 +83,18 @@ class EventBus:
         return BusLook(BusState.EXISTS, created_at=found.get("CreationTime"))
 
     def put(self, events: Sequence[MonitorEvent]) -> tuple[Delivery, ...]:
-        """Send one PutEvents call and look at the result of each entry.
+        """Make one PutEvents call and return the result of each entry.
 
-        PutEvents answers 200 while it refuses entries (`FailedEntryCount`), so only an entry's own
-        EventId says that it was taken. Raises `ServiceError` when the call as a whole got no
-        answer or a refusal; nothing was taken then, as far as anybody knows.
+        PutEvents can answer 200 and refuse entries (`FailedEntryCount`), so only an entry's own
+        EventId says that it was accepted. Raises `ServiceError` if the whole call was refused or
+        got no answer; no event counts as accepted then.
         """
         try:
             return self._put(events)
         except ServiceError as error:
             if error.reason != "ValidationException" or len(events) == 1:
                 raise
-        # One entry that EventBridge finds malformed must not hold up the others of its call.
+        # One entry that EventBridge rejects as malformed must not delay the others of its call.
         return tuple(delivery for event in events for delivery in self._put_alone(event))
 
     def _put_alone(self, event: MonitorEvent) -> tuple[Delivery, ...]:

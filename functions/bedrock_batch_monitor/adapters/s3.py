@@ -1,4 +1,4 @@
-"""Amazon S3: reads the manifest that Bedrock writes beside the results of a job."""
+"""Amazon S3: reads the manifest that Bedrock writes next to the results of a job."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 SERVICE: Final = "S3"
-# An ending waits for this call, once.
+# The end of a job is recorded after this call.
 CONNECT_SECONDS: Final = 1
 ANSWER_SECONDS: Final = 2
 
@@ -40,10 +40,9 @@ class Manifests:
         return cls(session.client("s3", config=config))
 
     def read(self, place: S3Object) -> bytes:
-        """An object, or so much of it that it shows to be too large; raises `ServiceError`.
+        """An object, cut one byte above `MANIFEST_BYTES`; raises `ServiceError`.
 
-        Without `s3:ListBucket` S3 answers for an object that is not there as for one that is
-        forbidden: `AccessDenied`.
+        Without `s3:ListBucket`, S3 answers `AccessDenied` for an object that does not exist.
         """
         with calling(SERVICE):
             answer = self._client.get_object(Bucket=place.bucket, Key=place.key)

@@ -1,8 +1,8 @@
-"""How the SDK is used by every edge: bounded calls, and pages whose errors are `ServiceError`.
+"""How all adapters use the SDK: bounded calls, and pages whose errors are `ServiceError`.
 
-Lambda freezes an execution environment when an invocation returns, with the threads that still run,
-and thaws it for the next invocation. A thread of the earlier invocation then continues with what it
-knew before. `Invocation`, `run_in` and `guard` make sure that it sends no request.
+Lambda freezes an execution environment, with the threads that still run, when an invocation
+returns, and thaws it for the next invocation. A thread of the earlier invocation then continues
+with outdated data. `Invocation`, `run_in` and `guard` make sure that it sends no request.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ def bounded_config(
 ) -> Config:
     """A client's settings: connections for so many threads, and how long a call may take.
 
-    Two of them save a sixth of what a call takes on our side, which a small function has least of:
-    requests are checked against the API's model in the tests and not at each call, and the name of
-    the caller, which CloudTrail records, is put together once.
+    Two of them save a sixth of the CPU time of a call: requests are validated against the API's
+    model in the tests and not at each call, and the User-Agent, which CloudTrail records, is built
+    once.
     """
     return Config(
         parameter_validation=False,
@@ -84,7 +84,7 @@ class Invocation:
         return self._over.is_set()
 
     def end(self) -> None:
-        """Have guarded clients send nothing more for this invocation; can be called again."""
+        """Guarded clients send nothing more for this invocation; can be called again."""
         self._over.set()
 
 
@@ -105,11 +105,10 @@ def run_in(
 
 
 def guard(client: C) -> C:
-    """Have a client refuse to send requests for an invocation that is over; returns the client.
+    """Let a client refuse to send requests for an invocation that is over; returns the client.
 
-    The check is made before each attempt, so that the SDK's own retries are subject to it. What is
-    on its way to the service at that moment cannot be called back. Calls outside of `run_in` are
-    not concerned.
+    The check is made before each attempt, retries of the SDK included. A request that was sent
+    before cannot be cancelled. Calls outside of `run_in` are not checked.
     """
     client.meta.events.register_first("before-send", _check_invocation, unique_id="invocation")
     return client

@@ -1,4 +1,4 @@
-"""AWS Step Functions: answers the tasks that wait for a job to end."""
+"""AWS Step Functions: callbacks with the task token to tasks that wait for a job to end."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from bedrock_batch_monitor.domain.tasks import TaskCallback
 
 SERVICE: Final = "StepFunctions"
-# Concern one state machine alone, whose data are encrypted with a key that cannot be used now: the
-# answer stays due, and the answers to other tasks are sent.
+# About one state machine alone, whose data are encrypted with a key that cannot be used now: its
+# callback stays pending, and the callbacks of other tasks are sent.
 OF_ONE_KEY: Final = frozenset(
     {"KmsAccessDeniedException", "KmsInvalidStateException", "KmsThrottlingException"}
 )
-# Refusals that say something of the caller or the endpoint: no answer to any task passes. Sources:
-# the common errors of all AWS services in the API reference, and the codes that services with a
-# JSON protocol have been seen to use; they send most of these with status 400.
+# Refusals that are about the caller or the endpoint: no callback of any task succeeds. Sources: the
+# common errors of all AWS services in the API reference, and the codes that services with a JSON
+# protocol were seen to use; they send most of these with status 400.
 _OF_THE_CALLER: Final = frozenset(
     {
         "AccessDenied",
@@ -56,9 +56,9 @@ _STATUSES_OF_THE_CALLER: Final = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.
 
 
 class TaskClient:
-    """The tasks of the caller's account and region; safe to use from many threads.
+    """The tasks of the caller's account and Region; safe to use from many threads.
 
-    The client is made for the first answer: most environments start, and end, without one.
+    The client is created for the first callback: most execution environments never need one.
     """
 
     def __init__(self, new_client: Callable[[], SFNClient]) -> None:
@@ -81,10 +81,10 @@ class TaskClient:
             return self._made
 
     def answer(self, callback: TaskCallback) -> str | None:
-        """Tell Step Functions how the job ended; None, or the code with which the task refuses.
+        """Send the callback of a task; returns None, or the code with which the task refuses it.
 
-        A task that was answered before refuses too: a repeat after a call whose answer was lost
-        cannot be told from an expired token. Raises `ServiceError` if the answer can pass later:
+        A task that was called back before refuses too: a repetition after a call whose answer was
+        lost looks like an expired token. Raises `ServiceError` if the callback can succeed later:
         Step Functions throttles, fails, does not answer or does not accept the caller, or one state
         machine's key cannot be used (`OF_ONE_KEY`).
         """
@@ -107,11 +107,11 @@ class TaskClient:
 
 
 def _is_of_the_task(error: ServiceError) -> bool:
-    """Whether an error concerns this task alone, and no later call will be accepted either.
+    """Whether an error is about this task alone, and no later call will be accepted either.
 
-    TaskTimedOut, TaskDoesNotExist, InvalidToken and InvalidOutput say so. So does every error that
-    is not known to concern others: a ValidationException, or a code that is new. Otherwise one
-    token that nobody can use stands before all others.
+    TaskTimedOut, TaskDoesNotExist, InvalidToken and InvalidOutput are. So is every error that is
+    not known to be about more: a ValidationException, or a new code. Otherwise one unusable token
+    would block all others.
     """
     if not isinstance(error.__cause__, (ClientError, ParamValidationError)):
         return False  # the SDK cannot call Step Functions at all

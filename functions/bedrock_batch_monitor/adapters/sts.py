@@ -1,4 +1,4 @@
-"""AWS STS: sessions with the roles by which other accounts let the monitor read their jobs."""
+"""AWS STS: sessions with the roles in other accounts that the monitor assumes to read jobs."""
 
 from __future__ import annotations
 
@@ -24,21 +24,20 @@ if TYPE_CHECKING:
 
 SERVICE: Final = "STS"
 SESSION_NAME: Final = "bedrock-batch-monitor"
-# A refusal holds for so long: within one poll each of ten thousand jobs would ask again.
+# For so long a refusal is not tried again: each of thousands of jobs of a poll would.
 REFUSAL_HOLDS: Final = timedelta(seconds=30)
 
-# botocore warns with a traceback at every call for which there are no credentials, which is one for
-# each job. The refusal is counted, and told in the job's item.
+# botocore logs a warning with a traceback for every call without credentials: one for each job. The
+# refusal is counted, and is in the job's item.
 logging.getLogger("botocore.credentials").setLevel(logging.ERROR)
 
 
 @dataclass(slots=True)
 class RoleSessions:
-    """Makes boto3 sessions whose credentials are those of an assumed role, and stay fresh.
+    """Creates boto3 sessions with the credentials of an assumed role.
 
-    The credentials are asked for at the first call of a session's clients, kept, and asked for
-    again some minutes before they expire, by botocore. A call for which there are none raises
-    `ServiceError` of STS.
+    botocore requests the credentials at the first call of a session's clients, and again some
+    minutes before they expire. A call for which there are none raises `ServiceError` of STS.
     """
 
     session: boto3.Session
@@ -59,7 +58,7 @@ class RoleSessions:
 
 
 class _OneRole(CredentialProvider):
-    """Where a botocore session looks for credentials: the role alone, and nothing around it."""
+    """The credentials of a botocore session: those of the role, and no others."""
 
     METHOD = "assume-role"
 
@@ -69,7 +68,7 @@ class _OneRole(CredentialProvider):
         self._clock = clock
 
     def load(self) -> DeferredRefreshableCredentials:
-        """Credentials that are asked for when they are first used; makes no call."""
+        """Credentials that are requested when they are first used; makes no call."""
         return DeferredRefreshableCredentials(
             self._assumption, method=self.METHOD, time_fetcher=self._clock
         )
@@ -77,7 +76,7 @@ class _OneRole(CredentialProvider):
 
 @dataclass(slots=True)
 class _Assumption:
-    """One call of AssumeRole, in the form in which botocore refreshes credentials."""
+    """AssumeRole, in the form in which botocore refreshes credentials."""
 
     session: boto3.Session
     role_arn: str

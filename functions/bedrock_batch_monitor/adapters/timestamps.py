@@ -1,10 +1,10 @@
-"""Reads the timestamps of Bedrock's answers quickly: they are most of the time that a list takes.
+"""Parses the timestamps of Bedrock's answers quickly: they take most of the time of a list.
 
-botocore parses each with dateutil, which knows every form and takes some 30 microseconds; a page of
-1,000 summaries has 5,000 of them. Bedrock sends one form, which the standard library reads in one
-microsecond. `ResponseParserFactory.set_parser_defaults` with a `timestamp_parser` is botocore's own
-hook for that. How to reach a session's factory is not a promise of botocore's: its version is
-pinned, and a test holds that the results are botocore's own for every form of a timestamp.
+botocore parses each with dateutil, which takes about 30 microseconds; a page of 1,000 summaries has
+5,000 of them. Bedrock sends one form, which the standard library parses in one microsecond. The
+`timestamp_parser` of `ResponseParserFactory.set_parser_defaults` is botocore's own hook for this.
+How to reach a session's factory is not a public interface: the version of botocore is pinned, and
+a test compares the results with botocore's for every form of a timestamp.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     import boto3
 
 _FACTORY: Final = "response_parser_factory"
-# `2026-11-24T20:30:16.123Z`, or with an offset. Whatever else `fromisoformat` would take, naive
-# times among it, is left to botocore.
+# `2026-11-24T20:30:16.123Z`, or with an offset. Everything else that `fromisoformat` accepts, such
+# as naive times, is left to botocore.
 _ISO: Final = re.compile(
     r"\d{4}-\d\d-\d\dT(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{1,9})?(?:Z|[+-](?:0\d|1[0-4]):[0-5]\d)",
     re.ASCII,
@@ -31,21 +31,21 @@ _ISO: Final = re.compile(
 
 
 def parse(value: Any) -> datetime:  # noqa: ANN401 - whatever a JSON document has in its place
-    """The time that botocore reads from this value; raises what botocore raises."""
+    """The time that botocore parses from this value; raises what botocore raises."""
     if isinstance(value, str) and _ISO.fullmatch(value):
         try:
             return datetime.fromisoformat(value)
         except ValueError:
-            pass  # a day that is none: botocore words the error
+            pass  # not a day of the calendar: botocore raises its own error
     moment: datetime = parse_timestamp(value)
     return moment
 
 
 @contextmanager
 def quick_timestamps(session: boto3.Session) -> Iterator[None]:
-    """Have the clients that are made in this block read timestamps with `parse`, and no others.
+    """Let the clients that are created in this block parse timestamps with `parse`.
 
-    A client keeps the parser factory that its session had when it was made.
+    A client keeps the parser factory that its session had when it was created.
     """
     core = session._session  # noqa: SLF001 - boto3 has no other way to its botocore session
     before = core.get_component(_FACTORY)

@@ -1,4 +1,4 @@
-"""The time now: asked for here alone, and handed to whatever depends on it."""
+"""The current time: read here alone, and passed to what depends on it."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from bedrock_batch_monitor.domain.times import to_milliseconds
 
 
 def utc_now() -> datetime:
-    """The time now, in the precision in which times are stored."""
+    """The current time, in the precision in which times are stored."""
     return to_milliseconds(datetime.now(UTC))

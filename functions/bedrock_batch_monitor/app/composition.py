@@ -1,25 +1,32 @@
-"""The composition root: turns settings into a monitor and what is beside it, ready to work."""
+"""The composition root: builds the monitor and the inbox from the settings."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from bedrock_batch_monitor.adapters.bedrock import BatchInferenceJobs
-from bedrock_batch_monitor.adapters.dynamodb import tables
+from bedrock_batch_monitor.adapters.dynamodb.acks import Acks
+from bedrock_batch_monitor.adapters.dynamodb.connection import connect
+from bedrock_batch_monitor.adapters.dynamodb.history_table import HistoryTable
+from bedrock_batch_monitor.adapters.dynamodb.jobs_table import JobsTable
 from bedrock_batch_monitor.adapters.dynamodb.outbox_table import OutboxTable
-from bedrock_batch_monitor.adapters.dynamodb.tables import HistoryTable, JobsTable, StateTable
+from bedrock_batch_monitor.adapters.dynamodb.state_table import StateTable
+from bedrock_batch_monitor.adapters.dynamodb.transition_writes import TransitionWrites
+from bedrock_batch_monitor.adapters.dynamodb.usage_writes import UsageWrites
 from bedrock_batch_monitor.adapters.eventbridge import EventBus
 from bedrock_batch_monitor.adapters.s3 import Manifests
 from bedrock_batch_monitor.adapters.sns import topics
 from bedrock_batch_monitor.adapters.stepfunctions import TaskClient
 from bedrock_batch_monitor.adapters.sts import RoleSessions
 from bedrock_batch_monitor.app.clock import utc_now
-from bedrock_batch_monitor.app.commands import Inbox
+from bedrock_batch_monitor.app.commands import Commands
 from bedrock_batch_monitor.app.discover import Discoverer
+from bedrock_batch_monitor.app.inbox_batch import Inbox
 from bedrock_batch_monitor.app.notifier import Notifier
-from bedrock_batch_monitor.app.poll import CONCURRENCY, Monitor
+from bedrock_batch_monitor.app.poll import Monitor
 from bedrock_batch_monitor.app.reconcile import Reconciler
 from bedrock_batch_monitor.app.usage import UsageFollower, UsageReader
+from bedrock_batch_monitor.app.worker_pool import CONCURRENCY
 from bedrock_batch_monitor.listing.list_scan import ListScan
 from bedrock_batch_monitor.outbox.relay import Relay
 from bedrock_batch_monitor.outbox.task_callbacks import TaskCallbacks
@@ -66,7 +73,7 @@ class Container:
         self._session = session
         self._clock = clock
         self._concurrency = concurrency
-        self._dynamodb = tables.connect(session, concurrency)
+        self._dynamodb = connect(session, concurrency)
         self._history = HistoryTable(
             self._dynamodb, settings.history_table_name, settings.history_retention
         )
@@ -76,13 +83,15 @@ class Container:
             else UsageReader(Manifests.connect(session, concurrency), settings.usage, clock)
         )
         self._outbox = OutboxTable(self._dynamodb, settings.outbox_table_name)
-        self._jobs = JobsTable(
-            self._dynamodb, settings.jobs_table_name, self._history, self._outbox
-        )
+        jobs = (self._dynamodb, settings.jobs_table_name)
+        self._jobs = JobsTable(*jobs)
+        self._writes = TransitionWrites(*jobs, self._history, self._outbox)
+        self._usage_writes = UsageWrites(*jobs)
+        acks = Acks(*jobs)
         record_messages = settings.rules.record_messages
-        self._courier = Relay(
+        self._relay = Relay(
             bus=EventBus.connect(session, settings.event_bus_name, concurrency),
-            jobs=self._jobs,
+            jobs=acks,
             history=self._history,
             outbox=self._outbox,
             record_messages=record_messages,
@@ -90,11 +99,11 @@ class Container:
         self._callbacks = TaskCallbacks(
             tasks=TaskClient.connect(session, concurrency),
             outbox=self._outbox,
-            jobs=self._jobs,
+            jobs=acks,
             clock=clock,
             record_messages=record_messages,
         )
-        self._observers: dict[Scope, Reconciler] = {}
+        self._reconcilers: dict[Scope, Reconciler] = {}
         members = settings.members
         self._roles = None if members is None else RoleSessions(session, members.external_id, clock)
 
@@ -107,7 +116,7 @@ class Container:
             jobs=self._jobs,
             state=StateTable(self._dynamodb, self.settings.state_table_name),
             reconciler=reconciler,
-            relay=self._courier,
+            relay=self._relay,
             callbacks=self._callbacks,
             scan=ListScan(bedrock=reconciler.bedrock, rules=self.settings.rules, clock=self._clock),
             discoverer=(
@@ -126,7 +135,9 @@ class Container:
             keys=self.settings.scopes.keys_of(scope),
             home=self.settings.scope,
             usage=(
-                None if self._usage is None else UsageFollower(self._usage, self._jobs, self._clock)
+                None
+                if self._usage is None
+                else UsageFollower(self._usage, self._usage_writes, self._clock)
             ),
             new_notifier=self._notifier if any(self.settings.topic_arns) else None,
         )
@@ -140,9 +151,9 @@ class Container:
         return Inbox(
             monitored=self.settings.scopes,
             reconciler_of=self.reconciler,
+            commands=Commands(self._jobs, self._outbox, self._clock),
             jobs=self._jobs,
-            outbox=self._outbox,
-            relay=self._courier,
+            relay=self._relay,
             callbacks=self._callbacks,
             clock=self._clock,
             wanted=self.settings.wanted,
@@ -150,22 +161,23 @@ class Container:
         )
 
     def reconciler(self, scope: Scope) -> Reconciler:
-        """The observer of a scope, made when it is first asked for; makes no call."""
-        if scope not in self._observers:
-            self._observers[scope] = Reconciler(
+        """The reconciler of a scope, made when it is first needed; makes no call."""
+        if scope not in self._reconcilers:
+            self._reconcilers[scope] = Reconciler(
                 scope=scope,
                 monitored=self.settings.scopes,
                 bedrock=BatchInferenceJobs.connect(
                     self._session_for(scope), scope.region, self._concurrency
                 ),
                 jobs=self._jobs,
+                writes=self._writes,
                 history=self._history,
                 outbox=self._outbox,
                 clock=self._clock,
                 rules=self.settings.rules,
                 usage=self._usage,
             )
-        return self._observers[scope]
+        return self._reconcilers[scope]
 
     def _session_for(self, scope: Scope) -> Session:
         members = self.settings.members

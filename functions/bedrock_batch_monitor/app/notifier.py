@@ -1,4 +1,4 @@
-"""Notifies people by mail and in their chat, each over a topic of its own."""
+"""Notifies people by mail and in their chat, with one topic for each."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Notifier:
-    """The topics of a deployment; None for one that its settings do without."""
+    """The topics of a deployment; None for one that is not configured."""
 
     mails: Topic | None
     chat: Topic | None
 
-    def tell(self, notification: Notification) -> tuple[ServiceError, ...]:
+    def publish(self, notification: Notification) -> tuple[ServiceError, ...]:
         """Publish one event to every topic; returns the errors of the topics that failed.
 
-        A failure of one topic does not stop the other. A repetition after an error also repeats
-        the message that was published.
+        A failure of one topic does not stop the other. A retry after an error also repeats the
+        message that was published.
         """
         return tuple(self._failures(texts_of(notification)))
 
-    def tell_unreadable(self, pairs: Sequence[tuple[str, str]]) -> tuple[ServiceError, ...]:
+    def publish_never_readable(self, pairs: Sequence[tuple[str, str]]) -> tuple[ServiceError, ...]:
         """Publish one summary of ARNs that were never readable, as (job ARN, error code).
 
-        Publishes nothing without any. Returns the errors of the topics that failed; the failure of
-        one topic does not stop the other.
+        Publishes nothing for an empty list. Returns the errors of the topics that failed; a failure
+        of one topic does not stop the other.
         """
         return tuple(self._failures(unreadable_texts(pairs))) if pairs else ()
 

@@ -14,8 +14,8 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from bedrock_batch_monitor import contract
-from bedrock_batch_monitor.adapters.dynamodb import items, tables
-from bedrock_batch_monitor.adapters.dynamodb.tables import SERVICE
+from bedrock_batch_monitor.adapters.dynamodb import connection, items
+from bedrock_batch_monitor.adapters.dynamodb.connection import SERVICE
 from bedrock_batch_monitor.adapters.errors import calling
 from bedrock_batch_monitor.adapters.sdk import pages_of
 from bedrock_batch_monitor.domain import statuses
@@ -57,7 +57,7 @@ class Overview:
     @classmethod
     def connect(cls, session: Session, settings: OverviewSettings) -> Overview:
         """A reader for one call at a time; makes no call."""
-        client = tables.connect(session, concurrency=1)
+        client = connection.connect(session, concurrency=1)
         return cls(client, settings.jobs_table_name, settings.history_table_name)
 
     def read(self, since: datetime, now: datetime) -> LiveView:

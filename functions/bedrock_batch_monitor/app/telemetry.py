@@ -27,7 +27,7 @@ from bedrock_batch_monitor.domain.summary import (
     PollSummary,
 )
 
-# Both take the service, which is the stack's name, from POWERTOOLS_SERVICE_NAME.
+# Both read the service, which is the stack's name, from POWERTOOLS_SERVICE_NAME.
 logger: Final = Logger()
 metrics: Final = Metrics(namespace=METRICS_NAMESPACE)
 
@@ -35,9 +35,9 @@ metrics: Final = Metrics(namespace=METRICS_NAMESPACE)
 def publish(summary: PollSummary, *, failed: bool = False, scope: Scope | None = None) -> None:
     """Log a poll's summary and add its figures to the metrics of this invocation.
 
-    A poll that failed publishes its errors alone, so that the steady metrics tell by their absence
-    that no poll succeeded. Errors are published as a total and by code. `scope` is a dimension of
-    all of them; None for the deployment's own account and region.
+    A poll that failed publishes only its errors, so that missing steady metrics show that no poll
+    succeeded. Errors are published as a total and by code. `scope` is a dimension of all of them;
+    None for the deployment's own account and Region.
     """
     if scope is not None:
         metrics.add_dimension(SCOPE, str(scope))
@@ -56,7 +56,7 @@ def publish(summary: PollSummary, *, failed: bool = False, scope: Scope | None =
 
 
 def publish_inbox(summary: PollSummary, scope: Scope | None = None) -> None:
-    """Publish what came of a batch of events, where it is not zero.
+    """Publish the figures of a batch of events that are not zero.
 
     The counts add up with those of the polls; the gauges of active jobs are a poll's alone.
     """

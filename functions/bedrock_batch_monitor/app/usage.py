@@ -1,4 +1,4 @@
-"""Finds out what jobs used: once at a job's end, and later where the figures were not there yet."""
+"""Reads what jobs used from their manifests: when a job ends, and later if that failed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Final
 
 from bedrock_batch_monitor.adapters.dynamodb.items import InvalidItemError
-from bedrock_batch_monitor.adapters.dynamodb.tables import JobsTable, WriteOutcome
+from bedrock_batch_monitor.adapters.dynamodb.usage_writes import UsageWrites
 from bedrock_batch_monitor.adapters.errors import ServiceError
 from bedrock_batch_monitor.adapters.s3 import SERVICE, Manifests
 from bedrock_batch_monitor.domain.arns import InvalidJobArnError, JobArn
@@ -41,14 +41,14 @@ from bedrock_batch_monitor.domain.token_usage import (
 )
 
 # So many jobs in one poll: each costs a read of S3 and a write.
-MOST_LOOKS_PER_POLL: Final = 200
-# After a call without an answer S3 is left alone for so long, and endings go out without waiting.
-REST_AFTER_NO_ANSWER: Final = timedelta(minutes=1)
+_MOST_READS_PER_POLL: Final = 200
+# After a call without a response, no manifest is read for so long, so that no end waits for S3.
+_OPEN_FOR: Final = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What came of looking at a manifest: the figures, or what is to become of the matter."""
+    """The result of one attempt: the figures, or when to try again and why."""
 
     usage: Usage | None = None
     follow_up: FollowUp | None = None
@@ -56,48 +56,48 @@ class Reading:
 
 @dataclass(slots=True)
 class _CircuitBreaker:
-    """Until when S3 is left alone; one for all threads and polls of an execution environment."""
+    """Until when S3 is not called; one for all threads and polls of an execution environment."""
 
-    until: datetime | None = None
+    open_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class UsageReader:
     """Reads manifests of named buckets; raises nothing that a service can cause.
 
-    `is_hurried` has nothing read and everything left to a later poll.
+    With `is_deferred`, nothing is read now and everything is left to a later poll.
     """
 
     manifests: Manifests
     rules: UsageRules
     clock: Callable[[], datetime]
-    is_hurried: bool = False
-    _rest: _CircuitBreaker = field(default_factory=_CircuitBreaker)
+    is_deferred: bool = False
+    _breaker: _CircuitBreaker = field(default_factory=_CircuitBreaker)
 
     def defer_usage(self) -> UsageReader:
-        """Give the same reader for when there is no time to wait for S3."""
-        return replace(self, is_hurried=True)
+        """The same reader for when there is no time to wait for S3."""
+        return replace(self, is_deferred=True)
 
     def at_end(self, observation: JobObservation, entry: HistoryEntry) -> Reading:
-        """Look at the manifest of a job that ends with this entry, before that is recorded."""
+        """Read the manifest of a job that ends with this entry, before the end is recorded."""
         if not is_counted(entry.status):
             return Reading()
-        if self.is_hurried:
+        if self.is_deferred:
             return Reading(follow_up=self.follow_up(entry))
-        return self._look(observation, entry)
+        return self._usage_of(observation, entry)
 
     def follow_up(self, entry: HistoryEntry) -> FollowUp | None:
         """What to do about a recorded end whose figures are not in the history."""
         if not is_counted(entry.status) or entry.usage is not None:
             return None
-        problem = UsageProblem(NOT_READ_YET, "the manifest was not looked for yet")
+        problem = UsageProblem(NOT_READ_YET, "the manifest was not read yet")
         return FollowUp(problem, self.clock())
 
-    def again(self, job: JobRecord) -> Reading:
-        """Look at the manifest of a job whose end is recorded."""
-        return self._look(job.observation, job.last)
+    def after_end(self, job: JobRecord) -> Reading:
+        """Read the manifest of a job whose end is recorded."""
+        return self._usage_of(job.observation, job.last)
 
-    def _look(self, observation: JobObservation, entry: HistoryEntry) -> Reading:
+    def _usage_of(self, observation: JobObservation, entry: HistoryEntry) -> Reading:
         place = manifest_of(observation.output_data_config, JobArn.parse(entry.job_arn).job_id)
         if place is None:
             return _final(NO_OUTPUT_LOCATION, "Bedrock did not say where the output goes")
@@ -120,15 +120,15 @@ class UsageReader:
         return Reading(replace(usage, estimated_cost_usd=cost))
 
     def _read(self, place: S3Object) -> bytes:
-        rest = self._rest.until
-        if rest is not None and self.clock() < rest:
-            message = "S3 did not answer a moment ago"
+        open_until = self._breaker.open_until
+        if open_until is not None and self.clock() < open_until:
+            message = "S3 did not respond a moment ago"
             raise ServiceError(SERVICE, NOT_READ_YET, message)
         try:
             return self.manifests.read(place)
         except ServiceError as error:
             if error.is_retryable:
-                self._rest.until = self.clock() + REST_AFTER_NO_ANSWER
+                self._breaker.open_until = self.clock() + _OPEN_FOR
             raise
 
     def _later(self, entry: HistoryEntry, code: str, message: str) -> Reading:
@@ -138,9 +138,9 @@ class UsageReader:
 
 @dataclass(frozen=True, slots=True)
 class UsageResult:
-    """What came of looking again for the figures of one job.
+    """The result of one more attempt to read what a job used.
 
-    `problem` says why nobody will look any more. `errors` are codes of calls that failed.
+    `problem` says why there will be no further attempt. `errors` are codes of calls that failed.
     """
 
     job_arn: str
@@ -152,22 +152,19 @@ class UsageResult:
 
 @dataclass(frozen=True, slots=True)
 class UsageFollower:
-    """Looks again for figures that were not there at a job's end; they go into its item alone."""
+    """Reads figures that were not there when a job ended; they go into its item alone."""
 
     reader: UsageReader
-    jobs: JobsTable
+    jobs: UsageWrites
     clock: Callable[[], datetime]
 
     def due(self, keys: KeyPartition = ALL_KEYS) -> Iterator[str]:
-        """ARNs of the jobs of a share to look at now, as the index has them.
-
-        Raises `ServiceError`.
-        """
+        """ARNs of due jobs in a key partition, from the index; raises `ServiceError`."""
         own = (arn for arn in self.jobs.with_usage_due(self.clock()) if arn in keys)
-        return islice(own, MOST_LOOKS_PER_POLL)
+        return islice(own, _MOST_READS_PER_POLL)
 
     def follow(self, job_arn: str) -> UsageResult:
-        """Look at one of them; raises nothing that a service can cause."""
+        """Try one of them again; raises nothing that a service can cause."""
         try:
             return self._follow(job_arn)
         except ServiceError as error:
@@ -182,27 +179,27 @@ class UsageFollower:
                 return self._forget(job_arn, "the item is not as the monitor wrote it")
             if job.usage_due_at > self.clock():
                 return UsageResult(job_arn)
-            return self._settle(job.record, job.usage_due_at)
+            return self._read_again(job.record, job.usage_due_at)
         except (InvalidItemError, InvalidJobArnError) as error:
             return self._forget(job_arn, str(error))
 
-    def _settle(self, job: JobRecord, due_at: datetime) -> UsageResult:
-        reading = self.reader.again(job)
+    def _read_again(self, job: JobRecord, due_at: datetime) -> UsageResult:
+        reading = self.reader.after_end(job)
         job_arn, model_id = job.last.job_arn, job.last.model_id
         if reading.follow_up is not None:
             written = self.jobs.postpone_usage(job_arn, reading.follow_up, due_at=due_at)
-            gave_up = reading.follow_up.due_at is None and written is WriteOutcome.DONE
+            gave_up = reading.follow_up.due_at is None and written.is_done
             return UsageResult(job_arn, problem=reading.follow_up.problem if gave_up else None)
         usage = reading.usage or Usage()
         written = self.jobs.add_usage(job_arn, usage, due_at=due_at, now=self.clock())
-        # Whoever was first has counted it.
-        return UsageResult(job_arn, model_id, usage if written is WriteOutcome.DONE else None)
+        # On a conflict another poll has counted it.
+        return UsageResult(job_arn, model_id, usage if written.is_done else None)
 
     def _forget(self, job_arn: str, reason: str) -> UsageResult:
-        """Give up an item that somebody changed, which would stand before others for ever."""
+        """Give up an item that was changed by hand, which would stay due indefinitely."""
         written = self.jobs.forget_usage(job_arn)
-        # On a lost race another poll has given it up, and counted it.
-        problem = UsageProblem("InvalidItem", reason) if written is WriteOutcome.DONE else None
+        # On a conflict another poll has given it up, and counted it.
+        problem = UsageProblem("InvalidItem", reason) if written.is_done else None
         return UsageResult(job_arn, problem=problem)
 
 

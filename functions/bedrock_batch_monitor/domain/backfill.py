@@ -1,8 +1,8 @@
-"""Which finished jobs are taken up for the history alone, and how far back that has come.
+"""Backfill: which ended jobs are recorded in the history alone, and how far back.
 
-Lists are read from the newest job to the oldest. So one moment says all: finished jobs that were
-submitted since then are taken up. It moves back, batch by batch and poll by poll, as far as the
-setting says, and goes on from there when the setting is raised.
+Lists are read from the newest job to the oldest. So one moment is the whole progress: jobs that
+were submitted since then are recorded. It moves back with each batch, as far as the setting says,
+and continues from there when the setting is raised.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Window:
 def open_window(
     bookmark: Bookmark, backfilled_since: datetime | None, *, now: datetime, reach: timedelta
 ) -> Window | None:
-    """What is left to list; None if finished jobs were taken up as far back as `reach`.
+    """What is left to list; None if ended jobs are recorded as far back as `reach`.
 
     A job that ended before discovery began was submitted before that.
     """
@@ -41,10 +41,10 @@ def open_window(
 
 
 def is_backfill(job: ListedJob, *, bookmark: Bookmark, now: datetime, wanted: JobFilter) -> bool:
-    """Whether to take a job up for the history alone: it had ended before discovery began.
+    """Whether to record a job in the history alone: it had ended before discovery began.
 
-    A list may lack the status. Without it, and without an end, only a job's age tells. A time that
-    makes no sense is as one that is missing.
+    A list may lack the status. Without status and end time, the age of a job decides. A time that
+    is not plausible counts as missing.
     """
     if not wanted.wants(job.job_name, job.model_id):
         return False

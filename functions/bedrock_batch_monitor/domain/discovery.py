@@ -1,10 +1,10 @@
 """Which listed jobs discovery tracks, and from when on it lists in the next poll.
 
 How far ListModelInvocationJobs lags behind is not documented, so each list begins some time before
-the last job of the one before. That is Bedrock's own time; the monitor's clock only moves the
-bookmark when no job has come for long, and then leaves a distance of two hours. Once a day, and
-when the jobs table was replaced, discovery lists everything that may still run again: a job whose
-item was lost is tracked again then.
+the last job of the previous list. That is Bedrock's own time. The monitor's clock moves the
+bookmark only when no job was submitted for long, and then keeps a distance of two hours. Once a
+day, and when the jobs table was replaced, discovery lists everything that may still run: then a job
+whose item was lost is tracked again.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ FULL_LIST_PERIOD: Final = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class Bookmark:
-    """How far discovery has come: when it began here, and until which submission it saw.
+    """How far discovery has come: when it began, and until which submission it has read the list.
 
-    `full_list_at` is when it last began to list everything that may still run. `off_since` and
-    `on_again_at` are the last time in which discovery was switched off. `table_id` is the identity
-    of the jobs table that was there.
+    `full_list_at` is when it last began to list everything that may still run. Discovery was last
+    switched off from `off_since` to `on_again_at`. `table_id` identifies the jobs table of that
+    time.
     """
 
     began_at: datetime
@@ -45,7 +45,7 @@ class Bookmark:
 
 @dataclass(frozen=True, slots=True)
 class TableInfo:
-    """What DescribeTable says of the jobs table: its identity, its age, and if it was restored."""
+    """The jobs table in DescribeTable: its id, when it was created, and whether it was restored."""
 
     table_id: str | None
     created_at: datetime | None
@@ -62,7 +62,7 @@ class Tracking(Enum):
 
 @dataclass(frozen=True, slots=True)
 class JobFilter:
-    """Which jobs discovery tracks: those that keep to every limit; an empty one limits nothing.
+    """Which jobs discovery tracks: those that match every filter; an empty filter matches all.
 
     `name_pattern` is a glob: `*` is any text, `?` any one character, and upper and lower case
     differ. `model_ids` are compared with the model as Bedrock reports it, as a whole and, of an
@@ -76,7 +76,7 @@ class JobFilter:
 
     @property
     def is_limited(self) -> bool:
-        """Whether there are jobs that it excludes."""
+        """Whether it excludes any jobs."""
         return bool(self.name_prefix or self.name_pattern or self.model_ids)
 
     @property
@@ -103,7 +103,7 @@ def _names_of(model_id: str) -> set[str]:
 
 
 def everything(now: datetime) -> Bookmark:
-    """The bookmark of a discovery that has seen nothing of what may still run."""
+    """The bookmark with which discovery lists everything that may still run."""
     return Bookmark(began_at=now - LONGEST_JOB, seen_until=now - LONGEST_JOB)
 
 
@@ -113,10 +113,10 @@ def resume(
     """The bookmark to list from in this poll.
 
     - Nothing is stored at all (`state_exists` is False): the deployment is new, or the state table
-      was lost. Discovery began when the jobs table was created; of a restored table that is not
-      known, so everything counts as not seen.
+      was lost. Discovery began when the jobs table was created. For a restored table that time is
+      not known, so everything that may still run is listed.
     - The state exists without a bookmark: discovery was switched on just now.
-    - A stored time that makes no sense is replaced by one that loses nothing.
+    - A stored time that is not plausible is replaced by one that loses nothing.
     - Another table than the last time, or a day without a full list: list everything that may
       still run.
     """
@@ -162,10 +162,10 @@ def list_from(bookmark: Bookmark) -> datetime:
 def tracking_of(
     job: ListedJob, *, bookmark: Bookmark, now: datetime, wanted: JobFilter
 ) -> Tracking | None:
-    """How to track a listed job that is not known yet; None for not at all.
+    """How to track a listed job that is not known yet; None if it is not tracked.
 
-    Jobs that run are tracked, and those that ended since discovery began. What ended while
-    discovery was switched off is recorded for the history alone.
+    Jobs that run are tracked, and jobs that ended since discovery began. What ended while discovery
+    was switched off is recorded in the history alone.
     """
     if not wanted.wants(job.job_name, job.model_id):
         return None
@@ -185,18 +185,18 @@ def tracking_of(
 def advanced(bookmark: Bookmark, *, now: datetime, last: datetime | None, whole: bool) -> Bookmark:
     """The bookmark after a list was read up to a job submitted at `last`, to its end or not.
 
-    A submission in the future says only that the list was read up to now.
+    A submission in the future only means that the list was read up to now.
     """
-    seen = [bookmark.seen_until]
+    reached = [bookmark.seen_until]
     if last is not None:
-        seen.append(min(last, now))
+        reached.append(min(last, now))
     if whole:
-        seen.append(now - CLOCK_TOLERANCE)
-    return replace(bookmark, seen_until=max(seen))
+        reached.append(now - CLOCK_TOLERANCE)
+    return replace(bookmark, seen_until=max(reached))
 
 
 def is_worth_storing(new: Bookmark, stored: Bookmark | None) -> bool:
-    """Whether a bookmark is worth a write: one that lags makes the next list a little longer."""
+    """Whether to store a bookmark: one that lags only makes the next list a little longer."""
     return (
         stored is None
         or new.seen_until < stored.seen_until

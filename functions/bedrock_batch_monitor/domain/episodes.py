@@ -1,10 +1,10 @@
-"""Where a job is found unreachable, stalled or at risk, once for each time that it happens.
+"""Episodes of a job: unreachable, stalled, at risk. Each begins and ends once.
 
-An unreachable episode begins with the last of a number of polls in a row in which Bedrock refused
-the job, or when the job could not be read for an hour for another reason. It ends with the first
-read that succeeds. A stalled episode begins when nothing has moved for the time set, and ends when
-status or counts move. A job is at risk from the first estimate of its end that is past its
-expiration to the first that is not, or to the next status.
+An unreachable episode begins after a number of consecutive polls in which Bedrock refused the job,
+or when the job could not be read for an hour for another reason. It ends with the first successful
+read. A stalled episode begins when nothing has moved for the configured time, and ends when status
+or counts move. A job is at risk from the first estimated end after its expiration until an estimate
+is before it, or until the next status.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from bedrock_batch_monitor.domain.times import plausible
 
 # How often an unreachable job is still read.
 UNREACHABLE_PERIOD: Final = timedelta(minutes=15)
-# Throttling, 5xx and no answer are noted once they have lasted so long without a successful read.
+# Throttling, 5xx and no answer are recorded after so long without a successful read.
 FAILING_NOTED_AFTER: Final = timedelta(hours=1)
-# From then on the item says since when, so that a new execution environment does not start over.
+# From then on the item has the start time, so that a new execution environment continues from it.
 FAILING_STORED_AFTER: Final = timedelta(minutes=15)
 # An ARN that was never readable is untracked after so long.
 GIVE_UP_AFTER: Final = timedelta(days=7)
@@ -30,10 +30,10 @@ GIVE_UP_AFTER: Final = timedelta(days=7)
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """What to write of a job that could not be read.
+    """What to record of a job that could not be read.
 
-    `polls` is the number of polls in a row in which it was refused; `unreachable_since` is set once
-    the job is unreachable.
+    `polls` is the number of consecutive polls in which it was refused; `unreachable_since` is set
+    once the job is unreachable.
     """
 
     error: JobError
@@ -43,7 +43,7 @@ class Unreadable:
 
 @dataclass(frozen=True, slots=True)
 class Failing:
-    """Since when a job cannot be read, for reasons that may pass; not noted as an error yet."""
+    """Since when a job cannot be read, for reasons that can pass; not recorded as an error yet."""
 
     since: datetime
 
@@ -51,7 +51,7 @@ class Failing:
 def unreadable(
     job: TrackedJob, error: JobError, *, now: datetime, rules: Rules, counts: bool = True
 ) -> Unreadable | None:
-    """Say what to write of a refusal; None if the item says it already.
+    """What to record of a refusal; None if it is recorded already.
 
     `counts` is False for a read that an event triggered: only polls count.
     """
@@ -66,7 +66,7 @@ def unreadable(
 def failing(
     job: TrackedJob, error: JobError, *, since: datetime, now: datetime
 ) -> Failing | Unreadable | None:
-    """Say what to write of a job that throttling, 5xx or no answer keeps from being read.
+    """What to record of a job that cannot be read because of throttling, 5xx or no answer.
 
     `since` is the time of the first such read after the last successful one.
     """
@@ -80,7 +80,7 @@ def failing(
 
 
 def is_given_up(job: TrackedJob, now: datetime) -> bool:
-    """Whether an ARN was never readable for so long that it is untracked."""
+    """Whether to untrack an ARN that was not readable since it was tracked."""
     if job.sequence > 0:
         return False
     since = plausible(job.unreachable_since, now) or plausible(job.failing_since, now)
@@ -90,10 +90,10 @@ def is_given_up(job: TrackedJob, now: datetime) -> bool:
 def stalled_since(
     job: TrackedJob, observation: JobObservation, *, now: datetime, rules: Rules
 ) -> datetime | None:
-    """When a job stopped to move, if that is long enough ago and not said yet; else None.
+    """Since when a job has not moved, if that is long enough and not recorded yet; otherwise None.
 
-    The observation has the status that is recorded. Counts that moved and wait to be written are
-    movement too.
+    The observation has the recorded status. Counts that moved and are not written yet count as
+    movement.
     """
     moved_at = plausible(job.progress_at, now)
     if rules.stalled_after is None or job.stalled_since is not None or moved_at is None:
@@ -104,9 +104,9 @@ def stalled_since(
 
 
 def is_at_risk(job: TrackedJob, rules: Rules) -> bool:
-    """Whether a job counts as at risk, of which nothing new is known.
+    """Whether a job whose counts have not moved is at risk.
 
-    What an earlier deployment noted stays in the item until the counts move.
+    With `emitAtRisk` off it is not, even if an earlier deployment recorded so.
     """
     return rules.emit_at_risk and job.at_risk_since is not None
 
@@ -121,7 +121,7 @@ def at_risk_since(
 ) -> datetime | None:
     """Since when a job is at risk, given its newest estimate; None if it is not.
 
-    An estimate that is unknown, or that nothing can be compared with, leaves it as it was.
+    Without an estimate or an expiration, it stays as it was.
     """
     if not rules.emit_at_risk:
         return None

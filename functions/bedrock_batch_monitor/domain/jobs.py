@@ -1,4 +1,4 @@
-"""What is known of a batch inference job: as Bedrock reports it and as the monitor recorded it."""
+"""A batch inference job as Bedrock reports it, and as the monitor recorded it."""
 
 from __future__ import annotations
 
@@ -29,24 +29,15 @@ def bounded(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class RecordCounts:
-    """How many records of the input were handled; a count that Bedrock does not report is None."""
+    """The record counts of a job; a count that Bedrock does not report is None."""
 
     total: int | None = None
     processed: int | None = None
     success: int | None = None
     error: int | None = None
 
-    def or_known(self, known: RecordCounts) -> RecordCounts:
-        """These counts, with each one that is missing as it was known before."""
-        return RecordCounts(
-            *(
-                before if count is None else count
-                for count, before in zip(self._all, known._all, strict=True)
-            )
-        )
-
     def not_below(self, known: RecordCounts) -> RecordCounts:
-        """These counts, with each one that is missing or lower as it was known before."""
+        """These counts; a count that is missing or lower is as it was known before."""
         return RecordCounts(
             *(
                 before if count is None else count if before is None else max(count, before)
@@ -55,7 +46,7 @@ class RecordCounts:
         )
 
     def is_behind(self, known: RecordCounts) -> bool:
-        """Whether one of these counts is lower than it was known to be: the answer is older."""
+        """Whether a count is lower than it was known to be: the answer is older."""
         return any(
             count is not None and before is not None and count < before
             for count, before in zip(self._all, known._all, strict=True)
@@ -68,7 +59,7 @@ class RecordCounts:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """The tokens of a job and what they cost in USD; what is unknown is None."""
+    """The tokens of a job and their cost in USD; an unknown value is None."""
 
     input_tokens: int | None = None
     output_tokens: int | None = None
@@ -113,7 +104,7 @@ class JobObservation:
 class HistoryEntry:
     """One observed status transition, as the history table keeps it.
 
-    `usage` is what was known of it at the transition; figures that came later are in the job's item
+    `usage` is what was known at the transition; figures that were found later are in the job's item
     alone. `backfilled` marks the end of a job that is recorded for the history alone.
     """
 
@@ -136,12 +127,12 @@ class HistoryEntry:
 
 @dataclass(frozen=True, slots=True)
 class TrackedJob:
-    """What the monitor had recorded of a job before it looked again.
+    """What is recorded of a job before it is read again.
 
-    A job that was only just put into the table has `sequence` 0 and no status. `backfilled` says
-    that it is tracked for the history alone. `task_revision` counts the Step Functions tasks that
-    were registered for its end. `carried_events` are pending events that an item had before it was
-    put again, and `carries_tasks` says the same of registered tasks.
+    A job that was never read has `sequence` 0 and no status. `backfilled` says that it is tracked
+    for the history alone. `task_revision` counts the Step Functions tasks that were registered for
+    its end. `carried_events` are pending events that an item had before it was put again, and
+    `carries_tasks` says that tasks were registered before.
     """
 
     job_arn: str
@@ -161,7 +152,6 @@ class TrackedJob:
     at_risk_since: datetime | None = None
     event_id: str | None = None
     failing_since: datetime | None = None
-    # Not in the active-jobs index: the writes that depend on it find out.
     backfilled: bool = False
     task_revision: int = 0
     carried_events: frozenset[str] = frozenset()
@@ -172,7 +162,7 @@ class TrackedJob:
         """Whether the end of the job is recorded, which is final.
 
         A terminal status without an `eventId` was recorded by a version that did not know the
-        status as terminal. Its end is still to be recorded.
+        status as terminal. Its end is not recorded yet.
         """
         return self.has_terminal_status and self.event_id is not None
 
@@ -182,7 +172,7 @@ class TrackedJob:
         return self.status is not None and statuses.is_terminal(self.status)
 
     def without_errors(self) -> TrackedJob:
-        """The job without what is noted of reads that failed."""
+        """The job without its read errors."""
         return replace(
             self, last_error=None, unreadable_polls=0, unreachable_since=None, failing_since=None
         )
@@ -214,10 +204,10 @@ class JobRecord:
 
 @dataclass(frozen=True, slots=True)
 class StoredJob:
-    """A whole item of the jobs table; `record` is None while the job was never seen.
+    """A whole item of the jobs table; `record` is None for a job that was never read.
 
-    `usage_is_pending` says that its token counts are to be looked for, and `usage_due_at` when; the
-    latter is None where somebody wrote something else there.
+    `usage_is_pending` says that its token counts are still to be read, and `usage_due_at` when. The
+    latter is None if the attribute is not a time.
     """
 
     job_arn: str
@@ -231,14 +221,14 @@ class StoredJob:
 
 
 def first_in_progress_at(known: datetime | None, entry: HistoryEntry) -> datetime | None:
-    """When the job was first seen to run: kept once known, else taken from an entry InProgress."""
+    """When the job was first observed `InProgress`: as known before, else as this entry says."""
     if known is None and entry.status == statuses.IN_PROGRESS:
         return entry.changed_at
     return known
 
 
 def tracked_from_history(job_arn: str, entries: tuple[HistoryEntry, ...]) -> TrackedJob:
-    """Rebuild what was known of a job from its whole history, oldest entry first."""
+    """What is recorded of a job according to its whole history, oldest entry first."""
     tracked = TrackedJob(job_arn=job_arn)
     for entry in entries:
         tracked = tracked.after(entry)
@@ -248,11 +238,11 @@ def tracked_from_history(job_arn: str, entries: tuple[HistoryEntry, ...]) -> Tra
 def normalized(
     job: TrackedJob, observation: JobObservation, now: datetime, *, with_message: bool
 ) -> JobObservation:
-    """An answer of Bedrock as it may be compared and stored.
+    """An answer of Bedrock as it can be compared and stored.
 
-    Times that make no sense are left out. Counts that are missing are as they were known. Of the
-    same status, a missing `lastModifiedTime` is as it was known, so that an older answer is still
-    recognized; of a terminal status, it is never before the known one.
+    Times that are not plausible are left out. For the same status, a missing `lastModifiedTime` is
+    as it was known, so that an older answer is still recognized; for a terminal status, it is never
+    before the known one. Record counts are left to `decide`.
     """
     modified = plausible(observation.last_modified_time, now)
     known = plausible(job.last_modified_time, now)
@@ -269,12 +259,11 @@ def normalized(
         job_expiration_time=plausible(
             observation.job_expiration_time, now, ahead=_FURTHEST_EXPIRATION
         ),
-        counts=observation.counts.or_known(job.counts),
     )
 
 
 def with_status_of(observation: JobObservation, entry: HistoryEntry) -> JobObservation:
-    """The observation put back to what an entry recorded, where that entry is the last word."""
+    """The observation with status, message, time and counts of an entry that is still valid."""
     return replace(
         observation,
         status=entry.status,

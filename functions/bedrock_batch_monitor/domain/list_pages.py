@@ -1,4 +1,4 @@
-"""What ListModelInvocationJobs is asked for, and what a page of its answer says of jobs."""
+"""Requests to ListModelInvocationJobs, and the pages of its response."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SUMMARIES_PER_PAGE: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """One list: jobs submitted after a moment, of one status and of names with a part, if given.
+    """One list: jobs submitted after a moment, with this status and part of the name, if given.
 
     Oldest first, or newest first and before another moment.
     """
@@ -28,7 +28,7 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class ListedJob:
-    """One summary of ListModelInvocationJobs; only the members that the monitor looks at."""
+    """One summary of ListModelInvocationJobs; only the members that the monitor uses."""
 
     job_arn: str
     job_name: str

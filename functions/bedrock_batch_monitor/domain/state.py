@@ -1,4 +1,4 @@
-"""What the monitor itself remembers between polls, in one account and Region."""
+"""What the monitor stores about its own progress in one account and Region."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bedrock_batch_monitor.domain.discovery import Bookmark
 
 @dataclass(frozen=True, slots=True)
 class ListPosition:
-    """Where a list was left that showed no job yet: its begin, and the token of the next page."""
+    """Where a list stopped that had no job yet: its first submission time, and the next token."""
 
     submitted_after: datetime
     token: str
@@ -22,8 +22,8 @@ class State:
 
     `start_at` is the job with which the next poll begins (None: the first), `pending_from` the
     `pendingSince` after which the next flush of pending events begins. `resynced_until` is the
-    cursor of the resync. `backfilled_since` is the submission time from which on finished jobs were
-    recorded. `list_position` is where discovery goes on with a list whose pages were empty.
+    cursor of the resync. `backfilled_since` is the submission time from which on ended jobs were
+    recorded. `list_position` is where discovery continues a list whose pages were empty.
     """
 
     exists: bool = True

@@ -1,4 +1,4 @@
-"""What one poll did, in the figures that are returned, logged and published as metrics."""
+"""The figures of one poll: returned, logged and published as metrics."""
 
 from __future__ import annotations
 
@@ -40,6 +40,31 @@ TASKS_ANSWERED: Final = "TasksAnswered"
 TASKS_REFUSED: Final = "TasksRefused"
 TASKS_PENDING: Final = "TasksPending"
 
+# The fields of `PollSummary` that count one thing, by metric.
+_FIELDS: Final = {
+    JOBS_ACTIVE: "jobs_active",
+    JOBS_READ: "jobs_read",
+    JOBS_LISTED: "jobs_listed",
+    JOBS_CHANGED: "jobs_changed",
+    JOBS_ENDED: "jobs_ended",
+    JOBS_UNREACHABLE: "jobs_unreachable",
+    JOBS_STALLED: "jobs_stalled",
+    JOBS_AT_RISK: "jobs_at_risk",
+    JOBS_DISCOVERED: "jobs_discovered",
+    JOBS_GIVEN_UP: "jobs_given_up",
+    EVENTS_MALFORMED: "events_malformed",
+    EVENTS_SENT: "events_sent",
+    EVENTS_PENDING: "events_pending",
+    OLDEST_PENDING_EVENT_SECONDS: "oldest_pending_event_seconds",
+    OBSERVATIONS_OUTDATED: "observations_outdated",
+    UNKNOWN_STATUSES: "unknown_statuses",
+    LOST_RACES: "conflicts",
+    USAGE_GIVEN_UP: "usage_given_up",
+    JOBS_BACKFILLED: "jobs_backfilled",
+    TASKS_ANSWERED: "tasks_answered",
+    TASKS_REFUSED: "tasks_refused",
+    TASKS_PENDING: "tasks_pending",
+}
 # A custom metric costs as much as 480,000 writes to DynamoDB, in each month in which it is
 # published at all. So few are published with every successful poll, zero included ...
 STEADY_METRICS: Final = (
@@ -52,30 +77,15 @@ STEADY_METRICS: Final = (
     POLL_SECONDS,
 )
 # ... and the others only by polls in which they are not zero.
-OCCASIONAL_METRICS: Final = (
-    JOBS_UNREACHABLE,
-    JOBS_STALLED,
-    JOBS_AT_RISK,
-    JOBS_DISCOVERED,
-    JOBS_GIVEN_UP,
-    EVENTS_MALFORMED,
-    EVENTS_PENDING,
-    OLDEST_PENDING_EVENT_SECONDS,
-    OBSERVATIONS_OUTDATED,
-    UNKNOWN_STATUSES,
-    LOST_RACES,
-    USAGE_GIVEN_UP,
-    JOBS_BACKFILLED,
-    TASKS_ANSWERED,
-    TASKS_REFUSED,
-    TASKS_PENDING,
+OCCASIONAL_METRICS: Final = tuple(
+    name for name in _FIELDS if name not in {*STEADY_METRICS, JOBS_LISTED}
 )
 # Published for each model, when the figures of a job become known.
 INPUT_TOKENS: Final = "InputTokens"
 OUTPUT_TOKENS: Final = "OutputTokens"
 MODEL: Final = "model"
 UNKNOWN_MODEL: Final = "unknown"
-# The dimension under which errors are counted by their code, beside the total without it.
+# The dimension by which errors are counted by code, in addition to the total without it.
 ERROR_CODE: Final = "code"
 # The dimension of the metrics of other scopes than the deployment's own: `<account>/<region>`.
 SCOPE: Final = "scope"
@@ -85,15 +95,15 @@ REFUSED: Final = "Bedrock.Refused"
 
 @dataclass(frozen=True, slots=True)
 class ReconcileResult:
-    """What came of looking at one job.
+    """The result of reconciling one job.
 
-    `entry` is the transition that was recorded and `record` the job as it stands with it, `events`
-    are those that are pending now, `callbacks` the tasks that wait for the end; `errors` are codes
-    of the form `<Service>.<error code>`. `try_again` says that the failure may have passed when the
-    job is looked at once more. `backfilled` says that the entry is that of a finished job, for the
-    history alone. `never_readable` has ARN and error code of a job that has become unreachable
-    without ever having been read, `given_up` says that such a job was untracked. `refused` says
-    that Bedrock refused the read for a reason that is not about this job alone.
+    `entry` is the transition that was recorded, `record` the job with that transition. `events` are
+    pending now, `callbacks` are for the tasks that wait for the end. `errors` are codes of the form
+    `<Service>.<error code>`. `try_again` says that a retry may succeed. `backfilled` says that the
+    entry is the end of a job that is recorded in the history alone. `never_readable` has ARN and
+    error code of a job that became unreachable without ever having been read, `given_up` says that
+    such a job was untracked. `refused` says that Bedrock refused the read for a reason that does
+    not concern this job alone.
     """
 
     was_read: bool = False
@@ -116,28 +126,30 @@ class ReconcileResult:
 
     @property
     def is_conclusive(self) -> bool:
-        """Whether nothing about the job is left to do: it was read, or noted as unreadable."""
+        """Whether nothing about the job is left to do: it was read, or recorded as unreadable."""
         return not (self.try_again or self.is_conflict)
 
 
 @dataclass(slots=True)
 class PollSummary:
-    """The figures of one poll; a poll counts them up as it goes.
+    """The figures of one poll, counted as the poll goes on.
 
-    `jobs_active` counts the jobs that the poll came across, `jobs_read` those of them that Bedrock
-    told of, by Get or in a list, and `jobs_listed` those of these for which the list was enough, so
-    that the difference is the number of answers of Get. `jobs_unreachable`, `jobs_stalled` and
-    `jobs_at_risk` are those in such an episode, `jobs_discovered` those that were taken up without
-    being tracked by hand. `events_malformed` are events that asked for nothing that can be done.
-    `events_pending` are events that were due and could not be sent; they stay marked, the oldest of
-    them for `oldest_pending_event_seconds` so far, answers to tasks included. `jobs_backfilled`
-    counts finished jobs that were recorded for the history alone, which are in no other figure.
-    `tasks_answered`, `tasks_refused` and `tasks_pending` count answers to Step Functions tasks.
-    `usage_given_up` are jobs whose token counts are
-    not looked for any more, `tokens` those that became known, by metric and model. `errors` counts
-    by `<Service>.<error code>`, `active_by_status` the jobs that have not ended by the end of the
-    poll, which is logged. `complete` is False when time ran out before every active job was
-    reached; the next poll starts with those.
+    - `jobs_active`: the jobs that the poll found in the index; `jobs_read`: those whose state
+      Bedrock reported, by Get or in a list; `jobs_listed`: those of `jobs_read` that a list
+      confirmed without a Get.
+    - `jobs_unreachable`, `jobs_stalled`, `jobs_at_risk`: jobs in such an episode.
+    - `jobs_discovered`: jobs that discovery started to track; `jobs_backfilled`: ended jobs that
+      were recorded in the history alone, which are in no other figure.
+    - `events_malformed`: events that are no valid request; `events_pending`: events that were due
+      and could not be sent. The oldest of them, or of the task callbacks, has been pending for
+      `oldest_pending_event_seconds`.
+    - `tasks_answered`, `tasks_refused`, `tasks_pending`: callbacks of Step Functions tasks.
+    - `usage_given_up`: jobs whose token counts are not read any more; `tokens`: token counts that
+      became known, by metric and model.
+    - `errors`: by `<Service>.<error code>`; `active_by_status`: jobs that have not ended at the end
+      of the poll, which is logged.
+    - `complete` is False if time ran out before every active job was reached; the next poll begins
+      with those.
     """
 
     jobs_active: int = 0
@@ -169,23 +181,22 @@ class PollSummary:
     complete: bool = True
     seconds: float = 0.0
 
-    def count(self, seen: ReconcileResult) -> None:
-        """Add what came of looking at one job."""
-        self.jobs_read += seen.was_read
-        self.jobs_unreachable += seen.is_unreachable
-        self.jobs_stalled += seen.is_stalled
-        self.jobs_at_risk += seen.is_at_risk
-        self.observations_outdated += seen.outdated
-        self.conflicts += seen.is_conflict
-        self.unknown_statuses += seen.unknown_status
-        self.errors.update(seen.errors)
-        self.jobs_backfilled += seen.backfilled
-        self.jobs_given_up += seen.given_up
-        self.refused += seen.refused
-        if seen.entry is not None and not seen.backfilled:
+    def count(self, result: ReconcileResult) -> None:
+        """Add the result of one job; the poll counts unreachable jobs, which it may read twice."""
+        self.jobs_read += result.was_read
+        self.jobs_stalled += result.is_stalled
+        self.jobs_at_risk += result.is_at_risk
+        self.observations_outdated += result.outdated
+        self.conflicts += result.is_conflict
+        self.unknown_statuses += result.unknown_status
+        self.errors.update(result.errors)
+        self.jobs_backfilled += result.backfilled
+        self.jobs_given_up += result.given_up
+        self.refused += result.refused
+        if result.entry is not None and not result.backfilled:
             self.jobs_changed += 1
-            self.jobs_ended += statuses.is_terminal(seen.entry.status)
-            self.count_usage(seen.entry.model_id, seen.entry.usage)
+            self.jobs_ended += statuses.is_terminal(result.entry.status)
+            self.count_usage(result.entry.model_id, result.entry.usage)
 
     def count_usage(self, model_id: str | None, usage: Usage | None) -> None:
         """Add the tokens of a job that have become known."""
@@ -196,55 +207,16 @@ class PollSummary:
             self.tokens[OUTPUT_TOKENS, model] += usage.output_tokens
 
     def count_listed(self, job: TrackedJob, rules: Rules) -> None:
-        """Add a job that a list shows unchanged: what a Get would have told is as it was."""
+        """Add a job that a list confirmed as unchanged: a Get would have reported the same."""
         self.jobs_read += 1
         self.jobs_listed += 1
         self.jobs_stalled += job.stalled_since is not None
         self.jobs_at_risk += is_at_risk(job, rules)
 
-    def count_events(self, *, sent: int, pending: int, errors: Counter[str]) -> None:
-        """Add what came of sending some events."""
-        self.events_sent += sent
-        self.events_pending += pending
-        self.errors.update(errors)
-
-    def count_callbacks(
-        self, *, sent: int, refused: int, pending: int, errors: Counter[str]
-    ) -> None:
-        """Add what came of calling back the tasks of one job."""
-        self.tasks_answered += sent
-        self.tasks_refused += refused
-        self.tasks_pending += pending
-        self.errors.update(errors)
-
     def figures(self) -> dict[str, float]:
         """The figures by metric name."""
-        return {
-            JOBS_ACTIVE: self.jobs_active,
-            JOBS_READ: self.jobs_read,
-            JOBS_LISTED: self.jobs_listed,
-            JOBS_CHANGED: self.jobs_changed,
-            JOBS_ENDED: self.jobs_ended,
-            JOBS_UNREACHABLE: self.jobs_unreachable,
-            JOBS_STALLED: self.jobs_stalled,
-            JOBS_AT_RISK: self.jobs_at_risk,
-            JOBS_DISCOVERED: self.jobs_discovered,
-            JOBS_GIVEN_UP: self.jobs_given_up,
-            EVENTS_MALFORMED: self.events_malformed,
-            EVENTS_SENT: self.events_sent,
-            EVENTS_PENDING: self.events_pending,
-            OLDEST_PENDING_EVENT_SECONDS: self.oldest_pending_event_seconds,
-            OBSERVATIONS_OUTDATED: self.observations_outdated,
-            UNKNOWN_STATUSES: self.unknown_statuses,
-            LOST_RACES: self.conflicts,
-            USAGE_GIVEN_UP: self.usage_given_up,
-            JOBS_BACKFILLED: self.jobs_backfilled,
-            TASKS_ANSWERED: self.tasks_answered,
-            TASKS_REFUSED: self.tasks_refused,
-            TASKS_PENDING: self.tasks_pending,
-            ERRORS: self.errors.total(),
-            POLL_SECONDS: self.seconds,
-        }
+        counts: dict[str, float] = {name: getattr(self, field) for name, field in _FIELDS.items()}
+        return counts | {ERRORS: self.errors.total(), POLL_SECONDS: self.seconds}
 
     def as_json(self) -> dict[str, Any]:
         """The summary as the function returns it: camelCase keys, `errors` by code."""
@@ -261,6 +233,6 @@ class PollSummary:
 
 
 def by_status(found: Iterable[str]) -> dict[str, int]:
-    """How many jobs have each status in which a job is active, with zeros for those none has."""
+    """How many jobs have each non-terminal status, zeros included."""
     counted = Counter(status for status in found if not statuses.is_terminal(status))
     return dict.fromkeys(statuses.NON_TERMINAL, 0) | dict(counted)

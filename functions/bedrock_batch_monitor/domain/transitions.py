@@ -1,4 +1,4 @@
-"""Where a transition is decided: from what was known of a job and one observation of it."""
+"""The decision: what one observation means for a job, given what is recorded of it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from bedrock_batch_monitor.domain.episodes import at_risk_since, stalled_since
 from bedrock_batch_monitor.domain.jobs import (
     HistoryEntry,
     JobObservation,
+    JobRecord,
     TrackedJob,
     first_in_progress_at,
 )
@@ -25,21 +26,23 @@ _EVENT_NAMESPACE: Final = uuid.UUID("6f3d1a52-6b0b-5c3e-9d0e-3c1f5b7a9e21")
 
 @dataclass(frozen=True, slots=True)
 class Unchanged:
-    """Nothing that is worth a write."""
+    """There is nothing to write."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outdated:
-    """The observation is older than what is known; it is ignored and counted."""
+    """The observation is older than what is recorded; it is ignored and counted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refresh:
     """The status is the same; counts moved, or the job can be read again after an error.
 
-    `estimate` and `at_risk_since` are what the counts tell where they moved.
+    `observation` is what to store: its counts are never below the recorded ones. `estimate` and
+    `at_risk_since` follow from counts that moved.
     """
 
+    observation: JobObservation
     counts_moved: bool
     estimate: Estimate = UNKNOWN
     at_risk_since: datetime | None = None
@@ -54,15 +57,23 @@ class Stalled:
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """The job has a status that is not recorded yet: its first, the next, or its last one."""
+    """The job has a status that is not recorded yet: its first, the next, or its last one.
 
-    entry: HistoryEntry
-    first_in_progress_at: datetime | None
+    `record` is the job as it is recorded with this transition; its counts are never below the
+    recorded ones.
+    """
+
+    record: JobRecord
 
     @property
-    def is_first_sight(self) -> bool:
-        """Whether nothing was recorded of the job before."""
-        return self.entry.sequence == 1
+    def entry(self) -> HistoryEntry:
+        """The entry for the history."""
+        return self.record.last
+
+    @property
+    def first_in_progress_at(self) -> datetime | None:
+        """When the job was first observed `InProgress`."""
+        return self.record.first_in_progress_at
 
     @property
     def is_terminal(self) -> bool:
@@ -76,8 +87,8 @@ Decision = Unchanged | Outdated | Refresh | Stalled | Transition
 def event_id(job_arn: str, fact: str) -> str:
     """The id of the event that reports this fact of a job: a name-based UUID.
 
-    The same fact has the same id on every delivery, by every deployment, and after a table was
-    replaced; two facts never have the same id.
+    A fact has the same id on every delivery, in every deployment, and after a table was replaced.
+    Two facts never have the same id.
     """
     return str(uuid.uuid5(_EVENT_NAMESPACE, f"{job_arn}#{fact}"))
 
@@ -100,25 +111,23 @@ def decide(
     observed_by: str,
     rules: Rules,
 ) -> Decision:
-    """Say what an observation means for a tracked job.
+    """Decide what an observation means for a tracked job.
 
-    An end that is recorded is final. A terminal status that is observed is believed whatever its
-    time says: Bedrock never takes one back, and to doubt it could lose the end of the job.
+    An end that is recorded is final. A terminal status is accepted whatever its time says: Bedrock
+    never takes one back, and ignoring it could lose the end of the job. A newer answer can come
+    from a replica that is behind, so counts never fall.
     """
     if tracked.has_ended:
         return Unchanged() if observation.status == tracked.status else Outdated()
-    observation = replace(observation, counts=observation.counts.or_known(tracked.counts))
     ends = statuses.is_terminal(observation.status)
-    if observation.status == tracked.status and not ends:
-        return _same_status(tracked, observation, now=now, rules=rules)
     if not ends and (tracked.has_terminal_status or is_older(tracked, observation, now)):
         return Outdated()
-    # A newer answer can come from a replica that is behind: counts never fall.
     observation = replace(observation, counts=observation.counts.not_below(tracked.counts))
-    sequence = tracked.sequence + 1
+    if observation.status == tracked.status and not ends:
+        return _same_status(tracked, observation, now=now, rules=rules)
     entry = HistoryEntry(
         job_arn=tracked.job_arn,
-        sequence=sequence,
+        sequence=tracked.sequence + 1,
         status=observation.status,
         observed_at=now,
         observed_by=observed_by,
@@ -134,19 +143,14 @@ def decide(
         counts=observation.counts,
         backfilled=ends and tracked.backfilled and tracked.sequence == 0,
     )
-    return Transition(entry, first_in_progress_at(tracked.first_in_progress_at, entry))
+    first = first_in_progress_at(tracked.first_in_progress_at, entry)
+    return Transition(JobRecord(observation, entry, first))
 
 
 def _same_status(
-    tracked: TrackedJob,
-    observation: JobObservation,
-    *,
-    now: datetime,
-    rules: Rules,
+    tracked: TrackedJob, observation: JobObservation, *, now: datetime, rules: Rules
 ) -> Decision:
-    if is_older(tracked, observation, now):
-        return Outdated()
-    observation = replace(observation, counts=observation.counts.not_below(tracked.counts))
+    """Decide about an observation that is not older, whose counts are merged already."""
     counts_moved = observation.counts != tracked.counts
     written_at = plausible(tracked.progress_at, now)
     is_time = written_at is None or now - written_at >= rules.progress_interval
@@ -158,11 +162,11 @@ def _same_status(
     ends_stall = counts_moved and tracked.stalled_since is not None
     if ends_episode or ends_stall or (counts_moved and is_time):
         if not counts_moved:
-            return Refresh(counts_moved=False)
+            return Refresh(observation, counts_moved=False)
         estimate = estimate_after(tracked, observation, now=now)
         expiration = observation.job_expiration_time
         at_risk = at_risk_since(tracked, estimate, expiration, now=now, rules=rules)
-        return Refresh(counts_moved=True, estimate=estimate, at_risk_since=at_risk)
+        return Refresh(observation, counts_moved=True, estimate=estimate, at_risk_since=at_risk)
     since = stalled_since(tracked, observation, now=now, rules=rules)
     return Unchanged() if since is None else Stalled(since)
 
@@ -170,8 +174,8 @@ def _same_status(
 def is_older(tracked: TrackedJob, observation: JobObservation, now: datetime) -> bool:
     """Whether an observation of a non-terminal status is older than what is recorded.
 
-    `lastModifiedTime` decides. Where it is equal, or does not make sense on one side, the order of
-    the statuses decides, and of the same status the record counts, which never fall.
+    `lastModifiedTime` decides. If it is equal, or not plausible on one side, the order of the
+    statuses decides, and for the same status the record counts, which never fall.
     """
     if tracked.status is None:
         return False

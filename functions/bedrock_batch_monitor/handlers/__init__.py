@@ -1,1 +1,1 @@
-"""Lambda handlers: each takes an event in, makes one call, and reports what came of it."""
+"""Lambda handlers: each parses an event, makes one call, and publishes the result."""

@@ -13,8 +13,9 @@ with no_garbage_collected():
 
     from bedrock_batch_monitor.app.clock import utc_now
     from bedrock_batch_monitor.app.composition import Container
-    from bedrock_batch_monitor.app.poll import CONCURRENCY, PollError
+    from bedrock_batch_monitor.app.poll import PollError
     from bedrock_batch_monitor.app.telemetry import logger, metrics, publish
+    from bedrock_batch_monitor.app.worker_pool import CONCURRENCY
     from bedrock_batch_monitor.settings import Settings
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""The function that the notification rules invoke: one event becomes a mail and a message."""
+"""The function that the notification rules invoke: one event becomes a mail and a chat message."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class NotSentError(Exception):
-    """A notification that a topic did not take; Lambda invokes the function again, twice."""
+    """A notification that a topic did not accept; Lambda invokes the function again, twice."""
 
 
 @cache
@@ -39,11 +39,11 @@ def notifier() -> Notifier:
 def handler(event: dict[str, Any], context: LambdaContext) -> None:  # noqa: ARG001
     """Notify people of one of the monitor's events.
 
-    An event of which there is nothing to tell is dropped, logged and counted: anybody who may put
-    events on the bus can send one, and a repetition changes nothing. An event about an ARN that was
-    never readable is dropped as well, because the poll sends one summary of these. Raises
-    `NotSentError` when a topic does not take the message, so that Lambda tries again and then keeps
-    the event as a dead letter.
+    An event that is no notification is dropped, logged and counted: anyone who may put events on
+    the bus can send one, and a repetition changes nothing. An event about an ARN that was never
+    readable is dropped as well, because the poll sends one summary of these. Raises `NotSentError`
+    if a topic does not accept the message, so that Lambda tries again and then keeps the event as
+    a dead letter.
     """
     if is_summarized(event):
         logger.info("event left to the summary")
@@ -55,7 +55,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> None:  # noqa: ARG
         publish_inbox(PollSummary(events_malformed=1))
         return
     what = {"jobArn": str(notification.arn), "outcome": notification.outcome}
-    failures = [failure.code for failure in notifier().tell(notification)]
+    failures = [failure.code for failure in notifier().publish(notification)]
     if failures:
         logger.warning("notification not sent", extra={**what, "errors": failures})
         raise NotSentError(", ".join(failures))

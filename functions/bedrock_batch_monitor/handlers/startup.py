@@ -1,4 +1,4 @@
-"""Starts a function quickly: a start makes many objects and no garbage, so none is looked for."""
+"""Starts a function faster: a start makes many objects and no garbage."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def no_garbage_collected() -> Iterator[None]:
-    """Keep Python's collector from looking through all that is imported or made in this block.
+    """Pause Python's garbage collector while modules are imported and clients are made.
 
-    It would a hundred times, which is a sixth of a cold start (`make bench`). What is there at the
-    end stays as long as the process, and is set aside from later collections (`gc.freeze`).
+    It saves an eighth of a cold start (497 instead of 565 ms of CPU, median of 13 starts). What is
+    there at the end stays as long as the process, so later collections ignore it (`gc.freeze`).
     """
     was_enabled = gc.isenabled()
     gc.disable()

@@ -1,7 +1,7 @@
 """Scans the lists of active jobs, to find those that need no Get in this poll.
 
-Whatever fails or is doubtful here ends in a Get: a list that is refused, throttled, too long or too
-slow, and a job that is on no page. Nothing is written.
+Every failure or doubt leads to a Get: a list that is refused, throttled, too long or too slow, and
+a job that is on no page. Nothing is written.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from bedrock_batch_monitor.domain.throttling import AdaptiveConcurrency
 
 @dataclass(frozen=True, slots=True)
 class ScanLimits:
-    """What a scan keeps to: the poll's rate and retry budget, its error counts, and its time.
+    """The limits of a scan: the poll's concurrency and retry budget, its error counts, its time.
 
     `may_go_on` is asked before each call; errors are counted by code.
     """
 
-    pace: AdaptiveConcurrency
+    concurrency: AdaptiveConcurrency
     errors: Counter[str]
     may_go_on: Callable[[], bool]
 
@@ -51,7 +51,7 @@ class ScanResult:
 
 @dataclass(frozen=True, slots=True)
 class ListScan:
-    """Finds the unchanged jobs of one scope; up to `fetch_each_up_to` jobs it makes no list."""
+    """Finds the unchanged jobs of one scope; up to `fetch_each_up_to` jobs it reads no list."""
 
     bedrock: BatchInferenceJobs
     rules: Rules
@@ -59,7 +59,7 @@ class ListScan:
     fetch_each_up_to: int = FETCH_EACH_UP_TO
 
     def run(self, jobs: Mapping[str, TrackedJob], limits: ScanLimits) -> ScanResult:
-        """Read the lists that cost fewer calls than to get each of these jobs.
+        """Read the lists that cost fewer calls than a Get of each of these jobs.
 
         `jobs` are those that the poll would fetch otherwise, by their ARNs. Raises nothing that
         Bedrock can cause: errors are counted, and the jobs of that list are not in the result.
@@ -78,10 +78,10 @@ class ListScan:
 
 @dataclass(slots=True)
 class _Reading:
-    """The lists of one scan, and what they say of its jobs.
+    """The lists of one scan, and what they say about its jobs.
 
     `doubtful` jobs are fetched whatever later pages say. `is_refused` says that Bedrock refused a
-    list, so that another one is not worth a call.
+    list, so that no other list is worth a call.
     """
 
     scan: ListScan
@@ -93,7 +93,7 @@ class _Reading:
     is_refused: bool = False
 
     def read(self, planned: PlannedList) -> None:
-        """Read a list to its end, or as far as it is worth its pages and can be had."""
+        """Read a list to its end, or up to its number of pages, or to an error."""
         token = None
         for _ in range(planned.most_pages):
             page = self._page(planned, token)
@@ -107,11 +107,11 @@ class _Reading:
             token = page.next_token
 
     def _page(self, planned: PlannedList, token: str | None) -> ListPage | None:
-        """One page, asked for once more if that may help; None if it cannot be had."""
-        pace, is_repeat = self.limits.pace, False
+        """One page, with one retry if the budget allows it; None if it cannot be read."""
+        concurrency, is_retry = self.limits.concurrency, False
         while self.limits.may_go_on():
-            if not is_repeat:
-                pace.begun()
+            if not is_retry:
+                concurrency.on_first_call()
             try:
                 page = self.scan.bedrock.page(planned.listing, token)
             except ServiceError as error:
@@ -119,12 +119,12 @@ class _Reading:
                 if error.is_refusal:
                     self.is_refused = True
                     return None
-                pace.on_throttle(1)
-                if is_repeat or not pace.may_retry():
+                concurrency.on_throttle(1)
+                if is_retry or not concurrency.may_retry():
                     return None
-                is_repeat = True
+                is_retry = True
             else:
-                pace.answered()
+                concurrency.on_success()
                 return page
         return None
 

@@ -1,17 +1,20 @@
-"""Resync: each job is read at least once per period, whatever lists and events say of it.
+"""Resync: each job is read at least once per period, whatever lists and events say about it.
 
-Each job has a slot in the period that follows from its ARN, so nothing is stored for each job and
-the reads are spread over the polls. A lane has one cursor: every slot up to it is done. A poll
-reads the jobs whose slots lie between the cursor and now.
+The ARN of a job determines its slot in the period, so nothing is stored for each job and the reads
+are spread over the polls. A lane has one cursor: every slot up to it is done. A poll reads the jobs
+whose slots are between the cursor and now.
 """
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final
+
+from bedrock_batch_monitor.domain.episodes import UNREACHABLE_PERIOD
+from bedrock_batch_monitor.domain.rules import Rules
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 # Cursors are stored in milliseconds, so slots are whole ones: a cursor reads back equal.
@@ -23,10 +26,10 @@ _NOTHING: Final[Mapping[str, datetime]] = {}
 
 @dataclass(frozen=True, slots=True)
 class ResyncLane:
-    """Each job is read at least once per `period`, in the slot that its ARN gives it.
+    """Each job is read at least once per `period`, in the slot that its ARN determines.
 
-    The promise holds up to one poll interval: a slot is found by the first poll after it. Slots
-    that polls missed are caught up, each job at most once. Times are aware datetimes.
+    The read can be late by one poll interval: the first poll after a slot finds it. Slots that
+    polls missed are caught up, each job at most once. Times are aware datetimes.
 
     A cursor of None (nothing is known), or one that is further back than a period, counts as one
     period back: every job is due. One in the future counts as now, so that after a clock was set
@@ -108,15 +111,64 @@ def remember(
 ) -> dict[str, datetime]:
     """When jobs were concluded, as far as the next poll of this process can use it.
 
-    A job that cannot be read holds the cursor back, and without this the jobs with later slots are
-    read again in each poll, more of them each time. `cursor` is the one that `advance` gave. The
-    result is empty while nothing holds it back; it needs no storage, because to lose it only
-    repeats reads.
+    A job that cannot be read holds the cursor back. Without this record, the jobs with later slots
+    are read again in each poll, more of them each time. `cursor` is the one that `advance`
+    returned. The result is empty while nothing holds it back. It needs no storage, because losing
+    it only repeats reads.
     """
     if cursor >= _EPOCH + _ms(now) * _MILLISECOND:
         return {}
     kept = {arn: at for arn, at in earlier.items() if cursor < at <= now}
     return kept | dict.fromkeys(concluded, now)
+
+
+UNREACHABLE_LANE: Final = ResyncLane(UNREACHABLE_PERIOD)
+
+
+def reachable_lane(rules: Rules) -> ResyncLane:
+    """The lane of the jobs that can be read.
+
+    Its period is a little shorter than the setting, so that a slot that has to wait is in time.
+    """
+    slack = max(rules.full_read / 24, rules.poll_interval)
+    return ResyncLane(max(rules.full_read - slack, rules.poll_interval))
+
+
+@dataclass(slots=True)
+class Lane:
+    """How far a lane has come, as the execution environment remembers it."""
+
+    cursor: datetime | None = None
+    concluded_at: dict[str, datetime] = field(default_factory=dict)
+
+    def due(
+        self, lane: ResyncLane, jobs: Collection[str], stored: datetime | None, now: datetime
+    ) -> frozenset[str]:
+        """The jobs to read now, given the stored cursor as well."""
+        self.cursor = _latest(self.cursor, stored, now)
+        return lane.due(jobs, self.cursor, now, self.concluded_at)
+
+    def advance(
+        self, lane: ResyncLane, jobs: Collection[str], concluded: set[str], now: datetime
+    ) -> datetime:
+        """Record what was read as of `now`, the time for which jobs were due; gives the cursor."""
+        self.cursor = lane.advance(jobs, self.cursor, concluded, now, self.concluded_at)
+        self.concluded_at = remember(self.concluded_at, concluded, cursor=self.cursor, now=now)
+        return self.cursor
+
+
+@dataclass(slots=True)
+class Lanes:
+    """The two lanes of a scope: all jobs that can be read, and the unreachable ones."""
+
+    reachable: Lane = field(default_factory=Lane)
+    unreachable: Lane = field(default_factory=Lane)
+
+
+def _latest(known: datetime | None, stored: datetime | None, now: datetime) -> datetime | None:
+    """The later of two cursors; one in the future counts only if there is no other."""
+    cursors = [cursor for cursor in (known, stored) if cursor is not None]
+    return max((cursor for cursor in cursors if cursor <= now), default=min(cursors, default=None))
 
 
 def _ms(moment: datetime) -> int:

@@ -1,4 +1,4 @@
-"""Sends pending events, and acknowledges an event only when the bus is known to have taken it."""
+"""Sends pending events, and acknowledges those that the bus is known to have accepted."""
 
 from __future__ import annotations
 
@@ -9,14 +9,11 @@ from datetime import datetime
 from itertools import count
 from threading import Lock
 
+from bedrock_batch_monitor.adapters.dynamodb.acks import Acks
+from bedrock_batch_monitor.adapters.dynamodb.history_table import HistoryTable
 from bedrock_batch_monitor.adapters.dynamodb.items import InvalidItemError
+from bedrock_batch_monitor.adapters.dynamodb.jobs_table import PendingJob
 from bedrock_batch_monitor.adapters.dynamodb.outbox_table import OutboxTable
-from bedrock_batch_monitor.adapters.dynamodb.tables import (
-    HistoryTable,
-    JobsTable,
-    PendingJob,
-    WriteOutcome,
-)
 from bedrock_batch_monitor.adapters.errors import ServiceError
 from bedrock_batch_monitor.adapters.eventbridge import BusLook, EventBus
 from bedrock_batch_monitor.domain.arns import InvalidJobArnError
@@ -32,10 +29,10 @@ from bedrock_batch_monitor.domain.tasks import PendingCallbacks
 
 @dataclass(frozen=True, slots=True)
 class DeliveryResult:
-    """What came of sending some events: how many the bus took, how many wait for the next poll.
+    """The result of one call: how many events were sent, how many wait for the next poll.
 
-    `waiting_since` is the time of the oldest of those. `bus_refuses` says that nothing was
-    accepted, and that the next call will probably fail as well.
+    `waiting_since` is the time of the oldest that waits. `bus_refuses` says that nothing was
+    accepted, so that the next call will probably fail as well.
     """
 
     sent: int = 0
@@ -47,7 +44,7 @@ class DeliveryResult:
 
 
 def not_sent(events: Sequence[MonitorEvent]) -> DeliveryResult:
-    """The outcome for events that wait for the next poll."""
+    """The result for events that wait for the next poll."""
     return DeliveryResult(
         pending=len(events), waiting_since=min((event.time for event in events), default=None)
     )
@@ -56,9 +53,9 @@ def not_sent(events: Sequence[MonitorEvent]) -> DeliveryResult:
 class BusWatch:
     """Whether the bus exists, for one poll or batch; safe to use from many threads.
 
-    PutEvents answers success for a bus that does not exist. So the bus is looked at before the
-    first event is sent, and again after events were sent and before they are acknowledged. Looks
-    of several threads at the same time are one.
+    PutEvents reports success for a bus that does not exist. So the bus is checked before the first
+    event is sent, and again after events were sent and before they are acknowledged. Threads that
+    check at the same time share one call.
     """
 
     def __init__(self, bus: EventBus) -> None:
@@ -69,14 +66,14 @@ class BusWatch:
         self._latest: tuple[int, BusLook] | None = None
 
     def first(self) -> BusLook:
-        """What the first look found; nothing is sent unless the bus exists."""
+        """The result of the first check; nothing is sent unless the bus exists."""
         with self._lock:
             if self._first is None:
                 self._first = self._look()
             return self._first
 
     def confirm(self) -> BusLook:
-        """What a look found that began after this call, for events that were sent before it."""
+        """The result of a check that began after this call, for events that were sent before it."""
         ticket = next(self._tickets)
         with self._lock:
             if self._latest is not None and self._latest[0] > ticket:
@@ -97,19 +94,19 @@ class Relay:
     """Delivers at least once: a pending event that outlives its delivery is sent once more."""
 
     bus: EventBus
-    jobs: JobsTable
+    jobs: Acks
     history: HistoryTable
     outbox: OutboxTable
     record_messages: bool = True
 
     def watch(self) -> BusWatch:
-        """What looks at the bus during one poll or batch; makes no call."""
+        """What checks the bus during one poll or batch; makes no call."""
         return BusWatch(self.bus)
 
     def deliver(self, events: Sequence[MonitorEvent], watch: BusWatch) -> DeliveryResult:
         """Send one PutEvents call's worth of events; raises nothing that a service can cause.
 
-        Nothing is sent unless the bus exists, and nothing is acknowledged unless it exists still.
+        Nothing is sent unless the bus exists, and nothing is acknowledged unless it still exists.
         """
         errors: Counter[str] = Counter()
         first = watch.first()
@@ -142,12 +139,12 @@ class Relay:
         )
 
     def _acknowledge(self, sent: Sequence[MonitorEvent], errors: Counter[str]) -> int:
-        """Make these events pending no more; what fails is sent once more. Counts lost races."""
+        """Acknowledge these events; one for which that fails is sent again. Counts conflicts."""
         together = _complete_acks(sent)
         left = sent
         try:
-            # Many jobs that end at once are settled in one call for each call of PutEvents.
-            if len(together) > 1 and self.jobs.ack_batch(together) is WriteOutcome.DONE:
+            # For many jobs that end at once, each PutEvents call needs one transaction.
+            if len(together) > 1 and self.jobs.ack_batch(together).is_done:
                 left = [event for event in sent if event.job_arn not in together]
         except ServiceError as error:
             errors[error.code] += 1
@@ -156,7 +153,7 @@ class Relay:
         for event in left:
             try:
                 written = self.jobs.ack(event.job_arn, event.pending_event)
-                conflicts += written is not WriteOutcome.DONE
+                conflicts += not written.is_done
             except ServiceError as error:
                 errors[error.code] += 1
         self._forget_copies(sent, errors)
@@ -173,7 +170,7 @@ class Relay:
     def pending(
         self, jobs: Sequence[PendingJob], errors: Counter[str]
     ) -> Iterator[MonitorEvent | PendingCallbacks]:
-        """The pending events and callbacks of up to 100 jobs, as the base table says now.
+        """The pending events and callbacks of up to 100 jobs, as the base table has them now.
 
         `errors` counts what cannot be read. Raises nothing that a service can cause.
         """
@@ -201,7 +198,7 @@ class Relay:
         self, job: StoredJob, errors: Counter[str]
     ) -> Iterator[MonitorEvent | PendingCallbacks]:
         if not job.pending_events:
-            if self.jobs.leave_pending_index(job.job_arn) is not WriteOutcome.DONE:
+            if not self.jobs.leave_pending_index(job.job_arn).is_done:
                 errors["DynamoDB.LostRace"] += 1
             return
         for text in sorted(job.pending_events):
@@ -221,7 +218,7 @@ class Relay:
             entry = self._entry(job, pending_event.sequence)
             if job.record is None or entry is None:
                 errors["Item.HistoryExpired"] += 1
-                if self.jobs.ack(job.job_arn, text) is not WriteOutcome.DONE:
+                if not self.jobs.ack(job.job_arn, text).is_done:
                     errors["DynamoDB.LostRace"] += 1
                 continue
             yield status_event(
@@ -229,15 +226,15 @@ class Relay:
             )
 
     def _entry(self, job: StoredJob, sequence: int) -> HistoryEntry | None:
-        # A job's item repeats its last transition, so the end of a job needs no look at the
-        # history, which may have reached the end of its retention.
+        # A job's item repeats its last transition. So the end of a job needs no read of the
+        # history, whose entry may have expired.
         if job.record is not None and job.record.last.sequence == sequence:
             return job.record.last
         return self.history.get(job.job_arn, sequence)
 
 
 def _complete_acks(events: Sequence[MonitorEvent]) -> dict[str, frozenset[str]]:
-    """The jobs that have no other pending event than these, with their marks."""
+    """The pending events of the jobs that have no other ones than these."""
     pending_events: dict[str, frozenset[str]] = {}
     for event in events:
         pending_events[event.job_arn] = pending_events.get(event.job_arn, frozenset()) | {

@@ -1,4 +1,4 @@
-"""Calls back the Step Functions tasks that wait for jobs, and forgets a token once that is done."""
+"""Calls back the Step Functions tasks that wait for jobs, and deletes a token once that is done."""
 
 from __future__ import annotations
 
@@ -6,23 +6,17 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING
 
+from bedrock_batch_monitor.adapters.dynamodb.acks import Acks
 from bedrock_batch_monitor.adapters.dynamodb.outbox_table import PAGE, OutboxTable
-from bedrock_batch_monitor.adapters.dynamodb.tables import JobsTable, WriteOutcome
 from bedrock_batch_monitor.adapters.errors import ServiceError
 from bedrock_batch_monitor.adapters.stepfunctions import OF_ONE_KEY, TaskClient
 from bedrock_batch_monitor.domain.tasks import PendingCallbacks, callback_for
 
-if TYPE_CHECKING:
-    from aws_lambda_powertools import Logger
-
-    from bedrock_batch_monitor.domain.summary import PollSummary
-
 
 @dataclass(frozen=True, slots=True)
 class CallbackResult:
-    """What came of the callbacks of one job: sent, refused by tasks (their codes), or pending.
+    """The callbacks of one job: how many were sent or are pending, and the codes of refused ones.
 
     `waiting_since` is since when pending ones are due. `service_refuses` says that the next call
     will probably fail as well.
@@ -37,35 +31,23 @@ class CallbackResult:
     service_refuses: bool = False
     is_conflict: bool = False
 
-    def record(self, summary: PollSummary, logger: Logger) -> None:
-        """Count it, and log of a refusal which job's task it was: never the token."""
-        summary.count_callbacks(
-            sent=self.sent,
-            refused=len(self.refusals),
-            pending=self.pending,
-            errors=self.errors,
-        )
-        summary.conflicts += self.is_conflict
-        for refusal in self.refusals:
-            logger.warning("task token refused", extra={"jobArn": self.job_arn, "error": refusal})
-
 
 def not_called_back(callbacks: PendingCallbacks) -> CallbackResult:
-    """The outcome for callbacks that wait for the next poll."""
+    """The result for callbacks that wait for the next poll."""
     return CallbackResult(callbacks.job_arn, pending=1, waiting_since=callbacks.due)
 
 
 @dataclass(frozen=True, slots=True)
 class TaskCallbacks:
-    """Calls tasks back at least once: a token that outlives its callback is refused once more.
+    """Calls tasks back at least once: the repetition of a callback is refused by the task.
 
-    Each token is a matter of its own: one that is refused, or whose state machine's key cannot be
-    used, does not keep the others waiting.
+    Tokens are independent: one that is refused, or whose state machine's key cannot be used, does
+    not delay the others.
     """
 
     tasks: TaskClient
     outbox: OutboxTable
-    jobs: JobsTable
+    jobs: Acks
     clock: Callable[[], datetime]
     record_messages: bool = True
 
@@ -108,7 +90,7 @@ class TaskCallbacks:
                     refusal=refusals[-1] if refusals else None,
                     now=self.clock(),
                 )
-                is_conflict = written is not WriteOutcome.DONE
+                is_conflict = not written.is_done
         except ServiceError as error:
             errors[error.code] += 1
             left = max(left, 1)

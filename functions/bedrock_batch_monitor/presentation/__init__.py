@@ -1,1 +1,1 @@
-"""Texts and HTML for people: mails, chat messages, and the dashboard's table of jobs."""
+"""Texts and HTML for people: emails, chat messages, badges, and the dashboard widget."""

@@ -1,4 +1,4 @@
-"""Addresses in the AWS console: the batch inference jobs of a Region, and a place in S3."""
+"""Links to the AWS console: the batch inference jobs of a Region, and a prefix in S3."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from bedrock_batch_monitor.domain.arns import InvalidJobArnError, JobArn
 
-# The console of each partition; of others no address is public.
+# The console of each partition. The other partitions have no public address.
 _CONSOLES: Final = {
     "aws": "console.aws.amazon.com",
     "aws-cn": "console.amazonaws.cn",
@@ -20,9 +20,9 @@ _S3_URI: Final = re.compile(
 
 
 def bedrock_jobs(job_arn: str) -> str | None:
-    """Bedrock's page *Batch inference* in the job's Region; None for what is no job's ARN.
+    """The page *Batch inference* in the job's Region; None without a valid job ARN.
 
-    The page lists the jobs by name. That of one job has no documented address.
+    The page lists the jobs by name. The address of the page of one job is not documented.
     """
     arn = _parsed(job_arn)
     console = None if arn is None else _CONSOLES.get(arn.partition)
@@ -31,10 +31,10 @@ def bedrock_jobs(job_arn: str) -> str | None:
     return f"https://{console}/bedrock/home?region={quote(arn.region)}#/batch-inference"
 
 
-def s3_place(job_arn: str, uri: str | None) -> str | None:
-    """S3's page of the objects under a URI, in the console of the job's partition.
+def s3_prefix(job_arn: str, uri: str | None) -> str | None:
+    """The S3 page of the objects under a URI, in the console of the job's partition.
 
-    None for what is no URI of S3.
+    None without a valid S3 URI.
     """
     arn = _parsed(job_arn)
     console = None if arn is None else _CONSOLES.get(arn.partition)

@@ -1,7 +1,7 @@
-"""The dashboard's widget: the live table of jobs.
+"""The dashboard widget: the live table of jobs.
 
-CloudWatch takes HTML with a style sheet and SVG, and no script, which it would remove. Its own
-style of tables is turned off by an element of a class that it looks for.
+CloudWatch accepts HTML with a style sheet and SVG, and removes scripts. An element with the class
+`cwdb-no-default-styles` turns CloudWatch's own table style off.
 Source: *Details about custom widgets in CloudWatch*, Amazon CloudWatch User Guide.
 """
 
@@ -15,33 +15,33 @@ from typing import Final
 
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.presentation import parts, style, words
+from bedrock_batch_monitor.presentation.badges import needs_attention
 from bedrock_batch_monitor.presentation.job_view import Job
 from bedrock_batch_monitor.presentation.markup import Html, element, fragment, stylesheet
 
 MESSAGE_CHARACTERS: Final = 240
-# Of the answer as the function returns it, which is JSON. A function answers with 6 MB at most
-# (AWS Lambda quotas); a dashboard that several people look at is better off with less. The usual
-# page of 100 jobs has a tenth of this.
+# The size of the response in JSON. Lambda allows 6 MB, but a dashboard that several people use
+# should load faster. A usual page of 100 jobs has a tenth of this.
 MOST_BYTES: Final = 1_000_000
 DOCUMENTATION: Final = """\
 ## Batch inference jobs, live
 
-The table of the jobs that the Bedrock Batch Monitor follows, and of those that have ended in the \
-time range of the dashboard: status, progress, when it will be done, how long it has had its \
-status, message, and links to Amazon Bedrock and to the output in S3.
+This table shows the active jobs that the Bedrock Batch Monitor tracks, and the jobs that ended in \
+the time range of the dashboard. It shows the status, the progress, the estimated end, the time in \
+the status and the message, with links to Amazon Bedrock and to the output in S3.
 
-It reads the monitor's tables and never calls Bedrock. It takes no parameters.
-`message` is Bedrock's text on a job and can quote customer data: whoever may invoke this function \
-can read it.
+The widget reads the monitor's tables and never calls Bedrock. It has no parameters.
+`message` is Bedrock's text about a job and can contain customer data. Anyone who can invoke this \
+function can read it.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class LiveView:
-    """What the widget shows.
+    """The content of the widget.
 
-    `active` and `ended` are the jobs shown in full, the counts are of all there are; where one of
-    them `is_partial` there are more than were counted.
+    `active` and `ended` are the jobs that it can show. The counts by status include all jobs,
+    unless the matching `is_partial` is set: then they are lower bounds.
     """
 
     active: Sequence[Job]
@@ -54,17 +54,17 @@ class LiveView:
 
 
 def in_order_of_need(jobs: Sequence[Job], now: datetime) -> list[Job]:
-    """Active jobs as a person wants them: those in trouble, those that run, the last changed."""
+    """Active jobs by urgency: those that need attention, those that run, the last changed."""
 
-    def need(job: Job) -> tuple[bool, bool, float]:
+    def urgency(job: Job) -> tuple[bool, bool, float]:
         changed = 0.0 if job.changed is None else job.changed.timestamp()
-        return (not job.troubles(now), job.status != statuses.IN_PROGRESS, -changed)
+        return (not needs_attention(job, now), job.status != statuses.IN_PROGRESS, -changed)
 
-    return sorted(jobs, key=need)
+    return sorted(jobs, key=urgency)
 
 
 def live(view: LiveView, now: datetime, *, dark: bool) -> Html:
-    """The widget's content, with as many of the jobs as fit into `MOST_BYTES`."""
+    """The HTML of the widget, with as many of the jobs as fit into `MOST_BYTES`."""
     page = _live(view, now, dark=dark)
     while len(json.dumps(page)) > MOST_BYTES and (view.active or view.ended):
         active, ended = (list(jobs[: len(jobs) // 2]) for jobs in (view.active, view.ended))
@@ -97,10 +97,10 @@ def _live(view: LiveView, now: datetime, *, dark: bool) -> Html:
 
 
 def unreadable(reason: str, *, dark: bool) -> Html:
-    """What is shown instead where the tables cannot be read."""
+    """The HTML that replaces the table if the tables cannot be read."""
     return _page(
         element("p", "The jobs cannot be shown: ", element("b", reason, class_="alarm")),
-        element("p", "The monitor itself may work all the same: see its alarms.", class_="soft"),
+        element("p", "The monitor itself can still be working: check its alarms.", class_="soft"),
         dark=dark,
     )
 
@@ -118,8 +118,8 @@ def _page(*children: Html | None, dark: bool) -> Html:
 def _heading(number: int, what: str, *, partial: bool) -> str:
     if number == 0:
         return f"No {what}" if what != "job" else "No job has"
-    told = words.plural(number, what)
-    return f"More than {told}" if partial else told
+    counted = words.plural(number, what)
+    return f"More than {counted}" if partial else counted
 
 
 def _since(view: LiveView, now: datetime) -> str:
@@ -137,11 +137,11 @@ def _table(jobs: Sequence[Job], now: datetime, *, ended: bool, caption: str) -> 
 def _not_shown(number: int, what: str, *, partial: bool) -> Html | None:
     if number <= 0:
         return None
-    known = "and more than" if partial else "and"
+    prefix = "and more than" if partial else "and"
     return element(
         "p",
         fragment(
-            f"{known} {words.plural(number, 'more ' + what)} not shown; ", element("b", "bbm jobs")
+            f"{prefix} {words.plural(number, 'more ' + what)} not shown; ", element("b", "bbm jobs")
         ),
         " lists all.",
         class_="more-jobs",

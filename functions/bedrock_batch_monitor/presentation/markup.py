@@ -1,7 +1,7 @@
-"""The one place where HTML is put together: whatever is not `Html` already is text, and escaped.
+"""The only module that builds HTML: every value that is not `Html` is text, and is escaped.
 
-There is no way to write an attribute that runs code or loads anything: the names are those of a
-list, a link leads to HTTPS or to a place in the page, and there are no inline styles.
+No attribute that runs code or loads a resource can be written: attribute names are limited to a
+list, a link must go to HTTPS or to an anchor in the page, and inline styles are not available.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ _LINK: Final = re.compile(r"(?:https://[a-z0-9.-]+/|#[a-z])", re.ASCII)
 
 
 class Html(str):
-    """Markup that `element` and `text` made; other strings are text."""
+    """Markup that this module built; any other string is text."""
 
     __slots__ = ()
 
@@ -79,12 +79,12 @@ def text(value: str) -> Html:
 def element(name: str, /, *children: Child, **attributes: str | float | bool | None) -> Html:
     """An element: `element("td", "a < b", class_="name", colspan=2)`.
 
-    Of an attribute's name a final `_` is dropped, and other `_` are written `-`. None and False
-    leave it out, True writes it without a value. Raises ValueError for an attribute that is not in
-    the list, and for a link to anything but HTTPS or a place in the page.
+    In an attribute name, a final `_` is dropped and any other `_` becomes `-`. None and False
+    leave the attribute out, and True writes it without a value. Raises ValueError for an attribute
+    that is not in the list, and for a link that goes neither to HTTPS nor to an anchor in the page.
     """
     if not _ELEMENT.fullmatch(name):
-        message = f"{name!r} is no element"
+        message = f"{name!r} is not an element name"
         raise ValueError(message)
     opened = f"<{name}{''.join(_attribute(*item) for item in attributes.items())}>"
     if name in _VOID:
@@ -93,12 +93,12 @@ def element(name: str, /, *children: Child, **attributes: str | float | bool | N
 
 
 def fragment(*children: Child) -> Html:
-    """Several pieces one after the other."""
+    """Several children without an element around them."""
     return Html(_joined(children))
 
 
 def stylesheet(css: str) -> Html:
-    """A `style` element with CSS of our own; raises ValueError if that could end the element."""
+    """A `style` element; raises ValueError for CSS that could end the element."""
     if "<" in css:
         message = "a style sheet must not contain '<'"
         raise ValueError(message)
@@ -124,7 +124,7 @@ def _child(child: Child) -> str:
 def _attribute(name: str, value: str | float | bool | None) -> str:  # noqa: FBT001 - it is a value
     name = name.removesuffix("_").replace("_", "-")
     if name not in _ATTRIBUTES:
-        message = f"attribute {name!r} is not among those that are written"
+        message = f"attribute {name!r} is not allowed"
         raise ValueError(message)
     if value is None or value is False:
         return ""
@@ -132,6 +132,6 @@ def _attribute(name: str, value: str | float | bool | None) -> str:  # noqa: FBT
         return f" {name}"
     written = value if isinstance(value, str) else f"{value:g}"
     if name == "href" and not _LINK.match(written):
-        message = f"a link to {written!r} is not written"
+        message = f"a link to {written!r} is not allowed"
         raise ValueError(message)
     return f' {name}="{text(written)}"'

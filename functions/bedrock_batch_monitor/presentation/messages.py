@@ -1,14 +1,14 @@
-"""What people are told: an event, or ARNs that were never readable, as an e-mail and in a chat.
+"""Notifications as an email and as a chat message: of one event, or of ARNs never readable.
 
-Everything in an event that is not the monitor's own word is hostile here: a job's name and message
-are chosen by others, and anybody who may put events on the bus can forge one. Values of the wrong
-type count as unknown and are left out; a text can neither end its line nor be markup, and every
-text has a bound, so that a mail and a chat message stay far below the 256 KB that SNS takes.
+The values of an event are untrusted: users choose the name of a job, and anyone who can put events
+on the bus can forge an event. A value of the wrong type counts as unknown and is left out. A text
+cannot end its line and cannot be markup. Every text has a maximum length, so that an email and a
+chat message stay far below the limit of SNS, 256 KB.
 
-The chat message keeps to the custom notification schema of Amazon Q Developer in chat applications
-(its administrator guide, "Custom notifications"): version "1.0", source "custom", and texts in the
-markdown of whichever chat it is shown in. In Slack `&`, `<` and `>` are what links and mentions are
-made of (Slack, "Formatting message text"); in Teams square brackets make links besides.
+The chat message follows the custom notification schema of Amazon Q Developer in chat applications
+(administrator guide, "Custom notifications"): version "1.0", source "custom", and texts in the
+Markdown of the chat client. In Slack, `&`, `<` and `>` form links and mentions (Slack, "Formatting
+message text"). In Teams, square brackets also form links.
 """
 
 from __future__ import annotations
@@ -25,41 +25,40 @@ from bedrock_batch_monitor.domain.outcomes import AT_RISK, STALLED, UNREACHABLE
 from bedrock_batch_monitor.domain.plain_text import CUT, clean, duration, plausible_count
 from bedrock_batch_monitor.presentation.console import bedrock_jobs
 
-# SNS takes subjects below 100 characters, without line breaks and control characters. ASCII alone
-# was its rule for years, and is the safe choice.
+# SNS accepts subjects below 100 characters without line breaks and control characters. For years it
+# accepted ASCII only, so ASCII is the safe choice.
 SUBJECT_CHARACTERS: Final = 99
-# Said to be the limits of the custom notification schema; a longer text is not shown at all.
+# The limits of the custom notification schema. Amazon Q drops a message with a longer text.
 TITLE_CHARACTERS: Final = 250
 DESCRIPTION_CHARACTERS: Final = 8000
-# What a variable of a custom action may hold at most (API_CustomActionAttachment).
+# The maximum length of a variable of a custom action (API_CustomActionAttachment).
 _CONTEXT_CHARACTERS: Final = 1024
 
 _NAME_CHARACTERS: Final = 100
 _MESSAGE_CHARACTERS: Final = 300
-# A bucket's name, the longest key, and what is around them.
+# Room for a bucket name and the longest key.
 _URI_CHARACTERS: Final = 1100
 # Room for the ARN of an inference profile.
 _MODEL_CHARACTERS: Final = 300
 _KEYWORD: Final = "Bedrock batch inference"
-# What a summary of ARNs shows at most. An ARN of a job has 90 characters; what somebody put into
-# the table in its place can be longer.
+# The limits of a summary of ARNs. A job ARN has about 90 characters, but an item can have any key.
 _ARNS_SHOWN: Final = 20
 _ARN_CHARACTERS: Final = 120
-_UNREADABLE_SAID: Final = "cannot be read and never could"
+_UNREADABLE_PHRASE: Final = "could never be read"
 _UNREADABLE_ADVICE: Final = (
-    "Check the ARN, its account and Region, and the permissions of the monitor's role. If the job "
-    "is not yours to monitor, stop tracking it: bbm untrack <ARN>."
+    "Check the ARN, its account and Region, and the permissions of the monitor's role. To stop "
+    "tracking a job, run: bbm untrack <ARN>."
 )
 _UNREADABLE_THREAD: Final = "bedrock-batch-monitor/unreadable-arns"
-# Behind '@' and ']' a space without width: no mention, no link, and the text looks the same.
-_APART: Final = "\u200b"
+# A zero-width space after '@' and ']' prevents mentions and links, and does not change the look.
+_ZERO_WIDTH_SPACE: Final = "\u200b"
 _IN_CHAT: Final[Mapping[str, str]] = MappingProxyType(
     {
         "&": "&amp;",
         "<": "&lt;",
         ">": "&gt;",
-        "@": "@" + _APART,
-        "]": "]" + _APART,
+        "@": "@" + _ZERO_WIDTH_SPACE,
+        "]": "]" + _ZERO_WIDTH_SPACE,
         "`": "'",
         "*": "\u2217",
         "~": "\u223c",
@@ -68,79 +67,83 @@ _IN_CHAT: Final[Mapping[str, str]] = MappingProxyType(
 
 
 class NotANotificationError(ValueError):
-    """An event of which there is nothing to tell; the text says why, and quotes nothing of it."""
+    """An event that causes no notification. The text never quotes a value of the event."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What can become of a job, in words: after "Batch job …", in a subject, and what to do."""
+    """The words for an outcome.
+
+    `sentence` completes "Batch job <name> …", `short` is for the subject, and `advice` says what to
+    do.
+    """
 
     detail_type: str
-    said: str
-    in_short: str
+    sentence: str
+    short: str
     symbol: str
     advice: str
 
 
-# Every outcome that can be told, by the name under which the settings know it: the terminal status,
-# or what the monitor itself noticed of a job that has not ended.
+# Every outcome that people can be notified of, by its name in the setting `notifyOutcomes`: the
+# terminal status, or a condition of a job that has not ended.
 OUTCOMES: Final[Mapping[str, Outcome]] = MappingProxyType(
     {
         statuses.COMPLETED: Outcome(
             contract.JOB_ENDED,
-            "ran to its end",
+            "completed",
             "completed",
             "\u2705",
-            "Read the output. Records that failed have their error in it.",
+            "Read the output. It includes the errors of the records that failed.",
         ),
         statuses.PARTIALLY_COMPLETED: Outcome(
             contract.JOB_ENDED,
-            "ran out of time: there is output, and some is missing",
+            "partially completed: it reached its timeout, and some records have no output",
             "partially completed",
             "\u26a0\ufe0f",
-            "Read the output, and submit the records that are missing again.",
+            "Read the output, and submit the missing records in a new job.",
         ),
         statuses.FAILED: Outcome(
             contract.JOB_ENDED,
             "failed",
             "failed",
             "\u274c",
-            "Correct what the message names, and submit the job again.",
+            "Fix the cause that the message names, and submit the job again.",
         ),
         statuses.STOPPED: Outcome(
             contract.JOB_ENDED,
             "was stopped",
             "stopped",
             "\u23f9\ufe0f",
-            "Nothing, if that was meant. Submit the job again otherwise.",
+            "If the stop was not intended, submit the job again.",
         ),
         statuses.EXPIRED: Outcome(
             contract.JOB_ENDED,
-            "ran out of time before it could begin",
+            "expired before it started to run",
             "expired",
             "\u231b",
             "Submit the job again.",
         ),
         STALLED: Outcome(
             contract.JOB_STALLED,
-            "has not ended, and nothing moves any more",
+            "has stalled: its status and its record counts no longer change",
             "stalled",
             "\u26a0\ufe0f",
-            "Wait, or stop the job: Bedrock ends it when its time is up.",
+            "Wait, or stop the job. Bedrock ends it at its expiration.",
         ),
         AT_RISK: Outcome(
             contract.JOB_AT_RISK,
-            "is too slow to end before its time is up",
+            "will probably not be done before its expiration",
             "at risk",
             "\u23f3",
-            "A running job cannot be made faster. Submit again what it leaves undone.",
+            "A running job cannot be sped up. When it has ended, submit the missing records again.",
         ),
         UNREACHABLE: Outcome(
             contract.JOB_UNREACHABLE,
-            "cannot be read any more, so that nobody knows what becomes of it",
+            "cannot be read, so the monitor cannot detect its end",
             "unreachable",
             "\u2753",
-            "Let the monitor's role read the job again, or untrack a job that is gone.",
+            "Allow the monitor's role to read the job. Untrack a job that no longer exists.",
         ),
     }
 )
@@ -156,9 +159,9 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """What is to be told of one event: texts in one line each, not yet made safe for a chat.
+    """The content of a notification of one event: texts of one line, not yet escaped for a chat.
 
-    `event_id` is the id that the event has on every delivery; None if it has none.
+    `event_id` is the `eventId` of the event, which is the same on every delivery; None without one.
     """
 
     outcome: str
@@ -171,7 +174,7 @@ class Notification:
 
 @dataclass(frozen=True, slots=True)
 class Texts:
-    """A notification that is ready to be sent.
+    """A notification that is ready to be published.
 
     `subject` is printable ASCII in one line, below 100 characters. `chat` is the custom
     notification, as JSON has it.
@@ -185,55 +188,56 @@ class Texts:
 def is_summarized(event: object) -> bool:
     """Whether an event is about an ARN that was never readable.
 
-    People are told of these in one summary per poll, `unreadable_texts`, and not by event: such an
-    ARN can name any job, and anybody who may track jobs can add thousands of them.
+    Each poll sends one summary of these ARNs (`unreadable_texts`) in place of a notification for
+    each event, because anyone who can track jobs can add thousands of ARNs of jobs that do not
+    exist.
     """
     is_unreachable = _at(event, "detail-type") == contract.JOB_UNREACHABLE
     return is_unreachable and _raw(_at(event, "detail", "data"), "status") is None
 
 
 def unreadable_texts(pairs: Sequence[tuple[str, str]]) -> Texts:
-    """The summary of ARNs that were never readable, each with the code of the last refusal.
+    """The summary of ARNs that were never readable, from pairs of ARN and last error code.
 
-    Shows 20 of them at most and says how many more there are. Raises ValueError without any.
+    Shows at most 20 ARNs and the number of the others. Raises ValueError if there are no pairs.
     """
     if not pairs:
-        message = "there is no ARN to tell: call this only with ARNs that could not be read"
+        message = "no ARN given: a summary needs at least one ARN that could not be read"
         raise ValueError(message)
     known = [
         (clean(arn, _ARN_CHARACTERS).strip() or "(empty)", clean(code, _NAME_CHARACTERS).strip())
         for arn, code in pairs[:_ARNS_SHOWN]
     ]
-    # Only what is an ARN for certain: a chat may take the rest for markup.
+    # Only valid ARNs: a chat client could interpret another text as markup.
     related = [arn for arn, _ in known if is_job_arn(arn)]
     number = len(pairs)
     what = "1 tracked job ARN" if number == 1 else f"{number:,} tracked job ARNs"
-    said = f"{what} {_UNREADABLE_SAID}"
+    summary = f"{what} {_UNREADABLE_PHRASE}"
     lines = [f"{arn}: {code}" for arn, code in known]
     mail = [
-        f"{said}.",
+        f"{summary}.",
         "",
         *_and_more(lines, number - len(lines)),
         "",
         f"What to do: {_UNREADABLE_ADVICE}",
-        "The monitor stops tracking an ARN that was never readable after seven days.",
+        "The monitor untracks an ARN that was never readable after seven days.",
     ]
     return Texts(
-        subject=_subject(f"Bedrock batch monitor: {said}"),
+        subject=_subject(f"Bedrock batch monitor: {summary}"),
         mail="\n".join(mail) + "\n",
         chat={
             "version": "1.0",
             "source": "custom",
             "content": {
                 "textType": "client-markdown",
-                "title": f"{OUTCOMES[UNREACHABLE].symbol} {said}",
+                "title": f"{OUTCOMES[UNREACHABLE].symbol} {summary}",
                 "description": _unreadable_description(lines, number),
                 "nextSteps": [_escaped(_UNREADABLE_ADVICE, DESCRIPTION_CHARACTERS)],
                 "keywords": [_KEYWORD, UNREACHABLE],
             },
             "metadata": {
                 "threadId": _UNREADABLE_THREAD,
-                "summary": said,
+                "summary": summary,
                 "eventType": contract.JOB_UNREACHABLE,
                 **({"relatedResources": related} if related else {}),
             },
@@ -242,12 +246,12 @@ def unreadable_texts(pairs: Sequence[tuple[str, str]]) -> Texts:
 
 
 def texts_of(notification: Notification) -> Texts:
-    """What is sent of one event."""
+    """The texts to publish for one event."""
     return Texts(subject_of(notification), mail_of(notification), chat_message_of(notification))
 
 
 def notification_of(event: object) -> Notification:
-    """Read an EventBridge event; raises `NotANotificationError` where there is nothing to tell."""
+    """Read an EventBridge event; raises `NotANotificationError` for one without a notification."""
     detail_type = _at(event, "detail-type")
     data = _at(event, "detail", "data")
     outcome = _outcome_of(detail_type, _at(data, "status"))
@@ -269,9 +273,9 @@ def notification_of(event: object) -> Notification:
 
 
 def subject_of(notification: Notification) -> str:
-    """A mail's subject: printable ASCII in one line, below 100 characters."""
-    said = OUTCOMES[notification.outcome].in_short
-    return _subject(f"Bedrock batch job {said}: {notification.job}")
+    """The subject of an email: printable ASCII in one line, below 100 characters."""
+    short = OUTCOMES[notification.outcome].short
+    return _subject(f"Bedrock batch job {short}: {notification.job}")
 
 
 def _subject(text: str) -> str:
@@ -280,10 +284,10 @@ def _subject(text: str) -> str:
 
 
 def mail_of(notification: Notification) -> str:
-    """A mail's text: what happened, every fact in a line of its own, what to do."""
+    """The body of an email: the outcome, one line for each fact, and what to do."""
     outcome = OUTCOMES[notification.outcome]
     lines = [
-        f"Batch job {notification.job} {outcome.said}.",
+        f"Batch job {notification.job} {outcome.sentence}.",
         "",
         *(f"{fact.label}: {fact.text}" for fact in notification.facts),
         f"Job ARN: {notification.arn}",
@@ -299,13 +303,13 @@ def mail_of(notification: Notification) -> str:
 
 
 def chat_message_of(notification: Notification) -> dict[str, Any]:
-    """The custom notification, as JSON has it.
+    """The custom notification as a JSON value.
 
-    A text from the event may come out altered where a chat would take it for markup, a location in
-    S3 included; the mail and the event have it as it is. All of a job's messages are one thread.
+    Characters that a chat client would interpret as markup are replaced, also in S3 locations. The
+    email and the event have the original text. All messages of a job form one thread.
     """
     outcome = OUTCOMES[notification.outcome]
-    said = f"Batch job {_escaped(notification.job, TITLE_CHARACTERS // 2)} {outcome.said}"
+    sentence = f"Batch job {_escaped(notification.job, TITLE_CHARACTERS // 2)} {outcome.sentence}"
     console = bedrock_jobs(str(notification.arn))
     identity = {} if notification.event_id is None else {"id": notification.event_id}
     return {
@@ -314,17 +318,17 @@ def chat_message_of(notification: Notification) -> dict[str, Any]:
         **identity,
         "content": {
             "textType": "client-markdown",
-            "title": f"{outcome.symbol} {said}",
+            "title": f"{outcome.symbol} {sentence}",
             "description": _description(notification),
             "nextSteps": [
                 outcome.advice,
-                *(() if console is None else (f"Look it up in the Bedrock console: {console}",)),
+                *(() if console is None else (f"Open the Bedrock console: {console}",)),
             ],
             "keywords": [_KEYWORD, notification.outcome],
         },
         "metadata": {
             "threadId": str(notification.arn),
-            "summary": said,
+            "summary": sentence,
             "eventType": outcome.detail_type,
             "relatedResources": [str(notification.arn)],
             "additionalContext": dict(_additional_context(notification)),
@@ -333,7 +337,7 @@ def chat_message_of(notification: Notification) -> dict[str, Any]:
 
 
 def _description(notification: Notification) -> str:
-    """The facts, as many as there is room for; the first of them matter most."""
+    """The facts that fit, the most important first."""
     lines: list[str] = []
     left = DESCRIPTION_CHARACTERS
     for fact in notification.facts:
@@ -345,9 +349,9 @@ def _description(notification: Notification) -> str:
 
 
 def _unreadable_description(lines: Sequence[str], number: int) -> str:
-    """As many of the lines as there is room for, and how many more there are."""
+    """The lines that fit, and the number of the others."""
     shown: list[str] = []
-    # Room for the line that says how many more.
+    # Room for the line with the number of the others.
     left = DESCRIPTION_CHARACTERS - _NAME_CHARACTERS
     for line in lines:
         escaped = _escaped(line, DESCRIPTION_CHARACTERS)
@@ -363,7 +367,7 @@ def _and_more(lines: Sequence[str], more: int) -> list[str]:
 
 
 def _additional_context(notification: Notification) -> Iterator[tuple[str, str]]:
-    """What custom actions in the chat can take their variables from."""
+    """The variables for custom actions in the chat."""
     yield "jobArn", str(notification.arn)
     yield "jobName", notification.job
     yield "outcome", notification.outcome
@@ -379,7 +383,7 @@ def _outcome_of(detail_type: object, status: object) -> str:
             outcome.detail_type != contract.JOB_ENDED or name == status
         ):
             return name
-    message = "detail-type and status are those of no outcome"
+    message = "detail-type and status belong to no outcome"
     raise NotANotificationError(message)
 
 
@@ -388,12 +392,12 @@ def _facts(outcome: str, data: Mapping[str, Any], arn: JobArn) -> Iterator[tuple
     yield "Duration", _spans(data)
     yield "Records", _records(_at(data, "records"))
     yield "Message", _first_line(_raw(data, "message"))
-    yield "Refused with", _refusal(_at(data, "error"))
+    yield "Error", _error(_at(data, "error"))
     yield "Output folder", _text(data, "outputS3Uri", _URI_CHARACTERS)
     yield "Model", _text(data, "modelId", _MODEL_CHARACTERS)
     yield "Ended", _text(data, "endTime", _NAME_CHARACTERS)
-    yield "Expected to end", _text(data, "estimatedEndTime", _NAME_CHARACTERS)
-    yield "Time is up", _text(data, "jobExpirationTime", _NAME_CHARACTERS)
+    yield "Estimated end", _text(data, "estimatedEndTime", _NAME_CHARACTERS)
+    yield "Expiration", _text(data, "jobExpirationTime", _NAME_CHARACTERS)
     yield "Account and Region", f"{arn.account}, {arn.region}"
 
 
@@ -405,8 +409,8 @@ def _spans(data: Mapping[str, Any]) -> str | None:
             (_count(durations, "totalSeconds"), ""),
             (_count(durations, "queuedSeconds"), "in the queue"),
             (_count(durations, "runningSeconds"), "running"),
-            (_count(data, "stalledSeconds"), "without movement"),
-            (_count(data, "secondsPastExpiration"), "too long, at the present pace"),
+            (_count(data, "stalledSeconds"), "without progress"),
+            (_count(data, "secondsPastExpiration"), "past its expiration, at the current rate"),
         )
         if seconds is not None
     ]
@@ -416,7 +420,7 @@ def _spans(data: Mapping[str, Any]) -> str | None:
 def _records(records: Mapping[str, Any]) -> str | None:
     total, error = _count(records, "total"), _count(records, "error")
     if total == 0:
-        # Bedrock reports 0 for every count until it has validated the job: they are unknown.
+        # Bedrock reports 0 for every count until it has validated the job, so they are unknown.
         return None
     done, word = _count(records, "success"), "succeeded"
     if done is None:
@@ -431,13 +435,13 @@ def _records(records: Mapping[str, Any]) -> str | None:
     return ", ".join(parts) or None
 
 
-def _refusal(error: Mapping[str, Any]) -> str | None:
+def _error(error: Mapping[str, Any]) -> str | None:
     texts = (_text(error, "code", _NAME_CHARACTERS), _first_line(_raw(error, "message")))
     return ": ".join(text for text in texts if text is not None) or None
 
 
 def _first_line(text: str | None) -> str | None:
-    """The first line in which something is to be seen."""
+    """The first line with a visible character."""
     lines = () if text is None else text.splitlines()
     shown = (_bounded(line, _MESSAGE_CHARACTERS) for line in lines)
     return next((line for line in shown if line), None)
@@ -448,9 +452,9 @@ def _bounded(text: str, characters: int) -> str:
 
 
 def _escaped(text: str, characters: int) -> str:
-    """A text that no chat takes for markup, of so many characters at most.
+    """A text that no chat client interprets as markup, of at most so many characters.
 
-    Underscores stay: in names and paths they are frequent, and make nothing but slanted letters.
+    Underscores stay: they are frequent in names and paths, and can only cause italics.
     """
     pieces: list[str] = []
     left = characters - 1
@@ -464,14 +468,14 @@ def _escaped(text: str, characters: int) -> str:
 
 
 def _at(value: object, *path: str) -> Any:  # noqa: ANN401 - a part of a JSON document
-    """What is at a path in a JSON document; an empty mapping where there is nothing."""
+    """The value at a path in a JSON document; an empty mapping without one."""
     for key in path:
         value = value.get(key) if isinstance(value, Mapping) else None
     return {} if value is None else value
 
 
 def _raw(values: object, key: str) -> str | None:
-    """A text as it came; None for another value, and for a text in which nothing is to be seen."""
+    """The unchanged text; None for another value and for a text without a visible character."""
     value = _at(values, key)
     return value if isinstance(value, str) and clean(value).strip() else None
 

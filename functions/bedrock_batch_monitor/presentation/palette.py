@@ -1,7 +1,7 @@
-"""How each status looks: a colour for light and one for dark pages, and a shape of its own.
+"""The colors and shapes of the statuses, for light and dark pages.
 
-Colour is never alone: a status is also told by its shape and its word. A test holds that every
-colour can be read on every background that it stands on (WCAG 2.2, AA: 4.5 to 1 for text).
+A status never depends on color alone: it also has a shape and its name. A test checks the contrast
+of every color on every background (WCAG 2.2, level AA: 4.5 to 1 for text).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from bedrock_batch_monitor.domain import statuses
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """Colours as `#rrggbb`; `shape` is a path in a square of 12 units, `ring` a circle around."""
+    """Colors as `#rrggbb`; `shape` is a path in a square of 12 units, `ring` adds a circle."""
 
     light: str
     dark: str
@@ -47,10 +47,10 @@ LOOKS: Final = {
         "#a3275f", "#ff8fc0", "M2 .8h8v1.4l-3.1 3.8 3.1 3.8v1.4h-8v-1.4l3.1-3.8-3.1-3.8z"
     ),
 }
-# A status that this version does not know, or none yet.
+# For a status that this version does not know, and for a job without a status.
 OTHER: Final = Look("#57606a", "#a3afbb", "M6 1l5 5-5 5-5-5z")
 
-# What stands behind and around, by the name of the CSS variable.
+# The other colors of a page, by the name of the CSS variable.
 LIGHT: Final = {
     "page": "#ffffff",
     "panel": "#f5f7fa",
@@ -78,22 +78,22 @@ TEXTS: Final = ("ink", "soft", "link", "warn", "alarm")
 
 
 def look(status: str | None) -> Look:
-    """How a status looks, whatever it is."""
+    """The look of a status, known or not."""
     return LOOKS.get(status or "", OTHER)
 
 
 def css_class(status: str | None) -> str:
-    """The class whose `--c` is the colour of a status: letters alone, whatever the status."""
+    """The class whose `--c` is the color of a status. It has no character of an unknown status."""
     return f"s-{status.lower()}" if status in LOOKS else "s-other"
 
 
-def variables(colours: dict[str, str]) -> str:
-    """Declarations of the page's colours."""
-    return "".join(f"--{name}:{colour};" for name, colour in colours.items())
+def variables(colors: dict[str, str]) -> str:
+    """Declarations of the CSS variables of a page."""
+    return "".join(f"--{name}:{color};" for name, color in colors.items())
 
 
 def status_rules(*, dark: bool, within: str = "") -> str:
-    """A CSS rule for each status, under a selector that the rules are limited to."""
+    """A CSS rule for each status, limited to the elements within a selector."""
     rules = ((css_class(status), one) for status, one in (*LOOKS.items(), ("", OTHER)))
     return "".join(
         f"{within} .{name}{{--c:{one.dark if dark else one.light}}}" for name, one in rules

@@ -1,4 +1,4 @@
-"""The pieces that the widget and the report share: a status, a bar, the table of jobs."""
+"""HTML that the widget and the report share: status, badges, progress bar, table of jobs."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.times import to_iso
 from bedrock_batch_monitor.domain.token_usage import short_model_id
 from bedrock_batch_monitor.presentation import console, words
+from bedrock_batch_monitor.presentation.badges import Badge, Severity, badges_of
 from bedrock_batch_monitor.presentation.job_view import Job
 from bedrock_batch_monitor.presentation.markup import Child, Html, element, fragment
 from bedrock_batch_monitor.presentation.palette import css_class, look
@@ -17,15 +18,19 @@ from bedrock_batch_monitor.presentation.palette import css_class, look
 NAME_CHARACTERS: Final = 80
 MODEL_CHARACTERS: Final = 80
 STATUS_CHARACTERS: Final = 40
-# Anybody who can write items can make up statuses, and a page has no room for thousands of them.
+# An item can have any status, and a page has no room for thousands of them.
 _OTHER_STATUSES: Final = 8
 _OTHERS: Final = "Other"
-_NOT_SEEN: Final = "Not polled yet"
-_ALARMING: Final = frozenset({"unreachable", "not readable", "past its time limit"})
+_NO_STATUS: Final = "Not polled yet"
+_BADGE_CLASSES: Final = {
+    Severity.NOTE: "badge",
+    Severity.WARNING: "badge warn",
+    Severity.ALARM: "badge alarm",
+}
 
 
 def icon(status: str | None) -> Html:
-    """The shape of a status; decoration, for its word stands beside it."""
+    """The shape of a status. It is decoration, because the name of the status is next to it."""
     one = look(status)
     ring = element("circle", cx=6, cy=6, r=4.9, class_="ring") if one.ring else None
     shape = element("path", d=one.shape) if one.shape else None
@@ -33,21 +38,20 @@ def icon(status: str | None) -> Html:
 
 
 def status(name: str | None) -> Html:
-    """A status with its shape, word and colour."""
-    word = words.bounded(name or _NOT_SEEN, STATUS_CHARACTERS)
+    """A status with its shape, name and color."""
+    word = words.bounded(name or _NO_STATUS, STATUS_CHARACTERS)
     return element("span", icon(name), element("span", word), class_=f"status {css_class(name)}")
 
 
-def badges(troubles: Iterable[str]) -> Html:
-    """What is wrong with a job, in a word each."""
+def badges(shown: Iterable[Badge]) -> Html:
+    """Badges in the order given."""
     return fragment(
-        element("span", trouble, class_=f"badge {'alarm' if trouble in _ALARMING else 'warn'}")
-        for trouble in troubles
+        element("span", badge.text, class_=_BADGE_CLASSES[badge.severity]) for badge in shown
     )
 
 
 def moment(value: datetime | None, *, shown: str | None = None) -> Html | None:
-    """A moment; whatever is shown of it, date and time in UTC are there to be pointed at."""
+    """A time. Its title has date and time in UTC, even if `shown` replaces the text."""
     if value is None:
         return None
     full = f"{words.moment(value)} UTC"
@@ -55,22 +59,22 @@ def moment(value: datetime | None, *, shown: str | None = None) -> Html | None:
 
 
 def link(label: Child, target: str | None, title: str | None = None) -> Html | Child:
-    """A link into the console, in a window of its own; the label alone where there is no target."""
+    """A link that opens a new window; the label alone without a target."""
     if target is None:
         return label
     return element("a", label, href=target, target="_blank", rel="noopener noreferrer", title=title)
 
 
 def progress(job: Job) -> Html | None:
-    """A bar and the record counts behind it; None where nothing is known."""
-    share = job.progress
-    if share is None or job.total is None or job.processed is None:
+    """A progress bar with the record counts; None if no count is known."""
+    fraction = job.progress
+    if fraction is None or job.total is None or job.processed is None:
         if job.processed is None and job.total is None:
             return None
         known = job.processed if job.processed is not None else job.total
         return element("span", f"{words.count(known or 0)} records", class_="soft")
-    told = words.percent(job.processed, job.total)
-    filled = round(100 * share, 1)
+    percent = words.percent(job.processed, job.total)
+    filled = round(100 * fraction, 1)
     failed = None
     if job.failed:
         failed = element("span", f"{words.count(job.failed)} failed", class_="alarm nowrap")
@@ -83,11 +87,11 @@ def progress(job: Job) -> Html | None:
             width="100%",
             height=8,
             role="img",
-            aria_label=f"{told} of the records processed",
+            aria_label=f"{percent} of the records processed",
         ),
         element(
             "span",
-            element("b", told),
+            element("b", percent),
             _separated(f" {words.short(job.processed)} of {words.short(job.total)}", failed),
             class_="counts",
         ),
@@ -95,7 +99,7 @@ def progress(job: Job) -> Html | None:
 
 
 def ends(job: Job, now: datetime) -> Html | None:
-    """When an active job will be done and how fast it goes, or how long ago a job ended."""
+    """The estimated end and the rate of an active job, or how long ago a job ended."""
     if job.has_ended:
         if job.ended is None:
             return None
@@ -103,11 +107,11 @@ def ends(job: Job, now: datetime) -> Html | None:
     if job.estimated_end is None:
         is_running = job.status == statuses.IN_PROGRESS
         return element("span", "unknown", class_="soft") if is_running else None
-    is_over = job.estimated_end <= now
+    is_due = job.estimated_end <= now
     return fragment(
         moment(
             job.estimated_end,
-            shown="any moment" if is_over else f"in {words.between(now, job.estimated_end)}",
+            shown="any moment" if is_due else f"in {words.between(now, job.estimated_end)}",
         ),
         None
         if not job.records_per_minute
@@ -116,7 +120,7 @@ def ends(job: Job, now: datetime) -> Html | None:
 
 
 def times(job: Job, now: datetime) -> Html | None:
-    """How long an active job has had its status, or how long an ended one took."""
+    """How long an active job has had its status, or how long an ended job took."""
     if not job.has_ended:
         if job.changed is None:
             return None
@@ -133,22 +137,22 @@ def times(job: Job, now: datetime) -> Html | None:
 
 
 def message(job: Job, characters: int) -> Html | None:
-    """Why the job cannot be read, or else what Bedrock says of it."""
-    told = job.error or job.message
-    if told is None:
+    """The reason why the job cannot be read, or else Bedrock's message."""
+    shown = job.error or job.message
+    if shown is None:
         return None
     kind = "alarm" if job.error is not None else None
-    return element("span", words.bounded(told, characters), class_=kind, dir="auto")
+    return element("span", words.bounded(shown, characters), class_=kind, dir="auto")
 
 
 def identity(job: Job, inner: Child = None) -> Html:
-    """The job's name, which leads to the Bedrock console, over its id and model."""
+    """The job's name, which links to the Bedrock console, above its id and model."""
     name = element("span", words.bounded(job.label, NAME_CHARACTERS), dir="auto", class_="name")
     return fragment(
         link(
             name,
             console.bedrock_jobs(job.arn),
-            f"Batch inference in the Bedrock console, where this is job {job.job_id}",
+            f"Batch inference jobs in the Bedrock console; this job has the id {job.job_id}",
         ),
         inner,
         element(
@@ -163,21 +167,21 @@ def identity(job: Job, inner: Child = None) -> Html:
 
 
 def short_model(model: str) -> Html:
-    """A model by the end of its ARN; the whole is there to be pointed at."""
+    """A model by the end of its ARN. The title has the whole model id."""
     end = words.bounded(short_model_id(model), MODEL_CHARACTERS)
     return element("span", end, title=model, dir="auto")
 
 
 def output(job: Job) -> Html | Child:
-    """Where the records are in S3."""
-    target = console.s3_place(job.arn, job.output_uri)
+    """A link to the job's output in S3; None without a valid location."""
+    target = console.s3_prefix(job.arn, job.output_uri)
     return None if target is None else link("Output", target, job.output_uri)
 
 
 def jobs_table(
     jobs: Sequence[Job], now: datetime, *, ended: bool, caption: str, message_characters: int
 ) -> Html:
-    """Jobs with a line each: those that are active, or those that have ended."""
+    """A table with one row for each job. The jobs are all active, or all `ended`."""
     headings = (
         "Status",
         "Job",
@@ -220,21 +224,23 @@ def jobs_table(
             ),
             role="rowgroup",
         ),
-        # Where there is no room the rows are laid out as cards, and would be no table any more.
+        # CSS lays the rows out as cards in a narrow window. The roles keep the table a table for
+        # screen readers.
         role="table",
         class_="jobs ended" if ended else "jobs active",
     )
 
 
 def counts_by_status(counts: Mapping[str, int], *, more: bool = False) -> Html:
-    """How many jobs have each status, those with none left out.
+    """How many jobs have each status, without statuses that no job has.
 
-    Of the statuses that this version does not know, those with the most jobs have their name.
+    `more` marks each number as a lower bound. Of the statuses that this version does not know,
+    the most frequent are shown by name and the others as one number.
     """
-    known = [status_ for status_ in statuses.KNOWN if counts.get(status_)]
-    unknown = {status_: counts[status_] for status_ in counts if status_ not in statuses.KNOWN}
-    others = sorted(unknown, key=lambda status_: (-unknown[status_], status_))
-    rest_ = sum(unknown[status_] for status_ in others[_OTHER_STATUSES:])
+    known = [name for name in statuses.KNOWN if counts.get(name)]
+    unknown = {name: counts[name] for name in counts if name not in statuses.KNOWN}
+    others = sorted(unknown, key=lambda name: (-unknown[name], name))
+    others_count = sum(unknown[name] for name in others[_OTHER_STATUSES:])
     shown = {name: counts[name] for name in (*known, *others[:_OTHER_STATUSES])}
     return element(
         "ul",
@@ -245,24 +251,16 @@ def counts_by_status(counts: Mapping[str, int], *, more: bool = False) -> Html:
                 " ",
                 status(name or None),
             )
-            for name, number in (*shown.items(), (_OTHERS, rest_))
+            for name, number in (*shown.items(), (_OTHERS, others_count))
             if number
         ),
         class_="chips",
     )
 
 
-def rest(number: int, what: str, more: str = "") -> Html | None:
-    """How many more there are than a page shows."""
-    if number <= 0:
-        return None
-    told = f"and {words.plural(number, 'more ' + what)} not shown here"
-    return element("p", f"{told}. {more}" if more else f"{told}.", class_="more-jobs")
-
-
 def _cells(job: Job, now: datetime, message_characters: int) -> tuple[Child, ...]:
     return (
-        fragment(status(job.status), badges(job.troubles(now))),
+        fragment(status(job.status), badges(badges_of(job, now))),
         identity(job),
         progress(job),
         ends(job, now),

@@ -1,4 +1,4 @@
-"""Numbers, spans and moments as people read them."""
+"""Numbers, durations and times as people read them."""
 
 from __future__ import annotations
 
@@ -13,8 +13,6 @@ __all__ = [
     "between",
     "bounded",
     "count",
-    "day",
-    "dollars",
     "duration",
     "moment",
     "percent",
@@ -23,29 +21,23 @@ __all__ = [
 ]
 
 _THOUSAND: Final = 1000
-_CENT: Final = 0.01
-_NOTHING_MORE: Final = re.compile(r"(?<=[a-z]) 0+ \w+$")
+_TRAILING_ZERO: Final = re.compile(r"(?<=[a-z]) 0+ \w+$")
 _CUT: Final = "…"
 UNKNOWN: Final = "\N{EN DASH}"
 
 
 def between(start: datetime, end: datetime) -> str:
-    """The span between two moments, whichever comes first; `6 h` where it is exactly that."""
-    return _NOTHING_MORE.sub("", duration(abs((end - start).total_seconds())))
+    """The duration between two times in either order, without a trailing zero: `6 h`."""
+    return _TRAILING_ZERO.sub("", duration(abs((end - start).total_seconds())))
 
 
 def moment(value: datetime) -> str:
-    """A moment to the minute: `24 Nov 2026, 20:30`, in UTC as the page says."""
+    """A time to the minute: `24 Nov 2026, 20:30`. The page states that its times are UTC."""
     return f"{value.day} {value:%b %Y, %H:%M}"
 
 
-def day(value: datetime) -> str:
-    """`Tue 24 Nov`."""
-    return f"{value:%a} {value.day} {value:%b}"
-
-
 def count(value: float) -> str:
-    """A whole number with its thousands apart."""
+    """A whole number with thousands separators."""
     return f"{value:,.0f}"
 
 
@@ -53,7 +45,7 @@ def short(value: float) -> str:
     """A number in few characters: `940`, `12.3 k`, `4.56 M`."""
     amount = float(value)
     for unit in ("", " k", " M", " G"):
-        # Rounded to three digits it may be a thousand.
+        # 999.5 and more would be rounded to 1000.
         if amount < _THOUSAND - 0.5 or unit == " G":
             break
         amount /= _THOUSAND
@@ -63,15 +55,8 @@ def short(value: float) -> str:
     return f"{amount:.{digits}f}{unit}"
 
 
-def dollars(value: float) -> str:
-    """An amount of money; one below a cent is not nothing."""
-    if 0 < value < _CENT:
-        return "under $0.01"
-    return f"${value:,.2f}"
-
-
 def percent(part: float, whole: float) -> str:
-    """A share, rounded down: 100 % is said when it is all."""
+    """A percentage, rounded down: `100 %` only for the whole."""
     return "" if whole <= 0 else f"{min(100, int(100 * part // whole))} %"
 
 
@@ -81,7 +66,7 @@ def plural(number: int, one: str, many: str | None = None) -> str:
 
 
 def bounded(text: str, characters: int) -> str:
-    """A text, or its beginning."""
+    """A text, cut to so many characters."""
     if len(text) <= characters:
         return text
     return text[: characters - 1].rstrip() + _CUT

@@ -1,8 +1,8 @@
 """The outbox table: task tokens, and copies of pending events that a replaced item would lose.
 
 Key: `jobArn` and `entry`. An entry is `task#<digest of the token>` or `event#<pending event>`. The
-jobs table says what is pending; this table has what it must not say (tokens), or loses when an item
-is put again (events of conditions). Nobody but the monitor's functions reads it.
+jobs table says what is pending. This table has what that one must not contain (tokens), and what it
+loses when an item is put again (events of conditions). Only the monitor's functions read it.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from bedrock_batch_monitor import contract
 from bedrock_batch_monitor.adapters.dynamodb import items
+from bedrock_batch_monitor.adapters.dynamodb.connection import SERVICE
 from bedrock_batch_monitor.adapters.errors import calling
 from bedrock_batch_monitor.domain.tasks import WaitingTask
 
@@ -24,10 +25,9 @@ if TYPE_CHECKING:
 
     Item = Mapping[str, AttributeValueTypeDef]
 
-SERVICE: Final = "DynamoDB"
-# A Step Functions execution lasts a year at most, and no task of it waits for longer.
+# A Step Functions execution runs for a year at most, and no task of it waits longer.
 KEPT_FOR: Final = timedelta(days=366)
-# So many entries of a job are read at once.
+# How many entries of a job are read at once.
 PAGE: Final = 100
 
 _TASK: Final = "task#"
@@ -52,7 +52,7 @@ class OutboxTable:
         self._name = name
 
     def put_task(self, job_arn: str, task: WaitingTask, now: datetime) -> None:
-        """Store a task; a second time changes nothing; raises `ServiceError`."""
+        """Store a task; storing it again changes nothing; raises `ServiceError`."""
         item = {
             **_key(job_arn, _TASK + task.id),
             _TOKEN: items.text(task.token),
@@ -63,14 +63,14 @@ class OutboxTable:
             self._client.put_item(TableName=self._name, Item=item)
 
     def event_put(self, job_arn: str, event: str, now: datetime) -> PutTypeDef:
-        """The put of a pending event's copy, for the transaction that makes it pending."""
+        """The put of a pending event's copy, for the transaction that stores the event."""
         return {
             "TableName": self._name,
             "Item": {**_key(job_arn, _EVENT + event), contract.EXPIRES_AT: _expiry(now)},
         }
 
     def entries(self, job_arn: str) -> OutboxEntries:
-        """What there is for a job, read consistently; raises `ServiceError`."""
+        """The entries of a job, read consistently; raises `ServiceError`."""
         found = [item[contract.OUTBOX_ENTRY]["S"] for item in self._query(job_arn, "")]
         return OutboxEntries(
             events=frozenset(
@@ -91,11 +91,11 @@ class OutboxTable:
         )
 
     def delete_task(self, job_arn: str, task: WaitingTask) -> None:
-        """Forget a task that was called back; raises `ServiceError`."""
+        """Delete a task that was called back; raises `ServiceError`."""
         self._delete(job_arn, _TASK + task.id)
 
     def delete_event(self, job_arn: str, event: str) -> None:
-        """Forget the copy of an event that the bus has accepted; raises `ServiceError`."""
+        """Delete the copy of an event that the bus has accepted; raises `ServiceError`."""
         self._delete(job_arn, _EVENT + event)
 
     def _query(self, job_arn: str, prefix: str) -> list[Item]:

@@ -1,0 +1,1 @@
+"""The commands of `bbm`: each reads its options, calls functions and shows their result."""

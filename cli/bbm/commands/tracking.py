@@ -1,0 +1,77 @@
+"""`bbm track` and `bbm untrack`: start and stop the tracking of jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+from bbm import references
+from bbm.command import Invocation
+from bbm.problems import unknown_job
+from bbm.tables import Change, Changed
+from bbm.views import lines
+
+
+def track(
+    bbm: Invocation,
+    arns: Annotated[list[str], typer.Argument(metavar="ARN", help="Jobs: ARNs or ids.")],
+) -> None:
+    """Start tracking jobs.
+
+    Puts an item for each job into the jobs table. The next poll of the monitor adds the other
+    attributes. An existing item is never overwritten: the job is tracked again, unless its end is
+    recorded.
+    """
+    for text in arns:
+        references.check_trackable(text)
+    results = []
+    for job_arn in dict.fromkeys(references.arn_of(text, bbm.deployment) for text in arns):
+        results.append(bbm.jobs.track(job_arn, bbm.now()))
+        bbm.out.show(lines.changed(results[-1]))
+        if not bbm.deployment.is_own(job_arn):
+            bbm.out.note(
+                f"{_in_another_scope(bbm, job_arn)}: if the deployment does not monitor it, "
+                "`bbm jobs` shows NotMonitored after the next poll"
+            )
+    bbm.out.document(_document(results))
+
+
+def untrack(
+    bbm: Invocation,
+    arns: Annotated[list[str], typer.Argument(metavar="ARN", help="Jobs: ARNs, ids or names.")],
+) -> bool:
+    """Stop tracking jobs. Recorded data stays.
+
+    Removes the attribute tracking from the items of the jobs. A job that has no item yet, given by
+    ARN or id, gets an item without tracking, so that discovery does not track the job later. The
+    exit code is 1 if a job is unknown.
+    """
+    results = []
+    for job_arn in dict.fromkeys([bbm.resolve(text) for text in arns]):
+        may_put = bbm.deployment.can_monitor(job_arn)
+        results.append(bbm.jobs.untrack(job_arn, bbm.now(), may_put=may_put))
+        if results[-1].change is not Change.UNKNOWN:
+            bbm.out.show(lines.changed(results[-1]))
+        if results[-1].change is Change.EXCLUDED and not bbm.deployment.is_own(job_arn):
+            bbm.out.note(
+                f"{_in_another_scope(bbm, job_arn)}: the new item has an effect only if the "
+                "deployment monitors that account and Region"
+            )
+    bbm.out.document(_document(results))
+    unknown = [result.job_arn for result in results if result.change is Change.UNKNOWN]
+    for job_arn in unknown:
+        bbm.out.error(str(unknown_job(job_arn)))
+    return not unknown
+
+
+def _in_another_scope(bbm: Invocation, job_arn: str) -> str:
+    return (
+        f"{references.job_id(job_arn)} belongs to another partition, account or Region than the "
+        f"stack ({bbm.deployment.scope})"
+    )
+
+
+def _document(results: Sequence[Changed]) -> dict[str, Any]:
+    return {"jobs": [result.as_json() for result in results]}

@@ -1,0 +1,1 @@
+"""What people see: pure functions from items and results to Rich renderables."""

@@ -1,0 +1,135 @@
+"""Results in one line or a few: of `track`, `untrack`, `watch`, `replay`, `poll` and `report`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from bbm.report.contents import Report
+from bbm.tables import Change, Changed, Item
+from bbm.views import cells
+from bedrock_batch_monitor.domain import statuses
+from bedrock_batch_monitor.domain.plain_text import clean
+from bedrock_batch_monitor.presentation.attributes import number_of
+
+_ALWAYS_SHOWN: Final = ("jobsActive", "jobsRead", "jobsChanged", "jobsEnded", "eventsSent")
+_NOT_FIGURES: Final = frozenset({"errors", "complete", "seconds"})
+_SUCCESSES: Final = frozenset({Change.ADDED, Change.RESUMED, Change.UNTRACKED, Change.EXCLUDED})
+
+
+def changed(result: Changed) -> Text:
+    """What `track` or `untrack` did to a job."""
+    last = None if result.status is None else cells.word(result.status)
+    known = f" (last status: {last})" if last is not None else ""
+    texts = {
+        Change.ADDED: ("tracked", "the monitor reads it in its next poll"),
+        Change.RESUMED: ("tracked again", f"its item existed without tracking{known}"),
+        Change.ALREADY_TRACKED: ("already tracked", f"nothing changed{known}"),
+        Change.ENDED: ("not tracked", f"it has ended as {last or 'unknown'}"),
+        Change.UNTRACKED: ("untracked", f"its item and its history stay{known}"),
+        Change.NOT_TRACKED: ("not tracked", f"nothing changed{known}"),
+        Change.EXCLUDED: (
+            "untracked",
+            "it had no item; its new item keeps discovery from tracking it later",
+        ),
+        Change.UNKNOWN: ("unknown", "the jobs table has no such item"),
+    }
+    word, rest = texts[result.change]
+    unknown = result.change is Change.UNKNOWN
+    style = "green" if result.change in _SUCCESSES else "red" if unknown else "yellow"
+    arn = clean(result.job_arn, cells.ARN_CHARACTERS)
+    return Text.assemble(arn, "  ", (word, style), f": {rest}")
+
+
+def watch_line(item: Item, now: datetime) -> Text:
+    """One change of a watched job, for output that cannot redraw."""
+    percent, records = cells.percent(item), cells.records(item)
+    parts = [
+        f"{now:%H:%M:%S}",
+        cells.name_of(item),
+        cells.word(item.get("status") or cells.NO_STATUS),
+        *([percent] if percent else []),
+        *([f"{records} records"] if records else []),
+    ]
+    if rate := cells.rate(item):
+        late = ", at risk" if cells.is_late(item, now) else ""
+        parts.append(f"{rate}, {cells.time_left(item, now)} left{late}")
+    return Text("  ".join(parts))
+
+
+def watch_result(jobs: Sequence[Item]) -> Text:
+    """The number of watched jobs by status."""
+    counted: dict[str, int] = {}
+    for item in jobs:
+        name = cells.word(item.get("status") or cells.NO_STATUS)
+        counted[name] = counted.get(name, 0) + 1
+    result = Text()
+    for name, count in sorted(counted.items()):
+        result.append(", " if result.plain else "").append(f"{count} ")
+        result.append(name, style=cells.STATUS_STYLES.get(name, "dim"))
+    return result
+
+
+def replayed(detail_type: str, item: Item, status: str, event_id: str) -> Text:
+    """The event that `replay` sent."""
+    return Text.assemble(
+        ("Sent", "green"),
+        f" {detail_type} for {cells.name_of(item)} (",
+        cells.status(status),
+        f"), with the same eventId {event_id}",
+    )
+
+
+def report_written(output: str, report: Report) -> Text:
+    """The file of the report, and the number of its jobs by status."""
+    text = Text.assemble(
+        (clean(output), "bold"),
+        f": {len(report.jobs):,} jobs since {report.since:%Y-%m-%d %H:%M} UTC",
+    )
+    for name in statuses.KNOWN:
+        if number := report.by_status[name]:
+            text.append(f", {number:,} ").append(name, style=cells.STATUS_STYLES[name])
+    return text
+
+
+def poll_summary(summary: Mapping[str, Any]) -> RenderableType:
+    """The summary of one poll as the function returned it, without most figures that are 0."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column()
+    table.add_column(justify="right")
+    for name, value in summary.items():
+        if name in _NOT_FIGURES or not isinstance(value, str | int | float):
+            continue
+        if value or name in _ALWAYS_SHOWN:
+            shown = value if isinstance(value, str) else f"{value:,}"
+            table.add_row(Text(_spaced(name)), Text(cells.word(shown)))
+    errors = summary.get("errors")
+    for code, count in errors.items() if isinstance(errors, dict) else ():
+        table.add_row(
+            Text(clean(code, cells.NAME_CHARACTERS), style="red"),
+            Text(cells.word(count), style="red"),
+        )
+    return Group(table, _poll_end(summary))
+
+
+def _poll_end(summary: Mapping[str, Any]) -> Text:
+    if summary.get("complete", True):
+        end = Text("Poll finished", style="green")
+    else:
+        end = Text(
+            "Poll ran out of time; the next poll starts with the jobs that were not read",
+            style="yellow",
+        )
+    if (seconds := number_of(summary, "seconds")) is not None:
+        end.append(f" in {seconds:.1f} s")
+    return end
+
+
+def _spaced(name: str) -> str:
+    """`jobsActive` as `jobs active`."""
+    return "".join(f" {c.lower()}" if c.isupper() else c for c in cells.word(name))

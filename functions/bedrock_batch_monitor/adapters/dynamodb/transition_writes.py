@@ -1,0 +1,258 @@
+"""What a poll records of a job: transitions, newer counts, conditions, and reads that fail."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Final
+
+from bedrock_batch_monitor import contract
+from bedrock_batch_monitor.adapters.dynamodb import attributes, items, write_conditions, writes
+from bedrock_batch_monitor.adapters.dynamodb.attributes import Group
+from bedrock_batch_monitor.adapters.dynamodb.expressions import UpdateExpression
+from bedrock_batch_monitor.adapters.dynamodb.job_items import JobItems, add_pending, set_error
+from bedrock_batch_monitor.adapters.dynamodb.writes import WriteResult
+from bedrock_batch_monitor.domain.episodes import Unreadable
+from bedrock_batch_monitor.domain.events import PendingEvent
+from bedrock_batch_monitor.domain.jobs import JobError, JobRecord, TrackedJob
+from bedrock_batch_monitor.domain.token_usage import FollowUp
+from bedrock_batch_monitor.domain.transitions import Refresh
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
+
+    from bedrock_batch_monitor.adapters.dynamodb.history_table import HistoryTable
+    from bedrock_batch_monitor.adapters.dynamodb.outbox_table import OutboxTable
+
+# What each write sets, or removes where it does not know a value.
+_BY_TRANSITION: Final = attributes.in_groups(
+    Group.OBSERVED,
+    Group.UNREADABLE,
+    Group.TRANSITION,
+    Group.CONDITION,
+    Group.ESTIMATE,
+    Group.USAGE,
+)
+_BY_ANSWER: Final = attributes.in_groups(Group.OBSERVED, Group.UNREADABLE)
+_ESTIMATE: Final = attributes.in_groups(Group.ESTIMATE)
+
+
+class TransitionWrites(JobItems):
+    """Conditional writes to jobs that were read, with their history and outbox entries.
+
+    `expected` is the job as it was read. If it was changed since, nothing is written and the result
+    is a conflict. All raise `ServiceError`.
+    """
+
+    def __init__(
+        self, client: DynamoDBClient, name: str, history: HistoryTable, outbox: OutboxTable
+    ) -> None:
+        super().__init__(client, name)
+        self._history = history
+        self._outbox = outbox
+
+    def record(
+        self,
+        record: JobRecord,
+        *,
+        expected: TrackedJob,
+        pending_events: frozenset[str],
+        follow_up: FollowUp | None = None,
+    ) -> WriteResult:
+        """Record a transition in the job's item and its history (TransactWriteItems).
+
+        Both are written, or neither. The same transaction stores `pending_events`, and with a
+        `follow_up` when to look for token counts.
+        """
+        update, condition = _transition(record, expected, pending_events, follow_up)
+        entry = self._history.put_of(record)
+        return self._transact(record.last.job_arn, update, condition, {"Put": entry})
+
+    def restore(
+        self,
+        record: JobRecord,
+        *,
+        expected: TrackedJob,
+        pending_events: frozenset[str],
+        follow_up: FollowUp | None = None,
+    ) -> WriteResult:
+        """Restore a job's item from its history."""
+        update, condition = _transition(record, expected, pending_events, follow_up)
+        return self._update(record.last.job_arn, update, condition)
+
+    def refresh(
+        self,
+        refresh: Refresh,
+        *,
+        expected: TrackedJob,
+        now: datetime,
+        pending_event: PendingEvent | None = None,
+    ) -> WriteResult:
+        """Write a newer observation of the same status.
+
+        The condition includes counts and times, so that an answer that arrives late does not
+        replace a newer one. With a `pending_event`, the job must not be at risk yet.
+        """
+        update = UpdateExpression()
+        update.replace(items.observed_attributes(refresh.observation), out_of=_BY_ANSWER)
+        condition = write_conditions.same_answer(expected, update)
+        if refresh.counts_moved:
+            update.set(attributes.PROGRESS_AT, items.time(now))
+            update.remove(attributes.STALLED_SINCE)
+            update.replace(items.estimate_attributes(refresh.estimate), out_of=_ESTIMATE)
+            if expected.at_risk_since is not None and refresh.at_risk_since is None:
+                update.remove(attributes.AT_RISK_SINCE)
+        if pending_event is not None and refresh.at_risk_since is not None:
+            update.set(attributes.AT_RISK_SINCE, items.time(refresh.at_risk_since))
+            add_pending(update, (str(pending_event),), now)
+            condition += f" AND {update.is_absent(attributes.AT_RISK_SINCE)}"
+        return self._update_with_copy(expected.job_arn, update, condition, pending_event, now)
+
+    def record_stalled(
+        self, since: datetime, *, expected: TrackedJob, now: datetime, pending_event: PendingEvent
+    ) -> WriteResult:
+        """Record since when the job has not moved."""
+        update = UpdateExpression()
+        update.set(attributes.STALLED_SINCE, items.time(since))
+        update.remove(*_ESTIMATE)
+        add_pending(update, (str(pending_event),), now)
+        same_answer = write_conditions.same_answer(expected, update)
+        condition = f"{same_answer} AND {update.is_absent(attributes.STALLED_SINCE)}"
+        return self._update_with_copy(expected.job_arn, update, condition, pending_event, now)
+
+    def stop_tracking(self, expected: TrackedJob) -> WriteResult:
+        """Stop polling a job that has ended."""
+        update = UpdateExpression()
+        update.remove(contract.TRACKING)
+        condition = write_conditions.unmoved(expected, update)
+        return self._update(expected.job_arn, update, condition)
+
+    # Reads that fail
+
+    def record_error(self, job_arn: str, error: JobError, now: datetime) -> WriteResult:
+        """Record why Bedrock is never called for this item."""
+        update = UpdateExpression()
+        set_error(update, error, now)
+        update.set_once(attributes.FAILING_SINCE, items.time(now))
+        return self._update(job_arn, update, update.exists(contract.JOB_ARN))
+
+    def record_failing(self, since: datetime, *, expected: TrackedJob) -> WriteResult:
+        """Record since when reads of the job fail."""
+        update = UpdateExpression()
+        update.set(attributes.FAILING_SINCE, items.time(since))
+        unmoved = write_conditions.unmoved(expected, update)
+        condition = f"{unmoved} AND {update.is_absent(attributes.FAILING_SINCE)}"
+        return self._update(expected.job_arn, update, condition)
+
+    def record_unreadable(
+        self,
+        unreadable: Unreadable,
+        *,
+        expected: TrackedJob,
+        now: datetime,
+        pending_event: PendingEvent | None,
+    ) -> WriteResult:
+        """Record why the job cannot be read."""
+        update = UpdateExpression()
+        set_error(update, unreadable.error, now)
+        if unreadable.polls:
+            update.set(attributes.UNREADABLE_POLLS, items.number(unreadable.polls))
+        if unreadable.unreachable_since is not None:
+            update.set(attributes.UNREACHABLE_SINCE, items.time(unreadable.unreachable_since))
+        pending = {*expected.carried_events}
+        if pending_event is not None:
+            pending.add(str(pending_event))
+        if pending:
+            add_pending(update, pending, now)
+        condition = " AND ".join(
+            (
+                write_conditions.unmoved(expected, update),
+                # Two polls at the same time count as one.
+                write_conditions.same_count(
+                    attributes.UNREADABLE_POLLS, expected.unreadable_polls, update
+                ),
+                # An episode that another read began must not begin again with another event id.
+                write_conditions.same_time(
+                    attributes.UNREACHABLE_SINCE, expected.unreachable_since, update
+                ),
+            )
+        )
+        return self._update_with_copy(expected.job_arn, update, condition, pending_event, now)
+
+    def give_up(self, expected: TrackedJob, error: JobError, now: datetime) -> WriteResult:
+        """Untrack an ARN that was never readable, and record why.
+
+        The condition fails if the ARN was tracked again meanwhile, by a command or by hand: that
+        removes the times since which it could not be read.
+        """
+        update = UpdateExpression()
+        update.remove(contract.TRACKING)
+        set_error(update, error, now)
+        times = {
+            attributes.UNREACHABLE_SINCE: expected.unreachable_since,
+            attributes.FAILING_SINCE: expected.failing_since,
+        }
+        condition = " AND ".join(
+            (
+                write_conditions.unmoved(expected, update),
+                *(write_conditions.same_time(name, time, update) for name, time in times.items()),
+            )
+        )
+        return self._update(expected.job_arn, update, condition)
+
+    # Calls
+
+    def _update_with_copy(
+        self,
+        job_arn: str,
+        update: UpdateExpression,
+        condition: str,
+        pending_event: PendingEvent | None,
+        now: datetime,
+    ) -> WriteResult:
+        """Make a conditional update, with a pending event together with its copy in the outbox."""
+        if pending_event is None:
+            return self._update(job_arn, update, condition)
+        copy = self._outbox.event_put(job_arn, str(pending_event), now)
+        return self._transact(job_arn, update, condition, {"Put": copy})
+
+    def _transact(
+        self,
+        job_arn: str,
+        update: UpdateExpression,
+        condition: str,
+        other: TransactWriteItemTypeDef,
+    ) -> WriteResult:
+        job = self._update_of(job_arn, update, condition)
+        job["ReturnValuesOnConditionCheckFailure"] = "ALL_OLD"
+        return writes.transact(self._client, [{"Update": job}, other])
+
+
+def _transition(
+    record: JobRecord,
+    expected: TrackedJob,
+    pending_events: frozenset[str],
+    follow_up: FollowUp | None,
+) -> tuple[UpdateExpression, str]:
+    """The update of a job's item by a transition, and its condition."""
+    entry = record.last
+    update = UpdateExpression()
+    update.replace(
+        items.observed_attributes(record.observation)
+        | items.transition_attributes(entry, record.first_in_progress_at)
+        | items.follow_up_attributes(follow_up),
+        out_of=_BY_TRANSITION,
+    )
+    update.set_once(contract.TRACKED_BY, items.text("user"))
+    update.set_once(contract.TRACKED_AT, items.time(entry.observed_at))
+    condition = write_conditions.unmoved(expected, update)
+    if entry.event_id is not None:
+        update.remove(contract.TRACKING)
+        condition = f"{condition} AND {write_conditions.same_waiters(expected, update)}"
+    if expected.backfilled and not entry.backfilled:
+        update.remove(attributes.BACKFILLED)
+    if expected.carries_tasks:
+        update.increment(contract.TASK_REVISION)
+    if pending_events:
+        add_pending(update, pending_events, entry.observed_at)
+    return update, condition

@@ -1,0 +1,82 @@
+"""What follows the history of a job whose item was put again or restored."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from bedrock_batch_monitor.domain.jobs import (
+    HistoryEntry,
+    JobObservation,
+    JobRecord,
+    RecordCounts,
+)
+from bedrock_batch_monitor.domain.restoring import decide_from_history
+from bedrock_batch_monitor.domain.transitions import Transition
+from tests.support.monitor import RULES
+from tests.support.strategies import ARN, NOW
+
+EARLIER = NOW - timedelta(hours=1)
+COUNTS = RecordCounts(100, 50, 50, 0)
+
+
+def entry(sequence: int, status: str, event_id: str | None = None) -> JobRecord:
+    """One entry of a history."""
+    last = HistoryEntry(
+        ARN,
+        sequence,
+        status,
+        EARLIER,
+        "poll",
+        event_id=event_id,
+        changed_at=EARLIER,
+        counts=COUNTS,
+    )
+    return JobRecord(JobObservation(ARN, status, counts=COUNTS), last)
+
+
+RUNNING = (entry(1, "Submitted"), entry(2, "InProgress"))
+
+
+def decided(
+    history: tuple[JobRecord, ...], answer: JobObservation | None
+) -> Transition | JobRecord:
+    return decide_from_history(history, answer, now=NOW, observed_by="poll", rules=RULES)
+
+
+def test_end_in_the_history_is_restored_whatever_bedrock_answers() -> None:
+    history = (*RUNNING, entry(3, "Completed", event_id="an-id"))
+    assert decided(history, None) == history[-1]
+    assert decided(history, JobObservation(ARN, "InProgress")) == history[-1]
+
+
+def test_new_status_continues_the_sequence_and_keeps_the_counts() -> None:
+    decision = decided(RUNNING, JobObservation(ARN, "Failed", last_modified_time=NOW))
+    assert isinstance(decision, Transition)
+    assert (decision.entry.sequence, decision.entry.previous_status) == (3, "InProgress")
+    assert decision.entry.counts == COUNTS
+    assert decision.first_in_progress_at == EARLIER
+
+
+def test_last_entry_is_restored_when_bedrock_does_not_return_the_job() -> None:
+    decision = decided(RUNNING, None)
+    assert decision == JobRecord(RUNNING[-1].observation, RUNNING[-1].last, EARLIER)
+
+
+def test_last_entry_is_restored_with_an_answer_that_is_not_newer() -> None:
+    """An older answer is ignored; one of the same status adds what the history does not have."""
+    older = JobObservation(ARN, "Submitted", last_modified_time=EARLIER - timedelta(hours=1))
+    decision = decided(RUNNING, older)
+    assert isinstance(decision, JobRecord)
+    assert decision.observation.status == "InProgress"
+    same = JobObservation(ARN, "InProgress", last_modified_time=EARLIER, role_arn="a-role")
+    decision = decided(RUNNING, same)
+    assert isinstance(decision, JobRecord)
+    assert (decision.observation.role_arn, decision.observation.counts) == ("a-role", COUNTS)
+
+
+def test_terminal_status_without_an_event_is_recorded_as_the_end() -> None:
+    """A version that did not know the status as terminal has recorded it."""
+    decision = decided((*RUNNING, entry(3, "Expired")), None)
+    assert isinstance(decision, Transition)
+    assert decision.entry.sequence == 4
+    assert decision.entry.event_id is not None
