@@ -1,7 +1,6 @@
 """The CDK app: reads the settings, checks them, and synthesizes the monitor or a member.
 
-This is the only place that reads CDK context and the environment. Nothing here, nor in `infra`,
-asks the network.
+Only this module reads CDK context and the environment. Neither it nor `infra` uses the network.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from pathlib import Path
 
 from aws_cdk import App, Environment
 
-# The constructs and the runtime package, from which they take names, need not be installed.
+# The constructs and the runtime package, which they import, need not be installed.
 sys.path.insert(0, str(Path(__file__).resolve().parent / "functions"))
 sys.path.insert(0, str(Path(__file__).resolve().parent / "infra"))
 

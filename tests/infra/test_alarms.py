@@ -173,7 +173,7 @@ def test_codes_are_those_of_the_runtime() -> None:
 
 @pytest.mark.parametrize("config", [STALLED, ALL_KEYS])
 def test_alarms_reach_the_topic(alarms: Alarms, config: MonitorConfig) -> None:
-    """Every alarm tells the topic when it goes off and when it ends, what it means, what to do."""
+    """Every alarm reports to the topic when it triggers and clears, with meaning and remedy."""
     for name, alarm in alarms(config).items():
         assert alarm["AlarmActions"] == alarm["OKActions"] == [TOPIC]
         assert alarm["AlarmDescription"].startswith(ALARMS[name].meaning)
@@ -211,7 +211,7 @@ def test_topic(
 def test_subscription(
     template: Template, synthesize: Synthesize, of_type: OfType, render: Render
 ) -> None:
-    """`alarmEmail` subscribes to the topic; without it nobody does."""
+    """`alarmEmail` subscribes to the topic; without it there is no subscription."""
     kind = "AWS::SNS::Subscription"
     subscriptions = [
         render(subscription["Properties"])

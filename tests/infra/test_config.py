@@ -1,4 +1,4 @@
-"""The settings: what they accept, and what is said of what they do not accept."""
+"""The settings: the values that they accept, and the messages for other values."""
 
 import json
 from dataclasses import replace
@@ -302,7 +302,7 @@ def test_allowed_value(key: str, given_value: object, expected: object) -> None:
 
 @pytest.mark.parametrize(("key", "given_value", "shown", "allowed"), BAD)
 def test_wrong_value(key: str, given_value: object, shown: str, allowed: str) -> None:
-    """What is said of a wrong value names the key, the value, and what is allowed."""
+    """The message for a wrong value contains the key, the value, and what is allowed."""
     with pytest.raises(ConfigError) as caught:
         MonitorConfig.from_context({key: given_value})
 
@@ -322,7 +322,7 @@ def test_allowed_value_in_code(key: str, given_value: object, expected: object) 
 
 @pytest.mark.parametrize(("key", "given_value", "shown", "allowed"), BAD)
 def test_wrong_value_in_code(key: str, given_value: object, shown: str, allowed: str) -> None:
-    """What is said of a wrong value in code names the argument, the value, and what is allowed."""
+    """The message for a wrong value in code contains argument, value, and what is allowed."""
     with pytest.raises(ConfigError) as caught:
         MonitorConfig(**{FIELDS[key]: given_value})
 
@@ -355,14 +355,14 @@ def test_prices_come_as_json_or_as_its_text(given_value: object) -> None:
 
 
 def test_prices_without_buckets_would_do_nothing() -> None:
-    """Without a manifest there are no tokens to price: that is said."""
+    """Prices without buckets are refused: without a manifest there are no tokens to price."""
     with pytest.raises(ConfigError, match="tokenPrices is set and outputBuckets is not: name the"):
         MonitorConfig.from_context({"tokenPrices": PRICE})
 
 
 @pytest.mark.parametrize(("models", "fits"), [(20, True), (30, False)])
-def test_what_a_functions_environment_holds(models: int, *, fits: bool) -> None:
-    """Twenty models fit; what is too much is told in bytes, with the reason, before deployment."""
+def test_prices_fit_into_the_functions_environment(models: int, *, fits: bool) -> None:
+    """Twenty models fit; more is refused before deployment, with the size and the reason."""
     prices = {f"anthropic.claude-3-haiku-20240307-v{n}:0": PRICE[MODEL] for n in range(models)}
     context = {"outputBuckets": "results", "tokenPrices": prices}
     if fits:
@@ -372,8 +372,8 @@ def test_what_a_functions_environment_holds(models: int, *, fits: bool) -> None:
         MonitorConfig.from_context(context)
 
 
-def test_outcomes_without_anybody_to_tell() -> None:
-    """To name outcomes and nobody who is told of them is an error, for nobody would be."""
+def test_outcomes_without_a_recipient_are_refused() -> None:
+    """Outcomes without an address or a chat are an error, because no one would be notified."""
     with pytest.raises(ConfigError) as caught:
         MonitorConfig.from_context({"notifyOutcomes": "Failed"})
 
@@ -383,7 +383,7 @@ def test_outcomes_without_anybody_to_tell() -> None:
 
 
 def test_outcomes_by_default() -> None:
-    """Everything but Completed is told, what the monitor notices before the end included."""
+    """By default every outcome except Completed is notified, conditions included."""
     assert MonitorConfig(notify_chat=True).notified_outcomes == (
         "PartiallyCompleted",
         "Failed",
@@ -415,8 +415,8 @@ def test_every_setting_refuses_another_type(setting: Setting) -> None:
         ("removePolicy", "removalPolicy"),
     ],
 )
-def test_unknown_key_with_a_neighbour(key: str, meant: str) -> None:
-    """A misspelt setting is an error that suggests the nearest one and lists them all."""
+def test_unknown_key_similar_to_a_setting(key: str, meant: str) -> None:
+    """A misspelled setting is an error that suggests the closest one and lists all settings."""
     with pytest.raises(ConfigError) as caught:
         MonitorConfig.from_context({key: "1"})
 
@@ -425,7 +425,7 @@ def test_unknown_key_with_a_neighbour(key: str, meant: str) -> None:
     assert known == EVERY_KEY
 
 
-def test_unknown_key_without_a_neighbour() -> None:
+def test_unknown_key_unlike_any_setting() -> None:
     """An unknown setting that resembles none is an error without a suggestion."""
     with pytest.raises(ConfigError) as caught:
         MonitorConfig.from_context({"zzz": None})
@@ -448,7 +448,7 @@ def test_all_problems_at_once() -> None:
 
 
 def test_context_of_the_cdk_is_no_setting(cdk_json: dict[str, Any]) -> None:
-    """The CDK's flags, its options and the results of its look-ups are passed over."""
+    """The CDK's flags, options and lookup results are ignored."""
     context = {**cdk_json["context"], **CDK_CONTEXT}
 
     assert MonitorConfig.from_context(context) == MonitorConfig()
@@ -456,7 +456,7 @@ def test_context_of_the_cdk_is_no_setting(cdk_json: dict[str, Any]) -> None:
 
 @given(st.dictionaries(st.sampled_from(sorted(FIELDS)) | st.text(), JSON))
 def test_any_context_is_accepted_or_refused(context: dict[str, object]) -> None:
-    """Whatever the context holds, there is a configuration or an error that says what is wrong."""
+    """Any context gives a configuration or an error that says what is wrong."""
     try:
         MonitorConfig.from_context(context)
     except ConfigError as error:
@@ -466,7 +466,7 @@ def test_any_context_is_accepted_or_refused(context: dict[str, object]) -> None:
 HOME = Scope("111111111111", "us-east-1")
 
 
-def test_what_one_monitor_takes() -> None:
+def test_number_of_scopes_is_limited() -> None:
     """Regions times accounts are bounded by what a stack can hold."""
     many = tuple(f"{number:012}" for number in range(50))
     assert len(MonitorConfig(accounts=many[1:]).scopes(HOME).others) == 49

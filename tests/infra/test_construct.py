@@ -1,4 +1,4 @@
-"""The construct in an app of somebody else's: attributes, grants, rules, two of it in one stack."""
+"""The construct in any app: attributes, grants, rules, two of them in one stack."""
 
 import json
 from collections.abc import Callable
@@ -86,7 +86,7 @@ GRANTED_WITH_KEY = {
 
 @pytest.fixture
 def stack(tmp_path: Path) -> aws_cdk.Stack:
-    """A stack of an app without any feature flag, as anybody's may be."""
+    """A stack of an app without any feature flag, as any app may be."""
     app = aws_cdk.App(context={"aws:cdk:bundling-stacks": []}, outdir=str(tmp_path))
     return aws_cdk.Stack(app, "Pipeline")
 
@@ -220,7 +220,7 @@ def test_rules_on_endings(stack: aws_cdk.Stack) -> None:
 
 @pytest.mark.parametrize("wrong", [["Complete"], ["Failed", "InProgress"], [], "Failed"])
 def test_endings_that_are_none(stack: aws_cdk.Stack, wrong: list[str]) -> None:
-    """A status that is no ending is refused with the endings that there are."""
+    """A status that is not terminal is refused, and the message lists the terminal ones."""
     monitor = BedrockBatchMonitor(stack, "Batches")
 
     with pytest.raises(ValueError, match="Completed, PartiallyCompleted, Failed, Stopped, Expired"):

@@ -21,7 +21,7 @@ NOTIFYING = MonitorConfig(kms="customer", notify_email="team@example.com", notif
 
 
 def test_no_key_by_default(template: Template, of_type: OfType) -> None:
-    """A deployment makes no key unless it is told to, and names none."""
+    """Without `kms=customer` a deployment creates and references no key."""
     assert of_type(template, "AWS::KMS::Key") == {}
     assert all(
         "KmsMasterKeyId" not in resource.get("Properties", {})
@@ -70,7 +70,7 @@ def test_bus_has_no_key(synthesize: Synthesize, of_type: OfType) -> None:
 
 
 def test_tables_keep_their_ids(synthesize: Synthesize, of_type: OfType, template: Template) -> None:
-    """To change the key of a deployment is no reason for CloudFormation to replace a table."""
+    """CloudFormation replaces no table when the key of a deployment changes."""
     kind = "AWS::DynamoDB::GlobalTable"
 
     assert set(of_type(synthesize(CUSTOMER), kind)) == set(of_type(template, kind))
@@ -116,7 +116,7 @@ def test_key_policy(synthesize: Synthesize, of_type: OfType, render: Render) -> 
 def test_key_goes_with_the_data(
     synthesize: Synthesize, of_type: OfType, config: MonitorConfig, policy: str
 ) -> None:
-    """The key outlives the stack exactly if the tables do, which nobody could read without it."""
+    """The key outlives the stack exactly if the tables do, which are unreadable without it."""
     template = synthesize(config)
     key = of_type(template, "AWS::KMS::Key")[KEY]
 

@@ -1,4 +1,4 @@
-"""The two functions beside each other: one code, one set of settings."""
+"""What the functions share: code and settings."""
 
 from collections.abc import Callable
 from typing import Any

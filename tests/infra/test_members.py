@@ -86,7 +86,7 @@ def test_one_schedule_for_each_scope(synthesize: Synthesize, of_type: OfType) ->
 
 
 @pytest.mark.parametrize("config", [MEMBERS, REGION_ALONE, replace(EVERYWHERE, regions=None)])
-def test_functions_are_told_the_scopes(
+def test_functions_get_the_scopes(
     synthesize: Synthesize, of_type: OfType, config: MonitorConfig
 ) -> None:
     """What the functions read from their environment is what the settings name."""
@@ -94,10 +94,10 @@ def test_functions_are_told_the_scopes(
     home = Scope(str(HOME.account), str(HOME.region))
     functions = of_type(template, "AWS::Lambda::Function").values()
     environments = [function["Properties"]["Environment"]["Variables"] for function in functions]
-    # Others, such as that of the widget, read no job from Bedrock.
-    told = [variables for variables in environments if MONITORED_ACCOUNT in variables]
-    assert len(told) == 2
-    for variables in told:
+    # Others, such as the widget's, read no job from Bedrock.
+    following = [variables for variables in environments if MONITORED_ACCOUNT in variables]
+    assert len(following) == 2
+    for variables in following:
         texts = {
             name: value if isinstance(value, str) else "a-name" for name, value in variables.items()
         }
@@ -373,7 +373,7 @@ def test_the_default_template_has_none_of_it(template: Template) -> None:
 
 
 def test_the_own_account_must_be_known(make_app: Callable[[], aws_cdk.App]) -> None:
-    """Where it is not, which scopes are others cannot be told, and the remedy is."""
+    """Without them the other scopes cannot be determined; the message contains the remedy."""
     with pytest.raises(ConfigError, match="have AWS credentials and a Region in the environment"):
         MonitorStack(make_app(), STACK_ID, config=MEMBERS)
 
@@ -391,7 +391,7 @@ def test_the_own_account_must_be_known(make_app: Callable[[], aws_cdk.App]) -> N
 def test_the_app(
     cdk_json: Mapping[str, Any], tmp_path: Path, settings: dict[str, str], files: set[str]
 ) -> None:
-    """`app.py` makes the member in place of the monitor, and tells the monitor where it is."""
+    """`app.py` creates the member or the monitor, which gets its account and Region."""
     context = {**cdk_json["context"], "aws:cdk:bundling-stacks": [], **settings}
     environment = {
         "CDK_CONTEXT_JSON": json.dumps(context),

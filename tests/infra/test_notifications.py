@@ -1,4 +1,4 @@
-"""Notifications: who is told of what, how it gets there, and what is in the default stack of it."""
+"""Notifications: outcomes, recipients, delivery, and what the default stack contains of them."""
 
 import copy
 from collections.abc import Callable
@@ -52,7 +52,7 @@ def test_nothing_by_default(template: Template) -> None:
 
 
 @pytest.mark.parametrize(
-    ("config", "told"),
+    ("config", "notified"),
     [
         (BOTH, set(OUTCOMES) - {"Completed"}),
         (replace(CHAT, notify_outcomes=tuple(OUTCOMES)), set(OUTCOMES)),
@@ -61,8 +61,12 @@ def test_nothing_by_default(template: Template) -> None:
         (ALL_KEYS, {"Completed", "Failed"}),
     ],
 )
-def test_who_is_told_of_what(
-    synthesize: Synthesize, of_type: OfType, render: Render, config: MonitorConfig, told: set[str]
+def test_notified_outcomes_reach_the_function(
+    synthesize: Synthesize,
+    of_type: OfType,
+    render: Render,
+    config: MonitorConfig,
+    notified: set[str],
 ) -> None:
     """The events that reach the function are those of the outcomes set, each once."""
     matched = [
@@ -71,7 +75,7 @@ def test_who_is_told_of_what(
         for name in matched_by(rule["EventPattern"])
     ]
 
-    assert sorted(matched) == sorted(told)
+    assert sorted(matched) == sorted(notified)
 
 
 def test_unreachable_notification_requires_a_job_that_was_read(
@@ -223,7 +227,7 @@ def test_topics(
 
 
 def test_subscription(synthesize: Synthesize, of_type: OfType, render: Render) -> None:
-    """`notifyEmail` subscribes to its topic; whoever reads the chat topic subscribes elsewhere."""
+    """`notifyEmail` subscribes to its topic; the chat topic has no subscription here."""
     found = render(
         [one["Properties"] for one in of_type(synthesize(BOTH), "AWS::SNS::Subscription").values()]
     )
@@ -232,7 +236,7 @@ def test_subscription(synthesize: Synthesize, of_type: OfType, render: Render) -
 
 
 def test_dashboard_shows_the_function(synthesize: Synthesize, of_type: OfType) -> None:
-    """How the function fares is on the dashboard beside the others."""
+    """The dashboard shows the function's metrics with those of the others."""
     [dashboard] = of_type(synthesize(CHAT), "AWS::CloudWatch::Dashboard").values()
 
     assert {"Ref": FUNCTION} in dashboard["Properties"]["DashboardBody"]["Fn::Join"][1]

@@ -98,7 +98,7 @@ def statements(resources: Resources, render: Render) -> Iterator[Statement]:
 def resources_of(
     config: MonitorConfig, env: aws_cdk.Environment | None, flags: Mapping[str, Any], path: Path
 ) -> Resources:
-    """The resources of an app of somebody else's with a monitor in one of its stacks."""
+    """The resources of another app with a monitor in one of its stacks."""
     app = aws_cdk.App(context={**flags, "aws:cdk:bundling-stacks": []}, outdir=str(path))
     stack = aws_cdk.Stack(app, "Pipeline", env=env)
     BedrockBatchMonitor(stack, "Batches", config=config)

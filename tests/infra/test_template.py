@@ -1,4 +1,4 @@
-"""The template's properties that a deployment stands or falls with."""
+"""The properties of the template that a deployment depends on."""
 
 import json
 import re
@@ -59,7 +59,7 @@ def test_logical_ids_of_tables(template: Template, of_type: OfType) -> None:
 
 
 def test_generated_names(template: Template, of_type: OfType) -> None:
-    """No table has a fixed name, so that a second stack can stand beside the first."""
+    """No table has a fixed name, so that a second stack can be deployed."""
     assert all(
         "TableName" not in table["Properties"] for table in of_type(template, TABLE).values()
     )
@@ -116,7 +116,7 @@ def test_history_table(template: Template) -> None:
 
 
 def test_state_table(template: Template) -> None:
-    """The bookmarks have a key and nothing that protects them: they can be made anew."""
+    """The bookmarks have a key and no protection: they can be created again."""
     table = template["Resources"][STATE]
 
     assert table["Properties"]["KeySchema"] == keys(("scope", "HASH"))
@@ -190,7 +190,7 @@ def test_inbox_queue(template: Template) -> None:
 def test_messages_travel_over_tls_alone(
     synthesize: Synthesize, of_type: OfType, render: Render, config: MonitorConfig
 ) -> None:
-    """Every queue and topic refuses whoever comes without TLS."""
+    """Every queue and topic refuses calls without TLS."""
     template = synthesize(config)
     refused = {
         target

@@ -23,7 +23,7 @@ def test_simulated_time_runs_at_its_speed() -> None:
 
 
 def test_manual_time_stands_still() -> None:
-    """A manual clock moves when it is told to, in whole milliseconds."""
+    """A manual clock moves only on command, in whole milliseconds."""
     clock = ManualClock(START)
     clock.advance(1.2345)
     assert clock.now() == START + timedelta(milliseconds=1234)

@@ -138,7 +138,7 @@ def test_the_answer_is_no_json(
 ) -> None:
     """A truncated answer, and one of other content, is a job without a status to the client.
 
-    botocore takes a body that is no JSON for a message, and the output has a member of this name.
+    botocore uses a body that is not JSON as a message, and the output has a member of this name.
     """
     arn = bedrock.add_job()
     fault = bedrock.faults.fail(breakage)
@@ -260,7 +260,7 @@ def test_last_page_has_an_empty_token(bedrock: StandIn, client: BedrockClient) -
 def test_empty_pages_come_before_those_with_jobs(
     bedrock: StandIn, client: BedrockClient, empty: int
 ) -> None:
-    """Each page with jobs is preceded by so many without; the paginator finds every job once."""
+    """Empty pages precede each page with jobs; the paginator finds every job once."""
     made = [bedrock.add_job() for _ in range(5)]
     bedrock.faults.empty_pages(empty)
     found = pages(client, maxResults=2)
@@ -356,7 +356,7 @@ def test_each_call_takes_its_time(bedrock: StandIn, client: BedrockClient) -> No
 
 
 def test_an_answer_is_overridden(bedrock: StandIn, client: BedrockClient) -> None:
-    """An unknown status, unknown members and missing ones reach the client as they are told."""
+    """An unknown status, unknown members and missing ones reach the client unchanged."""
     arn = bedrock.add_job()
     bedrock.faults.override(arn, {"status": "Paused", "lastModifiedTime": None, "novel": {"a": 1}})
     job = client.get_model_invocation_job(jobIdentifier=arn)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from local.bedrock.lifecycle import State, Status
 
-# A busy machine is no failure.
+# A busy machine is not a failure.
 unhurried = settings(deadline=None)
 DAY = 86_400.0
 NOT_VALIDATED = Counts(0, 0, 0, 0)
@@ -56,7 +56,7 @@ def test_drawn_paths_are_legal(script: Script) -> None:
 
 
 def test_all_endings_are_drawn() -> None:
-    """Without being told, scripts come to all five endings, most of them Completed."""
+    """Random scripts reach all five terminal statuses, most of them Completed."""
     draws = rng(1)
     drawn = [path(Script.random(draws))[-1] for _ in range(500)]
     assert set(drawn) == set(ENDINGS)
@@ -214,7 +214,7 @@ def test_every_ending_is_reached(bedrock: StandIn, client: BedrockClient, ending
 
 
 def test_a_stall_is_a_phase_that_lasts(bedrock: StandIn) -> None:
-    """A job can run half way and then show no progress for ever."""
+    """A job can run half way and then make no progress."""
     half = Script(
         (Phase("Submitted", 60), Phase("InProgress", 600, processed=0.5), Phase("InProgress", None))
     )

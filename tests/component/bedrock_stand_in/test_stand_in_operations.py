@@ -38,7 +38,7 @@ ALL_MEMBERS = REQUEST | {
     "modelInvocationType": "Converse",
     "tags": [{"key": "team", "value": "search"}],
 }
-# A busy machine is no failure.
+# A busy machine is not a failure.
 unhurried = settings(deadline=None)
 RUNNING = Script((Phase("Submitted", 60), Phase("InProgress", 600), Phase("Completed", None)))
 
@@ -103,7 +103,7 @@ def test_the_same_token_makes_one_job(client: BedrockClient) -> None:
 
 
 def test_a_stopped_job_goes_through_stopping(bedrock: StandIn, client: BedrockClient) -> None:
-    """A stop keeps the counts of that moment, and leads through Stopping to Stopped for ever."""
+    """A stop keeps the counts of that moment, and leads through Stopping to Stopped."""
     arn = bedrock.add_job(script=RUNNING, total_records=1000)
     bedrock.clock.advance(360)
     before = client.get_model_invocation_job(jobIdentifier=arn)
@@ -165,7 +165,7 @@ def test_a_job_to_come_is_not_there_yet(bedrock: StandIn, client: BedrockClient)
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "said"),
     [
         ({"jobName": None}, "'jobName' failed to satisfy constraint: Member must not be null"),
         ({"jobName": "with space"}, "'jobName' failed to satisfy constraint: Member must satisfy"),
@@ -185,7 +185,7 @@ def test_a_job_to_come_is_not_there_yet(bedrock: StandIn, client: BedrockClient)
     ],
 )
 def test_a_wrong_request_is_refused(
-    bedrock: StandIn, connect: Connect, change: dict[str, Any], told: str
+    bedrock: StandIn, connect: Connect, change: dict[str, Any], said: str
 ) -> None:
     """What botocore's model forbids is a ValidationException that says which member and why."""
     client = connect(bedrock.endpoint_url, parameter_validation=False)
@@ -194,7 +194,7 @@ def test_a_wrong_request_is_refused(
         client.create_model_invocation_job(**request)
     status, code, message = refusal(error)
     assert (status, code) == (400, "ValidationException")
-    assert told in message
+    assert said in message
     assert client.list_model_invocation_jobs()["invocationJobSummaries"] == []
 
 
@@ -419,7 +419,7 @@ def test_any_request_is_parsed_or_refused(query: str, body: bytes, path: str) ->
 
 
 def test_a_key_of_an_assumed_role_is_its_accounts(bedrock: StandIn) -> None:
-    """A key that is no account's number is whose the cloud says, else the default account's."""
+    """The cloud decides the account of a key that is not an account number."""
     bedrock.account_of = {"ASIAMEMBER": "222222222222"}.get
     signature = "AWS4-HMAC-SHA256 Credential={}/20261124/eu-west-1/bedrock/aws4_request, Signed"
     assert bedrock.scope(signature.format("ASIAMEMBER")) == ("222222222222", "eu-west-1")
