@@ -42,7 +42,6 @@ lint: setup ## Check style, types, the direction of imports, and spelling
 	@mypy
 	@PYTHONPATH=functions:cli:infra:. lint-imports
 	@codespell $(TEXTS)
-	@codespell --config tests/docs/codespell.cfg $(TEXTS)
 
 format: setup ## Format the code
 	@ruff check --fix .

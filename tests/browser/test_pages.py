@@ -96,7 +96,7 @@ def test_report_counts_its_jobs(show: Show, number: int) -> None:
 
 @pytest.mark.parametrize("number", [0, 1, 1000])
 def test_widget_counts_its_jobs(show: Show, number: int) -> None:
-    """The widget shows a bounded number of jobs, and says how many there are beside them."""
+    """The widget shows a bounded number of jobs, and says how many more there are."""
     some = sample(number)
     page = show(live(some))
     active = sum("tracking" in job for job in some.jobs)

@@ -34,7 +34,7 @@ from tests.support.monitor import ACCOUNT, REGION, SETTINGS, InlineExecutor
 from tests.support.tables import create_tables
 
 START = datetime(2026, 11, 24, 20, 0, tzinfo=UTC)
-# Powertools keeps one logger per service name, and with it the stream of whoever came first.
+# Powertools keeps one logger per service name, and with it the stream of its first user.
 _loggers = itertools.count()
 _plain = TypeDeserializer().deserialize
 

@@ -88,7 +88,7 @@ def test_what_went_out_in_one_call_is_settled_in_one(cloud: Cloud) -> None:
 
 
 def test_a_job_that_owes_more_by_now_holds_up_no_other(cloud: Cloud) -> None:
-    """A mark that came meanwhile stays, and the other jobs of the call owe nothing."""
+    """A pending event that came meanwhile stays, and the other jobs of the call have none."""
     arns = [cloud.add_job("Completed") for _ in range(10)]
 
     def comes_meanwhile(_call: int, _entries: list[Any]) -> Iterable[int]:
@@ -133,7 +133,7 @@ def test_marks_that_cannot_be_taken_away_mean_copies(cloud: Cloud) -> None:
 
 
 def test_each_entry_of_an_answer_is_looked_at(cloud: Cloud) -> None:
-    """Refused entries of a call that succeeded stay owed, and the next poll sends just those."""
+    """Refused entries of a call that succeeded stay pending, and the next poll sends just those."""
     arns = sorted(cloud.add_job("Failed") for _ in range(10))
     recorded, _ = faulty(cloud, lambda call, _: (2, 7) if call == 1 else ())
     summary = recorded.poll()
@@ -350,7 +350,7 @@ def test_an_item_made_by_hand_cannot_stop_the_events_of_others(
     cloud: Cloud, arn: str, pending_event: str, code: str
 ) -> None:
     """A mark on an item that is no job, or with an impossible time, is counted and passed over."""
-    owing = cloud.add_job("Completed")
+    waiting = cloud.add_job("Completed")
     recorded, _ = faulty(cloud, lambda _, entries: range(len(entries)))
     recorded.poll()
     cloud.dynamodb.put_item(
@@ -365,12 +365,12 @@ def test_an_item_made_by_hand_cannot_stop_the_events_of_others(
     summary = cloud.poll()
     assert summary.errors == {f"Item.{code}": 1}
     assert summary.events_sent == 1
-    assert [event["resources"] for event in cloud.new_events()] == [[owing]]
+    assert [event["resources"] for event in cloud.new_events()] == [[waiting]]
 
 
 @pytest.mark.parametrize("pending_events", [None, {"SS": ["Nonsense"]}])
 def test_marks_made_by_hand_do_no_harm(cloud: Cloud, pending_events: dict[str, Any] | None) -> None:
-    """A job in the pending index that owes nothing leaves it; an unknown mark is counted."""
+    """A job without a pending event leaves the index; an unknown pending event is counted."""
     arn = cloud.add_job("Completed")
     cloud.poll()
     cloud.new_events()

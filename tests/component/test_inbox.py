@@ -185,7 +185,7 @@ def test_untracking_an_unknown_job_keeps_discovery_from_it(inbox: Inbox) -> None
 def test_malformed_events_are_dropped_and_counted(
     inbox: Inbox, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """They poison nothing: the good one beside them is followed, and none comes back."""
+    """They poison nothing: the good one next to them is followed, and none comes back."""
     arn = submit(inbox.cloud, "Completed")
     foreign = arn.replace(ACCOUNT, "210987654321")
     failed = inbox.receives(
@@ -222,7 +222,7 @@ def test_a_refused_read_is_noted_and_not_repeated(inbox: Inbox) -> None:
 
 
 def test_a_missing_bus_leaves_the_event_to_the_polls(inbox: Inbox) -> None:
-    """An ending that is seen while there is no bus is recorded and owed."""
+    """An ending that is seen while there is no bus is recorded and pending."""
     cloud = inbox.cloud
     cloud.events.remove_targets(Rule="all", EventBusName="monitor", Ids=["queue"])
     cloud.events.delete_rule(Name="all", EventBusName="monitor")

@@ -28,7 +28,7 @@ def submit(cloud: Cloud, status: str = "InProgress", **attributes: Any) -> str:
 
 
 def look(cloud: Cloud, event: dict[str, Any]) -> None:
-    """Follow an event as the inbox function does, and send what is owed."""
+    """Follow an event as the inbox function does, and send what is pending."""
     inbox = compose_inbox(
         replace(SETTINGS, discovery_prefix=""),
         boto3.Session(region_name=REGION),

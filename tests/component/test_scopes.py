@@ -284,7 +284,7 @@ def test_the_metrics_of_a_scope_name_it(
 
 
 def test_log_lines_name_the_scope(functions: Cloud) -> None:
-    """Whoever reads a line knows whose poll wrote it."""
+    """Each line says whose poll wrote it."""
     lines: list[dict[str, Any]] = []
     formatter = logger.registered_handler
     before, formatter.emit = (

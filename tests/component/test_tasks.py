@@ -287,7 +287,7 @@ def register(inbox: Any, task: Track) -> object:
 def test_token_and_end_meet(
     waiting: Waiting, monkeypatch: pytest.MonkeyPatch, *, end_first: bool
 ) -> None:
-    """Whichever write comes second sees the other, and the task is owed its answer by one."""
+    """The write that comes second sees the other, and the task's callback is pending once."""
     cloud = waiting.cloud
     arn = cloud.track(submit(cloud, RUNNING))
     cloud.poll()
@@ -579,7 +579,7 @@ def test_malformed_commands_are_dropped_without_the_token(
 
 
 def test_a_detail_that_is_text_is_not_quoted(waiting: Waiting, log: StringIO) -> None:
-    """Whoever encodes the detail twice does not have the token in the log for it."""
+    """A detail that is encoded twice does not put the token into the log."""
     event = command("Track", "") | {"detail": json.dumps({"taskToken": TOKEN})}
     assert waiting.inbox.receives(event, json.dumps(json.dumps(event))) == []
     out = log.getvalue()
@@ -654,7 +654,7 @@ def test_an_entry_without_a_token_holds_up_nobody(waiting: Waiting) -> None:
 
 
 def test_a_mark_whose_token_is_gone_is_cleared(waiting: Waiting) -> None:
-    """Nobody waits any more: the job leaves the index of what is owed."""
+    """Nobody waits any more: the job leaves the index of pending events."""
     arn = submit(waiting.cloud, RUNNING)
     waiting.track(arn)
     waiting.cloud.bedrock.clock.advance(2 * MINUTE)

@@ -70,7 +70,7 @@ def add_job(cloud: Cloud, script: Script | str = "Completed", **attributes: Any)
 def write_manifest(
     arn: str, content: object = MANIFEST, *, prefix: str = "nightly/", bucket: str = BUCKET
 ) -> None:
-    """What Bedrock writes beside the results."""
+    """What Bedrock writes next to the results."""
     body = content if isinstance(content, bytes) else json.dumps(content).encode()
     key = f"{prefix}{arn.rsplit('/', 1)[-1]}/manifest.json.out"
     boto3.client("s3", region_name=REGION).put_object(Bucket=bucket, Key=key, Body=body)
@@ -293,7 +293,7 @@ def test_a_repeated_event_tells_the_same_as_the_first(used: Cloud) -> None:
     used.bedrock.clock.advance(2 * MINUTE)
     used.poll()
     assert item(used, arn)["tokens"] == TOKENS
-    owe(used, arn)
+    make_due(used, arn)
     used.poll()
     [second] = used.new_events()
     assert second["detail"] == first["detail"]
@@ -305,7 +305,7 @@ def test_a_repeated_event_has_the_figures_of_the_first(used: Cloud) -> None:
     write_manifest(arn)
     used.poll()
     [first] = used.new_events()
-    owe(used, arn)
+    make_due(used, arn)
     used.poll()
     [second] = used.new_events()
     assert second["detail"] == first["detail"]
@@ -392,7 +392,7 @@ def test_an_item_changed_by_hand_does_not_stand_before_the_others(used: Cloud) -
     )
     write_manifest(good)
     used.bedrock.clock.advance(MINUTE)
-    owe(used, broken)
+    make_due(used, broken)
     used.new_events()
     assert used.poll().usage_given_up == 1
     assert item(used, good)["tokens"] == TOKENS
@@ -431,7 +431,7 @@ def test_a_refused_table_is_counted_and_tried_again(used: Cloud) -> None:
     assert used.history(arn)
 
 
-def owe(cloud: Cloud, arn: str) -> None:
+def make_due(cloud: Cloud, arn: str) -> None:
     """Put the mark of the job's event back, as a crash between sending and clearing leaves it."""
     sequence = item(cloud, arn)["sequence"]
     cloud.dynamodb.update_item(

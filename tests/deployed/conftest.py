@@ -31,7 +31,7 @@ def cloud() -> Iterator[Cloud]:
     """The local cloud with the app deployed, IAM enforced, and the manifests of jobs readable.
 
     Both topics of notifications are there too. All other settings are at their defaults.
-    Its scheduler polls every minute of its own accord, beside the polls of a test.
+    Its scheduler polls every minute of its own accord, next to the polls of a test.
     """
     context = {
         "outputBuckets": OUTPUT_BUCKET,

@@ -169,7 +169,7 @@ def test_many_endings_at_once(cloud: Cloud) -> None:
 
 
 def test_overlapping_polls_record_once(cloud: Cloud) -> None:
-    """Polls at the same time write one history item per transition and owe no event."""
+    """Polls at the same time write one history item per transition and leave no event pending."""
     arns = [job_in(cloud, "Stopped") for _ in range(40)]
     with cloud.monitor.subscribe() as subscription, ThreadPoolExecutor(3) as threads:
         summaries = list(threads.map(lambda _: cloud.monitor.poll(), range(3)))
@@ -237,7 +237,7 @@ def test_without_the_events_permission_nothing_is_lost(cloud: Cloud) -> None:
         with denied(cloud, "events:PutEvents"):
             arns = {job_in(cloud, "Expired") for _ in range(3)}
             poll_until_recorded(cloud, *arns)
-            # Each poll tries again what is owed.
+            # Each poll tries again what is pending.
             assert cloud.monitor.poll()["eventsPending"] >= 3
             assert subscription.receive(0) == []
         wait_for(

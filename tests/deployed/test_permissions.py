@@ -65,7 +65,7 @@ def actions_of(cloud: Cloud, role: str) -> dict[str, list[str]]:
 def prepare(cloud: Cloud) -> ExitStack:
     """Have everything wait for the next poll that a poll can have to do."""
     client, outputs = cloud.monitor.client("dynamodb"), cloud.monitor.outputs
-    # An event of an earlier transition that is still owed: read from jobs and history.
+    # An event of an earlier transition that is still pending: read from jobs and history.
     behind = cloud.bedrock.add_job(
         script=Script((Phase("InProgress", 3600), Phase("Completed", None)))
     )
@@ -86,10 +86,10 @@ def prepare(cloud: Cloud) -> ExitStack:
             ":m": {"SS": ["StatusChanged#1"]},
         },
     )
-    # A job that was put anew over what had been recorded: its whole history is queried.
-    anew = job_in(cloud, "Failed")
-    poll_until_recorded(cloud, anew)
-    cloud.monitor.track(anew)
+    # A job that was put again over what had been recorded: its whole history is queried.
+    put_again = job_in(cloud, "Failed")
+    poll_until_recorded(cloud, put_again)
+    cloud.monitor.track(put_again)
     # Tasks whose callbacks are pending: of a job that ended well, and of one that failed.
     unwell = job_in(cloud, "Failed")
     poll_until_recorded(cloud, unwell)
@@ -186,9 +186,9 @@ def test_every_permission_of_the_inbox_is_needed(cloud: Cloud) -> None:
     actions = sorted(set(actions_of(cloud, role)) - NOT_SEEN)
     assert actions
     for action in actions:
-        # A job put anew over what had been recorded, and two that nobody knows yet.
-        anew = job_in(cloud, "InProgress")
-        poll_until_recorded(cloud, anew)
+        # A job put again over what had been recorded, and two that nobody knows yet.
+        put_again = job_in(cloud, "InProgress")
+        poll_until_recorded(cloud, put_again)
         unknown = cloud.bedrock.add_job(script=Script((Phase("Failed", None),)))
         well = cloud.bedrock.add_job(script=Script((Phase("Completed", None),)))
         hidden = cloud.bedrock.faults.stale_lists(leave_out=[unknown, well])
@@ -196,8 +196,8 @@ def test_every_permission_of_the_inbox_is_needed(cloud: Cloud) -> None:
             with denied(cloud, action, role=role):
                 # Each message that fails is tried again in minutes, and may be logged then, too.
                 before = log_of(cloud, function).count("AccessDenied")
-                cloud.monitor.track(anew)
-                for arn in (anew, unknown, well):
+                cloud.monitor.track(put_again)
+                for arn in (put_again, unknown, well):
                     detail = {"jobArn": arn, "taskToken": arn}
                     cloud.monitor.send("Track Batch Inference Job", detail)
                 wait_for(
@@ -209,7 +209,7 @@ def test_every_permission_of_the_inbox_is_needed(cloud: Cloud) -> None:
             cloud.bedrock.faults.remove(hidden)
         cloud.monitor.client("dynamodb").update_item(
             TableName=cloud.monitor.outputs.jobs_table_name,
-            Key={"jobArn": {"S": anew}},
+            Key={"jobArn": {"S": put_again}},
             UpdateExpression="REMOVE tracking",
         )
 

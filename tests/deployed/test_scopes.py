@@ -96,7 +96,7 @@ def test_an_account_without_the_role_delays_nobody(cloud: Cloud) -> None:
 
 
 def test_the_external_id_is_asked_for(cloud: Cloud) -> None:
-    """Whoever has the monitor's role and not the external id is refused by the member's role."""
+    """Without the external id, the member's role refuses the monitor's role."""
     iam = cloud.emulator.clients(MEMBER)("iam")
     name = f"BedrockBatchMonitorMember-{HERE}"
     trust = iam.get_role(RoleName=name)["Role"]["AssumeRolePolicyDocument"]

@@ -174,7 +174,7 @@ def waiting_in_outbox(cloud: Cloud) -> set[str]:
 
 
 def test_partially_completed_is_a_success_on_request(cloud: Cloud, machine: str) -> None:
-    """Whoever can do without some records says so in the command."""
+    """A caller that can do without some records says so in the command."""
     run = Execution(cloud, machine, "PartiallyCompleted", partially=True)
     run.job()
     cloud.bedrock.clock.advance(3600)

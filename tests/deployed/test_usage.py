@@ -74,7 +74,7 @@ def test_a_forbidden_manifest_holds_nothing_up(cloud: Cloud) -> None:
 
 
 def test_of_the_results_only_the_manifest_may_be_read(cloud: Cloud) -> None:
-    """Neither the records beside it, nor another bucket, nor the list of what is there."""
+    """Neither the records next to it, nor another bucket, nor the list of what is there."""
     bucket = f"arn:aws:s3:::{OUTPUT_BUCKET}"
     assert cloud.monitor.may("s3:GetObject", f"{bucket}/nightly/abcdef123456/manifest.json.out")
     assert not cloud.monitor.may("s3:GetObject", f"{bucket}/nightly/abcdef123456/in.jsonl.out")

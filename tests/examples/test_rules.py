@@ -80,7 +80,7 @@ def test_rule(templates: dict[str, Any], stack: str, matched: set[str]) -> None:
 
 
 def test_rule_of_the_construct(templates: dict[str, Any]) -> None:
-    """The rule that the construct makes is on its own bus, beside the one for commands."""
+    """The rule that the construct makes is on its own bus, next to the one for commands."""
     by_bus = [rule for rule in rules_of(templates["Pipeline"]) if "EventBusName" in rule]
 
     assert len({str(rule["EventBusName"]) for rule in by_bus}) == 1

@@ -23,7 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--cases",
         type=int,
         default=USUAL_CASES,
-        help=f"run about so many, and pairs of faults besides (default: {USUAL_CASES:,}; 0: all)",
+        help=f"run about so many, and pairs of faults too (default: {USUAL_CASES:,}; 0: all)",
     )
     parser.add_argument("--seed", type=int, default=0, help="which ones, if not all (default: 0)")
     parser.add_argument("--replay", metavar="TEXT", help="run one case, as a failure printed it")

@@ -117,7 +117,7 @@ Received = dict[tuple[str, int, str], list[dict[str, Any]]]
 
 
 def _received(world: World) -> Received:
-    """What the bus took, by job, sequence and detail-type; episodes go by their id besides."""
+    """What the bus took, by job, sequence and detail-type; episodes also by their id."""
     found: Received = {}
     for entry in world.received:
         detail = json.loads(entry["Detail"])
@@ -283,7 +283,7 @@ def _of_job(world: World, arn: str, entries: list[Item], *, ends: bool) -> Itera
 
 def _of_item(where: str, item: Item, last: Item, *, ended: bool) -> Iterator[Violation]:
     if "sequence" not in item:
-        # Put anew by hand and untracked before anybody looked: it owes nothing to the history.
+        # Put again by hand and untracked before a read: it has nothing from the history.
         if contract.TRACKING in item:
             yield Violation(ITEM, f"{where}: nothing recorded in it")
         return
@@ -325,7 +325,7 @@ def _lost(
 
 
 def _of_tasks(world: World, history: Mapping[str, list[Item]]) -> Iterator[Violation]:
-    """Whoever waits for a job that is followed to its end is told that end."""
+    """A task that waits for a job is called back with the job's end."""
     for token, arn in world.waiting.items():
         answer = world.answered.get(token)
         recorded = history.get(arn, [])

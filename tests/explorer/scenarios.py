@@ -296,7 +296,7 @@ def _running() -> World:
 
 
 def _ended(*, refused: bool) -> World:
-    """The end is recorded; its event is sent, or still owed."""
+    """The end is recorded; its event is sent, or still pending."""
     world = _running()
     world.advance(ONE)
     world.refuses = refused
@@ -321,7 +321,7 @@ def _two_ended(*, refused: bool = False) -> World:
 
 
 def _piled_up() -> World:
-    """Two events of one job are owed, and its end is next."""
+    """Two events of one job are pending, and its end is next."""
     world = World.empty()
     world.put(world.add_job(statuses.SUBMITTED, statuses.IN_PROGRESS, statuses.FAILED))
     world.refuses = True
@@ -435,7 +435,7 @@ def _write_manifest(world: World) -> None:
 
 
 def _ended_uncounted() -> World:
-    """The end is recorded, its event is owed, and the manifest is being looked for."""
+    """The end is recorded, its event is pending, and the manifest is being looked for."""
     world = _running()
     world.advance(ONE)
     world.refuses = True
@@ -614,7 +614,7 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
     "first-sight-meanwhile": Scenario(lambda: _just_submitted(polled=False), (_advance, _advance)),
     "two-end": Scenario(_two_ended),
     "two-owed": Scenario(lambda: _two_ended(refused=True)),
-    "owed": Scenario(lambda: _ended(refused=True)),
+    "pending": Scenario(lambda: _ended(refused=True)),
     "status-changes": Scenario(
         lambda: _just_submitted(settings=TALKATIVE), (_advance, _advance), TALKATIVE
     ),

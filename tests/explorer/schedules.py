@@ -1,8 +1,8 @@
 """Whose turn it is: actors that stop before each call, in an order that the schedule decides.
 
 A schedule is a row of segments such as `A3 W. B. E.`: A makes three calls, W all of its own, then
-B, then E; whoever is not at the end by then goes on in alphabetical order. Only one actor runs at
-any time, and it gives up its turn only before a call.
+B, then E; actors that are not at their ends by then go on in alphabetical order. Only one actor
+runs at any time, and it gives up its turn only before a call.
 """
 
 from __future__ import annotations

@@ -136,7 +136,7 @@ class World:
     untracked: frozenset[str] = frozenset()
     """Jobs that a person took out of polling, and not back in since."""
     deleted: frozenset[str] = frozenset()
-    """Jobs whose item a person deleted, and did not put anew since."""
+    """Jobs whose item a person deleted, and did not put again since."""
     refuses: bool = False
     """Whether the bus refuses every entry."""
     skew: timedelta = timedelta(0)
@@ -270,7 +270,7 @@ class World:
         self.jobs[arn].advance(self.now)
 
     def write_manifest(self, arn: str) -> None:
-        """Bedrock writes a job's manifest beside its results."""
+        """Bedrock writes a job's manifest next to its results."""
         self.counted |= {arn}
 
     def progress(self, arn: str) -> None:
@@ -364,7 +364,7 @@ class World:
             self.pending = frozenset()
 
     def _forget_pending(self, arn: str) -> None:
-        """Who overwrites or deletes an item takes away the episodes that it owes."""
+        """To overwrite or delete an item removes its pending episodes."""
         self.pending = frozenset(each for each in self.pending if each[0] != arn)
 
     # What is looked at afterwards
@@ -382,11 +382,11 @@ class World:
         return found
 
     def is_settled(self) -> bool:
-        """Whether nothing is tracked any more, and no event is owed."""
+        """Whether nothing is tracked any more, and no event is pending."""
         indexes = self.dynamodb.tables["jobs"].indexes.values()
         return not any(index.versions[-1] for index in indexes)
 
-    # The services besides DynamoDB
+    # The services other than DynamoDB
 
     def put_events(self, *, Entries: list[dict[str, Any]]) -> dict[str, Any]:  # noqa: N803 - boto3's name
         """Amazon EventBridge takes what it is sent, also for a bus that does not exist."""
@@ -559,7 +559,7 @@ def _backwards(
 
 
 class Oversight(Protocol):
-    """Whoever is asked before each call what becomes of it."""
+    """Is asked before each call what becomes of it."""
 
     world: World
 
@@ -674,7 +674,7 @@ class _Lesson:
 
 
 class Seat:
-    """Where an actor sits: its clients, under whoever oversees the case that is played."""
+    """Where an actor sits: its clients, under the oversight of the case that is played."""
 
     def __init__(self, actor: str) -> None:
         self.actor = actor

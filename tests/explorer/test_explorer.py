@@ -160,8 +160,8 @@ def test_two_conditions_guard_the_order_of_the_history() -> None:
 
 
 def test_a_trusted_index_costs_copies_alone() -> None:
-    """To send what a late index says is owed loses nothing: it repeats more, with the same id."""
-    telling = plans("owed")
+    """To send what a late index has loses nothing: it repeats more, with the same id."""
+    telling = plans("pending")
     sample = Sample(fraction=0.3, pairs=0)
     report = explore(telling, sample)
     with variants.index_trusted():

@@ -214,7 +214,7 @@ class Lifetimes(RuleBasedStateMachine):
             return
         self.defects.extend(recover(self.world, self.deployment, sweeps=self.sweeps))
         assert self.defects == []
-        # Whether a status change was owed depends on the deployment that recorded it.
+        # Whether a status change was pending depends on the deployment that recorded it.
         verdict = judge(self.world, emits_status_changes=False)
         assert [str(violation) for violation in verdict.violations] == []
 

@@ -43,7 +43,7 @@ def test_a_verdict_is_the_same_with_a_memory(scenario: str) -> None:
 @pytest.mark.parametrize(
     ("broken", "scenario"),
     [
-        (nullcontext, "owed"),
+        (nullcontext, "pending"),
         (variants.no_pending_event, "ends-Completed"),
         (variants.acknowledged_first, "ends-Completed"),
         (variants.history_not_consulted, "expired-ended"),
@@ -102,8 +102,8 @@ def test_worlds_that_differ_have_other_digests() -> None:
 
 def test_the_report_says_how_many_cases_of_each_scenario_ran() -> None:
     """Single faults and schedules of how many there are, and pairs of faults on their own."""
-    report = explore(plan("owed", 0), Sample(fraction=0.5, pairs=0.2))
-    [line] = [line for line in str(report).splitlines() if line.startswith("  owed ")]
+    report = explore(plan("pending", 0), Sample(fraction=0.5, pairs=0.2))
+    [line] = [line for line in str(report).splitlines() if line.startswith("  pending ")]
     ran, planned, pairs = (int(part.replace(",", "")) for part in line.split()[1:])
     assert 0 < ran < planned
     assert pairs > 0

@@ -174,7 +174,7 @@ def token_forgotten_first() -> Iterator[None]:
 
 @contextmanager
 def history_condition_dropped() -> Iterator[None]:
-    """Besides, the history entry is put over one that may be there."""
+    """In addition, the history entry is put over one that may be there."""
 
     def broken(self: _DynamoDBClient, **request: Any) -> Any:
         parts = [

@@ -85,7 +85,7 @@ def loaded(tmp_path: Path) -> Callable[[str], tuple[dict[str, Any], Callable[[in
 def test_functions_that_live_are_changed(
     loaded: Callable[[str], tuple[dict[str, Any], Callable[[int], None]]],
 ) -> None:
-    """Whoever holds the function, a cache or an instance, runs the mutant."""
+    """A holder of the function, such as a cache or an instance, runs the mutant."""
     source = dedent(
         """
         import functools

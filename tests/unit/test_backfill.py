@@ -95,7 +95,7 @@ def test_only_an_end_at_first_sight_is_quiet(
     sequence: int,
     emits: bool,  # noqa: FBT001 - drawn by Hypothesis
 ) -> None:
-    """A job that was taken for finished, and runs, owes what any other does."""
+    """A job that was taken for finished, and runs, has the pending events of any other."""
     identity = "an-id" if statuses.is_terminal(status) else None
     entry = HistoryEntry(ARN, sequence, status, NOW, "poll", event_id=identity)
     usual = pending_for([entry], emit_status_changes=emits)

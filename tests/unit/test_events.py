@@ -211,7 +211,7 @@ def test_every_event_keeps_to_its_schema(
 
 @given(st.sampled_from(statuses.KNOWN) | st.just("Paused"))
 def test_status_changes_are_off_unless_asked_for(status: str) -> None:
-    """Only endings owe an event by default, and they always do."""
+    """Only the end of a job has an event by default, and it always has one."""
     entry = replace(ENTRY, status=status)
     assert bool(pending_for([entry], emit_status_changes=False)) == statuses.is_terminal(status)
     assert len(pending_for([entry], emit_status_changes=True)) == 1

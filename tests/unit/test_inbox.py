@@ -53,7 +53,7 @@ def test_native_events_are_hints(name: str) -> None:
 def test_commands_come_from_any_source(
     detail_type: str, request_type: type, source: str | None
 ) -> None:
-    """Whoever may put events on the bus may have a job tracked or untracked."""
+    """A caller that may put events on the bus may track or untrack a job."""
     event = {"source": source, "detail-type": detail_type, "detail": {"jobArn": ARN}}
     assert request_of(event, HERE, NOW) == request_type(ARN, NOW)
 

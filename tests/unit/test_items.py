@@ -189,7 +189,7 @@ def test_a_status_is_needed_beside_a_sequence() -> None:
 
 @pytest.mark.parametrize("value", [{"S": "denied"}, {"M": {}}, {"M": {"code": {"N": "1"}}}])
 def test_a_broken_last_error_counts_as_none(value: dict[str, object]) -> None:
-    """A `lastError` in another form is written anew instead of being a reason to fail."""
+    """A `lastError` in another form is written again instead of being a reason to fail."""
     item = {"jobArn": items.text(ARN), "lastError": value}
     assert items.last_error(item) is None  # type: ignore[arg-type]
 

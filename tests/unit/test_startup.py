@@ -26,7 +26,7 @@ def test_a_start_that_fails_leaves_the_collector_on() -> None:
 
 
 def test_a_collector_that_was_off_stays_off() -> None:
-    """Whoever turned it off before decides when it goes on again."""
+    """The caller that turned it off decides when it goes on again."""
     gc.disable()
     try:
         with no_garbage_collected():

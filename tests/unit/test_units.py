@@ -1,4 +1,4 @@
-"""DynamoDB's units, against examples reckoned by hand from its documentation."""
+"""DynamoDB's units, against examples calculated by hand from its documentation."""
 
 from hypothesis import given
 from hypothesis import strategies as st

@@ -143,7 +143,7 @@ class Container:
         )
 
     def _notifier(self) -> Notifier:
-        """What notifies people; its client is made when it is first needed, which is seldom."""
+        """What notifies people; its client is made when it is first needed, which is rare."""
         return Notifier(*topics(self._session, *self.settings.topic_arns))
 
     def inbox(self) -> Inbox:

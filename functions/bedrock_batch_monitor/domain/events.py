@@ -141,11 +141,11 @@ def pending_for(
 
 @dataclass(frozen=True, slots=True)
 class PendingEvent:
-    """An event that a job owes, as its item names it: `Ended#5`, `Unreachable#4#<since>#<seen at>`.
+    """A pending event, as the job's item names it: `Ended#5`, `Unreachable#4#<since>#<seen at>`.
 
     `sequence` is the number of transitions recorded when it became due. An episode, stalled or
-    unreachable or at risk, has the time at which it began and the one at which it was noticed
-    besides. `facts` are what the event tells of that moment, as texts of `<name>=<value>`: the item
+    unreachable or at risk, also has the time at which it began and the time at which it was
+    noticed. `facts` are what the event tells of that moment, as texts of `<name>=<value>`: the item
     goes on, and every delivery of the event is to say the same.
     `Tasks#5` stands for no event but for the callbacks of the Step Functions tasks that wait for
     the end with this sequence.
@@ -216,7 +216,7 @@ def _pending_event_of(entry: HistoryEntry) -> PendingEvent:
 
 
 def pending_stalled(job: TrackedJob, *, since: datetime, now: datetime) -> PendingEvent:
-    """What a job owes when it is found to have stalled, with its last progress."""
+    """The pending event of a job that stalled, with its last progress."""
     facts = {
         _PROCESSED: job.counts.processed,
         _TOTAL: job.counts.total,
@@ -228,7 +228,7 @@ def pending_stalled(job: TrackedJob, *, since: datetime, now: datetime) -> Pendi
 def pending_at_risk(
     sequence: int, estimate: Estimate, expiration: datetime | None, *, now: datetime
 ) -> PendingEvent:
-    """What a job owes whose end is expected past its expiration for the first time."""
+    """The pending event of a job whose estimated end is past its expiration for the first time."""
     facts = {
         _RECORDS_PER_MINUTE: estimate.records_per_minute,
         _ESTIMATED_END_TIME: _iso(estimate.ends_at),
@@ -239,7 +239,7 @@ def pending_at_risk(
 
 
 def pending_unreachable(sequence: int, *, now: datetime) -> PendingEvent:
-    """What a job owes when it becomes unreachable."""
+    """The pending event of a job that becomes unreachable."""
     return PendingEvent(_UNREACHABLE, sequence, now, now)
 
 
@@ -306,7 +306,7 @@ def episode_event(
 def _of_episode(
     job: StoredJob, pending_event: PendingEvent, *, since: datetime, seen_at: datetime
 ) -> dict[str, Any]:
-    """What an episode's event tells beside what is known of the job."""
+    """What an episode's event says in addition to what is known of the job."""
     if pending_event.kind == _STALLED:
         return {
             "stalledSince": to_iso(since),

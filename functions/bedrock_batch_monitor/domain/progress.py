@@ -1,7 +1,7 @@
 """How fast a job goes and when it will be done, from the record counts that were seen.
 
 A job's item keeps the estimate as `recordsPerMinute` (a number) and `estimatedEndTime` (a time),
-both absent while unknown, so that every reader sees the same one. It is made anew whenever counts
+both absent while unknown, so that every reader sees the same one. It is made again whenever counts
 that moved are written, from that pace and two counts: the one written before and the new one.
 Nothing else has to be kept or read for it.
 """
@@ -53,7 +53,7 @@ def estimate_after(job: TrackedJob, observation: JobObservation, *, now: datetim
     """What is to be expected of a job whose counts have moved since they were last written.
 
     Unknown unless the job is `InProgress` and its count of processed records has moved between two
-    looks; of a job that had stalled the pace begins anew.
+    looks; of a job that had stalled the pace starts again.
     """
     before, processed = job.counts.processed, observation.counts.processed
     if (

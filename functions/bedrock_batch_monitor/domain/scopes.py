@@ -69,7 +69,7 @@ ALL_KEYS: Final = KeyPartition()
 
 @dataclass(frozen=True, slots=True)
 class Scopes:
-    """The deployment's own account and region, and those that it monitors besides."""
+    """The deployment's own account and region, and the others that it monitors."""
 
     home: Scope
     others: tuple[Scope, ...] = ()

@@ -40,7 +40,7 @@ _PREFIX: Final = re.compile(r"[A-Za-z0-9!_.()=+@:/-]{0,500}", re.ASCII)
 _MODEL_CHARACTERS: Final = 2048
 _ALLOWED_PRICE_KEYS: Final = frozenset({"input", "output"})
 
-# Why the figures of a job are not known, beside the codes of S3 and the SDK.
+# Why the figures of a job are not known, in addition to the codes of S3 and the SDK.
 BUCKET_NOT_NAMED: Final = "BucketNotNamed"
 NO_OUTPUT_LOCATION: Final = "NoOutputLocation"
 MALFORMED_MANIFEST: Final = "MalformedManifest"
