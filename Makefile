@@ -41,7 +41,7 @@ lint: setup ## Check style, types, the direction of imports, and spelling
 	@ruff format --check .
 	@mypy
 	@PYTHONPATH=functions:cli:infra:. lint-imports
-	@codespell $(TEXTS)
+	@codespell --dictionary=- --dictionary=tests/docs/codespell.txt $(TEXTS)
 
 format: setup ## Format the code
 	@ruff check --fix .
