@@ -98,7 +98,8 @@ def _state(item: Item) -> State:
         exists=bool(item),
         discovery=(
             Bookmark(**items.read(item, Bookmark, bookmark))
-            if item.keys() >= {attributes.DISCOVERY_BEGAN_AT, attributes.DISCOVERED_UNTIL}
+            # Half a bookmark is not one: the state is invalid then, and nothing counts as seen.
+            if item.keys() & {attributes.DISCOVERY_BEGAN_AT, attributes.DISCOVERED_UNTIL}
             else None
         ),
         list_position=(
