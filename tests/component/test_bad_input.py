@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -69,14 +70,30 @@ items_of_table = st.lists(
 
 
 @settings(
-    max_examples=100,  # of ten items and more each
+    max_examples=10,  # of ten items and more each; `pytest -m scale` has ten times as many
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(items=items_of_table)
-def test_a_thousand_bad_items_harm_nobody(
+def test_bad_items_stop_no_poll(cloud: Cloud, items: list[tuple[str, dict[str, Any]]]) -> None:
+    """Whatever is in the jobs table, a poll goes on, says so in the item, and keeps it."""
+    poll_among(cloud, items)
+
+
+@pytest.mark.scale
+@settings(
+    max_examples=100,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(items=items_of_table)
+def test_thousand_bad_items_stop_no_poll(
     cloud: Cloud, items: list[tuple[str, dict[str, Any]]]
 ) -> None:
-    """Whatever stands in the jobs table, a poll goes on, says so in the item, and keeps it."""
+    """The same with a thousand random items."""
+    poll_among(cloud, items)
+
+
+def poll_among(cloud: Cloud, items: list[tuple[str, dict[str, Any]]]) -> None:
+    """Poll a good job among these items, and look at what became of them."""
     for item in cloud.items("jobs"):
         cloud.dynamodb.delete_item(TableName="jobs", Key={"jobArn": {"S": item["jobArn"]}})
     put = {

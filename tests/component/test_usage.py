@@ -263,8 +263,9 @@ def test_it_is_looked_for_ever_more_rarely_and_then_given_up(used: Cloud) -> Non
     arn = add_job(denied)
     denied.poll()
     given_up = 0
-    for _ in range(30 * 60):
-        denied.bedrock.clock.advance(MINUTE)
+    # Polls every minute for an hour, and then every 32 minutes for a day and more.
+    for minutes in (*[1] * 64, *[32] * 50):
+        denied.bedrock.clock.advance(minutes * MINUTE)
         given_up += denied.poll().usage_given_up
     assert client.calls == 1 + 12
     assert given_up == 1
