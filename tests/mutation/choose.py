@@ -102,7 +102,7 @@ def plan(  # noqa: PLR0913 - all named
 ) -> list[tuple[str, Mutant]]:
     """The mutants to try, each with its part; a shorter run tries the first ones of the same list.
 
-    The fixed set comes first, conditions before the rest of it; then changed lines and sample by
+    The conditions of the fixed set come first; then the rest of it, changed lines and sample by
     turns, in an order of the seed. `sampled` are the folders that the sample is taken from, `size`
     is how many it has.
     """
@@ -121,7 +121,10 @@ def plan(  # noqa: PLR0913 - all named
     # The conditions themselves are the heart of the fixed set.
     parts[FIXED].sort(key=lambda mutant: mutant.operator not in _OF_CONDITIONS)
     del parts[SAMPLE][size:]
-    return [(FIXED, mutant) for mutant in parts[FIXED]] + by_turns(
+    conditions = sum(mutant.operator in _OF_CONDITIONS for mutant in parts[FIXED])
+    fixed_set = [(FIXED, mutant) for mutant in parts[FIXED]]
+    return fixed_set[:conditions] + by_turns(
+        fixed_set[conditions:],
         [(CHANGED, mutant) for mutant in parts[CHANGED]],
         [(SAMPLE, mutant) for mutant in parts[SAMPLE]],
     )
@@ -140,13 +143,11 @@ def _is_changed(mutant: Mutant, changed: Lines) -> bool:
     return any(line in lines for line in range(mutant.line, mutant.last_line + 1))
 
 
-def by_turns(
-    one: Sequence[tuple[str, Mutant]], other: Sequence[tuple[str, Mutant]]
-) -> list[tuple[str, Mutant]]:
-    """Both lists as one, in which each is spread over the whole."""
+def by_turns(*lists: Sequence[tuple[str, Mutant]]) -> list[tuple[str, Mutant]]:
+    """The lists as one, in which each is spread over the whole."""
     places = [
         ((index + 0.5) / len(items), number, item)
-        for number, items in enumerate((one, other))
+        for number, items in enumerate(lists)
         for index, item in enumerate(items)
     ]
     return [item for _, _, item in sorted(places, key=lambda place: place[:2])]
