@@ -7,10 +7,11 @@ import marshal
 import pickle
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from copy import copy
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
+from functools import lru_cache, partial
 from hashlib import blake2b
 from typing import Any, Final, Protocol
 
@@ -673,6 +674,23 @@ class _Lesson:
         return answer
 
 
+class _Threads(InlineExecutor):
+    """Runs calls at once; an actor with a deadline waits for one only until shortly before it."""
+
+    def __init__(self, seat: Seat) -> None:
+        self._seat = seat
+
+    def submit(  # type: ignore[override]
+        self, call: Callable[..., Any], /, *arguments: Any, **named: Any
+    ) -> Future[Any]:
+        """Run the call; the future that comes back is done."""
+        future = super().submit(call, *arguments, **named)
+        # Only the oversight of an explored case has deadlines.
+        if (stop_waiting := getattr(self._seat.oversight, "stop_waiting", None)) is not None:
+            stop_waiting(self._seat.actor)
+        return future
+
+
 class Seat:
     """Where an actor sits: its clients, under the oversight of the case that is played."""
 
@@ -902,6 +920,6 @@ def deployed(name: str, settings: Settings, *, sweeps: bool = False) -> Actor:
         monitor = replace(monitor, scan=replace(monitor.scan, fetch_each_up_to=1))
     return Actor(
         seat,
-        replace(monitor, new_executor=InlineExecutor),
+        replace(monitor, new_executor=partial(_Threads, seat)),
         compose_inbox(settings, session, clock=seat.clock),
     )

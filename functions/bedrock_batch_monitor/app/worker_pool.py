@@ -47,6 +47,11 @@ class WorkerPool:
         return self.remaining_seconds() < STOP_BEFORE_DEADLINE_SECONDS
 
     @property
+    def is_over(self) -> bool:
+        """Whether calls under way may make no further request: the poll no longer waits."""
+        return self.remaining_seconds() < LEAVE_BEFORE_DEADLINE_SECONDS
+
+    @property
     def jobs_under_way(self) -> list[str]:
         """The jobs whose calls have not returned yet, in the order in which the calls began."""
         return [job_arn for job_arn in self._under_way.values() if job_arn is not None]
@@ -110,6 +115,11 @@ class InlineWorkers:
     def time_is_up(self) -> bool:
         """Whether no new call may begin; in the inbox, the rest goes back to the queue then."""
         return self.remaining_seconds() < STOP_BEFORE_DEADLINE_SECONDS
+
+    @property
+    def is_over(self) -> bool:
+        """Whether a call under way may make no further request."""
+        return self.remaining_seconds() < LEAVE_BEFORE_DEADLINE_SECONDS
 
     def submit(self, call: Callable[[], T], then: Callable[[T], None]) -> None:
         """Make a call, then handle its result."""

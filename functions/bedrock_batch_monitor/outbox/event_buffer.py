@@ -31,6 +31,10 @@ class Workers(Protocol):
     def time_is_up(self) -> bool:
         """Whether no new call may begin."""
 
+    @property
+    def is_over(self) -> bool:
+        """Whether calls under way may make no further request."""
+
     def submit(self, call: Callable[[], T], then: Callable[[T], None]) -> None:
         """Begin a call; `then` gets its result."""
 
@@ -70,11 +74,16 @@ class EventBuffer:
         self._send_collected(at_least=1)
 
     def send(self, group: Sequence[MonitorEvent]) -> None:
-        """Send one call's worth of events, if there is a bus to accept them."""
-        if self._bus is None:
+        """Send one call's worth of events, if there is a bus to accept them.
+
+        Near the deadline, the calling thread does not wait for a check of the bus: the delivery,
+        which may outlast the poll, makes it.
+        """
+        if self._bus is None and not self.workers.time_is_up:
             self._bus = self._look_for_bus()
-        if self._bus.exists:
-            self.workers.submit(partial(self.relay.deliver, group, self.watch), self._on_delivery)
+        if self._bus is None or self._bus.exists:
+            deliver = partial(self.relay.deliver, group, self.watch, lambda: self.workers.is_over)
+            self.workers.submit(deliver, self._on_delivery)
         else:
             self.bus_refuses = True
             self.postpone(group)

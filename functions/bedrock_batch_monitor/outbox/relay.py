@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import count
@@ -103,16 +103,25 @@ class Relay:
         """What checks the bus during one poll or batch; makes no call."""
         return BusWatch(self.bus)
 
-    def deliver(self, events: Sequence[MonitorEvent], watch: BusWatch) -> DeliveryResult:
+    def deliver(
+        self,
+        events: Sequence[MonitorEvent],
+        watch: BusWatch,
+        is_over: Callable[[], bool] = lambda: False,
+    ) -> DeliveryResult:
         """Send one PutEvents call's worth of events; raises nothing that a service can cause.
 
         Nothing is sent unless the bus exists, and nothing is acknowledged unless it still exists.
+        Once the time of the invocation `is_over`, no further call is made: what is not acknowledged
+        is sent again by the next poll.
         """
         errors: Counter[str] = Counter()
         first = watch.first()
         if not first.exists:
             errors[first.code] += 1
             return replace(not_sent(events), errors=errors, bus_refuses=True)
+        if is_over():
+            return not_sent(events)
         try:
             deliveries = self.bus.put(events)
         except ServiceError as error:
@@ -125,11 +134,13 @@ class Relay:
                 waiting.append(delivery.event)
         accepted = [each.event for each in deliveries if each.error is None]
         if accepted:
+            if is_over():
+                return replace(not_sent(events), errors=errors)
             look = watch.confirm()
             if not look.exists:
                 errors[look.code] += 1
                 return replace(not_sent(events), errors=errors, bus_refuses=True)
-        conflicts = self._acknowledge(accepted, errors)
+        conflicts = 0 if is_over() else self._acknowledge(accepted, errors, is_over)
         return replace(
             not_sent(waiting),
             sent=len(accepted),
@@ -138,7 +149,9 @@ class Relay:
             conflicts=conflicts,
         )
 
-    def _acknowledge(self, sent: Sequence[MonitorEvent], errors: Counter[str]) -> int:
+    def _acknowledge(
+        self, sent: Sequence[MonitorEvent], errors: Counter[str], is_over: Callable[[], bool]
+    ) -> int:
         """Acknowledge these events; one for which that fails is sent again. Counts conflicts."""
         together = _complete_acks(sent)
         left = sent
@@ -151,17 +164,21 @@ class Relay:
             return 0
         conflicts = 0
         for event in left:
+            if is_over():
+                break
             try:
                 written = self.jobs.ack(event.job_arn, event.pending_event)
                 conflicts += not written.is_done
             except ServiceError as error:
                 errors[error.code] += 1
-        self._forget_copies(sent, errors)
+        self._forget_copies(sent, errors, is_over)
         return conflicts
 
-    def _forget_copies(self, sent: Sequence[MonitorEvent], errors: Counter[str]) -> None:
+    def _forget_copies(
+        self, sent: Sequence[MonitorEvent], errors: Counter[str], is_over: Callable[[], bool]
+    ) -> None:
         for event in sent:
-            if event.has_copy:
+            if event.has_copy and not is_over():
                 try:
                     self.outbox.delete_event(event.job_arn, event.pending_event)
                 except ServiceError as error:
