@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from io import StringIO
 from typing import Any
 
-from bedrock_batch_monitor.app.reconcile import loggable
+from bedrock_batch_monitor.app.job_results import loggable
 from bedrock_batch_monitor.app.telemetry import logger, publish
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.jobs import (

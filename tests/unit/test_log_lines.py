@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from bedrock_batch_monitor.app.reconcile import loggable
+from bedrock_batch_monitor.app.job_results import loggable
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.jobs import RecordCounts
 from bedrock_batch_monitor.domain.summary import PollSummary, by_status

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from bedrock_batch_monitor.adapters.dynamodb.items import InvalidItem, InvalidItemError
 from bedrock_batch_monitor.adapters.errors import ServiceError
@@ -16,18 +16,16 @@ from bedrock_batch_monitor.app.recording import CONFLICT, Recorder
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.arns import Scope
 from bedrock_batch_monitor.domain.episodes import is_at_risk
-from bedrock_batch_monitor.domain.events import durations, pending_at_risk, pending_stalled
+from bedrock_batch_monitor.domain.events import pending_at_risk, pending_stalled
 from bedrock_batch_monitor.domain.jobs import (
     JobError,
     JobObservation,
-    JobRecord,
     TrackedJob,
     normalized,
 )
 from bedrock_batch_monitor.domain.rules import Rules
 from bedrock_batch_monitor.domain.scopes import Scopes
 from bedrock_batch_monitor.domain.summary import ReconcileResult
-from bedrock_batch_monitor.domain.times import seconds_between, to_iso
 from bedrock_batch_monitor.domain.transitions import (
     Decision,
     Outdated,
@@ -236,32 +234,3 @@ class Reconciler:
         if not isinstance(decision, Transition):
             return CONFLICT
         return self._recorder.record(job, decision, answer=observation, observed_by=observed_by)
-
-
-def loggable(record: JobRecord) -> dict[str, Any]:
-    """What a log line says of a transition: never its message, which can hold customer data.
-
-    The queries of the dashboard read these fields. `ended` has the terminal status as a key,
-    because a query can count the lines that have a key, but not the values of one as series.
-    """
-    entry = record.last
-    has_ended = statuses.is_terminal(entry.status)
-    counts = {
-        "total": entry.counts.total,
-        "processed": entry.counts.processed,
-        "success": entry.counts.success,
-        "error": entry.counts.error,
-    }
-    fields = {
-        "jobArn": entry.job_arn,
-        "sequence": entry.sequence,
-        "status": entry.status,
-        "previousStatus": entry.previous_status,
-        "changedAt": None if entry.changed_at is None else to_iso(entry.changed_at),
-        "modelId": entry.model_id,
-        "latencySeconds": seconds_between(entry.changed_at, entry.observed_at),
-        "ended": {entry.status: 1} if has_ended else None,
-        "durations": durations(record) if has_ended else None,
-        "records": {name: count for name, count in counts.items() if count is not None},
-    }
-    return {name: value for name, value in fields.items() if value not in (None, {})}

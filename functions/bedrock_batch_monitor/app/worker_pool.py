@@ -23,8 +23,25 @@ STOP_BEFORE_DEADLINE_SECONDS: Final = 15.0
 LEAVE_BEFORE_DEADLINE_SECONDS: Final = 3.0
 
 
+class _Timed:
+    """What both kinds of workers say about the time that their invocation has left."""
+
+    __slots__ = ()
+    remaining_seconds: Callable[[], float]
+
+    @property
+    def time_is_up(self) -> bool:
+        """Whether no new call may begin; in the inbox, the rest goes back to the queue then."""
+        return self.remaining_seconds() < STOP_BEFORE_DEADLINE_SECONDS
+
+    @property
+    def is_over(self) -> bool:
+        """Whether calls under way may make no further request: nobody waits for them any more."""
+        return self.remaining_seconds() < LEAVE_BEFORE_DEADLINE_SECONDS
+
+
 @dataclass(slots=True)
-class WorkerPool:
+class WorkerPool(_Timed):
     """The threads of one poll; only the polling thread calls its methods.
 
     A call that outlasts the poll can send no further request, because its `invocation` is over
@@ -40,16 +57,6 @@ class WorkerPool:
     invocation: Invocation = field(default_factory=Invocation)
     # Each call returns how to handle its result. The value is the job that the call is about.
     _under_way: dict[Future[Callable[[], None]], str | None] = field(default_factory=dict)
-
-    @property
-    def time_is_up(self) -> bool:
-        """Whether no new call may begin."""
-        return self.remaining_seconds() < STOP_BEFORE_DEADLINE_SECONDS
-
-    @property
-    def is_over(self) -> bool:
-        """Whether calls under way may make no further request: the poll no longer waits."""
-        return self.remaining_seconds() < LEAVE_BEFORE_DEADLINE_SECONDS
 
     @property
     def jobs_under_way(self) -> list[str]:
@@ -105,21 +112,11 @@ class WorkerPool:
         return bool(done)
 
 
-@dataclass(frozen=True, slots=True)
-class InlineWorkers:
+@dataclass(slots=True)
+class InlineWorkers(_Timed):
     """Makes each call at once in the calling thread, within the time of an invocation."""
 
     remaining_seconds: Callable[[], float]
-
-    @property
-    def time_is_up(self) -> bool:
-        """Whether no new call may begin; in the inbox, the rest goes back to the queue then."""
-        return self.remaining_seconds() < STOP_BEFORE_DEADLINE_SECONDS
-
-    @property
-    def is_over(self) -> bool:
-        """Whether a call under way may make no further request."""
-        return self.remaining_seconds() < LEAVE_BEFORE_DEADLINE_SECONDS
 
     def submit(self, call: Callable[[], T], then: Callable[[T], None]) -> None:
         """Make a call, then handle its result."""

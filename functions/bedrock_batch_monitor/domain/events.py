@@ -145,7 +145,7 @@ class PendingEvent:
 
     `sequence` is the number of transitions recorded when it became due. An episode, stalled or
     unreachable or at risk, also has the time at which it began and the time at which it was
-    noticed. `facts` are what the event tells of that moment, as texts of `<name>=<value>`: the item
+    noticed. `facts` are what the event says about that moment, as `<name>=<value>`: the item
     goes on, and every delivery of the event is to say the same.
     `Tasks#5` stands for no event but for the callbacks of the Step Functions tasks that wait for
     the end with this sequence.
