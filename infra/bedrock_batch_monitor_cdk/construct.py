@@ -11,7 +11,7 @@ from constructs import Construct
 
 from bedrock_batch_monitor import contract
 from bedrock_batch_monitor.domain import statuses
-from bedrock_batch_monitor.domain.outcomes import UNREACHABLE
+from bedrock_batch_monitor.domain.event_kinds import ENDED, UNREACHABLE
 from bedrock_batch_monitor_cdk import grants
 from bedrock_batch_monitor_cdk.alarms import Alarms
 from bedrock_batch_monitor_cdk.config import MonitorConfig
@@ -78,7 +78,7 @@ class BedrockBatchMonitor(Construct):
 
     def _topics_of_polls(self) -> Mapping[str, sns.Topic]:
         """The topics to which the monitor function itself publishes."""
-        if self._notifications is None or UNREACHABLE not in self._config.notified_outcomes:
+        if self._notifications is None or UNREACHABLE.name not in self._config.notified_outcomes:
             return {}
         return self._notifications.topics
 
@@ -231,6 +231,6 @@ def _job_ended(wanted: Sequence[str] | None, data: Mapping[str, Any]) -> eventbr
         data = {"status": list(wanted), **data}
     return eventbridge.EventPattern(
         source=[contract.EVENT_SOURCE],
-        detail_type=[contract.JOB_ENDED],
+        detail_type=[ENDED.detail_type],
         detail={"data": dict(data)} if data else None,
     )

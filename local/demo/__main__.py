@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.live import Live
 
 from bedrock_batch_monitor import contract
+from bedrock_batch_monitor.domain import event_kinds
 from bedrock_batch_monitor.domain.statuses import TERMINAL, is_terminal
 from bedrock_batch_monitor.domain.times import from_iso
 from bedrock_batch_monitor.domain.token_usage import is_counted
@@ -238,7 +239,7 @@ def _missing(cloud: Cloud, watched: Watched) -> list[str]:
         ids = {
             event["detail"]["metadata"]["eventId"]
             for event in watched.events
-            if event["resources"] == [arn] and event["detail-type"] == contract.JOB_ENDED
+            if event["resources"] == [arn] and event["detail-type"] == event_kinds.ENDED.detail_type
         }
         if ids != {last.get("eventId")}:
             problems.append(f"{name}: its event has id {last.get('eventId')}, received {ids}")

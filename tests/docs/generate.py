@@ -12,8 +12,8 @@ from typing import Any
 # Run as a program it has to find the function's code, as `app.py` has.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "functions"))
 
-from bedrock_batch_monitor import contract
 from bedrock_batch_monitor.declarations import Setting, all_settings
+from bedrock_batch_monitor.domain import event_kinds
 from bedrock_batch_monitor.presentation.messages import (
     Notification,
     chat_message_of,
@@ -21,7 +21,7 @@ from bedrock_batch_monitor.presentation.messages import (
     notification_of,
 )
 from bedrock_batch_monitor_cdk.alarms import ALARMS
-from tests.docs import cost
+from tests.docs import cost, schemas
 from tests.docs.pages import ROOT
 from tests.support.contracts import FILES, SCHEMAS, schema_of
 
@@ -105,7 +105,9 @@ def chat_sample() -> str:
 
 
 def _failed() -> Notification:
-    event = json.loads((SCHEMAS / "v1" / "samples" / FILES[contract.JOB_ENDED]).read_text())
+    event = json.loads(
+        (SCHEMAS / "v1" / "samples" / FILES[event_kinds.ENDED.detail_type]).read_text()
+    )
     event["detail"]["data"] |= {"status": "Failed", "message": "Too many records failed."}
     return notification_of(event)
 
@@ -125,6 +127,7 @@ REGIONS = {
 
 
 def main() -> None:
+    schemas.write()
     for (name, mark), render in REGIONS.items():
         page = ROOT / name
         text = page.read_text()

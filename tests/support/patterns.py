@@ -9,20 +9,22 @@ from typing import Any
 
 from moto.events.models import EventPattern, EventPatternParser
 
-from bedrock_batch_monitor import contract
-from bedrock_batch_monitor.domain import statuses
+from bedrock_batch_monitor.domain import event_kinds, statuses
 from tests.support.contracts import FILES, SCHEMAS
 
 SAMPLES = SCHEMAS / "v1" / "samples"
-ENDED = json.loads((SAMPLES / FILES[contract.JOB_ENDED]).read_text())
-CHANGED = json.loads((SAMPLES / FILES[contract.JOB_STATUS_CHANGED]).read_text())
+ENDED = json.loads((SAMPLES / FILES[event_kinds.ENDED.detail_type]).read_text())
+CHANGED = json.loads((SAMPLES / FILES[event_kinds.STATUS_CHANGED.detail_type]).read_text())
 # The endings of jobs that did not simply complete.
 TROUBLE = {"Failed", "PartiallyCompleted", "Expired", "Stopped"}
 
 
 def sample_events() -> Iterator[tuple[str, dict[str, Any]]]:
     """A sample event for each status, and for each detail-type that is no change of status."""
-    for detail_type in FILES.keys() - {contract.JOB_ENDED, contract.JOB_STATUS_CHANGED}:
+    for detail_type in FILES.keys() - {
+        event_kinds.ENDED.detail_type,
+        event_kinds.STATUS_CHANGED.detail_type,
+    }:
         name = detail_type.removeprefix("Batch Inference Job ").replace(" ", "")
         yield name, json.loads((SAMPLES / FILES[detail_type]).read_text())
     for status in statuses.KNOWN:

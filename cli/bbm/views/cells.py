@@ -21,6 +21,7 @@ from bedrock_batch_monitor.adapters.dynamodb.attributes import (
     RECORDS_PER_MINUTE,
 )
 from bedrock_batch_monitor.domain import statuses
+from bedrock_batch_monitor.domain.event_kinds import Severity
 from bedrock_batch_monitor.domain.plain_text import clean, duration, plausible_count
 from bedrock_batch_monitor.domain.progress import seconds_past
 from bedrock_batch_monitor.domain.times import from_iso
@@ -28,7 +29,6 @@ from bedrock_batch_monitor.presentation.attributes import number_of
 from bedrock_batch_monitor.presentation.badges import (
     AT_RISK,
     PAST_EXPIRATION,
-    Severity,
     badges_of,
 )
 from bedrock_batch_monitor.presentation.job_view import job_of
