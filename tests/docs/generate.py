@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,7 +12,9 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "functions"))
 
 from bedrock_batch_monitor.declarations import Setting, all_settings
-from bedrock_batch_monitor.domain import event_kinds
+from bedrock_batch_monitor.domain import event_kinds, statuses
+from bedrock_batch_monitor.domain.events import SCHEMA_VERSION
+from bedrock_batch_monitor.domain.outcomes import NOTIFIABLE
 from bedrock_batch_monitor.presentation.messages import (
     Notification,
     chat_message_of,
@@ -24,11 +25,6 @@ from bedrock_batch_monitor_cdk.alarms import ALARMS
 from tests.docs import cost, schemas
 from tests.docs.pages import ROOT
 from tests.support.contracts import FILES, SCHEMAS, schema_of
-
-_SAMPLE = re.compile(
-    r"(?P<start><!-- sample event: (?P<file>[\w.-]+) -->\n```json\n)(?P<text>.*?)(?P<end>```\n)",
-    re.DOTALL,
-)
 
 
 def event_fields() -> str:
@@ -112,10 +108,48 @@ def _failed() -> Notification:
     return notification_of(event)
 
 
+def events() -> str:
+    """Every kind of event, and when it is sent."""
+    lines = ["| `detail-type` | When |", "|---|---|"]
+    lines += [
+        f"| [`{kind.detail_type}`](../schemas/v{SCHEMA_VERSION}/{FILES[kind.detail_type]}) "
+        f"| {kind.when_sent} |"
+        for kind in event_kinds.KINDS
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def samples() -> str:
+    """A sample of each kind of event."""
+    return "\n".join(
+        f"### {kind.detail_type.removeprefix('Batch Inference Job ')}\n\n{kind.description}\n\n"
+        f"<!-- sample event: {FILES[kind.detail_type]} -->\n```json\n"
+        f"{_published('samples', kind)}```\n"
+        for kind in event_kinds.KINDS
+    )
+
+
+def outcomes() -> str:
+    """What people can be notified of."""
+    lines = ["| Outcome | The job | By default |", "|---|---|---|"]
+    lines += [
+        f"| `{name}` | {words.sentence} | {'no' if name == statuses.COMPLETED else 'yes'} |"
+        for name, words in NOTIFIABLE.items()
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _published(folder: str, kind: event_kinds.EventKind) -> str:
+    return (SCHEMAS / f"v{SCHEMA_VERSION}" / folder / FILES[kind.detail_type]).read_text()
+
+
 REGIONS = {
     ("docs/settings.md", "generated: settings"): settings,
     ("README.md", "cost"): cost.sentence,
+    ("docs/events.md", "generated: events"): events,
     ("docs/events.md", "generated: event fields"): event_fields,
+    ("docs/events.md", "generated: samples"): samples,
+    ("docs/notifications.md", "generated: outcomes"): outcomes,
     ("docs/cost.md", "generated: cost"): cost.table,
     ("docs/cost.md", "generated: prices"): cost.prices,
     ("docs/command-line.md", "generated: bbm cost"): cost.sample,
@@ -134,12 +168,6 @@ def main() -> None:
         before, begin, rest = text.partition(f"<!-- {mark} -->\n")
         _, end, after = rest.partition("<!-- end of ")
         page.write_text(before + begin + render() + end + after)
-    page = ROOT / "docs" / "events.md"
-    page.write_text(_SAMPLE.sub(_sample, page.read_text()))
-
-
-def _sample(match: re.Match[str]) -> str:
-    return match["start"] + (SCHEMAS / "v1" / "samples" / match["file"]).read_text() + match["end"]
 
 
 if __name__ == "__main__":
