@@ -24,6 +24,7 @@ TRANSITIONS: Final = (
     summary.JOBS_DISCOVERED,
     summary.JOBS_CHANGED,
     summary.JOBS_ENDED,
+    summary.JOBS_WITH_FAILED_RECORDS,
     summary.JOBS_BACKFILLED,
 )
 EVENTS: Final = (summary.EVENTS_SENT, summary.TASKS_ANSWERED)

@@ -21,7 +21,7 @@ from bedrock_batch_monitor import contract
 from bedrock_batch_monitor.domain import event_kinds
 from bedrock_batch_monitor.domain.statuses import TERMINAL, is_terminal
 from bedrock_batch_monitor.domain.times import from_iso
-from bedrock_batch_monitor.domain.token_usage import is_counted
+from bedrock_batch_monitor.domain.token_usage import has_results
 from local.bedrock import StandIn
 from local.clients import Clients
 from local.cloud import Cloud, local_cloud
@@ -244,7 +244,7 @@ def _missing(cloud: Cloud, watched: Watched) -> list[str]:
         if ids != {last.get("eventId")}:
             problems.append(f"{name}: its event has id {last.get('eventId')}, received {ids}")
         job = cloud.monitor.job(arn) or {}
-        if is_counted(last["status"]) and "tokens" not in job:
+        if has_results(last["status"]) and "tokens" not in job:
             problems.append(f"{name}: its tokens are unknown: {job.get('usageError')}")
         if job.get("status") != last["status"] or "tracking" in job:
             problems.append(f"{name}: its item says {job.get('status')} and is still tracked")

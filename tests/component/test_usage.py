@@ -29,6 +29,7 @@ TOKENS = {"input": 1_000_000, "output": 100_000}
 MANIFEST = {"inputTokenCount": TOKENS["input"], "outputTokenCount": TOKENS["output"]}
 COST = Decimal("0.375")
 MINUTE = 60
+HOUR = 3600
 DAY = 86400
 
 
@@ -137,13 +138,54 @@ def test_tokens_and_cost_in_job_history_and_event(used: Cloud, ending: str) -> N
 
 
 @pytest.mark.parametrize("ending", ["Failed", "Stopped", "Expired"])
-def test_other_endings_have_no_manifest(used: Cloud, ending: str) -> None:
-    """Nobody looks for one, now or later."""
+def test_job_that_processed_no_record_has_no_manifest(used: Cloud, ending: str) -> None:
+    """The monitor looks for none, now or later."""
     quiet = with_s3(used, client := FakeS3(refusal("AccessDenied")))
     arn = add_job(quiet, ending)
     quiet.poll()
     assert client.calls == 0
     assert not {"usagePending", "usageError"} & set(item(quiet, arn))
+
+
+def add_charged_job(cloud: Cloud, ending: str) -> str:
+    """A job that ended so after it had processed 400 of its records."""
+    arn = cloud.add_job(ending, model_id=MODEL)
+    cloud.bedrock.faults.override(
+        arn,
+        {
+            "outputDataConfig": {"s3OutputDataConfig": {"s3Uri": f"s3://{BUCKET}/nightly/"}},
+            "totalRecordCount": 1000,
+            "processedRecordCount": 400,
+            "successRecordCount": 400,
+            "errorRecordCount": 0,
+        },
+    )
+    return arn
+
+
+@pytest.mark.parametrize("ending", ["Failed", "Stopped", "Expired"])
+def test_job_that_processed_records_is_charged_whatever_its_end(used: Cloud, ending: str) -> None:
+    """Its manifest, if there is one, is read as that of a completed job."""
+    arn = add_charged_job(used, ending)
+    write_manifest(arn)
+    used.poll()
+    assert data_of(used.new_events())["tokens"] == TOKENS
+    assert item(used, arn)["estimatedCostUsd"] == COST
+
+
+@pytest.mark.parametrize("ending", ["Failed", "Stopped", "Expired"])
+def test_usage_without_a_manifest_is_unknown_and_not_zero(used: Cloud, ending: str) -> None:
+    """A day later the item says so. It is no problem of the deployment, so no metric counts it."""
+    arn = add_charged_job(used, ending)
+    given_up = 0
+    for _ in range(14):
+        given_up += used.poll().usage_given_up
+        used.bedrock.clock.advance(3 * HOUR)
+    job = item(used, arn)
+    assert "tokens" not in job
+    assert job["usageError"]["code"] == "NoManifest"
+    assert "usagePending" not in job
+    assert given_up == 0
 
 
 def test_without_a_price_there_are_tokens_alone(used: Cloud) -> None:

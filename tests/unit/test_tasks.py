@@ -30,7 +30,7 @@ tokens = st.text(
 )
 SEEN = TrackedJob(ARN, sequence=1, status="InProgress")
 SECRET = "a-secret-token-that-nobody-may-read"  # noqa: S105 - no real one
-tasks = st.builds(WaitingTask, tokens, st.booleans())
+tasks = st.builds(WaitingTask, tokens, st.booleans(), st.booleans())
 
 
 def ended(observation: JobObservation, status: str, rules: Rules = RULES) -> JobRecord:
@@ -66,13 +66,18 @@ def test_callback_reports_the_end(
     status: str,
     with_message: bool,  # noqa: FBT001 - drawn by Hypothesis
 ) -> None:
-    """A success has the detail of the event, and a failure the status and a reason."""
+    """A success has the detail of the event, and a failure the outcome and a reason."""
     record = ended(observation, status)
     callback = callback_for(record, task, with_message=with_message)
     assert callback.task == task
-    if status == "Completed" or (
-        status == "PartiallyCompleted" and task.partially_completed_is_success
-    ):
+    outcome = record.last.outcome
+    assert outcome is not None
+    succeeds = {
+        "Completed": True,
+        "CompletedWithErrors": task.completed_with_errors_is_success,
+        "PartiallyCompleted": task.partially_completed_is_success,
+    }
+    if succeeds.get(outcome, False):
         event = status_event(record, record.last, with_message=with_message)
         assert callback.output == event.detail
         assert json.loads(callback.output)["data"]["status"] == status
@@ -80,8 +85,8 @@ def test_callback_reports_the_end(
     else:
         message = observation.message if with_message else None
         assert callback.output is None
-        assert callback.error == status
-        assert callback.cause == (message or f"{ARN} ended as {status}")
+        assert callback.error == outcome
+        assert callback.cause == (message or f"{ARN} ended as {outcome}")
 
 
 @pytest.mark.parametrize("status", ["Completed", "Failed"])

@@ -13,7 +13,13 @@ from hypothesis import strategies as st
 from bedrock_batch_monitor.adapters.dynamodb import items
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.events import status_event
-from bedrock_batch_monitor.domain.jobs import HistoryEntry, JobObservation, JobRecord, Usage
+from bedrock_batch_monitor.domain.jobs import (
+    HistoryEntry,
+    JobObservation,
+    JobRecord,
+    RecordCounts,
+    Usage,
+)
 from bedrock_batch_monitor.domain.token_usage import (
     FIRST_WAIT,
     GIVE_UP_AFTER,
@@ -27,8 +33,9 @@ from bedrock_batch_monitor.domain.token_usage import (
     buckets_of,
     buckets_text,
     estimated_cost,
+    has_results,
     is_allowed,
-    is_counted,
+    is_charged,
     manifest_of,
     next_look,
     prices_of,
@@ -63,6 +70,8 @@ def at(uri: Any) -> dict[str, Any]:
         ("s3://results/a/b", f"a/b/{JOB}/manifest.json.out"),
         ("s3://results/", f"{JOB}/manifest.json.out"),
         ("s3://results", f"{JOB}/manifest.json.out"),
+        # The slash is part of the key, as in the URI.
+        ("s3://results//nightly", f"/nightly/{JOB}/manifest.json.out"),
     ],
 )
 def test_where_the_manifest_is(uri: str, key: str) -> None:
@@ -127,12 +136,13 @@ def test_buckets_are_text_or_a_list() -> None:
     assert buckets_of(buckets_text(buckets)) == buckets
 
 
-def test_only_jobs_with_results_are_counted() -> None:
-    """Two endings leave a manifest."""
-    assert [status for status in statuses.KNOWN if is_counted(status)] == [
-        "Completed",
-        "PartiallyCompleted",
-    ]
+@pytest.mark.parametrize("status", statuses.TERMINAL)
+def test_job_is_charged_with_results_or_with_processed_records(status: str) -> None:
+    """A stopped job is charged for what was processed, and may have a manifest or not."""
+    assert has_results(status) == (status in {"Completed", "PartiallyCompleted"})
+    assert is_charged(status, RecordCounts(1000, 1, 1, 0))
+    assert is_charged(status, RecordCounts(1000, 0, 0, 0)) == has_results(status)
+    assert is_charged(status, RecordCounts()) == has_results(status)
 
 
 def test_a_whole_manifest() -> None:
@@ -151,14 +161,29 @@ def test_a_whole_manifest() -> None:
 @pytest.mark.parametrize(
     "value",
     [
-        *("-1", "1.5", "1.0", "1e3", '"7"', "true", "null", "[7]", "{}", "NaN", "Infinity"),
-        str(MOST_TOKENS + 1),
+        *("-1", "1.5", "true", "null", "[7]", "{}", "NaN", "Infinity", "-0.5", "1e-3"),
+        *('""', '"x"', '"NaN"', '"1.5"', '"-1"', '"1e999999999"', "1e999999999", "1e-999999999"),
+        "1e99999999999999999999",
+        *(str(MOST_TOKENS + 1), f'"{"1" * 41}"'),
     ],
 )
 def test_what_is_no_count_is_unknown(value: str) -> None:
     """Anything but a whole number from 0 is unknown, never 0, and spoils nothing else."""
     text = f'{{"inputTokenCount": {value}, "outputTokenCount": 3, "inputAudioSecond": 4}}'
     assert tokens_in(text.encode()) == Usage(None, 3)
+
+
+@pytest.mark.parametrize(
+    ("value", "count"),
+    [
+        *(("12", 12), ("12.0", 12), ("1.2e1", 12), ('"12"', 12), ('" 12.0 "', 12), ("0.0", 0)),
+        (f"{MOST_TOKENS}.0", MOST_TOKENS),
+    ],
+)
+def test_whole_number_in_another_form_is_a_count(value: str, count: int) -> None:
+    """Manifests of other services have counts as floats or in texts."""
+    text = f'{{"inputTokenCount": {value}, "outputTokenCount": 3}}'
+    assert tokens_in(text.encode()) == Usage(count, 3)
 
 
 def test_zero_is_known() -> None:

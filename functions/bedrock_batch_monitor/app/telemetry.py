@@ -16,6 +16,7 @@ from bedrock_batch_monitor.domain.summary import (
     EVENTS_SENT,
     JOBS_CHANGED,
     JOBS_ENDED,
+    JOBS_WITH_FAILED_RECORDS,
     MODEL,
     OCCASIONAL_METRICS,
     REFUSED,
@@ -64,6 +65,7 @@ def publish_inbox(summary: PollSummary, scope: Scope | None = None) -> None:
     names = (
         JOBS_CHANGED,
         JOBS_ENDED,
+        JOBS_WITH_FAILED_RECORDS,
         EVENTS_SENT,
         EVENTS_MALFORMED,
         TASKS_ANSWERED,

@@ -24,6 +24,7 @@ from bedrock_batch_monitor.domain.scopes import ALL_KEYS, KeyPartition
 from bedrock_batch_monitor.domain.token_usage import (
     BUCKET_NOT_NAMED,
     MALFORMED_MANIFEST,
+    NO_MANIFEST,
     NO_OUTPUT_LOCATION,
     NO_TOKEN_COUNTS,
     NOT_READ_YET,
@@ -33,8 +34,9 @@ from bedrock_batch_monitor.domain.token_usage import (
     UsageProblem,
     UsageRules,
     estimated_cost,
+    has_results,
     is_allowed,
-    is_counted,
+    is_charged,
     manifest_of,
     next_look,
     tokens_in,
@@ -42,6 +44,7 @@ from bedrock_batch_monitor.domain.token_usage import (
 
 # So many jobs in one poll: each costs a read of S3 and a write.
 _MOST_READS_PER_POLL: Final = 200
+_NO_SUCH_KEY: Final = "NoSuchKey"
 # After a call without a response, no manifest is read for so long, so that no end waits for S3.
 _OPEN_FOR: Final = timedelta(minutes=1)
 
@@ -80,7 +83,7 @@ class UsageReader:
 
     def at_end(self, observation: JobObservation, entry: HistoryEntry) -> Reading:
         """Read the manifest of a job that ends with this entry, before the end is recorded."""
-        if not is_counted(entry.status):
+        if not is_charged(entry.status, entry.counts):
             return Reading()
         if self.is_deferred:
             return Reading(follow_up=self.follow_up(entry))
@@ -88,7 +91,7 @@ class UsageReader:
 
     def follow_up(self, entry: HistoryEntry) -> FollowUp | None:
         """What to do about a recorded end whose figures are not in the history."""
-        if not is_counted(entry.status) or entry.usage is not None:
+        if not is_charged(entry.status, entry.counts) or entry.usage is not None:
             return None
         problem = UsageProblem(NOT_READ_YET, "the manifest was not read yet")
         return FollowUp(problem, self.clock())
@@ -133,6 +136,8 @@ class UsageReader:
 
     def _later(self, entry: HistoryEntry, code: str, message: str) -> Reading:
         due_at = next_look(entry.observed_at, self.clock())
+        if due_at is None and code == _NO_SUCH_KEY and not has_results(entry.status):
+            return _final(NO_MANIFEST, "Bedrock wrote no manifest: what the job used is unknown")
         return Reading(follow_up=FollowUp(UsageProblem(code, bounded(message)), due_at))
 
 
@@ -188,8 +193,11 @@ class UsageFollower:
         job_arn, model_id = job.last.job_arn, job.last.model_id
         if reading.follow_up is not None:
             written = self.jobs.postpone_usage(job_arn, reading.follow_up, due_at=due_at)
-            gave_up = reading.follow_up.due_at is None and written.is_done
-            return UsageResult(job_arn, problem=reading.follow_up.problem if gave_up else None)
+            problem = reading.follow_up.problem
+            is_final = reading.follow_up.due_at is None and written.is_done
+            # That a job without results has no manifest is no problem of the deployment.
+            gave_up = is_final and problem.code != NO_MANIFEST
+            return UsageResult(job_arn, problem=problem if gave_up else None)
         usage = reading.usage or Usage()
         written = self.jobs.add_usage(job_arn, usage, due_at=due_at, now=self.clock())
         # On a conflict another poll has counted it.

@@ -15,6 +15,9 @@ from bedrock_batch_monitor.domain.jobs import RecordCounts
 COMPLETED_WITH_ERRORS: Final = "CompletedWithErrors"
 ALL_RECORDS_FAILED: Final = "AllRecordsFailed"
 
+# Jobs whose status says that all is well.
+WITH_FAILED_RECORDS: Final = frozenset({COMPLETED_WITH_ERRORS, ALL_RECORDS_FAILED})
+
 # Event patterns can match numbers with at most so many decimals.
 _DECIMALS: Final = 5
 _SMALLEST: Final = 10**-_DECIMALS

@@ -27,6 +27,7 @@ UNTRACK_DETAIL_TYPE: Final = "Untrack Batch Inference Job"
 
 TASK_TOKEN: Final = "taskToken"  # noqa: S105 - the name of the field
 PARTIALLY_COMPLETED_IS_SUCCESS: Final = "partiallyCompletedIsSuccess"
+COMPLETED_WITH_ERRORS_IS_SUCCESS: Final = "completedWithErrorsIsSuccess"
 
 # A value may be a task token in the wrong field. What is shown of it is far too short to be one,
 # unless it begins as an ARN does.
@@ -119,7 +120,7 @@ def _track(
     if not takes_tasks:
         message = f"{TASK_TOKEN} is not accepted: deploy the monitor with taskTokens=true"
         raise MalformedEventError(message)
-    token, partially = detail[TASK_TOKEN], detail.get(PARTIALLY_COMPLETED_IS_SUCCESS, False)
+    token = detail[TASK_TOKEN]
     # The length of a text in characters is at most the one in UTF-16 code units.
     if not isinstance(token, str) or not 0 < utf16_length(token) <= TOKEN_CHARACTERS:
         message = (
@@ -130,9 +131,16 @@ def _track(
     if not _is_storable(token):
         message = f"{TASK_TOKEN} has characters that cannot be stored"
         raise MalformedEventError(message)
-    if not isinstance(partially, bool):
-        _refuse_unseen(f"{PARTIALLY_COMPLETED_IS_SUCCESS} must be true or false", partially)
-    return Track(job_arn, at, WaitingTask(token, partially))
+    partially = _flag(detail, PARTIALLY_COMPLETED_IS_SUCCESS, default=False)
+    with_errors = _flag(detail, COMPLETED_WITH_ERRORS_IS_SUCCESS, default=True)
+    return Track(job_arn, at, WaitingTask(token, partially, with_errors))
+
+
+def _flag(detail: Mapping[str, Any], key: str, *, default: bool) -> bool:
+    value = detail.get(key, default)
+    if not isinstance(value, bool):
+        _refuse_unseen(f"{key} must be true or false", value)
+    return value
 
 
 def _is_storable(text: str) -> bool:

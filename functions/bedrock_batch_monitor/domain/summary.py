@@ -11,6 +11,7 @@ from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.event_kinds import CONDITIONS, STALLED, UNREACHABLE
 from bedrock_batch_monitor.domain.events import MonitorEvent
 from bedrock_batch_monitor.domain.jobs import HistoryEntry, JobRecord, TrackedJob, Usage
+from bedrock_batch_monitor.domain.outcomes import WITH_FAILED_RECORDS
 from bedrock_batch_monitor.domain.tasks import PendingCallbacks
 from bedrock_batch_monitor.domain.token_usage import short_model_id
 
@@ -19,6 +20,7 @@ JOBS_READ: Final = "JobsRead"
 JOBS_LISTED: Final = "JobsListed"
 JOBS_CHANGED: Final = "JobsChanged"
 JOBS_ENDED: Final = "JobsEnded"
+JOBS_WITH_FAILED_RECORDS: Final = "JobsWithFailedRecords"
 EVENTS_SENT: Final = "EventsSent"
 ERRORS: Final = "Errors"
 POLL_SECONDS: Final = "PollSeconds"
@@ -45,6 +47,7 @@ _FIELDS: Final = {
     JOBS_LISTED: "jobs_listed",
     JOBS_CHANGED: "jobs_changed",
     JOBS_ENDED: "jobs_ended",
+    JOBS_WITH_FAILED_RECORDS: "jobs_with_failed_records",
     JOBS_DISCOVERED: "jobs_discovered",
     JOBS_GIVEN_UP: "jobs_given_up",
     EVENTS_MALFORMED: "events_malformed",
@@ -134,6 +137,8 @@ class PollSummary:
     - `jobs_active`: the jobs that the poll found in the index; `jobs_read`: those whose state
       Bedrock reported, by Get or in a list; `jobs_listed`: those of `jobs_read` that a list
       confirmed without a Get.
+    - `jobs_with_failed_records`: jobs that completed, and whose share of failed records exceeds
+      `maxErrorShare`.
     - `conditions`: jobs that have a condition, by the name of its event kind.
     - `jobs_discovered`: jobs that discovery started to track; `jobs_backfilled`: ended jobs that
       were recorded in the history alone, which are in no other figure.
@@ -154,6 +159,7 @@ class PollSummary:
     jobs_listed: int = 0
     jobs_changed: int = 0
     jobs_ended: int = 0
+    jobs_with_failed_records: int = 0
     conditions: Counter[str] = field(default_factory=Counter)
     jobs_discovered: int = 0
     jobs_given_up: int = 0
@@ -190,6 +196,7 @@ class PollSummary:
         if result.entry is not None and not result.backfilled:
             self.jobs_changed += 1
             self.jobs_ended += statuses.is_terminal(result.entry.status)
+            self.jobs_with_failed_records += result.entry.outcome in WITH_FAILED_RECORDS
             self.count_usage(result.entry.model_id, result.entry.usage)
 
     def count_usage(self, model_id: str | None, usage: Usage | None) -> None:

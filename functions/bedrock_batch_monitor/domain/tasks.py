@@ -15,6 +15,7 @@ from typing import Final
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.events import status_event
 from bedrock_batch_monitor.domain.jobs import JobRecord
+from bedrock_batch_monitor.domain.outcomes import COMPLETED_WITH_ERRORS
 from bedrock_batch_monitor.domain.utf16 import cut_utf16
 
 # `TaskToken`, `SensitiveCause` and `SensitiveData` in the service model of Step Functions, in
@@ -28,10 +29,19 @@ _ID_CHARACTERS: Final = 32
 
 @dataclass(frozen=True, slots=True)
 class WaitingTask:
-    """One task that waits for a job to end; `PartiallyCompleted` is a success only on request."""
+    """One task that waits for a job to end, and which outcomes other than `Completed` succeed."""
 
     token: str = field(repr=False)
     partially_completed_is_success: bool = False
+    completed_with_errors_is_success: bool = True
+
+    def succeeds(self, outcome: str) -> bool:
+        """Whether the task succeeds if the job has this outcome."""
+        if outcome == statuses.PARTIALLY_COMPLETED:
+            return self.partially_completed_is_success
+        if outcome == COMPLETED_WITH_ERRORS:
+            return self.completed_with_errors_is_success
+        return outcome == statuses.COMPLETED
 
     @property
     def id(self) -> str:
@@ -71,14 +81,13 @@ def callback_for(job: JobRecord, task: WaitingTask, *, with_message: bool = True
     """The callback of a task whose job has ended.
 
     A success has the detail of the job's `Batch Inference Job Ended` as its output; a failure has
-    the job's status as its error and Bedrock's message as its cause.
+    the job's outcome as its error and Bedrock's message as its cause.
     """
     entry = job.last
-    if entry.status == statuses.COMPLETED or (
-        entry.status == statuses.PARTIALLY_COMPLETED and task.partially_completed_is_success
-    ):
+    outcome = entry.outcome or entry.status
+    if task.succeeds(outcome):
         output = status_event(job, entry, with_message=with_message).detail
         return TaskCallback(task, output=output)
     message = entry.message if with_message else None
-    cause = message or f"{entry.job_arn} ended as {entry.status}"
-    return TaskCallback(task, error=entry.status, cause=cut_utf16(cause, CAUSE_CHARACTERS))
+    cause = message or f"{entry.job_arn} ended as {outcome}"
+    return TaskCallback(task, error=outcome, cause=cut_utf16(cause, CAUSE_CHARACTERS))

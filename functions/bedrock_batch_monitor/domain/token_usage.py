@@ -13,17 +13,22 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from decimal import ROUND_HALF_UP, Decimal, localcontext
+from decimal import ROUND_HALF_UP, Decimal, InvalidOperation, localcontext
 from typing import Any, Final, NoReturn
 
 from bedrock_batch_monitor.domain import statuses
-from bedrock_batch_monitor.domain.jobs import Usage
+from bedrock_batch_monitor.domain.jobs import RecordCounts, Usage
+from bedrock_batch_monitor.domain.locations import output_s3_uri
 
+_SCHEME: Final = "s3://"
 MANIFEST_NAME: Final = "manifest.json.out"
 # A manifest has a dozen numbers. What is larger is something else under that name.
 MANIFEST_BYTES: Final = 64 * 1024
 # Far beyond any job, and below the 38 digits of a number in DynamoDB.
 MOST_TOKENS: Final = 10**15
+
+# Room for every way to write a count.
+_COUNT_CHARACTERS: Final = 40
 
 FIRST_WAIT: Final = timedelta(minutes=1)
 GIVE_UP_AFTER: Final = timedelta(hours=24)
@@ -46,12 +51,14 @@ NO_OUTPUT_LOCATION: Final = "NoOutputLocation"
 MALFORMED_MANIFEST: Final = "MalformedManifest"
 NO_TOKEN_COUNTS: Final = "NoTokenCounts"  # noqa: S105 - tokens of a model
 NOT_READ_YET: Final = "NotReadYet"
+NO_MANIFEST: Final = "NoManifest"
 OWN_CODES: Final = (
     BUCKET_NOT_NAMED,
     NO_OUTPUT_LOCATION,
     MALFORMED_MANIFEST,
     NO_TOKEN_COUNTS,
     NOT_READ_YET,
+    NO_MANIFEST,
 )
 
 
@@ -178,25 +185,30 @@ def buckets_text(buckets: tuple[OutputBucket, ...]) -> str:
     return ",".join(map(str, buckets))
 
 
-def is_counted(status: str) -> bool:
-    """Whether a job that ended so has results, and with them a manifest."""
+def has_results(status: str) -> bool:
+    """Whether Bedrock writes results, and with them a manifest, for a job that ended so."""
     return status in {statuses.COMPLETED, statuses.PARTIALLY_COMPLETED}
+
+
+def is_charged(status: str, counts: RecordCounts) -> bool:
+    """Whether a job with this terminal status may have used tokens.
+
+    A stopped job is charged for the records that were processed (Bedrock user guide, "Stop a batch
+    inference job"). Whether it, a failed or an expired job has a manifest is not documented.
+    """
+    return has_results(status) or bool(counts.processed)
 
 
 def manifest_of(output_data_config: Mapping[str, Any] | None, job_id: str) -> S3Object | None:
     """Where a job's manifest is: `<s3Uri>/<job id>/manifest.json.out`; None if it does not say.
 
-    The prefix may end in a slash or not, or be missing.
+    It is in the folder that events name as `outputS3Uri`.
     """
-    inner = (output_data_config or {}).get("s3OutputDataConfig")
-    uri = inner.get("s3Uri") if isinstance(inner, Mapping) else None
-    if not isinstance(uri, str) or not uri.startswith("s3://"):
+    folder = output_s3_uri(output_data_config, job_id)
+    if folder is None or not folder.startswith(_SCHEME):
         return None
-    bucket, _, prefix = uri.removeprefix("s3://").partition("/")
-    if not bucket:
-        return None
-    folder = prefix.rstrip("/")
-    return S3Object(bucket, f"{folder}/{job_id}/{MANIFEST_NAME}".lstrip("/"))
+    bucket, _, key = folder.removeprefix(_SCHEME).partition("/")
+    return S3Object(bucket, key + MANIFEST_NAME) if bucket else None
 
 
 def is_allowed(place: S3Object, rules: UsageRules) -> bool:
@@ -207,13 +219,13 @@ def is_allowed(place: S3Object, rules: UsageRules) -> bool:
 def tokens_in(manifest: bytes) -> Usage:
     """The token counts that a manifest has, without a cost; raises `MalformedManifestError`.
 
-    Only whole numbers from 0 count; anything else in their place is unknown.
+    Whole numbers from 0 count, also as `12.0`, `1.2e1` or in a text. Anything else is unknown.
     """
     if len(manifest) > MANIFEST_BYTES:
         message = f"it has more than {MANIFEST_BYTES} bytes"
         raise MalformedManifestError(message)
     try:
-        fields = json.loads(manifest)
+        fields = json.loads(manifest, parse_float=str)
     except (ValueError, RecursionError) as error:
         message = f"it is no JSON ({type(error).__name__})"
         raise MalformedManifestError(message) from error
@@ -270,9 +282,20 @@ def next_look(ended_at: datetime, now: datetime) -> datetime | None:
 
 
 def _tokens(value: object) -> int | None:
-    # A JSON true is an int to Python, and no count.
-    is_count = isinstance(value, int) and not isinstance(value, bool)
-    return value if is_count and 0 <= value <= MOST_TOKENS else None  # type: ignore[operator,return-value]
+    # A JSON true is an int in Python, and not a count.
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        return None
+    if isinstance(value, str) and len(value) > _COUNT_CHARACTERS:
+        return None
+    try:
+        number = Decimal(value)
+    except InvalidOperation:
+        return None
+    # Compared first: a short text can be a number with a billion digits.
+    is_count = (
+        number.is_finite() and 0 <= number <= MOST_TOKENS and number == number.to_integral_value()
+    )
+    return int(number) if is_count else None
 
 
 def _price(model_id: object, sides: object) -> TokenPrice:

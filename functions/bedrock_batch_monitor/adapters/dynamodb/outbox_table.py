@@ -34,6 +34,7 @@ _TASK: Final = "task#"
 _EVENT: Final = "event#"
 _TOKEN: Final = "token"  # noqa: S105 - the name of the attribute
 _PARTIAL_IS_SUCCESS: Final = "partiallyCompletedIsSuccess"
+_ERRORS_ARE_SUCCESS: Final = "completedWithErrorsIsSuccess"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,7 @@ class OutboxTable:
             **_key(job_arn, _TASK + task.id),
             _TOKEN: items.text(task.token),
             _PARTIAL_IS_SUCCESS: {"BOOL": task.partially_completed_is_success},
+            _ERRORS_ARE_SUCCESS: {"BOOL": task.completed_with_errors_is_success},
             contract.EXPIRES_AT: _expiry(now),
         }
         with calling(SERVICE):
@@ -85,7 +87,11 @@ class OutboxTable:
         Raises `ServiceError`.
         """
         return tuple(
-            WaitingTask(item[_TOKEN]["S"], item.get(_PARTIAL_IS_SUCCESS, {}).get("BOOL", False))
+            WaitingTask(
+                item[_TOKEN]["S"],
+                item.get(_PARTIAL_IS_SUCCESS, {}).get("BOOL", False),
+                item.get(_ERRORS_ARE_SUCCESS, {}).get("BOOL", True),
+            )
             for item in self._query(job_arn, _TASK)
             if "S" in item.get(_TOKEN, {})
         )

@@ -1,0 +1,97 @@
+"""The outcome of an ended job, and the share of its failed records."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bedrock_batch_monitor.domain import statuses
+from bedrock_batch_monitor.domain.jobs import JobObservation, RecordCounts, TrackedJob
+from bedrock_batch_monitor.domain.outcomes import (
+    OUTCOMES,
+    WITH_FAILED_RECORDS,
+    error_share,
+    outcome_of,
+)
+from bedrock_batch_monitor.domain.plain_text import percent
+from bedrock_batch_monitor.domain.transitions import Transition, decide
+from tests.support.monitor import RULES
+from tests.support.strategies import ARN, NOW, counts
+
+
+@pytest.mark.parametrize(
+    ("found", "max_error_share", "outcome", "share"),
+    [
+        (RecordCounts(), 0, "Completed", None),
+        (RecordCounts(total=1000), 0, "Completed", None),
+        (RecordCounts(1000, 1000, 1000, 0), 0, "Completed", 0),
+        (RecordCounts(1000, 1000, 998, 2), 0, "CompletedWithErrors", 0.002),
+        (RecordCounts(1000, 1000, 998, 2), 0.002, "Completed", 0.002),
+        (RecordCounts(1000, 1000, 998, 2), 0.0019, "CompletedWithErrors", 0.002),
+        (RecordCounts(1000, 1000, 0, 1000), 1, "AllRecordsFailed", 1),
+        (RecordCounts(1000, 10, 0, 10), 0, "AllRecordsFailed", 1),
+        # A count that Bedrock does not report follows from the others.
+        (RecordCounts(1000, None, 998, 2), 0, "CompletedWithErrors", 0.002),
+        (RecordCounts(1000, 1000, 998, None), 0, "CompletedWithErrors", 0.002),
+        (RecordCounts(1000, 1000, None, 1000), 0, "AllRecordsFailed", 1),
+        (RecordCounts(1000, None, None, 2), 0, "Completed", None),
+        (RecordCounts(0, 0, 0, 0), 0, "Completed", None),
+        # One in a million is not zero, and all but one is not all.
+        (RecordCounts(10**6, 10**6, 10**6 - 1, 1), 0, "CompletedWithErrors", 0.00001),
+        (RecordCounts(10**6, 10**6, 1, 10**6 - 1), 0, "CompletedWithErrors", 0.99999),
+        # Counts that contradict each other.
+        (RecordCounts(10, 10, 10, 20), 0, "AllRecordsFailed", 1),
+    ],
+)
+def test_outcome_of_a_completed_job(
+    found: RecordCounts, max_error_share: float, outcome: str, share: float | None
+) -> None:
+    """The share of failed records among those processed decides."""
+    assert outcome_of("Completed", found, max_error_share) == outcome
+    assert error_share(found) == share
+
+
+@given(st.sampled_from(statuses.TERMINAL), counts, st.floats(0, 1))
+def test_outcome_is_the_status_unless_the_job_completed(
+    status: str, found: RecordCounts, max_error_share: float
+) -> None:
+    """Whatever the counts are, the outcome is a known one and the share is between 0 and 1."""
+    outcome = outcome_of(status, found, max_error_share)
+    assert outcome in OUTCOMES
+    assert outcome == status or (status == "Completed" and outcome in WITH_FAILED_RECORDS)
+    share = error_share(found)
+    assert share is None or (0 <= share <= 1 and share == round(share, 5))
+    if outcome in WITH_FAILED_RECORDS:
+        assert share
+
+
+@given(st.sampled_from(statuses.KNOWN), counts)
+def test_only_an_ended_job_has_an_outcome(status: str, found: RecordCounts) -> None:
+    """In the history entry, from which item and event have it."""
+    observation = JobObservation(ARN, status, counts=found)
+    rules = replace(RULES, max_error_share=0.5)
+    decision = decide(TrackedJob(ARN), observation, now=NOW, observed_by="poll", rules=rules)
+    assert isinstance(decision, Transition)
+    ended = statuses.is_terminal(status)
+    assert decision.entry.outcome == (outcome_of(status, found, 0.5) if ended else None)
+    assert decision.entry.error_share == (error_share(found) if ended else None)
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [
+        (0, "0 %"),
+        (0.00001, "below 0.01 %"),
+        (0.0001, "0.01 %"),
+        (0.002, "0.2 %"),
+        (0.12345, "12.3 %"),
+        (0.99999, "above 99.99 %"),
+        (1, "100 %"),
+    ],
+)
+def test_share_as_people_read_it(share: float, text: str) -> None:
+    """A small share does not read as none, and a large one not as all."""
+    assert percent(share) == text
