@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -15,6 +14,7 @@ from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.times import to_iso
 from bedrock_batch_monitor.presentation import job_table
 from bedrock_batch_monitor.presentation.job_view import job_of
+from bedrock_batch_monitor.presentation.tally import tally
 
 NOW: Final = datetime(2026, 11, 24, 20, 30, tzinfo=UTC)
 SPAN: Final = timedelta(days=7)
@@ -103,14 +103,16 @@ def widget_page(
     since = NOW - span
     jobs = [job_of(item) for item in some.jobs]
     active = job_table.in_order_of_need([job for job in jobs if job.is_active], NOW)
-    ended = [
-        job for job in jobs if job.has_ended and job.changed is not None and job.changed >= since
-    ]
+    ended = sorted(
+        (job for job in jobs if job.ended is not None and job.ended >= since),
+        key=lambda job: job.ended or NOW,
+        reverse=True,
+    )
     view = job_table.LiveView(
         active=active[:most_active],
         ended=ended[:most_ended],
-        active_by_status=Counter(job.status or "" for job in active),
-        ended_by_status=Counter(job.status or "" for job in ended),
+        active_by_status=tally(active).by_status,
+        ended_by_status=tally(ended).by_status,
         since=since,
     )
     page = "<!doctype html><html lang=en><meta charset=utf-8><title>Jobs</title>"
@@ -235,7 +237,7 @@ def _end(  # noqa: PLR0913, PLR0917 - the properties of an ended job
     steps.append((status, at))
     job["endTime"] = to_iso(at)
     if processed:
-        failed = int(processed * chance.choice((0, 0, 0.002, 0.01)))
+        failed = int(processed * chance.choice((0,) * 14 + (0.002, 0.01)))
         job |= {"processedRecordCount": processed, "errorRecordCount": failed}
         tokens = {"input": processed * chance.randint(300, 700), "output": processed * 180}
         job["tokens"] = tokens

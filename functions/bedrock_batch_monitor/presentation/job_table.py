@@ -15,18 +15,21 @@ from typing import Final
 
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.presentation import parts, style, words
+from bedrock_batch_monitor.presentation.attention import Concern, concerns
 from bedrock_batch_monitor.presentation.badges import needs_attention
 from bedrock_batch_monitor.presentation.job_view import Job
 from bedrock_batch_monitor.presentation.markup import Html, element, fragment, stylesheet
 
 MESSAGE_CHARACTERS: Final = 240
+ATTENTION_ROWS: Final = 8
 # The size of the response in JSON. Lambda allows 6 MB, but a dashboard that several people use
 # should load faster. A usual page of 100 jobs has a tenth of this.
 MOST_BYTES: Final = 1_000_000
 DOCUMENTATION: Final = """\
 ## Batch inference jobs, live
 
-This table shows the active jobs that the Bedrock Batch Monitor tracks, and the jobs that ended in \
+This widget shows the jobs that need attention, each with its reason and the next step, the active \
+jobs that the Bedrock Batch Monitor tracks, and the jobs that ended in \
 the time range of the dashboard. It shows the status, the progress, the estimated end, the time in \
 the status and the message, with links to Amazon Bedrock and to the output in S3.
 
@@ -76,6 +79,7 @@ def live(view: LiveView, now: datetime, *, dark: bool) -> Html:
 def _live(view: LiveView, now: datetime, *, dark: bool) -> Html:
     active, ended = sum(view.active_by_status.values()), sum(view.ended_by_status.values())
     heading = _heading(active, "active job", partial=view.active_is_partial)
+    urgent = concerns((*view.active, *view.ended), now)
     return _page(
         element(
             "div",
@@ -86,6 +90,7 @@ def _live(view: LiveView, now: datetime, *, dark: bool) -> Html:
             element("span", f"as recorded at {words.moment(now)} UTC", class_="when"),
             class_="head",
         ),
+        *_attention(urgent, now),
         element("h3", heading),
         _table(view.active, now, ended=False, caption=heading),
         _not_shown(active - len(view.active), "active job", partial=view.active_is_partial),
@@ -123,7 +128,19 @@ def _heading(number: int, what: str, *, partial: bool) -> str:
 
 
 def _since(view: LiveView, now: datetime) -> str:
-    return f" ended in the last {words.between(view.since, now)}"
+    return f" ended {words.since(view.since, now)}"
+
+
+def _attention(urgent: Sequence[Concern], now: datetime) -> tuple[Html | None, ...]:
+    if not urgent:
+        return ()
+    left = len(urgent) - ATTENTION_ROWS
+    more = f"and {words.plural(left, 'more job')} below." if left > 0 else None
+    return (
+        element("h3", "Needs attention"),
+        parts.attention(urgent[:ATTENTION_ROWS], now),
+        None if more is None else element("p", more, class_="more-jobs"),
+    )
 
 
 def _table(jobs: Sequence[Job], now: datetime, *, ended: bool, caption: str) -> Html | None:

@@ -32,6 +32,9 @@ STATUS_CHARACTERS: Final = 40
 MESSAGE_CHARACTERS: Final = 2048
 # Room for a bucket name and the longest key. A longer URI names no object.
 _URI_CHARACTERS: Final = 1100
+# What stands for the status of a job that has none.
+NOT_POLLED: Final = "Not polled yet"
+NEVER_READ: Final = "Never read"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,8 @@ class Job:
     submitted: datetime | None = None
     began: datetime | None = None
     changed: datetime | None = None
+    observed: datetime | None = None
+    sequence: int | None = None
     ended: datetime | None = None
     expires: datetime | None = None
     estimated_end: datetime | None = None
@@ -63,6 +68,12 @@ class Job:
     is_stalled: bool = False
     is_at_risk: bool = False
     is_unreachable: bool = False
+    outcome: str | None = None
+    error_code: str | None = None
+    stalled_since: datetime | None = None
+    at_risk_since: datetime | None = None
+    unreachable_since: datetime | None = None
+    error_at: datetime | None = None
 
     @property
     def label(self) -> str:
@@ -70,9 +81,24 @@ class Job:
         return self.name or self.job_id
 
     @property
+    def shown_status(self) -> str:
+        """The status, or why there is none. All counts by status use these words."""
+        return self.status or (NOT_POLLED if self.error is None else NEVER_READ)
+
+    @property
     def has_ended(self) -> bool:
         """Whether the status is terminal."""
         return self.status in statuses.TERMINAL
+
+    @property
+    def has_errors(self) -> bool:
+        """Whether the job completed and some or all of its records failed.
+
+        The recorded outcome decides, because the setting `maxErrorShare` allows a share of errors.
+        """
+        if self.status != statuses.COMPLETED:
+            return False
+        return bool(self.failed) if self.outcome is None else self.outcome != statuses.COMPLETED
 
     @property
     def is_active(self) -> bool:
@@ -108,6 +134,7 @@ def job_of(item: Item) -> Job:
     job_id = _job_id(arn)
     status = text_of(item, "status", STATUS_CHARACTERS)
     changed = time_of(item, "changedAt")
+    observed = time_of(item, "observedAt")
     error = item.get("lastError")
     tokens = item.get("tokens")
     # Bedrock reports 0 for every count until it has validated the job, so they are unknown.
@@ -123,7 +150,9 @@ def job_of(item: Item) -> Job:
         submitted=time_of(item, "submitTime"),
         began=time_of(item, "firstInProgressAt"),
         changed=changed,
-        ended=(time_of(item, "endTime") or changed) if status in statuses.TERMINAL else None,
+        observed=observed,
+        sequence=count_of(item, "sequence"),
+        ended=_ended(item, changed or observed) if status in statuses.TERMINAL else None,
         expires=time_of(item, "jobExpirationTime"),
         estimated_end=time_of(item, "estimatedEndTime"),
         records_per_minute=number_of(item, "recordsPerMinute"),
@@ -138,7 +167,17 @@ def job_of(item: Item) -> Job:
         is_stalled="stalledSince" in item,
         is_at_risk="atRiskSince" in item,
         is_unreachable="unreachableSince" in item,
+        outcome=text_of(item, "outcome", STATUS_CHARACTERS),
+        error_code=text_of(error, "code", NAME_CHARACTERS) if isinstance(error, Mapping) else None,
+        stalled_since=time_of(item, "stalledSince"),
+        at_risk_since=time_of(item, "atRiskSince"),
+        unreachable_since=time_of(item, "unreachableSince"),
+        error_at=time_of(item, contract.LAST_ERROR_AT),
     )
+
+
+def _ended(item: Item, otherwise: datetime | None) -> datetime | None:
+    return time_of(item, "endTime") or otherwise
 
 
 def _job_id(arn: str) -> str:
