@@ -422,7 +422,8 @@ def test_short_numbers(value: int, told: str) -> None:
     ("hours", "text"),
     [
         (0.5, "in the last 30 minutes"),
-        (1, "in the last 60 minutes"),
+        (1, "in the last hour"),
+        (1.5, "in the last 90 minutes"),
         (12.01, "in the last 12 hours"),
         (48, "in the last 48 hours"),
         (168.2, "in the last 7 days"),

@@ -22,12 +22,11 @@ header p{margin:6px 0 0;color:var(--soft)}
 nav ul{display:flex;flex-wrap:wrap;gap:4px 18px;margin:16px 0 0;padding:0;list-style:none}
 section{margin-top:44px}
 section>p{margin:0 0 12px;color:var(--soft);max-width:100ch}
-.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:12px;
+.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,150px),1fr));gap:12px;
 margin:22px 0 0;
 padding:0;list-style:none}
 .tiles li{display:flex;flex-direction:column;gap:1px;padding:13px 16px 12px;background:var(--panel);
 border:1px solid var(--line);border-radius:8px}
-.tiles.of-8{grid-template-columns:repeat(4,minmax(0,1fr))}
 .tiles .what{font-size:12.5px;color:var(--soft)}
 .tiles .value{font-size:25px;font-weight:650;line-height:1.25;letter-spacing:-.01em}
 .tiles .note{font-size:12.5px;color:var(--soft)}
@@ -112,6 +111,8 @@ color:var(--soft)}
 footer{margin-top:48px;padding-top:14px;border-top:1px solid var(--line);color:var(--soft);
 font-size:12.5px}
 footer p{margin:0 0 4px;max-width:90ch}
+@container (min-width:380px){.tiles.of-8{grid-template-columns:repeat(2,minmax(0,1fr))}}
+@container (min-width:860px){.tiles.of-8{grid-template-columns:repeat(4,minmax(0,1fr))}}
 @container (min-width:900px){
 .numbers{display:table}
 .numbers thead{display:table-header-group;position:static;clip-path:none}
@@ -135,6 +136,7 @@ border-bottom:1px solid var(--line)}
 .lane>summary{padding:6px 0}
 .lane .track{grid-column:1/-1;grid-row:2}
 .lane .more{padding-left:0}
+.lane .who .label{white-space:normal;overflow-wrap:anywhere}
 .lane dl{grid-template-columns:minmax(0,1fr)}
 .lane dd{margin-bottom:6px}
 .group>summary{grid-template-columns:8px auto minmax(0,1fr)}
@@ -142,7 +144,7 @@ border-bottom:1px solid var(--line)}
 .group .more{padding-left:0}
 }
 @media (max-width:640px){.bbm{padding:18px 14px 40px}h1{font-size:22px}
-.tiles,.tiles.of-8{grid-template-columns:repeat(2,minmax(0,1fr));gap:8px}
+.tiles{gap:8px}
 .tiles .value{font-size:21px}
 section{margin-top:34px}}
 @media print{

@@ -11,6 +11,7 @@ from bedrock_batch_monitor.presentation import words
 from bedrock_batch_monitor.presentation.markup import Child, Html, element
 
 _CENT: Final = Decimal("0.01")
+_WITHOUT_CENTS: Final = 100_000
 
 
 class Row(NamedTuple):
@@ -84,10 +85,10 @@ def day(value: date) -> str:
 
 
 def dollars(value: Decimal) -> str:
-    """An amount in USD; an amount below one cent is not shown as zero."""
+    """An amount in USD; an amount below one cent is not shown as zero, a large one has no cents."""
     if 0 < value < _CENT:
         return "under $0.01"
-    return f"${value:,.2f}"
+    return f"${value:,.0f}" if value >= _WITHOUT_CENTS else f"${value:,.2f}"
 
 
 def not_shown(number: int, what: str, more: str = "") -> Html | None:

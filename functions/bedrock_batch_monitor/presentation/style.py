@@ -100,14 +100,15 @@ grid-template-columns:subgrid;align-content:start}
 .bbm .jobs .c-times{grid-column:times}
 .bbm .jobs .c-output{grid-column:output;padding-right:0}
 .bbm .jobs td.c-message{grid-column:job/end;grid-row:2;padding:0 0 10px}
-.bbm .jobs th.c-message{position:absolute;width:1px;height:1px;overflow:hidden;
+.bbm .jobs th.c-message{position:absolute;padding:0;width:1px;height:1px;overflow:hidden;
 clip-path:inset(50%)}
 .bbm .jobs td::before,.bbm .jobs td::after{display:none}
 }
 @container (min-width:1280px){
 .bbm .jobs.with-message{--message:minmax(20em,1.6fr)}
 .bbm .jobs td.c-message{grid-column:message;grid-row:1;padding:8px 18px 8px 0}
-.bbm .jobs th.c-message{position:static;width:auto;height:auto;clip-path:none;
+.bbm .jobs th.c-message{position:static;padding:4px 18px 5px 0;width:auto;height:auto;
+clip-path:none;
 grid-column:message}
 }
 @media print{.bbm a{text-decoration:none;color:inherit}}
