@@ -17,12 +17,11 @@ Show = Callable[..., Any]
 
 WIDTHS: Final = range(320, 1921, 20)
 # The pages use the font of the system. DejaVu Sans, which Linux falls back to, is about as wide as
-# any of them. The condensed one is as wide as those of Windows and macOS. Letter spacing stands for
-# a font that is wider than all of them.
+# any of them; with letter spacing it is wider than all. The condensed one is as narrow as those of
+# Windows and macOS.
 FONTS: Final = {
-    "wide": ".bbm,.bbm *{font-family:'DejaVu Sans',Verdana,sans-serif!important}",
     "narrow": ".bbm,.bbm *{font-family:'DejaVu Sans Condensed','Segoe UI',Arial!important}",
-    "wider": ".bbm,.bbm *{font-family:'DejaVu Sans',Verdana!important;letter-spacing:.03em}",
+    "wide": ".bbm,.bbm *{font-family:'DejaVu Sans',Verdana!important;letter-spacing:.03em}",
 }
 ARN: Final = "arn:aws:bedrock:us-east-1:123456789012:model-invocation-job"
 MESSAGE: Final = (
