@@ -32,8 +32,9 @@ MODELS = ("amazon.nova-lite-v1:0", "anthropic.claude-sonnet-4-20250514-v1:0")
 class Case:
     """One job, as its tables have it.
 
-    `item` is what became of its item: it is current, was deleted, or was put again by hand after
-    the job had ended. `second_end` is another end in the history, which a fork would leave.
+    `item` is what became of its item: it is current, was deleted, was put again by hand after the
+    job had ended, or is one of a backup from before the end. `second_end` is another end in the
+    history, which a fork would leave.
     """
 
     status: str | None
@@ -62,7 +63,7 @@ class Case:
         Nobody reads the end before the period of an item that was put again.
         """
         if self.has_ended:
-            return self.item == "put again" and not self.is_in_period
+            return self.item in {"put again", "old"} and not self.is_in_period
         return self.is_tracked and self.item != "deleted"
 
 
@@ -70,7 +71,7 @@ cases = st.builds(
     Case,
     status=st.none() | st.sampled_from(STATUSES),
     hours_ago=st.sampled_from([0.5, 30, 160, 170, 2000]),
-    item=st.sampled_from(["current"] * 3 + ["deleted", "put again"]),
+    item=st.sampled_from(["current", "deleted", "put again", "old"]),
     is_tracked=st.booleans(),
     error=st.booleans(),
     model=st.none() | st.sampled_from(MODELS),
@@ -101,10 +102,14 @@ def tables_of(these: list[Case]) -> DynamoDB:
             dynamodb.put_item(TableName="history", Item=stored(entry))
         if case.item == "deleted":
             continue
-        item = {"jobArn": arn} if case.item == "put again" and case.has_ended else values
-        if case.status is not None and item is values:
+        item = dict(values)
+        if case.status is not None:
             item["status"] = ends[-1] or case.status
-        if (case.is_tracked and not case.has_ended) or item is not values:
+        if case.has_ended and case.item in {"put again", "old"}:
+            item = {"jobArn": arn, "tracking": "ACTIVE"}
+            if case.item == "old":
+                item |= {**values, "status": "InProgress"}
+        elif case.is_tracked and not case.has_ended:
             item["tracking"] = "ACTIVE"
         if case.error and case.status is None:
             item["lastError"] = {"code": "InvalidJobArn", "message": "no"}
