@@ -379,6 +379,12 @@ def test_job_observed_only_at_its_end_is_a_line_from_its_submission() -> None:
         ("Submitted", at(1), at(1.5)),
         ("Completed", at(1.5), at(1.5)),
     )
+    began = replace(job, began=at(1.25))
+    assert segments(began, recorded, at(0), at(10)) == (
+        ("Submitted", at(1), at(1.25)),
+        ("InProgress", at(1.25), at(1.5)),
+        ("Completed", at(1.5), at(1.5)),
+    )
 
 
 @pytest.mark.parametrize(
@@ -610,6 +616,23 @@ def test_job_without_a_problem_is_no_concern(attributes: dict[str, Any]) -> None
     job = job_of({"jobArn": ARN, "tracking": "ACTIVE", **attributes})
 
     assert concerns([job], at(0)) == []
+
+
+def test_concern_gives_the_reason_of_the_most_severe_condition() -> None:
+    """A job past its expiration that also stalled is told as past its expiration."""
+    job = Job("a", "a", status="InProgress", is_tracked=True, is_stalled=True, expires=at(0))
+    [concern] = concerns([job], at(1))
+
+    assert [badge.text for badge in concern.badges] == ["stalled", "past expiration"]
+    assert concern.reason.startswith("The job still runs after its expiration")
+    assert concern.since == at(0)
+
+
+def test_job_without_a_name_shows_its_arn() -> None:
+    """So it can be found and untracked; its id alone is there only once."""
+    page = parts.identity(job_of({"jobArn": ARN, "tracking": "ACTIVE"}))
+
+    assert Reader(page).texts == ["abcdefghijk1", ARN]
 
 
 def test_concerns_are_sorted_by_their_time() -> None:

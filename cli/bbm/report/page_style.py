@@ -127,9 +127,10 @@ border-bottom:1px solid var(--line)}
 .numbers .k{display:none}
 }
 @container (max-width:1000px){
-.scale text:not(:nth-child(2n+1)),.scale .late{display:none}
+.axis .scale text:not(:nth-child(2n+1)),.axis .scale .late{display:none}
 }
 @container (max-width:640px){
+.plot .scale text:not(:nth-child(2n+1)),.plot .scale .late{display:none}
 .axis{grid-template-columns:minmax(0,1fr)}
 .axis .scale{grid-column:1}
 .lane summary{grid-template-columns:14px minmax(0,1fr) auto;row-gap:2px}

@@ -207,7 +207,7 @@ def usage(report: Report) -> Child:
     if len(by_model) > 1:
         rows.append(_usage_row("All models", total))
     return fragment(
-        element("p", "Of the jobs that ended, however they ended, as in `bbm usage`."),
+        element("p", "Of all jobs that ended, as in ", element("b", "bbm usage"), "."),
         pieces.numbers(
             "Usage by model",
             "Model",

@@ -78,4 +78,9 @@ def _before(job: Job, first: Transition, since: datetime) -> list[Segment]:
         return [Segment(first.previous, begin, first.at)]
     if job.submitted is None or job.submitted >= first.at:
         return []
-    return [Segment(statuses.SUBMITTED, job.submitted, first.at)]
+    if job.began is None or not job.submitted <= job.began < first.at:
+        return [Segment(statuses.SUBMITTED, job.submitted, first.at)]
+    return [
+        Segment(statuses.SUBMITTED, job.submitted, job.began),
+        Segment(statuses.IN_PROGRESS, job.began, first.at),
+    ]

@@ -36,7 +36,11 @@ class _Day:
 
 def grid_rules(report: Report) -> str:
     """CSS that draws the time grid behind the lanes of each day."""
-    return "".join(charts.grid_rule(day.place, day.since, day.until) for day in _days(report))
+    return "".join(
+        charts.grid_rule(day.place, day.since, day.until)
+        for day in _days(report)
+        if day.begun is not None
+    )
 
 
 def timeline(report: Report) -> Child:
@@ -145,7 +149,9 @@ def _day_group(report: Report, day: _Day, *, is_open: bool) -> Html:
             element("span", words.plural(len(day.lanes), "job"), class_="soft"),
             parts.counts_by_status(tally(track.job for _, track in day.lanes).by_status),
         ),
-        element("div", charts.scale(day.since, day.until), class_="axis"),
+        None
+        if day.begun is None
+        else element("div", charts.scale(day.since, day.until), class_="axis"),
         (_lane(report, day, index, track) for index, track in day.lanes),
         class_=f"day {day.place}",
         open=is_open,

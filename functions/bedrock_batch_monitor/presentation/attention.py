@@ -53,10 +53,11 @@ def _concern(job: Job, now: datetime) -> Concern | None:
     if job.has_ended:
         return _of_ended(job)
     shown = badges_of(job, now)
-    urgent = [badge for badge in shown if badge.severity is not Severity.NOTE]
-    if not urgent:
+    by_severity = {badge.severity: badge for badge in reversed(shown)}
+    urgent = by_severity.get(Severity.ALARM, by_severity.get(Severity.WARNING))
+    if urgent is None:
         return None
-    reason, step, since = _of_active(job, urgent[0])
+    reason, step, since = _of_active(job, urgent)
     return Concern(job, shown, reason, step, since or job.changed or job.submitted)
 
 

@@ -18,6 +18,8 @@ from bedrock_batch_monitor.presentation.palette import css_class, look
 
 NAME_CHARACTERS: Final = 80
 MODEL_CHARACTERS: Final = 80
+# Room for a job ARN.
+ID_CHARACTERS: Final = 120
 STATUS_CHARACTERS: Final = 40
 REASON_CHARACTERS: Final = 240
 # An item can have any status, and a page has no room for thousands of them.
@@ -159,7 +161,12 @@ def identity(job: Job, inner: Child = None) -> Html:
         element(
             "span",
             _separated(
-                element("span", words.bounded(job.job_id, NAME_CHARACTERS), class_="id"),
+                element(
+                    "span",
+                    # A job without a name is called by its id; its ARN helps to find it.
+                    words.bounded(job.arn if job.name is None else job.job_id, ID_CHARACTERS),
+                    class_="id",
+                ),
                 None if job.model is None else short_model(job.model),
             ),
             class_="under",
