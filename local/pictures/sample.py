@@ -13,6 +13,7 @@ from bbm.report.segments import Transition, transition_of
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.times import to_iso
 from bedrock_batch_monitor.presentation import job_table
+from bedrock_batch_monitor.presentation.attention import concerns
 from bedrock_batch_monitor.presentation.job_view import job_of
 from bedrock_batch_monitor.presentation.tally import tally
 
@@ -103,17 +104,14 @@ def widget_page(
     since = NOW - span
     jobs = [job_of(item) for item in some.jobs]
     active = job_table.in_order_of_need([job for job in jobs if job.is_active], NOW)
-    ended = sorted(
-        (job for job in jobs if job.ended is not None and job.ended >= since),
-        key=lambda job: job.ended or NOW,
-        reverse=True,
-    )
+    ended = [job for job in jobs if job.ended is not None and job.ended >= since]
     view = job_table.LiveView(
         active=active[:most_active],
-        ended=ended[:most_ended],
+        ended=job_table.newest_ended(ended, most_ended, NOW),
         active_by_status=tally(active).by_status,
         ended_by_status=tally(ended).by_status,
         since=since,
+        needing_attention=len(concerns((*active, *ended), NOW)),
     )
     page = "<!doctype html><html lang=en><meta charset=utf-8><title>Jobs</title>"
     background = "#0f1b2a" if dark else "#ffffff"
@@ -161,6 +159,7 @@ def _job(
         _end(job, steps, queued, running, chance, name)
     last, changed = steps[-1]
     job |= {"status": last, "changedAt": to_iso(changed), "sequence": len(steps)}
+    job["observedAt"] = to_iso(changed + timedelta(seconds=20))
     if any(status == statuses.IN_PROGRESS for status, _ in steps):
         job["firstInProgressAt"] = to_iso(submitted + queued)
     return job, _history(arn, steps)

@@ -505,7 +505,7 @@ def test_empty_columns_of_a_table_of_numbers_are_not_drawn() -> None:
     ("attributes", "badge", "reason", "step"),
     [
         ({"status": "Failed", "message": "line 7"}, "", "line 7", "Correct the cause"),
-        ({"status": "Failed"}, "", "Bedrock gave no reason", "Correct the cause"),
+        ({"status": "Failed"}, "", "No message is recorded", "Correct the cause"),
         (
             {"status": "PartiallyCompleted", "totalRecordCount": 9, "processedRecordCount": 4},
             "",

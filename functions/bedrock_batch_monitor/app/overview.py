@@ -8,7 +8,7 @@ at every minute need not know of the last second.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,7 +19,8 @@ from bedrock_batch_monitor.adapters.errors import calling
 from bedrock_batch_monitor.adapters.sdk import pages_of
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.times import to_iso
-from bedrock_batch_monitor.presentation.job_table import LiveView, in_order_of_need
+from bedrock_batch_monitor.presentation.attention import concerns
+from bedrock_batch_monitor.presentation.job_table import LiveView, in_order_of_need, newest_ended
 from bedrock_batch_monitor.presentation.job_view import Job, job_of
 from bedrock_batch_monitor.presentation.tally import ended_jobs, tally
 
@@ -67,8 +68,7 @@ class Overview:
         # An end is final, also if the item was put again and has not been polled since.
         final = {job.arn for job in ended}
         active = [job for job in active if job.arn not in final]
-        # Newest first; the time is that of the observation, by which the index is sorted.
-        newest = sorted(ended, key=_observed, reverse=True)[:ENDED_SHOWN]
+        newest = newest_ended(ended, ENDED_SHOWN, now)
         nominated = in_order_of_need(active, now)[:ACTIVE_SHOWN]
         found = self._whole([*(job.arn for job in nominated), *(job.arn for job in newest)])
         # By now a job may have ended that the index has as active; the item decides.
@@ -87,6 +87,7 @@ class Overview:
             since=since,
             active_is_partial=active_is_partial,
             ended_is_partial=ended_is_partial,
+            needing_attention=len(concerns((*active, *ended), now)),
         )
 
     def _active(self) -> tuple[list[Job], bool]:
@@ -126,7 +127,8 @@ class Overview:
                         ":since": items.text(to_iso(since)),
                     },
                     ProjectionExpression="jobArn, #sequence, #status, observedAt, "
-                    "changedAt, jobName, modelId",
+                    "changedAt, jobName, modelId, totalRecordCount, processedRecordCount, "
+                    "errorRecordCount",
                     ScanIndexForward=False,
                 )
             is_partial = is_partial or bool(page.get("LastEvaluatedKey"))
@@ -146,7 +148,3 @@ class Overview:
             answer = self._client.batch_get_item(RequestItems={self._jobs_table: {"Keys": keys}})
         jobs = (job_of(items.plain(item)) for item in answer["Responses"].get(self._jobs_table, ()))
         return {job.arn: job for job in jobs}
-
-
-def _observed(job: Job) -> datetime:
-    return job.observed or datetime.min.replace(tzinfo=UTC)

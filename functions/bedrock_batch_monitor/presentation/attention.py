@@ -15,7 +15,7 @@ from bedrock_batch_monitor.presentation.job_view import Job
 WITH_ERRORS: Final = Badge("with errors", Severity.WARNING)
 ALL_FAILED: Final = Badge("all records failed", Severity.ALARM)
 
-_NO_MESSAGE: Final = "Bedrock gave no reason."
+_NO_MESSAGE: Final = "No message is recorded."
 _RUN_MISSING: Final = "Create a job with the records that have no output."
 _STEP_AT_RISK: Final = (
     "A running job cannot be sped up. When it has ended, create a job with the records that have "
