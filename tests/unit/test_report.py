@@ -335,10 +335,7 @@ def test_messages_of_one_kind_are_one_group() -> None:
 
 @given(st.lists(st.timedeltas(timedelta(0), timedelta(days=900)), max_size=5))
 def test_ended_over_time_covers_the_ends(offsets: list[timedelta]) -> None:
-    """However far apart they are, some thirty steps cover them, and none is in the first or last.
-
-    A step at an edge is only as wide as the room around the ends if there are few steps.
-    """
+    """However far apart they are, some thirty steps cover them, and more on both sides."""
     ends = [at(0) + offset for offset in offsets]
     jobs = [Job("a", "a", status="Failed", ended=end) for end in ends]
     buckets = figures.ended_over_time(jobs, at(0), at(24 * 900))
@@ -347,8 +344,8 @@ def test_ended_over_time_covers_the_ends(offsets: list[timedelta]) -> None:
     assert sum(bucket.by_status.total() for bucket in buckets) == len(ends)
     assert all(a.end == b.start for a, b in itertools.pairwise(buckets))
     if ends:
-        assert buckets[0].start < min(ends)
-        assert max(ends) < buckets[-1].end
+        assert buckets[0].end <= min(ends)
+        assert max(ends) < buckets[-1].start
 
 
 def test_ended_over_time_zooms_to_the_ends() -> None:
@@ -357,8 +354,8 @@ def test_ended_over_time_zooms_to_the_ends() -> None:
     buckets = figures.ended_over_time(jobs, at(0), at(24 * 30))
 
     assert {bucket.end - bucket.start for bucket in buckets} == {timedelta(minutes=1)}
-    assert at(2) - timedelta(minutes=2) <= buckets[0].start
-    assert buckets[-1].end <= at(2.25) + timedelta(minutes=2)
+    assert at(2) - timedelta(minutes=7) <= buckets[0].start
+    assert buckets[-1].end <= at(2.25) + timedelta(minutes=7)
 
 
 def test_job_that_ended_in_another_period_counts_at_the_edge() -> None:
@@ -367,7 +364,7 @@ def test_job_that_ended_in_another_period_counts_at_the_edge() -> None:
     buckets = figures.ended_over_time([job], at(0), at(2))
 
     assert sum(bucket.by_status["Failed"] for bucket in buckets) == 1
-    assert buckets[0].start >= at(0) - timedelta(minutes=5)
+    assert buckets[0].start >= at(0) - timedelta(minutes=7)
 
 
 def test_job_observed_only_at_its_end_is_a_line_from_its_submission() -> None:

@@ -18,7 +18,7 @@ from bedrock_batch_monitor.presentation.tally import Tally, tally
 NO_MESSAGE: Final = "No message"
 UNKNOWN_MODEL: Final = "Unknown model"
 
-_MOST_BUCKETS: Final = 30
+_MOST_BUCKETS: Final = 28
 _STEPS: Final = tuple(
     timedelta(minutes=minutes)
     for minutes in (1, 5, 15, 30, 60, 180, 360, 720, 1440, 2880, 10080, 43200)
@@ -26,6 +26,7 @@ _STEPS: Final = tuple(
 # The room at each end of a time axis, as a share of the time between its first and its last entry.
 _ROOM: Final = 0.03
 _LEAST_ROOM: Final = timedelta(seconds=30)
+_LEAST_ROOM_OF_BUCKETS: Final = timedelta(minutes=5)
 # The upper limits of the bins, in seconds, and their labels.
 _BINS: Final = (
     (60, "under 1 min"),
@@ -108,7 +109,8 @@ def by_model(jobs: Iterable[Job]) -> list[tuple[str, Tally]]:
 def ended_over_time(jobs: Iterable[Job], since: datetime, until: datetime) -> tuple[Bucket, ...]:
     """The jobs that ended, in at most 31 equal time steps that begin at full units of time.
 
-    The steps cover the time in which jobs ended, within the period of the report.
+    The steps cover the time in which jobs ended, within the period of the report. In the first and
+    the last no job ended.
     """
     ends = [
         (min(max(job.ended or until, since), until), job.status or "")
@@ -117,22 +119,22 @@ def ended_over_time(jobs: Iterable[Job], since: datetime, until: datetime) -> tu
     ]
     if not ends:
         return ()
-    first, last = zoomed(at for at, _ in ends)
+    first, last = zoomed((at for at, _ in ends), _LEAST_ROOM_OF_BUCKETS)
     step = step_of(last - first, _MOST_BUCKETS)
     counted: defaultdict[int, Counter[str]] = defaultdict(Counter)
     for at, status in ends:
         counted[_index(at, step)][status] += 1
     return tuple(
         Bucket(_start(index, step), _start(index + 1, step), counted[index])
-        for index in range(_index(first, step), _index(last, step) + 1)
+        for index in range(_index(first, step) - 1, _index(last, step) + 2)
     )
 
 
-def zoomed(times: Iterable[datetime]) -> tuple[datetime, datetime]:
+def zoomed(times: Iterable[datetime], least: timedelta = _LEAST_ROOM) -> tuple[datetime, datetime]:
     """A time span that has these times, with room at both ends, so that none is at an edge."""
     known = sorted(times)
     first, last = known[0], known[-1]
-    room = max((last - first) * _ROOM, _LEAST_ROOM)
+    room = max((last - first) * _ROOM, least)
     return first - room, last + room
 
 

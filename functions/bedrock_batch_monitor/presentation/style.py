@@ -30,9 +30,9 @@ white-space:nowrap}
 .bbm .status{display:inline-flex;align-items:center;gap:6px;color:var(--c);font-weight:600;
 white-space:nowrap}
 .bbm .s-other.status{white-space:normal;overflow-wrap:anywhere}
-.bbm :is(td,.what)>.status{margin-right:6px}
 .bbm .badge{display:inline-block;margin:3px 4px 0 0;padding:0 6px;border:1px solid currentColor;
 border-radius:9px;font-size:11.5px;font-weight:600;white-space:nowrap}
+.bbm .status+.badge{margin-left:6px}
 .bbm .bar{display:block;min-width:90px;border-radius:4px;overflow:hidden;margin:6px 0 3px}
 .bbm .rest{fill:var(--track)}
 .bbm .done{fill:var(--c)}
@@ -85,7 +85,7 @@ column-gap:18px}
 .bbm .jobs{--records:0px;--message:0px;display:grid;
 grid-template-columns:[status] fit-content(15em) [job] minmax(13em,1fr) [records] var(--records)
 [ends] max-content [times] max-content [message] var(--message) [output] max-content [end]}
-.bbm .jobs.with-records{--records:minmax(11em,.7fr)}
+.bbm .jobs.with-records{--records:minmax(11em,.5fr)}
 .bbm .jobs thead{position:static;width:auto;height:auto;clip-path:none}
 .bbm .jobs thead,.bbm .jobs tbody,.bbm .jobs tr{display:grid;grid-column:1/-1;gap:0;
 grid-template-columns:subgrid;align-content:start}

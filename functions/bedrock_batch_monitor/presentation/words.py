@@ -47,7 +47,7 @@ _PERIODS: Final = (
 
 
 def duration(seconds: float) -> str:
-    """A duration as people say it: `12 min`, `3 h 05 min`, `2 d 4 h`, `45 days`, `3 years`."""
+    """A duration as people say it: `6 h`, `3 h 05 min`, `2 d 4 h`, `45 days`, `3 years`."""
     for unit, least, word in (
         (_YEAR, _IN_YEARS, "year"),
         (_MONTH, _IN_MONTHS, "month"),
@@ -55,12 +55,12 @@ def duration(seconds: float) -> str:
     ):
         if seconds >= least.total_seconds():
             return plural(int(seconds / unit.total_seconds()), word)
-    return plain_text.duration(seconds)
+    return _TRAILING_ZERO.sub("", plain_text.duration(seconds))
 
 
 def between(start: datetime, end: datetime) -> str:
-    """The duration between two times in either order, without a trailing zero: `6 h`."""
-    return _TRAILING_ZERO.sub("", duration(abs((end - start).total_seconds())))
+    """The duration between two times in either order."""
+    return duration(abs((end - start).total_seconds()))
 
 
 def since(start: datetime, now: datetime) -> str:
