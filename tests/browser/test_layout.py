@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, Final
@@ -159,6 +160,34 @@ def test_layout_follows_the_content_at_every_width(
             page.evaluate("(rule) => { document.getElementById('font').textContent = rule }", rule)
             if problems := page.evaluate(PROBLEMS):
                 found[width, font] = sorted(set(problems))[:5]
+
+    assert found == {}
+
+
+def without_at_rules(page: str) -> str:
+    """A page whose style sheet has no at-rule, as if CloudWatch or a browser had dropped them."""
+    kept, depth, is_dropping = [], 0, False
+    for piece in re.split(r"(?<=[{}])", page):
+        is_dropping = is_dropping or (depth == 0 and piece.lstrip().startswith("@"))
+        if not is_dropping:
+            kept.append(piece)
+            continue
+        depth += piece.count("{") - piece.count("}")
+        is_dropping = depth > 0
+    return "".join(kept)
+
+
+def test_layout_of_the_widget_needs_no_at_rule(show: Show) -> None:
+    """Without container queries each job is a block, which has room at any width."""
+    html = without_at_rules(widget(awkward()))
+    assert "@" not in html.partition("</style>")[0].partition("<style>")[2]
+    assert ".c-message" in html
+    page = show(html)
+    found = {}
+    for width in WIDTHS[::8]:
+        page.set_viewport_size({"width": width, "height": 900})
+        if problems := page.evaluate(PROBLEMS):
+            found[width] = problems[:5]
 
     assert found == {}
 

@@ -553,7 +553,7 @@ def test_empty_columns_of_a_table_of_numbers_are_not_drawn() -> None:
         (
             {"status": "InProgress", "jobExpirationTime": "2026-11-23T21:00:00Z"},
             "past expiration",
-            "after its expiration, 23 Nov 2026, 21:00 UTC.",
+            "passed its expiration, 23 Nov 2026, 21:00 UTC, and has not ended.",
             "until Bedrock ends it",
         ),
         (
@@ -621,7 +621,7 @@ def test_concern_gives_the_reason_of_the_most_severe_condition() -> None:
     [concern] = concerns([job], at(1))
 
     assert [badge.text for badge in concern.badges] == ["stalled", "past expiration"]
-    assert concern.reason.startswith("The job still runs after its expiration")
+    assert concern.reason.startswith("The job passed its expiration")
     assert concern.since == at(0)
 
 

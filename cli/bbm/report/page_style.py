@@ -153,7 +153,7 @@ section{margin-top:34px}}
 .bbm{max-width:none;padding:0;font-size:11px}
 nav,.skip{display:none}
 .axis{position:static}
-section,.tiles li,.lane,.group,tr{break-inside:avoid}
+section,.tiles li,.lane,.group,.concerns li,tr{break-inside:avoid}
 section.long{break-inside:auto}
 h2,h3{break-after:avoid}
 .icon,rect,.tiles li{print-color-adjust:exact;-webkit-print-color-adjust:exact}

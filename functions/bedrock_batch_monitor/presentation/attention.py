@@ -96,7 +96,7 @@ def _of_active(job: Job, badge: Badge) -> tuple[str, str, datetime | None]:
     limit = "its expiration" if job.expires is None else f"its expiration, {_time(job.expires)}"
     if badge == badges.PAST_EXPIRATION:
         return (
-            f"The job still runs after {limit}.",
+            f"The job passed {limit}, and has not ended.",
             f"Wait until Bedrock ends it. {_RUN_MISSING}",
             job.expires,
         )

@@ -7,6 +7,11 @@ from typing import Final
 from bedrock_batch_monitor.presentation import palette
 
 # Every rule is limited to one class, because the widget is part of a CloudWatch page.
+#
+# Without the rules in @supports, each job is a block whose parts wrap where there is no room. That
+# needs no at-rule, so it is also what is left where a page or a browser drops them. In a wide
+# window, the columns of all rows are one grid (subgrid): a column is as wide as its content, and
+# only names, records and messages share the rest. The message has its own line until there is room.
 SHARED: Final = """
 .bbm,.bbm *{box-sizing:border-box}
 .bbm{container-type:inline-size;color:var(--ink);background:var(--page);text-align:left;
@@ -74,6 +79,7 @@ border-bottom:1px solid var(--line);overflow-wrap:anywhere}
 .bbm .concerns .who,.bbm .concerns .why{flex:1 1 100%}
 .bbm .concerns .name{font-weight:600}
 .bbm .concerns .next{display:block}
+@supports (grid-template-columns:subgrid){
 @container (min-width:900px){
 .bbm .concerns{display:grid;
 grid-template-columns:fit-content(15em) minmax(13em,1fr) minmax(20em,2fr) max-content;
@@ -110,6 +116,7 @@ clip-path:inset(50%)}
 .bbm .jobs th.c-message{position:static;padding:4px 18px 5px 0;width:auto;height:auto;
 clip-path:none;
 grid-column:message}
+}
 }
 @media print{.bbm a{text-decoration:none;color:inherit}}
 """
