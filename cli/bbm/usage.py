@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final, Self
 
-from bbm.tables import Item
 from bedrock_batch_monitor.domain.token_usage import short_model_id
-from bedrock_batch_monitor.presentation.attributes import time_of
-from bedrock_batch_monitor.presentation.job_view import Job, job_of
+from bedrock_batch_monitor.presentation.job_view import Job
 
 _UNKNOWN: Final = "unknown"
 _MILLIONTH: Final = Decimal("0.000001")
@@ -91,21 +89,11 @@ class ModelDay:
     model_id: str
 
 
-def by_model_and_day(
-    ended: Iterable[Item], jobs: Mapping[str, Item]
-) -> tuple[tuple[ModelDay, Totals], ...]:
-    """The usage of ended jobs by day and model, the newest day first.
-
-    `ended` are history items of terminal transitions. Usage that became known later is only in the
-    item of the jobs table, so the values of `jobs` (items by ARN) take precedence. A job counts for
-    the day on which it ended.
-    """
+def by_model_and_day(ended: Iterable[Job]) -> tuple[tuple[ModelDay, Totals], ...]:
+    """The usage of ended jobs by the day on which they ended and by model, the newest day first."""
     found: dict[ModelDay, Totals] = {}
-    for entry in ended:
-        item = {**entry, **jobs.get(entry["jobArn"], {})}
-        job = job_of(item)
-        ended_at = job.ended or time_of(item, "observedAt")
-        day = _UNKNOWN if ended_at is None else ended_at.date().isoformat()
+    for job in ended:
+        day = _UNKNOWN if job.ended is None else job.ended.date().isoformat()
         group = ModelDay(day, short_model_id(job.model or _UNKNOWN))
         found[group] = found.get(group, Totals()) + Totals.of(job)
     by_model_id = sorted(found.items(), key=lambda each: each[0].model_id)

@@ -16,9 +16,9 @@ from local.pictures.sample import Sample, report_of, sample, widget_page
 
 PICTURES: Final = Path(__file__).resolve().parents[2] / "docs" / "pictures"
 _JOBS: Final = 120
-_ACTIVE_SHOWN: Final = 8
+_ACTIVE_SHOWN: Final = 4
 _ENDED_SHOWN: Final = 4
-_SPAN_OF_WIDGET: Final = timedelta(hours=12)
+_SPAN_OF_WIDGET: Final = timedelta(hours=24)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +39,10 @@ def pictures() -> list[Picture]:
     report = render(report_of(some))
     return [
         Picture("report-light.png", report, 1180, 1000),
-        Picture("report-dark.png", report, 1180, 1000, dark=True),
-        Picture("report-phone.png", report, 390, 844),
         Picture("timeline-light.png", report, 1180, 900, part="#time"),
         Picture("timeline-dark.png", report, 1180, 900, dark=True, part="#time"),
-        Picture("widget-light.png", _live(some, dark=False), 1180, 760),
-        Picture("widget-dark.png", _live(some, dark=True), 1180, 760, dark=True),
+        Picture("widget-light.png", _live(some, dark=False), 1180, 1180),
+        Picture("widget-dark.png", _live(some, dark=True), 1180, 1180, dark=True),
     ]
 
 

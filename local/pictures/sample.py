@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -14,7 +13,9 @@ from bbm.report.segments import Transition, transition_of
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.times import to_iso
 from bedrock_batch_monitor.presentation import job_table
+from bedrock_batch_monitor.presentation.attention import concerns
 from bedrock_batch_monitor.presentation.job_view import job_of
+from bedrock_batch_monitor.presentation.tally import tally
 
 NOW: Final = datetime(2026, 11, 24, 20, 30, tzinfo=UTC)
 SPAN: Final = timedelta(days=7)
@@ -103,15 +104,14 @@ def widget_page(
     since = NOW - span
     jobs = [job_of(item) for item in some.jobs]
     active = job_table.in_order_of_need([job for job in jobs if job.is_active], NOW)
-    ended = [
-        job for job in jobs if job.has_ended and job.changed is not None and job.changed >= since
-    ]
+    ended = [job for job in jobs if job.ended is not None and job.ended >= since]
     view = job_table.LiveView(
         active=active[:most_active],
-        ended=ended[:most_ended],
-        active_by_status=Counter(job.status or "" for job in active),
-        ended_by_status=Counter(job.status or "" for job in ended),
+        ended=job_table.newest_ended(ended, most_ended, NOW),
+        active_by_status=tally(active).by_status,
+        ended_by_status=tally(ended).by_status,
         since=since,
+        needing_attention=len(concerns((*active, *ended), NOW)),
     )
     page = "<!doctype html><html lang=en><meta charset=utf-8><title>Jobs</title>"
     background = "#0f1b2a" if dark else "#ffffff"
@@ -159,6 +159,7 @@ def _job(
         _end(job, steps, queued, running, chance, name)
     last, changed = steps[-1]
     job |= {"status": last, "changedAt": to_iso(changed), "sequence": len(steps)}
+    job["observedAt"] = to_iso(changed + timedelta(seconds=20))
     if any(status == statuses.IN_PROGRESS for status, _ in steps):
         job["firstInProgressAt"] = to_iso(submitted + queued)
     return job, _history(arn, steps)
@@ -235,7 +236,7 @@ def _end(  # noqa: PLR0913, PLR0917 - the properties of an ended job
     steps.append((status, at))
     job["endTime"] = to_iso(at)
     if processed:
-        failed = int(processed * chance.choice((0, 0, 0.002, 0.01)))
+        failed = int(processed * chance.choice((0,) * 14 + (0.002, 0.01)))
         job |= {"processedRecordCount": processed, "errorRecordCount": failed}
         tokens = {"input": processed * chance.randint(300, 700), "output": processed * 180}
         job["tokens"] = tokens

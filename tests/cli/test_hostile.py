@@ -17,6 +17,7 @@ from bbm.output import plain_text, showable
 from bbm.usage import Totals, by_model_and_day
 from bbm.views import amounts, job_rows, lines, recorded
 from bedrock_batch_monitor.domain import statuses
+from bedrock_batch_monitor.presentation.job_view import job_of
 from tests.component.conftest import ACCOUNT, REGION
 from tests.support.hostile import ALL_KEYS, STORABLE, hostile_characters_in, texts
 
@@ -433,7 +434,7 @@ items = st.fixed_dictionaries(
 )
 def test_views_take_any_item(found: list[dict[str, Any]], width: int | None, encoding: str) -> None:
     """Whatever an item holds: no error, no hostile character, and a few kilobytes at most."""
-    days = by_model_and_day(found, {item["jobArn"]: item for item in found})
+    days = by_model_and_day(map(job_of, found))
     total = sum((totals for _, totals in days), Totals())
     for shown in (
         job_rows.jobs_table(found, NOW, width),

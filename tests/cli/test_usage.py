@@ -99,16 +99,23 @@ def test_unknown_usage_is_counted_and_is_not_zero(used: Bbm) -> None:
     }
 
 
-def test_usage_leaves_out_failed_and_earlier_jobs(used: Bbm) -> None:
-    """The usage of a failed job is not known."""
+def test_usage_leaves_out_earlier_jobs(used: Bbm) -> None:
+    """Nothing ended in the period."""
     completed(used)
     used.cloud.bedrock.clock.advance(8 * DAY)
-    add_job(used.cloud, "Failed")
-    used.cloud.poll()
     document = used.json("usage", "--since", "7d")
     assert document["usage"] == []
     assert document["total"] == {"jobs": 0, "jobsWithoutTokens": 0, "jobsWithoutCost": 0}
-    assert used("usage").out.startswith("No job completed since 2026-11-25")
+    assert used("usage").out.startswith("No job ended since 2026-11-25")
+
+
+def test_usage_includes_jobs_that_failed_or_were_stopped(used: Bbm) -> None:
+    """A job that ended is counted however it ended. Its tokens are unknown."""
+    add_job(used.cloud, "Failed")
+    add_job(used.cloud, Script((Phase("Stopped", None),)), total_records=10)
+    used.cloud.poll()
+    total = used.json("usage", "--since", "7d")["total"]
+    assert (total["jobs"], total["jobsWithoutTokens"]) == (2, 2)
 
 
 def test_usage_table_has_a_row_for_each_day_and_model(used: Bbm) -> None:

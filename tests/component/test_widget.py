@@ -13,7 +13,7 @@ from bedrock_batch_monitor import settings
 from bedrock_batch_monitor.app import overview
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.handlers import widget as module
-from bedrock_batch_monitor.presentation.job_table import MOST_BYTES
+from bedrock_batch_monitor.presentation.job_table import ATTENTION_ROWS, MOST_BYTES
 from local.bedrock import Phase, Script
 from tests.support.hostile import STORABLE, hostile_characters_in
 
@@ -65,6 +65,35 @@ def test_endings_before_the_time_range_are_left_out(cloud: Cloud, invoke: Invoke
     assert "yesterday" in invoke(hours=30)
     zoom = {"timeRange": {"start": now - 30 * 3.6e6, "zoom": {"start": now - 3.6e6}}}
     assert "yesterday" not in invoke(widgetContext=zoom)
+
+
+def test_failure_is_shown_however_many_jobs_ended_after_it(cloud: Cloud, invoke: Invoke) -> None:
+    """The newest failures are among the jobs that are read, with their messages."""
+    cloud.add_job(Script((Phase("Failed", None, "line 7 is wrong"),)), job_name="went-wrong")
+    cloud.poll()
+    cloud.bedrock.clock.advance(60)
+    for index in range(overview.ENDED_SHOWN + 1):
+        cloud.add_job("Completed", job_name=f"fine-{index}")
+    cloud.poll()
+    html = invoke()
+    panel = html.partition("Needs attention")[2].partition("</ul>")[0]
+
+    assert "went-wrong" in panel
+    assert "line 7 is wrong" in panel
+    assert "Fix the cause" in panel
+    assert f"{overview.ENDED_SHOWN + 2} jobs ended" in html
+    assert "and 2 more jobs not shown" in html
+
+
+def test_concerns_that_are_not_shown_are_counted(cloud: Cloud, invoke: Invoke) -> None:
+    """The panel is bounded."""
+    for index in range(ATTENTION_ROWS + 3):
+        cloud.add_job(Script((Phase("Failed", None),)), job_name=f"bad-{index}")
+    cloud.poll()
+
+    html = invoke()
+    assert html.count('<div class="why">') == ATTENTION_ROWS
+    assert "and 3 more jobs; <b>bbm report</b> shows all." in html
 
 
 def test_theme(invoke: Invoke) -> None:

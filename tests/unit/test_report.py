@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import json
 import re
+from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from html.parser import HTMLParser
@@ -14,16 +16,25 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bbm.report import figures
-from bbm.report.contents import ACTIVE_ROWS, FAILURE_GROUPS, LANES, Report, tracks_of
+from bbm.report import charts, figures, pieces
+from bbm.report.contents import (
+    ACTIVE_ROWS,
+    ATTENTION_ROWS,
+    FAILURE_GROUPS,
+    LANES,
+    Report,
+    tracks_of,
+)
 from bbm.report.page import render
 from bbm.report.segments import Transition, segments, transition_of
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.presentation import job_table, palette, parts, words
+from bedrock_batch_monitor.presentation.attention import concerns
 from bedrock_batch_monitor.presentation.badges import AT_RISK, PAST_EXPIRATION, badges_of
 from bedrock_batch_monitor.presentation.console import bedrock_jobs, s3_prefix
 from bedrock_batch_monitor.presentation.job_view import Job, job_of
 from bedrock_batch_monitor.presentation.markup import Html, element, stylesheet, text
+from bedrock_batch_monitor.presentation.tally import tally
 from local.pictures.sample import NOW, SPAN, Sample, report_of, sample
 from tests.support.hostile import hostile_characters_in
 from tests.support.hostile import texts as hostile_texts
@@ -260,7 +271,8 @@ def test_a_large_report_is_bounded() -> None:
 
     assert page.count('class="lane ') == LANES
     assert page.count('class="group"') <= FAILURE_GROUPS
-    assert page.count('<tr role="row">') == ACTIVE_ROWS + 1
+    assert page.count('<td role="cell" class="c-status">') == ACTIVE_ROWS
+    assert page.count('<div class="why">') <= ATTENTION_ROWS
     assert "10,000" in page
     assert len(page) < 4_000_000
 
@@ -321,28 +333,318 @@ def test_messages_of_one_kind_are_one_group() -> None:
     ]
 
 
-@given(
-    st.datetimes(datetime(2000, 1, 1), datetime(2040, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001 - bounds are naive
-    st.timedeltas(timedelta(minutes=1), timedelta(days=900)),
-)
-def test_ended_over_time_cover_the_span(since: datetime, span: timedelta) -> None:
-    """However long the span is, there are some thirty steps, one after the other, that cover it."""
-    until = since + span
-    buckets = figures.ended_over_time([], since, until)
+@given(st.lists(st.timedeltas(timedelta(0), timedelta(days=900)), max_size=5))
+def test_ended_over_time_covers_the_ends(offsets: list[timedelta]) -> None:
+    """However far apart they are, some thirty steps cover them, and more on both sides."""
+    ends = [at(0) + offset for offset in offsets]
+    jobs = [Job("a", "a", status="Failed", ended=end) for end in ends]
+    buckets = figures.ended_over_time(jobs, at(0), at(24 * 900))
 
-    assert 1 <= len(buckets) <= 31
-    assert buckets[0].start <= since
-    assert buckets[-1].end > until
+    assert len(buckets) <= 31
+    assert sum(bucket.by_status.total() for bucket in buckets) == len(ends)
     assert all(a.end == b.start for a, b in itertools.pairwise(buckets))
+    if ends:
+        assert buckets[0].end <= min(ends)
+        assert max(ends) < buckets[-1].start
+
+
+def test_ended_over_time_zooms_to_the_ends() -> None:
+    """A quarter of an hour of a long period is shown in minutes, not as one dot."""
+    jobs = [Job("a", "a", status="Failed", ended=at(hours)) for hours in (2.0, 2.1, 2.25)]
+    buckets = figures.ended_over_time(jobs, at(0), at(24 * 30))
+
+    assert {bucket.end - bucket.start for bucket in buckets} == {timedelta(minutes=1)}
+    assert at(2) - timedelta(minutes=7) <= buckets[0].start
+    assert buckets[-1].end <= at(2.25) + timedelta(minutes=7)
+
+
+def test_job_that_ended_in_another_period_counts_at_the_edge() -> None:
+    """Its end was observed in the period of the report, so it is one of the jobs that ended."""
+    [job] = [Job("a", "a", status="Failed", ended=at(-5))]
+    buckets = figures.ended_over_time([job], at(0), at(2))
+
+    assert sum(bucket.by_status["Failed"] for bucket in buckets) == 1
+    assert buckets[0].start >= at(0) - timedelta(minutes=7)
+
+
+def test_job_observed_only_at_its_end_is_a_line_from_its_submission() -> None:
+    """A short job is not a dot."""
+    job = Job(ARN, "abcdefghijk1", status="Completed", submitted=at(1), ended=at(1.5))
+    recorded = (Transition(1, "Completed", None, at(1.5)),)
+
+    assert segments(job, recorded, at(0), at(10)) == (
+        ("Submitted", at(1), at(1.5)),
+        ("Completed", at(1.5), at(1.5)),
+    )
+    began = replace(job, began=at(1.25))
+    assert segments(began, recorded, at(0), at(10)) == (
+        ("Submitted", at(1), at(1.25)),
+        ("InProgress", at(1.25), at(1.5)),
+        ("Completed", at(1.5), at(1.5)),
+    )
+
+
+@pytest.mark.parametrize(
+    ("peak", "marks"),
+    [
+        (1, "1 0"),
+        (2, "2 1 0"),
+        (3, "4 2 0"),
+        (5, "6 3 0"),
+        (9, "10 5 0"),
+        (10, "10 5 0"),
+        (11, "20 10 0"),
+        (2500, "4,000 2,000 0"),
+    ],
+)
+def test_axis_of_ended_jobs_has_numbers(peak: int, marks: str) -> None:
+    """Whole numbers, the last of them not below the largest column."""
+    chart = charts.columns([figures.Bucket(at(0), at(1), Counter(Failed=peak))])
+    axis = chart.partition('class="y"')[2].partition("</div>")[0]
+
+    assert " ".join(re.findall(r"<span>([\d,]+)</span>", axis)) == marks
 
 
 @pytest.mark.parametrize(
     ("value", "told"),
-    [(0, "0"), (999, "999"), (1000, "1.00 k"), (12_345, "12.3 k"), (999_950, "1.00 M")],
+    [
+        (0, "0"),
+        (999, "999"),
+        (1000, "1.00 k"),
+        (12_345, "12.3 k"),
+        (999_950, "1.00 M"),
+        (8.03e9, "8.03 B"),
+    ],
 )
 def test_short_numbers(value: int, told: str) -> None:
     """Three digits and a unit."""
     assert words.short(value) == told
+
+
+@pytest.mark.parametrize(
+    ("hours", "text"),
+    [
+        (0.5, "in the last 30 minutes"),
+        (1, "in the last hour"),
+        (1.5, "in the last 90 minutes"),
+        (12.01, "in the last 12 hours"),
+        (48, "in the last 48 hours"),
+        (168.2, "in the last 7 days"),
+        (3.4, "since 23 Nov 2026, 20:36"),
+        (24 * 31.3, "since 23 Oct 2026, 16:48"),
+        (1107 * 24 + 13, "since 12 Nov 2023"),
+    ],
+)
+def test_period_is_said_as_people_say_it(hours: float, text: str) -> None:
+    """A whole number of units, or the time at which it begins."""
+    assert words.since(at(-hours), at(0)) == text
+
+
+@pytest.mark.parametrize(
+    ("hours", "text"),
+    [
+        (0.01, "36 s"),
+        (3, "3 h"),
+        (52.5, "2 d 4 h"),
+        (14 * 24, "14 days"),
+        (100 * 24, "3 months"),
+        (1107 * 24 + 13, "3 years"),
+    ],
+)
+def test_span_between_two_times_has_fewer_units_when_longer(hours: float, text: str) -> None:
+    """Nobody says 1107 d 13 h."""
+    assert words.between(at(hours), at(0)) == words.between(at(0), at(hours)) == text
+
+
+@pytest.mark.parametrize(
+    ("minutes", "text"), [(1, "1 minute"), (90, "90 minutes"), (360, "6 hours"), (10080, "7 days")]
+)
+def test_step_of_an_axis_in_words(minutes: int, text: str) -> None:
+    """One whole number and its unit."""
+    assert words.step(timedelta(minutes=minutes)) == text
+
+
+def test_item_that_cannot_be_read_is_not_called_not_polled_yet() -> None:
+    """Polls tried it. It counts apart from the jobs that the next poll will read."""
+    new = job_of({"jobArn": ARN, "tracking": "ACTIVE"})
+    wrong = job_of({"jobArn": "wrong", "tracking": "ACTIVE", "lastError": {"code": "Invalid"}})
+
+    assert (new.shown_status, wrong.shown_status) == ("Not polled yet", "Never read")
+    table = parts.jobs_table([wrong], NOW, ended=False, caption="", message_characters=80)
+    assert "Never read" in table
+    assert "Not polled yet" not in table
+    assert tally([new, wrong]).by_status == {"Not polled yet": 1, "Never read": 1}
+
+
+def test_empty_columns_of_a_job_table_are_not_drawn() -> None:
+    """A column is there if one of the jobs has a value for it."""
+    bare = job_of({"jobArn": ARN, "tracking": "ACTIVE", "status": "Submitted"})
+    running = replace(bare, total=10, processed=3, message="m")
+
+    def headings(*jobs: Job) -> list[str]:
+        table = parts.jobs_table(jobs, NOW, ended=False, caption="", message_characters=80)
+        return re.findall(r'<th scope="col" role="columnheader" class="c-(\w+)">', table)
+
+    assert headings(bare) == ["status", "job"]
+    assert headings(bare, running) == ["status", "job", "records", "message"]
+
+
+def test_empty_columns_of_a_table_of_numbers_are_not_drawn() -> None:
+    """An unknown number in a column that is drawn is a dash, which is not 0."""
+    rows = [pieces.Row("a", ("1", None, "2")), pieces.Row("b", (None, None, "3"))]
+    table = pieces.numbers("c", "Name", ("One", "Two", "Three"), rows)
+
+    assert "Two" not in table
+    assert Reader(table).texts.count(words.UNKNOWN) == 1
+
+
+@pytest.mark.parametrize(
+    ("attributes", "badge", "reason", "step"),
+    [
+        ({"status": "Failed", "message": "line 7"}, "", "line 7", "Fix the cause"),
+        ({"status": "Failed"}, "", "No message is recorded", "Fix the cause"),
+        (
+            {"status": "PartiallyCompleted", "totalRecordCount": 9, "processedRecordCount": 4},
+            "",
+            "4 of 9 records were processed.",
+            "the missing records",
+        ),
+        ({"status": "Expired", "message": "late"}, "", "late", "longer timeout"),
+        (
+            {
+                "status": "Completed",
+                "outcome": "CompletedWithErrors",
+                "totalRecordCount": 9,
+                "processedRecordCount": 9,
+                "errorRecordCount": 2,
+            },
+            "completed with errors",
+            "2 of 9 records failed.",
+            "Read the errors in the output",
+        ),
+        (
+            {
+                "status": "Completed",
+                "outcome": "AllRecordsFailed",
+                "totalRecordCount": 9,
+                "processedRecordCount": 9,
+                "errorRecordCount": 9,
+            },
+            "all records failed",
+            "9 of 9 records failed.",
+            "Read the errors in the output",
+        ),
+        (
+            {
+                "status": "InProgress",
+                "conditions": {"AtRisk": "2026-11-24T00:00:00Z"},
+                "jobExpirationTime": "2026-11-25T01:00:00Z",
+                "estimatedEndTime": "2026-11-25T02:00:00Z",
+            },
+            "at risk",
+            "25 Nov 2026, 02:00 UTC, is after its expiration, 25 Nov 2026, 01:00 UTC.",
+            "cannot be sped up",
+        ),
+        (
+            {"status": "InProgress", "conditions": {"Stalled": "2026-11-23T21:00:00Z"}},
+            "stalled",
+            "since 23 Nov 2026, 21:00 UTC.",
+            "stop the job",
+        ),
+        (
+            {"status": "InProgress", "jobExpirationTime": "2026-11-23T21:00:00Z"},
+            "past expiration",
+            "passed its expiration, 23 Nov 2026, 21:00 UTC, and has not ended.",
+            "until Bedrock ends it",
+        ),
+        (
+            {"lastError": {"code": "InvalidJobArn", "message": "bad"}},
+            "not readable",
+            "InvalidJobArn: bad",
+            "No poll can read it",
+        ),
+        (
+            {"lastError": {"code": "ResourceNotFoundException"}, "unreachableSince": "x"},
+            "unreachable",
+            "ResourceNotFoundException",
+            "Check that the job exists",
+        ),
+        (
+            {
+                "lastError": {"code": "AccessDeniedException", "message": "no"},
+                "status": "Submitted",
+            },
+            "not readable",
+            "AccessDeniedException: no",
+            "Check the permissions",
+        ),
+    ],
+)
+def test_concern_has_a_reason_and_a_next_step(
+    attributes: dict[str, Any], badge: str, reason: str, step: str
+) -> None:
+    """Every kind of concern."""
+    job = job_of({"jobArn": ARN, "tracking": "ACTIVE", **attributes})
+    [concern] = concerns([job], at(0))
+
+    assert " ".join(one.text for one in concern.badges) == badge
+    assert reason in concern.reason
+    assert step in concern.next_step
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"status": "Completed"},
+        {"status": "Stopped"},
+        {"status": "InProgress"},
+        {"status": "InProgress", "tracking": "no", "stalledSince": "x"},
+        # The setting maxErrorShare allows these errors.
+        {
+            "status": "Completed",
+            "outcome": "Completed",
+            "totalRecordCount": 9,
+            "errorRecordCount": 1,
+        },
+        {},
+    ],
+)
+def test_job_without_a_problem_is_no_concern(attributes: dict[str, Any]) -> None:
+    """Somebody stopped a job on purpose, and errors within `maxErrorShare` are allowed."""
+    job = job_of({"jobArn": ARN, "tracking": "ACTIVE", **attributes})
+
+    assert concerns([job], at(0)) == []
+
+
+def test_concern_gives_the_reason_of_the_most_severe_condition() -> None:
+    """A job past its expiration that also stalled is told as past its expiration."""
+    job = Job(
+        "a", "a", status="InProgress", is_tracked=True, conditions={"Stalled": at(0)}, expires=at(0)
+    )
+    [concern] = concerns([job], at(1))
+
+    assert [badge.text for badge in concern.badges] == ["past expiration", "stalled"]
+    assert concern.reason.startswith("The job passed its expiration")
+    assert concern.since == at(0)
+
+
+def test_job_without_a_name_shows_its_arn() -> None:
+    """So it can be found and untracked; its id alone is there only once."""
+    page = parts.identity(job_of({"jobArn": ARN, "tracking": "ACTIVE"}))
+
+    assert Reader(page).texts == ["abcdefghijk1", ARN]
+
+
+def test_concerns_are_sorted_by_their_time() -> None:
+    """The newest comes first, whether the job has ended or not."""
+    jobs = [
+        Job("a", "a", status="Failed", ended=at(1)),
+        Job("b", "b", status="InProgress", is_tracked=True, conditions={"Stalled": at(2)}),
+        Job("c", "c", status="Expired", ended=at(3)),
+        Job("d", "d", status="Failed"),
+    ]
+
+    assert [one.job.arn for one in concerns(jobs, at(9))] == ["c", "b", "a", "d"]
 
 
 @pytest.mark.parametrize(
@@ -381,7 +683,7 @@ def test_active_jobs_are_ordered_by_urgency() -> None:
         status="Scheduled",
         changed=at(0),
         is_tracked=True,
-        conditions=frozenset({"Stalled"}),
+        conditions={"Stalled": at(0)},
     )
     running = Job("b", "b", status="InProgress", changed=at(1), is_tracked=True)
     waiting = Job("c", "c", status="Scheduled", changed=at(3), is_tracked=True)

@@ -16,6 +16,8 @@ from bbm.usage import Totals, by_model_and_day
 from bbm.views import amounts, job_rows, recorded
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.times import to_iso
+from bedrock_batch_monitor.presentation.job_view import job_of
+from bedrock_batch_monitor.presentation.tally import ended_jobs
 
 
 def jobs(
@@ -93,20 +95,21 @@ def find(
 
 
 def usage(bbm: Invocation, *, since: Since = "7d") -> None:
-    """Show the usage of completed jobs by model and day.
+    """Show the usage of ended jobs by model and day.
 
-    Includes jobs that completed or partially completed, on the day (UTC) on which they ended. Token
-    counts are known only if the monitor can read the manifests of the results (setting
-    outputBuckets). The estimated cost also needs a price (setting tokenPrices).
+    Includes every job that ended, on the day (UTC) on which it ended, as the report does. Token
+    counts are known only for jobs that completed or partially completed, if the monitor can read
+    the manifests of the results (setting outputBuckets). The estimated cost also needs a price
+    (setting tokenPrices).
     """
     start = inputs.since(since, bbm.now())
-    ended = [
-        entry
-        for status in (statuses.COMPLETED, statuses.PARTIALLY_COMPLETED)
+    ends = [
+        job_of(entry)
+        for status in statuses.TERMINAL
         for entry in bbm.history.with_status(status, start)
     ]
-    items = bbm.jobs.batch(entry["jobArn"] for entry in ended)
-    days = by_model_and_day(ended, {item["jobArn"]: item for item in items})
+    current = map(job_of, bbm.jobs.batch(job.arn for job in ends))
+    days = by_model_and_day(ended_jobs(ends, {job.arn: job for job in current}))
     total = Totals.of_all(totals for _, totals in days)
     bbm.out.document(
         {
@@ -121,7 +124,7 @@ def usage(bbm: Invocation, *, since: Since = "7d") -> None:
     if days:
         bbm.out.show(amounts.usage(days, total, bbm.out.width))
     else:
-        bbm.out.show(Text(f"No job completed since {start:%Y-%m-%d %H:%M:%S} UTC."))
+        bbm.out.show(Text(f"No job ended since {start:%Y-%m-%d %H:%M:%S} UTC."))
 
 
 def _found(bbm: Invocation, status: str | None, *, everything: bool) -> Sequence[Item]:

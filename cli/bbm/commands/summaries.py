@@ -68,8 +68,9 @@ def report(
 ) -> None:
     """Write a report on the jobs since a time: one HTML page that needs no network.
 
-    The page has a timeline, statuses by model, queue and run times, failures by message, and usage.
-    It contains Bedrock's messages, which can contain customer data.
+    The page begins with the jobs that need attention. It has a timeline, statuses by model, queue
+    and run times, failures by message, and usage. It contains Bedrock's messages, which can contain
+    customer data.
     """
     if output == "-" and bbm.out.as_json:
         message = "--json and --output - both write to standard output: name a file"

@@ -10,24 +10,29 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from bbm.report.figures import Bucket, Outcome, Spread, Track, ticks
+from bbm.report.figures import Bucket, Spread, Track, ticks
 from bbm.report.pieces import day
 from bbm.report.segments import Segment
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.presentation import words
 from bedrock_batch_monitor.presentation.markup import Html, element
 from bedrock_batch_monitor.presentation.palette import css_class
+from bedrock_batch_monitor.presentation.tally import Tally
 
-_MOST_TICKS: Final = 10
+_MOST_TICKS: Final = 7
 _LANE_HEIGHT: Final = 16
-# Waiting is thin and running is thick, so that they differ without color.
+# Waiting is thin and running is thick, so that they differ without color. Every shape has an
+# outline of its color, one unit wide, so that the shortest one can be seen.
+_OUTLINE: Final = 1
 _THICKNESS: Final = {statuses.IN_PROGRESS: 10, statuses.STOPPING: 10}
 _THIN: Final = 4
-_CAP_WIDTH: Final = 4
-# The last position of a cap, in percent, so that it stays within the chart.
-_LAST_CAP: Final = 99.4
-# The last position of a label, in percent, so that it stays within the chart.
-_LAST_LABEL: Final = 93.0
+_CAP_WIDTH: Final = 3
+_SHORTEST: Final = 0.6
+# The last position of a label, in percent, so that it stays within the chart: of any label, and of
+# one in a narrow window.
+_LAST_LABEL: Final = 87.0
+_LAST_LABEL_NARROW: Final = 72.0
+_STEPS_OF_TEN: Final = (1, 2, 4, 6, 8)
 _COLUMN: Final = 10
 
 
@@ -49,6 +54,7 @@ def scale(since: datetime, until: datetime) -> Html:
                 day(mark) if by_day or mark.hour == mark.minute == 0 else f"{mark:%H:%M}",
                 x=_percent(position(mark, since, until)),
                 y=13,
+                class_="late" if position(mark, since, until) > _LAST_LABEL_NARROW else None,
             )
             for mark in marks
             if position(mark, since, until) <= _LAST_LABEL
@@ -93,25 +99,25 @@ def _bar(segment: Segment, since: datetime, until: datetime) -> Html:
         return element(
             "rect",
             class_=css_class(segment.status),
-            x=_percent(min(begin, _LAST_CAP)),
-            y=0,
+            x=_percent(begin),
+            y=_OUTLINE,
             width=_CAP_WIDTH,
-            height=_LANE_HEIGHT,
+            height=_LANE_HEIGHT - 2 * _OUTLINE,
         )
     thickness = _THICKNESS.get(segment.status, _THIN)
     return element(
         "rect",
         class_=css_class(segment.status),
         x=_percent(begin),
-        y=(_LANE_HEIGHT - thickness) // 2,
-        width=_percent(max(end - begin, 0.15)),
-        height=thickness,
+        y=(_LANE_HEIGHT - thickness) // 2 + _OUTLINE,
+        width=_percent(max(end - begin, _SHORTEST)),
+        height=thickness - 2 * _OUTLINE,
     )
 
 
 def columns(buckets: Sequence[Bucket]) -> Html:
     """The jobs that ended over time, stacked by status."""
-    peak = max((bucket.by_status.total() for bucket in buckets), default=0) or 1
+    top = _top(max(bucket.by_status.total() for bucket in buckets))
     rects = []
     for index, bucket in enumerate(buckets):
         bottom = 100.0
@@ -119,7 +125,7 @@ def columns(buckets: Sequence[Bucket]) -> Html:
             number = bucket.by_status[status]
             if number == 0:
                 continue
-            height = 100 * number / peak
+            height = 100 * number / top
             bottom -= height
             rects.append(
                 element(
@@ -135,29 +141,54 @@ def columns(buckets: Sequence[Bucket]) -> Html:
                 )
             )
     total = sum(bucket.by_status.total() for bucket in buckets)
+    marks = (top, top // 2, 0) if top > 1 else (top, 0)
     return element(
-        "svg",
-        (element("path", d=f"M0 {y}H{len(buckets) * _COLUMN}", class_="grid") for y in (0.5, 50)),
-        rects,
-        class_="bars",
-        viewBox=f"0 0 {max(1, len(buckets) * _COLUMN)} 100",
-        preserveAspectRatio="none",
-        role="img",
-        aria_label=f"{words.plural(total, 'ended job')}, at most {words.count(peak)} in a step",
+        "div",
+        element(
+            "div",
+            (element("span", words.count(mark)) for mark in marks),
+            class_="y",
+            aria_hidden="true",
+        ),
+        element(
+            "svg",
+            (
+                element("path", d=f"M0 {y}H{len(buckets) * _COLUMN}", class_="grid")
+                for y in ((0, 50) if top > 1 else (0,))
+            ),
+            rects,
+            class_="bars",
+            viewBox=f"0 0 {len(buckets) * _COLUMN} 100",
+            preserveAspectRatio="none",
+            role="img",
+            aria_label=f"{words.plural(total, 'ended job')}, the axis ends at {words.count(top)}",
+        ),
+        scale(buckets[0].start, buckets[-1].end),
+        class_="plot",
     )
 
 
-def stack(outcome: Outcome, order: Sequence[str], most: int) -> Html:
+def _top(peak: int) -> int:
+    """The end of an axis: the smallest round number, 1 or even, that is not less than `peak`."""
+    unit = 1
+    while True:
+        for step in _STEPS_OF_TEN:
+            if step * unit >= peak:
+                return step * unit
+        unit *= 10
+
+
+def stack(counted: Tally, order: Sequence[str], most: int) -> Html:
     """The jobs of one model by status; the full width stands for `most` jobs."""
     begin = 0.0
     rects = []
     for status in order:
-        width = 100 * outcome.by_status[status] / max(most, 1)
+        width = 100 * counted.by_status[status] / max(most, 1)
         if width:
             rects.append(
                 element(
                     "rect",
-                    element("title", f"{words.count(outcome.by_status[status])} {status}"),
+                    element("title", f"{words.count(counted.by_status[status])} {status}"),
                     class_=css_class(status),
                     x=_percent(begin),
                     width=_percent(width),
@@ -166,9 +197,9 @@ def stack(outcome: Outcome, order: Sequence[str], most: int) -> Html:
             )
         begin += width
     label = ", ".join(
-        f"{words.count(outcome.by_status[status])} {status or 'not polled yet'}"
+        f"{words.count(counted.by_status[status])} {status}"
         for status in order
-        if outcome.by_status[status]
+        if counted.by_status[status]
     )
     return element(
         "svg", rects, class_="stack", width="100%", height=14, role="img", aria_label=label

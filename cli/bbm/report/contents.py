@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,12 +11,16 @@ from typing import Final
 from bbm.report.figures import UNKNOWN_MODEL, Track
 from bbm.report.segments import Transition, segments
 from bbm.usage import Totals, by_model
-from bedrock_batch_monitor.domain import statuses
+from bedrock_batch_monitor.presentation.attention import Concern, concerns
 from bedrock_batch_monitor.presentation.job_view import Job
+from bedrock_batch_monitor.presentation.tally import Tally, tally
 
 # The most that a page shows. Its counts and figures include everything.
 LANES: Final = 1000
 ACTIVE_ROWS: Final = 200
+ATTENTION_ROWS: Final = 100
+# The rows of them that are open at first.
+ATTENTION_OPEN: Final = 8
 MODELS: Final = 20
 FAILURE_GROUPS: Final = 50
 JOBS_PER_GROUP: Final = 30
@@ -46,23 +49,28 @@ class Report:
         return tuple(job for job in self.jobs if job.is_active)
 
     @cached_property
-    def by_status(self) -> Counter[str]:
-        """The number of jobs by their current status."""
-        return Counter(job.status or "" for job in self.jobs)
+    def ended(self) -> tuple[Job, ...]:
+        """The jobs that have ended."""
+        return tuple(job for job in self.jobs if job.has_ended)
 
     @cached_property
-    def ended(self) -> int:
-        """The number of jobs that have ended."""
-        return sum(self.by_status[status] for status in statuses.TERMINAL)
+    def tally(self) -> Tally:
+        """The numbers of jobs."""
+        return tally(self.jobs)
+
+    @cached_property
+    def concerns(self) -> tuple[Concern, ...]:
+        """The jobs that need attention, the newest first."""
+        return tuple(concerns(self.jobs, self.until))
 
     @cached_property
     def usage_by_model(self) -> tuple[tuple[str, Totals], ...]:
-        """The usage by model id, the model with the most records first."""
-        return by_model(self.jobs, UNKNOWN_MODEL)
+        """The usage of the ended jobs by model id, the model with the most records first."""
+        return by_model(self.ended, UNKNOWN_MODEL)
 
     @cached_property
     def usage(self) -> Totals:
-        """The usage of all jobs."""
+        """The usage of all ended jobs."""
         return Totals.of_all(totals for _, totals in self.usage_by_model)
 
 

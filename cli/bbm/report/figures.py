@@ -11,18 +11,21 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from bbm.report.segments import Segment, Transition
-from bedrock_batch_monitor.domain import statuses
-from bedrock_batch_monitor.presentation.badges import FAILURES
 from bedrock_batch_monitor.presentation.job_view import Job
+from bedrock_batch_monitor.presentation.tally import Tally, tally
 
 NO_MESSAGE: Final = "No message"
 UNKNOWN_MODEL: Final = "Unknown model"
 
-_MOST_BUCKETS: Final = 30
+_MOST_BUCKETS: Final = 28
 _STEPS: Final = tuple(
     timedelta(minutes=minutes)
     for minutes in (1, 5, 15, 30, 60, 180, 360, 720, 1440, 2880, 10080, 43200)
 )
+# The room at each end of a time axis, as a share of the time between its first and its last entry.
+_ROOM: Final = 0.03
+_LEAST_ROOM: Final = timedelta(seconds=30)
+_LEAST_ROOM_OF_BUCKETS: Final = timedelta(minutes=5)
 # The upper limits of the bins, in seconds, and their labels.
 _BINS: Final = (
     (60, "under 1 min"),
@@ -62,24 +65,6 @@ class Track:
         return self.segments[0].start if self.segments else None
 
 
-@dataclass(slots=True)
-class Outcome:
-    """The jobs of one model by status."""
-
-    model: str
-    by_status: Counter[str] = field(default_factory=Counter)
-
-    @property
-    def jobs(self) -> int:
-        """The number of jobs."""
-        return self.by_status.total()
-
-    @property
-    def ended(self) -> int:
-        """The number of jobs that have ended."""
-        return sum(self.by_status[status] for status in statuses.TERMINAL)
-
-
 @dataclass(frozen=True, slots=True)
 class Bucket:
     """The jobs that ended between two times, by status."""
@@ -111,29 +96,45 @@ class FailureGroup:
     models: Counter[str] = field(default_factory=Counter)
 
 
-def outcomes(jobs: Iterable[Job]) -> list[Outcome]:
-    """The jobs by model and status, the model with the most jobs first."""
-    found: dict[str, Outcome] = {}
+def by_model(jobs: Iterable[Job]) -> list[tuple[str, Tally]]:
+    """The numbers of jobs by model, the model with the most jobs first."""
+    found: defaultdict[str, list[Job]] = defaultdict(list)
     for job in jobs:
-        model = job.model or UNKNOWN_MODEL
-        found.setdefault(model, Outcome(model)).by_status[job.status or ""] += 1
-    return sorted(found.values(), key=lambda one: (-one.jobs, one.model))
+        found[job.model or UNKNOWN_MODEL].append(job)
+    counted = [(model, tally(those)) for model, those in found.items()]
+    return sorted(counted, key=lambda pair: (-pair[1].jobs, pair[0]))
 
 
-def ended_over_time(
-    tracks: Iterable[Track], since: datetime, until: datetime
-) -> tuple[Bucket, ...]:
-    """The jobs that ended, in at most 31 equal time steps that begin at full units of time."""
-    step = step_of(until - since, _MOST_BUCKETS)
+def ended_over_time(jobs: Iterable[Job], since: datetime, until: datetime) -> tuple[Bucket, ...]:
+    """The jobs that ended, in at most 31 equal time steps that begin at full units of time.
+
+    The steps cover the time in which jobs ended, within the period of the report. In the first and
+    the last no job ended.
+    """
+    ends = [
+        (min(max(job.ended or until, since), until), job.status or "")
+        for job in jobs
+        if job.has_ended
+    ]
+    if not ends:
+        return ()
+    first, last = zoomed((at for at, _ in ends), _LEAST_ROOM_OF_BUCKETS)
+    step = step_of(last - first, _MOST_BUCKETS)
     counted: defaultdict[int, Counter[str]] = defaultdict(Counter)
-    for track in tracks:
-        for transition in track.transitions:
-            if transition.status in statuses.TERMINAL and since <= transition.at <= until:
-                counted[_index(transition.at, step)][transition.status] += 1
+    for at, status in ends:
+        counted[_index(at, step)][status] += 1
     return tuple(
         Bucket(_start(index, step), _start(index + 1, step), counted[index])
-        for index in range(_index(since, step), _index(until, step) + 1)
+        for index in range(_index(first, step) - 1, _index(last, step) + 2)
     )
+
+
+def zoomed(times: Iterable[datetime], least: timedelta = _LEAST_ROOM) -> tuple[datetime, datetime]:
+    """A time span that has these times, with room at both ends, so that none is at an edge."""
+    known = sorted(times)
+    first, last = known[0], known[-1]
+    room = max((last - first) * _ROOM, least)
+    return first - room, last + room
 
 
 def step_of(span: timedelta, most: int) -> timedelta:
@@ -179,7 +180,7 @@ def failures(jobs: Sequence[Job]) -> list[FailureGroup]:
     dated = [
         (job.ended.timestamp() if job.ended else 0.0, index)
         for index, job in enumerate(jobs)
-        if job.status in FAILURES
+        if job.has_failed
     ]
     for _, index in sorted(dated, reverse=True):
         job = jobs[index]

@@ -14,7 +14,6 @@ from bbm.report.contents import Report
 from bbm.report.timeline import grid_rules, timeline
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.presentation import parts, words
-from bedrock_batch_monitor.presentation.badges import FAILURES, needs_attention
 from bedrock_batch_monitor.presentation.markup import Child, Html, element, fragment, stylesheet
 
 _POLICY: Final = (
@@ -23,12 +22,13 @@ _POLICY: Final = (
 _DOCTYPE: Final = Html("<!doctype html>\n")
 # What a tile shows: its heading, its value and a note.
 _Tile = tuple[str, str, str | None]
-_LONG: Final = frozenset({"now", "time", "failures"})
+_LONG: Final = frozenset({"attention", "now", "time", "failures"})
 
 
 def render(report: Report) -> Html:
     """The whole page, from its doctype on."""
     shown: tuple[tuple[str, str, Child], ...] = (
+        ("attention", "Needs attention", sections.attention(report)),
         ("now", "Active now", sections.active(report)),
         ("time", "Timeline", timeline(report)),
         ("models", "Outcomes by model", sections.models(report)),
@@ -50,7 +50,7 @@ def render(report: Report) -> Html:
         "body",
         element(
             "div",
-            element("a", "Skip to the jobs", href="#now", class_="skip"),
+            element("a", "Skip to the jobs", href="#attention", class_="skip"),
             _header(report, [(place, name) for place, name, _ in shown]),
             element(
                 "main",
@@ -115,32 +115,35 @@ def _tiles(report: Report) -> Html:
 
 
 def _job_tiles(report: Report) -> list[_Tile]:
-    by_status = report.by_status
-    completed = by_status[statuses.COMPLETED]
-    failed = sum(by_status[status] for status in FAILURES)
-    urgent = sum(needs_attention(job, report.until) for job in report.active)
+    total = report.tally
+    urgent = sum(not one.job.has_ended for one in report.concerns)
     run = figures.spread(job.running_seconds for job in report.jobs)
+    kinds = ((total.ended, "ended"), (total.active, "active"), (total.untracked, "not tracked"))
     return [
-        ("Jobs", words.count(len(report.jobs)), f"{words.count(report.ended)} ended"),
+        (
+            "Jobs",
+            words.count(total.jobs),
+            ", ".join(f"{words.count(number)} {kind}" for number, kind in kinds if number) or None,
+        ),
         (
             "Active now",
-            words.count(len(report.active)),
+            words.count(total.active),
             f"{words.count(urgent)} to check" if urgent else "no problem detected",
         ),
         (
             "Completed",
-            words.percent(completed, report.ended) or words.UNKNOWN,
-            f"{words.count(completed)} of {words.count(report.ended)} ended",
+            words.percent(total.completed, total.ended) or words.UNKNOWN,
+            f"{words.count(total.completed)} of {words.count(total.ended)} ended",
         ),
         (
             "Not completed",
-            words.count(failed),
+            words.count(total.not_completed),
             ", ".join(
-                f"{words.count(by_status[status])} {status}"
-                for status in FAILURES
-                if by_status[status]
+                f"{words.count(total.by_status[status])} {status}"
+                for status in statuses.TERMINAL
+                if status != statuses.COMPLETED and total.by_status[status]
             )
-            or "failed, partially completed or expired",
+            or None,
         ),
         (
             "Median run time",

@@ -10,7 +10,7 @@ from bedrock_batch_monitor.presentation.style import SHARED
 _REPORT: Final = """
 html{color-scheme:light dark;scroll-padding-top:44px}
 body{margin:0;background:var(--page)}
-.bbm{max-width:1240px;margin:0 auto;padding:28px 24px 64px}
+.bbm{max-width:1480px;margin:0 auto;padding:28px 24px 64px}
 .skip{position:absolute;left:12px;top:-60px;padding:8px 12px;background:var(--page);
 color:var(--link);
 z-index:3}
@@ -22,21 +22,31 @@ header p{margin:6px 0 0;color:var(--soft)}
 nav ul{display:flex;flex-wrap:wrap;gap:4px 18px;margin:16px 0 0;padding:0;list-style:none}
 section{margin-top:44px}
 section>p{margin:0 0 12px;color:var(--soft);max-width:100ch}
-.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:12px;
+.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,150px),1fr));gap:12px;
 margin:22px 0 0;
 padding:0;list-style:none}
 .tiles li{display:flex;flex-direction:column;gap:1px;padding:13px 16px 12px;background:var(--panel);
 border:1px solid var(--line);border-radius:8px}
-.tiles.of-8{grid-template-columns:repeat(4,minmax(0,1fr))}
 .tiles .what{font-size:12.5px;color:var(--soft)}
 .tiles .value{font-size:25px;font-weight:650;line-height:1.25;letter-spacing:-.01em}
 .tiles .note{font-size:12.5px;color:var(--soft)}
+.others>summary{padding:8px 0;cursor:pointer}
 .split{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(400px,100%),1fr));
 gap:12px 48px}
-.scroll{overflow-x:auto}
-.num{text-align:right!important;white-space:nowrap}
 th[scope=row]{font-weight:600;overflow-wrap:anywhere}
-.columns{position:relative;padding:6px 0 0}
+.numbers,.numbers tbody{display:block}
+.numbers thead{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}
+.numbers tr{display:flex;flex-wrap:wrap;gap:2px 18px;padding:9px 0;
+border-bottom:1px solid var(--line)}
+.bbm .numbers tbody th,.bbm .numbers td{display:block;padding:0;border:0}
+.numbers .c-model,.numbers .c-share{flex:1 1 100%}
+.numbers .k{color:var(--soft);font-size:12px}
+.num{white-space:nowrap}
+.columns{padding:6px 0 0}
+.plot{display:grid;grid-template-columns:max-content minmax(0,1fr);gap:0 8px;padding-top:8px}
+.plot .y{display:flex;flex-direction:column;justify-content:space-between;height:150px;
+margin:-8px 0;height:166px;line-height:16px;font-size:11.5px;color:var(--soft);text-align:right}
+.plot .scale{grid-column:2}
 .columns .bars{display:block;width:100%;height:150px;border-bottom:1px solid var(--soft)}
 .columns rect{fill:var(--c)}
 .columns .grid{stroke:var(--line);stroke-width:1px;vector-effect:non-scaling-stroke}
@@ -45,7 +55,7 @@ th[scope=row]{font-weight:600;overflow-wrap:anywhere}
 .legend{margin:0 0 14px}
 .axis{position:sticky;top:0;z-index:2;background:var(--page);border-bottom:1px solid var(--line);
 display:grid;padding:8px 0 2px}
-.axis,.lane summary{grid-template-columns:14px minmax(0,280px) minmax(0,1fr) 96px;column-gap:10px}
+.axis,.lane summary{grid-template-columns:14px minmax(0,30%) minmax(0,1fr) 7.5em;column-gap:10px}
 .axis .scale{grid-column:3}
 .day>summary{display:flex;flex-wrap:wrap;gap:2px 16px;align-items:baseline;padding:14px 0 6px;
 cursor:pointer}
@@ -69,7 +79,7 @@ list-style:none}
 .lane .who .label{overflow:hidden;text-overflow:ellipsis;white-space:nowrap;color:var(--ink)}
 .lane .took{text-align:right;font-size:12.5px;color:var(--soft);white-space:nowrap}
 .track{display:block;width:100%;height:16px;border-radius:2px}
-.track rect{fill:var(--c)}
+.track rect{fill:var(--c);stroke:var(--c);stroke-width:2px}
 .lane .more{padding:4px 0 14px 24px}
 .lane dl{display:grid;grid-template-columns:max-content minmax(0,1fr);gap:4px 16px;margin:0;
 font-size:13px}
@@ -77,7 +87,8 @@ font-size:13px}
 .lane dd{margin:0;overflow-wrap:anywhere}
 .lane ol{display:flex;flex-wrap:wrap;gap:2px 18px;margin:0;padding:0;list-style:none}
 .group{border-bottom:1px solid var(--line)}
-.group>summary{display:grid;grid-template-columns:8px 44px 172px minmax(0,1fr);gap:4px 16px;
+.group>summary{display:grid;grid-template-columns:8px minmax(44px,max-content) 14em minmax(0,1fr);
+gap:4px 16px;
 padding:10px 0;
 cursor:pointer;list-style:none}
 .group>summary::-webkit-details-marker{display:none}
@@ -89,27 +100,44 @@ cursor:pointer;list-style:none}
 .group ul{margin:6px 0 0;padding:0;list-style:none;columns:22em;column-gap:32px;font-size:13px}
 .group li{break-inside:avoid;overflow:hidden;text-overflow:ellipsis}
 .hist td,.hist th{padding-top:3px;padding-bottom:3px;border:0;vertical-align:middle}
-.hist th{width:104px;white-space:nowrap;font-weight:400;color:var(--soft)}
-.hist .num{width:52px}
+.hist th{width:8.5em;white-space:nowrap;font-weight:400;color:var(--soft)}
+.bbm .hist .num{width:4em;text-align:right}
 .hist svg,.stack{display:block;width:100%;height:14px;border-radius:2px;overflow:hidden}
 .hist rect{fill:var(--c)}
 .stack rect{fill:var(--c);stroke:var(--page);stroke-width:1px}
-.models .c-model{width:30%;min-width:150px}
-.models .c-share{min-width:160px;vertical-align:middle}
 .three{display:flex;flex-wrap:wrap;gap:2px 22px;margin:0 0 8px;padding:0;list-style:none;
 color:var(--soft)}
 .three b{color:var(--ink)}
 footer{margin-top:48px;padding-top:14px;border-top:1px solid var(--line);color:var(--soft);
 font-size:12.5px}
 footer p{margin:0 0 4px;max-width:90ch}
+@container (min-width:380px){.tiles.of-8{grid-template-columns:repeat(2,minmax(0,1fr))}}
+@container (min-width:860px){.tiles.of-8{grid-template-columns:repeat(4,minmax(0,1fr))}}
+@container (min-width:900px){
+.numbers{display:table}
+.numbers thead{display:table-header-group;position:static;clip-path:none}
+.numbers tbody{display:table-row-group}
+.numbers tr{display:table-row}
+.bbm .numbers tbody th,.bbm .numbers td{display:table-cell;padding:8px 16px 8px 0;
+border-bottom:1px solid var(--line)}
+.bbm .numbers :is(th,td):last-child{padding-right:0}
+.numbers .c-model{min-width:12em}
+.numbers .c-share{width:45%;vertical-align:middle}
+.bbm .numbers .num{text-align:right}
+.numbers .k{display:none}
+}
+@container (max-width:1000px){
+.axis .scale text:not(:nth-child(2n+1)),.axis .scale .late{display:none}
+}
 @container (max-width:640px){
+.plot .scale text:not(:nth-child(2n+1)),.plot .scale .late{display:none}
 .axis{grid-template-columns:minmax(0,1fr)}
 .axis .scale{grid-column:1}
-.scale text:not(:nth-child(3n+1)),.scale text:last-child{display:none}
 .lane summary{grid-template-columns:14px minmax(0,1fr) auto;row-gap:2px}
 .lane>summary{padding:6px 0}
 .lane .track{grid-column:1/-1;grid-row:2}
 .lane .more{padding-left:0}
+.lane .who .label{white-space:normal;overflow-wrap:anywhere}
 .lane dl{grid-template-columns:minmax(0,1fr)}
 .lane dd{margin-bottom:6px}
 .group>summary{grid-template-columns:8px auto minmax(0,1fr)}
@@ -117,7 +145,7 @@ footer p{margin:0 0 4px;max-width:90ch}
 .group .more{padding-left:0}
 }
 @media (max-width:640px){.bbm{padding:18px 14px 40px}h1{font-size:22px}
-.tiles,.tiles.of-8{grid-template-columns:repeat(2,minmax(0,1fr));gap:8px}
+.tiles{gap:8px}
 .tiles .value{font-size:21px}
 section{margin-top:34px}}
 @media print{
@@ -125,7 +153,7 @@ section{margin-top:34px}}
 .bbm{max-width:none;padding:0;font-size:11px}
 nav,.skip{display:none}
 .axis{position:static}
-section,.tiles li,.lane,.group,tr{break-inside:avoid}
+section,.tiles li,.lane,.group,.concerns li,tr{break-inside:avoid}
 section.long{break-inside:auto}
 h2,h3{break-after:avoid}
 .icon,rect,.tiles li{print-color-adjust:exact;-webkit-print-color-adjust:exact}

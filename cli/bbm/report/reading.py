@@ -22,7 +22,8 @@ from bbm.report.segments import Transition, transition_of
 from bbm.tables import History, Jobs
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.times import to_iso
-from bedrock_batch_monitor.presentation.job_view import Job, job_of
+from bedrock_batch_monitor.presentation.job_view import NEVER_READ, NOT_POLLED, Job, job_of
+from bedrock_batch_monitor.presentation.tally import ended_jobs
 
 _JOBS_AT_ONCE: Final = 500
 
@@ -42,7 +43,7 @@ def gather(  # noqa: PLR0913 - the inputs of a report, all named
     the items of the jobs found. Raises the errors of botocore.
     """
     transitions: dict[str, list[Transition]] = {}
-    deleted: dict[str, Job] = {}
+    ends: list[Job] = []
     for status in statuses.KNOWN:
         for item in history.each_with_status(status, since):
             transition = transition_of(item)
@@ -50,15 +51,15 @@ def gather(  # noqa: PLR0913 - the inputs of a report, all named
                 continue
             transitions.setdefault(item["jobArn"], []).append(transition)
             if statuses.is_terminal(status):
-                # The terminal transition replaces the item of a job whose item was deleted.
-                deleted[item["jobArn"]] = job_of(item)
-    found: list[Job] = []
-    for job in _read(jobs, iter(dict.fromkeys((*transitions, *jobs.active_candidates())))):
-        deleted.pop(job.arn, None)
-        if job.is_active or job.arn in transitions:
-            found.append(job)
+                ends.append(job_of(item))
+    current = {
+        job.arn: job
+        for job in _read(jobs, iter(dict.fromkeys((*transitions, *jobs.active_candidates()))))
+        if job.is_active or job.arn in transitions
+    }
+    current |= {job.arn: job for job in ended_jobs(ends, current)}
     return Report(
-        tracks=tracks_of((*found, *deleted.values()), transitions, since, until),
+        tracks=tracks_of(current.values(), transitions, since, until),
         since=since,
         until=until,
         account=deployment.scope.account,
@@ -106,7 +107,11 @@ def figures_of(report: Report) -> dict[str, Any]:
         "until": to_iso(report.until),
         "jobs": len(report.jobs),
         "active": len(report.active),
-        "byStatus": {name: number for name, number in sorted(report.by_status.items()) if name},
+        "byStatus": {
+            name: number
+            for name, number in sorted(report.tally.by_status.items())
+            if name not in {NOT_POLLED, NEVER_READ}
+        },
         "usage": {name: value for name, value in usage.items() if value is not None},
     }
 

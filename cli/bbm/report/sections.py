@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from bbm.report import charts, figures, pieces
 from bbm.report.contents import (
     ACTIVE_ROWS,
+    ATTENTION_OPEN,
+    ATTENTION_ROWS,
     FAILURE_GROUPS,
     JOBS_PER_GROUP,
     LANES,
@@ -14,13 +16,35 @@ from bbm.report.contents import (
     TABLE_MESSAGE_CHARACTERS,
     Report,
 )
-from bbm.report.figures import FailureGroup, Outcome
+from bbm.report.figures import FailureGroup
 from bbm.usage import Totals
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.presentation import parts, words
-from bedrock_batch_monitor.presentation.badges import FAILURES
 from bedrock_batch_monitor.presentation.job_table import in_order_of_need
 from bedrock_batch_monitor.presentation.markup import Child, Html, element, fragment
+from bedrock_batch_monitor.presentation.tally import Tally
+
+
+def attention(report: Report) -> Child:
+    """The jobs that need attention, each with its reason and the next step."""
+    if not report.concerns:
+        return element("p", "No job needs attention.", class_="nothing")
+    lanes = {track.job.arn: f"#j{index}" for index, track in enumerate(report.tracks[:LANES])}
+    others = report.concerns[ATTENTION_OPEN:ATTENTION_ROWS]
+    return fragment(
+        parts.attention(report.concerns[:ATTENTION_OPEN], report.until, lanes),
+        element(
+            "details",
+            element("summary", f"Show {words.plural(len(others), 'more job')}", class_="soft"),
+            parts.attention(others, report.until, lanes),
+            class_="others",
+        )
+        if others
+        else None,
+        pieces.not_shown(
+            len(report.concerns) - ATTENTION_ROWS, "job", "The sections below include all jobs."
+        ),
+    )
 
 
 def active(report: Report) -> Child:
@@ -42,47 +66,35 @@ def active(report: Report) -> Child:
 
 def models(report: Report) -> Child:
     """The jobs of each model by status."""
-    found = figures.outcomes(report.jobs)
+    found = figures.by_model(report.jobs)
     if not found:
         return element("p", "No job in this period.", class_="nothing")
     order = [*statuses.TERMINAL, *reversed(statuses.NON_TERMINAL)]
-    order += sorted(status for status in report.by_status if status not in statuses.KNOWN)
-    most = found[0].jobs
+    order += sorted(status for status in report.tally.by_status if status not in statuses.KNOWN)
+    most = found[0][1].jobs
     return fragment(
-        _scroll(
-            "Outcomes by model",
-            element(
-                "table",
-                element(
-                    "thead",
-                    element(
-                        "tr",
-                        element("th", "Model", scope="col", class_="c-model"),
-                        element("th", "Jobs by status", scope="col", class_="c-share"),
-                        element("th", "Jobs", scope="col", class_="num"),
-                        element("th", "Ended", scope="col", class_="num"),
-                        element("th", "Completed", scope="col", class_="num"),
-                        element("th", "Failed", scope="col", class_="num"),
-                    ),
-                ),
-                element("tbody", (_model_row(one, order, most) for one in found[:MODELS])),
-                class_="models",
-            ),
+        pieces.numbers(
+            "Jobs by model and status",
+            "Model",
+            ("Jobs", "Ended", "Completed", "Not completed"),
+            [_model_row(model, counted, order, most) for model, counted in found[:MODELS]],
+            "Jobs by status",
         ),
         pieces.not_shown(len(found) - MODELS, "model"),
     )
 
 
-def _model_row(one: Outcome, order: Sequence[str], most: int) -> Html:
-    failed = sum(one.by_status[status] for status in FAILURES)
-    return element(
-        "tr",
-        element("th", parts.short_model(one.model), scope="row", class_="c-model"),
-        element("td", charts.stack(one, order, most), class_="c-share"),
-        element("td", words.count(one.jobs), class_="num"),
-        element("td", words.count(one.ended), class_="num"),
-        element("td", words.percent(one.by_status[statuses.COMPLETED], one.ended), class_="num"),
-        element("td", words.count(failed), class_="num alarm" if failed else "num"),
+def _model_row(model: str, counted: Tally, order: Sequence[str], most: int) -> pieces.Row:
+    return pieces.Row(
+        parts.short_model(model),
+        (
+            words.count(counted.jobs),
+            words.count(counted.ended),
+            words.percent(counted.completed, counted.ended) or None,
+            words.count(counted.not_completed) if counted.ended else None,
+        ),
+        charts.stack(counted, order, most),
+        frozenset({3} if counted.not_completed else ()),
     )
 
 
@@ -190,56 +202,32 @@ def usage(report: Report) -> Child:
     """Records, tokens and cost by model."""
     total, by_model = report.usage, report.usage_by_model
     if not by_model:
-        return element("p", "No job in this period.", class_="nothing")
-    has_tokens, has_cost = total.has_tokens, total.estimated_cost_usd is not None
-    headings = ["Jobs", "Records", "Failed records"]
-    headings += ["Input tokens", "Output tokens"] if has_tokens else []
-    headings += ["Estimated cost"] if has_cost else []
-
-    def row(one: Totals, name: Child) -> Html:
-        cells = [words.count(one.jobs), _known(one.records), _known(one.failed_records)]
-        cells += [_known(one.input_tokens), _known(one.output_tokens)] if has_tokens else []
-        if has_cost:
-            cost = one.estimated_cost_usd
-            cells.append(words.UNKNOWN if cost is None else pieces.dollars(cost))
-        return element(
-            "tr",
-            element("th", name, scope="row", class_="c-model"),
-            (element("td", cell, class_="num") for cell in cells),
-        )
-
+        return element("p", "No job has ended in this period.", class_="nothing")
+    rows = [_usage_row(parts.short_model(model), one) for model, one in by_model[:MODELS]]
+    if len(by_model) > 1:
+        rows.append(_usage_row("All models", total))
     return fragment(
-        _scroll(
+        element("p", "Of all jobs that ended, as in ", element("b", "bbm usage"), "."),
+        pieces.numbers(
             "Usage by model",
-            element(
-                "table",
-                element(
-                    "thead",
-                    element(
-                        "tr",
-                        element("th", "Model", scope="col", class_="c-model"),
-                        (element("th", name, scope="col", class_="num") for name in headings),
-                    ),
-                ),
-                element(
-                    "tbody",
-                    (row(one, parts.short_model(model)) for model, one in by_model[:MODELS]),
-                    row(total, "All models") if len(by_model) > 1 else None,
-                ),
-                class_="models",
-            ),
+            "Model",
+            ("Jobs", "Records", "Failed records", "Input tokens", "Output tokens", "Cost (est.)"),
+            rows,
         ),
         pieces.not_shown(len(by_model) - MODELS, "model"),
         None
-        if has_tokens
+        if total.has_tokens
         else element("p", "No token counts are recorded for these jobs.", class_="more-jobs"),
     )
 
 
-def _known(value: int | None) -> str:
-    return words.UNKNOWN if value is None else words.count(value)
-
-
-def _scroll(name: str, table: Html) -> Html:
-    """A scrollable area for a table that can be wider than the window."""
-    return element("div", table, class_="scroll", tabindex=0, role="region", aria_label=name)
+def _usage_row(name: Child, one: Totals) -> pieces.Row:
+    counts = (one.jobs, one.records, one.failed_records, one.input_tokens, one.output_tokens)
+    cost = one.estimated_cost_usd
+    return pieces.Row(
+        name,
+        (
+            *(None if value is None else words.count(value) for value in counts),
+            None if cost is None else pieces.dollars(cost),
+        ),
+    )

@@ -52,10 +52,7 @@ def segments(
         if job.status is not None and not job.has_ended:
             found.append(Segment(job.status, job.changed or job.submitted or since, until))
     else:
-        first = ordered[0]
-        if first.previous is not None:
-            begin = since if job.submitted is None else min(max(since, job.submitted), first.at)
-            found.append(Segment(first.previous, begin, first.at))
+        found += _before(job, ordered[0], since)
         ends = [after.at for after in ordered[1:]]
         last = ordered[-1]
         ends.append(last.at if last.status in statuses.TERMINAL else until)
@@ -68,3 +65,22 @@ def segments(
         for segment in found
         if segment.start <= until and segment.end >= since
     )
+
+
+def _before(job: Job, first: Transition, since: datetime) -> list[Segment]:
+    """What is known about a job before its first transition in the period.
+
+    A short job can end before it is observed for the first time. Its item has the times of its
+    submission and, if it was observed, of its first `InProgress`.
+    """
+    if first.previous is not None:
+        begin = since if job.submitted is None else min(max(since, job.submitted), first.at)
+        return [Segment(first.previous, begin, first.at)]
+    if job.submitted is None or job.submitted >= first.at:
+        return []
+    if job.began is None or not job.submitted <= job.began < first.at:
+        return [Segment(statuses.SUBMITTED, job.submitted, first.at)]
+    return [
+        Segment(statuses.SUBMITTED, job.submitted, job.began),
+        Segment(statuses.IN_PROGRESS, job.began, first.at),
+    ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -17,6 +16,7 @@ from bedrock_batch_monitor.presentation import console, parts, words
 from bedrock_batch_monitor.presentation.job_view import MESSAGE_CHARACTERS, Job
 from bedrock_batch_monitor.presentation.markup import Child, Html, element, fragment
 from bedrock_batch_monitor.presentation.palette import css_class
+from bedrock_batch_monitor.presentation.tally import tally
 
 # The number of lanes that are open at first. The newest day is always open.
 _OPEN_LANES: Final = 60
@@ -36,14 +36,18 @@ class _Day:
 
 def grid_rules(report: Report) -> str:
     """CSS that draws the time grid behind the lanes of each day."""
-    return "".join(charts.grid_rule(day.place, day.since, day.until) for day in _days(report))
+    return "".join(
+        charts.grid_rule(day.place, day.since, day.until)
+        for day in _days(report)
+        if day.begun is not None
+    )
 
 
 def timeline(report: Report) -> Child:
     """The jobs that ended over time, and a lane for each job, grouped by day."""
     if not report.tracks:
         return element("p", "Nothing was recorded in this period.", class_="nothing")
-    buckets = figures.ended_over_time(report.tracks, report.since, report.until)
+    buckets = figures.ended_over_time(report.jobs, report.since, report.until)
     opened = 0
     groups = []
     for day in _days(report):
@@ -51,8 +55,8 @@ def timeline(report: Report) -> Child:
         opened += len(day.lanes)
         groups.append(_day_group(report, day, is_open=is_open))
     return fragment(
-        element("div", parts.counts_by_status(report.by_status), class_="legend"),
-        _ended_over_time(buckets) if report.ended else None,
+        element("div", parts.counts_by_status(report.tally.by_status), class_="legend"),
+        _ended_over_time(buckets) if buckets else None,
         element("h3", "Each job"),
         element(
             "p",
@@ -68,30 +72,22 @@ def timeline(report: Report) -> Child:
 
 
 def _ended_over_time(buckets: Sequence[Bucket]) -> Html:
-    peak = max(bucket.by_status.total() for bucket in buckets)
-    step = words.between(buckets[0].start, buckets[0].end)
+    step = words.step(buckets[0].end - buckets[0].start)
     used = [bucket for bucket in buckets if bucket.by_status.total()]
     return element(
         "div",
         element("h3", "Jobs that ended"),
         element(
             "p",
-            f"In steps of {step}. The maximum is {words.plural(peak, 'job')}.",
+            f"Number of jobs in steps of {step}, from {words.moment(buckets[0].start)} to "
+            f"{words.moment(buckets[-1].end)}.",
             class_="peak",
         ),
         charts.columns(buckets),
-        charts.scale(buckets[0].start, buckets[-1].end),
         element(
             "details",
             element("summary", "Show as a table", class_="soft"),
-            element(
-                "div",
-                _ended_table(used),
-                class_="scroll",
-                tabindex=0,
-                role="region",
-                aria_label="Jobs that ended, as a table",
-            ),
+            _ended_table(used),
         ),
         class_="columns",
     )
@@ -103,38 +99,25 @@ def _ended_table(buckets: Sequence[Bucket]) -> Html:
         for status in statuses.TERMINAL
         if any(bucket.by_status[status] for bucket in buckets)
     ]
-    return element(
-        "table",
-        element(
-            "thead",
-            element(
-                "tr",
-                element("th", "From (UTC)", scope="col"),
-                (element("th", status, scope="col", class_="num") for status in order),
-            ),
-        ),
-        element(
-            "tbody",
-            (
-                element(
-                    "tr",
-                    element("th", parts.moment(bucket.start), scope="row"),
-                    (
-                        element("td", words.count(bucket.by_status[status]), class_="num")
-                        for status in order
-                    ),
-                )
-                for bucket in buckets
-            ),
-        ),
+    return pieces.numbers(
+        "Jobs that ended, by time and status",
+        "From (UTC)",
+        order,
+        [
+            pieces.Row(
+                parts.moment(bucket.start),
+                [words.count(bucket.by_status[status]) for status in order],
+            )
+            for bucket in buckets
+        ],
     )
 
 
 def _days(report: Report) -> list[_Day]:
     """The lanes by the day on which they begin, each day with the period that it shows.
 
-    A day shows its 24 hours, and up to 24 more if one of its jobs continues. Lanes therefore stay
-    readable however long the period of the report is.
+    A day shows the time of its jobs, until the end of the next day at the latest. Lanes therefore
+    stay readable however long the period of the report is.
     """
     shown = enumerate(report.tracks[:LANES])
     found = []
@@ -143,10 +126,12 @@ def _days(report: Report) -> list[_Day]:
         if begun is None:
             since, until = report.since, report.until
         else:
-            midnight = datetime.combine(begun, time(), UTC)
-            last = max(track.segments[-1].end for _, track in lanes)
-            most = min(max(last, midnight + _DAY), midnight + 2 * _DAY)
-            since, until = max(report.since, midnight), min(report.until, most)
+            latest = datetime.combine(begun, time(), UTC) + 2 * _DAY
+            since, until = figures.zoomed(
+                min(at, latest)
+                for _, track in lanes
+                for at in (track.segments[0].start, track.segments[-1].end)
+            )
         found.append(_Day(f"g{number}", begun, lanes, since, until))
     return found
 
@@ -160,11 +145,13 @@ def _day_group(report: Report, day: _Day, *, is_open: bool) -> Html:
         "details",
         element(
             "summary",
-            element("b", "No time known" if day.begun is None else pieces.day(day.since)),
+            element("b", "No time known" if day.begun is None else pieces.day(day.begun)),
             element("span", words.plural(len(day.lanes), "job"), class_="soft"),
-            parts.counts_by_status(Counter(track.job.status or "" for _, track in day.lanes)),
+            parts.counts_by_status(tally(track.job for _, track in day.lanes).by_status),
         ),
-        element("div", charts.scale(day.since, day.until), class_="axis"),
+        None
+        if day.begun is None
+        else element("div", charts.scale(day.since, day.until), class_="axis"),
         (_lane(report, day, index, track) for index, track in day.lanes),
         class_=f"day {day.place}",
         open=is_open,
@@ -184,7 +171,7 @@ def _lane(report: Report, day: _Day, index: int, track: Track) -> Html:
             element(
                 "span",
                 parts.icon(job.status),
-                element("span", f"{job.status or 'not polled yet'}: ", class_="vh"),
+                element("span", f"{job.shown_status}: ", class_="vh"),
                 element("span", label, class_="label", dir="auto", title=label),
                 class_="who",
             ),

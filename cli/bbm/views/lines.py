@@ -92,7 +92,7 @@ def report_written(output: str, report: Report) -> Text:
         f": {len(report.jobs):,} jobs since {report.since:%Y-%m-%d %H:%M} UTC",
     )
     for name in statuses.KNOWN:
-        if number := report.by_status[name]:
+        if number := report.tally.by_status[name]:
             text.append(f", {number:,} ").append(name, style=cells.STATUS_STYLES[name])
     return text
 

@@ -7,7 +7,6 @@ at every minute need not know of the last second.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime
 from itertools import islice
@@ -20,8 +19,10 @@ from bedrock_batch_monitor.adapters.errors import calling
 from bedrock_batch_monitor.adapters.sdk import pages_of
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.times import to_iso
-from bedrock_batch_monitor.presentation.job_table import LiveView, in_order_of_need
+from bedrock_batch_monitor.presentation.attention import concerns
+from bedrock_batch_monitor.presentation.job_table import LiveView, in_order_of_need, newest_ended
 from bedrock_batch_monitor.presentation.job_view import Job, job_of
+from bedrock_batch_monitor.presentation.tally import ended_jobs, tally
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -63,26 +64,29 @@ class Overview:
         """The active jobs and those that have ended since then; raises `ServiceError`."""
         active, active_is_partial = self._active()
         ended, ended_is_partial = self._ended(since)
-        # Newest first; the time is that of the observation, by which the index is sorted.
-        newest = sorted(ended, key=lambda found: found[1], reverse=True)[:ENDED_SHOWN]
+        # An end is final, also if the item was put again and has not been polled since.
+        final = {job.arn for job in ended}
+        active = [job for job in active if job.arn not in final]
+        newest = newest_ended(ended, ENDED_SHOWN, now)
         nominated = in_order_of_need(active, now)[:ACTIVE_SHOWN]
-        found = self._whole([*(job.arn for job in nominated), *(arn for arn, _, _ in newest)])
+        found = self._whole([*(job.arn for job in nominated), *(job.arn for job in newest)])
         # By now a job may have ended that the index has as active; the item decides.
         shown = [found.get(job.arn, job) for job in nominated]
-        by_status = Counter(job.status or "" for job in active)
+        by_status = tally(active).by_status
         by_status.subtract(
-            indexed.status or ""
+            indexed.shown_status
             for indexed, job in zip(nominated, shown, strict=True)
             if not job.is_active
         )
         return LiveView(
             active=in_order_of_need([job for job in shown if job.is_active], now),
-            ended=[found.get(arn, entry) for arn, _, entry in newest],
+            ended=ended_jobs(newest, found),
             active_by_status=+by_status,
-            ended_by_status=Counter(entry.status or "" for _, _, entry in ended),
+            ended_by_status=tally(ended).by_status,
             since=since,
             active_is_partial=active_is_partial,
             ended_is_partial=ended_is_partial,
+            needing_attention=len(concerns((*active, *ended), now)),
         )
 
     def _active(self) -> tuple[list[Job], bool]:
@@ -106,9 +110,9 @@ class Overview:
             last = page.get("LastEvaluatedKey", {})
         return found, bool(last)
 
-    def _ended(self, since: datetime) -> tuple[list[tuple[str, str, Job]], bool]:
-        """ARN, time of the observation and what the history knows of each job that ended."""
-        found: list[tuple[str, str, Job]] = []
+    def _ended(self, since: datetime) -> tuple[tuple[Job, ...], bool]:
+        """The jobs that ended, as the history shows them."""
+        found: list[Job] = []
         is_partial = False
         for status in statuses.TERMINAL:
             with calling(SERVICE):
@@ -116,19 +120,19 @@ class Overview:
                     TableName=self._history_table,
                     IndexName=contract.BY_STATUS_INDEX,
                     KeyConditionExpression="#status = :status AND observedAt >= :since",
-                    ExpressionAttributeNames={"#status": "status"},
+                    ExpressionAttributeNames={"#status": "status", "#sequence": "sequence"},
                     ExpressionAttributeValues={
                         ":status": items.text(status),
                         ":since": items.text(to_iso(since)),
                     },
-                    ProjectionExpression="jobArn, #status, observedAt, changedAt, jobName, modelId",
+                    ProjectionExpression="jobArn, #sequence, #status, observedAt, "
+                    "changedAt, jobName, modelId, totalRecordCount, processedRecordCount, "
+                    "errorRecordCount",
                     ScanIndexForward=False,
                 )
             is_partial = is_partial or bool(page.get("LastEvaluatedKey"))
-            for item in page["Items"]:
-                entry = items.plain(item)
-                found.append((entry["jobArn"], entry["observedAt"], job_of(entry)))
-        return found, is_partial
+            found.extend(job_of(items.plain(item)) for item in page["Items"])
+        return ended_jobs(found, {}), is_partial
 
     def _whole(self, arns: list[str]) -> dict[str, Job]:
         """The items of these jobs by ARN.

@@ -70,7 +70,7 @@ OUTCOMES: Final = {
         sentence="expired before it started to run",
         short="expired",
         symbol="\u231b",
-        advice="Submit the job again.",
+        advice="Submit the job again, with a longer timeout or at a quieter time.",
         severity=Severity.ALARM,
     ),
 }

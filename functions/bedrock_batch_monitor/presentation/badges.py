@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from bedrock_batch_monitor.domain import event_kinds, statuses
+from bedrock_batch_monitor.domain import event_kinds
 from bedrock_batch_monitor.domain.event_kinds import CONDITIONS, Severity, Words
 from bedrock_batch_monitor.domain.outcomes import OUTCOMES
 from bedrock_batch_monitor.presentation.job_view import Job
@@ -37,8 +37,6 @@ PAST_EXPIRATION: Final = Badge("past expiration", Severity.ALARM)
 AT_RISK: Final = _badge(event_kinds.AT_RISK.words)
 
 _URGENCY: Final = (Severity.ALARM, Severity.WARNING, Severity.NOTE)
-# Terminal statuses that need a look. `Stopped` does not: a person asked for it.
-FAILURES: Final = (statuses.FAILED, statuses.PARTIALLY_COMPLETED, statuses.EXPIRED)
 
 
 def badges_of(job: Job, now: datetime) -> tuple[Badge, ...]:
@@ -48,8 +46,8 @@ def badges_of(job: Job, now: datetime) -> tuple[Badge, ...]:
     other badge, because its conditions are not updated any more.
     """
     if job.has_ended:
-        differs = job.outcome != job.status and job.outcome in OUTCOMES
-        return (_badge(OUTCOMES[job.outcome]),) if job.outcome is not None and differs else ()
+        words = OUTCOMES.get(job.outcome or "")
+        return () if words is None or job.outcome == job.status else (_badge(words),)
     if not job.is_tracked:
         return (UNTRACKED,)
     found = [_badge(kind.words) for kind in CONDITIONS if kind.name in job.conditions]

@@ -10,23 +10,27 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.presentation import parts, style, words
+from bedrock_batch_monitor.presentation.attention import Concern, concerns
 from bedrock_batch_monitor.presentation.badges import needs_attention
 from bedrock_batch_monitor.presentation.job_view import Job
 from bedrock_batch_monitor.presentation.markup import Html, element, fragment, stylesheet
 
 MESSAGE_CHARACTERS: Final = 240
+ATTENTION_ROWS: Final = 8
+_LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
 # The size of the response in JSON. Lambda allows 6 MB, but a dashboard that several people use
 # should load faster. A usual page of 100 jobs has a tenth of this.
 MOST_BYTES: Final = 1_000_000
 DOCUMENTATION: Final = """\
 ## Batch inference jobs, live
 
-This table shows the active jobs that the Bedrock Batch Monitor tracks, and the jobs that ended in \
+This widget shows the jobs that need attention, each with its reason and the next step, the active \
+jobs that the Bedrock Batch Monitor tracks, and the jobs that ended in \
 the time range of the dashboard. It shows the status, the progress, the estimated end, the time in \
 the status and the message, with links to Amazon Bedrock and to the output in S3.
 
@@ -41,7 +45,8 @@ class LiveView:
     """The content of the widget.
 
     `active` and `ended` are the jobs that it can show. The counts by status include all jobs,
-    unless the matching `is_partial` is set: then they are lower bounds.
+    unless the matching `is_partial` is set: then they are lower bounds. `needing_attention` is the
+    number of all jobs that need attention, as far as the indexes tell.
     """
 
     active: Sequence[Job]
@@ -51,6 +56,7 @@ class LiveView:
     since: datetime
     active_is_partial: bool = False
     ended_is_partial: bool = False
+    needing_attention: int = 0
 
 
 def in_order_of_need(jobs: Sequence[Job], now: datetime) -> list[Job]:
@@ -61,6 +67,18 @@ def in_order_of_need(jobs: Sequence[Job], now: datetime) -> list[Job]:
         return (not needs_attention(job, now), job.status != statuses.IN_PROGRESS, -changed)
 
     return sorted(jobs, key=urgency)
+
+
+def newest_ended(ended: Sequence[Job], most: int, now: datetime) -> list[Job]:
+    """The ended jobs to show, newest first: the newest, and the newest that need attention.
+
+    The time is that of the observation.
+    """
+    ordered = sorted(ended, key=lambda job: job.observed or _LONG_AGO, reverse=True)
+    urgent = {one.job.arn for one in concerns(ordered, now)[: min(most, ATTENTION_ROWS)]}
+    others = [job.arn for job in ordered if job.arn not in urgent][: most - len(urgent)]
+    shown = {*urgent, *others}
+    return [job for job in ordered if job.arn in shown]
 
 
 def live(view: LiveView, now: datetime, *, dark: bool) -> Html:
@@ -76,6 +94,7 @@ def live(view: LiveView, now: datetime, *, dark: bool) -> Html:
 def _live(view: LiveView, now: datetime, *, dark: bool) -> Html:
     active, ended = sum(view.active_by_status.values()), sum(view.ended_by_status.values())
     heading = _heading(active, "active job", partial=view.active_is_partial)
+    urgent = concerns((*view.active, *view.ended), now)
     return _page(
         element(
             "div",
@@ -86,12 +105,15 @@ def _live(view: LiveView, now: datetime, *, dark: bool) -> Html:
             element("span", f"as recorded at {words.moment(now)} UTC", class_="when"),
             class_="head",
         ),
+        *_attention(urgent, max(len(urgent), view.needing_attention), now),
         element("h3", heading),
         _table(view.active, now, ended=False, caption=heading),
-        _not_shown(active - len(view.active), "active job", partial=view.active_is_partial),
+        _not_shown(
+            active - len(view.active), "active job", "bbm jobs", partial=view.active_is_partial
+        ),
         element("h3", _heading(ended, "job", partial=view.ended_is_partial), _since(view, now)),
         _table(view.ended, now, ended=True, caption="Jobs that have ended"),
-        _not_shown(ended - len(view.ended), "job", partial=view.ended_is_partial),
+        _not_shown(ended - len(view.ended), "job", "bbm jobs --all", partial=view.ended_is_partial),
         dark=dark,
     )
 
@@ -123,7 +145,26 @@ def _heading(number: int, what: str, *, partial: bool) -> str:
 
 
 def _since(view: LiveView, now: datetime) -> str:
-    return f" ended in the last {words.between(view.since, now)}"
+    return f" ended {words.since(view.since, now)}"
+
+
+def _attention(urgent: Sequence[Concern], number: int, now: datetime) -> tuple[Html | None, ...]:
+    if not urgent:
+        return ()
+    shown = urgent[:ATTENTION_ROWS]
+    return (
+        element("h3", "Needs attention"),
+        parts.attention(shown, now),
+        None
+        if number <= len(shown)
+        else element(
+            "p",
+            f"and {words.plural(number - len(shown), 'more job')}; ",
+            element("b", "bbm report"),
+            " shows all.",
+            class_="more-jobs",
+        ),
+    )
 
 
 def _table(jobs: Sequence[Job], now: datetime, *, ended: bool, caption: str) -> Html | None:
@@ -134,14 +175,14 @@ def _table(jobs: Sequence[Job], now: datetime, *, ended: bool, caption: str) -> 
     )
 
 
-def _not_shown(number: int, what: str, *, partial: bool) -> Html | None:
+def _not_shown(number: int, what: str, command: str, *, partial: bool) -> Html | None:
     if number <= 0:
         return None
     prefix = "and more than" if partial else "and"
     return element(
         "p",
         fragment(
-            f"{prefix} {words.plural(number, 'more ' + what)} not shown; ", element("b", "bbm jobs")
+            f"{prefix} {words.plural(number, 'more ' + what)} not shown; ", element("b", command)
         ),
         " lists all.",
         class_="more-jobs",

@@ -7,14 +7,16 @@ of `attributes`: nothing here raises, and the size of a rendered job is bounded.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
 from bedrock_batch_monitor import contract
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.arns import InvalidJobArnError, JobArn
+from bedrock_batch_monitor.domain.event_kinds import Severity
 from bedrock_batch_monitor.domain.locations import output_s3_uri
+from bedrock_batch_monitor.domain.outcomes import OUTCOMES, WITH_FAILED_RECORDS
 from bedrock_batch_monitor.domain.plain_text import clean
 from bedrock_batch_monitor.domain.times import seconds_between
 from bedrock_batch_monitor.presentation.attributes import (
@@ -32,6 +34,9 @@ STATUS_CHARACTERS: Final = 40
 MESSAGE_CHARACTERS: Final = 2048
 # Room for a bucket name and the longest key. A longer URI names no object.
 _URI_CHARACTERS: Final = 1100
+# What stands for the status of a job that has none.
+NOT_POLLED: Final = "Not polled yet"
+NEVER_READ: Final = "Never read"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,8 @@ class Job:
     submitted: datetime | None = None
     began: datetime | None = None
     changed: datetime | None = None
+    observed: datetime | None = None
+    sequence: int | None = None
     ended: datetime | None = None
     expires: datetime | None = None
     estimated_end: datetime | None = None
@@ -60,9 +67,12 @@ class Job:
     dollars: float | None = None
     output_uri: str | None = None
     is_tracked: bool = False
-    conditions: frozenset[str] = frozenset()
+    conditions: Mapping[str, datetime | None] = field(default_factory=dict)
     outcome: str | None = None
     is_unreachable: bool = False
+    error_code: str | None = None
+    unreachable_since: datetime | None = None
+    error_at: datetime | None = None
 
     @property
     def label(self) -> str:
@@ -70,9 +80,25 @@ class Job:
         return self.name or self.job_id
 
     @property
+    def shown_status(self) -> str:
+        """The status, or why there is none. All counts by status use these words."""
+        return self.status or (NOT_POLLED if self.error is None else NEVER_READ)
+
+    @property
     def has_ended(self) -> bool:
         """Whether the status is terminal."""
         return self.status in statuses.TERMINAL
+
+    @property
+    def has_errors(self) -> bool:
+        """Whether the job completed, and more of its records failed than `maxErrorShare` allows."""
+        return self.outcome in WITH_FAILED_RECORDS
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether the job ended without all of its output: failed, partially completed, expired."""
+        words = OUTCOMES.get(self.status or "")
+        return words is not None and words.severity is not Severity.NOTE
 
     @property
     def is_active(self) -> bool:
@@ -108,8 +134,10 @@ def job_of(item: Item) -> Job:
     job_id = _job_id(arn)
     status = text_of(item, "status", STATUS_CHARACTERS)
     changed = time_of(item, "changedAt")
+    observed = time_of(item, "observedAt")
     error = item.get("lastError")
     tokens = item.get("tokens")
+    conditions = map_of(item, contract.CONDITIONS) or {}
     # Bedrock reports 0 for every count until it has validated the job, so they are unknown.
     counts = {} if count_of(item, "totalRecordCount") == 0 else item
     return Job(
@@ -123,7 +151,9 @@ def job_of(item: Item) -> Job:
         submitted=time_of(item, "submitTime"),
         began=time_of(item, "firstInProgressAt"),
         changed=changed,
-        ended=(time_of(item, "endTime") or changed) if status in statuses.TERMINAL else None,
+        observed=observed,
+        sequence=count_of(item, "sequence"),
+        ended=_ended(item, changed or observed) if status in statuses.TERMINAL else None,
         expires=time_of(item, "jobExpirationTime"),
         estimated_end=time_of(item, "estimatedEndTime"),
         records_per_minute=number_of(item, "recordsPerMinute"),
@@ -135,10 +165,23 @@ def job_of(item: Item) -> Job:
         dollars=number_of(item, "estimatedCostUsd"),
         output_uri=_uri(output_s3_uri(map_of(item, "outputDataConfig"), job_id)),
         is_tracked=item.get(contract.TRACKING) == contract.TRACKING_ACTIVE,
-        conditions=frozenset(map_of(item, contract.CONDITIONS) or ()),
-        outcome=text_of(item, contract.OUTCOME, STATUS_CHARACTERS),
+        conditions={name: time_of(conditions, name) for name in conditions},
+        outcome=_outcome(item, status),
         is_unreachable="unreachableSince" in item,
+        error_code=text_of(error, "code", NAME_CHARACTERS) if isinstance(error, Mapping) else None,
+        unreachable_since=time_of(item, "unreachableSince"),
+        error_at=time_of(item, contract.LAST_ERROR_AT),
     )
+
+
+def _outcome(item: Item, status: str | None) -> str | None:
+    """The outcome of an ended job; its status if the item has no known outcome."""
+    outcome = text_of(item, contract.OUTCOME, STATUS_CHARACTERS)
+    return status if status in statuses.TERMINAL and outcome not in OUTCOMES else outcome
+
+
+def _ended(item: Item, otherwise: datetime | None) -> datetime | None:
+    return time_of(item, "endTime") or otherwise
 
 
 def _job_id(arn: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from bedrock_batch_monitor.domain import statuses
@@ -11,18 +11,23 @@ from bedrock_batch_monitor.domain.event_kinds import Severity
 from bedrock_batch_monitor.domain.times import to_iso
 from bedrock_batch_monitor.domain.token_usage import short_model_id
 from bedrock_batch_monitor.presentation import console, words
+from bedrock_batch_monitor.presentation.attention import Concern
 from bedrock_batch_monitor.presentation.badges import Badge, badges_of
-from bedrock_batch_monitor.presentation.job_view import Job
+from bedrock_batch_monitor.presentation.job_view import NEVER_READ, NOT_POLLED, Job
 from bedrock_batch_monitor.presentation.markup import Child, Html, element, fragment
 from bedrock_batch_monitor.presentation.palette import css_class, look
 
 NAME_CHARACTERS: Final = 80
 MODEL_CHARACTERS: Final = 80
+# Room for a job ARN.
+ID_CHARACTERS: Final = 120
 STATUS_CHARACTERS: Final = 40
+REASON_CHARACTERS: Final = 240
 # An item can have any status, and a page has no room for thousands of them.
 _OTHER_STATUSES: Final = 8
 _OTHERS: Final = "Other"
-_NO_STATUS: Final = "Not polled yet"
+_JUST_NOW: Final = timedelta(minutes=1)
+_NO_DETAILS: Final[Mapping[str, str]] = {}
 _BADGE_CLASSES: Final = {
     Severity.NOTE: "badge",
     Severity.WARNING: "badge warn",
@@ -38,9 +43,9 @@ def icon(status: str | None) -> Html:
     return element("svg", ring, shape, class_="icon", viewBox="0 0 12 12", aria_hidden="true")
 
 
-def status(name: str | None) -> Html:
-    """A status with its shape, name and color."""
-    word = words.bounded(name or _NO_STATUS, STATUS_CHARACTERS)
+def status(name: str) -> Html:
+    """A status, as `Job.shown_status` has it, with its shape, name and color."""
+    word = words.bounded(name, STATUS_CHARACTERS)
     return element("span", icon(name), element("span", word), class_=f"status {css_class(name)}")
 
 
@@ -102,9 +107,7 @@ def progress(job: Job) -> Html | None:
 def ends(job: Job, now: datetime) -> Html | None:
     """The estimated end and the rate of an active job, or how long ago a job ended."""
     if job.has_ended:
-        if job.ended is None:
-            return None
-        return moment(job.ended, shown=f"{words.between(job.ended, now)} ago")
+        return _ago(job.ended, now)
     if job.estimated_end is None:
         is_running = job.status == statuses.IN_PROGRESS
         return element("span", "unknown", class_="soft") if is_running else None
@@ -159,7 +162,12 @@ def identity(job: Job, inner: Child = None) -> Html:
         element(
             "span",
             _separated(
-                element("span", words.bounded(job.job_id, NAME_CHARACTERS), class_="id"),
+                element(
+                    "span",
+                    # A job without a name is called by its id; its ARN helps to find it.
+                    words.bounded(job.arn if job.name is None else job.job_id, ID_CHARACTERS),
+                    class_="id",
+                ),
                 None if job.model is None else short_model(job.model),
             ),
             class_="under",
@@ -182,17 +190,23 @@ def output(job: Job) -> Html | Child:
 def jobs_table(
     jobs: Sequence[Job], now: datetime, *, ended: bool, caption: str, message_characters: int
 ) -> Html:
-    """A table with one row for each job. The jobs are all active, or all `ended`."""
-    headings = (
-        "Status",
-        "Job",
-        "Records",
-        "Ended" if ended else "Ends",
-        "Took" if ended else "In status",
-        "Message",
-        "S3",
-    )
-    kinds = ("status", "job", "records", "ends", "times", "message", "output")
+    """A table with one row for each job, without empty columns.
+
+    The jobs are all active, or all `ended`.
+    """
+    headings = {
+        "status": "Status",
+        "job": "Job",
+        "records": "Records",
+        "ends": "Ended" if ended else "Ends",
+        "times": "Took" if ended else "In status",
+        "message": "Message",
+        "output": "S3",
+    }
+    rows = [dict(zip(headings, _cells(job, now, message_characters), strict=True)) for job in jobs]
+    shown = [kind for kind in headings if any(row[kind] is not None for row in rows)]
+    # CSS lays the rows out as blocks in a narrow window. The roles keep the table a table for
+    # screen readers.
     return element(
         "table",
         element("caption", caption, class_="vh"),
@@ -201,8 +215,10 @@ def jobs_table(
             element(
                 "tr",
                 (
-                    element("th", heading, scope="col", role="columnheader", class_=f"c-{kind}")
-                    for heading, kind in zip(headings, kinds, strict=True)
+                    element(
+                        "th", headings[kind], scope="col", role="columnheader", class_=f"c-{kind}"
+                    )
+                    for kind in shown
                 ),
                 role="row",
             ),
@@ -213,23 +229,71 @@ def jobs_table(
             (
                 element(
                     "tr",
-                    (
-                        element("td", cell, role="cell", class_=f"c-{kind}")
-                        for cell, kind in zip(
-                            _cells(job, now, message_characters), kinds, strict=True
-                        )
-                    ),
+                    (element("td", row[kind], role="cell", class_=f"c-{kind}") for kind in shown),
                     role="row",
                 )
-                for job in jobs
+                for row in rows
             ),
             role="rowgroup",
         ),
-        # CSS lays the rows out as cards in a narrow window. The roles keep the table a table for
-        # screen readers.
         role="table",
-        class_="jobs ended" if ended else "jobs active",
+        class_=" ".join(
+            ("jobs", "ended" if ended else "active", *(f"with-{kind}" for kind in shown))
+        ),
     )
+
+
+def attention(
+    shown: Iterable[Concern], now: datetime, details: Mapping[str, str] = _NO_DETAILS
+) -> Html:
+    """The jobs that need attention, each with its reason and the next step.
+
+    `details` has the anchor of more about a job on the same page, by job ARN.
+    """
+    return element(
+        "ul",
+        (
+            element(
+                "li",
+                element(
+                    "div",
+                    status(one.job.shown_status),
+                    badges(one.badges),
+                    class_="what",
+                ),
+                element("div", _ago(one.since, now), class_="when"),
+                element("div", identity(one.job), class_="who"),
+                element(
+                    "div",
+                    element("span", words.bounded(one.reason, REASON_CHARACTERS), dir="auto"),
+                    element(
+                        "span",
+                        element("b", "Next: "),
+                        one.next_step,
+                        _links(one.job, details.get(one.job.arn)),
+                        class_="next",
+                    ),
+                    class_="why",
+                ),
+            )
+            for one in shown
+        ),
+        class_="concerns",
+    )
+
+
+def _ago(value: datetime | None, now: datetime) -> Html | None:
+    if value is None:
+        return None
+    is_new = abs(now - value) < _JUST_NOW
+    return moment(value, shown="just now" if is_new else f"{words.between(value, now)} ago")
+
+
+def _links(job: Job, anchor: str | None) -> Html:
+    found = [] if anchor is None else [element("a", "Details", href=anchor)]
+    if job.has_ended and (target := output(job)) is not None:
+        found.append(fragment(target))
+    return fragment((" ", one) for one in found)
 
 
 def counts_by_status(counts: Mapping[str, int], *, more: bool = False) -> Html:
@@ -239,7 +303,8 @@ def counts_by_status(counts: Mapping[str, int], *, more: bool = False) -> Html:
     the most frequent are shown by name and the others as one number.
     """
     known = [name for name in statuses.KNOWN if counts.get(name)]
-    unknown = {name: counts[name] for name in counts if name not in statuses.KNOWN}
+    known += [name for name in (NOT_POLLED, NEVER_READ) if counts.get(name)]
+    unknown = {name: counts[name] for name in counts if name not in known and counts[name]}
     others = sorted(unknown, key=lambda name: (-unknown[name], name))
     others_count = sum(unknown[name] for name in others[_OTHER_STATUSES:])
     shown = {name: counts[name] for name in (*known, *others[:_OTHER_STATUSES])}
@@ -250,7 +315,7 @@ def counts_by_status(counts: Mapping[str, int], *, more: bool = False) -> Html:
                 "li",
                 element("b", f"{words.count(number)}{'+' if more else ''}"),
                 " ",
-                status(name or None),
+                status(name),
             )
             for name, number in (*shown.items(), (_OTHERS, others_count))
             if number
@@ -261,7 +326,7 @@ def counts_by_status(counts: Mapping[str, int], *, more: bool = False) -> Html:
 
 def _cells(job: Job, now: datetime, message_characters: int) -> tuple[Child, ...]:
     return (
-        fragment(status(job.status), badges(badges_of(job, now))),
+        fragment(status(job.shown_status), badges(badges_of(job, now))),
         identity(job),
         progress(job),
         ends(job, now),
