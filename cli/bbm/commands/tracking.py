@@ -29,7 +29,7 @@ def track(
     results = []
     for job_arn in dict.fromkeys(references.arn_of(text, bbm.deployment) for text in arns):
         results.append(bbm.jobs.track(job_arn, bbm.now()))
-        bbm.out.show(lines.changed(results[-1], bbm.out.width))
+        bbm.out.show(*lines.changed(results[-1], bbm.out.width))
         if not bbm.deployment.is_own(job_arn):
             bbm.out.note(
                 f"{_in_another_scope(bbm, job_arn)}: if the deployment does not monitor it, "
@@ -60,7 +60,7 @@ def untrack(
         may_put = bbm.deployment.can_monitor(job_arn)
         results.append(bbm.jobs.untrack(job_arn, bbm.now(), may_put=may_put))
         if results[-1].change is not Change.UNKNOWN:
-            bbm.out.show(lines.changed(results[-1], bbm.out.width))
+            bbm.out.show(*lines.changed(results[-1], bbm.out.width))
         if results[-1].change is Change.EXCLUDED and not bbm.deployment.is_own(job_arn):
             bbm.out.note(
                 f"{_in_another_scope(bbm, job_arn)}: the new item has an effect only if the "

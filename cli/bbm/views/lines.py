@@ -25,7 +25,7 @@ _NOT_FIGURES: Final = frozenset({"errors", "complete", "seconds"})
 _SUCCESSES: Final = frozenset({Change.ADDED, Change.RESUMED, Change.UNTRACKED, Change.EXCLUDED})
 
 
-def changed(result: Changed, width: int | None) -> Text:
+def changed(result: Changed, width: int | None) -> tuple[Text, ...]:
     """What `track` or `untrack` did to a job: in one line, or in two if they do not fit."""
     last = None if result.status is None else cells.word(result.status)
     known = f" (last status: {last})" if last is not None else ""
@@ -48,8 +48,8 @@ def changed(result: Changed, width: int | None) -> Text:
     arn = clean(result.job_arn, cells.ARN_CHARACTERS)
     line = Text.assemble(arn, "  ", (word, style), f": {rest}", no_wrap=True)
     if width is None or line.cell_len <= width:
-        return line
-    return Text.assemble(arn, "\n", "  ", (word, style), f": {rest}")
+        return (line,)
+    return Text(arn, no_wrap=True), Text.assemble("  ", (word, style), f": {rest}")
 
 
 def watch_line(item: Item, now: datetime, *, with_id: bool) -> Text:
