@@ -1,6 +1,7 @@
 """`python -m tests.cli.documentation`: writes what `bbm` prints.
 
-The help texts and the samples go into docs/command-line.md, the pictures into tests/cli/pictures.
+The help texts and the samples go into docs/command-line.md and the README, the pictures into
+tests/cli/pictures.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from typer.testing import CliRunner
 from bbm.main import app
 from tests.cli.samples import PICTURES, SAMPLES, WIDTHS, file_of, picture
 
-PAGE: Final = Path(__file__).resolve().parents[2] / "docs" / "command-line.md"
+ROOT: Final = Path(__file__).resolve().parents[2]
+PAGE: Final = ROOT / "docs" / "command-line.md"
+README: Final = ROOT / "README.md"
 _HELP: Final = re.compile(
     r"(?P<start><!-- help of bbm ?(?P<command>\w*) -->\n<!-- sample output -->\n```text\n)"
     r"(?P<text>.*?)(?P<end>```\n<!-- end of help -->)",
@@ -56,10 +59,12 @@ def documented() -> dict[str, str]:
     return {match["command"]: match["text"] for match in _HELP.finditer(PAGE.read_text())}
 
 
-def samples() -> dict[str, tuple[str, str]]:
-    """The kind and the text of each sample on the page, by name."""
-    page = PAGE.read_text()
-    return {match["name"]: (match["kind"], match["text"]) for match in _SAMPLE.finditer(page)}
+def samples(page: Path = PAGE) -> dict[str, tuple[str, str]]:
+    """The kind and the text of each sample on a page, by name."""
+    return {
+        match["name"]: (match["kind"], match["text"])
+        for match in _SAMPLE.finditer(page.read_text())
+    }
 
 
 def main() -> None:
@@ -71,7 +76,8 @@ def main() -> None:
     def current_sample(match: re.Match[str]) -> str:
         return match["start"] + sample_of(match["name"], match["kind"]) + match["end"]
 
-    PAGE.write_text(_SAMPLE.sub(current_sample, _HELP.sub(current_help, PAGE.read_text())))
+    for page in (PAGE, README):
+        page.write_text(_SAMPLE.sub(current_sample, _HELP.sub(current_help, page.read_text())))
     PICTURES.mkdir(exist_ok=True)
     for width in WIDTHS:
         file_of(width).write_text(picture(width))

@@ -470,6 +470,62 @@ def test_find_is_one_query_newest_first(bbm: Bbm) -> None:
     assert "No job changed to Expired" in bbm("find", "--status", "Expired").out
 
 
+def test_find_without_a_status_lists_every_ended_job(bbm: Bbm) -> None:
+    """Status, records, duration and the first line of the reason, of all five ends."""
+    script = Script((Phase("InProgress", 600), Phase("Completed", None)), error_share=0.1)
+    bbm.cloud.add_job(script, job_name="Good", total_records=1000)
+    for status in statuses.TERMINAL:
+        ended(bbm, status, job_name=f"the-{status}")
+        bbm.cloud.bedrock.clock.advance(600)
+    bbm.cloud.add_job("InProgress")
+    bbm.cloud.poll()
+    found = bbm.json("find")
+    assert found["statuses"] == list(statuses.TERMINAL)
+    names = [job["jobName"] for job in found["transitions"]]
+    assert names[:3] == [f"the-{status}" for status in ("Expired", "Stopped", "Failed")]
+    assert {*names[3:5]} == {"Good", "the-PartiallyCompleted"}
+    assert names[5:] == ["the-Completed"]
+    assert all({"submitTime", "endTime"} <= job.keys() for job in found["transitions"])
+    heading, *lines = bbm("find").lines
+    assert heading.split() == [
+        *("SEEN", "(UTC)", "JOB", "ID", "STATUS", "RECORDS", "ERRORS", "DURATION", "REASON"),
+    ]
+    assert re.search(
+        r"Good .* Completed +1,000 / 1,000 +\d+ +10 min$", "\n".join(lines), re.MULTILINE
+    )
+    assert lines[2].endswith("Failed for a reason")
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", bbm("find", terminal=80).out)
+    assert re.search(r"\n  \d+ records failed\.\n", shown)
+    assert shown.splitlines()[-1].startswith("2 Completed, 1 Expired")
+
+
+def test_several_statuses_combine(bbm: Bbm) -> None:
+    """In `find` and in `jobs`, active and ended ones, in any order and each once."""
+    failed, expired = ended(bbm), ended(bbm, "Expired")
+    ended(bbm, "Completed")
+    going = bbm.cloud.add_job("InProgress")
+    bbm.cloud.poll()
+    options = [word for name in ("Expired", "failed", "Failed") for word in ("--status", name)]
+    found = bbm.json("find", *options)
+    assert found["statuses"] == ["Expired", "Failed"]
+    assert {job["jobArn"] for job in found["transitions"]} == {failed, expired}
+    listed = bbm.json("jobs", *options, "--status", "InProgress")["jobs"]
+    assert {job["jobArn"] for job in listed} == {failed, expired, going}
+    everything = bbm.json("jobs", *options, "--status", "InProgress", "--all")["jobs"]
+    assert {job["jobArn"] for job in everything} == {failed, expired, going}
+    assert (
+        "No job has the status Stopped or Stopping."
+        in bbm("jobs", "--status", "Stopped", "--status", "Stopping").out
+    )
+
+
+def test_jobs_with_since_names_find(bbm: Bbm) -> None:
+    """A usage error with the command to run in its place, with the same statuses."""
+    answer = bbm("jobs", "--since", "24h", "--status", "failed")
+    assert (answer.code, answer.out) == (2, "")
+    assert "run `bbm find --status Failed --since 24h`" in answer.err
+
+
 def test_find_reads_every_page(bbm: Bbm) -> None:
     """More than one page of DynamoDB."""
     for n in range(30):
@@ -625,7 +681,7 @@ def test_several_names_need_one_read_of_all_jobs(bbm: Bbm) -> None:
     assert len(scans) == 1
 
 
-@pytest.mark.parametrize("width", [80, 120])
+@pytest.mark.parametrize("width", [40, 60, 80, 120])
 def test_nothing_is_wider_than_the_terminal(bbm: Bbm, width: int) -> None:
     """Long names are cut, and less important columns are left out, with and without color."""
     bbm.cloud.add_job(

@@ -15,7 +15,7 @@ from bedrock_batch_monitor.domain.summary import PollSummary
 from local.bedrock import Phase, Script
 
 from .conftest import Bbm
-from .documentation import PAGE, commands, documented, help_of, sample_of, samples
+from .documentation import PAGE, README, commands, documented, help_of, sample_of, samples
 from .samples import SAMPLES
 
 TEXT = PAGE.read_text()
@@ -44,6 +44,7 @@ def test_sample_on_the_page_is_what_bbm_prints(name: str) -> None:
     """`make docs` writes the samples; each is on the page."""
     kind, text = samples()[name]
     assert text == sample_of(name, kind)
+    assert samples(README).get(name, (kind, text)) == (kind, text)
 
 
 def test_page_has_no_sample_that_nothing_generates() -> None:
