@@ -145,6 +145,7 @@ def _line(cells: Sequence[Text], fitted: Sequence[tuple[Column, int]], gap: int)
         line.append(" " * (gap if place else 0))
         line.append(" " * space if column.right else "").append_text(shown)
         line.append("" if column.right or place == len(fitted) - 1 else " " * space)
+    line.rstrip()
     return line
 
 
@@ -170,12 +171,12 @@ def _below(note: Text, width: int, count: int) -> list[Text]:
             lines[-1] = whole
         else:
             lines.append(word)
-    shown = lines[:count]
-    if len(lines) > count:
-        shown[-1] = f"{shown[-1]} {CUT}"
+    # The last line has the rest of the text, which is cut at the end of the line.
+    shown = [*lines[: count - 1], " ".join(lines[count - 1 :])]
     return [
         _cut(Text(" " * _INDENT + line, note.style, no_wrap=True), width, in_middle=False)
         for line in shown
+        if line
     ]
 
 
