@@ -36,7 +36,14 @@ class Pipeline(Stack):
         self.monitor.on_job_ended(
             "ToTrouble",
             targets.SqsQueue(trouble),
-            statuses=["Failed", "PartiallyCompleted", "Expired", "Stopped"],
+            outcomes=[
+                "CompletedWithErrors",
+                "AllRecordsFailed",
+                "PartiallyCompleted",
+                "Failed",
+                "Stopped",
+                "Expired",
+            ],
         )
 
         CfnOutput(self, "SubmitterRoleName", value=submitter.role_name)

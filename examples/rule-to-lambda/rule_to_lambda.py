@@ -37,7 +37,9 @@ class RuleToLambda(Stack):
             event_pattern=events.EventPattern(
                 source=["bedrock-batch-monitor"],
                 detail_type=["Batch Inference Job Ended"],
-                detail={"data": {"status": ["Completed", "PartiallyCompleted"]}},
+                detail={
+                    "data": {"outcome": ["Completed", "CompletedWithErrors", "PartiallyCompleted"]}
+                },
             ),
             targets=[targets.LambdaFunction(function, dead_letter_queue=undelivered)],
         )

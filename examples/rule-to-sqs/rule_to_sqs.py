@@ -25,7 +25,7 @@ class RuleToSqs(Stack):
             event_pattern=events.EventPattern(
                 source=["bedrock-batch-monitor"],
                 detail_type=["Batch Inference Job Ended"],
-                detail={"data": {"status": ["Failed", "PartiallyCompleted", "Expired", "Stopped"]}},
+                detail={"data": {"outcome": [{"anything-but": ["Completed"]}]}},
             ),
             # Without the dead-letter queue, EventBridge drops an event that it cannot deliver
             # within 24 hours.

@@ -18,7 +18,7 @@ variable "event_bus_name" {
 
 resource "aws_cloudwatch_event_rule" "trouble" {
   name           = "batch-jobs-in-trouble"
-  description    = "Batch inference jobs that ended with another status than Completed"
+  description    = "Batch inference jobs that ended with another outcome than Completed"
   event_bus_name = var.event_bus_name
 
   event_pattern = jsonencode({
@@ -26,7 +26,7 @@ resource "aws_cloudwatch_event_rule" "trouble" {
     "detail-type" = ["Batch Inference Job Ended"]
     "detail" = {
       "data" = {
-        "status" = ["Failed", "PartiallyCompleted", "Expired", "Stopped"]
+        "outcome" = [{ "anything-but" = ["Completed"] }]
       }
     }
   })

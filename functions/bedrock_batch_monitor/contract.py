@@ -11,6 +11,9 @@ SEQUENCE: Final = "sequence"
 STATUS: Final = "status"
 OBSERVED_AT: Final = "observedAt"
 EVENT_ID: Final = "eventId"
+OUTCOME: Final = "outcome"
+ERROR_SHARE: Final = "errorShare"
+CONDITIONS: Final = "conditions"
 
 # Jobs table: one item per tracked job.
 ACTIVE_JOBS_INDEX: Final = "active-jobs"
@@ -53,11 +56,6 @@ STATE_KEY: Final = "scope"
 OUTBOX_ENTRY: Final = "entry"
 
 EVENT_SOURCE: Final = "bedrock-batch-monitor"
-JOB_ENDED: Final = "Batch Inference Job Ended"
-JOB_STATUS_CHANGED: Final = "Batch Inference Job Status Changed"
-JOB_STALLED: Final = "Batch Inference Job Stalled"
-JOB_UNREACHABLE: Final = "Batch Inference Job Unreachable"
-JOB_AT_RISK: Final = "Batch Inference Job At Risk"
 
 METRICS_NAMESPACE: Final = "BedrockBatchMonitor"
 

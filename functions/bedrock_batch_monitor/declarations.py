@@ -24,6 +24,7 @@ from bedrock_batch_monitor.domain.setting_kinds import (
     OneOf,
     OneOfNumbers,
     Prices,
+    Share,
     Whole,
 )
 from bedrock_batch_monitor.domain.statuses import COMPLETED
@@ -167,6 +168,13 @@ class DeclaredSettings:
         default=False,
         description="Also send an event when a job is expected to end after its expiration time.",
         path="rules.emit_at_risk",
+    )
+    max_error_share: float = _setting(
+        Share(),
+        0.0,
+        "The share of failed records, from 0 to 1, up to which the outcome of a completed job is "
+        "`Completed`; above it, the outcome is `CompletedWithErrors`.",
+        path="rules.max_error_share",
     )
     unreachable_after_polls: int = _setting(
         Whole(1, 1000),

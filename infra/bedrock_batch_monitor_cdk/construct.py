@@ -11,7 +11,8 @@ from constructs import Construct
 
 from bedrock_batch_monitor import contract
 from bedrock_batch_monitor.domain import statuses
-from bedrock_batch_monitor.domain.outcomes import UNREACHABLE
+from bedrock_batch_monitor.domain.event_kinds import ENDED, UNREACHABLE
+from bedrock_batch_monitor.domain.outcomes import OUTCOMES
 from bedrock_batch_monitor_cdk import grants
 from bedrock_batch_monitor_cdk.alarms import Alarms
 from bedrock_batch_monitor_cdk.config import MonitorConfig
@@ -78,7 +79,7 @@ class BedrockBatchMonitor(Construct):
 
     def _topics_of_polls(self) -> Mapping[str, sns.Topic]:
         """The topics to which the monitor function itself publishes."""
-        if self._notifications is None or UNREACHABLE not in self._config.notified_outcomes:
+        if self._notifications is None or UNREACHABLE.name not in self._config.notified_outcomes:
             return {}
         return self._notifications.topics
 
@@ -160,19 +161,21 @@ class BedrockBatchMonitor(Construct):
         target: eventbridge.IRuleTarget | None = None,
         *,
         statuses: Sequence[str] | None = None,
+        outcomes: Sequence[str] | None = None,
         data: Mapping[str, Any] | None = None,
     ) -> eventbridge.Rule:
         """A rule on the bus that sends `Batch Inference Job Ended` to a target.
 
-        `statuses` limits it to some of the five terminal statuses, such as `["Failed", "Expired"]`.
-        `data` is a further EventBridge pattern for `detail.data`:
-        `{"jobName": [{"prefix": "nightly-"}]}`. Raises `ValueError` for another status.
+        `statuses` limits it to some of the five terminal statuses, such as `["Failed", "Expired"]`,
+        `outcomes` to some outcomes, such as `["AllRecordsFailed"]`. `data` is a further
+        EventBridge pattern for `detail.data`: `{"jobName": [{"prefix": "nightly-"}]}`. Raises
+        `ValueError` for another status or outcome.
         """
         return eventbridge.Rule(
             self._rules,
             rule_id,
             event_bus=self.event_bus,
-            event_pattern=_job_ended(statuses, data or {}),
+            event_pattern=_job_ended(statuses, outcomes, data or {}),
             targets=[] if target is None else [target],
         )
 
@@ -216,21 +219,26 @@ class BedrockBatchMonitor(Construct):
             CfnOutput(Stack.of(self), name, value=value)
 
 
-def _job_ended(wanted: Sequence[str] | None, data: Mapping[str, Any]) -> eventbridge.EventPattern:
-    if wanted is not None:
-        unknown = sorted(set(wanted) - set(statuses.TERMINAL))
-        if isinstance(wanted, str) or unknown or not wanted:
-            message = (
-                f"statuses is {wanted!r}: it must be a list of terminal statuses, which are "
-                f"{', '.join(statuses.TERMINAL)}"
-            )
+def _job_ended(
+    wanted_statuses: Sequence[str] | None,
+    wanted_outcomes: Sequence[str] | None,
+    data: Mapping[str, Any],
+) -> eventbridge.EventPattern:
+    for name, key, wanted, known in (
+        ("statuses", contract.STATUS, wanted_statuses, statuses.TERMINAL),
+        ("outcomes", contract.OUTCOME, wanted_outcomes, tuple(OUTCOMES)),
+    ):
+        if wanted is None:
+            continue
+        if isinstance(wanted, str) or not wanted or not set(wanted) <= set(known):
+            message = f"{name} is {wanted!r}: it must be a list out of {', '.join(known)}"
             raise ValueError(message)
-        if "status" in data:
-            message = "data has the key 'status', and so has the rule from `statuses`: give one"
+        if key in data:
+            message = f"data has the key {key!r}, and so has the rule from `{name}`: give one"
             raise ValueError(message)
-        data = {"status": list(wanted), **data}
+        data = {key: list(wanted), **data}
     return eventbridge.EventPattern(
         source=[contract.EVENT_SOURCE],
-        detail_type=[contract.JOB_ENDED],
+        detail_type=[ENDED.detail_type],
         detail={"data": dict(data)} if data else None,
     )

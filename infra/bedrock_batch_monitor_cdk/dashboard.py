@@ -27,11 +27,7 @@ TRANSITIONS: Final = (
     summary.JOBS_BACKFILLED,
 )
 EVENTS: Final = (summary.EVENTS_SENT, summary.TASKS_ANSWERED)
-JOBS_IN_TROUBLE: Final = (
-    summary.JOBS_UNREACHABLE,
-    summary.JOBS_STALLED,
-    summary.JOBS_AT_RISK,
-)
+JOBS_IN_TROUBLE: Final = (*summary.CONDITION_METRICS,)
 EVENTS_WAITING: Final = (summary.EVENTS_PENDING, summary.TASKS_PENDING)
 TROUBLE: Final = (
     summary.ERRORS,

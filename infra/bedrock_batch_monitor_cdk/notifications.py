@@ -21,8 +21,8 @@ from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct
 
 from bedrock_batch_monitor import contract, settings
-from bedrock_batch_monitor.domain.outcomes import UNREACHABLE
-from bedrock_batch_monitor.presentation.messages import OUTCOMES
+from bedrock_batch_monitor.domain.event_kinds import CONDITIONS, ENDED, UNREACHABLE
+from bedrock_batch_monitor.domain.outcomes import OUTCOMES
 from bedrock_batch_monitor_cdk.function import build_function, build_log_group
 from bedrock_batch_monitor_cdk.function_roles import notification_role
 from bedrock_batch_monitor_cdk.service import service_of
@@ -105,7 +105,7 @@ class Notifications(Construct):
         target = targets.LambdaFunction(self.function, dead_letter_queue=events.dead_letters)
 
         def rule(
-            rule_id: str, description: str, detail_types: list[str], statuses: list[Any] | None
+            rule_id: str, description: str, detail_types: list[str], data: dict[str, Any] | None
         ) -> None:
             events_.Rule(
                 self,
@@ -115,26 +115,33 @@ class Notifications(Construct):
                 event_pattern=events_.EventPattern(
                     source=[contract.EVENT_SOURCE],
                     detail_type=detail_types,
-                    detail=None if statuses is None else {"data": {"status": statuses}},
+                    detail=None if data is None else {"data": data},
                 ),
                 targets=[target],
             )
 
         notified = config.notified_outcomes
-        ended = [name for name in notified if OUTCOMES[name].detail_type == contract.JOB_ENDED]
+        ended = [name for name in notified if name in OUTCOMES]
         others = [
-            OUTCOMES[name].detail_type for name in notified if name not in {*ended, UNREACHABLE}
+            kind.detail_type
+            for kind in CONDITIONS
+            if kind.name in notified and kind is not UNREACHABLE
         ]
         if ended:
-            rule("Endings", "Ended batch inference jobs", [contract.JOB_ENDED], ended)
+            rule(
+                "Endings",
+                "Ended batch inference jobs",
+                [ENDED.detail_type],
+                {contract.OUTCOME: ended},
+            )
         if others:
             rule("OtherOutcomes", "Conditions of batch inference jobs", others, None)
-        if UNREACHABLE in notified:
+        if UNREACHABLE.name in notified:
             # An ARN that was never readable has no status. The monitor function reports these in
             # one summary, so that a list of mistyped ARNs does not cause many mails.
             rule(
                 "Unreachable",
                 "Jobs that were readable before and are not any more",
-                [contract.JOB_UNREACHABLE],
-                [{"exists": True}],
+                [UNREACHABLE.detail_type],
+                {contract.STATUS: [{"exists": True}]},
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from bedrock_batch_monitor import contract
+from bedrock_batch_monitor.domain import event_kinds
 from bedrock_batch_monitor.domain.statuses import COMPLETED, TERMINAL
 from bedrock_batch_monitor.domain.token_usage import is_counted
 from local.demo import scenario
@@ -44,7 +44,7 @@ def _missing_of(cloud: Cloud, watched: Watched, arn: str, name: str) -> Iterator
     ids = {
         event["detail"]["metadata"]["eventId"]
         for event in watched.events
-        if event["resources"] == [arn] and event["detail-type"] == contract.JOB_ENDED
+        if event["resources"] == [arn] and event["detail-type"] == event_kinds.ENDED.detail_type
     }
     if ids != {last.get("eventId")}:
         yield f"{name}: its event has id {last.get('eventId')}, received {ids}"

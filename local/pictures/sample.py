@@ -197,9 +197,9 @@ def _run(  # noqa: PLR0913, PLR0917 - the properties of a running job
     job["estimatedEndTime"] = to_iso(began + running)
     if index % 7 == 2:  # noqa: PLR2004 - some are in trouble
         job["jobExpirationTime"] = to_iso(now + (running - (now - began)) * 0.6)
-        job["atRiskSince"] = to_iso(now)
+        job.setdefault("conditions", {})["AtRisk"] = to_iso(now)
     if index % 11 == 4:  # noqa: PLR2004 - some are in trouble
-        job["stalledSince"] = to_iso(now - timedelta(minutes=45))
+        job.setdefault("conditions", {})["Stalled"] = to_iso(now - timedelta(minutes=45))
         del job["estimatedEndTime"], job["recordsPerMinute"]
 
 

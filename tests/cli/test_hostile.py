@@ -31,9 +31,9 @@ ARN: Final = f"arn:aws:bedrock:{REGION}:{ACCOUNT}:model-invocation-job/{JOB_ID}"
 NOW: Final = datetime(2026, 11, 24, 20, 0, tzinfo=UTC)
 # Every attribute that an item or a history entry can have, in any version.
 ATTRIBUTES: Final = (
-    "atRiskSince",
     "changedAt",
     "clientRequestToken",
+    "conditions",
     "deadline",
     "endTime",
     "estimatedCostUsd",
@@ -53,7 +53,6 @@ ATTRIBUTES: Final = (
     "progressAt",
     "recordsPerMinute",
     "roleArn",
-    "stalledSince",
     "status",
     "submitTime",
     "totalRecordCount",

@@ -91,6 +91,8 @@ def invoke(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     monkeypatch.setattr(module, "parts", lambda: parts)
     monkeypatch.setattr(module, "monitor", lambda _: composed)
     monkeypatch.setattr(metrics, "service", STACK_ID)
+    # Metrics that another test added and did not flush would count for this one.
+    metrics.clear_metrics()
 
     def run() -> None:
         module.handler({}, Context())  # type: ignore[arg-type]

@@ -203,7 +203,7 @@ def test_one_that_cannot_be_read_sends_no_event_either(cloud: Cloud) -> None:
     )
     arn = finished(cloud, 3)
     fault = cloud.bedrock.faults.deny(job_arn=arn)
-    assert cloud.poll().jobs_unreachable == 1
+    assert cloud.poll().conditions["Unreachable"] == 1
     assert (cloud.job(arn) or {})["lastError"]["code"] == "AccessDeniedException"
     cloud.bedrock.faults.remove(fault)
     for _ in range(16):

@@ -20,9 +20,8 @@ ATTRIBUTES = (
     "lastError",
     "unreadablePolls",
     "unreachableSince",
-    "stalledSince",
+    "conditions",
     "recordsPerMinute",
-    "atRiskSince",
     "jobName",
     "pendingEvents",
 )

@@ -26,8 +26,14 @@ from bedrock_batch_monitor.adapters.dynamodb.outbox_table import OutboxTable
 from bedrock_batch_monitor.adapters.dynamodb.transition_writes import TransitionWrites
 from bedrock_batch_monitor.adapters.dynamodb.usage_writes import UsageWrites
 from bedrock_batch_monitor.adapters.dynamodb.writes import WriteOutcome, WriteResult
-from bedrock_batch_monitor.domain.episodes import Unreadable
-from bedrock_batch_monitor.domain.events import PendingEvent, pending_stalled, pending_unreachable
+from bedrock_batch_monitor.domain.conditions import Finding
+from bedrock_batch_monitor.domain.event_kinds import AT_RISK as AT_RISK_KIND
+from bedrock_batch_monitor.domain.event_kinds import STALLED as STALLED_KIND
+from bedrock_batch_monitor.domain.events import (
+    PendingEvent,
+    pending_conditions,
+    pending_unreachable,
+)
 from bedrock_batch_monitor.domain.jobs import (
     JobError,
     JobObservation,
@@ -36,6 +42,8 @@ from bedrock_batch_monitor.domain.jobs import (
     TrackedJob,
     Usage,
 )
+from bedrock_batch_monitor.domain.progress import UNKNOWN
+from bedrock_batch_monitor.domain.read_failures import Unreadable
 from bedrock_batch_monitor.domain.times import to_iso
 from bedrock_batch_monitor.domain.token_usage import FollowUp, UsageProblem
 from bedrock_batch_monitor.domain.transitions import Refresh, Transition, decide
@@ -198,14 +206,25 @@ def restore(tables: Tables, job: TrackedJob) -> WriteResult:
     )
 
 
-def refresh(tables: Tables, job: TrackedJob, **episode: Any) -> WriteResult:
+def refresh(tables: Tables, job: TrackedJob, *findings: Finding) -> WriteResult:
     counts = RecordCounts(100, 10, 10, 0)
     observation = JobObservation(ARN, "InProgress", last_modified_time=NOW, counts=counts)
     return tables.transitions.refresh(
-        Refresh(observation, counts_moved=True, at_risk_since=episode.get("since")),
+        Refresh(observation, counts_moved=True, findings=findings),
         expected=job,
         now=NOW,
-        pending_event=episode.get("pending_event"),
+        pending=pending_conditions(job, findings, 3, now=NOW),
+    )
+
+
+def begin_stall(tables: Tables, job: TrackedJob) -> WriteResult:
+    observation = JobObservation(ARN, "InProgress", last_modified_time=EARLIER)
+    findings = (Finding(STALLED_KIND, EARLIER),)
+    return tables.transitions.refresh(
+        Refresh(observation, estimate=UNKNOWN, findings=findings),
+        expected=job,
+        now=NOW,
+        pending=pending_conditions(job, findings, 3, now=NOW),
     )
 
 
@@ -241,7 +260,7 @@ NEW: Final = {"unchanged": LOST, "deleted": DONE}
 SAME: Final = {"unchanged": DONE}
 WHATEVER: Final = dict.fromkeys(("unchanged", "moved on", "ended", "put again"), DONE)
 NEVER_SEEN: Final = {"put again": DONE, "unchanged": LOST}
-STALLED: Final = pending_stalled(known(RUNNING), since=EARLIER, now=NOW)
+STALLED: Final = PendingEvent("Stalled", 3, EARLIER, NOW)
 AT_RISK: Final = PendingEvent("AtRisk", 3, NOW, NOW)
 UNREACHABLE: Final = pending_unreachable(3, now=NOW)
 
@@ -432,10 +451,14 @@ WRITES: Final[Mapping[str, Write]] = {
         },
     ),
     "refresh that finds a risk": Write(
-        lambda tables, job: refresh(tables, job, since=NOW, pending_event=AT_RISK),
+        lambda tables, job: refresh(tables, job, Finding(AT_RISK_KIND, NOW)),
         SAME,
-        clauses={**SAME_ANSWER, "at risk already": ({"atRiskSince": to_iso(EARLIER)}, LOST)},
-        after={"atRiskSince": to_iso(NOW), "pendingEvents": {str(AT_RISK)}},
+        clauses={
+            **SAME_ANSWER,
+            "at risk already": ({"conditions": {"AtRisk": to_iso(EARLIER)}}, LOST),
+            "stalled meanwhile": ({"conditions": {"Stalled": to_iso(EARLIER)}}, LOST),
+        },
+        after={"conditions": {"AtRisk": to_iso(NOW)}, "pendingEvents": {str(AT_RISK)}},
         is_partial=True,
     ),
     "record_error": Write(
@@ -446,7 +469,7 @@ WRITES: Final[Mapping[str, Write]] = {
     ),
     "first record_unreadable": Write(
         lambda tables, job: tables.transitions.record_unreadable(
-            Unreadable(ERROR, 1, None), expected=job, now=NOW, pending_event=None
+            Unreadable(ERROR, 1, None), expected=job, now=NOW
         ),
         SAME,
         clauses={
@@ -458,7 +481,7 @@ WRITES: Final[Mapping[str, Write]] = {
     ),
     "record_unreadable of a read that an event triggered": Write(
         lambda tables, job: tables.transitions.record_unreadable(
-            Unreadable(ERROR, 0, None), expected=job, now=NOW, pending_event=None
+            Unreadable(ERROR, 0, None), expected=job, now=NOW
         ),
         SAME,
         clauses={**OTHER_STATUS, **OTHER_EPISODE},
@@ -467,7 +490,7 @@ WRITES: Final[Mapping[str, Write]] = {
     ),
     "record_unreadable that begins an episode": Write(
         lambda tables, job: tables.transitions.record_unreadable(
-            Unreadable(ERROR, 3, NOW), expected=job, now=NOW, pending_event=UNREACHABLE
+            Unreadable(ERROR, 3, NOW), expected=job, now=NOW, pending=(UNREACHABLE,)
         ),
         {"unchanged": LOST},
         base=changed(RUNNING, {"unreadablePolls": 2}),
@@ -492,13 +515,30 @@ WRITES: Final[Mapping[str, Write]] = {
         clauses={**OTHER_STATUS, "noted already": ({"failingSince": to_iso(EARLIER)}, LOST)},
         after={"failingSince": to_iso(NOW)},
     ),
-    "record_stalled": Write(
-        lambda tables, job: tables.transitions.record_stalled(
-            EARLIER, expected=job, now=NOW, pending_event=STALLED
-        ),
+    "refresh that finds a stall": Write(
+        begin_stall,
         SAME,
-        clauses={**SAME_ANSWER, "stalled already": ({"stalledSince": to_iso(EARLIER)}, LOST)},
-        after={"stalledSince": to_iso(EARLIER), **pending_now(STALLED)},
+        clauses={
+            **SAME_ANSWER,
+            "stalled already": ({"conditions": {"Stalled": to_iso(EARLIER)}}, LOST),
+        },
+        after={"conditions": {"Stalled": to_iso(EARLIER)}, **pending_now(STALLED)},
+    ),
+    "refresh that ends a stall": Write(
+        refresh,
+        {"unchanged": LOST},
+        base=changed(RUNNING, {"conditions": {"Stalled": to_iso(EARLIER)}}),
+        clauses={
+            **SAME_ANSWER,
+            "as it was": ({}, DONE),
+            "at risk meanwhile": (
+                {"conditions": {"Stalled": to_iso(EARLIER), "AtRisk": to_iso(NOW)}},
+                LOST,
+            ),
+            "ended meanwhile": ({"conditions": NOTHING}, LOST),
+        },
+        after={"conditions": NOTHING, "processedRecordCount": 10},
+        is_partial=True,
     ),
     "stop_tracking": Write(
         lambda tables, job: tables.transitions.stop_tracking(job),
@@ -708,10 +748,10 @@ def test_settling_many_jobs_is_all_or_nothing(
         assert tables.everything() == before
 
 
-def test_event_of_an_episode_has_a_copy_that_a_replaced_item_does_not_lose(tables: Tables) -> None:
-    """The copy is in the same transaction as the mark."""
+def test_event_of_a_condition_has_a_copy_that_a_replaced_item_does_not_lose(tables: Tables) -> None:
+    """The copy is in the same transaction as the pending event."""
     tables.put(RUNNING)
-    name = "record_stalled"
+    name = "refresh that finds a stall"
     assert WRITES[name].call(tables, WRITES[name].job).is_done
     [copy] = tables.everything()["outbox"]
     assert (copy["jobArn"], copy["entry"]) == (ARN, f"event#{STALLED}")
@@ -725,6 +765,6 @@ def test_pending_events_of_an_item_that_was_put_again_are_pending_with_the_error
     carried = frozenset({"Stalled#3#a#b"})
     job = replace(known(PUT_AGAIN), carried_events=carried)
     found = Unreadable(ERROR, 1, None)
-    written = tables.transitions.record_unreadable(found, expected=job, now=NOW, pending_event=None)
+    written = tables.transitions.record_unreadable(found, expected=job, now=NOW)
     assert written.is_done
     assert (tables.item() or {})["pendingEvents"] == carried

@@ -79,7 +79,7 @@ def test_an_unreachable_job_is_told_of_once(cloud: Cloud) -> None:
     cloud.bedrock.faults.hide(arn)
     cloud.bedrock.clock.advance(MINUTE)
     first, second, third = polls(cloud, 3)
-    assert [summary.jobs_unreachable for summary in (first, second, third)] == [0, 0, 1]
+    assert [summary.conditions["Unreachable"] for summary in (first, second, third)] == [0, 0, 1]
     [event] = cloud.new_events()
     assert event["detail-type"] == "Batch Inference Job Unreachable"
     data = event["detail"]["data"]
@@ -96,7 +96,7 @@ def test_an_unreachable_job_is_told_of_once(cloud: Cloud) -> None:
     # Every poll asks for the good job, one in fifteen for the unreachable one; nothing is written.
     assert cloud.asked() - asked == 30 + 2
     assert made["UpdateItem"] == made["TransactWriteItems"] == 0
-    assert all(summary.jobs_unreachable == 1 for summary in summaries)
+    assert all(summary.conditions["Unreachable"] == 1 for summary in summaries)
     assert cloud.new_events() == []
     assert len(cloud.history(good)) == 1
 
@@ -171,14 +171,14 @@ def test_a_stalled_job_is_told_of_once_for_each_stall(cloud: Cloud) -> None:
         total_records=1000,
     )
     summaries = polls(cloud, 55)
-    assert [summary.jobs_stalled for summary in summaries] == [0] * 30 + [1] * 25
+    assert [summary.conditions["Stalled"] for summary in summaries] == [0] * 30 + [1] * 25
     [event] = cloud.new_events()
     assert event["detail-type"] == "Batch Inference Job Stalled"
     assert event["detail"]["data"]["stalledSince"] == "2026-11-24T20:00:00.000Z"
     assert event["detail"]["data"]["stalledSeconds"] == 30 * MINUTE
     assert event["detail"]["data"]["status"] == "Scheduled"
     polls(cloud, 10)
-    assert "stalledSince" not in (cloud.job(arn) or {})
+    assert "conditions" not in (cloud.job(arn) or {})
     polls(cloud, 60)
     [event] = cloud.new_events()
     assert event["detail"]["data"]["status"] == "InProgress"
@@ -193,7 +193,7 @@ def test_a_stalled_job_is_told_of_once_for_each_stall(cloud: Cloud) -> None:
     assert not {"recordsPerMinute", "estimatedEndTime"} & set(cloud.job(arn) or {})
     polls(cloud, 70)
     assert [event["detail-type"] for event in cloud.new_events()] == ["Batch Inference Job Ended"]
-    assert "stalledSince" not in (cloud.job(arn) or {})
+    assert "conditions" not in (cloud.job(arn) or {})
 
 
 def test_a_job_at_risk_is_told_of_once_until_it_catches_up(cloud: Cloud) -> None:
@@ -211,12 +211,16 @@ def test_a_job_at_risk_is_told_of_once_until_it_catches_up(cloud: Cloud) -> None
         total_records=1000,
     )
     summaries = polls(cloud, 30)
-    assert sum(summary.jobs_at_risk > 0 for summary in summaries) > 20
+    assert sum(summary.conditions["AtRisk"] > 0 for summary in summaries) > 20
     item = cloud.job(arn) or {}
     [event] = cloud.new_events()
     data = event["detail"]["data"]
     assert event["detail-type"] == "Batch Inference Job At Risk"
-    assert data["atRiskSince"] == item["atRiskSince"] == event["detail"]["metadata"]["observedAt"]
+    assert (
+        data["atRiskSince"]
+        == item["conditions"]["AtRisk"]
+        == event["detail"]["metadata"]["observedAt"]
+    )
     assert data["jobExpirationTime"] == item["jobExpirationTime"] == "2026-11-25T20:00:00.000Z"
     assert data["estimatedEndTime"] > "2026-11-28"
     assert data["recordsPerMinute"] == pytest.approx(1 / 6, rel=0.1)
@@ -224,10 +228,10 @@ def test_a_job_at_risk_is_told_of_once_until_it_catches_up(cloud: Cloud) -> None
     assert data["records"]["total"] == 1000
     polls(cloud, 80, 10 * MINUTE)
     item = cloud.job(arn) or {}
-    assert "atRiskSince" not in item
+    assert "conditions" not in item
     assert "2026-11-25T16" < item["estimatedEndTime"] < "2026-11-25T19"
     assert float(item["recordsPerMinute"]) == pytest.approx(0.8 * 1000 / 600, rel=0.1)
-    assert cloud.poll().jobs_at_risk == 0
+    assert cloud.poll().conditions["AtRisk"] == 0
     assert cloud.new_events() == []
     polls(cloud, 50, 10 * MINUTE)
     assert (cloud.job(arn) or {})["status"] == "Completed"
@@ -245,13 +249,13 @@ def test_an_estimate_costs_no_write_of_its_own(cloud: Cloud) -> None:
     assert made["GetItem"] == 61  # the bookmarks, once a poll
 
 
-def test_a_setting_that_is_turned_off_ends_the_episode(cloud: Cloud) -> None:
-    """What an earlier deployment noted is not counted, and goes with the next count."""
+def test_condition_ends_when_its_setting_is_turned_off(cloud: Cloud) -> None:
+    """The next read removes what an earlier deployment recorded."""
     arn = cloud.add_job(SLOW)
     polls(cloud.with_rules(emit_at_risk=True), 20)
-    assert "atRiskSince" in (cloud.job(arn) or {})
-    assert [summary.jobs_at_risk for summary in polls(cloud, 20)] == [0] * 20
-    assert "atRiskSince" not in (cloud.job(arn) or {})
+    assert "AtRisk" in (cloud.job(arn) or {})["conditions"]
+    assert [summary.conditions["AtRisk"] for summary in polls(cloud, 20)] == [0] * 20
+    assert "conditions" not in (cloud.job(arn) or {})
 
 
 def test_episodes_are_owed_like_endings(cloud: Cloud) -> None:

@@ -265,7 +265,7 @@ def test_a_stall_is_found_and_counted(cloud: Cloud) -> None:
         cloud.add_job("Scheduled")
     stalled = []
     for _ in range(40):
-        stalled.append(cloud.poll().jobs_stalled)
+        stalled.append(cloud.poll().conditions["Stalled"])
         cloud.bedrock.clock.advance(MINUTE)
     assert stalled == [0] * 30 + [10] * 10
     assert len(cloud.new_events()) == 10

@@ -85,7 +85,12 @@ def topics(monkeypatch: pytest.MonkeyPatch) -> Iterator[Topics]:
 
 def failed(**changes: Any) -> dict[str, Any]:
     event: dict[str, Any] = copy.deepcopy(SAMPLE)
-    event["detail"]["data"] |= {"status": "Failed", "message": f"{SECRET}\nmore", **changes}
+    event["detail"]["data"] |= {
+        "status": "Failed",
+        "outcome": "Failed",
+        "message": f"{SECRET}\nmore",
+        **changes,
+    }
     return event
 
 
@@ -167,7 +172,7 @@ def test_what_cannot_be_told_is_dropped(
 
     assert topics.received("mails") == topics.received("chat") == []
     [line] = topics.lines("event dropped")
-    assert "no outcome" in line["reason"]
+    assert "no notification" in line["reason"]
     [document] = [json.loads(text) for text in capsys.readouterr().out.splitlines()]
     assert document["EventsMalformed"] == [1]
     assert document["service"] == "BedrockBatchMonitor"

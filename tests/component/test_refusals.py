@@ -84,12 +84,12 @@ def test_every_refusal_is_noted_at_once_and_makes_the_job_unreachable(
     assert first.refused == 1
     assert (cloud.job(arn) or {})["lastError"] == {"code": code, "message": "refused"}
     cloud.bedrock.clock.advance(MINUTE)
-    assert [each.jobs_unreachable for each in polls(cloud, 2)] == [0, 1]
+    assert [each.conditions["Unreachable"] for each in polls(cloud, 2)] == [0, 1]
     summaries = polls(cloud, 24, HOUR)
     [event] = cloud.new_events()
     assert event["detail-type"] == UNREACHABLE
     assert event["detail"]["data"]["error"]["code"] == code
-    assert all(each.jobs_unreachable == 1 for each in summaries)
+    assert all(each.conditions["Unreachable"] == 1 for each in summaries)
 
 
 def test_job_whose_host_cannot_be_resolved_is_noted_after_an_hour(cloud: Cloud) -> None:
@@ -106,7 +106,7 @@ def test_job_whose_host_cannot_be_resolved_is_noted_after_an_hour(cloud: Cloud) 
     assert "lastError" not in (cloud.job(arn) or {})
     assert cloud.new_events() == []
     summary = cloud.poll()
-    assert summary.jobs_unreachable == 1
+    assert summary.conditions["Unreachable"] == 1
     assert (cloud.job(arn) or {})["lastError"]["code"] == "EndpointConnectionError"
     [event] = cloud.new_events()
     assert event["detail-type"] == UNREACHABLE
@@ -127,7 +127,7 @@ def test_hour_of_failing_reads_goes_on_in_a_new_environment(cloud: Cloud) -> Non
     fresh = cloud.with_rules()
     polls(fresh, 30)
     assert "lastError" not in (cloud.job(arn) or {})
-    assert fresh.poll().jobs_unreachable == 1
+    assert fresh.poll().conditions["Unreachable"] == 1
     assert (cloud.job(arn) or {})["lastError"]["code"] == "InternalServerException"
 
 

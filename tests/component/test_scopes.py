@@ -143,7 +143,7 @@ def test_a_refused_role_is_one_scopes_trouble(
         assert summary.errors == {"STS.AccessDenied": 4}
         assert summary.complete
         assert len(session.assumed) == number
-        assert summary.jobs_unreachable == (3 if number == 3 else 0)
+        assert summary.conditions["Unreachable"] == (3 if number == 3 else 0)
         cloud.bedrock.clock.advance(60)
     events = cloud.new_events()
     assert {event["detail-type"] for event in events} == {"Batch Inference Job Unreachable"}
@@ -158,7 +158,7 @@ def test_a_refused_role_is_one_scopes_trouble(
     for _ in range(16):
         cloud.bedrock.clock.advance(60)
         summary = poll(parts, MEMBER_HERE)
-    assert (summary.jobs_read, summary.jobs_unreachable) == (3, 0)
+    assert (summary.jobs_read, summary.conditions["Unreachable"]) == (3, 0)
     assert "lastError" not in (cloud.job(jobs[0]) or {})
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,8 +11,10 @@ from typing import Any
 # Run as a program it has to find the function's code, as `app.py` has.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "functions"))
 
-from bedrock_batch_monitor import contract
 from bedrock_batch_monitor.declarations import Setting, all_settings
+from bedrock_batch_monitor.domain import event_kinds, statuses
+from bedrock_batch_monitor.domain.events import SCHEMA_VERSION
+from bedrock_batch_monitor.domain.outcomes import NOTIFIABLE
 from bedrock_batch_monitor.presentation.messages import (
     Notification,
     chat_message_of,
@@ -21,14 +22,9 @@ from bedrock_batch_monitor.presentation.messages import (
     notification_of,
 )
 from bedrock_batch_monitor_cdk.alarms import ALARMS
-from tests.docs import cost
+from tests.docs import cost, schemas
 from tests.docs.pages import ROOT
 from tests.support.contracts import FILES, SCHEMAS, schema_of
-
-_SAMPLE = re.compile(
-    r"(?P<start><!-- sample event: (?P<file>[\w.-]+) -->\n```json\n)(?P<text>.*?)(?P<end>```\n)",
-    re.DOTALL,
-)
 
 
 def event_fields() -> str:
@@ -105,15 +101,55 @@ def chat_sample() -> str:
 
 
 def _failed() -> Notification:
-    event = json.loads((SCHEMAS / "v1" / "samples" / FILES[contract.JOB_ENDED]).read_text())
+    event = json.loads(
+        (SCHEMAS / "v1" / "samples" / FILES[event_kinds.ENDED.detail_type]).read_text()
+    )
     event["detail"]["data"] |= {"status": "Failed", "message": "Too many records failed."}
     return notification_of(event)
+
+
+def events() -> str:
+    """Every kind of event, and when it is sent."""
+    lines = ["| `detail-type` | When |", "|---|---|"]
+    lines += [
+        f"| [`{kind.detail_type}`](../schemas/v{SCHEMA_VERSION}/{FILES[kind.detail_type]}) "
+        f"| {kind.when_sent} |"
+        for kind in event_kinds.KINDS
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def samples() -> str:
+    """A sample of each kind of event."""
+    return "\n".join(
+        f"### {kind.detail_type.removeprefix('Batch Inference Job ')}\n\n{kind.description}\n\n"
+        f"<!-- sample event: {FILES[kind.detail_type]} -->\n```json\n"
+        f"{_published('samples', kind)}```\n"
+        for kind in event_kinds.KINDS
+    )
+
+
+def outcomes() -> str:
+    """What people can be notified of."""
+    lines = ["| Outcome | The job | By default |", "|---|---|---|"]
+    lines += [
+        f"| `{name}` | {words.sentence} | {'no' if name == statuses.COMPLETED else 'yes'} |"
+        for name, words in NOTIFIABLE.items()
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _published(folder: str, kind: event_kinds.EventKind) -> str:
+    return (SCHEMAS / f"v{SCHEMA_VERSION}" / folder / FILES[kind.detail_type]).read_text()
 
 
 REGIONS = {
     ("docs/settings.md", "generated: settings"): settings,
     ("README.md", "cost"): cost.sentence,
+    ("docs/events.md", "generated: events"): events,
     ("docs/events.md", "generated: event fields"): event_fields,
+    ("docs/events.md", "generated: samples"): samples,
+    ("docs/notifications.md", "generated: outcomes"): outcomes,
     ("docs/cost.md", "generated: cost"): cost.table,
     ("docs/cost.md", "generated: prices"): cost.prices,
     ("docs/command-line.md", "generated: bbm cost"): cost.sample,
@@ -125,18 +161,13 @@ REGIONS = {
 
 
 def main() -> None:
+    schemas.write()
     for (name, mark), render in REGIONS.items():
         page = ROOT / name
         text = page.read_text()
         before, begin, rest = text.partition(f"<!-- {mark} -->\n")
         _, end, after = rest.partition("<!-- end of ")
         page.write_text(before + begin + render() + end + after)
-    page = ROOT / "docs" / "events.md"
-    page.write_text(_SAMPLE.sub(_sample, page.read_text()))
-
-
-def _sample(match: re.Match[str]) -> str:
-    return match["start"] + (SCHEMAS / "v1" / "samples" / match["file"]).read_text() + match["end"]
 
 
 if __name__ == "__main__":

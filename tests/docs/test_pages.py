@@ -165,6 +165,7 @@ def test_history_table_attributes() -> None:
         counts=RecordCounts(1, 1, 1, 0),
         usage=Usage(1, 1, Decimal("0.1")),
         backfilled=True,
+        error_share=0.5,
     )
     described = [
         name

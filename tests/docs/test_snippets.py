@@ -479,7 +479,7 @@ def test_sample_summary(cloud: Cloud) -> None:
 def test_event_types_are_all_there() -> None:
     """The page lists each detail-type under its exact name."""
     text = (ROOT / "docs" / "events.md").read_text()
-    listed = re.findall(r"^\| `(Batch Inference[^`]+)` \|", text, re.MULTILINE)
+    listed = re.findall(r"^\| \[`(Batch Inference[^`]+)`\]\(", text, re.MULTILINE)
 
     assert sorted(listed) == sorted(FILES)
     assert f"`source` is `{contract.EVENT_SOURCE}`" in text

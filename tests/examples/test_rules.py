@@ -12,15 +12,13 @@ from typing import Any
 import aws_cdk
 import pytest
 
-from bedrock_batch_monitor.domain import statuses
 from tests.examples.conftest import EXAMPLES, names_of
-from tests.support.patterns import ENDED, TROUBLE, matched_by, matches
+from tests.support.patterns import ENDED, ENDINGS, TROUBLE, matched_by, matches
 
 Synthesize = Callable[[Callable[[aws_cdk.App], object]], dict[str, Any]]
 
 MONITOR_ACCOUNT = "123456789012"
 CONSUMER_ACCOUNT = "210987654321"
-ENDINGS = set(statuses.TERMINAL)
 
 
 def rules_of(template: dict[str, Any]) -> list[dict[str, Any]]:
@@ -64,7 +62,7 @@ def templates(synthesize: Synthesize) -> dict[str, Any]:
     ("stack", "matched"),
     [
         ("RuleToSqs", TROUBLE),
-        ("RuleToLambda", {"Completed", "PartiallyCompleted"}),
+        ("RuleToLambda", {"Completed", "CompletedWithErrors", "PartiallyCompleted"}),
         ("RuleToStepFunctions", ENDINGS),
         ("RuleToConsumer", ENDINGS),
     ],

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from bedrock_batch_monitor import contract
-from bedrock_batch_monitor.domain import statuses
+from bedrock_batch_monitor.domain import event_kinds, statuses
 from bedrock_batch_monitor.settings import Settings
 from tests.explorer.simulation import QUICK, Actor, World, deployed
 from tests.support.monitor import SETTINGS
@@ -148,7 +148,9 @@ class Story:
         """A job's pending events."""
         return sorted(self.item(arn).get("pendingEvents", {}).get("SS", ()))
 
-    def events(self, arn: str, detail_type: str = contract.JOB_ENDED) -> list[dict[str, Any]]:
+    def events(
+        self, arn: str, detail_type: str = event_kinds.ENDED.detail_type
+    ) -> list[dict[str, Any]]:
         """The details of a job's events of one type, in the order in which the bus took them."""
         return [
             json.loads(entry["Detail"])
@@ -156,7 +158,7 @@ class Story:
             if entry["DetailType"] == detail_type and entry["Resources"] == [arn]
         ]
 
-    def ids(self, arn: str, detail_type: str = contract.JOB_ENDED) -> set[str]:
+    def ids(self, arn: str, detail_type: str = event_kinds.ENDED.detail_type) -> set[str]:
         """The ids of a job's events of one type."""
         return {detail["metadata"]["eventId"] for detail in self.events(arn, detail_type)}
 

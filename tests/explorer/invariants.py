@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from bedrock_batch_monitor import contract
-from bedrock_batch_monitor.domain import statuses
+from bedrock_batch_monitor.domain import event_kinds, statuses
 from bedrock_batch_monitor.domain.events import PendingEvent
 from bedrock_batch_monitor.domain.times import to_iso
 from bedrock_batch_monitor.domain.transitions import event_id
@@ -47,15 +47,10 @@ _REFRESHED: Final = frozenset(
 )
 _OF_EPISODE: Final = frozenset(
     {
-        "stalledSince",
-        "stalledSeconds",
-        "lastProgress",
-        "unreachableSince",
-        "atRiskSince",
-        "recordsPerMinute",
-        "estimatedEndTime",
-        "jobExpirationTime",
-        "secondsPastExpiration",
+        field.name.partition(".")[0]
+        for kind in event_kinds.CONDITIONS
+        for field in (kind.since, *kind.fields)
+        if field is not None
     }
 )
 _NOT_SHARED: Final = frozenset({contract.EXPIRES_AT})
@@ -122,7 +117,7 @@ def _received(world: World) -> Received:
     for entry in world.received:
         detail = json.loads(entry["Detail"])
         kind = entry["DetailType"]
-        if kind not in {contract.JOB_ENDED, contract.JOB_STATUS_CHANGED}:
+        if kind not in {event_kinds.ENDED.detail_type, event_kinds.STATUS_CHANGED.detail_type}:
             kind += detail["metadata"]["eventId"]
         key = (detail["data"]["jobArn"], detail["metadata"]["sequence"], kind)
         found.setdefault(key, []).append(detail)
@@ -146,9 +141,9 @@ def _of_ids(world: World) -> Iterator[Violation]:
         detail = json.loads(entry["Detail"])
         arn, kind = detail["data"]["jobArn"], entry["DetailType"]
         identity = detail["metadata"]["eventId"]
-        told = kind in {contract.JOB_ENDED, contract.JOB_STATUS_CHANGED}
+        told = kind in {event_kinds.ENDED.detail_type, event_kinds.STATUS_CHANGED.detail_type}
         facts.setdefault(identity, set()).add((arn, kind, detail["data"]["status"] if told else ""))
-        if kind == contract.JOB_ENDED:
+        if kind == event_kinds.ENDED.detail_type:
             ends.setdefault(arn, set()).add(identity)
     for identity, meant in facts.items():
         if len(meant) > 1:
@@ -167,7 +162,7 @@ def _of_events(
         ids = {copy["metadata"]["eventId"] for copy in copies}
         if len(ids) > 1:
             yield Violation(OTHER_ID, f"{where}: {sorted(ids)}")
-        if kind not in {contract.JOB_ENDED, contract.JOB_STATUS_CHANGED}:
+        if kind not in {event_kinds.ENDED.detail_type, event_kinds.STATUS_CHANGED.detail_type}:
             # An episode's event describes the job as it is when the event is sent; but what it
             # tells of the episode is the same in every copy.
             if any(_episode_of(copy) != _episode_of(first) for copy in copies):
@@ -301,7 +296,7 @@ def _lost(
     *,
     emits_status_changes: bool,
 ) -> Iterator[Violation]:
-    ended_jobs = {arn for arn, _, kind in received if kind == contract.JOB_ENDED}
+    ended_jobs = {arn for arn, _, kind in received if kind == event_kinds.ENDED.detail_type}
     for (arn, sequence), entries in _recorded(world).items():
         item = world.item(arn)
         if item is None or ("sequence" not in item and contract.TRACKING not in item):
@@ -311,16 +306,21 @@ def _lost(
             status = entry["status"]["S"]
             ended = statuses.is_terminal(status)
             if ended and sequence == 1 and "backfilled" in item:
-                if (arn, sequence, contract.JOB_ENDED) in received:
+                if (arn, sequence, event_kinds.ENDED.detail_type) in received:
                     yield Violation(UNWANTED, f"{arn[-3:]}#{sequence} {status}")
                 continue
             is_told = (
                 arn in ended_jobs
                 if ended
-                else (arn, sequence, contract.JOB_STATUS_CHANGED) in received or world.restarted
+                else (arn, sequence, event_kinds.STATUS_CHANGED.detail_type) in received
+                or world.restarted
             )
             if (ended or emits_status_changes) and not is_told:
-                kind = contract.JOB_ENDED if ended else contract.JOB_STATUS_CHANGED
+                kind = (
+                    event_kinds.ENDED.detail_type
+                    if ended
+                    else event_kinds.STATUS_CHANGED.detail_type
+                )
                 yield Violation(LOST, f"{kind} {arn[-3:]}#{sequence} {status}")
 
 

@@ -22,6 +22,7 @@ from bedrock_batch_monitor import contract
 from bedrock_batch_monitor.app.composition import compose, compose_inbox
 from bedrock_batch_monitor.app.inbox_batch import Inbox
 from bedrock_batch_monitor.app.poll import Monitor, PollError
+from bedrock_batch_monitor.domain import event_kinds
 from bedrock_batch_monitor.domain.requests import Hint, Request
 from bedrock_batch_monitor.listing.resync import Lane
 from bedrock_batch_monitor.settings import Settings
@@ -250,9 +251,8 @@ class World:
         for arn, earlier in known:
             self.backwards += tuple(_backwards(arn, earlier, self.item(arn)))
         for (arn, update), (_, before) in zip(updates, known, strict=True):
-            for pending in _episodes_begun(update):
-                attribute = _EPISODES[pending.partition("#")[0]]
-                if attribute in (before or {}) and (arn, pending) not in self.pending:
+            for pending in _conditions_begun(update):
+                if _has_condition(before or {}, pending) and (arn, pending) not in self.pending:
                     self.begun_twice |= {(arn, pending)}
                 self.pending |= {(arn, pending)}
         return answer
@@ -508,12 +508,15 @@ _SERVICES: Final[Mapping[str, Callable[..., Any]]] = {
 }
 
 
-# The attribute that says that an episode is under way, by the kind of its mark.
-_EPISODES: Final = {
-    "Stalled": "stalledSince",
-    "Unreachable": "unreachableSince",
-    "AtRisk": "atRiskSince",
-}
+_CONDITIONS: Final = frozenset(kind.name for kind in event_kinds.CONDITIONS)
+
+
+def _has_condition(item: Mapping[str, Any], pending: str) -> bool:
+    """Whether an item has the condition of this pending event."""
+    kind = pending.partition("#")[0]
+    if kind == event_kinds.UNREACHABLE.name:
+        return "unreachableSince" in item
+    return kind in item.get("conditions", {}).get("M", {})
 
 
 def _updates(operation: str, request: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
@@ -523,13 +526,13 @@ def _updates(operation: str, request: Mapping[str, Any]) -> Sequence[Mapping[str
     return [part["Update"] for part in request["TransactItems"] if "Update" in part]
 
 
-def _episodes_begun(update: Mapping[str, Any]) -> Iterator[str]:
-    """The pending events of episodes that an update writes into an item."""
+def _conditions_begun(update: Mapping[str, Any]) -> Iterator[str]:
+    """The pending events of conditions that an update writes into an item."""
     if "ADD " not in update["UpdateExpression"]:
         return
     for value in update["ExpressionAttributeValues"].values():
         for pending in value.get("SS", ()):
-            if pending.partition("#")[0] in _EPISODES:
+            if pending.partition("#")[0] in _CONDITIONS:
                 yield pending
 
 

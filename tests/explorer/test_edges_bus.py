@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
-from bedrock_batch_monitor import contract
-from bedrock_batch_monitor.domain import statuses
+from bedrock_batch_monitor.domain import event_kinds, statuses
 from tests.explorer.edges import Story, Watched
 from tests.support.monitor import RULES, SETTINGS
 
@@ -125,5 +124,9 @@ def test_status_changes_and_conditions_wait_for_the_bus_too() -> None:
     assert len(story.pending(arn)) == 3
     story.world.create_bus()
     story.poll(2)
-    for kind in (contract.JOB_STATUS_CHANGED, contract.JOB_STALLED, contract.JOB_ENDED):
+    for kind in (
+        event_kinds.STATUS_CHANGED.detail_type,
+        event_kinds.STALLED.detail_type,
+        event_kinds.ENDED.detail_type,
+    ):
         assert len(story.ids(arn, kind)) == 1

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from bedrock_batch_monitor import contract
-from bedrock_batch_monitor.domain import statuses
+from bedrock_batch_monitor.domain import event_kinds, statuses
 from bedrock_batch_monitor.domain.requests import Hint, Request, Untrack
 from tests.explorer import simulation
 from tests.explorer.edges import HOUR, Story, Watched
@@ -134,7 +133,7 @@ def test_discovery_that_was_off_records_what_ended_meanwhile_without_events() ->
     story.end(running)
     story.poll()
     assert story.has_ended(running)
-    assert story.events(running, contract.JOB_ENDED)
+    assert story.events(running, event_kinds.ENDED.detail_type)
 
 
 def test_discovery_does_not_begin_when_the_time_is_up() -> None:

@@ -7,8 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from bedrock_batch_monitor import contract
-from bedrock_batch_monitor.domain import statuses
+from bedrock_batch_monitor.domain import event_kinds, statuses
 from bedrock_batch_monitor.domain.requests import Track
 from bedrock_batch_monitor.domain.tasks import WaitingTask
 from tests.explorer.edges import HOUR, Story, Watched
@@ -39,13 +38,13 @@ def test_no_id_of_an_earlier_deployment_is_used_for_the_end_of_a_job() -> None:
     story.poll()
     story.world.advance(arn)
     story.poll(2)
-    before = story.ids(arn, contract.JOB_STATUS_CHANGED)
+    before = story.ids(arn, event_kinds.STATUS_CHANGED.detail_type)
     assert len(story.ids(arn)) == 1
     assert before.isdisjoint(story.ids(arn))
     # Nor for another status of the job.
     told = {
         (detail["metadata"]["eventId"], detail["data"]["status"])
-        for detail in story.events(arn, contract.JOB_STATUS_CHANGED)
+        for detail in story.events(arn, event_kinds.STATUS_CHANGED.detail_type)
     }
     assert len({identity for identity, _ in told}) == len(told)
 
@@ -110,7 +109,7 @@ def test_ended_job_that_bedrock_no_longer_returns_is_restored_as_it_was(kind: st
     assert {name: restored.get(name) for name in before.keys() - volatile} == {
         name: before[name] for name in before.keys() - volatile
     }
-    assert story.events(arn, contract.JOB_UNREACHABLE) == []
+    assert story.events(arn, event_kinds.UNREACHABLE.detail_type) == []
     assert len(story.events(arn)) == 2
     assert len(story.ids(arn)) == 1
 
@@ -149,8 +148,8 @@ def test_item_that_is_put_again_keeps_its_pending_events() -> None:
     story.world.put(arn)
     story.world.refuses = False
     story.poll(3)
-    assert len(story.ids(arn, contract.JOB_STATUS_CHANGED)) == 2
-    assert len(story.ids(arn, contract.JOB_STALLED)) == 1
+    assert len(story.ids(arn, event_kinds.STATUS_CHANGED.detail_type)) == 2
+    assert len(story.ids(arn, event_kinds.STALLED.detail_type)) == 1
 
 
 def test_unreachable_event_that_is_pending_survives_an_item_that_is_put_again() -> None:
@@ -165,7 +164,7 @@ def test_unreachable_event_that_is_pending_survives_an_item_that_is_put_again() 
     story.poll(after=20 * 60)
     story.world.refuses = False
     story.poll(3, after=20 * 60)
-    assert story.ids(arn, contract.JOB_UNREACHABLE)
+    assert story.ids(arn, event_kinds.UNREACHABLE.detail_type)
     story.world.jobs[arn] = job
 
 

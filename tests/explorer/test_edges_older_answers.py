@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 
-from bedrock_batch_monitor import contract
-from bedrock_batch_monitor.domain import statuses
+from bedrock_batch_monitor.domain import event_kinds, statuses
 from tests.explorer.edges import HOUR, Story, Watched
 from tests.support.monitor import RULES, SETTINGS
 
@@ -76,8 +75,8 @@ def test_no_stall_is_announced_for_a_job_that_has_just_moved() -> None:
 
     overlapped(story, others)
     story.poll(2)
-    assert story.events(arn, contract.JOB_STALLED) == []
-    assert "stalledSince" not in story.item(arn)
+    assert story.events(arn, event_kinds.STALLED.detail_type) == []
+    assert "conditions" not in story.item(arn)
 
 
 def test_last_modified_time_does_not_go_back_within_a_status() -> None:

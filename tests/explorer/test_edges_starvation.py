@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bedrock_batch_monitor import contract
-from bedrock_batch_monitor.domain import statuses
+from bedrock_batch_monitor.domain import event_kinds, statuses
 from bedrock_batch_monitor.domain.requests import Hint, Track
 from bedrock_batch_monitor.domain.tasks import WaitingTask
 from tests.explorer.dynamodb import refusal
@@ -201,12 +201,12 @@ def test_events_of_bedrocks_alone_never_make_a_job_unreachable() -> None:
     job = story.world.jobs.pop(arn)
     for _ in range(5):
         story.follow(Hint(arn))
-    assert story.events(arn, contract.JOB_UNREACHABLE) == []
+    assert story.events(arn, event_kinds.UNREACHABLE.detail_type) == []
     assert "unreachableSince" not in story.item(arn)
     story.poll(2)
-    assert story.events(arn, contract.JOB_UNREACHABLE) == []
+    assert story.events(arn, event_kinds.UNREACHABLE.detail_type) == []
     story.poll()
-    assert len(story.events(arn, contract.JOB_UNREACHABLE)) == 1
+    assert len(story.events(arn, event_kinds.UNREACHABLE.detail_type)) == 1
     story.world.jobs[arn] = job
 
 
@@ -223,7 +223,7 @@ def test_job_that_cannot_be_read_for_a_day_says_why(kind: str) -> None:
     assert story.item(arn)["lastError"]["M"]["code"]["S"].startswith(
         "AccessDenied" if kind == "denied" else "Throttling"
     )
-    assert len(story.events(arn, contract.JOB_UNREACHABLE)) == 1
+    assert len(story.events(arn, event_kinds.UNREACHABLE.detail_type)) == 1
     writes = [request for operation, request in watched.asked if operation == "UpdateItem"]
     assert len([each for each in writes if each["TableName"] == "jobs"]) <= 6
     story.end(arn)

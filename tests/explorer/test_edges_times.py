@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
-from bedrock_batch_monitor import contract
-from bedrock_batch_monitor.domain import statuses
+from bedrock_batch_monitor.domain import event_kinds, statuses
 from bedrock_batch_monitor.domain.requests import Hint, Track
 from tests.explorer.edges import DAY, HOUR, MINUTE, Story
 from tests.support.monitor import RULES, SETTINGS
@@ -88,9 +89,15 @@ def test_bookmarks_that_make_no_sense_lose_no_job(odd: str) -> None:
             assert story.has_ended(later), attributes
 
 
+def odd_value(name: str, odd: str) -> Mapping[str, Any]:
+    """An odd time as the attribute has it."""
+    time = ODD_TEXTS[odd]
+    return {"M": {"Stalled": time, "AtRisk": time}} if name == "conditions" else time
+
+
 OF_ITEMS = (
-    *("progressAt", "unreachableSince", "failingSince", "stalledSince", "lastErrorAt"),
-    *("commandAt", "lastModifiedTime", "changedAt", "submitTime", "atRiskSince", "pendingSince"),
+    *("progressAt", "unreachableSince", "failingSince", "conditions", "lastErrorAt"),
+    *("commandAt", "lastModifiedTime", "changedAt", "submitTime", "pendingSince"),
 )
 
 
@@ -105,7 +112,7 @@ def test_time_in_an_item_that_makes_no_sense_keeps_no_end_from_being_recorded(
     story = Story(replace(SETTINGS, rules=rules), sweeps=sweeps)
     arn, other = story.jobs(2)
     story.poll(2)
-    story.write(arn, **{name: ODD_TEXTS[odd]})
+    story.write(arn, **{name: odd_value(name, odd)})
     story.poll(3, after=6 * MINUTE)
     story.end(arn, other)
     # The resync of unreachable jobs reads each of them every 15 minutes.
@@ -162,4 +169,4 @@ def test_pending_event_with_any_pending_since_is_sent(since: dict[str, str]) -> 
     story.world.refuses = False
     story.poll(3, after=DAY / 24)
     assert all(story.has_ended(arn) for arn in arns)
-    assert len(story.events(arns[2], contract.JOB_ENDED)) == 1
+    assert len(story.events(arns[2], event_kinds.ENDED.detail_type)) == 1

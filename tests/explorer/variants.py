@@ -295,7 +295,7 @@ def random_event_id() -> Iterator[None]:
 def risk_condition_dropped() -> Iterator[None]:
     """A poll that sees a job at risk says so, although another poll has said it already."""
     write = _DynamoDBClient.transact_write_items
-    dropped = " AND attribute_not_exists(#atRiskSince)"
+    dropped = " AND attribute_not_exists(#conditions)"
 
     def without(part: Any) -> Any:
         update = part.get("Update")

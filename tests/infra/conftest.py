@@ -68,7 +68,7 @@ _OF_SCOPES = {
 def other_than_default(setting: Setting) -> object:
     """A value that a setting allows and that is not its default."""
     words = setting.kind.allowed.removeprefix("one of ").split(", ")
-    for value in (True, False, 7, *words):
+    for value in (True, False, 7, 0.25, *words):
         try:
             if setting.parse(value) != setting.default:
                 return value

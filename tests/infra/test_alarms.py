@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -141,7 +142,9 @@ def test_the_function_publishes_what_alarms_look_at(
     """Namespace, name and dimensions of every metric of ours are those that a poll publishes."""
     monkeypatch.setattr(telemetry.metrics, "service", SERVICE[1])
     figures = summary.PollSummary(
-        jobs_unreachable=1, jobs_stalled=1, oldest_pending_event_seconds=1, unknown_statuses=1
+        conditions=Counter({"Unreachable": 1, "Stalled": 1}),
+        oldest_pending_event_seconds=1,
+        unknown_statuses=1,
     )
     figures.errors.update((summary.THROTTLED, summary.REFUSED))
     telemetry.publish(figures)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from bedrock_batch_monitor.declarations import Setting, all_settings
 from bedrock_batch_monitor.domain.arns import Scope
+from bedrock_batch_monitor.domain.outcomes import NOTIFIABLE
 from bedrock_batch_monitor.domain.token_usage import OutputBucket, TokenPrice
 from bedrock_batch_monitor_cdk.config import ConfigError, MonitorConfig
 from tests.docs.generate import settings
@@ -134,8 +135,8 @@ PATTERN = "1 to 63 letters, digits, '+', '-', '.', '*' or '?'"
 MODELS = "ids or ARNs of models, each with 160 characters at most, up to 10 of them as a JSON "
 ADDRESS = "an e-mail address such as team@example.com"
 OUTCOMES = (
-    "out of Completed, PartiallyCompleted, Failed, Stopped, Expired, Stalled, AtRisk, Unreachable, "
-    "up to 8 of them as a JSON list or with commas between them"
+    f"out of {', '.join(NOTIFIABLE)}, up to {len(NOTIFIABLE)} of them as a JSON list or with "
+    "commas between them"
 )
 NAME = "1 to 256 letters, digits, '.', '-' or '_', and not \"default\""
 REGIONS = "Regions such as eu-west-1, up to 40 of them as a JSON list or with commas between them"
@@ -225,6 +226,10 @@ BAD = [
     ("notifyOutcomes", [["Failed"]], '[["Failed"]]', OUTCOMES),
     ("notifyOutcomes", True, "true", OUTCOMES),
     ("schemaRegistry", "on", '"on"', "true or false"),
+    ("maxErrorShare", "1.1", '"1.1"', "a number from 0 to 1"),
+    ("maxErrorShare", -0.1, "-0.1", "a number from 0 to 1"),
+    ("maxErrorShare", "5%", '"5%"', "a number from 0 to 1"),
+    ("maxErrorShare", True, "true", "a number from 0 to 1"),
     ("logRetentionDays", "31", '"31"', "one of 1, 3, 5, 7, 14, 30, "),
     ("logLevel", "info", '"info"', "one of DEBUG, INFO, WARNING, ERROR"),
     ("functionMemoryMegabytes", 127, "127", "a whole number from 128 to 10240"),
@@ -384,15 +389,8 @@ def test_outcomes_without_a_recipient_are_refused() -> None:
 
 def test_outcomes_by_default() -> None:
     """By default every outcome except Completed is notified, conditions included."""
-    assert MonitorConfig(notify_chat=True).notified_outcomes == (
-        "PartiallyCompleted",
-        "Failed",
-        "Stopped",
-        "Expired",
-        "Stalled",
-        "AtRisk",
-        "Unreachable",
-    )
+    notified = MonitorConfig(notify_chat=True).notified_outcomes
+    assert set(notified) == set(NOTIFIABLE) - {"Completed"}
 
 
 @pytest.mark.parametrize("setting", all_settings(), ids=lambda setting: setting.key)

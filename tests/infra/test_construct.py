@@ -12,11 +12,10 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_sqs as sqs
 from cdk_nag import AwsSolutionsChecks
 
-from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor_cdk import BedrockBatchMonitor, MonitorConfig
 from bedrock_batch_monitor_cdk.stack import STACK_ID, MonitorStack
 from tests.infra.conftest import ALL_KEYS
-from tests.support.patterns import TROUBLE, matched_by
+from tests.support.patterns import ENDINGS, TROUBLE, matched_by
 
 pytestmark = pytest.mark.xdist_group("template")
 
@@ -195,7 +194,7 @@ def test_rules_on_endings(stack: aws_cdk.Stack) -> None:
     made = {
         # A name that a part of the monitor has too.
         "Events": monitor.on_job_ended("Events", queue),
-        "Trouble": monitor.on_job_ended("Trouble", queue, statuses=sorted(TROUBLE)),
+        "Trouble": monitor.on_job_ended("Trouble", queue, outcomes=sorted(TROUBLE)),
         "Nightly": monitor.on_job_ended(
             "Nightly", queue, statuses=["Failed"], data={"jobName": [{"prefix": "nightly-"}]}
         ),
@@ -208,7 +207,7 @@ def test_rules_on_endings(stack: aws_cdk.Stack) -> None:
     }
 
     assert {name: matched_by(rule["EventPattern"]) for name, rule in rules.items()} == {
-        "Events": set(statuses.TERMINAL),
+        "Events": ENDINGS,
         "Trouble": TROUBLE,
         "Nightly": {"Failed"},
         "Weekly": set(),

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bedrock_batch_monitor.presentation.messages import OUTCOMES
+from bedrock_batch_monitor.domain.outcomes import NOTIFIABLE
 from bedrock_batch_monitor.settings import NotificationSettings
 from bedrock_batch_monitor_cdk.config import MonitorConfig
 from tests.infra.conftest import ALL_KEYS
@@ -54,8 +54,8 @@ def test_nothing_by_default(template: Template) -> None:
 @pytest.mark.parametrize(
     ("config", "notified"),
     [
-        (BOTH, set(OUTCOMES) - {"Completed"}),
-        (replace(CHAT, notify_outcomes=tuple(OUTCOMES)), set(OUTCOMES)),
+        (BOTH, set(NOTIFIABLE) - {"Completed"}),
+        (replace(CHAT, notify_outcomes=tuple(NOTIFIABLE)), set(NOTIFIABLE)),
         (replace(MAIL, notify_outcomes=("Failed",)), {"Failed"}),
         (replace(MAIL, notify_outcomes=("Stalled",)), {"Stalled"}),
         (ALL_KEYS, {"Completed", "Failed"}),

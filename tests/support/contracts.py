@@ -10,15 +10,13 @@ from typing import Any
 import jsonschema
 
 from bedrock_batch_monitor import contract
+from bedrock_batch_monitor.domain import event_kinds
 from bedrock_batch_monitor.domain.events import MonitorEvent
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
 FILES = {
-    contract.JOB_ENDED: "batch-inference-job-ended.json",
-    contract.JOB_STATUS_CHANGED: "batch-inference-job-status-changed.json",
-    contract.JOB_STALLED: "batch-inference-job-stalled.json",
-    contract.JOB_UNREACHABLE: "batch-inference-job-unreachable.json",
-    contract.JOB_AT_RISK: "batch-inference-job-at-risk.json",
+    kind.detail_type: f"{kind.detail_type.lower().replace(' ', '-')}.json"
+    for kind in event_kinds.KINDS
 }
 
 

@@ -9,26 +9,39 @@ from typing import Any
 
 from moto.events.models import EventPattern, EventPatternParser
 
-from bedrock_batch_monitor import contract
-from bedrock_batch_monitor.domain import statuses
+from bedrock_batch_monitor.domain import event_kinds, statuses
+from bedrock_batch_monitor.domain.outcomes import OUTCOMES
 from tests.support.contracts import FILES, SCHEMAS
 
 SAMPLES = SCHEMAS / "v1" / "samples"
-ENDED = json.loads((SAMPLES / FILES[contract.JOB_ENDED]).read_text())
-CHANGED = json.loads((SAMPLES / FILES[contract.JOB_STATUS_CHANGED]).read_text())
-# The endings of jobs that did not simply complete.
-TROUBLE = {"Failed", "PartiallyCompleted", "Expired", "Stopped"}
+ENDED = json.loads((SAMPLES / FILES[event_kinds.ENDED.detail_type]).read_text())
+CHANGED = json.loads((SAMPLES / FILES[event_kinds.STATUS_CHANGED.detail_type]).read_text())
+# The outcomes of jobs that did not simply complete.
+TROUBLE = set(OUTCOMES) - {statuses.COMPLETED}
+ENDINGS = set(OUTCOMES)
+_FAILED_RECORDS = {"Completed": 0, "AllRecordsFailed": 1000}
 
 
 def sample_events() -> Iterator[tuple[str, dict[str, Any]]]:
-    """A sample event for each status, and for each detail-type that is no change of status."""
-    for detail_type in FILES.keys() - {contract.JOB_ENDED, contract.JOB_STATUS_CHANGED}:
-        name = detail_type.removeprefix("Batch Inference Job ").replace(" ", "")
-        yield name, json.loads((SAMPLES / FILES[detail_type]).read_text())
-    for status in statuses.KNOWN:
-        event = copy.deepcopy(ENDED if statuses.is_terminal(status) else CHANGED)
+    """A sample event for each non-terminal status, each outcome, and each condition."""
+    for kind in event_kinds.CONDITIONS:
+        yield kind.name, json.loads((SAMPLES / FILES[kind.detail_type]).read_text())
+    for status in statuses.NON_TERMINAL:
+        event = copy.deepcopy(CHANGED)
         event["detail"]["data"]["status"] = status
         yield status, event
+    for outcome in OUTCOMES:
+        event = copy.deepcopy(ENDED)
+        data = event["detail"]["data"]
+        failed = _FAILED_RECORDS.get(outcome, 2)
+        is_status = outcome in statuses.TERMINAL
+        data |= {"status": outcome if is_status else "Completed", "outcome": outcome}
+        data["records"] |= {
+            "success": 1000 - failed,
+            "error": failed,
+            "errorShare": failed / 1000,
+        }
+        yield outcome, event
 
 
 def matches(pattern: Mapping[str, Any], event: Mapping[str, Any]) -> bool:
@@ -38,5 +51,5 @@ def matches(pattern: Mapping[str, Any], event: Mapping[str, Any]) -> bool:
 
 
 def matched_by(pattern: Mapping[str, Any]) -> set[str]:
-    """The statuses and other names whose sample event matches."""
+    """The non-terminal statuses, outcomes and conditions whose sample event matches."""
     return {name for name, event in sample_events() if matches(pattern, event)}

@@ -72,9 +72,8 @@ seen_jobs = st.builds(
     last_error=st.none() | st.just(JobError("AccessDeniedException", "denied")),
     unreadable_polls=st.integers(min_value=0, max_value=5),
     unreachable_since=optional_times,
-    stalled_since=optional_times,
     records_per_minute=st.none() | st.floats(min_value=1e-4, max_value=1e9),
-    at_risk_since=optional_times,
+    conditions=st.dictionaries(st.sampled_from(["Stalled", "AtRisk"]), times),
 )
 new_jobs = st.just(TrackedJob(job_arn=ARN))
 tracked_jobs = new_jobs | seen_jobs

@@ -3,25 +3,24 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import datetime, timedelta
-from decimal import Decimal
 
 import jsonschema
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bedrock_batch_monitor import contract
-from bedrock_batch_monitor.domain import statuses
+from bedrock_batch_monitor.domain import event_kinds, statuses
+from bedrock_batch_monitor.domain.conditions import Finding
+from bedrock_batch_monitor.domain.event_kinds import EventKind
 from bedrock_batch_monitor.domain.events import (
     BYTES_PER_CALL,
     ENTRIES_PER_CALL,
     MonitorEvent,
     PendingEvent,
     calls,
-    episode_event,
-    pending_at_risk,
+    condition_event,
+    pending_condition,
     pending_for,
-    pending_stalled,
     pending_unreachable,
     status_event,
 )
@@ -33,10 +32,9 @@ from bedrock_batch_monitor.domain.jobs import (
     RecordCounts,
     StoredJob,
     TrackedJob,
-    Usage,
 )
-from bedrock_batch_monitor.domain.progress import Estimate
 from bedrock_batch_monitor.domain.transitions import Transition, decide, end_id
+from tests.docs import schemas
 from tests.support.contracts import SCHEMAS, as_delivered, assert_keeps_to_schema, schema_of
 from tests.support.monitor import RULES
 from tests.support.strategies import ARN, NOW, observations, seen_jobs, times, tracked_jobs
@@ -77,42 +75,6 @@ def detail(event: MonitorEvent) -> dict[str, object]:
     return loaded
 
 
-def test_the_whole_event() -> None:
-    """An ending becomes the event that the published sample shows, key by key."""
-    usage = Usage(812_345, 104_020, Decimal("1.998668"))
-    event = status_event(RECORD, replace(ENTRY, usage=usage))
-    sample = json.loads((SCHEMAS / "v1/samples/batch-inference-job-ended.json").read_text())
-    assert as_delivered(event) == {
-        key: sample[key] for key in ("source", "detail-type", "resources", "detail")
-    }
-    assert event.pending_event == "Ended#5"
-    assert event.time == NOW
-
-
-def test_the_whole_status_change() -> None:
-    """A non-terminal transition becomes the event that the published sample shows."""
-    running = replace(ENDED, status="InProgress", end_time=None, counts=RecordCounts(total=1000))
-    entry = HistoryEntry(
-        job_arn=ARN,
-        sequence=4,
-        status="InProgress",
-        previous_status="Scheduled",
-        observed_at=NOW,
-        observed_by="poll",
-        changed_at=SUBMITTED + timedelta(seconds=120),
-        job_name=running.job_name,
-        model_id=running.model_id,
-        counts=running.counts,
-    )
-    event = status_event(JobRecord(running, entry, entry.changed_at), entry)
-    sample = json.loads(
-        (SCHEMAS / "v1/samples/batch-inference-job-status-changed.json").read_text()
-    )
-    assert as_delivered(event) == {
-        key: sample[key] for key in ("source", "detail-type", "resources", "detail")
-    }
-
-
 RUNNING = JobRecord(
     replace(
         ENDED,
@@ -136,40 +98,19 @@ RUNNING = JobRecord(
     SUBMITTED + timedelta(seconds=120),
 )
 
-LATE = Estimate(0.4, NOW + timedelta(minutes=1450))
+
+def pending_of(kind: EventKind, sequence: int, since: datetime, now: datetime) -> PendingEvent:
+    """The pending event of a condition, with the example of each fact."""
+    facts = {field.name: field.example for field in kind.fields}
+    return pending_condition(Finding(kind, since, facts), sequence, now=now)
 
 
-def test_the_whole_stalled_event() -> None:
-    """A job that stands still becomes the event that the published sample shows."""
-    known = TrackedJob(
-        ARN, sequence=4, counts=RecordCounts(1000, 420, 420, 0), records_per_minute=28
-    )
-    pending_event = pending_stalled(known, since=NOW - timedelta(minutes=45), now=NOW)
-    event = episode_event(StoredJob(ARN, RUNNING), pending_event)
-    sample = json.loads((SCHEMAS / "v1/samples/batch-inference-job-stalled.json").read_text())
-    assert as_delivered(event) == {
-        key: sample[key] for key in ("source", "detail-type", "resources", "detail")
+def test_published_schemas_and_samples_are_those_that_the_code_generates() -> None:
+    """`make docs` writes them."""
+    published = {
+        str(path.relative_to(SCHEMAS)): path.read_text() for path in SCHEMAS.rglob("*.json")
     }
-
-
-def test_the_whole_at_risk_event() -> None:
-    """A job that is expected to end too late becomes the event that the published sample shows."""
-    pending_event = pending_at_risk(4, LATE, NOW + timedelta(hours=23), now=NOW)
-    event = episode_event(StoredJob(ARN, RUNNING), pending_event)
-    sample = json.loads((SCHEMAS / "v1/samples/batch-inference-job-at-risk.json").read_text())
-    assert as_delivered(event) == {
-        key: sample[key] for key in ("source", "detail-type", "resources", "detail")
-    }
-
-
-def test_the_whole_unreachable_event() -> None:
-    """A job that cannot be read becomes the event that the published sample shows."""
-    stored = StoredJob(ARN, RUNNING, last_error=DENIED)
-    event = episode_event(stored, pending_unreachable(4, now=NOW))
-    sample = json.loads((SCHEMAS / "v1/samples/batch-inference-job-unreachable.json").read_text())
-    assert as_delivered(event) == {
-        key: sample[key] for key in ("source", "detail-type", "resources", "detail")
-    }
+    assert published == schemas.files()
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in (SCHEMAS / "v1").glob("*.json")))
@@ -236,7 +177,9 @@ def test_message_that_was_recorded_before_is_left_out_on_request() -> None:
     record = replace(RECORD, last=entry)
     for event in (
         status_event(record, entry, with_message=False),
-        episode_event(StoredJob(ARN, record), pending_unreachable(5, now=NOW), with_message=False),
+        condition_event(
+            StoredJob(ARN, record), pending_unreachable(5, now=NOW), with_message=False
+        ),
     ):
         assert "customer" not in event.detail
         assert_keeps_to_schema(as_delivered(event))
@@ -287,7 +230,7 @@ def test_unknown_durations_are_left_out(
 def test_calls_hold_ten_entries_and_256_kilobytes(sizes: list[int]) -> None:
     """Grouping keeps every event and its order, and no call is too long or too large."""
     events = [
-        MonitorEvent(ARN, f"Ended#{position}", contract.JOB_ENDED, "x" * size, NOW)
+        MonitorEvent(ARN, f"Ended#{position}", event_kinds.ENDED.detail_type, "x" * size, NOW)
         for position, size in enumerate(sizes, start=1)
     ]
     groups = list(calls(events))
@@ -300,8 +243,8 @@ def test_calls_hold_ten_entries_and_256_kilobytes(sizes: list[int]) -> None:
 AT = "2026-11-24T20:30:16.123Z"
 TEXTS = [
     *("", "Ended", "Ended#", "Ended#x", "Ended#-1", "#1", "Stalled#1", "Stalled#1#x#y", "Odd#1"),
-    f"Stalled#1#{AT}#{AT}#processed=-1",
-    f"Stalled#1#{AT}#{AT}#total",
+    f"Stalled#1#{AT}#{AT}#lastProgress.processed=-1",
+    f"Stalled#1#{AT}#{AT}#lastProgress.total",
     f"Stalled#1#{AT}#{AT}#odd=1",
     f"AtRisk#1#{AT}#{AT}#recordsPerMinute=nan",
     f"AtRisk#1#{AT}#{AT}#estimatedEndTime=soon",
@@ -309,24 +252,23 @@ TEXTS = [
 
 
 @pytest.mark.parametrize("text", TEXTS)
-def test_other_texts_are_no_marks(text: str) -> None:
-    """A mark that the monitor did not write is refused by name."""
-    with pytest.raises(ValueError, match="is no mark of an event") as caught:
+def test_text_that_the_monitor_did_not_write_is_not_a_pending_event(text: str) -> None:
+    """The error names the text."""
+    with pytest.raises(ValueError, match="is not a pending event") as caught:
         PendingEvent.parse(text)
     assert repr(text) in str(caught.value)
 
 
-@given(st.integers(min_value=0, max_value=10**6), times, times, seen_jobs)
-def test_marks_read_back(sequence: int, since: datetime, now: datetime, job: TrackedJob) -> None:
-    """What the item says of a waiting event is enough to name it again, times included."""
-    for pending_event in (
-        PendingEvent("Ended", sequence),
-        pending_stalled(replace(job, sequence=sequence), since=since, now=now),
-        pending_unreachable(sequence, now=now),
-        pending_at_risk(sequence, Estimate(job.records_per_minute, now), since, now=now),
-    ):
+@given(
+    st.sampled_from(event_kinds.CONDITIONS), st.integers(min_value=0, max_value=10**6), times, times
+)
+def test_pending_event_reads_back(
+    kind: EventKind, sequence: int, since: datetime, now: datetime
+) -> None:
+    """What the item says of a pending event is enough to name it again, times included."""
+    for pending_event in (PendingEvent("Ended", sequence), pending_of(kind, sequence, since, now)):
         assert PendingEvent.parse(str(pending_event)) == pending_event
-        assert pending_event.is_episode == (pending_event.since is not None)
+        assert pending_event.is_condition == (pending_event.since is not None)
 
 
 @given(
@@ -335,32 +277,29 @@ def test_marks_read_back(sequence: int, since: datetime, now: datetime, job: Tra
     st.booleans(),
     times,
     st.none() | st.just(DENIED),
+    st.sampled_from(event_kinds.CONDITIONS),
 )
-def test_every_event_of_an_episode_keeps_to_its_schema(
+def test_every_event_of_a_condition_keeps_to_its_schema(  # noqa: PLR0913, PLR0917 - drawn by Hypothesis
     tracked: TrackedJob,
     observation: JobObservation,
     was_seen: bool,  # noqa: FBT001 - drawn by Hypothesis
     since: datetime,
     error: JobError | None,
+    kind: EventKind,
 ) -> None:
-    """Whatever is known of a job, the events of its episodes are valid and described."""
+    """Whatever is known of a job, the events of its conditions are valid and described."""
     decision = decide(
         replace(tracked, status=None), observation, now=NOW, observed_by="poll", rules=RULES
     )
     assert isinstance(decision, Transition)
     record = JobRecord(observation, decision.entry, decision.first_in_progress_at)
     stored = StoredJob(ARN, record if was_seen else None, last_error=error)
-    for pending_event in (
-        pending_stalled(tracked, since=since, now=max(NOW, since)),
-        pending_unreachable(tracked.sequence, now=NOW),
-        pending_at_risk(tracked.sequence, LATE, NOW, now=since),
-    ):
-        event = episode_event(stored, pending_event)
-        assert_keeps_to_schema(as_delivered(event))
-        assert event == episode_event(stored, PendingEvent.parse(event.pending_event))
+    event = condition_event(stored, pending_of(kind, tracked.sequence, since, max(NOW, since)))
+    assert_keeps_to_schema(as_delivered(event))
+    assert event == condition_event(stored, PendingEvent.parse(event.pending_event))
 
 
-def test_a_transition_is_no_episode() -> None:
-    """An event of an episode cannot be made from the mark of a transition."""
-    with pytest.raises(ValueError, match="Ended#5 is not the mark of an episode"):
-        episode_event(StoredJob(ARN), PendingEvent("Ended", 5))
+def test_transition_is_not_a_condition() -> None:
+    """An event of a condition cannot be made from the pending event of a transition."""
+    with pytest.raises(ValueError, match="Ended#5 is not the event of a condition"):
+        condition_event(StoredJob(ARN), PendingEvent("Ended", 5))

@@ -140,7 +140,8 @@ def test_without_a_sequence_nothing_counts_as_recorded() -> None:
         ("recordsPerMinute", {"S": "12"}, "a number above 0"),
         ("recordsPerMinute", {"N": "0"}, "a number above 0"),
         ("recordsPerMinute", {"N": "-1.5"}, "a number above 0"),
-        ("atRiskSince", {"S": "yesterday"}, "a time such as"),
+        ("conditions", {"S": "Stalled"}, "a map of times"),
+        ("conditions", {"M": {"AtRisk": {"S": "yesterday"}}}, "a map of times"),
         ("changedAt", {"S": "x" * 5000}, "a time such as"),
     ],
 )

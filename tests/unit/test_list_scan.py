@@ -150,7 +150,7 @@ def test_fetch_required_when_the_job_has_stalled() -> None:
     rules = replace(RULES, stalled_after=HOUR)
     assert requires_fetch(JOB, SUMMARY, now=NOW, rules=rules)
     assert not requires_fetch(JOB, SUMMARY, now=NOW - MINUTE, rules=rules)
-    stalled = replace(JOB, stalled_since=NOW - HOUR)
+    stalled = replace(JOB, conditions={"Stalled": NOW - HOUR})
     assert not requires_fetch(stalled, SUMMARY, now=NOW, rules=rules)
 
 

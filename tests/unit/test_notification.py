@@ -10,10 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bedrock_batch_monitor import contract
-from bedrock_batch_monitor.domain import statuses
+from bedrock_batch_monitor.domain import event_kinds, statuses
+from bedrock_batch_monitor.domain.outcomes import NOTIFIABLE, OUTCOMES
 from bedrock_batch_monitor.presentation.messages import (
-    OUTCOMES,
     NotANotificationError,
     Notification,
     chat_message_of,
@@ -54,10 +53,12 @@ JSON = st.recursive(
 
 def event_of(outcome: str, **changes: Any) -> dict[str, Any]:
     """The sample event of an outcome, with other values in `data`; None takes one out."""
-    event: dict[str, Any] = copy.deepcopy(SAMPLES[OUTCOMES[outcome].detail_type])
+    kind = event_kinds.BY_NAME.get(outcome, event_kinds.ENDED)
+    event: dict[str, Any] = copy.deepcopy(SAMPLES[kind.detail_type])
     data = event["detail"]["data"]
-    if OUTCOMES[outcome].detail_type == contract.JOB_ENDED:
-        data["status"] = outcome
+    if kind is event_kinds.ENDED:
+        is_status = outcome in statuses.TERMINAL
+        data |= {"status": outcome if is_status else "Completed", "outcome": outcome}
     data.update(changes)
     event["detail"]["data"] = {key: value for key, value in data.items() if value is not None}
     return event
@@ -94,7 +95,7 @@ def test_mail_of_a_failed_job() -> None:
         "\n"
         "Outcome: Failed\n"
         "Duration: 1 h 02 min, 2 min 00 s in the queue, 1 h 00 min running\n"
-        "Records: 998 of 1,000 succeeded, 2 errors\n"
+        "Records: 998 of 1,000 succeeded, 2 errors (0.2 %)\n"
         "Message: Invalid record at line 7.\n"
         "Output folder: s3://out/results/abcdef123456/\n"
         "Model: anthropic.claude-sonnet-4-20250514-v1:0\n"
@@ -120,13 +121,13 @@ def test_chat_message_of_a_failed_job() -> None:
     assert message["content"]["description"].splitlines()[:5] == [
         "*Outcome:* Failed",
         "*Duration:* 1 h 02 min, 2 min 00 s in the queue, 1 h 00 min running",
-        "*Records:* 998 of 1,000 succeeded, 2 errors",
+        "*Records:* 998 of 1,000 succeeded, 2 errors (0.2 %)",
         "*Message:* Invalid record at line 7.",
         "*Output folder:* s3://out/results/abcdef123456/",
     ]
     assert message["content"]["keywords"] == ["Bedrock batch inference", "Failed"]
     assert message["metadata"]["threadId"] == ARN
-    assert message["metadata"]["eventType"] == contract.JOB_ENDED
+    assert message["metadata"]["eventType"] == event_kinds.ENDED.detail_type
     assert message["metadata"]["additionalContext"] == {
         "jobArn": ARN,
         "jobName": "nightly-summaries",
@@ -139,19 +140,17 @@ def test_chat_message_of_a_failed_job() -> None:
 
 def test_every_terminal_status_and_condition_is_an_outcome() -> None:
     """Every event but a status change can cause a notification, each with its own words."""
-    assert set(statuses.TERMINAL) < set(OUTCOMES)
-    assert {outcome.detail_type for outcome in OUTCOMES.values()} == set(FILES) - {
-        contract.JOB_STATUS_CHANGED
-    }
-    assert len({outcome.sentence for outcome in OUTCOMES.values()}) == len(OUTCOMES)
-    assert len({outcome.short for outcome in OUTCOMES.values()}) == len(OUTCOMES)
+    assert set(statuses.TERMINAL) < set(OUTCOMES) < set(NOTIFIABLE)
+    assert set(NOTIFIABLE) - set(OUTCOMES) == {kind.name for kind in event_kinds.CONDITIONS}
+    assert len({words.sentence for words in NOTIFIABLE.values()}) == len(NOTIFIABLE)
+    assert len({words.short for words in NOTIFIABLE.values()}) == len(NOTIFIABLE)
 
 
-@pytest.mark.parametrize("outcome", OUTCOMES)
+@pytest.mark.parametrize("outcome", NOTIFIABLE)
 def test_outcome_is_in_subject_mail_and_title(outcome: str) -> None:
     """Each outcome has a subject, a first sentence and a title that say which it is."""
     notification = told(outcome)
-    words = OUTCOMES[outcome]
+    words = NOTIFIABLE[outcome]
 
     assert notification.outcome == outcome
     assert words.short in subject_of(notification)
@@ -195,6 +194,10 @@ def test_mail_of_a_job_at_risk_has_the_estimate() -> None:
         ({"success": 0, "error": 12_345}, "0 succeeded, 12,345 errors"),
         ({"total": 7}, "7 in the input"),
         ({"error": 2}, "2 errors"),
+        ({"error": 2, "errorShare": 0.00001}, "2 errors (below 0.01 %)"),
+        ({"error": 2, "errorShare": 1}, "2 errors (100 %)"),
+        ({"error": 2, "errorShare": "all"}, "2 errors"),
+        ({"error": 0, "errorShare": 0.0}, "0 errors"),
         ({"total": 0, "processed": 0, "success": 0, "error": 0}, None),
         ({"total": 10**38, "success": -1, "error": 10**15}, None),
         ({"total": "7", "success": True, "error": -1, "processed": 1.5}, None),
@@ -211,7 +214,7 @@ def test_what_is_unknown_is_left_out() -> None:
     """An event with nothing but what every event has makes a notification without blanks."""
     bare = {"jobArn": ARN, "account": "123456789012", "region": "us-east-1", "status": "Expired"}
     notification = notification_of(
-        {"detail-type": contract.JOB_ENDED, "detail": {"metadata": {}, "data": bare}}
+        {"detail-type": event_kinds.ENDED.detail_type, "detail": {"metadata": {}, "data": bare}}
     )
 
     assert facts_of(notification) == {
@@ -290,11 +293,11 @@ def test_a_location_that_is_too_long_leaves_the_rest() -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"detail-type": contract.JOB_STATUS_CHANGED}, "no outcome"),
-        ({"detail-type": None}, "no outcome"),
-        ({"detail": None}, "no outcome"),
-        ({"detail": {"data": {"status": "Paused", "jobArn": ARN}}}, "no outcome"),
-        ({"detail": {"data": {"status": ["Failed"], "jobArn": ARN}}}, "no outcome"),
+        ({"detail-type": event_kinds.STATUS_CHANGED.detail_type}, "no notification"),
+        ({"detail-type": None}, "no notification"),
+        ({"detail": None}, "no notification"),
+        ({"detail": {"data": {"status": "Paused", "jobArn": ARN}}}, "no notification"),
+        ({"detail": {"data": {"status": ["Failed"], "jobArn": ARN}}}, "no notification"),
         ({"detail": {"data": {"status": "Failed"}}}, "jobArn"),
         ({"detail": {"data": {"status": "Failed", "jobArn": 7}}}, "jobArn"),
         ({"detail": {"data": {"status": "Failed", "jobArn": "arn:aws:s3:::secret"}}}, "jobArn"),
@@ -314,7 +317,7 @@ def test_a_location_that_is_too_long_leaves_the_rest() -> None:
 def test_what_is_no_notification(change: dict[str, Any], words: str) -> None:
     """An event of which there is nothing to tell is refused, in words that quote nothing of it."""
     with pytest.raises(NotANotificationError, match=words) as caught:
-        notification_of({**SAMPLES[contract.JOB_ENDED], **change})
+        notification_of({**SAMPLES[event_kinds.ENDED.detail_type], **change})
 
     assert "secret" not in str(caught.value)
 
@@ -367,7 +370,7 @@ def strings_in(value: Any) -> list[str]:
 
 
 @given(
-    st.sampled_from(list(OUTCOMES)),
+    st.sampled_from(list(NOTIFIABLE)),
     st.dictionaries(
         st.sampled_from(
             [
@@ -450,7 +453,7 @@ def test_event_of_an_arn_that_was_never_readable_is_summarized(
     assert is_summarized(event) is expected
 
 
-@pytest.mark.parametrize("outcome", sorted(set(OUTCOMES) - {"Unreachable"}))
+@pytest.mark.parametrize("outcome", sorted(set(NOTIFIABLE) - {"Unreachable"}))
 def test_other_events_are_never_summarized(outcome: str) -> None:
     """An end has its own mail, whatever is missing in it."""
     assert not is_summarized(event_of(outcome, status=None))
@@ -479,7 +482,7 @@ def test_summary_of_arns_that_were_never_readable() -> None:
     assert texts.chat["content"]["title"] == f"\u2753 {said}"
     assert texts.chat["content"]["description"].splitlines() == texts.mail.splitlines()[2:5]
     assert texts.chat["metadata"]["relatedResources"] == [ARN, other]
-    assert texts.chat["metadata"]["eventType"] == contract.JOB_UNREACHABLE
+    assert texts.chat["metadata"]["eventType"] == event_kinds.UNREACHABLE.detail_type
 
 
 def test_summary_of_one_arn() -> None:

@@ -168,7 +168,7 @@ NAMES = st.sampled_from(
         *("jobArn", "jobName", "modelId", "status", "message", "submitTime", "endTime"),
         *("changedAt", "jobExpirationTime", "estimatedEndTime", "recordsPerMinute", "lastError"),
         *("totalRecordCount", "processedRecordCount", "errorRecordCount", "tokens", "tracking"),
-        *("estimatedCostUsd", "outputDataConfig", "stalledSince", "firstInProgressAt"),
+        *("estimatedCostUsd", "outputDataConfig", "conditions", "firstInProgressAt"),
     ]
 )
 
@@ -375,7 +375,14 @@ def test_no_link_leads_nowhere() -> None:
 
 def test_active_jobs_are_ordered_by_urgency() -> None:
     """Jobs that need attention come first, then running jobs, then the last changed."""
-    stalled = Job("a", "a", status="Scheduled", changed=at(0), is_tracked=True, is_stalled=True)
+    stalled = Job(
+        "a",
+        "a",
+        status="Scheduled",
+        changed=at(0),
+        is_tracked=True,
+        conditions=frozenset({"Stalled"}),
+    )
     running = Job("b", "b", status="InProgress", changed=at(1), is_tracked=True)
     waiting = Job("c", "c", status="Scheduled", changed=at(3), is_tracked=True)
     waiting_longer = Job("d", "d", status="Scheduled", changed=at(2))
@@ -408,7 +415,7 @@ def test_badge_says_at_risk_before_the_expiration_and_past_expiration_after_it()
     ("attributes", "expected"),
     [
         ({}, ["untracked"]),
-        ({"stalledSince": "x", "unreachableSince": "x"}, ["untracked"]),
+        ({"conditions": {"Stalled": "x"}, "unreachableSince": "x"}, ["untracked"]),
         ({"tracking": "ACTIVE"}, []),
         ({"tracking": "ACTIVE", "lastError": {"code": "x"}}, ["not readable"]),
         (
@@ -416,17 +423,20 @@ def test_badge_says_at_risk_before_the_expiration_and_past_expiration_after_it()
             ["unreachable"],
         ),
         (
-            {"tracking": "ACTIVE", "atRiskSince": "x", "stalledSince": "x"},
+            {"tracking": "ACTIVE", "conditions": {"AtRisk": "x", "Stalled": "x"}},
             ["stalled", "at risk"],
         ),
-        ({"tracking": "ACTIVE", "status": "Failed", "stalledSince": "x"}, []),
-        ({"status": "Completed"}, []),
+        ({"tracking": "ACTIVE", "status": "Failed", "conditions": {"Stalled": "x"}}, []),
+        ({"status": "Completed", "outcome": "Completed"}, []),
+        ({"status": "Completed", "outcome": "Odd"}, []),
+        ({"status": "Completed", "outcome": "CompletedWithErrors"}, ["completed with errors"]),
+        ({"status": "Completed", "outcome": "AllRecordsFailed"}, ["all records failed"]),
     ],
 )
 def test_badges_of_a_job_follow_from_its_item(
     attributes: dict[str, Any], expected: list[str]
 ) -> None:
-    """Only a job that has not ended has badges; an untracked job has no other badge."""
+    """An ended job has one for an outcome other than its status, an untracked job no other."""
     job = job_of({"jobArn": ARN, "status": "InProgress", **attributes})
 
     assert [badge.text for badge in badges_of(job, at(0))] == expected

@@ -56,7 +56,7 @@ def test_mark_of_waiting_tasks_is_text_and_back(sequence: int) -> None:
     """One pending mark stands for every task of a job, so no token is in it."""
     parsed = PendingEvent.parse(str(pending_callbacks(sequence)))
     assert parsed == pending_callbacks(sequence)
-    assert (parsed.is_tasks, parsed.is_episode, parsed.sequence) == (True, False, sequence)
+    assert (parsed.is_tasks, parsed.is_condition, parsed.sequence) == (True, False, sequence)
 
 
 @given(tasks, observations, st.sampled_from(statuses.TERMINAL), st.booleans())

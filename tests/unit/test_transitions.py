@@ -22,7 +22,6 @@ from bedrock_batch_monitor.domain.transitions import (
     Decision,
     Outdated,
     Refresh,
-    Stalled,
     Transition,
     Unchanged,
     decide,
@@ -93,7 +92,7 @@ def test_a_decision_is_always_one_of_five(
 ) -> None:
     """No input, however odd, makes the decision fail, and a transition is complete."""
     decision = decide(tracked, observation, now=now, observed_by="event", rules=rules)
-    assert isinstance(decision, Unchanged | Outdated | Refresh | Stalled | Transition)
+    assert isinstance(decision, Unchanged | Outdated | Refresh | Transition)
     if isinstance(decision, Transition):
         entry = decision.entry
         assert entry.sequence == tracked.sequence + 1

@@ -18,9 +18,10 @@ from bbm.references import job_id
 from bbm.tables import Item
 from bbm.views.layout import Column
 from bedrock_batch_monitor.domain import statuses
+from bedrock_batch_monitor.domain.event_kinds import Severity
 from bedrock_batch_monitor.domain.plain_text import clean
 from bedrock_batch_monitor.domain.times import from_iso
-from bedrock_batch_monitor.presentation.badges import Severity, badges_of
+from bedrock_batch_monitor.presentation.badges import badges_of
 from bedrock_batch_monitor.presentation.job_view import job_of
 
 # Narrower terminals have times to the minute without the year, and rounded numbers of tokens.

@@ -41,8 +41,7 @@ _OF_INDEX: Final = (
     "changedAt",
     "lastError",
     "unreachableSince",
-    "stalledSince",
-    "atRiskSince",
+    contract.CONDITIONS,
 )
 
 

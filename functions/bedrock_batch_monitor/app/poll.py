@@ -18,6 +18,7 @@ from bedrock_batch_monitor.app.bookmarks import Bookmarks
 from bedrock_batch_monitor.app.discover import Discovery, record_discovery_off
 from bedrock_batch_monitor.app.job_results import JobResults
 from bedrock_batch_monitor.app.worker_pool import CONCURRENCY, WorkerPool
+from bedrock_batch_monitor.domain.event_kinds import UNREACHABLE
 from bedrock_batch_monitor.domain.scopes import ALL_KEYS, KeyPartition
 from bedrock_batch_monitor.domain.state import State
 from bedrock_batch_monitor.domain.summary import PollSummary, by_status
@@ -171,7 +172,7 @@ class _Poll:
         state = self.bookmarks.state or State()
         due = lanes.unreachable.due(UNREACHABLE_LANE, active.unreachable, None, now)
         active.waiting = frozenset(active.unreachable.keys() - due)
-        self.summary.jobs_unreachable += len(active.waiting)
+        self.summary.conditions[UNREACHABLE.name] += len(active.waiting)
         lane = reachable_lane(self.monitor.reconciler.rules)
         due = lanes.reachable.due(lane, active.reachable, state.resynced_until, now)
         if self.pool.time_is_up:
@@ -188,7 +189,7 @@ class _Poll:
         active.unchanged = result.unchanged
         self.reads.concluded |= result.unchanged
         for arn in result.unchanged:
-            self.summary.count_listed(active.reachable[arn], self.monitor.reconciler.rules)
+            self.summary.count_listed(active.reachable[arn])
 
     def reconcile_each(self, active: ActiveJobs) -> None:
         """Reconcile the jobs that need it, in order, until the time is up."""
@@ -286,7 +287,7 @@ class _Poll:
         if self.buffer.waiting_since is not None:
             waiting = int((now - self.buffer.waiting_since).total_seconds())
             self.summary.oldest_pending_event_seconds = max(waiting, 0)
-        self.summary.jobs_unreachable += self.reads.unreachable
+        self.summary.conditions[UNREACHABLE.name] += self.reads.unreachable
         self.summary.active_by_status = by_status(self.reads.statuses.values())
         self.summary.seconds = (now - started).total_seconds()
 

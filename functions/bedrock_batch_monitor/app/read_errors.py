@@ -8,15 +8,15 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from bedrock_batch_monitor.domain.arns import InvalidJobArnError, JobArn, Scope
-from bedrock_batch_monitor.domain.episodes import (
+from bedrock_batch_monitor.domain.events import pending_unreachable
+from bedrock_batch_monitor.domain.jobs import JobError, TrackedJob, bounded
+from bedrock_batch_monitor.domain.read_failures import (
     Failing,
     Unreadable,
     failing,
     is_given_up,
     unreadable,
 )
-from bedrock_batch_monitor.domain.events import pending_unreachable
-from bedrock_batch_monitor.domain.jobs import JobError, TrackedJob, bounded
 from bedrock_batch_monitor.domain.rules import Rules
 from bedrock_batch_monitor.domain.scopes import Scopes
 from bedrock_batch_monitor.domain.summary import ReconcileResult
@@ -111,15 +111,13 @@ class ReadErrors:
         is_unreachable = found.unreachable_since is not None
         # A job that is recorded for the history alone has no events.
         begins = is_unreachable and job.unreachable_since is None and not job.backfilled
-        pending_event = pending_unreachable(job.sequence, now=now) if begins else None
-        written = self.writes.record_unreadable(
-            found, expected=job, now=now, pending_event=pending_event
-        )
+        pending = (pending_unreachable(job.sequence, now=now),) if begins else ()
+        written = self.writes.record_unreadable(found, expected=job, now=now, pending=pending)
         if not written.is_done:
             return ReconcileResult(is_unreachable=is_unreachable, is_conflict=True)
         return ReconcileResult(
             is_unreachable=is_unreachable,
-            events=self.recorder.episode_events(job.job_arn, pending_event),
+            events=self.recorder.condition_events(job.job_arn, *pending),
             never_readable=((job.job_arn, error.code),) if begins and job.sequence == 0 else (),
         )
 

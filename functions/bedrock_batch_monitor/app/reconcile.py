@@ -15,8 +15,6 @@ from bedrock_batch_monitor.app.read_errors import ReadErrors, why_not_monitored
 from bedrock_batch_monitor.app.recording import CONFLICT, Recorder
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.arns import Scope
-from bedrock_batch_monitor.domain.episodes import is_at_risk
-from bedrock_batch_monitor.domain.events import pending_at_risk, pending_stalled
 from bedrock_batch_monitor.domain.jobs import (
     JobError,
     JobObservation,
@@ -30,7 +28,6 @@ from bedrock_batch_monitor.domain.transitions import (
     Decision,
     Outdated,
     Refresh,
-    Stalled,
     Transition,
     decide,
 )
@@ -183,46 +180,14 @@ class Reconciler:
         )
 
     def _apply(self, job: TrackedJob, answer: JobObservation, observed_by: str) -> ReconcileResult:
-        now = self.clock()
-        observation, decision = self._decide(job, answer, now, observed_by)
+        observation, decision = self._decide(job, answer, self.clock(), observed_by)
         if isinstance(decision, Outdated):
             return ReconcileResult(outdated=True)
         if isinstance(decision, Refresh):
-            return self._refresh(job, decision, now)
-        if isinstance(decision, Stalled):
-            return self._stalled(job, decision, now)
+            return self._recorder.refresh(job, decision)
         if isinstance(decision, Transition):
             return self._recorder.record(job, decision, answer=observation, observed_by=observed_by)
-        return ReconcileResult(
-            is_stalled=job.stalled_since is not None, is_at_risk=is_at_risk(job, self.rules)
-        )
-
-    def _refresh(self, job: TrackedJob, refresh: Refresh, now: datetime) -> ReconcileResult:
-        at_risk = refresh.at_risk_since is not None
-        if not refresh.counts_moved:
-            at_risk = is_at_risk(job, self.rules)
-        pending_event = None
-        if at_risk and job.at_risk_since is None:
-            expiration = refresh.observation.job_expiration_time
-            pending_event = pending_at_risk(job.sequence, refresh.estimate, expiration, now=now)
-        written = self.writes.refresh(refresh, expected=job, now=now, pending_event=pending_event)
-        if not written.is_done:
-            return CONFLICT
-        events = self._recorder.episode_events(job.job_arn, pending_event)
-        return ReconcileResult(is_at_risk=at_risk, events=events)
-
-    def _stalled(self, job: TrackedJob, stalled: Stalled, now: datetime) -> ReconcileResult:
-        pending_event = pending_stalled(job, since=stalled.since, now=now)
-        written = self.writes.record_stalled(
-            stalled.since, expected=job, now=now, pending_event=pending_event
-        )
-        if not written.is_done:
-            return CONFLICT
-        return ReconcileResult(
-            is_stalled=True,
-            is_at_risk=is_at_risk(job, self.rules),
-            events=self._recorder.episode_events(job.job_arn, pending_event),
-        )
+        return ReconcileResult(conditions=frozenset(job.conditions))
 
     def _recognize_end(self, job: TrackedJob, observed_by: str) -> ReconcileResult:
         """Record the end of a job whose status was not known as terminal when it was recorded."""

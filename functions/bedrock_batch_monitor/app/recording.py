@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Final
 from bedrock_batch_monitor.adapters.dynamodb import items
 from bedrock_batch_monitor.adapters.dynamodb.writes import WriteOutcome, WriteResult
 from bedrock_batch_monitor.domain import statuses
+from bedrock_batch_monitor.domain.conditions import Finding, conditions_of
 from bedrock_batch_monitor.domain.events import (
     MonitorEvent,
     PendingEvent,
-    episode_event,
+    condition_event,
     pending_callbacks,
+    pending_conditions,
     pending_for,
     status_event,
 )
@@ -27,7 +29,7 @@ from bedrock_batch_monitor.domain.rules import Rules
 from bedrock_batch_monitor.domain.summary import ReconcileResult
 from bedrock_batch_monitor.domain.tasks import PendingCallbacks
 from bedrock_batch_monitor.domain.token_usage import FollowUp
-from bedrock_batch_monitor.domain.transitions import Transition
+from bedrock_batch_monitor.domain.transitions import Refresh, Transition
 
 if TYPE_CHECKING:
     from bedrock_batch_monitor.adapters.dynamodb.history_table import HistoryTable
@@ -46,7 +48,7 @@ class PlannedWrite:
 
     `answer` is Bedrock's answer from which it was decided, None if there is none. `is_restored`
     says that the history has the entry already. `history` has the earlier entries, which the item
-    lacks: their events may still be pending.
+    lacks: their events may still be pending. `findings` are the conditions that hold.
     """
 
     job: TrackedJob
@@ -56,21 +58,33 @@ class PlannedWrite:
     is_restored: bool = False
     history: tuple[JobRecord, ...] = ()
     follow_up: FollowUp | None = None
+    findings: tuple[Finding, ...] = ()
 
     @property
     def is_end(self) -> bool:
         """Whether the job has ended with this record."""
         return statuses.is_terminal(self.record.last.status)
 
+    @property
+    def pending_conditions(self) -> tuple[PendingEvent, ...]:
+        """The events of conditions that begin with this write."""
+        last = self.record.last
+        return pending_conditions(self.job, self.findings, last.sequence, now=last.observed_at)
+
     def pending_events(self, *, emit_status_changes: bool) -> frozenset[str]:
         """The events that are pending once this is written."""
         entries = [record.last for record in self.history]
         if not self.is_restored:
             entries.append(self.record.last)
-        return self.job.carried_events | pending_for(
-            entries,
-            emit_status_changes=emit_status_changes,
-            has_tasks=self.job.task_revision > 0 or self.job.carries_tasks,
+        conditions = frozenset(str(each) for each in self.pending_conditions)
+        return (
+            self.job.carried_events
+            | conditions
+            | pending_for(
+                entries,
+                emit_status_changes=emit_status_changes,
+                has_tasks=self.job.task_revision > 0 or self.job.carries_tasks,
+            )
         )
 
     def over(self, current: TrackedJob) -> PlannedWrite | None:
@@ -135,16 +149,28 @@ class Recorder:
         carries_tasks = kept.has_tasks and job.task_revision == 0
         return replace(job, carried_events=kept.events, carries_tasks=carries_tasks)
 
-    def episode_events(
-        self, job_arn: str, pending_event: PendingEvent | None
-    ) -> tuple[MonitorEvent, ...]:
-        """The event of an episode that was just recorded, with what the item says by now."""
-        if pending_event is None:
+    def refresh(self, job: TrackedJob, refresh: Refresh) -> ReconcileResult:
+        """Record newer values of the same status, and the conditions that hold."""
+        now = self.clock()
+        pending = pending_conditions(job, refresh.findings, job.sequence, now=now)
+        written = self.writes.refresh(refresh, expected=job, now=now, pending=pending)
+        if not written.is_done:
+            return CONFLICT
+        return ReconcileResult(
+            conditions=frozenset(conditions_of(refresh.findings)),
+            events=self.condition_events(job.job_arn, *pending),
+        )
+
+    def condition_events(self, job_arn: str, *pending: PendingEvent) -> tuple[MonitorEvent, ...]:
+        """The events of conditions that were just recorded, with what the item says by now."""
+        stored = self.writes.get(job_arn) if pending else None
+        if stored is None:
             return ()
-        stored = self.writes.get(job_arn)
-        if stored is None or str(pending_event) not in stored.pending_events:
-            return ()
-        return (episode_event(stored, pending_event, with_message=self.rules.record_messages),)
+        return tuple(
+            condition_event(stored, each, with_message=self.rules.record_messages)
+            for each in pending
+            if str(each) in stored.pending_events
+        )
 
     # Plans
 
@@ -163,7 +189,13 @@ class Recorder:
             record = replace(record, last=replace(record.last, usage=reading.usage))
             follow_up = reading.follow_up
         return PlannedWrite(
-            job, record, answer, observed_by, history=tuple(history), follow_up=follow_up
+            job,
+            record,
+            answer,
+            observed_by,
+            history=tuple(history),
+            follow_up=follow_up,
+            findings=transition.findings,
         )
 
     def _plan_from(
@@ -212,12 +244,20 @@ class Recorder:
         return CONFLICT
 
     def _write_once(self, plan: PlannedWrite) -> WriteResult:
-        write = self.writes.restore if plan.is_restored else self.writes.record
-        return write(
+        if plan.is_restored:
+            return self.writes.restore(
+                plan.record,
+                expected=plan.job,
+                pending_events=self._pending(plan),
+                follow_up=plan.follow_up,
+            )
+        return self.writes.record(
             plan.record,
             expected=plan.job,
             pending_events=self._pending(plan),
             follow_up=plan.follow_up,
+            conditions=conditions_of(plan.findings),
+            copied=plan.pending_conditions,
         )
 
     def _after_conflict(self, plan: PlannedWrite, written: WriteResult) -> PlannedWrite | None:
@@ -244,7 +284,11 @@ class Recorder:
             with_message=self.rules.record_messages,
         )
         result = ReconcileResult(
-            events=(event,) if event.pending_event in all_pending else (),
+            events=(
+                *((event,) if event.pending_event in all_pending else ()),
+                *self.condition_events(record.last.job_arn, *plan.pending_conditions),
+            ),
+            conditions=frozenset(conditions_of(plan.findings)),
             callbacks=_callbacks(plan, all_pending),
         )
         if plan.is_restored:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
 from bedrock_batch_monitor import contract
-from bedrock_batch_monitor.domain import statuses
+from bedrock_batch_monitor.domain import event_kinds, statuses
 from bedrock_batch_monitor.domain.arns import JobArn
+from bedrock_batch_monitor.domain.conditions import Finding, beginning
+from bedrock_batch_monitor.domain.event_kinds import ENDED, STATUS_CHANGED, UNREACHABLE
 from bedrock_batch_monitor.domain.jobs import (
     HistoryEntry,
     JobRecord,
@@ -20,7 +21,7 @@ from bedrock_batch_monitor.domain.jobs import (
     Usage,
 )
 from bedrock_batch_monitor.domain.locations import input_s3_uri, output_s3_uri
-from bedrock_batch_monitor.domain.progress import Estimate, seconds_past
+from bedrock_batch_monitor.domain.outcomes import error_share
 from bedrock_batch_monitor.domain.times import from_iso, seconds_between, to_iso
 from bedrock_batch_monitor.domain.transitions import end_id, event_id, status_change_id
 
@@ -32,62 +33,8 @@ ENTRIES_PER_CALL: Final = 10
 BYTES_PER_CALL: Final = 256 * 1024
 _TIME_BYTES: Final = 14  # what EventBridge counts for an entry's Time
 
-_ENDED: Final = "Ended"
-_STATUS_CHANGED: Final = "StatusChanged"
-_STALLED: Final = "Stalled"
-_UNREACHABLE: Final = "Unreachable"
-_AT_RISK: Final = "AtRisk"
+# In place of the name of an event kind, for the callbacks of Step Functions tasks.
 _TASKS: Final = "Tasks"
-_DETAIL_TYPES: Final = {
-    _ENDED: contract.JOB_ENDED,
-    _STATUS_CHANGED: contract.JOB_STATUS_CHANGED,
-    _STALLED: contract.JOB_STALLED,
-    _UNREACHABLE: contract.JOB_UNREACHABLE,
-    _AT_RISK: contract.JOB_AT_RISK,
-}
-_EPISODES: Final = (_STALLED, _UNREACHABLE, _AT_RISK)
-
-
-# What a mark can tell of the moment at which an episode was noticed, and how its text is read.
-_PROCESSED: Final = "processed"
-_TOTAL: Final = "total"
-_RECORDS_PER_MINUTE: Final = "recordsPerMinute"
-_ESTIMATED_END_TIME: Final = "estimatedEndTime"
-_JOB_EXPIRATION_TIME: Final = "jobExpirationTime"
-_SECONDS_PAST_EXPIRATION: Final = "secondsPastExpiration"
-
-
-def _whole(text: str) -> int:
-    if not (text.isascii() and text.isdigit()):
-        message = f"{text!r} is no whole number"
-        raise ValueError(message)
-    return int(text)
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        message = f"{text!r} is no finite number"
-        raise ValueError(message)
-    return value
-
-
-def _time(text: str) -> str:
-    return to_iso(from_iso(text))
-
-
-_FACTS: Final[Mapping[str, Callable[[str], Any]]] = {
-    _PROCESSED: _whole,
-    _TOTAL: _whole,
-    _RECORDS_PER_MINUTE: _finite,
-    _ESTIMATED_END_TIME: _time,
-    _JOB_EXPIRATION_TIME: _time,
-    _SECONDS_PAST_EXPIRATION: _whole,
-}
-
-
-def _facts(values: Mapping[str, object]) -> tuple[str, ...]:
-    return tuple(f"{name}={value}" for name, value in values.items() if value is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +54,8 @@ class MonitorEvent:
 
     @property
     def has_copy(self) -> bool:
-        """Whether the outbox table has a copy of it: an item that is put again loses the rest."""
-        return self.detail_type not in {contract.JOB_ENDED, contract.JOB_STATUS_CHANGED}
+        """Whether the outbox table has a copy of it, as the history does not have the event."""
+        return self.detail_type not in {ENDED.detail_type, STATUS_CHANGED.detail_type}
 
     @property
     def size(self) -> int:
@@ -120,7 +67,7 @@ class MonitorEvent:
 def pending_for(
     entries: Iterable[HistoryEntry], *, emit_status_changes: bool, has_tasks: bool = False
 ) -> frozenset[str]:
-    """The pending events of transitions, as marks `<kind>#<sequence>`.
+    """The pending events of transitions, as the job's item names them.
 
     The end of a job that is recorded for the history alone (`backfilled`) has no event. With
     `has_tasks`, the Step Functions tasks that wait for the end are still to be called back.
@@ -128,7 +75,7 @@ def pending_for(
     pending_events = set()
     for entry in entries:
         pending_event = _pending_event_of(entry)
-        is_end = pending_event.kind == _ENDED
+        is_end = pending_event.kind == ENDED.name
         if is_end and entry.event_id is None:
             # Its status was not known as terminal when it was recorded: a later entry is the end.
             continue
@@ -141,110 +88,108 @@ def pending_for(
 
 @dataclass(frozen=True, slots=True)
 class PendingEvent:
-    """A pending event, as the job's item names it: `Ended#5`, `Unreachable#4#<since>#<seen at>`.
+    """A pending event, as the job's item names it: `Ended#5`, `Unreachable#4#<since>#<detected>`.
 
-    `sequence` is the number of transitions recorded when it became due. An episode, stalled or
-    unreachable or at risk, also has the time at which it began and the time at which it was
-    noticed. `facts` are what the event says about that moment, as `<name>=<value>`: the item
-    goes on, and every delivery of the event is to say the same.
-    `Tasks#5` stands for no event but for the callbacks of the Step Functions tasks that wait for
-    the end with this sequence.
+    `kind` is the name of an event kind, `sequence` the number of transitions recorded when the
+    event became due. The event of a condition also has the times at which the condition began and
+    was detected, and `facts`: what the event says about that moment, as `<name>=<value>`. The item
+    changes, and every delivery of the event says the same.
+    `Tasks#5` is no event: the Step Functions tasks that wait for the end with this sequence are to
+    be called back.
     """
 
     kind: str
     sequence: int
     since: datetime | None = None
-    seen_at: datetime | None = None
+    detected_at: datetime | None = None
     facts: tuple[str, ...] = ()
 
     @classmethod
     def parse(cls, text: str) -> PendingEvent:
-        """Read a mark; raises ValueError for a text that the monitor did not write."""
-        kind, *parts = text.split("#")
+        """Read a pending event; raises ValueError for a text that the monitor did not write."""
+        name, *parts = text.split("#")
+        kind = event_kinds.BY_NAME.get(name)
         try:
-            if kind in _EPISODES:
-                sequence, since, seen_at, *facts = parts
+            if kind is not None and kind.since is not None:
+                sequence, since, detected_at, *facts = parts
                 pending_event = cls(
-                    kind, int(sequence), from_iso(since), from_iso(seen_at), tuple(facts)
+                    name, int(sequence), from_iso(since), from_iso(detected_at), tuple(facts)
                 )
-                pending_event.told()
+                pending_event.fact_values()
                 return pending_event
             (sequence,) = parts
-            if (kind in _DETAIL_TYPES or kind == _TASKS) and sequence.isdecimal():
-                return cls(kind, int(sequence))
+            if (kind is not None or name == _TASKS) and sequence.isdecimal():
+                return cls(name, int(sequence))
         except ValueError:
             pass
-        message = f"{text!r} is no mark of an event, such as 'Ended#5'"
+        message = f"{text!r} is not a pending event, such as 'Ended#5'"
         raise ValueError(message)
 
     @property
-    def is_episode(self) -> bool:
-        """Whether it stands for an episode and not for a transition."""
-        return self.kind in _EPISODES
+    def is_condition(self) -> bool:
+        """Whether it is the event of a condition and not of a transition."""
+        return self.since is not None
 
     @property
     def is_tasks(self) -> bool:
-        """Whether it stands for the callbacks of tasks, which are no event."""
+        """Whether it is about the callbacks of tasks, which are no event."""
         return self.kind == _TASKS
 
-    def told(self) -> dict[str, Any]:
-        """The facts as an event tells them; raises ValueError for one that is none."""
-        facts = {}
+    def fact_values(self) -> dict[str, Any]:
+        """The facts as the event has them; raises ValueError for one that its kind does not have.
+
+        A name with a dot is a field of an inner object.
+        """
+        fields = {field.name: field for field in event_kinds.BY_NAME[self.kind].fields}
+        values: dict[str, Any] = {}
         for fact in self.facts:
-            name, _, value = fact.partition("=")
-            if name not in _FACTS:
-                message = f"{fact!r} is no fact of an episode"
+            name, _, text = fact.partition("=")
+            if name not in fields:
+                message = f"{fact!r} is not a fact of {self.kind}"
                 raise ValueError(message)
-            facts[name] = _FACTS[name](value)
-        return facts
+            outer, _, inner = name.rpartition(".")
+            target = values.setdefault(outer, {}) if outer else values
+            target[inner] = fields[name].type.parse(text)
+        return values
 
     @property
     def name(self) -> str:
-        """What tells the mark from the job's others."""
-        times = (to_iso(time) for time in (self.since, self.seen_at) if time is not None)
+        """What distinguishes it from the job's other pending events."""
+        times = (to_iso(time) for time in (self.since, self.detected_at) if time is not None)
         return "#".join((self.kind, str(self.sequence), *times))
 
     def __str__(self) -> str:
-        """The mark as the item has it."""
+        """The text in the item."""
         return "#".join((self.name, *self.facts))
 
 
 def _pending_event_of(entry: HistoryEntry) -> PendingEvent:
-    return PendingEvent(
-        _ENDED if statuses.is_terminal(entry.status) else _STATUS_CHANGED, entry.sequence
+    kind = ENDED if statuses.is_terminal(entry.status) else STATUS_CHANGED
+    return PendingEvent(kind.name, entry.sequence)
+
+
+def pending_condition(finding: Finding, sequence: int, *, now: datetime) -> PendingEvent:
+    """The pending event of a condition that begins."""
+    facts = (f"{name}={value}" for name, value in finding.facts.items() if value is not None)
+    return PendingEvent(finding.kind.name, sequence, finding.since, now, tuple(facts))
+
+
+def pending_conditions(
+    job: TrackedJob, findings: Iterable[Finding], sequence: int, *, now: datetime
+) -> tuple[PendingEvent, ...]:
+    """The pending events of the conditions that begin with these findings."""
+    return tuple(
+        pending_condition(finding, sequence, now=now) for finding in beginning(job, findings)
     )
-
-
-def pending_stalled(job: TrackedJob, *, since: datetime, now: datetime) -> PendingEvent:
-    """The pending event of a job that stalled, with its last progress."""
-    facts = {
-        _PROCESSED: job.counts.processed,
-        _TOTAL: job.counts.total,
-        _RECORDS_PER_MINUTE: job.records_per_minute,
-    }
-    return PendingEvent(_STALLED, job.sequence, since, now, _facts(facts))
-
-
-def pending_at_risk(
-    sequence: int, estimate: Estimate, expiration: datetime | None, *, now: datetime
-) -> PendingEvent:
-    """The pending event of a job whose estimated end is past its expiration for the first time."""
-    facts = {
-        _RECORDS_PER_MINUTE: estimate.records_per_minute,
-        _ESTIMATED_END_TIME: _iso(estimate.ends_at),
-        _JOB_EXPIRATION_TIME: _iso(expiration),
-        _SECONDS_PAST_EXPIRATION: seconds_past(estimate.ends_at, expiration),
-    }
-    return PendingEvent(_AT_RISK, sequence, now, now, _facts(facts))
 
 
 def pending_unreachable(sequence: int, *, now: datetime) -> PendingEvent:
     """The pending event of a job that becomes unreachable."""
-    return PendingEvent(_UNREACHABLE, sequence, now, now)
+    return pending_condition(Finding(UNREACHABLE, now), sequence, now=now)
 
 
 def pending_callbacks(sequence: int) -> PendingEvent:
-    """The mark of a job that has ended while Step Functions tasks wait for it."""
+    """The pending callbacks of a job that has ended while Step Functions tasks wait for it."""
     return PendingEvent(_TASKS, sequence)
 
 
@@ -274,50 +219,38 @@ def status_event(
     )
 
 
-def episode_event(
+def condition_event(
     job: StoredJob, pending_event: PendingEvent, *, with_message: bool = True
 ) -> MonitorEvent:
-    """The event for an episode: `... Job Stalled`, `... Job Unreachable` or `... Job At Risk`.
+    """The event of a condition, such as `... Job Stalled`.
 
-    Raises ValueError for a mark of a transition.
+    Raises ValueError for a pending event of a transition.
     """
-    if pending_event.since is None or pending_event.seen_at is None:
-        message = f"{pending_event} is not the mark of an episode"
+    kind = event_kinds.BY_NAME.get(pending_event.kind)
+    since, detected_at = pending_event.since, pending_event.detected_at
+    if kind is None or kind.since is None or since is None or detected_at is None:
+        message = f"{pending_event} is not the event of a condition"
         raise ValueError(message)
     arn = JobArn.parse(job.job_arn)
-    known = (
-        {} if job.record is None else _data(job.record, job.record.last, with_message=with_message)
-    )
-    data = {"jobArn": job.job_arn, "account": arn.account, "region": arn.region} | known
-    data |= _of_episode(
-        job, pending_event, since=pending_event.since, seen_at=pending_event.seen_at
-    )
+    data: dict[str, Any] = {
+        "jobArn": job.job_arn,
+        "account": arn.account,
+        "region": arn.region,
+    }
+    if job.record is not None:
+        data |= _data(job.record, job.record.last, with_message=with_message)
+    data |= {kind.since.name: to_iso(since)} | pending_event.fact_values()
+    if kind.has_error and job.last_error is not None:
+        data |= {"error": {"code": job.last_error.code, "message": job.last_error.message}}
     return _event(
         job.job_arn,
         pending_event,
-        event_id=event_id(job.job_arn, f"{pending_event.kind}#{to_iso(pending_event.since)}"),
+        event_id=event_id(job.job_arn, f"{kind.name}#{to_iso(since)}"),
         observed_by="poll",
-        observed_at=pending_event.seen_at,
+        observed_at=detected_at,
         data=data,
         all_pending=job.pending_events,
     )
-
-
-def _of_episode(
-    job: StoredJob, pending_event: PendingEvent, *, since: datetime, seen_at: datetime
-) -> dict[str, Any]:
-    """What an episode's event says in addition to what is known of the job."""
-    if pending_event.kind == _STALLED:
-        return {
-            "stalledSince": to_iso(since),
-            "stalledSeconds": seconds_between(since, seen_at),
-            "lastProgress": {"at": to_iso(since)} | pending_event.told(),
-        }
-    if pending_event.kind == _AT_RISK:
-        return {"atRiskSince": to_iso(since)} | pending_event.told()
-    error = job.last_error
-    why = {} if error is None else {"error": {"code": error.code, "message": error.message}}
-    return {"unreachableSince": to_iso(since)} | why
 
 
 def _event(  # noqa: PLR0913 - the parts of the envelope, all named
@@ -343,7 +276,7 @@ def _event(  # noqa: PLR0913 - the parts of the envelope, all named
     return MonitorEvent(
         job_arn=job_arn,
         pending_event=str(pending_event),
-        detail_type=_DETAIL_TYPES[pending_event.kind],
+        detail_type=event_kinds.BY_NAME[pending_event.kind].detail_type,
         detail=json.dumps(detail, ensure_ascii=False, separators=(",", ":")),
         time=observed_at,
         all_pending=all_pending,
@@ -363,6 +296,7 @@ def _data(job: JobRecord, entry: HistoryEntry, *, with_message: bool) -> dict[st
             "region": arn.region,
             "status": entry.status,
             "previousStatus": entry.previous_status,
+            "outcome": entry.outcome,
             "message": entry.message if with_message else None,
             "submitTime": _iso(observation.submit_time),
             "endTime": _iso(observation.end_time) if ended else None,
@@ -374,6 +308,7 @@ def _data(job: JobRecord, entry: HistoryEntry, *, with_message: bool) -> dict[st
                     "processed": entry.counts.processed,
                     "success": entry.counts.success,
                     "error": entry.counts.error,
+                    "errorShare": error_share(entry.counts),
                 }
             ),
             "tokens": _tokens(entry.usage),

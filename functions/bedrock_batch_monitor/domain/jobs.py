@@ -104,6 +104,7 @@ class JobObservation:
 class HistoryEntry:
     """One observed status transition, as the history table keeps it.
 
+    The end has an `outcome` and, if known, the share of failed records, from 0 to 1.
     `usage` is what was known at the transition; figures that were found later are in the job's item
     alone. `backfilled` marks the end of a job that is recorded for the history alone.
     """
@@ -123,13 +124,16 @@ class HistoryEntry:
     counts: RecordCounts = field(default_factory=RecordCounts)
     usage: Usage | None = None
     backfilled: bool = False
+    outcome: str | None = None
+    error_share: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class TrackedJob:
     """What is recorded of a job before it is read again.
 
-    A job that was never read has `sequence` 0 and no status. `backfilled` says that it is tracked
+    A job that was never read has `sequence` 0 and no status. `conditions` says since when the job
+    has each condition, by the name of its event kind. `backfilled` says that it is tracked
     for the history alone. `task_revision` counts the Step Functions tasks that were registered for
     its end. `carried_events` are pending events that an item had before it was put again, and
     `carries_tasks` says that tasks were registered before.
@@ -146,10 +150,9 @@ class TrackedJob:
     last_error: JobError | None = None
     unreadable_polls: int = 0
     unreachable_since: datetime | None = None
-    stalled_since: datetime | None = None
     submit_time: datetime | None = None
     records_per_minute: float | None = None
-    at_risk_since: datetime | None = None
+    conditions: Mapping[str, datetime] = field(default_factory=dict)
     event_id: str | None = None
     failing_since: datetime | None = None
     backfilled: bool = False
@@ -170,6 +173,15 @@ class TrackedJob:
     def has_terminal_status(self) -> bool:
         """Whether the recorded status is one that ends a job."""
         return self.status is not None and statuses.is_terminal(self.status)
+
+    @property
+    def has_read_failures(self) -> bool:
+        """Whether the item says that the job could not be read."""
+        return (
+            self.last_error is not None
+            or self.unreadable_polls > 0
+            or self.failing_since is not None
+        )
 
     def without_errors(self) -> TrackedJob:
         """The job without its read errors."""

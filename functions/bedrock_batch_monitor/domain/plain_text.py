@@ -12,6 +12,8 @@ import unicodedata
 from typing import Final
 
 CUT: Final = "…"
+# The smallest share that people are shown as a number.
+_SMALLEST_SHARE: Final = 0.0001
 # No job has this many records, tokens or seconds, and no sum of such counts loses digits.
 IMPLAUSIBLE: Final = 10**15
 
@@ -85,3 +87,12 @@ def _shown(character: str) -> str:
     if unicodedata.category(character) in _REMOVED or ord(character) & _LAST == _LAST:
         return ""
     return character
+
+
+def percent(share: float) -> str:
+    """A share from 0 to 1 for people, such as `0.2 %`; only 0 reads as `0 %`, only 1 as `100 %`."""
+    if 0 < share < _SMALLEST_SHARE:
+        return f"below {100 * _SMALLEST_SHARE:g} %"
+    if 1 - _SMALLEST_SHARE < share < 1:
+        return f"above {100 * (1 - _SMALLEST_SHARE):g} %"
+    return f"{100 * share:.3g} %"

@@ -13,10 +13,12 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from bedrock_batch_monitor.domain import statuses
+from bedrock_batch_monitor.domain.event_kinds import STALLED
 from bedrock_batch_monitor.domain.times import plausible, to_milliseconds
 
 if TYPE_CHECKING:
     from bedrock_batch_monitor.domain.jobs import JobObservation, TrackedJob
+    from bedrock_batch_monitor.domain.rules import Rules
 
 # The pace is the mean since the job began to run, as long as that is shorter than this; afterwards
 # this last while counts most. Long enough to even out counts that come in lumps, short enough to
@@ -49,6 +51,25 @@ class Estimate:
 UNKNOWN: Final = Estimate()
 
 
+def is_counts_write_due(
+    job: TrackedJob, observation: JobObservation, *, now: datetime, rules: Rules
+) -> bool:
+    """Whether to write the counts of an observation of the same status.
+
+    Counts that changed are written at intervals, and at once if the job had stalled or could not be
+    read.
+    """
+    if observation.counts == job.counts:
+        return False
+    written_at = plausible(job.progress_at, now)
+    return (
+        written_at is None
+        or now - written_at >= rules.progress_interval
+        or STALLED.name in job.conditions
+        or job.has_read_failures
+    )
+
+
 def estimate_after(job: TrackedJob, observation: JobObservation, *, now: datetime) -> Estimate:
     """What is to be expected of a job whose counts have moved since they were last written.
 
@@ -59,7 +80,7 @@ def estimate_after(job: TrackedJob, observation: JobObservation, *, now: datetim
     if (
         observation.status != statuses.IN_PROGRESS
         or job.status != statuses.IN_PROGRESS
-        or job.stalled_since is not None
+        or STALLED.name in job.conditions
         or job.progress_at is None
         or before is None
         or processed is None

@@ -15,6 +15,8 @@ class Rules:
     be read in `unreachable_after_polls` consecutive polls is unreachable. Each job is read with its
     own call at least once per `full_read`, even if list summaries show no change. `emit_at_risk`
     says whether to send an event for a job that is expected to end after its expiration time.
+    A completed job has an outcome with errors if its share of failed records, from 0 to 1, exceeds
+    `max_error_share`.
     """
 
     progress_interval: timedelta
@@ -25,3 +27,4 @@ class Rules:
     record_messages: bool = True
     full_read: timedelta = timedelta(hours=24)
     emit_at_risk: bool = False
+    max_error_share: float = 0.0

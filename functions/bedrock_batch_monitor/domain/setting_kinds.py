@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any, Generic, TypeVar
 
 from bedrock_batch_monitor.domain.token_usage import (
@@ -63,6 +64,24 @@ class Whole(Kind[int]):
     def used(self, value: int) -> int | timedelta:
         """The number, or the duration that it stands for."""
         return value if self._unit is None else value * self._unit
+
+
+class Share(Kind[float]):
+    """A share from 0 to 1: `0.05` or `"0.05"`."""
+
+    allowed = "a number from 0 to 1"
+
+    def parse(self, value: object) -> float:
+        """The share."""
+        if isinstance(value, str) and _matches(r"[0-9]{0,9}\.?[0-9]{1,18}", value):
+            value = float(value)
+        if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1:
+            return float(value)
+        raise NotAllowedError
+
+    def text(self, value: float) -> str:
+        """Digits, never an exponent."""
+        return f"{Decimal(str(value)):f}"
 
 
 class OneOfNumbers(Kind[int]):

@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from bedrock_batch_monitor.domain import statuses
-from bedrock_batch_monitor.domain.episodes import is_at_risk
+from bedrock_batch_monitor.domain.event_kinds import CONDITIONS, STALLED, UNREACHABLE
 from bedrock_batch_monitor.domain.events import MonitorEvent
 from bedrock_batch_monitor.domain.jobs import HistoryEntry, JobRecord, TrackedJob, Usage
-from bedrock_batch_monitor.domain.rules import Rules
 from bedrock_batch_monitor.domain.tasks import PendingCallbacks
 from bedrock_batch_monitor.domain.token_usage import short_model_id
 
@@ -23,9 +22,8 @@ JOBS_ENDED: Final = "JobsEnded"
 EVENTS_SENT: Final = "EventsSent"
 ERRORS: Final = "Errors"
 POLL_SECONDS: Final = "PollSeconds"
-JOBS_UNREACHABLE: Final = "JobsUnreachable"
-JOBS_STALLED: Final = "JobsStalled"
-JOBS_AT_RISK: Final = "JobsAtRisk"
+JOBS_UNREACHABLE: Final = UNREACHABLE.metric
+JOBS_STALLED: Final = STALLED.metric
 JOBS_DISCOVERED: Final = "JobsDiscovered"
 JOBS_GIVEN_UP: Final = "JobsGivenUp"
 EVENTS_MALFORMED: Final = "EventsMalformed"
@@ -47,9 +45,6 @@ _FIELDS: Final = {
     JOBS_LISTED: "jobs_listed",
     JOBS_CHANGED: "jobs_changed",
     JOBS_ENDED: "jobs_ended",
-    JOBS_UNREACHABLE: "jobs_unreachable",
-    JOBS_STALLED: "jobs_stalled",
-    JOBS_AT_RISK: "jobs_at_risk",
     JOBS_DISCOVERED: "jobs_discovered",
     JOBS_GIVEN_UP: "jobs_given_up",
     EVENTS_MALFORMED: "events_malformed",
@@ -65,6 +60,8 @@ _FIELDS: Final = {
     TASKS_REFUSED: "tasks_refused",
     TASKS_PENDING: "tasks_pending",
 }
+# The names of the conditions' event kinds by metric.
+CONDITION_METRICS: Final = {kind.metric: kind.name for kind in CONDITIONS}
 # A custom metric costs as much as 480,000 writes to DynamoDB, in each month in which it is
 # published at all. So few are published with every successful poll, zero included ...
 STEADY_METRICS: Final = (
@@ -78,7 +75,7 @@ STEADY_METRICS: Final = (
 )
 # ... and the others only by polls in which they are not zero.
 OCCASIONAL_METRICS: Final = tuple(
-    name for name in _FIELDS if name not in {*STEADY_METRICS, JOBS_LISTED}
+    name for name in (*_FIELDS, *CONDITION_METRICS) if name not in {*STEADY_METRICS, JOBS_LISTED}
 )
 # Published for each model, when the figures of a job become known.
 INPUT_TOKENS: Final = "InputTokens"
@@ -97,7 +94,8 @@ REFUSED: Final = "Bedrock.Refused"
 class ReconcileResult:
     """The result of reconciling one job.
 
-    `entry` is the transition that was recorded, `record` the job with that transition. `events` are
+    `conditions` has the names of the event kinds of the conditions that the job has. `entry` is the
+    transition that was recorded, `record` the job with that transition. `events` are
     pending now, `callbacks` are for the tasks that wait for the end. `errors` are codes of the form
     `<Service>.<error code>`. `try_again` says that a retry may succeed. `backfilled` says that the
     entry is the end of a job that is recorded in the history alone. `never_readable` has ARN and
@@ -108,8 +106,7 @@ class ReconcileResult:
 
     was_read: bool = False
     is_unreachable: bool = False
-    is_stalled: bool = False
-    is_at_risk: bool = False
+    conditions: frozenset[str] = frozenset()
     try_again: bool = False
     entry: HistoryEntry | None = None
     record: JobRecord | None = None
@@ -137,7 +134,7 @@ class PollSummary:
     - `jobs_active`: the jobs that the poll found in the index; `jobs_read`: those whose state
       Bedrock reported, by Get or in a list; `jobs_listed`: those of `jobs_read` that a list
       confirmed without a Get.
-    - `jobs_unreachable`, `jobs_stalled`, `jobs_at_risk`: jobs in such an episode.
+    - `conditions`: jobs that have a condition, by the name of its event kind.
     - `jobs_discovered`: jobs that discovery started to track; `jobs_backfilled`: ended jobs that
       were recorded in the history alone, which are in no other figure.
     - `events_malformed`: events that are no valid request; `events_pending`: events that were due
@@ -157,9 +154,7 @@ class PollSummary:
     jobs_listed: int = 0
     jobs_changed: int = 0
     jobs_ended: int = 0
-    jobs_unreachable: int = 0
-    jobs_stalled: int = 0
-    jobs_at_risk: int = 0
+    conditions: Counter[str] = field(default_factory=Counter)
     jobs_discovered: int = 0
     jobs_given_up: int = 0
     events_malformed: int = 0
@@ -184,8 +179,7 @@ class PollSummary:
     def count(self, result: ReconcileResult) -> None:
         """Add the result of one job; the poll counts unreachable jobs, which it may read twice."""
         self.jobs_read += result.was_read
-        self.jobs_stalled += result.is_stalled
-        self.jobs_at_risk += result.is_at_risk
+        self.conditions.update(result.conditions)
         self.observations_outdated += result.outdated
         self.conflicts += result.is_conflict
         self.unknown_statuses += result.unknown_status
@@ -206,16 +200,17 @@ class PollSummary:
         if usage is not None and usage.output_tokens is not None:
             self.tokens[OUTPUT_TOKENS, model] += usage.output_tokens
 
-    def count_listed(self, job: TrackedJob, rules: Rules) -> None:
+    def count_listed(self, job: TrackedJob) -> None:
         """Add a job that a list confirmed as unchanged: a Get would have reported the same."""
         self.jobs_read += 1
         self.jobs_listed += 1
-        self.jobs_stalled += job.stalled_since is not None
-        self.jobs_at_risk += is_at_risk(job, rules)
+        self.conditions.update(job.conditions.keys())
 
     def figures(self) -> dict[str, float]:
         """The figures by metric name."""
         counts: dict[str, float] = {name: getattr(self, field) for name, field in _FIELDS.items()}
+        for metric, kind in CONDITION_METRICS.items():
+            counts[metric] = self.conditions[kind]
         return counts | {ERRORS: self.errors.total(), POLL_SECONDS: self.seconds}
 
     def as_json(self) -> dict[str, Any]:

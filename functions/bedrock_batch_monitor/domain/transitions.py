@@ -8,7 +8,12 @@ from datetime import datetime
 from typing import Final
 
 from bedrock_batch_monitor.domain import statuses
-from bedrock_batch_monitor.domain.episodes import at_risk_since, stalled_since
+from bedrock_batch_monitor.domain.conditions import (
+    Finding,
+    conditions_of,
+    findings_of,
+)
+from bedrock_batch_monitor.domain.event_kinds import ENDED, STALLED, STATUS_CHANGED
 from bedrock_batch_monitor.domain.jobs import (
     HistoryEntry,
     JobObservation,
@@ -16,7 +21,13 @@ from bedrock_batch_monitor.domain.jobs import (
     TrackedJob,
     first_in_progress_at,
 )
-from bedrock_batch_monitor.domain.progress import UNKNOWN, Estimate, estimate_after
+from bedrock_batch_monitor.domain.outcomes import error_share, outcome_of
+from bedrock_batch_monitor.domain.progress import (
+    UNKNOWN,
+    Estimate,
+    estimate_after,
+    is_counts_write_due,
+)
 from bedrock_batch_monitor.domain.rules import Rules
 from bedrock_batch_monitor.domain.times import plausible, seconds_between
 
@@ -36,23 +47,17 @@ class Outdated:
 
 @dataclass(frozen=True, slots=True)
 class Refresh:
-    """The status is the same; counts moved, or the job can be read again after an error.
+    """The status is the same, and something else is to be written.
 
-    `observation` is what to store: its counts are never below the recorded ones. `estimate` and
-    `at_risk_since` follow from counts that moved.
+    Counts changed, a condition began or ended, or the job can be read again. `observation` is what
+    to store: its counts are never below the recorded ones. `estimate` is None if the recorded one
+    is still valid. `findings` are the conditions that hold.
     """
 
     observation: JobObservation
-    counts_moved: bool
-    estimate: Estimate = UNKNOWN
-    at_risk_since: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Stalled:
-    """The status is the same, and neither it nor the counts have moved since then."""
-
-    since: datetime
+    counts_moved: bool = False
+    estimate: Estimate | None = None
+    findings: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +65,11 @@ class Transition:
     """The job has a status that is not recorded yet: its first, the next, or its last one.
 
     `record` is the job as it is recorded with this transition; its counts are never below the
-    recorded ones.
+    recorded ones. `findings` are the conditions that hold: none if the job has ended.
     """
 
     record: JobRecord
+    findings: tuple[Finding, ...] = ()
 
     @property
     def entry(self) -> HistoryEntry:
@@ -81,7 +87,7 @@ class Transition:
         return statuses.is_terminal(self.entry.status)
 
 
-Decision = Unchanged | Outdated | Refresh | Stalled | Transition
+Decision = Unchanged | Outdated | Refresh | Transition
 
 
 def event_id(job_arn: str, fact: str) -> str:
@@ -95,12 +101,12 @@ def event_id(job_arn: str, fact: str) -> str:
 
 def end_id(job_arn: str) -> str:
     """The id of the event for the end of a job. A job ends once."""
-    return event_id(job_arn, "Ended")
+    return event_id(job_arn, ENDED.name)
 
 
 def status_change_id(job_arn: str, sequence: int, status: str) -> str:
     """The id of the event for a change to a non-terminal status."""
-    return event_id(job_arn, f"StatusChanged#{sequence}#{status}")
+    return event_id(job_arn, f"{STATUS_CHANGED.name}#{sequence}#{status}")
 
 
 def decide(
@@ -142,33 +148,35 @@ def decide(
         message=observation.message,
         counts=observation.counts,
         backfilled=ends and tracked.backfilled and tracked.sequence == 0,
+        outcome=(
+            outcome_of(observation.status, observation.counts, rules.max_error_share)
+            if ends
+            else None
+        ),
+        error_share=error_share(observation.counts) if ends else None,
     )
     first = first_in_progress_at(tracked.first_in_progress_at, entry)
-    return Transition(JobRecord(observation, entry, first))
+    findings = () if ends else findings_of(tracked, observation, now=now, rules=rules)
+    return Transition(JobRecord(observation, entry, first), findings)
 
 
 def _same_status(
     tracked: TrackedJob, observation: JobObservation, *, now: datetime, rules: Rules
 ) -> Decision:
     """Decide about an observation that is not older, whose counts are merged already."""
-    counts_moved = observation.counts != tracked.counts
-    written_at = plausible(tracked.progress_at, now)
-    is_time = written_at is None or now - written_at >= rules.progress_interval
-    ends_episode = (
-        tracked.last_error is not None
-        or tracked.unreadable_polls > 0
-        or tracked.failing_since is not None
-    )
-    ends_stall = counts_moved and tracked.stalled_since is not None
-    if ends_episode or ends_stall or (counts_moved and is_time):
-        if not counts_moved:
-            return Refresh(observation, counts_moved=False)
+    findings = findings_of(tracked, observation, now=now, rules=rules)
+    conditions = conditions_of(findings)
+    if is_counts_write_due(tracked, observation, now=now, rules=rules):
         estimate = estimate_after(tracked, observation, now=now)
-        expiration = observation.job_expiration_time
-        at_risk = at_risk_since(tracked, estimate, expiration, now=now, rules=rules)
-        return Refresh(observation, counts_moved=True, estimate=estimate, at_risk_since=at_risk)
-    since = stalled_since(tracked, observation, now=now, rules=rules)
-    return Unchanged() if since is None else Stalled(since)
+        return Refresh(observation, counts_moved=True, estimate=estimate, findings=findings)
+    if conditions == tracked.conditions and not tracked.has_read_failures:
+        return Unchanged()
+    return Refresh(
+        replace(observation, counts=tracked.counts),
+        # A job that has stalled has no rate.
+        estimate=UNKNOWN if STALLED.name in conditions else None,
+        findings=findings,
+    )
 
 
 def is_older(tracked: TrackedJob, observation: JobObservation, now: datetime) -> bool:

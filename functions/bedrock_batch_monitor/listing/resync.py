@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from bedrock_batch_monitor.domain.episodes import UNREACHABLE_PERIOD
+from bedrock_batch_monitor.domain.read_failures import UNREACHABLE_PERIOD
 from bedrock_batch_monitor.domain.rules import Rules
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)

@@ -20,7 +20,7 @@ from bedrock_batch_monitor.domain.arns import InvalidJobArnError
 from bedrock_batch_monitor.domain.events import (
     MonitorEvent,
     PendingEvent,
-    episode_event,
+    condition_event,
     status_event,
 )
 from bedrock_batch_monitor.domain.jobs import HistoryEntry, StoredJob
@@ -224,8 +224,8 @@ class Relay:
             except ValueError:
                 errors["Item.InvalidMark"] += 1
                 continue
-            if pending_event.is_episode:
-                yield episode_event(job, pending_event, with_message=self.record_messages)
+            if pending_event.is_condition:
+                yield condition_event(job, pending_event, with_message=self.record_messages)
                 continue
             if pending_event.is_tasks:
                 if job.record is not None:

@@ -7,19 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from typing import Final
 
-from bedrock_batch_monitor.domain import statuses
+from bedrock_batch_monitor.domain import event_kinds, statuses
+from bedrock_batch_monitor.domain.event_kinds import CONDITIONS, Severity, Words
+from bedrock_batch_monitor.domain.outcomes import OUTCOMES
 from bedrock_batch_monitor.presentation.job_view import Job
-
-
-class Severity(StrEnum):
-    """How urgent a badge is."""
-
-    NOTE = "note"
-    WARNING = "warning"
-    ALARM = "alarm"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,38 +23,45 @@ class Badge:
     severity: Severity
 
 
-UNTRACKED: Final = Badge("untracked", Severity.NOTE)
-UNREACHABLE: Final = Badge("unreachable", Severity.ALARM)
-NOT_READABLE: Final = Badge("not readable", Severity.ALARM)
-STALLED: Final = Badge("stalled", Severity.WARNING)
-PAST_EXPIRATION: Final = Badge("past expiration", Severity.ALARM)
-AT_RISK: Final = Badge("at risk", Severity.WARNING)
+def _badge(words: Words | None) -> Badge:
+    if words is None:
+        return Badge("", Severity.NOTE)
+    return Badge(words.short, words.severity)
 
+
+UNTRACKED: Final = Badge("untracked", Severity.NOTE)
+UNREACHABLE: Final = _badge(event_kinds.UNREACHABLE.words)
+NOT_READABLE: Final = Badge("not readable", Severity.ALARM)
+STALLED: Final = _badge(event_kinds.STALLED.words)
+PAST_EXPIRATION: Final = Badge("past expiration", Severity.ALARM)
+AT_RISK: Final = _badge(event_kinds.AT_RISK.words)
+
+_URGENCY: Final = (Severity.ALARM, Severity.WARNING, Severity.NOTE)
 # Terminal statuses that need a look. `Stopped` does not: a person asked for it.
 FAILURES: Final = (statuses.FAILED, statuses.PARTIALLY_COMPLETED, statuses.EXPIRED)
 
 
 def badges_of(job: Job, now: datetime) -> tuple[Badge, ...]:
-    """The badges of a job, the most urgent first; none if the job has ended.
+    """The badges of a job, the most urgent first.
 
-    An untracked job has no other badge, because its conditions are not updated any more.
+    A job that has ended has one if its outcome is another than its status. An untracked job has no
+    other badge, because its conditions are not updated any more.
     """
     if job.has_ended:
-        return ()
+        differs = job.outcome != job.status and job.outcome in OUTCOMES
+        return (_badge(OUTCOMES[job.outcome]),) if job.outcome is not None and differs else ()
     if not job.is_tracked:
         return (UNTRACKED,)
-    found = []
+    found = [_badge(kind.words) for kind in CONDITIONS if kind.name in job.conditions]
     if job.is_unreachable:
         found.append(UNREACHABLE)
     elif job.error is not None:
         found.append(NOT_READABLE)
-    if job.is_stalled:
-        found.append(STALLED)
-    if job.expires is not None and now >= job.expires:
-        found.append(PAST_EXPIRATION)
-    elif _is_at_risk(job):
+    if _is_at_risk(job) and AT_RISK not in found:
         found.append(AT_RISK)
-    return tuple(found)
+    if job.expires is not None and now >= job.expires:
+        found = [badge for badge in found if badge != AT_RISK] + [PAST_EXPIRATION]
+    return tuple(sorted(found, key=lambda badge: _URGENCY.index(badge.severity)))
 
 
 def needs_attention(job: Job, now: datetime) -> bool:
@@ -74,7 +74,7 @@ def _is_at_risk(job: Job) -> bool:
 
     The estimate decides this also in a deployment without `emitAtRisk`.
     """
-    return job.is_at_risk or (
+    return (
         job.expires is not None
         and job.estimated_end is not None
         and job.estimated_end > job.expires

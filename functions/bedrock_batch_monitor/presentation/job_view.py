@@ -60,8 +60,8 @@ class Job:
     dollars: float | None = None
     output_uri: str | None = None
     is_tracked: bool = False
-    is_stalled: bool = False
-    is_at_risk: bool = False
+    conditions: frozenset[str] = frozenset()
+    outcome: str | None = None
     is_unreachable: bool = False
 
     @property
@@ -135,8 +135,8 @@ def job_of(item: Item) -> Job:
         dollars=number_of(item, "estimatedCostUsd"),
         output_uri=_uri(output_s3_uri(map_of(item, "outputDataConfig"), job_id)),
         is_tracked=item.get(contract.TRACKING) == contract.TRACKING_ACTIVE,
-        is_stalled="stalledSince" in item,
-        is_at_risk="atRiskSince" in item,
+        conditions=frozenset(map_of(item, contract.CONDITIONS) or ()),
+        outcome=text_of(item, contract.OUTCOME, STATUS_CHARACTERS),
         is_unreachable="unreachableSince" in item,
     )
 

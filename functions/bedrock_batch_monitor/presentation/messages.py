@@ -19,10 +19,10 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from bedrock_batch_monitor import contract
-from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.arns import InvalidJobArnError, JobArn, is_job_arn
-from bedrock_batch_monitor.domain.outcomes import AT_RISK, STALLED, UNREACHABLE
-from bedrock_batch_monitor.domain.plain_text import CUT, clean, duration, plausible_count
+from bedrock_batch_monitor.domain.event_kinds import CONDITIONS, ENDED, UNREACHABLE, EventKind
+from bedrock_batch_monitor.domain.outcomes import NOTIFIABLE, OUTCOMES
+from bedrock_batch_monitor.domain.plain_text import CUT, clean, duration, percent, plausible_count
 from bedrock_batch_monitor.presentation.console import bedrock_jobs
 
 # SNS accepts subjects below 100 characters without line breaks and control characters. For years it
@@ -71,85 +71,6 @@ class NotANotificationError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """The words for an outcome.
-
-    `sentence` completes "Batch job <name> …", `short` is for the subject, and `advice` says what to
-    do.
-    """
-
-    detail_type: str
-    sentence: str
-    short: str
-    symbol: str
-    advice: str
-
-
-# Every outcome that people can be notified of, by its name in the setting `notifyOutcomes`: the
-# terminal status, or a condition of a job that has not ended.
-OUTCOMES: Final[Mapping[str, Outcome]] = MappingProxyType(
-    {
-        statuses.COMPLETED: Outcome(
-            contract.JOB_ENDED,
-            "completed",
-            "completed",
-            "\u2705",
-            "Read the output. It includes the errors of the records that failed.",
-        ),
-        statuses.PARTIALLY_COMPLETED: Outcome(
-            contract.JOB_ENDED,
-            "partially completed: it reached its timeout, and some records have no output",
-            "partially completed",
-            "\u26a0\ufe0f",
-            "Read the output, and submit the missing records in a new job.",
-        ),
-        statuses.FAILED: Outcome(
-            contract.JOB_ENDED,
-            "failed",
-            "failed",
-            "\u274c",
-            "Fix the cause that the message names, and submit the job again.",
-        ),
-        statuses.STOPPED: Outcome(
-            contract.JOB_ENDED,
-            "was stopped",
-            "stopped",
-            "\u23f9\ufe0f",
-            "If the stop was not intended, submit the job again.",
-        ),
-        statuses.EXPIRED: Outcome(
-            contract.JOB_ENDED,
-            "expired before it started to run",
-            "expired",
-            "\u231b",
-            "Submit the job again.",
-        ),
-        STALLED: Outcome(
-            contract.JOB_STALLED,
-            "has stalled: its status and its record counts no longer change",
-            "stalled",
-            "\u26a0\ufe0f",
-            "Wait, or stop the job. Bedrock ends it at its expiration.",
-        ),
-        AT_RISK: Outcome(
-            contract.JOB_AT_RISK,
-            "will probably not be done before its expiration",
-            "at risk",
-            "\u23f3",
-            "A running job cannot be sped up. When it has ended, submit the missing records again.",
-        ),
-        UNREACHABLE: Outcome(
-            contract.JOB_UNREACHABLE,
-            "cannot be read, so the monitor cannot detect its end",
-            "unreachable",
-            "\u2753",
-            "Allow the monitor's role to read the job. Untrack a job that no longer exists.",
-        ),
-    }
-)
-
-
-@dataclass(frozen=True, slots=True)
 class Fact:
     """One line of a notification."""
 
@@ -164,6 +85,7 @@ class Notification:
     `event_id` is the `eventId` of the event, which is the same on every delivery; None without one.
     """
 
+    kind: EventKind
     outcome: str
     arn: JobArn
     job: str
@@ -192,7 +114,7 @@ def is_summarized(event: object) -> bool:
     each event, because anyone who can track jobs can add thousands of ARNs of jobs that do not
     exist.
     """
-    is_unreachable = _at(event, "detail-type") == contract.JOB_UNREACHABLE
+    is_unreachable = _at(event, "detail-type") == UNREACHABLE.detail_type
     return is_unreachable and _raw(_at(event, "detail", "data"), "status") is None
 
 
@@ -230,15 +152,15 @@ def unreadable_texts(pairs: Sequence[tuple[str, str]]) -> Texts:
             "source": "custom",
             "content": {
                 "textType": "client-markdown",
-                "title": f"{OUTCOMES[UNREACHABLE].symbol} {summary}",
+                "title": f"{NOTIFIABLE[UNREACHABLE.name].symbol} {summary}",
                 "description": _unreadable_description(lines, number),
                 "nextSteps": [_escaped(_UNREADABLE_ADVICE, DESCRIPTION_CHARACTERS)],
-                "keywords": [_KEYWORD, UNREACHABLE],
+                "keywords": [_KEYWORD, UNREACHABLE.name],
             },
             "metadata": {
                 "threadId": _UNREADABLE_THREAD,
                 "summary": summary,
-                "eventType": contract.JOB_UNREACHABLE,
+                "eventType": UNREACHABLE.detail_type,
                 **({"relatedResources": related} if related else {}),
             },
         },
@@ -254,13 +176,14 @@ def notification_of(event: object) -> Notification:
     """Read an EventBridge event; raises `NotANotificationError` for one without a notification."""
     detail_type = _at(event, "detail-type")
     data = _at(event, "detail", "data")
-    outcome = _outcome_of(detail_type, _at(data, "status"))
+    kind, outcome = _kind_and_outcome(detail_type, data)
     try:
         arn = JobArn.parse(_raw(data, "jobArn") or "")
     except InvalidJobArnError:
         message = "detail.data.jobArn is not the ARN of a batch inference job"
         raise NotANotificationError(message) from None
     return Notification(
+        kind=kind,
         outcome=outcome,
         arn=arn,
         job=_text(data, "jobName", _NAME_CHARACTERS) or arn.job_id,
@@ -274,7 +197,7 @@ def notification_of(event: object) -> Notification:
 
 def subject_of(notification: Notification) -> str:
     """The subject of an email: printable ASCII in one line, below 100 characters."""
-    short = OUTCOMES[notification.outcome].short
+    short = NOTIFIABLE[notification.outcome].short
     return _subject(f"Bedrock batch job {short}: {notification.job}")
 
 
@@ -285,7 +208,7 @@ def _subject(text: str) -> str:
 
 def mail_of(notification: Notification) -> str:
     """The body of an email: the outcome, one line for each fact, and what to do."""
-    outcome = OUTCOMES[notification.outcome]
+    outcome = NOTIFIABLE[notification.outcome]
     lines = [
         f"Batch job {notification.job} {outcome.sentence}.",
         "",
@@ -308,7 +231,7 @@ def chat_message_of(notification: Notification) -> dict[str, Any]:
     Characters that a chat client would interpret as markup are replaced, also in S3 locations. The
     email and the event have the original text. All messages of a job form one thread.
     """
-    outcome = OUTCOMES[notification.outcome]
+    outcome = NOTIFIABLE[notification.outcome]
     sentence = f"Batch job {_escaped(notification.job, TITLE_CHARACTERS // 2)} {outcome.sentence}"
     console = bedrock_jobs(str(notification.arn))
     identity = {} if notification.event_id is None else {"id": notification.event_id}
@@ -329,7 +252,7 @@ def chat_message_of(notification: Notification) -> dict[str, Any]:
         "metadata": {
             "threadId": str(notification.arn),
             "summary": sentence,
-            "eventType": outcome.detail_type,
+            "eventType": notification.kind.detail_type,
             "relatedResources": [str(notification.arn)],
             "additionalContext": dict(_additional_context(notification)),
         },
@@ -377,13 +300,17 @@ def _additional_context(notification: Notification) -> Iterator[tuple[str, str]]
         yield "outputS3Uri", notification.output
 
 
-def _outcome_of(detail_type: object, status: object) -> str:
-    for name, outcome in OUTCOMES.items():
-        if outcome.detail_type == detail_type and (
-            outcome.detail_type != contract.JOB_ENDED or name == status
-        ):
-            return name
-    message = "detail-type and status belong to no outcome"
+def _kind_and_outcome(detail_type: object, data: object) -> tuple[EventKind, str]:
+    """The event's kind, and the name of its words in `NOTIFIABLE`."""
+    if detail_type == ENDED.detail_type:
+        # An event of an earlier version has no outcome.
+        for name in (_at(data, contract.OUTCOME), _at(data, contract.STATUS)):
+            if isinstance(name, str) and name in OUTCOMES:
+                return ENDED, name
+    for kind in CONDITIONS:
+        if detail_type == kind.detail_type:
+            return kind, kind.name
+    message = "detail-type and outcome belong to no notification"
     raise NotANotificationError(message)
 
 
@@ -431,7 +358,9 @@ def _records(records: Mapping[str, Any]) -> str | None:
     elif total is not None:
         parts.append(f"{total:,} in the input")
     if error is not None:
-        parts.append("1 error" if error == 1 else f"{error:,} errors")
+        errors = "1 error" if error == 1 else f"{error:,} errors"
+        share = _number(records, "errorShare")
+        parts.append(errors if not share else f"{errors} ({percent(share)})")
     return ", ".join(parts) or None
 
 
@@ -483,6 +412,13 @@ def _raw(values: object, key: str) -> str | None:
 def _text(values: object, key: str, characters: int) -> str | None:
     value = _raw(values, key)
     return None if value is None else _bounded(value, characters)
+
+
+def _number(values: object, key: str) -> float | None:
+    """A share from 0 to 1."""
+    value = _at(values, key)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if is_number and 0 <= value <= 1 else None
 
 
 def _count(values: object, key: str) -> int | None:

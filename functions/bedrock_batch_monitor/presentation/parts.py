@@ -7,10 +7,11 @@ from datetime import datetime
 from typing import Final
 
 from bedrock_batch_monitor.domain import statuses
+from bedrock_batch_monitor.domain.event_kinds import Severity
 from bedrock_batch_monitor.domain.times import to_iso
 from bedrock_batch_monitor.domain.token_usage import short_model_id
 from bedrock_batch_monitor.presentation import console, words
-from bedrock_batch_monitor.presentation.badges import Badge, Severity, badges_of
+from bedrock_batch_monitor.presentation.badges import Badge, badges_of
 from bedrock_batch_monitor.presentation.job_view import Job
 from bedrock_batch_monitor.presentation.markup import Child, Html, element, fragment
 from bedrock_batch_monitor.presentation.palette import css_class, look

@@ -27,8 +27,6 @@ LAST_MODIFIED_TIME: Final = "lastModifiedTime"
 UNREADABLE_POLLS: Final = "unreadablePolls"
 UNREACHABLE_SINCE: Final = "unreachableSince"
 FAILING_SINCE: Final = "failingSince"
-STALLED_SINCE: Final = "stalledSince"
-AT_RISK_SINCE: Final = "atRiskSince"
 RECORDS_PER_MINUTE: Final = "recordsPerMinute"
 ESTIMATED_END_TIME: Final = "estimatedEndTime"
 PENDING_EVENTS: Final = "pendingEvents"
@@ -58,10 +56,14 @@ class Kind(Enum):
     """A whole number from 0."""
     RATE = auto()
     """A number above 0."""
+    SHARE = auto()
+    """A number from 0 to 1."""
     TIME = auto()
     OPTIONAL_TIME = auto()
     """A time on which nothing depends: another value is read as an unknown one."""
     MAP = auto()
+    TIMES = auto()
+    """A map of times by name."""
     TEXT_SET = auto()
     FLAG = auto()
     """True, or absent."""
@@ -85,7 +87,7 @@ class Group(Enum):
     TRANSITION = auto()
     """The next transition."""
     CONDITION = auto()
-    """The next transition, or the end of the condition."""
+    """The conditions that hold, at each write of an answer."""
     ESTIMATE = auto()
     """Counts that move, a stall, or the next transition."""
     USAGE = auto()
@@ -129,6 +131,8 @@ JOB_ATTRIBUTES: Final = (
     _attribute("observedBy", Kind.TEXT, Group.TRANSITION),
     _attribute("secondsInPreviousStatus", Kind.NUMBER, Group.TRANSITION),
     _attribute(contract.EVENT_ID, Kind.TEXT, Group.TRANSITION),
+    _attribute(contract.OUTCOME, Kind.TEXT, Group.TRANSITION, in_by_status=True),
+    _attribute(contract.ERROR_SHARE, Kind.SHARE, Group.TRANSITION),
     _attribute(FIRST_IN_PROGRESS_AT, Kind.TIME, Group.TRANSITION),
     _attribute(PROGRESS_AT, Kind.TIME, Group.TRANSITION),
     # GetModelInvocationJob
@@ -164,8 +168,7 @@ JOB_ATTRIBUTES: Final = (
     _attribute(UNREADABLE_POLLS, Kind.NUMBER, Group.UNREADABLE),
     _attribute(UNREACHABLE_SINCE, Kind.TIME, Group.UNREADABLE),
     _attribute(FAILING_SINCE, Kind.TIME, Group.UNREADABLE),
-    _attribute(STALLED_SINCE, Kind.TIME, Group.CONDITION),
-    _attribute(AT_RISK_SINCE, Kind.TIME, Group.CONDITION),
+    _attribute(contract.CONDITIONS, Kind.TIMES, Group.CONDITION),
     _attribute(RECORDS_PER_MINUTE, Kind.RATE, Group.ESTIMATE),
     _attribute(ESTIMATED_END_TIME, Kind.TIME, Group.ESTIMATE, "ends_at"),
     # Pending events and Step Functions tasks

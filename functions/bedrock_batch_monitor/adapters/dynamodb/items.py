@@ -147,6 +147,11 @@ def usage_attributes(usage: Usage | None) -> WritableItem:
     return item
 
 
+def times(values: Mapping[str, datetime]) -> AttributeValueTypeDef:
+    """Times by name, as a DynamoDB map."""
+    return {"M": {name: time(value) for name, value in values.items()}}
+
+
 def follow_up_attributes(follow_up: FollowUp | None) -> WritableItem:
     """Why a job's token counts are not known, and when to look for them again."""
     if follow_up is None:
@@ -286,13 +291,30 @@ def _number(item: Item, name: str) -> int:
 
 
 def _rate(item: Item, name: str) -> float:
+    value = _decimal(item, name)
+    if value is None or value <= 0:
+        raise _wrong(item, name, "a number above 0")
+    return float(value)
+
+
+def _share(item: Item, name: str) -> float:
+    value = _decimal(item, name)
+    if value is None or not 0 <= value <= 1:
+        raise _wrong(item, name, "a number from 0 to 1")
+    return float(value)
+
+
+def _decimal(item: Item, name: str) -> Decimal | None:
     try:
         value = Decimal(item[name].get("N", ""))
     except InvalidOperation:
-        value = Decimal(0)
-    if not (value.is_finite() and value > 0):
-        raise _wrong(item, name, "a number above 0")
-    return float(value)
+        return None
+    return value if value.is_finite() else None
+
+
+def _digits(value: float) -> AttributeValueTypeDef:
+    # Never an exponent.
+    return {"N": f"{Decimal(str(value)):f}"}
 
 
 def _time(item: Item, name: str) -> datetime:
@@ -314,6 +336,16 @@ def _map(item: Item, name: str) -> Mapping[str, Any]:
         raise _wrong(item, name, "a map")
     value: Mapping[str, Any] = _deserialize(item[name])
     return value
+
+
+def _times(item: Item, name: str) -> dict[str, datetime]:
+    value = item[name].get("M")
+    if value is None:
+        raise _wrong(item, name, "a map of times")
+    try:
+        return {key: _time(value, key) for key in value}
+    except InvalidItemError as cause:
+        raise _wrong(item, name, "a map of times") from cause
 
 
 def _text_set(item: Item, name: str) -> frozenset[str]:
@@ -362,9 +394,11 @@ _READERS: Final[Mapping[Kind, Callable[[Item, str], Any]]] = {
     Kind.TEXT: _text,
     Kind.NUMBER: _number,
     Kind.RATE: _rate,
+    Kind.SHARE: _share,
     Kind.TIME: _time,
     Kind.OPTIONAL_TIME: _optional_time,
     Kind.MAP: _map,
+    Kind.TIMES: _times,
     Kind.TEXT_SET: _text_set,
     Kind.FLAG: lambda _item, _name: True,
     Kind.ERROR: _error,
@@ -372,11 +406,12 @@ _READERS: Final[Mapping[Kind, Callable[[Item, str], Any]]] = {
 _WRITERS: Final[Mapping[Kind, Callable[[Any], AttributeValueTypeDef]]] = {
     Kind.TEXT: text,
     Kind.NUMBER: number,
-    # Digits, never an exponent.
-    Kind.RATE: lambda value: {"N": f"{Decimal(str(value)):f}"},
+    Kind.RATE: _digits,
+    Kind.SHARE: _digits,
     Kind.TIME: time,
     Kind.OPTIONAL_TIME: time,
     Kind.MAP: lambda value: _serialize(dict(value)),
+    Kind.TIMES: times,
     Kind.FLAG: lambda value: {"BOOL": value},
     Kind.ERROR: error,
 }

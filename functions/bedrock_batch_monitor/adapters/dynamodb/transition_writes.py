@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
@@ -11,9 +12,10 @@ from bedrock_batch_monitor.adapters.dynamodb.attributes import Group
 from bedrock_batch_monitor.adapters.dynamodb.expressions import UpdateExpression
 from bedrock_batch_monitor.adapters.dynamodb.job_items import JobItems, add_pending, set_error
 from bedrock_batch_monitor.adapters.dynamodb.writes import WriteResult
-from bedrock_batch_monitor.domain.episodes import Unreadable
+from bedrock_batch_monitor.domain.conditions import conditions_of
 from bedrock_batch_monitor.domain.events import PendingEvent
 from bedrock_batch_monitor.domain.jobs import JobError, JobRecord, TrackedJob
+from bedrock_batch_monitor.domain.read_failures import Unreadable
 from bedrock_batch_monitor.domain.token_usage import FollowUp
 from bedrock_batch_monitor.domain.transitions import Refresh
 
@@ -29,7 +31,6 @@ _BY_TRANSITION: Final = attributes.in_groups(
     Group.OBSERVED,
     Group.UNREADABLE,
     Group.TRANSITION,
-    Group.CONDITION,
     Group.ESTIMATE,
     Group.USAGE,
 )
@@ -51,22 +52,31 @@ class TransitionWrites(JobItems):
         self._history = history
         self._outbox = outbox
 
-    def record(
+    def record(  # noqa: PLR0913 - the parts of one transaction, all named
         self,
         record: JobRecord,
         *,
         expected: TrackedJob,
         pending_events: frozenset[str],
         follow_up: FollowUp | None = None,
+        conditions: Mapping[str, datetime] | None = None,
+        copied: Iterable[PendingEvent] = (),
     ) -> WriteResult:
         """Record a transition in the job's item and its history (TransactWriteItems).
 
-        Both are written, or neither. The same transaction stores `pending_events`, and with a
-        `follow_up` when to look for token counts.
+        Both are written, or neither. The same transaction stores `pending_events`, with copies of
+        `copied` in the outbox, and with a `follow_up` when to look for token counts.
+        `conditions` are those that hold with the new status.
         """
-        update, condition = _transition(record, expected, pending_events, follow_up)
-        entry = self._history.put_of(record)
-        return self._transact(record.last.job_arn, update, condition, {"Put": entry})
+        update, condition = _transition(record, expected, pending_events, follow_up, conditions)
+        last = record.last
+        return self._transact(
+            last.job_arn,
+            update,
+            condition,
+            {"Put": self._history.put_of(record)},
+            *self._copies(last.job_arn, copied, last.observed_at),
+        )
 
     def restore(
         self,
@@ -86,39 +96,27 @@ class TransitionWrites(JobItems):
         *,
         expected: TrackedJob,
         now: datetime,
-        pending_event: PendingEvent | None = None,
+        pending: Sequence[PendingEvent] = (),
     ) -> WriteResult:
-        """Write a newer observation of the same status.
+        """Write a newer observation of the same status, and the conditions that hold.
 
         The condition includes counts and times, so that an answer that arrives late does not
-        replace a newer one. With a `pending_event`, the job must not be at risk yet.
+        replace a newer one. `pending` are the events of conditions that begin.
         """
         update = UpdateExpression()
         update.replace(items.observed_attributes(refresh.observation), out_of=_BY_ANSWER)
         condition = write_conditions.same_answer(expected, update)
         if refresh.counts_moved:
             update.set(attributes.PROGRESS_AT, items.time(now))
-            update.remove(attributes.STALLED_SINCE)
+        if refresh.estimate is not None:
             update.replace(items.estimate_attributes(refresh.estimate), out_of=_ESTIMATE)
-            if expected.at_risk_since is not None and refresh.at_risk_since is None:
-                update.remove(attributes.AT_RISK_SINCE)
-        if pending_event is not None and refresh.at_risk_since is not None:
-            update.set(attributes.AT_RISK_SINCE, items.time(refresh.at_risk_since))
-            add_pending(update, (str(pending_event),), now)
-            condition += f" AND {update.is_absent(attributes.AT_RISK_SINCE)}"
-        return self._update_with_copy(expected.job_arn, update, condition, pending_event, now)
-
-    def record_stalled(
-        self, since: datetime, *, expected: TrackedJob, now: datetime, pending_event: PendingEvent
-    ) -> WriteResult:
-        """Record since when the job has not moved."""
-        update = UpdateExpression()
-        update.set(attributes.STALLED_SINCE, items.time(since))
-        update.remove(*_ESTIMATE)
-        add_pending(update, (str(pending_event),), now)
-        same_answer = write_conditions.same_answer(expected, update)
-        condition = f"{same_answer} AND {update.is_absent(attributes.STALLED_SINCE)}"
-        return self._update_with_copy(expected.job_arn, update, condition, pending_event, now)
+        conditions = conditions_of(refresh.findings)
+        if conditions != expected.conditions:
+            condition += f" AND {write_conditions.same_conditions(expected, update)}"
+            _set_conditions(update, conditions)
+        if pending:
+            add_pending(update, map(str, pending), now)
+        return self._update_with_copies(expected.job_arn, update, condition, pending, now)
 
     def stop_tracking(self, expected: TrackedJob) -> WriteResult:
         """Stop polling a job that has ended."""
@@ -150,20 +148,18 @@ class TransitionWrites(JobItems):
         *,
         expected: TrackedJob,
         now: datetime,
-        pending_event: PendingEvent | None,
+        pending: Sequence[PendingEvent] = (),
     ) -> WriteResult:
-        """Record why the job cannot be read."""
+        """Record why the job cannot be read; `pending` is the event of one that is unreachable."""
         update = UpdateExpression()
         set_error(update, unreadable.error, now)
         if unreadable.polls:
             update.set(attributes.UNREADABLE_POLLS, items.number(unreadable.polls))
         if unreadable.unreachable_since is not None:
             update.set(attributes.UNREACHABLE_SINCE, items.time(unreadable.unreachable_since))
-        pending = {*expected.carried_events}
-        if pending_event is not None:
-            pending.add(str(pending_event))
-        if pending:
-            add_pending(update, pending, now)
+        all_pending = expected.carried_events.union(map(str, pending))
+        if all_pending:
+            add_pending(update, all_pending, now)
         condition = " AND ".join(
             (
                 write_conditions.unmoved(expected, update),
@@ -171,13 +167,13 @@ class TransitionWrites(JobItems):
                 write_conditions.same_count(
                     attributes.UNREADABLE_POLLS, expected.unreadable_polls, update
                 ),
-                # An episode that another read began must not begin again with another event id.
+                # A condition that another read began must not begin again with another event id.
                 write_conditions.same_time(
                     attributes.UNREACHABLE_SINCE, expected.unreachable_since, update
                 ),
             )
         )
-        return self._update_with_copy(expected.job_arn, update, condition, pending_event, now)
+        return self._update_with_copies(expected.job_arn, update, condition, pending, now)
 
     def give_up(self, expected: TrackedJob, error: JobError, now: datetime) -> WriteResult:
         """Untrack an ARN that was never readable, and record why.
@@ -202,30 +198,41 @@ class TransitionWrites(JobItems):
 
     # Calls
 
-    def _update_with_copy(
+    def _update_with_copies(
         self,
         job_arn: str,
         update: UpdateExpression,
         condition: str,
-        pending_event: PendingEvent | None,
+        copied: Sequence[PendingEvent],
         now: datetime,
     ) -> WriteResult:
-        """Make a conditional update, with a pending event together with its copy in the outbox."""
-        if pending_event is None:
+        """Make a conditional update, together with copies of pending events in the outbox."""
+        if not copied:
             return self._update(job_arn, update, condition)
-        copy = self._outbox.event_put(job_arn, str(pending_event), now)
-        return self._transact(job_arn, update, condition, {"Put": copy})
+        return self._transact(job_arn, update, condition, *self._copies(job_arn, copied, now))
+
+    def _copies(
+        self, job_arn: str, copied: Iterable[PendingEvent], now: datetime
+    ) -> Iterator[TransactWriteItemTypeDef]:
+        return ({"Put": self._outbox.event_put(job_arn, str(each), now)} for each in copied)
 
     def _transact(
         self,
         job_arn: str,
         update: UpdateExpression,
         condition: str,
-        other: TransactWriteItemTypeDef,
+        *others: TransactWriteItemTypeDef,
     ) -> WriteResult:
         job = self._update_of(job_arn, update, condition)
         job["ReturnValuesOnConditionCheckFailure"] = "ALL_OLD"
-        return writes.transact(self._client, [{"Update": job}, other])
+        return writes.transact(self._client, [{"Update": job}, *others])
+
+
+def _set_conditions(update: UpdateExpression, conditions: Mapping[str, datetime]) -> None:
+    if conditions:
+        update.set(contract.CONDITIONS, items.times(conditions))
+    else:
+        update.remove(contract.CONDITIONS)
 
 
 def _transition(
@@ -233,6 +240,7 @@ def _transition(
     expected: TrackedJob,
     pending_events: frozenset[str],
     follow_up: FollowUp | None,
+    conditions: Mapping[str, datetime] | None = None,
 ) -> tuple[UpdateExpression, str]:
     """The update of a job's item by a transition, and its condition."""
     entry = record.last
@@ -243,6 +251,7 @@ def _transition(
         | items.follow_up_attributes(follow_up),
         out_of=_BY_TRANSITION,
     )
+    _set_conditions(update, conditions or {})
     update.set_once(contract.TRACKED_BY, items.text("user"))
     update.set_once(contract.TRACKED_AT, items.time(entry.observed_at))
     condition = write_conditions.unmoved(expected, update)

@@ -52,6 +52,12 @@ def same_count(attribute: str, count: int, update: UpdateExpression) -> str:
     return update.equals(attribute, items.number(count) if count else None)
 
 
+def same_conditions(expected: TrackedJob, update: UpdateExpression) -> str:
+    """No condition of the job has begun or ended."""
+    known = expected.conditions
+    return update.equals(contract.CONDITIONS, items.times(known) if known else None)
+
+
 def not_superseded(at: datetime, now: datetime, update: UpdateExpression) -> str:
     """No command on the job's tracking that was sent later than `at` was followed.
 

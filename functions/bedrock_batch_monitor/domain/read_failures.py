@@ -1,10 +1,8 @@
-"""Episodes of a job: unreachable, stalled, at risk. Each begins and ends once.
+"""What is recorded of a job that cannot be read, and when the job is unreachable.
 
-An unreachable episode begins after a number of consecutive polls in which Bedrock refused the job,
-or when the job could not be read for an hour for another reason. It ends with the first successful
-read. A stalled episode begins when nothing has moved for the configured time, and ends when status
-or counts move. A job is at risk from the first estimated end after its expiration until an estimate
-is before it, or until the next status.
+A job becomes unreachable after a number of consecutive polls in which Bedrock refused it, or when
+it could not be read for an hour for another reason. It is reachable again with the first successful
+read.
 """
 
 from __future__ import annotations
@@ -13,8 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from bedrock_batch_monitor.domain.jobs import JobError, JobObservation, TrackedJob
-from bedrock_batch_monitor.domain.progress import Estimate
+from bedrock_batch_monitor.domain.jobs import JobError, TrackedJob
 from bedrock_batch_monitor.domain.rules import Rules
 from bedrock_batch_monitor.domain.times import plausible
 
@@ -85,48 +82,3 @@ def is_given_up(job: TrackedJob, now: datetime) -> bool:
         return False
     since = plausible(job.unreachable_since, now) or plausible(job.failing_since, now)
     return since is not None and now - since >= GIVE_UP_AFTER
-
-
-def stalled_since(
-    job: TrackedJob, observation: JobObservation, *, now: datetime, rules: Rules
-) -> datetime | None:
-    """Since when a job has not moved, if that is long enough and not recorded yet; otherwise None.
-
-    The observation has the recorded status. Counts that moved and are not written yet count as
-    movement.
-    """
-    moved_at = plausible(job.progress_at, now)
-    if rules.stalled_after is None or job.stalled_since is not None or moved_at is None:
-        return None
-    if observation.counts != job.counts or now - moved_at < rules.stalled_after:
-        return None
-    return moved_at
-
-
-def is_at_risk(job: TrackedJob, rules: Rules) -> bool:
-    """Whether a job whose counts have not moved is at risk.
-
-    With `emitAtRisk` off it is not, even if an earlier deployment recorded so.
-    """
-    return rules.emit_at_risk and job.at_risk_since is not None
-
-
-def at_risk_since(
-    job: TrackedJob,
-    estimate: Estimate,
-    expiration: datetime | None,
-    *,
-    now: datetime,
-    rules: Rules,
-) -> datetime | None:
-    """Since when a job is at risk, given its newest estimate; None if it is not.
-
-    Without an estimate or an expiration, it stays as it was.
-    """
-    if not rules.emit_at_risk:
-        return None
-    if estimate.ends_at is None or expiration is None:
-        return job.at_risk_since
-    if estimate.ends_at <= expiration:
-        return None
-    return job.at_risk_since or now

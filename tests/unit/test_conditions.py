@@ -1,0 +1,196 @@
+"""The rules for conditions: when each begins and ends, and what the decision contains."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+
+from bedrock_batch_monitor.domain.conditions import (
+    RULES as ALL_RULES,
+)
+from bedrock_batch_monitor.domain.conditions import (
+    Finding,
+    at_risk,
+    beginning,
+    conditions_of,
+    findings_of,
+    stalled,
+)
+from bedrock_batch_monitor.domain.event_kinds import AT_RISK, BY_NAME, CONDITIONS, KINDS, STALLED
+from bedrock_batch_monitor.domain.jobs import JobError, JobObservation, RecordCounts, TrackedJob
+from bedrock_batch_monitor.domain.progress import UNKNOWN, Estimate
+from bedrock_batch_monitor.domain.rules import Rules
+from bedrock_batch_monitor.domain.transitions import Refresh, Transition, Unchanged, decide
+from tests.support.monitor import RULES
+from tests.support.strategies import ARN, NOW, all_rules, observations, tracked_jobs
+
+HOUR, SECOND = timedelta(hours=1), timedelta(seconds=1)
+SINCE = NOW - HOUR
+STALLING = replace(RULES, stalled_after=HOUR)
+WARNING = replace(RULES, emit_at_risk=True)
+BOTH = replace(STALLING, emit_at_risk=True)
+COUNTS = RecordCounts(100, 10, 10, 0)
+JOB = TrackedJob(ARN, sequence=2, status="InProgress", counts=COUNTS, progress_at=SINCE)
+STILL = JobObservation(ARN, "InProgress", counts=COUNTS)
+# 30 records in an hour: the other 60 take two hours.
+MOVED = replace(STILL, counts=replace(COUNTS, processed=40))
+ESTIMATE = Estimate(0.5, NOW + 2 * HOUR)
+
+
+def test_names_and_detail_types_of_kinds_are_unique() -> None:
+    """A pending event and an event id contain the name."""
+    assert len(BY_NAME) == len({kind.detail_type for kind in KINDS}) == len(KINDS)
+    assert len({kind.metric for kind in CONDITIONS}) == len(CONDITIONS)
+    assert all(kind.metric and kind.words is not None for kind in CONDITIONS)
+
+
+@pytest.mark.parametrize(
+    ("changes", "observation", "rules", "expected"),
+    [
+        ({}, STILL, STALLING, SINCE),
+        ({}, STILL, RULES, None),
+        ({"progress_at": SINCE + SECOND}, STILL, STALLING, None),
+        ({"progress_at": None}, STILL, STALLING, None),
+        ({"progress_at": NOW.replace(year=1970)}, STILL, STALLING, None),
+        ({}, replace(STILL, counts=replace(COUNTS, processed=11)), STALLING, None),
+        ({}, replace(STILL, status="Stopping"), STALLING, None),
+        # The time at which it began stays, also after a change of the setting.
+        ({"conditions": {"Stalled": SINCE + SECOND}}, STILL, STALLING, SINCE + SECOND),
+        ({"conditions": {"Stalled": SINCE}}, STILL, RULES, None),
+        ({"conditions": {"Stalled": SINCE}}, MOVED, STALLING, None),
+    ],
+)
+def test_job_is_stalled_while_nothing_changes_for_the_configured_time(
+    changes: dict[str, Any], observation: JobObservation, rules: Rules, expected: datetime | None
+) -> None:
+    """A change of the status or of a count ends it."""
+    found = stalled(replace(JOB, **changes), observation, NOW, rules)
+    assert (None if found is None else found.since) == expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "expiration", "rules", "expected"),
+    [
+        ({}, ESTIMATE.ends_at - SECOND, WARNING, NOW),
+        ({}, ESTIMATE.ends_at, WARNING, None),
+        ({}, ESTIMATE.ends_at - SECOND, RULES, None),
+        ({}, None, WARNING, None),
+        ({"conditions": {"AtRisk": SINCE}}, ESTIMATE.ends_at - SECOND, WARNING, SINCE),
+        ({"conditions": {"AtRisk": SINCE}}, ESTIMATE.ends_at - SECOND, RULES, None),
+        ({"conditions": {"AtRisk": SINCE}}, ESTIMATE.ends_at, WARNING, None),
+        # Without an expiration or a new estimate nothing is known, so nothing changes.
+        ({"conditions": {"AtRisk": SINCE}}, None, WARNING, SINCE),
+        ({"conditions": {"AtRisk": SINCE}, "progress_at": NOW}, ESTIMATE.ends_at, WARNING, SINCE),
+        ({"progress_at": NOW}, ESTIMATE.ends_at - SECOND, WARNING, None),
+        ({"conditions": {"AtRisk": SINCE}, "counts": MOVED.counts}, NOW, WARNING, SINCE),
+    ],
+)
+def test_job_is_at_risk_while_its_estimated_end_is_past_its_expiration(
+    changes: dict[str, Any], expiration: datetime | None, rules: Rules, expected: datetime | None
+) -> None:
+    """Only a new estimate, made when counts are written, begins or ends it."""
+    observation = replace(MOVED, job_expiration_time=expiration)
+    found = at_risk(replace(JOB, **changes), observation, NOW, rules)
+    assert (None if found is None else found.since) == expected
+
+
+def test_transition_ends_risk_and_stall() -> None:
+    """The next status has an estimate and a time of its own."""
+    job = replace(JOB, conditions={"AtRisk": SINCE, "Stalled": SINCE})
+    decision = decide(
+        job, replace(STILL, status="Stopping"), now=NOW, observed_by="poll", rules=BOTH
+    )
+    assert isinstance(decision, Transition)
+    assert decision.findings == ()
+
+
+def test_stall_is_recorded_once_and_ends_with_the_first_change() -> None:
+    """Counts that change end it at once, without the interval between writes of counts."""
+    decision = decide(JOB, STILL, now=NOW, observed_by="poll", rules=STALLING)
+    assert isinstance(decision, Refresh)
+    assert conditions_of(decision.findings) == {"Stalled": SINCE}
+    assert decision.estimate == UNKNOWN
+    assert not decision.counts_moved
+    recorded = replace(JOB, conditions={"Stalled": SINCE})
+    again = decide(recorded, STILL, now=NOW, observed_by="poll", rules=STALLING)
+    assert again == Unchanged()
+    moves = replace(STILL, counts=replace(COUNTS, processed=11))
+    recorded = replace(recorded, progress_at=NOW)
+    ended = decide(recorded, moves, now=NOW, observed_by="poll", rules=STALLING)
+    assert ended == Refresh(moves, counts_moved=True, estimate=UNKNOWN)
+
+
+def test_risk_is_decided_with_the_estimate_that_is_written() -> None:
+    """The facts of the event are those of the estimate."""
+    expiration = NOW + timedelta(minutes=119)
+    moved = replace(MOVED, job_expiration_time=expiration)
+    decision = decide(JOB, moved, now=NOW, observed_by="poll", rules=WARNING)
+    assert isinstance(decision, Refresh)
+    assert (decision.counts_moved, decision.estimate) == (True, ESTIMATE)
+    [found] = decision.findings
+    assert (found.kind, found.since) == (AT_RISK, NOW)
+    assert found.facts["secondsPastExpiration"] == 60
+    decision = decide(JOB, moved, now=NOW, observed_by="poll", rules=RULES)
+    assert decision == Refresh(moved, counts_moved=True, estimate=ESTIMATE)
+
+
+def test_rule_that_finds_something_does_not_hide_another() -> None:
+    """A job that is at risk can stall, and both are in one decision."""
+    job = replace(JOB, conditions={"AtRisk": SINCE})
+    decision = decide(job, STILL, now=NOW, observed_by="poll", rules=BOTH)
+    assert isinstance(decision, Refresh)
+    assert conditions_of(decision.findings) == {"Stalled": SINCE, "AtRisk": SINCE}
+    assert [finding.kind for finding in beginning(job, decision.findings)] == [STALLED]
+
+
+def test_counts_that_are_not_due_stay_unwritten_when_a_condition_ends() -> None:
+    """Otherwise they would be written without the estimate that belongs to them."""
+    job = replace(JOB, conditions={"AtRisk": SINCE}, progress_at=NOW)
+    decision = decide(job, MOVED, now=NOW, observed_by="poll", rules=RULES)
+    assert decision == Refresh(replace(MOVED, counts=COUNTS))
+
+
+@given(tracked_jobs, observations, all_rules)
+def test_findings_fit_the_registry(
+    job: TrackedJob, observation: JobObservation, rules: Rules
+) -> None:
+    """At most one finding per rule; one that begins has the facts that its event requires."""
+    findings = findings_of(job, observation, now=NOW, rules=rules)
+    assert len(conditions_of(findings)) == len(findings) <= len(ALL_RULES)
+    for finding in beginning(job, findings):
+        names = {field.name for field in finding.kind.fields}
+        known = {name for name, value in finding.facts.items() if value is not None}
+        assert known <= names
+        assert {field.name for field in finding.kind.fields if field.is_required} <= known
+
+
+@given(tracked_jobs, observations, all_rules)
+def test_decision_after_a_refresh_is_unchanged(
+    job: TrackedJob, observation: JobObservation, rules: Rules
+) -> None:
+    """What was recorded is not recorded again by the next read with the same answer."""
+    decision = decide(job, observation, now=NOW, observed_by="poll", rules=rules)
+    if not isinstance(decision, Refresh):
+        return
+    recorded = replace(
+        job.without_errors(),
+        counts=decision.observation.counts,
+        last_modified_time=decision.observation.last_modified_time,
+        conditions=conditions_of(decision.findings),
+        progress_at=NOW if decision.counts_moved else job.progress_at,
+    )
+    again = decide(recorded, decision.observation, now=NOW, observed_by="poll", rules=rules)
+    assert again == Unchanged()
+
+
+def test_read_after_an_error_keeps_the_conditions() -> None:
+    """The error is removed, and the job is still at risk."""
+    job = replace(
+        JOB, conditions={"AtRisk": SINCE}, last_error=JobError("Odd", "no"), progress_at=NOW
+    )
+    decision = decide(job, STILL, now=NOW, observed_by="poll", rules=WARNING)
+    assert decision == Refresh(STILL, findings=(Finding(AT_RISK, SINCE),))
