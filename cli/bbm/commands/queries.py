@@ -95,11 +95,11 @@ def _history(
 
 
 def find(bbm: Invocation, *, status: Statuses = None, since: Since = "24h") -> None:
-    """Find the jobs that ended since a time, or changed to a status, the newest first.
+    """Find the jobs that ended, or changed to a status, the newest first.
 
-    Without a status, lists every job that ended: how, after how long, how many records it processed
-    and the first line of the reason. Makes one query of the history for each status. Later status
-    changes of a job do not matter.
+    Without a status, lists every job that ended since the time: how, after how long, how many
+    records it processed, and the first line of the reason. Makes one query of the history for each
+    status. Later status changes of a job do not matter.
     """
     wanted = _statuses(status) or statuses.TERMINAL
     start = inputs.since(since, bbm.now())

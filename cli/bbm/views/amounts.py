@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
+from rich.console import Group
 from rich.text import Text
 
 from bbm import cost
@@ -28,53 +29,39 @@ def usage(
 ) -> RenderableType:
     """The usage of jobs: a row for each day and model, and the total."""
     groups = [(group.day, group.model_id, totals) for group, totals in days]
-    lines = [*((*group, "") for group in groups), ("total", "", total, "bold")]
+    rows = [*((*group, "") for group in groups), ("total", "", total, "bold")]
+    # In a narrow terminal millions of tokens, so that the model and both sums fit.
+    is_narrow = width is not None and width < cells.ROOM_FOR_DETAIL
+    tokens: Callable[[float], str] = short if is_narrow else "{:,}".format
 
-    def numbers(
-        heading: str,
-        rank: int,
-        number: Callable[[Totals], int | None],
-        figure: Callable[[int], str] = "{:,}".format,
-    ) -> Column:
-        texts = [
-            Text("" if (count := number(totals)) is None else figure(count), style)
-            for _, _, totals, style in lines
-        ]
+    def column(heading: str, rank: int, figure: Callable[[Totals], str]) -> Column:
+        texts = [Text(figure(totals), style) for _, _, totals, style in rows]
         return Column(heading, texts, rank, right=True)
 
-    # Millions of tokens, so that the model and both sums fit into 80 columns.
-    is_narrow = width is not None and width < cells.ROOM_FOR_DETAIL
-    tokens: Callable[[int], str] = short if is_narrow else "{:,}".format
-    unknown = [each.jobs_without_tokens for _, _, each, _ in lines]
-    return layout.rows(
+    models = [Text(clean(model, cells.NAME_CHARACTERS)) for _, model, _, _ in rows]
+    unknown = total.jobs_without_tokens
+    table = layout.rows(
         [
-            Column("DAY (UTC)", [Text(cells.word(day), style) for day, _, _, style in lines]),
-            Column(
-                "MODEL",
-                [Text(clean(model, cells.NAME_CHARACTERS)) for _, model, _, _ in lines],
-                least=_MODEL_WIDTH,
-                # The end of a model id has its version.
-                cut_in_middle=True,
-            ),
-            numbers("JOBS", 2, lambda totals: totals.jobs),
-            numbers("RECORDS", 3, lambda totals: totals.records),
-            numbers("INPUT", 4, lambda totals: totals.input_tokens, tokens),
-            numbers("OUTPUT", 5, lambda totals: totals.output_tokens, tokens),
-            Column(
-                "USD",
-                [Text(_usd(each.estimated_cost_usd), style) for _, _, each, style in lines],
-                1,
-                right=True,
-            ),
-            Column(
-                "UNKNOWN",
-                [Text(f"{jobs:,}" if jobs else "", "yellow") for jobs in unknown],
-                6,
-                right=True,
-            ),
+            Column("DAY (UTC)", [Text(cells.word(day), style) for day, _, _, style in rows]),
+            # The end of a model id has its version.
+            Column("MODEL", models, least=_MODEL_WIDTH, cut_in_middle=True),
+            column("JOBS", 2, lambda each: _figure(each.jobs)),
+            column("RECORDS", 3, lambda each: _figure(each.records)),
+            column("INPUT", 4, lambda each: _figure(each.input_tokens, tokens)),
+            column("OUTPUT", 5, lambda each: _figure(each.output_tokens, tokens)),
+            column("USD", 1, lambda each: _usd(each.estimated_cost_usd)),
+            column("UNKNOWN", 6, lambda each: _figure(each.jobs_without_tokens or None)),
         ],
         width,
     )
+    if not is_narrow or not unknown:
+        return table
+    # In place of the column UNKNOWN, which a narrow terminal leaves out.
+    return Group(table, Text(f"Tokens unknown: {unknown:,} of {total.jobs:,} jobs", "yellow"))
+
+
+def _figure(count: int | None, form: Callable[[float], str] = "{:,}".format) -> str:
+    return "" if count is None else form(count)
 
 
 def bill(lines: Sequence[Line], width: int | None) -> RenderableType:
