@@ -83,7 +83,7 @@ audit: setup ## Look up known vulnerabilities of the function's pins (asks pypi.
 pictures: setup ## Make the pictures of the documentation again, in a browser (chromium, installed where apt-get can)
 	@PYTHONPATH=functions:infra:cli python -m local.pictures
 
-docs: setup ## Write the parts of the documentation that come from the code
+docs: setup ## Write the parts of the documentation that come from the code, and the pictures of bbm
 	@python -m tests.docs.generate
 	@python -m tests.cli.documentation
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from functools import cached_property
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, ClassVar, Final, Protocol
 
 import boto3
 from botocore.config import Config
@@ -21,6 +22,9 @@ _SHORT_CALLS: Final = Config(
 # retry would start a second poll.
 _POLL_CALL: Final = Config(
     connect_timeout=5, read_timeout=910, retries={"mode": "standard", "total_max_attempts": 1}
+)
+_QUICK_CALLS: Final = Config(
+    connect_timeout=1, read_timeout=3, retries={"mode": "standard", "total_max_attempts": 1}
 )
 
 
@@ -55,14 +59,26 @@ class Connect(Protocol):
         """Clients of a profile and Region; None means the default of the environment."""
 
 
+def region_of_environment() -> str | None:
+    """The Region that `AWS_REGION` names, which boto3 does not read; None if it is not set.
+
+    The SDKs for other languages, and with them the CDK, read it before `AWS_DEFAULT_REGION`.
+    """
+    return os.environ.get("AWS_REGION") or None
+
+
 class SessionClients:
     """Clients of a boto3 session, with its profile, Region, endpoints and credentials.
 
     Each client is created on first use, so a command creates only the clients that it needs.
     """
 
+    config: ClassVar = _SHORT_CALLS
+
     def __init__(self, profile: str | None, region: str | None) -> None:
-        self._session = boto3.Session(profile_name=profile, region_name=region)
+        self._session = boto3.Session(
+            profile_name=profile, region_name=region or region_of_environment()
+        )
 
     @property
     def region(self) -> str | None:
@@ -72,19 +88,25 @@ class SessionClients:
     @cached_property
     def cloudformation(self) -> CloudFormationClient:
         """The client that reads the outputs of the stack."""
-        return self._session.client("cloudformation", config=_SHORT_CALLS)
+        return self._session.client("cloudformation", config=self.config)
 
     @cached_property
     def dynamodb(self) -> DynamoDBClient:
         """The client of the tables."""
-        return self._session.client("dynamodb", config=_SHORT_CALLS)
+        return self._session.client("dynamodb", config=self.config)
 
     @cached_property
     def events(self) -> EventBridgeClient:
         """The client of the event bus."""
-        return self._session.client("events", config=_SHORT_CALLS)
+        return self._session.client("events", config=self.config)
 
     @cached_property
     def functions(self) -> LambdaClient:
         """The client of the monitor function."""
         return self._session.client("lambda", config=_POLL_CALL)
+
+
+class QuickClients(SessionClients):
+    """Clients that give up after a moment, for completion."""
+
+    config: ClassVar = _QUICK_CALLS

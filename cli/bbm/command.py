@@ -3,31 +3,22 @@
 from __future__ import annotations
 
 import inspect
-import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from typing import Annotated, Any, Final
 
 import typer
 
-from bbm import deployment, references
-from bbm.aws import Clients, Connect, SessionClients
+from bbm import completion, deployment, references
+from bbm.aws import Clients
+from bbm.environment import Environment
 from bbm.output import Output
 from bbm.problems import FAILED, Problem, explain
 from bbm.tables import History, Item, Jobs
-
-
-@dataclass(frozen=True, slots=True)
-class Environment:
-    """What a command uses outside of the process; a test passes its own as the context object."""
-
-    connect: Connect = SessionClients
-    now: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
-    sleep: Callable[[float], None] = time.sleep
 
 
 @dataclass(frozen=True)
@@ -66,22 +57,61 @@ class Invocation:
         return self.region or (self.clients.region if "clients" in self.__dict__ else None)
 
     @cached_property
-    def _active_items(self) -> tuple[Item, ...]:
-        return self.jobs.active()
-
-    @cached_property
-    def _all_items(self) -> tuple[Item, ...]:
-        return self.jobs.all()
+    def _read_once(self) -> _ReadOnce:
+        return _ReadOnce(self.jobs)
 
     def now(self) -> datetime:
         """The current time."""
         return self.environment.now()
 
     def resolve(self, text: str) -> str:
-        """The ARN of the job with this ARN, id or name. Reads the jobs at most once."""
-        return references.resolve(
-            text, self.deployment, lambda: self._active_items, lambda: self._all_items
-        )
+        """The ARN of the job with this ARN, id or name. Reads the jobs at most once.
+
+        If several jobs have the name, it is the newest, and a note lists the others.
+        """
+        resolved = self.resolve_all(text)
+        if resolved.others:
+            self.out.note(references.note_of(text, resolved))
+        return resolved.job_arn
+
+    def resolve_all(self, text: str) -> references.Resolved:
+        """Like `resolve`, with the other jobs of the same name and without the note."""
+        return references.resolve(text, self.deployment, self._read_once)
+
+    def resolve_each(self, texts: Iterable[str], *, all_: bool) -> dict[str, str]:
+        """The ARNs that these texts mean, each with its text; with `all_` every job of a name."""
+        found: dict[str, str] = {}
+        for text in texts:
+            arns = self.resolve_all(text).all_arns if all_ else (self.resolve(text),)
+            found |= dict.fromkeys(arns, text)
+        return found
+
+
+@dataclass(frozen=True)
+class _ReadOnce:
+    """The reads for `references.resolve`, whose results are kept for the whole command."""
+
+    jobs: Jobs
+
+    @cached_property
+    def _active(self) -> Sequence[Item]:
+        return self.jobs.active()
+
+    @cached_property
+    def _all(self) -> Sequence[Item]:
+        return self.jobs.all()
+
+    def active(self) -> Sequence[Item]:
+        """The items of the active jobs."""
+        return self._active
+
+    def all(self) -> Sequence[Item]:
+        """The items of all jobs."""
+        return self._all
+
+    def has(self, key: str) -> bool:
+        """Whether there is an item with this `jobArn`."""
+        return self.jobs.get(key) is not None
 
 
 # The options that every command has, in the order of its help.
@@ -113,7 +143,15 @@ _COMMON: Final[Mapping[str, tuple[Any, Any]]] = {
     ),
 }
 
-JobReference = Annotated[str, typer.Argument(metavar="ARN", help="The job: ARN, id or name.")]
+JobReference = Annotated[
+    str,
+    typer.Argument(
+        metavar="JOB", help="The job: ARN, id or name.", autocompletion=completion.known_jobs
+    ),
+]
+EveryOfName = Annotated[
+    bool, typer.Option("--all", help="Every job with that name, not only the newest.")
+]
 _SINCE: Final = typer.Option(
     metavar="TIME", help="Start time: 30m, 24h, 7d, or an ISO 8601 time (UTC)."
 )

@@ -32,7 +32,7 @@ app = typer.Typer(
     name="bbm",
     help="Monitor Amazon Bedrock batch inference jobs through the tables of the Bedrock Batch "
     "Monitor.\n\nName a job by its ARN, by its id (the 12 characters at the end of the ARN) or by "
-    "its name, if no other job has that name.",
+    "its name, which means the newest job with that name.",
     epilog="Every command accepts --json (one JSON document on standard output), --stack, "
     "--profile and --region. Exit codes: 0 success, 1 failure, 2 usage error.",
     no_args_is_help=True,

@@ -75,7 +75,8 @@ class Output:
             return
         for renderable in renderables:
             if self.out.is_terminal:
-                soft_wrap = isinstance(renderable, Text)
+                # A sentence is broken at its words. The terminal breaks what is to be copied.
+                soft_wrap = isinstance(renderable, Text) and renderable.no_wrap is True
                 self.out.print(self.shown(renderable), soft_wrap=soft_wrap)
             else:
                 sys.stdout.write(plain_text(renderable, _encoding(sys.stdout)))
@@ -108,7 +109,9 @@ class Output:
         self._print_error(Text(text))
 
     def _print_error(self, text: Text) -> None:
-        self.err.print(_Shown(text, _encoding(self.err.file)), soft_wrap=True)
+        # One line in a pipe or a log; in a terminal, broken at words.
+        soft_wrap = not self.err.is_terminal
+        self.err.print(_Shown(text, _encoding(self.err.file)), soft_wrap=soft_wrap)
 
 
 @dataclass(frozen=True, slots=True)

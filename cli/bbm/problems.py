@@ -138,7 +138,10 @@ def _of_sdk(error: BotoCoreError) -> Problem:  # noqa: PLR0911 - a case for each
     if isinstance(error, _LOGIN_EXPIRED):
         return Problem(f"the AWS session has expired: {_SIGN_IN}")
     if isinstance(error, sdk.NoRegionError):
-        return Problem("no AWS Region is set: use --region or set AWS_DEFAULT_REGION")
+        return Problem(
+            "no AWS Region is set: use --region or set AWS_REGION (without one, `cdk` deploys to "
+            "us-east-1)"
+        )
     if isinstance(error, sdk.InvalidRegionError):
         return Problem(f"{error}: a Region looks like us-east-1")
     if isinstance(error, _NO_ANSWER):

@@ -46,15 +46,14 @@ class Watched:
         return Watched(tuple(read.get(item["jobArn"], _untracked(item)) for item in self.items))
 
     def changes_since(self, before: Watched | None) -> tuple[Item, ...]:
-        """The jobs with another status, count or tracking than before; all jobs at first."""
+        """The jobs with another status, count, tracking or error than before; all at first."""
         known = {} if before is None else {item["jobArn"]: _shown(item) for item in before.items}
         return tuple(item for item in self.items if known.get(item["jobArn"]) != _shown(item))
 
 
 def is_followed(item: Item) -> bool:
     """Whether the monitor polls the job: it is tracked, monitored and has not ended."""
-    error = item.get("lastError")
-    code = error.get("code") if isinstance(error, Mapping) else None
+    code = _error_code(item)
     refused = isinstance(code, str) and code in _NOT_POLLED
     return is_tracked(item) and not has_ended(item) and not refused
 
@@ -91,4 +90,10 @@ def _untracked(item: Item) -> Item:
 
 
 def _shown(item: Item) -> tuple[Any, ...]:
-    return (item.get("status"), item.get("processedRecordCount"), is_tracked(item))
+    code = _error_code(item)
+    return (item.get("status"), item.get("processedRecordCount"), is_tracked(item), code)
+
+
+def _error_code(item: Item) -> object:
+    error = item.get("lastError")
+    return error.get("code") if isinstance(error, Mapping) else None

@@ -55,7 +55,8 @@ JOBS: Final = (
             Phase("Scheduled", 4),
             Phase("InProgress", 30),
             Phase("Completed", None),
-            error_share=0.002,
+            # It completes, but with failed records.
+            error_share=0.02,
         ),
     ),
     PlannedJob(

@@ -13,9 +13,11 @@ import pytest
 from botocore.exceptions import ClientError
 from typer.testing import CliRunner
 
-from bbm.command import Environment
+from bbm.environment import Environment
 from bbm.main import app
 from tests.component.conftest import ACCOUNT, REGION, START, Cloud, cloud
+
+from .scene import complete
 
 __all__ = ["cloud"]
 
@@ -134,6 +136,10 @@ class Bbm:
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception
         return Answer(result.exit_code, result.stdout, result.stderr)
+
+    def complete(self, line: str) -> str:
+        """What the shell completes for a line."""
+        return complete(line, Environment(connect_quickly=self._connect, now=self.now))
 
     def json(self, *arguments: str) -> Any:
         """The document of a command that succeeds."""

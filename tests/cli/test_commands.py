@@ -442,13 +442,6 @@ def test_ended_job_is_found_by_its_name(bbm: Bbm) -> None:
     arn = ended(bbm, job_name="nightly")
     assert bbm.json("history", "nightly")["jobArn"] == arn
     assert bbm.json("replay", "nightly")["resources"] == [arn]
-    ended(bbm, job_name="nightly")
-    answer = bbm("replay", "nightly")
-    assert answer.code == 1
-    assert "'nightly' is the name of 2 jobs: give one of their ARNs: arn:" in answer.err
-    going = bbm.cloud.add_job("InProgress", job_name="nightly")
-    bbm.cloud.poll()
-    assert bbm.json("history", "nightly")["jobArn"] == going
 
 
 def test_history_of_a_job_not_polled_yet_and_of_an_unknown_job(bbm: Bbm) -> None:
@@ -468,13 +461,69 @@ def test_find_is_one_query_newest_first(bbm: Bbm) -> None:
     ended(bbm, job_name="second")
     ended(bbm, "Stopped")
     found = bbm.json("find", "--status", "failed", "--since", "1h")
-    assert found["status"] == "Failed"
+    assert found["statuses"] == ["Failed"]
     assert found["since"] == "2026-11-24T21:01:00.000Z"
     assert [item["jobName"] for item in found["transitions"]] == ["second", "first"]
     heading, second, _ = bbm("find", "--status", "Failed", "--since", "1h").lines
     assert heading.startswith("SEEN (UTC)")
     assert second.endswith("Failed for a reason")
     assert "No job changed to Expired" in bbm("find", "--status", "Expired").out
+
+
+def test_find_without_a_status_lists_every_ended_job(bbm: Bbm) -> None:
+    """Status, records, duration and the first line of the reason, of all five ends."""
+    script = Script((Phase("InProgress", 600), Phase("Completed", None)), error_share=0.1)
+    bbm.cloud.add_job(script, job_name="Good", total_records=1000)
+    for status in statuses.TERMINAL:
+        ended(bbm, status, job_name=f"the-{status}")
+        bbm.cloud.bedrock.clock.advance(600)
+    bbm.cloud.add_job("InProgress")
+    bbm.cloud.poll()
+    found = bbm.json("find")
+    assert found["statuses"] == list(statuses.TERMINAL)
+    names = [job["jobName"] for job in found["transitions"]]
+    assert names[:3] == [f"the-{status}" for status in ("Expired", "Stopped", "Failed")]
+    assert {*names[3:5]} == {"Good", "the-PartiallyCompleted"}
+    assert names[5:] == ["the-Completed"]
+    assert all({"submitTime", "endTime"} <= job.keys() for job in found["transitions"])
+    heading, *lines = bbm("find").lines
+    assert heading.split() == [
+        *("SEEN", "(UTC)", "JOB", "ID", "STATUS", "RECORDS", "ERRORS", "DURATION", "REASON"),
+    ]
+    assert re.search(
+        r"Good .* Completed +1,000 / 1,000 +\d+ +10 min$", "\n".join(lines), re.MULTILINE
+    )
+    assert lines[2].endswith("Failed for a reason")
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", bbm("find", terminal=80).out)
+    assert re.search(r"\n  \d+ records failed\.\n", shown)
+    assert shown.splitlines()[-1].startswith("2 Completed, 1 Expired")
+
+
+def test_several_statuses_combine(bbm: Bbm) -> None:
+    """In `find` and in `jobs`, active and ended ones, in any order and each once."""
+    failed, expired = ended(bbm), ended(bbm, "Expired")
+    ended(bbm, "Completed")
+    going = bbm.cloud.add_job("InProgress")
+    bbm.cloud.poll()
+    options = [word for name in ("Expired", "failed", "Failed") for word in ("--status", name)]
+    found = bbm.json("find", *options)
+    assert found["statuses"] == ["Expired", "Failed"]
+    assert {job["jobArn"] for job in found["transitions"]} == {failed, expired}
+    listed = bbm.json("jobs", *options, "--status", "InProgress")["jobs"]
+    assert {job["jobArn"] for job in listed} == {failed, expired, going}
+    everything = bbm.json("jobs", *options, "--status", "InProgress", "--all")["jobs"]
+    assert {job["jobArn"] for job in everything} == {failed, expired, going}
+    assert (
+        "No job has the status Stopped or Stopping."
+        in bbm("jobs", "--status", "Stopped", "--status", "Stopping").out
+    )
+
+
+def test_jobs_with_since_names_find(bbm: Bbm) -> None:
+    """A usage error with the command to run in its place, with the same statuses."""
+    answer = bbm("jobs", "--since", "24h", "--status", "failed")
+    assert (answer.code, answer.out) == (2, "")
+    assert "run `bbm find --status Failed --since 24h`" in answer.err
 
 
 def test_find_reads_every_page(bbm: Bbm) -> None:
@@ -619,20 +668,20 @@ def test_poll_reports_that_it_ran_out_of_time(bbm: Bbm) -> None:
     assert "ran out of time" in bbm("poll").out
 
 
-def test_several_names_need_one_read_of_the_active_jobs(bbm: Bbm) -> None:
+def test_several_names_need_one_read_of_all_jobs(bbm: Bbm) -> None:
     """The items are kept for the whole command."""
     for name in ("one", "two"):
         bbm.cloud.add_job("InProgress", job_name=name)
     bbm.cloud.poll()
-    queries: list[Any] = []
+    scans: list[Any] = []
     bbm.clients.dynamodb.meta.events.register(
-        "before-call.dynamodb.Query", lambda **call: queries.append(call)
+        "before-call.dynamodb.Scan", lambda **call: scans.append(call)
     )
     assert len(bbm.json("untrack", "one", "two")["jobs"]) == 2
-    assert len(queries) == 1
+    assert len(scans) == 1
 
 
-@pytest.mark.parametrize("width", [80, 120])
+@pytest.mark.parametrize("width", [40, 60, 80, 120])
 def test_nothing_is_wider_than_the_terminal(bbm: Bbm, width: int) -> None:
     """Long names are cut, and less important columns are left out, with and without color."""
     bbm.cloud.add_job(

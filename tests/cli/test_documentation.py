@@ -15,22 +15,43 @@ from bedrock_batch_monitor.domain.summary import PollSummary
 from local.bedrock import Phase, Script
 
 from .conftest import Bbm
-from .documentation import PAGE, commands, documented, help_of
+from .documentation import PAGE, README, commands, documented, help_of, sample_of, samples
+from .samples import SAMPLES
 
 TEXT = PAGE.read_text()
 EXAMPLES = re.findall(r"^\$ (bbm .*)$", TEXT, re.MULTILINE)
 
 
 def options_of(command: str) -> set[str]:
-    """Every option that a command takes."""
+    """Every option that a command takes and shows."""
     found = get_command(app).commands[command]  # type: ignore[attr-defined]
-    return {name for parameter in found.params for name in parameter.opts if name[0] == "-"}
+    return {
+        name
+        for parameter in found.params
+        for name in parameter.opts
+        if name[0] == "-" and not getattr(parameter, "hidden", False)
+    }
 
 
 @pytest.mark.parametrize("command", commands(), ids=lambda command: command or "bbm")
 def test_help_on_the_page_is_current(command: str) -> None:
     """The page has the help of every command as it is; `tests.cli.documentation` writes it."""
     assert documented()[command] == help_of(command)
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_sample_on_the_page_is_what_bbm_prints(name: str) -> None:
+    """`make docs` writes the samples; each is on the page."""
+    kind, text = samples()[name]
+    assert text == sample_of(name, kind)
+    assert samples(README).get(name, (kind, text)) == (kind, text)
+
+
+def test_page_has_no_sample_that_nothing_generates() -> None:
+    """Only the table of the costs is generated elsewhere."""
+    fences = re.findall(r"(.*)\n<!-- sample output -->\n```(?:console|json)\n", TEXT)
+    others = [line for line in fences if not line.startswith("<!-- sample of bbm: ")]
+    assert others == ["<!-- generated: bbm cost -->"]
 
 
 def test_no_help_is_left_of_a_command_that_is_gone() -> None:
@@ -95,9 +116,9 @@ def test_results_of_track_and_untrack() -> None:
 
 def test_samples_are_json() -> None:
     """What the page shows as a document is one."""
-    samples: list[Any] = [
+    documents: list[Any] = [
         json.loads(text) for text in re.findall(r"```json\n(.*?)```", TEXT, re.DOTALL)
     ]
-    assert len(samples) >= 2
-    [summary] = [sample for sample in samples if "complete" in sample]
+    assert len(documents) == 5
+    [summary] = [document for document in documents if "complete" in document]
     assert set(summary) <= set(PollSummary().as_json())

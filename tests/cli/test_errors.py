@@ -78,7 +78,7 @@ CASES = (
     Case(
         "no region",
         connecting(sdk.NoRegionError()),
-        ("no AWS Region is set", "--region", "AWS_DEFAULT_REGION"),
+        ("no AWS Region is set", "--region", "AWS_REGION"),
     ),
     Case(
         "no region's name",
@@ -229,13 +229,16 @@ def test_debug_shows_the_traceback_before_the_line(bbm: Bbm) -> None:
     assert answer.err.splitlines()[-1].startswith("Error: bbm itself failed")
 
 
-def test_an_ambiguous_name_lists_its_jobs(bbm: Bbm) -> None:
-    """The candidates can be copied from the error."""
-    arns = [bbm.cloud.add_job("InProgress", job_name="nightly") for _ in range(2)]
+def test_note_on_a_shared_name_is_on_standard_error_alone(bbm: Bbm) -> None:
+    """Standard output stays one document, of the newest job."""
+    older = bbm.cloud.add_job("InProgress", job_name="nightly")
+    bbm.cloud.bedrock.clock.advance(3600)
+    newer = bbm.cloud.add_job("InProgress", job_name="nightly")
     bbm.cloud.poll()
-    answer = bbm("history", "nightly")
-    assert answer.code == 1
-    assert all(arn in answer.err for arn in arns)
+    answer = bbm("history", "nightly", "--json")
+    assert (answer.code, answer.document["jobArn"]) == (0, newer)
+    assert f"The others: {older[-12:]} (2026-11-24 20:00 UTC)" in answer.err
+    assert len(answer.err.splitlines()) == 1
 
 
 def test_replay_explains_a_refused_call_to_the_bus(bbm: Bbm) -> None:

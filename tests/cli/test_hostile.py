@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +26,7 @@ from tests.support.hostile import ALL_KEYS, STORABLE, hostile_characters_in, tex
 
 from .conftest import Answer, Bbm, Functions
 
+ROOT: Final = Path(__file__).parents[2]
 JOB_ID: Final = "abcdefghijkl"
 ARN: Final = f"arn:aws:bedrock:{REGION}:{ACCOUNT}:model-invocation-job/{JOB_ID}"
 NOW: Final = datetime(2026, 11, 24, 20, 0, tzinfo=UTC)
@@ -68,6 +72,7 @@ LONG: Final = STORABLE * 100
 OWN_CODES: Final = re.compile(r"\x1b\[(?:[0-9;]*m|\?25[lh]|2K|1A|\d*[GH])")
 MODES: Final[tuple[dict[str, Any], ...]] = (
     {},
+    {"terminal": 60},
     {"terminal": 80},
     {"terminal": 160},
     {"charset": "ascii"},
@@ -129,10 +134,13 @@ COMMANDS: Final = (
     ("untrack", LONG),
     ("jobs",),
     ("jobs", "--all"),
+    ("jobs", "--since", STORABLE),
     *(("jobs", "--status", status) for status in ("Failed", "InProgress", STORABLE)),
     ("history", JOB_ID),
     ("history", ARN),
     ("history", f"{ARN[:-1]}1"),
+    ("history", STORABLE, "--all"),
+    ("find", "--since", "9d"),
     *(("find", "--status", status, "--since", "9d") for status in (*statuses.TERMINAL, STORABLE)),
     ("find", "--status", "Failed", "--since", STORABLE),
     ("usage", "--since", "9d"),
@@ -249,15 +257,16 @@ def test_poll_that_answers_with_json_that_is_too_deep(hostile: Bbm) -> None:
     assert "no summary came back" in answer.err
 
 
-def test_ambiguous_name_lists_a_few_candidates(bbm: Bbm) -> None:
-    """The error stays a line that a person can read."""
+def test_note_on_a_name_of_many_jobs_lists_a_few(bbm: Bbm) -> None:
+    """The note stays a line that a person can read, whatever the name and the times are."""
     for number in range(30):
         arn = f"{ARN[:-2]}{number:02}"
         item = {"tracking": {"S": "ACTIVE"}, "jobName": {"S": STORABLE}, "jobArn": {"S": arn}}
-        put(bbm, "jobs", item)
+        put(bbm, "jobs", item | {"submitTime": {"S": STORABLE}})
     answer = bbm("history", STORABLE)
-    assert answer.code == 1
-    assert answer.err.rstrip().endswith(f"{ARN[:-2]}09 and 20 more")
+    assert answer.code == 0
+    assert "and 19 more. Use an id to name one of them" in answer.err
+    assert answer.err.count("(time unknown)") == 10
     assert_harmless(answer)
 
 
@@ -399,6 +408,38 @@ def test_showable_text(text: str, encoding: str, shown: str) -> None:
     assert showable(text, encoding) == shown
 
 
+@pytest.mark.parametrize("encoding", ["cp1252", "iso-8859-1", "ascii", "cp932"])
+@pytest.mark.parametrize("terminal", [False, True])
+def test_process_with_another_encoding_prints_every_command(
+    encoding: str,
+    terminal: bool,  # noqa: FBT001 - a case of the test
+) -> None:
+    """A real process, whose standard output is what a Windows pipe or an old terminal is."""
+    program = (
+        "import sys; from tests.cli.scene import PREFIX, scene; from bbm.environment import "
+        "Environment; from bbm.main import app\n"
+        "with scene() as s:\n"
+        "    s.set('12pf4yjm4p1k', message=chr(0x5165) + ' \u2265 100', jobName=chr(0x1f600))\n"
+        "    environment = Environment(connect=lambda *_: s, now=lambda: s.now)\n"
+        "    for words in (['jobs', '--all'], ['find'], ['history', '4o8nzboo9xsk'], ['usage']):\n"
+        "        app(words, obj=environment, prog_name='bbm', standalone_mode=False)\n"
+        "        app([*words, '--json'], obj=environment, prog_name='bbm', standalone_mode=False)\n"
+    )
+    colors = {"FORCE_COLOR": "1", "COLUMNS": "120", "TERM": "xterm-256color"} if terminal else {}
+    environment = {
+        **os.environ,
+        **colors,
+        "PYTHONPATH": os.pathsep.join(str(ROOT / folder) for folder in (".", "functions", "cli")),
+        "PYTHONIOENCODING": encoding,
+        "PYTHONUTF8": "0",
+    }
+    done = subprocess.run(  # noqa: S603 - this Python
+        [sys.executable, "-c", program], env=environment, cwd=ROOT, capture_output=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.decode(encoding).count("PartiallyCompleted") >= 6
+
+
 plain_values = st.recursive(
     st.none()
     | st.booleans()
@@ -440,11 +481,13 @@ def test_views_take_any_item(found: list[dict[str, Any]], width: int | None, enc
         job_rows.jobs_table(found, NOW, width),
         recorded.history(found, NOW, width),
         recorded.history_heading(found),
-        recorded.found(found, width),
-        job_rows.watched(found, NOW, width or 80, rows=2),
-        lines.watch_result(found),
+        recorded.found(found, width, ended=True),
+        recorded.found(found, width, ended=False),
+        *(shown for item in found for shown in recorded.never_read(item, NOW)),
+        job_rows.watched(found, NOW, width or 80, rows=2, footer=lines.watch_footer(found, NOW)),
+        lines.counted(found),
         amounts.usage(days, total, width),
-        *(lines.watch_line(item, NOW) for item in found),
+        *(lines.watch_line(item, NOW, with_id=True) for item in found),
     ):
         text = plain_text(shown, encoding)
         assert hostile_characters_in(text, allowed="\n") == set()

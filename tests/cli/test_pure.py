@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from bbm import inputs
 from bbm.deployment import Deployment
 from bbm.problems import Problem, UsageProblem
-from bbm.references import arn_of, check_trackable, resolve
+from bbm.references import arn_of, check_trackable, note_of, resolve
 from bedrock_batch_monitor.domain import plain_text, statuses
 from bedrock_batch_monitor.domain.arns import Scope
 
@@ -22,13 +23,39 @@ DEPLOYMENT = Deployment(
 PREFIX = "arn:aws:bedrock:us-east-1:123456789012:model-invocation-job/"
 
 
-def asked() -> list[dict[str, Any]]:
-    """Items that must not be read."""
-    pytest.fail("asked")
+@dataclass
+class Table:
+    """The reads that finding a job can need; a read that a test does not expect fails it."""
+
+    actives: list[dict[str, Any]] | None = None
+    items: list[dict[str, Any]] | None = None
+
+    def active(self) -> list[dict[str, Any]]:
+        """The items of the active jobs."""
+        if self.actives is None:
+            pytest.fail("the active jobs were read")
+        return self.actives
+
+    def all(self) -> list[dict[str, Any]]:
+        """The items of all jobs."""
+        if self.items is None:
+            pytest.fail("all jobs were read")
+        return self.items
+
+    def has(self, key: str) -> bool:
+        """Whether one of the items has this key."""
+        return any(item["jobArn"] == key for item in self.items or self.actives or ())
 
 
-def item(job_id: str, name: str | None = None, prefix: str = PREFIX) -> dict[str, Any]:
-    return {"jobArn": prefix + job_id} | ({} if name is None else {"jobName": name})
+def item(
+    job_id: str, name: Any = None, submitted: str | None = None, prefix: str = PREFIX
+) -> dict[str, Any]:
+    known = {"jobName": name, "submitTime": submitted}
+    return {"jobArn": prefix + job_id} | {key: text for key, text in known.items() if text}
+
+
+def found(text: str, table: Table) -> str:
+    return resolve(text, DEPLOYMENT, table).job_arn
 
 
 @pytest.mark.parametrize("status", statuses.KNOWN)
@@ -87,49 +114,76 @@ def test_since_raises_only_usage_problems(text: str) -> None:
 
 
 def test_a_job_is_named_by_arn_id_or_name() -> None:
-    """All three give the same ARN. An ARN needs no read."""
-    active = [item("abcdefghijkl", "nightly"), item("mnopqrstuvwx", "other")]
-    for text in ("abcdefghijkl", "nightly"):
-        assert resolve(text, DEPLOYMENT, lambda: active, asked) == PREFIX + "abcdefghijkl"
-    assert resolve(PREFIX + "abcdefghijkl", DEPLOYMENT, asked, asked) == (PREFIX + "abcdefghijkl")
+    """All three give the same ARN. An ARN needs no read, an id the active jobs, a name all jobs."""
+    items = [item("abcdefghijkl", "nightly"), item("mnopqrstuvwx", "other")]
+    arn = PREFIX + "abcdefghijkl"
+    assert found(arn, Table()) == arn
+    assert found("abcdefghijkl", Table(actives=items)) == arn
+    assert found("nightly", Table(items=items)) == arn
 
 
 def test_id_without_an_active_job_means_the_own_account_and_region() -> None:
     """An active job with this id in another account takes precedence."""
-    assert resolve("abcdefghijkl", DEPLOYMENT, list, asked) == PREFIX + "abcdefghijkl"
+    assert found("abcdefghijkl", Table(actives=[])) == PREFIX + "abcdefghijkl"
     elsewhere = "arn:aws:bedrock:eu-west-1:210987654321:model-invocation-job/"
     active = [item("abcdefghijkl", prefix=elsewhere)]
-    assert resolve("abcdefghijkl", DEPLOYMENT, lambda: active, asked) == elsewhere + "abcdefghijkl"
+    assert found("abcdefghijkl", Table(actives=active)) == elsewhere + "abcdefghijkl"
 
 
-def test_an_ambiguous_name_lists_the_candidates() -> None:
-    """Two jobs of one name, or a name that is another job's id."""
-    active = [item("abcdefghijkl", "nightly"), item("mnopqrstuvwx", "nightly")]
-    with pytest.raises(Problem) as raised:
-        resolve("nightly", DEPLOYMENT, lambda: active, asked)
-    assert all(PREFIX + job_id in str(raised.value) for job_id in ("abcdefghijkl", "mnopqrstuvwx"))
-    active = [item("abcdefghijkl"), item("mnopqrstuvwx", "abcdefghijkl")]
-    with pytest.raises(Problem, match="is the name of 2 active jobs"):
-        resolve("abcdefghijkl", DEPLOYMENT, lambda: active, asked)
+def test_name_of_several_jobs_means_the_newest() -> None:
+    """By the time of submission. A job that no poll has read yet is the newest."""
+    items = [
+        item("aaaaaaaaaaaa", "nightly", "2026-11-22T22:00:00.000Z"),
+        item("cccccccccccc", "nightly", "2026-11-24T22:00:00.000Z"),
+        item("bbbbbbbbbbbb", "nightly", "2026-11-23T22:00:00.000Z"),
+        item("dddddddddddd", "other", "2026-11-25T22:00:00.000Z"),
+    ]
+    resolved = resolve("nightly", DEPLOYMENT, Table(items=items))
+    assert [arn[-12] for arn in resolved.all_arns] == ["c", "b", "a"]
+    unread = {"jobArn": PREFIX + "eeeeeeeeeeee", "jobName": "nightly"}
+    assert found("nightly", Table(items=[*items, unread])) == unread["jobArn"]
+
+
+def test_note_lists_the_other_jobs_of_the_name_with_their_times() -> None:
+    """The newest first, and not more than a line can hold."""
+    items = [
+        item(f"abcdefghij{day:02}", "nightly", f"2026-11-{day:02}T22:00:00.000Z")
+        for day in range(1, 25)
+    ]
+    note = note_of("nightly", resolve("nightly", DEPLOYMENT, Table(items=items)))
+    assert note.startswith(
+        "'nightly' is the name of 24 jobs. This is the newest, abcdefghij24. The others: "
+        "abcdefghij23 (2026-11-23 22:00 UTC), abcdefghij22 (2026-11-22 22:00 UTC), "
+    )
+    assert note.endswith("(2026-11-14 22:00 UTC), and 13 more. Use an id to name one of them")
+
+
+def test_id_of_several_active_jobs_is_an_error_with_their_arns() -> None:
+    """Only one of them can be meant, and neither is newer."""
+    elsewhere = "arn:aws:bedrock:eu-west-1:210987654321:model-invocation-job/"
+    active = [item("abcdefghijkl"), item("abcdefghijkl", prefix=elsewhere)]
+    with pytest.raises(Problem, match="is the id of 2 jobs: give one of their ARNs") as raised:
+        found("abcdefghijkl", Table(actives=active))
+    assert all(job["jobArn"] in str(raised.value) for job in active)
+
+
+def test_id_takes_precedence_over_a_name_that_looks_like_an_id() -> None:
+    """Such a name of an active job is found too."""
+    named = item("mnopqrstuvwx", "abcdefghijkl")
+    assert found("abcdefghijkl", Table(actives=[item("abcdefghijkl"), named])).endswith("jkl")
+    assert found("abcdefghijkl", Table(actives=[named])) == named["jobArn"]
 
 
 def test_key_that_is_not_an_arn_names_its_item() -> None:
-    """So that `bbm untrack` can be used on it."""
-    active = [{"jobArn": "i-am-no-arn"}]
-    assert resolve("i-am-no-arn", DEPLOYMENT, lambda: active, asked) == "i-am-no-arn"
+    """So that `bbm untrack` and `bbm history` can be used on it, tracked or not."""
+    guardrail = "arn:aws:bedrock:us-east-1:123456789012:guardrail/gr4zkq1xq9ab"
+    table = Table(items=[{"jobArn": "i-am-no-arn"}, {"jobArn": guardrail}])
+    assert found("i-am-no-arn", table) == "i-am-no-arn"
+    assert found(guardrail, table) == guardrail
     with pytest.raises(UsageProblem, match="is not the ARN of a batch inference job"):
-        resolve("arn:aws:s3:::bucket", DEPLOYMENT, lambda: active, asked)
+        found("arn:aws:s3:::bucket", table)
     with pytest.raises(Problem, match="no job 'nothing' in the jobs table"):
-        resolve("nothing", DEPLOYMENT, lambda: active, list)
-
-
-def test_name_means_the_active_job_or_else_the_only_job_with_it() -> None:
-    """All jobs are read only for a name without an active job. Several matches are listed."""
-    active, ended = item("abcdefghijkl", "nightly"), item("mnopqrstuvwx", "nightly")
-    assert resolve("nightly", DEPLOYMENT, lambda: [active], asked) == active["jobArn"]
-    assert resolve("nightly", DEPLOYMENT, list, lambda: [ended]) == ended["jobArn"]
-    with pytest.raises(Problem, match="is the name of 2 jobs: give one of their ARNs"):
-        resolve("nightly", DEPLOYMENT, list, lambda: [active, ended])
+        found("nothing", table)
 
 
 def test_only_arns_and_ids_can_be_tracked() -> None:

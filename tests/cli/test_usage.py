@@ -130,12 +130,15 @@ def test_usage_table_has_a_row_for_each_day_and_model(used: Bbm) -> None:
     assert total.split() == ["total", "2", "20", "1,000,000", "100,000", "0.3750", "1"]
 
 
-def test_usage_in_a_narrow_terminal_cuts_only_the_model(used: Bbm) -> None:
-    """Figures are never cut."""
+def test_usage_in_a_narrow_terminal_always_shows_model_and_cost(used: Bbm) -> None:
+    """Figures are never cut, and the version at the end of the model stays."""
     completed(used, manifest={"inputTokenCount": 1_000_000, "outputTokenCount": 100_000})
     lines = used("usage", terminal=70).lines
-    assert all("1,000,000" in line and "0.3750" in line for line in lines[1:])
+    assert all("1.00 M" in line and "0.3750" in line for line in lines[1:])
     assert "…" in lines[1]
+    narrow = used("usage", terminal=50).lines
+    assert "-v1:0" in narrow[1]
+    assert "0.3750" in narrow[1]
 
 
 def test_usage_since_an_invalid_time_is_a_usage_error(used: Bbm) -> None:

@@ -73,11 +73,11 @@ def test_watch_shows_the_monitors_estimate(bbm: Bbm) -> None:
     bbm.cloud.poll()
     bbm.when_asleep.append(lambda: bbm("untrack", arn))  # type: ignore[arg-type]
     [line, *_] = bbm("watch", arn).lines
-    assert line.endswith("300 / 12,000 records  5/min, 1 d 15 h left, at risk")
+    assert line.endswith("InProgress (at risk)  2%  300 / 12,000 records  5/min, 1 d 15 h left")
     bbm("track", arn)
     bbm.when_asleep.append(lambda: bbm("untrack", arn))  # type: ignore[arg-type]
     drawn = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", bbm("watch", arn, terminal=80).out)
-    expected = r"slow +InProgress \(at risk\) +─{6} +2% +300 / 12,000 +5/min +1 d 14 h"
+    expected = r"slow +\w{12} +InProgress \(at risk\) +─{6} +2% +300 / 12,000 +5/min +1 d 14 h"
     assert re.search(expected, drawn)
     assert max(map(len, drawn.splitlines())) <= 80
 
@@ -142,6 +142,50 @@ def test_watch_ends_when_the_job_is_no_longer_polled(bbm: Bbm, how: str) -> None
     bbm.when_asleep.append(remove)
     answer = bbm("watch", arn)
     assert (answer.code, len(bbm.slept)) == (1, 1)
+    assert "InProgress (untracked)  0%" in answer.lines[-2]
+    assert answer.lines[-1] == "1 InProgress (untracked)"
+
+
+def test_watch_shows_why_a_job_failed(bbm: Bbm) -> None:
+    """The first line of the reason: in a pipe at the end of the line, in a terminal below it."""
+    message = "The input has no recordId.\nSee the documentation."
+    for width in (None, 60):
+        script = Script((Phase("InProgress", 5), Phase("Failed", None, message)))
+        arn = bbm.cloud.add_job(script, job_name="nightly")
+        bbm.cloud.poll()
+        bbm.when_asleep.append(bbm.cloud.poll)  # type: ignore[arg-type]
+        shown = bbm("watch", arn, terminal=width).out
+        text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown)
+        between = r"\n  " if width else r"  "
+        assert re.search(rf"nightly .*Failed[^\n]*{between}The input has no recordId\.\n", text)
+
+
+def test_watch_tells_jobs_of_one_name_apart_and_keeps_the_order_of_jobs(bbm: Bbm) -> None:
+    """Ids in a pipe and in a terminal; the job that changed last comes first, as in `bbm jobs`."""
+    arns = []
+    for _ in range(3):
+        arns.append(bbm.cloud.add_job(RUNS, job_name="nightly"))
+        bbm.cloud.poll()
+        bbm.cloud.bedrock.clock.advance(60)
+    ids = [arn[-12:] for arn in reversed(arns)]
+    listed = [line.split()[1] for line in bbm("jobs").lines[1:]]
+    bbm.when_asleep.append(lambda: bbm("untrack", *arns))  # type: ignore[arg-type]
+    lines = bbm("watch", *arns).lines[:3]
+    assert listed == [line.split()[2].strip("()") for line in lines] == ids
+    bbm("track", *arns)
+    bbm.when_asleep.append(lambda: bbm("untrack", *arns))  # type: ignore[arg-type]
+    drawn = bbm("watch", *arns, terminal=60).out
+    assert all(job_id in drawn for job_id in ids)
+
+
+def test_watch_shows_when_it_read_and_when_a_poll_last_wrote(bbm: Bbm) -> None:
+    """A view that does not change because no poll runs can be recognized."""
+    arn = bbm.cloud.add_job(Script((Phase("InProgress", 100), Phase("Completed", None))))
+    bbm.cloud.poll()
+    bbm.cloud.bedrock.clock.advance(90)
+    polled_while_asleep(bbm)
+    drawn = bbm("watch", arn, terminal=60).out
+    assert "Read 20:01:30 UTC, last change from a poll 20:00:00" in drawn
 
 
 def test_watch_continues_after_transient_errors(bbm: Bbm) -> None:
@@ -198,7 +242,7 @@ def test_watch_redraws_in_a_terminal(bbm: Bbm, width: int) -> None:
     polled_while_asleep(bbm)
     answer = bbm("watch", "--interval", "50", terminal=width)
     assert answer.code == 0
-    assert "... and 5 more" in answer.out
+    assert "... and 6 more" in answer.out
     assert answer.out.count("PROGRESS") == len(bbm.slept) + 2  # Live draws once more at its end
     assert answer.out.rindex("\x1b[?25h") > answer.out.rindex("\x1b[?25l")
     assert "24 \x1b[1;32mCompleted" in answer.out
@@ -210,7 +254,7 @@ def test_ctrl_c_leaves_the_terminal_whole(cloud: Cloud, terminal: bool) -> None:
     # What is started in the background of a shell ignores the signal, and so would its children.
     program = (
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-        "from bbm.command import Environment; from bbm.main import app; "
+        "from bbm.environment import Environment; from bbm.main import app; "
         "from tests.cli.test_watch import Endless; "
         "app(['watch', 'abcdefghijkl'], obj=Environment(connect=Endless), prog_name='bbm')"
     )

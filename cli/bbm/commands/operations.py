@@ -20,19 +20,19 @@ from bedrock_batch_monitor.domain.plain_text import clean
 _STATUS_CHARACTERS: Final = 40
 
 
-def replay(bbm: Invocation, arn: JobReference) -> None:
+def replay(bbm: Invocation, job: JobReference) -> None:
     """Send the event of a job's end again, with the same eventId.
 
     Use it for a subscriber that missed the event or was added later. Subscribers that already
     processed the event can discard it by its eventId.
     """
-    job_arn = bbm.resolve(arn)
+    job_arn = bbm.resolve(job)
     item = bbm.jobs.get(job_arn)
     if item is None:
-        raise unknown_job(arn)
+        raise unknown_job(job)
     if not has_ended(plain(item)):
         status = clean(plain(item).get("status", "not polled yet"), _STATUS_CHARACTERS)
-        message = f"{arn} has not ended ({status}): only the event of a job's end can be replayed"
+        message = f"{job} has not ended ({status}): only the event of a job's end can be replayed"
         raise Problem(message)
     record = items.job_record(item)
     event = status_event(record, record.last, with_message=bbm.deployment.record_messages)

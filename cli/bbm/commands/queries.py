@@ -2,48 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Annotated
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from rich.text import Text
 
 from bbm import inputs
-from bbm.command import Invocation, JobReference, Since
-from bbm.problems import unknown_job
-from bbm.tables import Item, has_ended
+from bbm.command import EveryOfName, Invocation, JobReference, Since
+from bbm.problems import UsageProblem, unknown_job
+from bbm.tables import Item, plain
 from bbm.usage import Totals, by_model_and_day
 from bbm.views import amounts, job_rows, recorded
 from bedrock_batch_monitor.domain import statuses
+from bedrock_batch_monitor.domain.plain_text import clean
 from bedrock_batch_monitor.domain.times import to_iso
 from bedrock_batch_monitor.presentation.job_view import job_of
 from bedrock_batch_monitor.presentation.tally import ended_jobs
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+# What the index by status lacks and `bbm find` shows.
+_TIMES_OF_ITEM: Final = ("submitTime", "endTime")
+
+
+Statuses = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="STATUS",
+        help="Only jobs with this status. Can be repeated.",
+        autocompletion=lambda: list(statuses.KNOWN),
+    ),
+]
 
 
 def jobs(
     bbm: Invocation,
     *,
-    status: Annotated[
-        str | None,
-        typer.Option(
-            metavar="STATUS",
-            help="Only jobs that have this status now.",
-            autocompletion=lambda: list(statuses.KNOWN),
-        ),
-    ] = None,
+    status: Statuses = None,
     all_: Annotated[
         bool, typer.Option("--all", help="Include jobs that have ended or are not tracked.")
     ] = False,
+    since: Annotated[str | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """List the active jobs with status, progress, ETA and errors.
 
     With a terminal status (Completed, PartiallyCompleted, Failed, Stopped, Expired), lists the jobs
     that ended with it, from the history. --all scans the whole jobs table, which takes a while if
-    the table is large.
+    the table is large. To list the jobs that ended in a period, use bbm find.
     """
-    wanted = None if status is None else inputs.status(status)
+    if since is not None:
+        raise UsageProblem(_no_since(since, status))
+    wanted = _statuses(status)
     found = _found(bbm, wanted, everything=all_)
-    shown = _newest_first(item for item in found if wanted is None or item.get("status") == wanted)
+    shown = job_rows.newest_first(
+        [item for item in found if not wanted or item.get("status") in wanted]
+    )
     bbm.out.document({"jobs": shown})
     if shown:
         bbm.out.show(job_rows.jobs_table(shown, bbm.now(), bbm.out.width))
@@ -51,47 +67,76 @@ def jobs(
         bbm.out.show(_no_jobs(wanted, everything=all_))
 
 
-def history(bbm: Invocation, arn: JobReference) -> None:
+def history(bbm: Invocation, job: JobReference, *, all_: EveryOfName = False) -> None:
     """Show every recorded status of a job and the time spent in it."""
-    job_arn = bbm.resolve(arn)
+    shown = [_history(bbm, arn, job) for arn in bbm.resolve_each([job], all_=all_)]
+    documents = [document for document, _ in shown]
+    bbm.out.document({"jobs": documents} if all_ else documents[0])
+    for place, (_, renderables) in enumerate(shown):
+        bbm.out.show(*([Text("")] if place else []), *renderables)
+
+
+def _history(
+    bbm: Invocation, job_arn: str, text: str
+) -> tuple[dict[str, Any], Sequence[RenderableType]]:
+    """The history of one job, for programs and for people; raises `Problem` without an item."""
     entries = bbm.history.of(job_arn)
-    if not entries and bbm.jobs.get(job_arn) is None:
-        raise unknown_job(arn)
-    bbm.out.document({"jobArn": job_arn, "history": entries})
+    document: dict[str, Any] = {"jobArn": job_arn, "history": entries}
     if entries:
-        bbm.out.show(
+        return document, (
             recorded.history_heading(entries),
             recorded.history(entries, bbm.now(), bbm.out.width),
         )
-    else:
-        bbm.out.show(Text("Nothing is recorded for this job yet. To read it now, run `bbm poll`."))
+    item = bbm.jobs.get(job_arn)
+    if item is None:
+        raise unknown_job(text)
+    unread = plain(item)
+    if "lastError" in unread:
+        document["lastError"] = unread["lastError"]
+    return document, recorded.never_read(unread, bbm.now())
 
 
-def find(
-    bbm: Invocation,
-    *,
-    status: Annotated[
-        str,
-        typer.Option(
-            metavar="STATUS",
-            help="The status that jobs changed to.",
-            autocompletion=lambda: list(statuses.KNOWN),
-        ),
-    ],
-    since: Since = "24h",
-) -> None:
-    """Find the jobs that changed to a status, the newest first.
+def find(bbm: Invocation, *, status: Statuses = None, since: Since = "24h") -> None:
+    """Find the jobs that ended, or changed to a status, the newest first.
 
-    Makes one query of the history. Later status changes of a job do not matter.
+    Without a status, lists every job that ended since the time: how, after how long, how many
+    records it processed, and the first line of the reason. Makes one query of the history for each
+    status. Later status changes of a job do not matter.
     """
-    wanted = inputs.status(status)
+    wanted = _statuses(status) or statuses.TERMINAL
     start = inputs.since(since, bbm.now())
-    found = bbm.history.with_status(wanted, start)
-    bbm.out.document({"status": wanted, "since": to_iso(start), "transitions": found})
-    if found:
-        bbm.out.show(recorded.found(found, bbm.out.width))
+    found = _transitions(bbm, wanted, start)
+    bbm.out.document({"statuses": wanted, "since": to_iso(start), "transitions": found})
+    moment = f"{start:%Y-%m-%d %H:%M:%S} UTC"
+    if not found and not status:
+        bbm.out.show(Text(f"No job ended since {moment}."))
+    elif not found:
+        bbm.out.show(Text(f"No job changed to {_listed(wanted)} since {moment}."))
     else:
-        bbm.out.show(Text(f"No job changed to {wanted} since {start:%Y-%m-%d %H:%M:%S} UTC."))
+        ended = all(statuses.is_terminal(name) for name in wanted)
+        bbm.out.show(recorded.found(found, bbm.out.width, ended=ended))
+
+
+def _transitions(bbm: Invocation, wanted: Sequence[str], start: datetime) -> list[Item]:
+    """The transitions to these statuses, the newest first.
+
+    The index lacks the times of submission and end, so they come from the items of ended jobs.
+    """
+    found = [entry for name in wanted for entry in bbm.history.with_status(name, start)]
+    found.sort(key=lambda entry: str(entry.get("observedAt", "")), reverse=True)
+    ends = [entry["jobArn"] for entry in found if entry.get("status") in statuses.TERMINAL]
+    items = {item["jobArn"]: item for item in bbm.jobs.batch(ends)}
+    return [
+        {
+            **{
+                name: items[entry["jobArn"]][name]
+                for name in _TIMES_OF_ITEM
+                if name in items.get(entry["jobArn"], {})
+            },
+            **entry,
+        }
+        for entry in found
+    ]
 
 
 def usage(bbm: Invocation, *, since: Since = "7d") -> None:
@@ -127,28 +172,49 @@ def usage(bbm: Invocation, *, since: Since = "7d") -> None:
         bbm.out.show(Text(f"No job ended since {start:%Y-%m-%d %H:%M:%S} UTC."))
 
 
-def _found(bbm: Invocation, status: str | None, *, everything: bool) -> Sequence[Item]:
-    """The items to choose from: the cheapest read that includes every job with this status."""
+def _found(bbm: Invocation, wanted: Sequence[str], *, everything: bool) -> Sequence[Item]:
+    """The items to choose from: the cheapest read that includes every job with these statuses."""
     if everything:
         return bbm.jobs.all()
-    if status is not None and statuses.is_terminal(status):
-        # A job reaches a terminal status once and keeps it, so the history names the jobs that
-        # have it now. Most jobs that ever had another status no longer have it.
-        return bbm.jobs.batch(item["jobArn"] for item in bbm.history.with_status(status))
-    return bbm.jobs.active()
+    found: dict[str, Item] = {}
+    if not wanted or not all(map(statuses.is_terminal, wanted)):
+        found |= {item["jobArn"]: item for item in bbm.jobs.active()}
+    # A job reaches a terminal status once and keeps it, so the history names the jobs that have it
+    # now. Most jobs that ever had another status no longer have it.
+    ended = [
+        entry["jobArn"]
+        for name in wanted
+        if statuses.is_terminal(name)
+        for entry in bbm.history.with_status(name)
+    ]
+    found |= {item["jobArn"]: item for item in bbm.jobs.batch(ended)}
+    return tuple(found.values())
 
 
-def _newest_first(found: Iterable[Item]) -> list[Item]:
-    """Jobs that have not ended before jobs that have, each group by its last change."""
-    by_change = sorted(found, key=lambda item: str(item.get("changedAt", "~")), reverse=True)
-    return sorted(by_change, key=has_ended)
+def _statuses(texts: Sequence[str] | None) -> tuple[str, ...]:
+    """The statuses that `--status` names, each once, in the order of their names on the line."""
+    return tuple(dict.fromkeys(map(inputs.status, texts or ())))
 
 
-def _no_jobs(status: str | None, *, everything: bool) -> Text:
-    if status is not None:
-        return Text(f"No job has the status {status}.")
+def _listed(names: Sequence[str]) -> str:
+    return " or ".join(names)
+
+
+def _no_since(since: str, status: Sequence[str] | None) -> str:
+    """What to run in place of `bbm jobs --since`."""
+    chosen = "".join(f" --status {name}" for name in _statuses(status))
+    return (
+        "bbm jobs has no --since, because it shows jobs as they are now. To list the jobs that "
+        f"ended or changed since a time, run `bbm find{chosen} --since {clean(since, 40)}`"
+    )
+
+
+def _no_jobs(wanted: Sequence[str], *, everything: bool) -> Text:
+    if wanted:
+        return Text(f"No job has the status {_listed(wanted)}.")
     if everything:
         return Text("The jobs table is empty. To track a job, run `bbm track <ARN>`.")
     return Text(
-        "No job is active. To track a job, run `bbm track <ARN>`. --all lists the other jobs."
+        "No job is active. To track a job, run `bbm track <ARN>`. `bbm find` lists the jobs that "
+        "ended in the last 24 hours, and --all lists all jobs."
     )

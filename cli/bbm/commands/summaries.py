@@ -52,7 +52,9 @@ def cost(  # noqa: PLR0913 - the options of a command line
         memory_megabytes=memory,
     )
     bbm.out.document(costs.as_json(workload))
-    bbm.out.show(amounts.bill(costs.bill(workload)), Text(), amounts.alternatives(workload))
+    width = bbm.out.width
+    bill = amounts.bill(costs.bill(workload), width)
+    bbm.out.show(bill, Text(), amounts.alternatives(workload, width))
 
 
 def report(

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from bbm import references
-from bbm.command import Invocation
+from bbm import completion, references
+from bbm.command import EveryOfName, Invocation
 from bbm.problems import unknown_job
 from bbm.tables import Change, Changed
 from bbm.views import lines
@@ -29,7 +29,7 @@ def track(
     results = []
     for job_arn in dict.fromkeys(references.arn_of(text, bbm.deployment) for text in arns):
         results.append(bbm.jobs.track(job_arn, bbm.now()))
-        bbm.out.show(lines.changed(results[-1]))
+        bbm.out.show(*lines.changed(results[-1], bbm.out.width))
         if not bbm.deployment.is_own(job_arn):
             bbm.out.note(
                 f"{_in_another_scope(bbm, job_arn)}: if the deployment does not monitor it, "
@@ -40,7 +40,14 @@ def track(
 
 def untrack(
     bbm: Invocation,
-    arns: Annotated[list[str], typer.Argument(metavar="ARN", help="Jobs: ARNs, ids or names.")],
+    jobs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="JOB", help="Jobs: ARNs, ids or names.", autocompletion=completion.active_jobs
+        ),
+    ],
+    *,
+    all_: EveryOfName = False,
 ) -> bool:
     """Stop tracking jobs. Recorded data stays.
 
@@ -49,11 +56,11 @@ def untrack(
     exit code is 1 if a job is unknown.
     """
     results = []
-    for job_arn in dict.fromkeys([bbm.resolve(text) for text in arns]):
+    for job_arn in bbm.resolve_each(jobs, all_=all_):
         may_put = bbm.deployment.can_monitor(job_arn)
         results.append(bbm.jobs.untrack(job_arn, bbm.now(), may_put=may_put))
         if results[-1].change is not Change.UNKNOWN:
-            bbm.out.show(lines.changed(results[-1]))
+            bbm.out.show(*lines.changed(results[-1], bbm.out.width))
         if results[-1].change is Change.EXCLUDED and not bbm.deployment.is_own(job_arn):
             bbm.out.note(
                 f"{_in_another_scope(bbm, job_arn)}: the new item has an effect only if the "

@@ -11,24 +11,30 @@ from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
-from bbm.command import Invocation
+from bbm import completion
+from bbm.command import EveryOfName, Invocation
 from bbm.problems import unknown_job
 from bbm.tables import Item, has_ended
-from bbm.views import job_rows, lines
+from bbm.views import cells, job_rows, lines
 from bbm.watching import Watched, is_followed
 from bbm.watching import watch as watch_until_ended
 
-# The lines of the live view that are not rows: heading, number of hidden jobs, note, prompt.
-_OTHER_LINES: Final = 5
+# The lines that are not rows: heading, number of hidden jobs, footer, note, prompt, one to spare.
+_OTHER_LINES: Final = 6
 
 
 def watch(
     bbm: Invocation,
-    arns: Annotated[
+    jobs: Annotated[
         list[str] | None,
-        typer.Argument(metavar="ARN", help="Jobs: ARNs, ids or names; default: all active jobs."),
+        typer.Argument(
+            metavar="JOB",
+            help="Jobs: ARNs, ids or names; default: all active jobs.",
+            autocompletion=completion.active_jobs,
+        ),
     ] = None,
     *,
+    all_: EveryOfName = False,
     interval: Annotated[
         float, typer.Option(min=1, max=3600, metavar="SECONDS", help="Seconds between two reads.")
     ] = 5,
@@ -36,10 +42,10 @@ def watch(
     """Watch jobs until all of them have ended.
 
     The exit code is 1 if a job did not end as Completed. Reads the tables and not Bedrock, so the
-    view is as recent as the last poll. In a pipe, every change is one line. With --json, there is
-    one document at the end.
+    view is as recent as the last poll. A job that did not complete is shown with the reason. In a
+    pipe, every change is one line. With --json, there is one document at the end.
     """
-    watched = Watched(_jobs_to_watch(bbm, arns))
+    watched = Watched(_jobs_to_watch(bbm, jobs, all_=all_))
     if not watched.items:
         bbm.out.document({"jobs": [], "allCompleted": True})
         bbm.out.show(Text("There is no active job to watch."))
@@ -47,13 +53,13 @@ def watch(
     with _display(bbm) as show:
         watched = watch_until_ended(bbm.jobs, watched, show, interval=interval)
     bbm.out.document({"jobs": watched.items, "allCompleted": watched.all_completed})
-    bbm.out.show(lines.watch_result(watched.items))
+    bbm.out.show(lines.counted(watched.items))
     return watched.all_completed
 
 
-def _jobs_to_watch(bbm: Invocation, arns: Sequence[str] | None) -> tuple[Item, ...]:
-    if arns:
-        named = {bbm.resolve(text): text for text in arns}
+def _jobs_to_watch(bbm: Invocation, texts: Sequence[str] | None, *, all_: bool) -> tuple[Item, ...]:
+    if texts:
+        named = bbm.resolve_each(texts, all_=all_)
         found = bbm.jobs.batch(named)
         for job_arn in named.keys() - {item["jobArn"] for item in found}:
             raise unknown_job(named[job_arn])
@@ -72,16 +78,7 @@ def _jobs_to_watch(bbm: Invocation, arns: Sequence[str] | None) -> tuple[Item, .
 def _display(bbm: Invocation) -> Iterator[Callable[[Watched, str | None], None]]:
     """A function that shows the jobs: it redraws a view, or prints a line for each change."""
     if not bbm.out.live:
-        before: list[Watched] = []
-
-        def print_changes(watched: Watched, note: str | None) -> None:
-            for item in watched.changes_since(before[-1] if before else None):
-                bbm.out.show(lines.watch_line(item, bbm.now()))
-            before[:] = [watched]
-            if note is not None:
-                bbm.out.note(note)
-
-        yield print_changes
+        yield _printer(bbm)
         return
     # Redrawn after each read, not by a thread of Rich.
     with Live(console=bbm.out.out, auto_refresh=False) as live:
@@ -92,8 +89,26 @@ def _display(bbm: Invocation) -> Iterator[Callable[[Watched, str | None], None]]
                 bbm.now(),
                 width=bbm.out.out.width,
                 rows=bbm.out.out.height - _OTHER_LINES,
+                footer=lines.watch_footer(watched.items, bbm.now()),
             )
-            shown = bbm.out.shown(Group(table, Text(note or "", style="yellow")))
-            live.update(shown, refresh=True)
+            noted = [Text(note, style="yellow")] if note else []
+            live.update(bbm.out.shown(Group(table, *noted)), refresh=True)
 
         yield draw
+
+
+def _printer(bbm: Invocation) -> Callable[[Watched, str | None], None]:
+    """A function that prints a line for each change."""
+    before: list[Watched] = []
+
+    def print_changes(watched: Watched, note: str | None) -> None:
+        changed = watched.changes_since(before[-1] if before else None)
+        unclear = cells.names_of_several(watched.items)
+        for item in job_rows.newest_first(changed):
+            with_id = cells.name_of(item) in unclear
+            bbm.out.show(lines.watch_line(item, bbm.now(), with_id=with_id))
+        before[:] = [watched]
+        if note is not None:
+            bbm.out.note(note)
+
+    return print_changes

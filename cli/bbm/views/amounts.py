@@ -2,78 +2,99 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
+from rich.console import Group
 from rich.text import Text
 
 from bbm import cost
 from bbm.cost import Line, Workload, total
 from bbm.usage import ModelDay, Totals
-from bbm.views import cells
+from bbm.views import cells, layout
+from bbm.views.layout import Column, Notes
 from bedrock_batch_monitor.domain.plain_text import clean
+from bedrock_batch_monitor.presentation.words import short
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-_BILL_COLUMNS: Final[Sequence[tuple[str, Literal["left", "right"]]]] = (
-    ("What", "left"),
-    ("Quantity", "right"),
-    ("Price", "left"),
-    ("Dollars", "right"),
-)
+_MODEL_WIDTH: Final = 32
+_NAME_WIDTH: Final = 24
 
 
 def usage(
     days: Sequence[tuple[ModelDay, Totals]], total: Totals, width: int | None
 ) -> RenderableType:
     """The usage of jobs: a row for each day and model, and the total."""
-    table = cells.table(width)
-    table.add_column("DAY (UTC)", no_wrap=True)
-    # The column that becomes narrower in a narrow terminal.
-    table.add_column("MODEL", min_width=8)
-    for heading in ("JOBS", "RECORDS", "INPUT", "OUTPUT", "USD", "UNKNOWN"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    rows = [(group.day, group.model_id, totals, "") for group, totals in days]
-    for day, model, totals, style in (*rows, ("total", "", total, "bold")):
-        counts = (totals.jobs, totals.records, totals.input_tokens, totals.output_tokens)
-        unknown = totals.jobs_without_tokens
-        table.add_row(
-            Text(cells.word(day), style=style),
-            Text(clean(model, cells.NAME_CHARACTERS), no_wrap=True, overflow="ellipsis"),
-            *(Text("" if count is None else f"{count:,}", style=style) for count in counts),
-            Text(_usd(totals.estimated_cost_usd), style=style),
-            Text(f"{unknown:,}" if unknown else "", style="yellow"),
-        )
-    return table
+    groups = [(group.day, group.model_id, totals) for group, totals in days]
+    rows = [*((*group, "") for group in groups), ("total", "", total, "bold")]
+    # In a narrow terminal millions of tokens, so that the model and both sums fit.
+    is_narrow = width is not None and width < cells.ROOM_FOR_DETAIL
+    tokens: Callable[[float], str] = short if is_narrow else "{:,}".format
 
+    def column(heading: str, rank: int, figure: Callable[[Totals], str]) -> Column:
+        texts = [Text(figure(totals), style) for _, _, totals, style in rows]
+        return Column(heading, texts, rank, right=True)
 
-def bill(lines: Sequence[Line]) -> RenderableType:
-    """The monthly cost, line by line, and its sum."""
-    table = cells.table(None)
-    for heading, justify in _BILL_COLUMNS:
-        table.add_column(heading, justify=justify)
-    for line in lines:
-        table.add_row(line.what, line.quantity, line.price, f"{float(line.dollars):,.4f}")
-    table.add_row(
-        Text("Total per month", style="bold"),
-        "",
-        "",
-        Text(f"{float(total(lines)):,.2f}", style="bold"),
+    models = [Text(clean(model, cells.NAME_CHARACTERS)) for _, model, _, _ in rows]
+    unknown = total.jobs_without_tokens
+    table = layout.rows(
+        [
+            Column("DAY (UTC)", [Text(cells.word(day), style) for day, _, _, style in rows]),
+            # The end of a model id has its version.
+            Column("MODEL", models, least=_MODEL_WIDTH, cut_in_middle=True),
+            column("JOBS", 2, lambda each: _figure(each.jobs)),
+            column("RECORDS", 3, lambda each: _figure(each.records)),
+            column("INPUT", 4, lambda each: _figure(each.input_tokens, tokens)),
+            column("OUTPUT", 5, lambda each: _figure(each.output_tokens, tokens)),
+            column("USD", 1, lambda each: _usd(each.estimated_cost_usd)),
+            column("UNKNOWN", 6, lambda each: _figure(each.jobs_without_tokens or None)),
+        ],
+        width,
     )
-    return table
+    if not is_narrow or not unknown:
+        return table
+    # In place of the column UNKNOWN, which a narrow terminal leaves out.
+    return Group(table, Text(f"Tokens unknown: {unknown:,} of {total.jobs:,} jobs", "yellow"))
 
 
-def alternatives(workload: Workload) -> RenderableType:
+def _figure(count: int | None, form: Callable[[float], str] = "{:,}".format) -> str:
+    return "" if count is None else form(count)
+
+
+def bill(lines: Sequence[Line], width: int | None) -> RenderableType:
+    """The monthly cost, line by line, and its sum."""
+    bold = "bold"
+    dollars = [f"{float(line.dollars):,.4f}" for line in lines]
+    return layout.rows(
+        [
+            Column("What", [*(Text(x.what) for x in lines), Text("Total per month", bold)]),
+            Column("Quantity", [*(Text(x.quantity) for x in lines), Text()], 1, right=True),
+            Column("Price", [*(Text(line.price) for line in lines), Text()], 2),
+            Column(
+                "Dollars",
+                [*map(Text, dollars), Text(f"{float(total(lines)):,.2f}", bold)],
+                right=True,
+            ),
+        ],
+        width,
+    )
+
+
+def alternatives(workload: Workload, width: int | None) -> RenderableType:
     """The monthly cost and the disadvantage of each alternative."""
-    table = cells.table(None)
-    table.add_column("Alternative")
-    table.add_column("Dollars", justify="right")
-    table.add_column("Disadvantage")
-    for other in cost.alternatives(workload):
-        table.add_row(other.name, f"{float(other.dollars):,.2f}", other.remark)
-    return table
+    others = cost.alternatives(workload)
+    dollars = [Text(f"{float(other.dollars):,.2f}") for other in others]
+    return layout.rows(
+        [
+            Column("Alternative", [Text(other.name) for other in others], least=_NAME_WIDTH),
+            Column("Dollars", dollars, right=True),
+        ],
+        width,
+        Notes("Disadvantage", [Text(other.remark) for other in others]),
+    )
 
 
 def _usd(amount: Decimal | None) -> str:

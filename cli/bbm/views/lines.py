@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
@@ -11,19 +12,21 @@ from rich.table import Table
 from rich.text import Text
 
 from bbm.report.contents import Report
-from bbm.tables import Change, Changed, Item
-from bbm.views import cells
+from bbm.tables import Change, Changed, Item, is_tracked
+from bbm.views import cells, job_rows, measures
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.plain_text import clean
 from bedrock_batch_monitor.presentation.attributes import number_of
 
+# The times of an item that polls write.
+_WRITTEN_AT: Final = ("observedAt", "progressAt", "lastErrorAt")
 _ALWAYS_SHOWN: Final = ("jobsActive", "jobsRead", "jobsChanged", "jobsEnded", "eventsSent")
 _NOT_FIGURES: Final = frozenset({"errors", "complete", "seconds"})
 _SUCCESSES: Final = frozenset({Change.ADDED, Change.RESUMED, Change.UNTRACKED, Change.EXCLUDED})
 
 
-def changed(result: Changed) -> Text:
-    """What `track` or `untrack` did to a job."""
+def changed(result: Changed, width: int | None) -> tuple[Text, ...]:
+    """What `track` or `untrack` did to a job: in one line, or in two if they do not fit."""
     last = None if result.status is None else cells.word(result.status)
     known = f" (last status: {last})" if last is not None else ""
     texts = {
@@ -43,36 +46,56 @@ def changed(result: Changed) -> Text:
     unknown = result.change is Change.UNKNOWN
     style = "green" if result.change in _SUCCESSES else "red" if unknown else "yellow"
     arn = clean(result.job_arn, cells.ARN_CHARACTERS)
-    return Text.assemble(arn, "  ", (word, style), f": {rest}")
+    line = Text.assemble(arn, "  ", (word, style), f": {rest}", no_wrap=True)
+    if width is None or line.cell_len <= width:
+        return (line,)
+    return Text(arn, no_wrap=True), Text.assemble("  ", (word, style), f": {rest}")
 
 
-def watch_line(item: Item, now: datetime) -> Text:
+def watch_line(item: Item, now: datetime, *, with_id: bool) -> Text:
     """One change of a watched job, for output that cannot redraw."""
-    percent, records = cells.percent(item), cells.records(item)
+    percent, records = measures.percent(item), measures.records(item)
+    job_id = f" ({cells.id_cell(item).plain})" if with_id else ""
     parts = [
         f"{now:%H:%M:%S}",
-        cells.name_of(item),
-        cells.word(item.get("status") or cells.NO_STATUS),
+        f"{cells.name_of(item)}{job_id}",
+        cells.job_status(item, now).plain,
         *([percent] if percent else []),
         *([f"{records} records"] if records else []),
     ]
-    if rate := cells.rate(item):
-        late = ", at risk" if cells.is_late(item, now) else ""
-        parts.append(f"{rate}, {cells.time_left(item, now)} left{late}")
+    if rate := measures.rate(item):
+        parts.append(f"{rate}, {measures.time_left(item, now)} left")
+    if reason := job_rows.end_reason(item).plain:
+        parts.append(reason)
     return Text("  ".join(parts))
 
 
-def watch_result(jobs: Sequence[Item]) -> Text:
-    """The number of watched jobs by status."""
-    counted: dict[str, int] = {}
-    for item in jobs:
-        name = cells.word(item.get("status") or cells.NO_STATUS)
-        counted[name] = counted.get(name, 0) + 1
+def counted(jobs: Sequence[Item]) -> Text:
+    """The number of jobs by status. An untracked job is counted as such: it will not change."""
+    numbers = Counter(map(_status_and_tracking, jobs))
     result = Text()
-    for name, count in sorted(counted.items()):
+    for (name, suffix), count in sorted(numbers.items()):
         result.append(", " if result.plain else "").append(f"{count} ")
-        result.append(name, style=cells.STATUS_STYLES.get(name, "dim"))
+        result.append(name, style=cells.STATUS_STYLES.get(name, "dim")).append(suffix)
     return result
+
+
+def _status_and_tracking(item: Item) -> tuple[str, str]:
+    name = item.get("status") or cells.NO_STATUS
+    is_untracked = name not in statuses.TERMINAL and not is_tracked(item)
+    return cells.word(name), " (untracked)" if is_untracked else ""
+
+
+def watch_footer(jobs: Sequence[Item], read_at: datetime) -> str:
+    """When the tables were read, and when a poll last wrote to one of these jobs."""
+    written = [
+        moment
+        for item in jobs
+        for name in _WRITTEN_AT
+        if (moment := cells.time_of(item.get(name))) is not None
+    ]
+    polled = f", last change from a poll {max(written):%H:%M:%S}" if written else ""
+    return f"Read {read_at:%H:%M:%S} UTC{polled}"
 
 
 def replayed(detail_type: str, item: Item, status: str, event_id: str) -> Text:

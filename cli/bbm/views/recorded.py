@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
 from bbm.tables import Item, has_ended
-from bbm.views import cells
+from bbm.views import cells, layout, lines, measures
+from bbm.views.layout import Column, Notes
 from bedrock_batch_monitor.domain.plain_text import clean, duration
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 
 def history_heading(entries: Sequence[Item]) -> Text:
     """The name, total duration, model and ARN of a job."""
     last = entries[-1]
-    heading = Text.assemble((cells.name_of(last), "bold"))
+    # One line each, so that they can be copied: an ARN can be as long as the terminal is wide.
+    heading = Text.assemble((cells.name_of(last), "bold"), no_wrap=True)
     first = cells.time_of(entries[0].get("changedAt"))
     end = cells.time_of(last.get("changedAt"))
     if has_ended(last) and first is not None and end is not None and end > first:
         heading.append(f"  {duration((end - first).total_seconds())} in total")
-    # One line each, so that they can be copied: an ARN can be as long as the terminal is wide.
     if last.get("modelId"):
         heading.append(f"\n{clean(last['modelId'], cells.ARN_CHARACTERS)}")
     heading.append(f"\n{clean(last['jobArn'], cells.ARN_CHARACTERS)}\n", style="dim")
@@ -40,69 +37,103 @@ def history(entries: Sequence[Item], now: datetime, width: int | None) -> Render
     """
     spent = _seconds_spent(entries, now)
     longest = max((seconds for seconds in spent if seconds is not None), default=0)
-    table = _history_columns(width)
-    for position, (entry, seconds) in enumerate(zip(entries, spent, strict=True)):
-        suffix = " so far" if position == len(entries) - 1 else ""
-        row: list[RenderableType] = [
-            Text(cells.word(entry["sequence"])),
-            Text(cells.moment(entry.get("changedAt", ""))),
-            cells.status(entry.get("status")),
-            Text("" if seconds is None else f"{duration(seconds)}{suffix}"),
+    suffixes = ["" for _ in entries[1:]] + [" so far"]
+    times = [
+        Text("" if seconds is None else f"{duration(seconds)}{suffix}")
+        for seconds, suffix in zip(spent, suffixes, strict=True)
+    ]
+    columns = [
+        Column("SEQ", [Text(cells.word(entry["sequence"])) for entry in entries], 2, right=True),
+        Column("CHANGED (UTC)", [Text(cells.moment(e.get("changedAt", ""))) for e in entries]),
+        Column("STATUS", [cells.status(entry.get("status")) for entry in entries]),
+        Column("SPENT", times, 1, right=True),
+        Column("RECORDS", [Text(measures.records(entry)) for entry in entries], 3, right=True),
+        Column("SEEN (UTC)", [Text(cells.moment(e.get("observedAt", ""))) for e in entries], 5),
+        Column("BY", [Text(cells.word(entry.get("observedBy", ""))) for entry in entries], 6),
+    ]
+    if width is not None:
+        bars = [
+            measures.spent_bar(seconds, longest, entry.get("status"), width)
+            for entry, seconds in zip(entries, spent, strict=True)
         ]
-        if width is not None:
-            row.append(cells.spent_bar(seconds, longest, entry.get("status")))
-        row.append(Text(cells.records(entry)))
-        if cells.is_wide(width):
-            row += [
-                Text(cells.moment(entry.get("observedAt", ""))),
-                Text(cells.word(entry.get("observedBy", ""))),
-            ]
-        table.add_row(*row)
+        columns.insert(4, Column("", bars, 4))
     messages = [
         Text.assemble((f"{cells.word(entry['sequence'])}: ", "bold"), cells.message(entry))
         for entry in entries
         if entry.get("message")
     ]
+    table = layout.rows(columns, width)
     return Group(table, *([Text("")] if messages else []), *messages)
 
 
-def _history_columns(width: int | None) -> Table:
-    table = cells.table(width)
-    table.add_column("SEQ", justify="right", no_wrap=True)
-    table.add_column("CHANGED (UTC)", no_wrap=True)
-    table.add_column("STATUS", no_wrap=True)
-    table.add_column("SPENT", justify="right", no_wrap=True)
-    if width is not None:
-        # The column of the bars, which becomes narrower in a narrow terminal.
-        table.add_column("")
-    table.add_column("RECORDS", justify="right", no_wrap=True)
-    if cells.is_wide(width):
-        table.add_column("SEEN (UTC)", no_wrap=True)
-        table.add_column("BY", no_wrap=True)
-    return table
+def never_read(item: Item, now: datetime) -> tuple[RenderableType, ...]:
+    """An item without history: why it cannot be read, or that no poll has read it yet."""
+    error = item.get("lastError")
+    if not isinstance(error, Mapping):
+        return (Text("Nothing is recorded for this job yet. To read it now, run `bbm poll`."),)
+    heading = Text(no_wrap=True)
+    heading.append(cells.name_of(item), style="bold").append("  has never been read: ")
+    heading.append_text(cells.job_status(item, now))
+    heading.append(f"\n{clean(item['jobArn'], cells.ARN_CHARACTERS)}\n", style="dim")
+    return (
+        heading,
+        Text(cells.message(error), style="red"),
+        Text(
+            "It has no history until a poll can read it. If it names the wrong job, run "
+            "`bbm untrack` with the text above."
+        ),
+    )
 
 
-def found(transitions: Sequence[Item], width: int | None) -> RenderableType:
-    """Transitions to one status, one row each, with their messages."""
-    table = cells.table(width)
-    table.add_column("SEEN (UTC)", no_wrap=True)
-    cells.add_name_column(table)
-    cells.add_id_column(table, width)
-    if cells.is_wide(width):
-        table.add_column("BEFORE", no_wrap=True)
-        table.add_column("RECORDS", justify="right", no_wrap=True)
-    table.add_column("MESSAGE", no_wrap=width is None, overflow="fold")
-    for item in transitions:
-        row: list[RenderableType] = [
-            Text(cells.moment(item.get("observedAt", ""))),
-            cells.name_cell(item),
-            cells.id_cell(item),
-        ]
-        if cells.is_wide(width):
-            row += [cells.status(item.get("previousStatus") or ""), Text(cells.records(item))]
-        row.append(Text(cells.message(item)))
-        table.add_row(*row)
-    return table
+def found(transitions: Sequence[Item], width: int | None, *, ended: bool) -> RenderableType:
+    """Transitions, one row each, with the first line of their messages.
+
+    `ended` says that all are ends of jobs. The entries then also have the attributes of the jobs'
+    items. A pipe has the whole messages and the failed records in a column.
+    """
+    columns = [
+        Column("SEEN (UTC)", [cells.short_moment(_observed(item), width) for item in transitions]),
+        cells.name_column(transitions),
+        cells.id_column(transitions, 4, width),
+        Column("STATUS", [cells.status(item.get("status")) for item in transitions]),
+        Column("RECORDS", [_records(item, width) for item in transitions], 3, right=True),
+    ]
+    if width is None:
+        errors = [measures.failed_records(item) for item in transitions]
+        columns.append(Column("ERRORS", errors, right=True))
+    if ended:
+        times = [Text(measures.total_time(item)) for item in transitions]
+        columns.append(Column("DURATION", times, 2, right=True))
+    else:
+        before = [cells.status(item.get("previousStatus") or "") for item in transitions]
+        columns.append(Column("BEFORE", before, 5))
+    texts = [Text(cells.message(i)) if width is None else _reason(i) for i in transitions]
+    table = layout.rows(columns, width, Notes("REASON", texts))
+    if width is None or not ended:
+        return table
+    return Group(table, Text(""), lines.counted(transitions))
+
+
+def _observed(item: Item) -> object:
+    return item.get("observedAt", "")
+
+
+def _records(item: Item, width: int | None) -> Text:
+    """Processed and total records; in a terminal one number if all were processed."""
+    both = measures.records(item)
+    processed, _, total = both.partition(" / ")
+    return Text(total if width is not None and processed == total else both)
+
+
+def _reason(item: Item) -> Text:
+    """The first line of the reason, after the number of failed records."""
+    failed = measures.failed_records(item).plain
+    noun = "record" if failed == "1" else "records"
+    parts = [
+        *([] if failed in {"", "0"} else [f"{failed} {noun} failed."]),
+        cells.reason(item),
+    ]
+    return Text(" ".join(part for part in parts if part))
 
 
 def _seconds_spent(entries: Sequence[Item], now: datetime) -> list[float | None]:
