@@ -351,6 +351,7 @@ def test_short_numbers(value: int, told: str) -> None:
         ("aws", "console.aws.amazon.com"),
         ("aws-cn", "console.amazonaws.cn"),
         ("aws-us-gov", "console.amazonaws-us-gov.com"),
+        ("aws-eusc", "us-east-1.console.amazonaws-eusc.eu"),
     ],
 )
 def test_links_lead_to_the_console_of_the_partition(partition: str, console: str) -> None:
