@@ -18,7 +18,7 @@ PIP := env -u PIP_USER -u PIP_TARGET -u PIP_PREFIX -u PIP_ROOT -u PIP_DRY_RUN \
 export CDK_DISABLE_CLI_TELEMETRY := true
 export PATH := $(CURDIR)/$(BIN):$(CURDIR)/node_modules/.bin:$(PATH)
 
-.PHONY: help setup demo check test lint format pictures audit bench explore mutate docs synth bootstrap deploy destroy lock clean
+.PHONY: help setup demo check verify test lint format pictures audit bench explore mutate docs synth bootstrap deploy destroy lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -56,6 +56,9 @@ demo: setup ## Run the whole monitor on this machine, without an AWS account (KE
 
 check: lint ## Run the linters, the unit tests and the documentation tests (about a minute)
 	@pytest tests/unit tests/docs
+
+verify: setup ## Check the stack and the bundle against AWS's own data (part of make test; a minute)
+	@pytest tests/verify
 
 test: lint ## Run every check and every test
 	@python -m local.browser
