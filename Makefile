@@ -18,7 +18,7 @@ PIP := env -u PIP_USER -u PIP_TARGET -u PIP_PREFIX -u PIP_ROOT -u PIP_DRY_RUN \
 export CDK_DISABLE_CLI_TELEMETRY := true
 export PATH := $(CURDIR)/$(BIN):$(CURDIR)/node_modules/.bin:$(PATH)
 
-.PHONY: help setup demo check verify test lint format pictures audit bench explore mutate docs synth bootstrap deploy destroy lock clean
+.PHONY: help setup demo check verify test lint format pictures audit bench explore mutate docs synth bootstrap deploy package destroy lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -82,6 +82,9 @@ bootstrap: setup ## Prepare the account and Region of your credentials for the C
 
 deploy: setup ## Deploy to the account and Region of your credentials, with settings.json (ARGS="-c key=value")
 	@PYTHONPATH=functions:infra python infra/deploy.py $(ARGS)
+
+package: setup ## Make a template and an archive to deploy without the CDK, in build/package (BUCKET=name)
+	@PYTHONPATH=functions:infra python infra/package.py $(if $(BUCKET),--bucket $(BUCKET)) $(ARGS)
 
 destroy: setup ## Remove the stack (tables stay unless deployed with removalPolicy=destroy)
 	@cdk destroy $(ARGS)
