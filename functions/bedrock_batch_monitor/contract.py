@@ -74,11 +74,6 @@ def member_role_name(name: str, region: str) -> str:
     return f"{name}-{region}"
 
 
-def function_role_name(module: str, region: str) -> str:
-    """The name of a function's role that roles of other accounts trust."""
-    return f"BedrockBatchMonitor-{module}-{region}"
-
-
 def external_id(account: str, region: str) -> str:
     """The default external ID that a member's role requires: the monitor's account and Region."""
     return f"{account}/{region}"

@@ -98,10 +98,10 @@ class DeclaredSettings:
         "Minutes from the start of one poll to the start of the next.",
         path="rules.poll_interval",
     )
-    discovery: str = _setting(
-        OneOf("on", "off"),
-        "on",
-        "Whether the monitor discovers jobs that are not tracked by hand.",
+    discovery: bool = _setting(
+        Flag(),
+        default=True,
+        description="Whether the monitor discovers jobs that are not tracked by hand.",
         path="discovery.switch",
     )
     discovery_name_prefix: str | None = _optional(
@@ -278,6 +278,17 @@ class DeclaredSettings:
         "The maximum number of polls at the same time, reserved from the account's concurrency; "
         "see `docs/architecture.md`.",
     )
+    vpc_subnet_ids: tuple[str, ...] | None = _optional(
+        # Lambda's own limit for the number, and the form of the ids in EC2.
+        ListOf("subnet-([0-9a-f]{8}|[0-9a-f]{17})", "ids of subnets such as subnet-0a1b2c3d", 16),
+        "outside of a VPC",
+        "Run the functions in these subnets; see [the endpoints that they need](#in-a-vpc).",
+    )
+    vpc_security_group_ids: tuple[str, ...] | None = _optional(
+        ListOf("sg-([0-9a-f]{8}|[0-9a-f]{17})", "ids of security groups such as sg-0a1b2c3d", 5),
+        "none",
+        "The security groups of the functions in `vpcSubnetIds`.",
+    )
     regions: tuple[str, ...] | None = _optional(
         # Fifty scopes fit into a stack, so longer lists cannot be deployed.
         ListOf(r"[a-z]{2,4}(-[a-z]+)+-[0-9]", "Regions such as eu-west-1", 40),
@@ -289,6 +300,12 @@ class DeclaredSettings:
         ListOf(r"[0-9]{12}", "accounts, each as text of 12 digits", 100),
         "the stack's own",
         "Accounts that are monitored in addition to the monitor's own.",
+    )
+    allow_unknown_regions: bool = _setting(
+        Flag(),
+        default=False,
+        description="Accept Regions in `regions` and `memberOf` that the installed AWS SDK does "
+        "not know.",
     )
     organization_id: str | None = _optional(
         # The pattern in the service model of AWS Organizations.

@@ -109,7 +109,7 @@ class Settings:
             outbox_table_name=_text(environment, OUTBOX_TABLE_NAME),
             event_bus_name=_text(environment, EVENT_BUS_NAME),
             scope=_home(environment),
-            discovery_prefix=(discovery.get("prefix", "") if discovery["switch"] == "on" else None),
+            discovery_prefix=(discovery.get("prefix", "") if discovery["switch"] else None),
             discovery_pattern=discovery.get("pattern", ""),
             discovery_models=discovery.get("models", frozenset()),
             rules=Rules(**_declared(environment, "rules")),

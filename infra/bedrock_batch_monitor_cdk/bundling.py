@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.resources
+import importlib.util
+import os
+import re
 import shutil
 import subprocess
 import sys
@@ -46,12 +50,23 @@ PIP_INSTALL: Final = (
     "--disable-pip-version-check",
     "--require-hashes",
     "--no-compile",
+    # Options of a configuration file that would lead somewhere else than to --target.
+    "--no-user",
+    "--prefix=",
+    f"--root={os.sep}",
     "--only-binary=:all:",
     "--implementation=cp",
     "--python-version=3.14",
     "--platform=manylinux_2_28_aarch64",
     "--platform=manylinux2014_aarch64",
 )
+
+_PIN: Final = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", re.MULTILINE)
+# Where pip installs to and from; an index, a certificate and a proxy are the user's to choose.
+_PIP_VARIABLES: Final = frozenset(
+    ("PIP_USER", "PIP_PREFIX", "PIP_ROOT", "PIP_TARGET", "PIP_DRY_RUN", "PIP_REQUIREMENT")
+)
+_PIP_WHEEL: Final = "_bundled/pip-*.whl"
 
 PipRunner = Callable[[Sequence[str]], None]
 
@@ -106,9 +121,13 @@ def dependencies_of(output: Path) -> Path:
 
 
 def run_pip(arguments: Sequence[str]) -> None:
-    """Run this Python's pip; raises `BundlingError`."""
+    """Run this Python's pip, or the one that Python itself contains; raises `BundlingError`.
+
+    The configuration of pip applies, so that an index and a certificate of your own work.
+    """
     result = subprocess.run(  # noqa: S603 - the arguments are this module's own
-        [sys.executable, "-m", "pip", *arguments],
+        [sys.executable, *_pip(), *arguments],
+        env={name: text for name, text in os.environ.items() if name not in _PIP_VARIABLES},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -117,6 +136,23 @@ def run_pip(arguments: Sequence[str]) -> None:
     if result.returncode != 0:
         message = f"pip could not install the function's requirements:\n{result.stdout.strip()}"
         raise BundlingError(message)
+
+
+def _pip() -> Sequence[str]:
+    """How to start pip. An environment that `uv venv` made has none, but Python has its wheel."""
+    if importlib.util.find_spec("pip") is not None:
+        return ("-m", "pip")
+    if importlib.util.find_spec("ensurepip") is not None:
+        folder = Path(str(importlib.resources.files("ensurepip")))
+        found = sorted(map(str, folder.glob(_PIP_WHEEL)))
+        if found:
+            # A wheel is a zip file, which Python can import from and run.
+            return (f"{found[-1]}/pip",)
+    message = (
+        f"{sys.executable} has no pip, which installs the function's requirements: install it, for "
+        "example with `uv pip install pip` or `apt-get install python3-venv`"
+    )
+    raise BundlingError(message)
 
 
 def bundle(
@@ -141,13 +177,21 @@ def install_requirements(requirements: Path, dependencies: Path, pip: PipRunner)
     manner = "\0".join((*PIP_INSTALL, *SERVICE_MODELS))
     key = hashlib.sha256(manner.encode() + requirements.read_bytes()).hexdigest()
     installed = dependencies / key
-    if installed.is_dir():
+    if installed.is_dir() and not missing_from(installed, requirements):
         return installed
+    shutil.rmtree(installed, ignore_errors=True)
     dependencies.mkdir(parents=True, exist_ok=True)
     # Created elsewhere and then renamed, so that an interrupted install never looks complete.
     with tempfile.TemporaryDirectory(dir=dependencies) as name:
         aside = Path(name) / "installed"
         pip([*PIP_INSTALL, f"--requirement={requirements}", f"--target={aside}"])
+        if missing := missing_from(aside, requirements):
+            message = (
+                f"pip installed nothing for {', '.join(missing)}, although it reported success: "
+                "look at the settings of pip in its configuration and in the environment with "
+                "`pip config list`"
+            )
+            raise BundlingError(message)
         _drop_what_names_this_machine(aside)
         _drop_models_of_other_services(aside)
         try:
@@ -157,6 +201,20 @@ def install_requirements(requirements: Path, dependencies: Path, pip: PipRunner)
             if not installed.is_dir():
                 raise
     return installed
+
+
+def missing_from(installed: Path, requirements: Path) -> list[str]:
+    """The pinned requirements that a directory does not contain, as `name==version`.
+
+    A bundle that lacks one would fail only when the function runs.
+    """
+    pins = _PIN.findall(requirements.read_text())
+    found = {path.name.lower() for path in installed.glob("*.dist-info")}
+    return [
+        f"{name}=={version}"
+        for name, version in pins
+        if f"{re.sub('[-_.]+', '_', name)}-{version}.dist-info".lower() not in found
+    ]
 
 
 def _drop_what_names_this_machine(installed: Path) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -22,6 +22,7 @@ from bedrock_batch_monitor.domain.outcomes import NOTIFIABLE
 from bedrock_batch_monitor.domain.scopes import Scopes
 from bedrock_batch_monitor.domain.setting_kinds import NotAllowedError
 from bedrock_batch_monitor.domain.statuses import COMPLETED
+from bedrock_batch_monitor_cdk.region_names import partition_of, unknown_region
 
 # CDK's own context keys (`@aws-cdk/core:…`, `aws:cdk:…`, `availability-zones:account=…`,
 # `cli-telemetry`) all contain a character that an identifier cannot contain.
@@ -29,9 +30,10 @@ _IDENTIFIER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _SHOWN_CHARACTERS: Final = 80
 # Each scope is a schedule and up to seven alarms, and a stack has 500 resources at most.
 _MOST_SCOPES: Final = 50
-# Lambda allows 4 KB for all variables of a function. The names of tables and bus, which are not
-# known at synthesis, can be long, and the other settings need space too.
-_BYTES_FOR_USAGE: Final = 2000
+# A role takes ten managed policies, into which the CDK moves what does not fit into its own. Each
+# holds one statement of `BUCKETS_PER_STATEMENT` ARNs, and two are left for other statements.
+BUCKETS_PER_STATEMENT: Final = 30
+MOST_BUCKETS: Final = 8 * BUCKETS_PER_STATEMENT
 
 
 class ConfigError(ValueError):
@@ -84,12 +86,8 @@ class MonitorConfig(DeclaredSettings):
                 wrong.append(_WrongValue(setting, value, str(error)))
         if wrong:
             raise _WrongValuesError(wrong)
-        if problem := self._problem_of_usage():
-            raise ConfigError((problem,))
-        if self.notify_outcomes is not None and not self.notifies:
-            raise ConfigError(
-                ("notifyOutcomes has no effect: set notifyEmail or notifyChat as well",)
-            )
+        if problems := tuple(self._problems_together()):
+            raise ConfigError(problems)
 
     @classmethod
     def from_context(cls, context: Mapping[str, object]) -> MonitorConfig:
@@ -113,14 +111,8 @@ class MonitorConfig(DeclaredSettings):
             problems += [one.named(one.setting.key) for one in error.wrong]
         except ConfigError as error:
             problems += error.problems
-        unknown = [
-            problem
-            for key in context
-            if key not in settings
-            for problem in _problem_of_unknown(key, settings)
-        ]
-        if unknown:
-            problems += [*unknown, f"The settings are {', '.join(sorted(settings))}"]
+        if unknown := problems_of_unknown(context):
+            problems += [*unknown.values(), f"The settings are {', '.join(sorted(settings))}"]
         if problems or config is None:
             raise ConfigError(tuple(problems))
         return config
@@ -134,22 +126,41 @@ class MonitorConfig(DeclaredSettings):
             if setting.path is not None and value is not None
         }
 
-    def _problem_of_usage(self) -> str | None:
+    def _problems_together(self) -> Iterator[str]:
         if self.token_prices is not None and self.output_buckets is None:
-            return (
+            yield (
                 "tokenPrices is set and outputBuckets is not: name the buckets of the results, in "
                 "which the tokens are counted"
             )
-        variables = self.environment()
-        texts = (variables.get(name, "") for name in ("OUTPUT_BUCKETS", "TOKEN_PRICES"))
-        size = sum(len(text.encode()) for text in texts)
-        if size > _BYTES_FOR_USAGE:
-            return (
-                f"outputBuckets and tokenPrices take {size} bytes together and may take "
-                f"{_BYTES_FOR_USAGE}, since Lambda limits a function's environment to 4 KB: name "
-                "fewer models or buckets"
+        if (buckets := len(self.output_buckets or ())) > MOST_BUCKETS:
+            yield (
+                f"outputBuckets names {buckets} buckets: the policies of a role have space for "
+                f"{MOST_BUCKETS}"
             )
-        return None
+        if self.notify_outcomes is not None and not self.notifies:
+            yield "notifyOutcomes has no effect: set notifyEmail or notifyChat as well"
+        if (self.vpc_subnet_ids is None) != (self.vpc_security_group_ids is None):
+            yield (
+                "vpcSubnetIds and vpcSecurityGroupIds belong together: set both, or neither to run "
+                "the functions outside of a VPC"
+            )
+        if not self.allow_unknown_regions:
+            yield from self._problems_of_region_names()
+
+    def _problems_of_region_names(self) -> Iterator[str]:
+        for region in self.regions or ():
+            if (problem := unknown_region(region)) is not None:
+                yield f"regions: {problem}"
+        if self.member_of is None:
+            return
+        _, partition, _, region, *_ = self.member_of.split(":")
+        if (problem := unknown_region(region)) is not None:
+            yield f"memberOf: {problem}"
+        elif partition_of(region) != partition:
+            yield (
+                f"memberOf: {region} is in the partition {partition_of(region)}, and the ARN names "
+                f"{partition}"
+            )
 
     @property
     def is_multi_scope(self) -> bool:
@@ -172,6 +183,13 @@ class MonitorConfig(DeclaredSettings):
                 f"functionReservedConcurrency is {reserved}: with {polls} pairs of an account and "
                 f"a Region it must be {polls} or more, or the poll of one blocks that of another"
             )
+        for region in self.regions or ():
+            theirs, own = partition_of(region), partition_of(home.region)
+            if theirs is not None and own is not None and theirs != own:
+                problems.append(
+                    f"regions: {region} is in the partition {theirs}, and the monitor in {own}: "
+                    "deploy another monitor there"
+                )
         if problems:
             raise ConfigError(tuple(problems))
         return scopes
@@ -189,7 +207,7 @@ class MonitorConfig(DeclaredSettings):
     @property
     def discovers(self) -> bool:
         """Whether the monitor discovers jobs that are not tracked by hand."""
-        return self.discovery == "on"
+        return self.discovery
 
     @property
     def notifies(self) -> bool:
@@ -204,16 +222,22 @@ class MonitorConfig(DeclaredSettings):
         return tuple(outcome for outcome in NOTIFIABLE if outcome != COMPLETED)
 
 
-def _problem_of_unknown(key: str, settings: Mapping[str, Setting]) -> list[str]:
-    by_letters = {_letters(known): known for known in settings}
-    meant = by_letters.get(_letters(key))
-    if meant is None:
-        if _IDENTIFIER.fullmatch(key) is None:
-            return []
-        close = difflib.get_close_matches(_letters(key), by_letters, n=1)
-        meant = by_letters[close[0]] if close else None
-    hint = f": did you mean {meant}?" if meant else ""
-    return [f"{key} is not a setting{hint}"]
+def problems_of_unknown(keys: Iterable[str]) -> dict[str, str]:
+    """The keys that are no setting, with a sentence for each; keys of the CDK are left out."""
+    by_letters = {_letters(setting.key): setting.key for setting in all_settings()}
+    problems = {}
+    for key in keys:
+        meant = by_letters.get(_letters(key))
+        if meant == key:
+            continue
+        if meant is None:
+            if _IDENTIFIER.fullmatch(key) is None:
+                continue
+            close = difflib.get_close_matches(_letters(key), by_letters, n=1)
+            meant = by_letters[close[0]] if close else None
+        hint = f": did you mean {meant}?" if meant else ""
+        problems[key] = f"{key} is not a setting{hint}"
+    return problems
 
 
 def _letters(key: str) -> str:

@@ -9,7 +9,7 @@ from aws_cdk import CfnOutput, Duration, Stack
 from aws_cdk import aws_events as eventbridge
 from constructs import Construct
 
-from bedrock_batch_monitor import contract
+from bedrock_batch_monitor import __version__, contract
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.event_kinds import ENDED, UNREACHABLE
 from bedrock_batch_monitor.domain.outcomes import OUTCOMES
@@ -42,7 +42,8 @@ class BedrockBatchMonitor(Construct):
     """The monitor of its stack's account and Region, and of others that the settings name.
 
     `config` holds the settings; without it every setting has its default. With `regions` or
-    `accounts` the stack needs an `env`. Raises `ConfigError` if the settings do not fit it.
+    `accounts` the stack needs an `env`. Raises `ConfigError` if the settings do not fit it, or
+    exceed a limit of AWS together.
     """
 
     def __init__(
@@ -203,6 +204,8 @@ class BedrockBatchMonitor(Construct):
             "MonitorFunctionName": self.function.function_name,
             "DeadLetterQueueUrl": self.dead_letter_queue.queue_url,
             "DashboardName": self.dashboard.dashboard_name,
+            "AlarmTopicArn": self.alarm_topic.topic_arn,
+            "Version": __version__,
         }
         if not self._config.record_messages:
             # `bbm replay` then publishes no message, even if one was recorded earlier.

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, cast
 
-from aws_cdk import Duration, RemovalPolicy
+from aws_cdk import Duration, Names, RemovalPolicy, Stack
 from aws_cdk import aws_events as events
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from bedrock_batch_monitor.domain.arns import Scope
     from bedrock_batch_monitor_cdk.config import MonitorConfig
     from bedrock_batch_monitor_cdk.multi_scope import MultiScope
+
+
+_UNIQUE_PART_CHARACTERS: Final = 100
 
 
 class Events(Construct):
@@ -53,6 +56,8 @@ class Events(Construct):
             event_bus_name=config.event_bus_name,
             description="Changes and ends of Bedrock batch inference jobs",
         )
+        if config.event_bus_name is None:
+            _name_by_stack(self.bus)
         if multi_scope is not None and multi_scope.accounts:
             admit_members(self.bus, multi_scope)
         self.dead_letters = self._build_dead_letters()
@@ -61,6 +66,12 @@ class Events(Construct):
     def others(self) -> tuple[Scope, ...]:
         """The other accounts and Regions that are monitored."""
         return () if self.multi_scope is None else self.multi_scope.scopes.others
+
+    @property
+    def bus_name(self) -> str:
+        """The name of the bus, which is known at synthesis."""
+        bus = cast("events.CfnEventBus", self.bus.node.default_child)
+        return str(Stack.of(self).resolve(bus.name))
 
     def _build_dead_letters(self) -> sqs.Queue:
         queue = sqs.Queue(
@@ -75,3 +86,19 @@ class Events(Construct):
         )
         acknowledge(queue, "AwsSolutions-SQS3", "This is the dead-letter queue.")
         return queue
+
+
+def _name_by_stack(bus: events.EventBus) -> None:
+    """Make the generated name differ between stacks.
+
+    The CDK generates it from the path of the bus in the app. That path contains the name of a stack
+    unless the stack has a name of its own: then two deployments of one app, such as `pipeline-dev`
+    and `pipeline-prod`, would have buses with the same name.
+    """
+    stack = Stack.of(bus)
+    while stack.nested_stack_parent is not None:
+        stack = stack.nested_stack_parent
+    if stack.stack_name == stack.node.path.replace("/", "-"):
+        return
+    unique = Names.unique_resource_name(bus, max_length=_UNIQUE_PART_CHARACTERS)
+    cast("events.CfnEventBus", bus.node.default_child).name = f"{stack.stack_name}-{unique}"

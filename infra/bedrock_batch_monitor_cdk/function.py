@@ -11,6 +11,7 @@ from aws_cdk import aws_logs as logs
 
 from bedrock_batch_monitor import contract, settings
 from bedrock_batch_monitor_cdk.bundling import function_code
+from bedrock_batch_monitor_cdk.limits import check_environment
 from bedrock_batch_monitor_cdk.service import service_of
 
 if TYPE_CHECKING:
@@ -53,8 +54,12 @@ def build_function(  # noqa: PLR0913 - the differences between functions, all na
     environment: Mapping[str, str],
     **options: Any,  # noqa: ANN401 - of lambda_.Function
 ) -> lambda_.Function:
-    """A function of the runtime package; `module` is the module of its handler."""
-    return lambda_.Function(
+    """A function of the runtime package; `module` is the module of its handler.
+
+    Raises `ConfigError` if the settings do not fit into its environment.
+    """
+    check_environment(scope, config, environment)
+    function = lambda_.Function(
         scope,
         "Function",
         description=description,
@@ -72,6 +77,14 @@ def build_function(  # noqa: PLR0913 - the differences between functions, all na
         logging_format=lambda_.LoggingFormat.TEXT,
         **options,
     )
+    if config.vpc_subnet_ids is not None:
+        # The CDK's own property needs the VPC, which it would look up in the account.
+        resource = cast("lambda_.CfnFunction", function.node.default_child)
+        resource.vpc_config = lambda_.CfnFunction.VpcConfigProperty(
+            subnet_ids=list(config.vpc_subnet_ids),
+            security_group_ids=list(config.vpc_security_group_ids or ()),
+        )
+    return function
 
 
 def environment_of(

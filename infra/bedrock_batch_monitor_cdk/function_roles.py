@@ -7,14 +7,16 @@ inbox function's event source lets its role receive messages, and decrypt them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from aws_cdk import Stack
 from aws_cdk import aws_iam as iam
 
 from bedrock_batch_monitor import contract
 from bedrock_batch_monitor.domain.token_usage import MANIFEST_NAME
+from bedrock_batch_monitor_cdk.config import BUCKETS_PER_STATEMENT
 from bedrock_batch_monitor_cdk.findings import acknowledge_wildcard
+from bedrock_batch_monitor_cdk.member_access import function_role_name
 from bedrock_batch_monitor_cdk.statements import (
     KEY_TO_SEND,
     KEY_TO_WRITE_TABLES,
@@ -36,8 +38,18 @@ if TYPE_CHECKING:
     from bedrock_batch_monitor.domain.token_usage import OutputBucket
     from bedrock_batch_monitor_cdk.config import MonitorConfig
     from bedrock_batch_monitor_cdk.events import Events
-    from bedrock_batch_monitor_cdk.multi_scope import MultiScope
     from bedrock_batch_monitor_cdk.tables import Tables
+
+
+# What Lambda does with a function's role if the function is in a VPC.
+NETWORK_INTERFACES: Final = (
+    "ec2:AssignPrivateIpAddresses",
+    "ec2:CreateNetworkInterface",
+    "ec2:DeleteNetworkInterface",
+    "ec2:DescribeNetworkInterfaces",
+    "ec2:DescribeSubnets",
+    "ec2:UnassignPrivateIpAddresses",
+)
 
 
 def monitor_role(  # noqa: PLR0913 - what it may use, all named
@@ -58,7 +70,8 @@ def monitor_role(  # noqa: PLR0913 - what it may use, all named
         scope,
         log_group,
         "Polls Bedrock batch inference jobs and records them",
-        name=_name_for_members(scope, "monitor", events.multi_scope),
+        config=config,
+        name=_name_for_members(scope, "monitor", events),
     )
     _allow_tables_of_poll(role, tables, config)
     _allow_following(scope, role, tables, events)
@@ -93,7 +106,8 @@ def inbox_role(
         scope,
         log_group,
         "Follows events and commands on batch inference jobs",
-        name=_name_for_members(scope, "inbox", events.multi_scope),
+        config=config,
+        name=_name_for_members(scope, "inbox", events),
     )
     allow(
         role,
@@ -117,10 +131,17 @@ def inbox_role(
 
 
 def notification_role(
-    scope: Construct, log_group: logs.ILogGroup, *, events: Events, topics: Sequence[sns.ITopic]
+    scope: Construct,
+    log_group: logs.ILogGroup,
+    *,
+    config: MonitorConfig,
+    events: Events,
+    topics: Sequence[sns.ITopic],
 ) -> iam.IRole:
     """The role of the notification function; closed for the same reason as the monitor's."""
-    role = _function_role(scope, log_group, "Notifies people about batch inference jobs", name=None)
+    role = _function_role(
+        scope, log_group, "Notifies people about batch inference jobs", config=config
+    )
     _allow_publishing(role, topics, events.key)
     _allow_dead_letters(role, events)
     allow_key(role, "UseKeyOfQueues", KEY_TO_SEND, events.key, through="sqs")
@@ -128,14 +149,19 @@ def notification_role(
 
 
 def widget_role(
-    scope: Construct, log_group: logs.ILogGroup, *, tables: Tables, events: Events
+    scope: Construct,
+    log_group: logs.ILogGroup,
+    *,
+    config: MonitorConfig,
+    tables: Tables,
+    events: Events,
 ) -> iam.IRole:
     """The role of the function behind the dashboard's widget: it only reads.
 
     In the history it may query only the index, and so only the attributes that the index has.
     """
     role = _function_role(
-        scope, log_group, "Shows batch inference jobs on the dashboard", name=None
+        scope, log_group, "Shows batch inference jobs on the dashboard", config=config
     )
     allow(
         role,
@@ -182,7 +208,12 @@ def schedule_role(scope: Construct, function: lambda_.IFunction, events: Events)
 
 
 def _function_role(
-    scope: Construct, log_group: logs.ILogGroup, description: str, *, name: str | None
+    scope: Construct,
+    log_group: logs.ILogGroup,
+    description: str,
+    *,
+    config: MonitorConfig,
+    name: str | None = None,
 ) -> iam.Role:
     role = iam.Role(
         scope,
@@ -192,14 +223,21 @@ def _function_role(
         description=description,
     )
     log_group.grant_write(role)
+    if config.vpc_subnet_ids is not None:
+        # Lambda, and not the code, makes the calls, with the permissions of this role. The
+        # interfaces have no names that a statement could use (AWSLambdaVPCAccessExecutionRole).
+        allow(role, "ManageNetworkInterfaces", NETWORK_INTERFACES, ["*"])
+        acknowledge_wildcard(
+            role, "*", "Lambda creates the network interfaces of a function in a VPC, unnamed."
+        )
     return role
 
 
-def _name_for_members(scope: Construct, module: str, multi_scope: MultiScope | None) -> str | None:
+def _name_for_members(scope: Construct, module: str, events: Events) -> str | None:
     """A name that roles of other accounts can trust; None for a generated one."""
-    if multi_scope is None or not multi_scope.accounts:
+    if events.multi_scope is None or not events.multi_scope.accounts:
         return None
-    return contract.function_role_name(module, Stack.of(scope).region)
+    return function_role_name(module, Stack.of(scope).region, events.bus_name)
 
 
 def _allow_tables_of_poll(role: iam.Role, tables: Tables, config: MonitorConfig) -> None:
@@ -264,7 +302,15 @@ def _allow_reading_manifests(role: iam.Role, buckets: Sequence[OutputBucket]) ->
     # ListBucket: S3 then answers the same for a missing and for a forbidden manifest.
     partition = Stack.of(role).partition
     resources = [f"arn:{partition}:s3:::{bucket}*/{MANIFEST_NAME}" for bucket in buckets]
-    allow(role, "ReadManifests", ["s3:GetObject"], resources)
+    # The CDK moves statements to managed policies if all do not fit into the role, but it does not
+    # split one. It counts an ARN with 150 characters, and a managed policy takes 6,144.
+    for start in range(0, len(resources), BUCKETS_PER_STATEMENT):
+        allow(
+            role,
+            f"ReadManifests{start // BUCKETS_PER_STATEMENT or ''}",
+            ["s3:GetObject"],
+            resources[start : start + BUCKETS_PER_STATEMENT],
+        )
     for resource in resources:
         acknowledge_wildcard(
             role,

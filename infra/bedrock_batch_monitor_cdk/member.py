@@ -21,8 +21,9 @@ from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 
 from bedrock_batch_monitor import contract
+from bedrock_batch_monitor_cdk.deployed_settings import record_settings
 from bedrock_batch_monitor_cdk.inbox import native_events
-from bedrock_batch_monitor_cdk.member_access import forward_role, member_role
+from bedrock_batch_monitor_cdk.member_access import forward_role, function_role_name, member_role
 
 if TYPE_CHECKING:
     from aws_cdk import CfnResource
@@ -47,20 +48,21 @@ class Home:
     partition: str
     region: str
     account: str
+    bus_name: str
     bus_arn: str
 
     @classmethod
     def of_bus(cls, bus_arn: str) -> Home:
         """Parse the ARN of an event bus, which the settings have checked."""
-        _, partition, _, region, account, _ = bus_arn.split(":")
-        return cls(partition, region, account, bus_arn)
+        _, partition, _, region, account, bus = bus_arn.split(":")
+        return cls(partition, region, account, bus.removeprefix("event-bus/"), bus_arn)
 
     @property
     def function_roles(self) -> list[str]:
         """The roles that read jobs: those of the monitor function and of the inbox function."""
         return [
             f"arn:{self.partition}:iam::{self.account}:role/"
-            + contract.function_role_name(module, self.region)
+            + function_role_name(module, self.region, self.bus_name)
             for module in ("monitor", "inbox")
         ]
 
@@ -78,6 +80,7 @@ class MemberStack(Stack):
             # The stack needs nothing that `cdk bootstrap` creates.
             synthesizer=BootstraplessSynthesizer(),
         )
+        record_settings(self, config)
         home = Home.of_bus(bus_arn)
         self._build_role(config, home)
         self._build_rule(config, home)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+import hashlib
+from typing import TYPE_CHECKING, Final, cast
 
 from aws_cdk import Stack
 from aws_cdk import aws_iam as iam
@@ -16,6 +17,22 @@ if TYPE_CHECKING:
     from constructs import Construct
 
     from bedrock_batch_monitor_cdk.multi_scope import MultiScope
+
+
+# The bus of the stack `BedrockBatchMonitor` without `eventBusName`, as the CDK names it.
+DEFAULT_BUS_NAME: Final = "BedrockBatchMonitorEventsBusC6C557B6"
+
+
+def function_role_name(module: str, region: str, bus_name: str) -> str:
+    """The name of a function's role that roles of other accounts trust.
+
+    A member knows only the ARN of the monitor's bus. So the name of the bus distinguishes the roles
+    of several monitors in one account and Region.
+    """
+    name = f"BedrockBatchMonitor-{module}-{region}"
+    if bus_name == DEFAULT_BUS_NAME:
+        return name
+    return f"{name}-{hashlib.sha256(bus_name.encode()).hexdigest()[:8]}"
 
 
 def member_role(

@@ -87,7 +87,11 @@ class Notifications(Construct):
             description="Notifies people about Bedrock batch inference jobs",
             config=config,
             role=notification_role(
-                self, log_group, events=events, topics=list(self.topics.values())
+                self,
+                log_group,
+                config=config,
+                events=events,
+                topics=list(self.topics.values()),
             ),
             log_group=log_group,
             timeout=_TIMEOUT,

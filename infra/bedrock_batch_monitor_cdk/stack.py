@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Final
 
 from aws_cdk import Stack
 
+from bedrock_batch_monitor import __version__
 from bedrock_batch_monitor_cdk.construct import BedrockBatchMonitor
+from bedrock_batch_monitor_cdk.deployed_settings import record_settings
 from bedrock_batch_monitor_cdk.service import TRANSPARENT_ID
 
 if TYPE_CHECKING:
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from bedrock_batch_monitor_cdk.config import MonitorConfig
 
 STACK_ID: Final = "BedrockBatchMonitor"
+VERSION_TAG: Final = "bedrock-batch-monitor:version"
 
 
 class MonitorStack(Stack):
@@ -34,7 +37,12 @@ class MonitorStack(Stack):
         env: Environment | None = None,
     ) -> None:
         super().__init__(
-            scope, construct_id, description="Monitors Amazon Bedrock batch inference jobs", env=env
+            scope,
+            construct_id,
+            description="Monitors Amazon Bedrock batch inference jobs",
+            env=env,
+            tags={VERSION_TAG: __version__},
         )
+        record_settings(self, config)
         self.monitor = BedrockBatchMonitor(self, TRANSPARENT_ID, config=config)
         self.monitor.add_outputs()

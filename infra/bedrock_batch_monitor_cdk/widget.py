@@ -43,7 +43,7 @@ class Widget(Construct):
             module="widget",
             description="Shows Bedrock batch inference jobs on the dashboard",
             config=config,
-            role=widget_role(self, log_group, tables=tables, events=events),
+            role=widget_role(self, log_group, config=config, tables=tables, events=events),
             log_group=log_group,
             timeout=_TIMEOUT,
             environment={

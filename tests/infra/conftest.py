@@ -25,7 +25,7 @@ Template = Mapping[str, Any]
 # Set to these values in the variants; any other setting gets a value that is not its default.
 _CHOSEN: Mapping[str, Any] = {
     "poll_interval_minutes": 7,
-    "discovery": "off",
+    "discovery": False,
     "discovery_name_prefix": "team-a",
     "discovery_name_pattern": "*-prod",
     "discovery_model_ids": ("amazon.nova-lite-v1:0",),
@@ -53,6 +53,8 @@ _CHOSEN: Mapping[str, Any] = {
     "log_level": "DEBUG",
     "function_memory_megabytes": 1024,
     "function_reserved_concurrency": 1,
+    "vpc_subnet_ids": ("subnet-0a1b2c3d", "subnet-4e5f6a7b"),
+    "vpc_security_group_ids": ("sg-0a1b2c3d",),
 }
 # Set in EVERYWHERE alone, because they make another template.
 _OF_SCOPES = {

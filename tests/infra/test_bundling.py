@@ -1,6 +1,9 @@
 """The function's bundle: what goes into it, and when pip runs. pip itself is a stub here."""
 
+import importlib.util
 import re
+import shutil
+import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -42,7 +45,10 @@ class StubPip:
             file = Path(target, path)
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text("installed")
-        Path(target, "boto3-1.dist-info/METADATA").write_text("installed")
+        version = Path(next(one for one in arguments if one.startswith("--requirement="))[14:])
+        number = version.read_text().rpartition("=")[2]
+        Path(target, "boto3-1.dist-info").rename(Path(target, f"boto3-{number}.dist-info"))
+        Path(target, f"boto3-{number}.dist-info/METADATA").write_text("installed")
 
 
 @pytest.fixture
@@ -150,6 +156,91 @@ def test_failed_install_leaves_nothing_to_reuse(into: Bundler, tmp_path: Path) -
         into("out", broken)
 
     assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_empty_install_is_never_reused(into: Bundler, tmp_path: Path) -> None:
+    """Pip can succeed and install nothing, as with PIP_DRY_RUN: the bundle would have no boto3."""
+
+    def idle(arguments: Sequence[str]) -> None:
+        (target,) = [a.removeprefix("--target=") for a in arguments if a.startswith("--target=")]
+        Path(target).mkdir(parents=True)
+
+    with pytest.raises(BundlingError, match="pip installed nothing for boto3==1, although it"):
+        into("out", idle)
+
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_incomplete_install_of_an_earlier_version_is_replaced(
+    into: Bundler, tmp_path: Path
+) -> None:
+    """What is kept from an earlier synthesis is used only if it has every requirement."""
+    pip = StubPip()
+    into("first", pip)
+    (kept,) = (tmp_path / "cache").iterdir()
+    shutil.rmtree(kept / "boto3-1.dist-info")
+    into("second", pip)
+
+    assert len(pip.calls) == 2
+    assert "boto3-1.dist-info/METADATA" in files(tmp_path / "second")
+
+
+def environment(tmp_path: Path, content: str = "") -> dict[str, str]:
+    """What leads pip elsewhere: variables, and a configuration file with the same."""
+    file = tmp_path / "pip.conf"
+    file.write_text(content)
+    return {
+        "PIP_CONFIG_FILE": str(file),
+        "PIP_USER": "1",
+        "PIP_TARGET": str(tmp_path / "elsewhere"),
+        "PIP_PREFIX": str(tmp_path / "elsewhere"),
+        "PIP_ROOT": str(tmp_path / "elsewhere"),
+        "PIP_DRY_RUN": "1",
+    }
+
+
+@pytest.fixture
+def wheel(tmp_path: Path) -> Path:
+    """A package that pip installs without a network."""
+    file = tmp_path / "tiny-1-py3-none-any.whl"
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("tiny.py", "")
+        archive.writestr("tiny-1.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\n")
+        archive.writestr(
+            "tiny-1.dist-info/METADATA", "Metadata-Version: 2.1\nName: tiny\nVersion: 1\n"
+        )
+        archive.writestr("tiny-1.dist-info/RECORD", "")
+    return file
+
+
+CONFIGURED = "[install]\nuser = true\nprefix = {0}\nroot = {0}\ntarget = {0}\n"
+
+
+@pytest.mark.parametrize("without", [None, "pip"])
+def test_settings_of_pip_do_not_move_the_bundle(
+    tmp_path: Path, wheel: Path, monkeypatch: pytest.MonkeyPatch, without: str | None
+) -> None:
+    """Real pip, or the one that Python contains, installs to --target whatever it is told."""
+    elsewhere = tmp_path / "elsewhere"
+    for name, value in environment(tmp_path, CONFIGURED.format(elsewhere)).items():
+        monkeypatch.setenv(name, value)
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == without else find_spec(name)
+    )
+    options = [one for one in PIP_INSTALL if one != "--require-hashes"]
+    run_pip([*options, "--no-index", "--no-deps", str(wheel), f"--target={tmp_path / 'target'}"])
+
+    assert (tmp_path / "target" / "tiny.py").is_file()
+    assert not elsewhere.exists()
+
+
+def test_python_without_any_pip_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An environment without pip, of a Python whose wheel of pip was removed, is explained."""
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+
+    with pytest.raises(BundlingError, match="has no pip, which installs the function's req"):
+        run_pip(["install"])
 
 
 def test_pip_failure_is_told_in_its_own_words() -> None:

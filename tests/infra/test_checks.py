@@ -25,7 +25,7 @@ CFN_LINT_IGNORED = "W3005"
 
 CONFIGS = [
     MonitorConfig(),
-    MonitorConfig(removal_policy="destroy", discovery="off"),
+    MonitorConfig(removal_policy="destroy", discovery=False),
     MonitorConfig(kms="customer"),
     MonitorConfig(notify_chat=True),
     ALL_KEYS,

@@ -16,13 +16,13 @@ from bedrock_batch_monitor.declarations import Setting, all_settings
 from bedrock_batch_monitor.domain.arns import Scope
 from bedrock_batch_monitor.domain.outcomes import NOTIFIABLE
 from bedrock_batch_monitor.domain.token_usage import OutputBucket, TokenPrice
-from bedrock_batch_monitor_cdk.config import ConfigError, MonitorConfig
+from bedrock_batch_monitor_cdk.config import MOST_BUCKETS, ConfigError, MonitorConfig
 from tests.docs.generate import settings
 
 # Released settings: their names and defaults are part of the public contract.
 RELEASED = {
     "pollIntervalMinutes": 1,
-    "discovery": "on",
+    "discovery": True,
     "discoveryNamePrefix": None,
     "discoveryNamePattern": None,
     "discoveryModelIds": None,
@@ -56,14 +56,21 @@ RELEASED = {
     "memberRoleName": "BedrockBatchMonitorMember",
     "memberExternalId": None,
     "memberOf": None,
+    "allowUnknownRegions": False,
+    "vpcSubnetIds": None,
+    "vpcSecurityGroupIds": None,
 }
 
+BUS_IN_GOV_CLOUD = "arn:aws-us-gov:events:us-gov-west-1:111111111111:event-bus/jobs"
 BUS = "arn:aws:events:us-east-1:111111111111:event-bus/jobs"
 FOUNDATION_MODEL = "arn:aws:bedrock:us-east-1::foundation-model/amazon.nova-lite-v1:0"
 GOOD = [
     ("pollIntervalMinutes", 1, 1),
     ("pollIntervalMinutes", "60", 60),
-    ("discovery", "off", "off"),
+    ("discovery", "off", False),
+    ("discovery", "on", True),
+    ("discovery", False, False),
+    ("discovery", "true", True),
     ("discoveryNamePrefix", "team-a.", "team-a."),
     ("discoveryNamePrefix", "p" * 63, "p" * 63),
     ("discoveryNamePattern", "nightly-*-prod", "nightly-*-prod"),
@@ -123,11 +130,18 @@ GOOD = [
     ("memberRoleName", "Read+Jobs=1,2.@_-", "Read+Jobs=1,2.@_-"),
     ("memberExternalId", "111111111111/us-east-1", "111111111111/us-east-1"),
     ("memberOf", BUS, BUS),
-    ("memberOf", BUS.replace("aws", "aws-us-gov"), BUS.replace("aws", "aws-us-gov")),
+    ("memberOf", BUS_IN_GOV_CLOUD, BUS_IN_GOV_CLOUD),
+    ("allowUnknownRegions", "true", True),
+    ("vpcSubnetIds", "subnet-0a1b2c3d, subnet-4e5f6a7b", ("subnet-0a1b2c3d", "subnet-4e5f6a7b")),
+    ("vpcSecurityGroupIds", ["sg-0a1b2c3d"], ("sg-0a1b2c3d",)),
 ]
 
 # What a setting has no effect without.
-NEEDED = {"notifyOutcomes": {"notifyChat": True}}
+NEEDED: dict[str, dict[str, object]] = {
+    "notifyOutcomes": {"notifyChat": True},
+    "vpcSubnetIds": {"vpcSecurityGroupIds": "sg-0a1b2c3d"},
+    "vpcSecurityGroupIds": {"vpcSubnetIds": "subnet-0a1b2c3d"},
+}
 
 MINUTES = "a whole number from 1 to 60"
 PREFIX = "1 to 63 letters, digits, '+', '-' or '.'"
@@ -159,8 +173,8 @@ BAD = [
     ("pollIntervalMinutes", True, "true", MINUTES),
     ("pollIntervalMinutes", "", '""', MINUTES),
     ("pollIntervalMinutes", [1], "[1]", MINUTES),
-    ("discovery", "true", '"true"', "one of on, off"),
-    ("discovery", False, "false", "one of on, off"),
+    ("discovery", "yes", '"yes"', "true or false"),
+    ("discovery", 1, "1", "true or false"),
     ("discoveryNamePrefix", "", '""', PREFIX),
     ("discoveryNamePrefix", "team a", '"team a"', PREFIX),
     ("discoveryNamePrefix", "p" * 64, '"' + "p" * 64 + '"', PREFIX),
@@ -176,14 +190,14 @@ BAD = [
     ("discoveryModelIds", ",".join("abcdefghijk"), '"a,b,c,d,e,f,g,h,i,j,k"', MODELS),
     ("backfillDays", 366, "366", "a whole number from 0 to 365"),
     ("backfillDays", "-1", '"-1"', "a whole number from 0 to 365"),
-    ("taskTokens", "on", '"on"', "true or false"),
+    ("taskTokens", "On", '"On"', "true or false"),
     ("emitStatusChanges", "yes", '"yes"', "true or false"),
     ("emitStatusChanges", 1, "1", "true or false"),
     ("emitStatusChanges", [True], "[true]", "true or false"),
     ("progressIntervalMinutes", 1441, "1441", "a whole number from 0 to 1440"),
     ("stalledAfterMinutes", 0, "0", "a whole number from 1 to 10080"),
     ("stalledAfterMinutes", "never", '"never"', "a whole number from 1 to 10080"),
-    ("emitAtRisk", "on", '"on"', "true or false"),
+    ("emitAtRisk", "", '""', "true or false"),
     ("unreachableAfterPolls", "0", '"0"', "a whole number from 1 to 1000"),
     ("unreachableAfterPolls", 1001, "1001", "a whole number from 1 to 1000"),
     ("fullReadHours", "0", '"0"', "a whole number from 1 to 168"),
@@ -225,7 +239,7 @@ BAD = [
     ("notifyOutcomes", ["InProgress"], '["InProgress"]', OUTCOMES),
     ("notifyOutcomes", [["Failed"]], '[["Failed"]]', OUTCOMES),
     ("notifyOutcomes", True, "true", OUTCOMES),
-    ("schemaRegistry", "on", '"on"', "true or false"),
+    ("schemaRegistry", "1", '"1"', "true or false"),
     ("maxErrorShare", "1.1", '"1.1"', "a number from 0 to 1"),
     ("maxErrorShare", -0.1, "-0.1", "a number from 0 to 1"),
     ("maxErrorShare", "5%", '"5%"', "a number from 0 to 1"),
@@ -365,16 +379,68 @@ def test_prices_without_buckets_would_do_nothing() -> None:
         MonitorConfig.from_context({"tokenPrices": PRICE})
 
 
-@pytest.mark.parametrize(("models", "fits"), [(20, True), (30, False)])
-def test_prices_fit_into_the_functions_environment(models: int, *, fits: bool) -> None:
-    """Twenty models fit; more is refused before deployment, with the size and the reason."""
-    prices = {f"anthropic.claude-3-haiku-20240307-v{n}:0": PRICE[MODEL] for n in range(models)}
-    context = {"outputBuckets": "results", "tokenPrices": prices}
-    if fits:
-        assert len(MonitorConfig.from_context(context).token_prices or ()) == models
-        return
-    with pytest.raises(ConfigError, match=r"take \d+ bytes together and may take 2000, since"):
-        MonitorConfig.from_context(context)
+def test_buckets_fit_into_the_policies_of_a_role() -> None:
+    """The number of buckets is limited by what the policies of a role can name."""
+    buckets = [f"bucket-{number:03}" for number in range(MOST_BUCKETS + 1)]
+    assert len(MonitorConfig(output_buckets=buckets[1:]).output_buckets or ()) == 240
+    with pytest.raises(ConfigError, match="outputBuckets names 241 buckets: the policies of a"):
+        MonitorConfig(output_buckets=buckets)
+
+
+@pytest.mark.parametrize(
+    ("region", "said"),
+    [
+        ("us-esat-1", "did you mean us-west-1?"),
+        ("eu-wset-1", "did you mean eu-west-1?"),
+        ("us-east-9", "did you mean us-east-2?"),
+        ("xx-yyyyyyyy-1", "AWS SDK knows: For a newer Region, set allowUnknownRegions to true"),
+    ],
+)
+def test_unknown_region_is_refused(region: str, said: str) -> None:
+    """A misspelled Region stops the deployment, because it would be polled without end."""
+    with pytest.raises(ConfigError) as caught:
+        MonitorConfig(regions=("us-east-1", region))
+
+    (problem,) = caught.value.problems
+    assert problem.startswith(f"regions: {region} is not a Region that the installed AWS SDK knows")
+    assert said in problem
+
+
+def test_unknown_region_with_override_is_accepted() -> None:
+    """A Region that is newer than the SDK can be named explicitly."""
+    config = MonitorConfig(regions=("us-east-9",), allow_unknown_regions=True)
+
+    assert [scope.region for scope in config.scopes(HOME).others] == ["us-east-9"]
+
+
+def test_region_of_another_partition_is_refused() -> None:
+    """Credentials of one partition are not valid in another."""
+    config = MonitorConfig(regions=("us-east-1", "cn-north-1"))
+
+    with pytest.raises(ConfigError, match="regions: cn-north-1 is in the partition aws-cn, and"):
+        config.scopes(HOME)
+
+
+@pytest.mark.parametrize(
+    ("bus", "said"),
+    [
+        (BUS.replace("us-east-1", "us-esat-1"), "memberOf: us-esat-1 is not a Region that"),
+        (BUS.replace("aws", "aws-cn"), "memberOf: us-east-1 is in the partition aws, and the ARN"),
+    ],
+)
+def test_bus_of_an_impossible_place_is_refused(bus: str, said: str) -> None:
+    """The ARN of the monitor's bus has a Region of its partition."""
+    with pytest.raises(ConfigError, match=said):
+        MonitorConfig(member_of=bus)
+
+
+@pytest.mark.parametrize(
+    "half", [{"vpcSubnetIds": "subnet-0a1b2c3d"}, {"vpcSecurityGroupIds": "sg-0a1b2c3d"}], ids=str
+)
+def test_half_a_vpc_is_refused(half: dict[str, str]) -> None:
+    """Lambda needs subnets and security groups together."""
+    with pytest.raises(ConfigError, match="vpcSubnetIds and vpcSecurityGroupIds belong together"):
+        MonitorConfig.from_context(half)
 
 
 def test_outcomes_without_a_recipient_are_refused() -> None:

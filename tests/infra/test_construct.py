@@ -1,17 +1,20 @@
 """The construct in any app: attributes, grants, rules, two of them in one stack."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import aws_cdk
 import pytest
+from aws_cdk import aws_events
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_sqs as sqs
 from cdk_nag import AwsSolutionsChecks
 
+from bedrock_batch_monitor import __version__
 from bedrock_batch_monitor_cdk import BedrockBatchMonitor, MonitorConfig
 from bedrock_batch_monitor_cdk.stack import STACK_ID, MonitorStack
 from tests.infra.conftest import ALL_KEYS
@@ -111,7 +114,51 @@ def test_attributes(stack: aws_cdk.Stack) -> None:
         "MonitorFunctionName": stack.resolve(monitor.function.function_name),
         "DeadLetterQueueUrl": stack.resolve(monitor.dead_letter_queue.queue_url),
         "DashboardName": stack.resolve(monitor.dashboard.dashboard_name),
+        "AlarmTopicArn": stack.resolve(monitor.alarm_topic.topic_arn),
+        "Version": __version__,
     }
+
+
+def bus_name(stack: aws_cdk.Stack, config: MonitorConfig | None = None) -> str:
+    """The name of the bus of a monitor in a stack."""
+    monitor = BedrockBatchMonitor(stack, "Batches", config=config)
+    resource = cast("aws_events.CfnEventBus", monitor.event_bus.node.default_child)
+    return str(stack.resolve(resource.name))
+
+
+def test_stacks_of_one_app_have_different_bus_names(make_app: Callable[[], aws_cdk.App]) -> None:
+    """One app that is deployed twice, under two stack names, has two buses."""
+    names = {
+        bus_name(aws_cdk.Stack(make_app(), "Pipeline", stack_name=f"pipeline-{stage}"))
+        for stage in ("dev", "prod")
+    }
+    plain = bus_name(aws_cdk.Stack(make_app(), "Pipeline"))
+
+    assert len({*names, plain}) == 3
+    assert {name[:13] for name in names} == {"pipeline-dev-", "pipeline-prod"}
+
+
+def test_stages_and_nested_stacks_have_different_bus_names(
+    make_app: Callable[[], aws_cdk.App],
+) -> None:
+    """A nested stack has its name from CloudFormation; that of its parent distinguishes it."""
+    app = make_app()
+    stages = {bus_name(aws_cdk.Stack(aws_cdk.Stage(app, stage), "S")) for stage in ("A", "B")}
+    nested = {
+        bus_name(
+            aws_cdk.NestedStack(aws_cdk.Stack(make_app(), "S", stack_name=f"s-{stage}"), "Nested")
+        )
+        for stage in ("a", "b")
+    }
+
+    assert len(stages | nested) == 4
+
+
+def test_long_names_of_stacks_make_an_allowed_bus_name(make_app: Callable[[], aws_cdk.App]) -> None:
+    """EventBridge allows 256 letters, digits, dots, hyphens and underscores."""
+    stack = aws_cdk.Stack(make_app(), "P" * 200, stack_name="s" * 128)
+
+    assert re.fullmatch(r"[A-Za-z0-9._-]{129,256}", bus_name(stack))
 
 
 def test_alarms_report_to_the_topic(stack: aws_cdk.Stack, of_type: OfType) -> None:

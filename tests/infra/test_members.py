@@ -21,6 +21,7 @@ from bedrock_batch_monitor.domain.summary import ERRORS, JOBS_ACTIVE, JOBS_ENDED
 from bedrock_batch_monitor.settings import MONITORED_ACCOUNT, Settings
 from bedrock_batch_monitor_cdk.alarms import ROLE_REFUSED_CODE
 from bedrock_batch_monitor_cdk.config import ConfigError, MonitorConfig
+from bedrock_batch_monitor_cdk.member_access import DEFAULT_BUS_NAME
 from bedrock_batch_monitor_cdk.stack import STACK_ID, MonitorStack
 from tests.docs import cost
 from tests.infra.conftest import BUS_ARN, EVERYWHERE, HOME, MEMBERS
@@ -49,6 +50,29 @@ FUNCTION_ROLES = [
     "arn:aws:iam::111111111111:role/BedrockBatchMonitor-monitor-us-east-1",
     "arn:aws:iam::111111111111:role/BedrockBatchMonitor-inbox-us-east-1",
 ]
+
+
+def test_roles_of_monitors_of_one_region_have_different_names(
+    synthesize: Synthesize, of_type: OfType
+) -> None:
+    """A monitor with a bus of its own name has roles of its own, which its members trust."""
+    monitor = synthesize(replace(MEMBERS, event_bus_name="jobs"))
+    member = synthesize(MonitorConfig(member_of=BUS_ARN.replace(DEFAULT_BUS_NAME, "jobs")))
+    made = {
+        f"arn:aws:iam::111111111111:role/{role['Properties']['RoleName']}"
+        for role in of_type(monitor, "AWS::IAM::Role").values()
+        if "RoleName" in role["Properties"]
+    }
+
+    assert len(made) == 2
+    assert made.isdisjoint(FUNCTION_ROLES)
+    (role,) = (
+        role["Properties"]
+        for role in of_type(member, "AWS::IAM::Role").values()
+        if "RoleName" in role["Properties"]
+    )
+    (statement,) = role["AssumeRolePolicyDocument"]["Statement"]
+    assert set(statement["Condition"]["ArnEquals"]["aws:PrincipalArn"]) == made
 
 
 def only(resources: dict[str, Any]) -> dict[str, Any]:

@@ -23,6 +23,7 @@ Render = Callable[[Any], Any]
 FUNCTION = "NotificationsFunction75C140BC"
 ROLE = "NotificationsRole48509D93"
 LOG = "<NotificationsLogE9FDB5C2.Arn>"
+TOPICS = {"EmailTopicArn", "ChatTopicArn"}
 EMAIL_TOPIC = "<NotificationsEmailTopicDB7922FA>"
 CHAT_TOPIC = "<NotificationsChatTopicB31898BA>"
 DEAD_LETTERS = "<EventsDeadLetters8A90034E.Arn>"
@@ -223,7 +224,7 @@ def test_topics(
         for policy in policies
         for statement in policy["PolicyDocument"]["Statement"]
     } == {"Deny"}
-    assert {name: value for name, value in values.items() if name.endswith("TopicArn")} == topics
+    assert {name: value for name, value in values.items() if name in TOPICS} == topics
 
 
 def test_subscription(synthesize: Synthesize, of_type: OfType, render: Render) -> None:

@@ -191,7 +191,7 @@ def test_discovery_off(
 ) -> None:
     """Without discovery the monitor function cannot put jobs; everything else stays as it is."""
     found: dict[str, set[tuple[tuple[str, ...], tuple[str, ...]]]] = {}
-    for policy in of_type(synthesize(MonitorConfig(discovery="off")), "AWS::IAM::Policy").values():
+    for policy in of_type(synthesize(MonitorConfig(discovery=False)), "AWS::IAM::Policy").values():
         (role,) = policy["Properties"]["Roles"]
         for statement in render(policy["Properties"]["PolicyDocument"]["Statement"]):
             found.setdefault(role["Ref"], set()).add(
@@ -365,7 +365,7 @@ def called_operations(source: str) -> Iterator[str]:
         (MonitorConfig(), PREFIXES | READERS, {"s3:GetObject"}),
         (MEMBERS, PREFIXES | READERS, {"s3:GetObject"}),
         (
-            replace(EVERYWHERE, discovery="on", task_tokens=True),
+            replace(EVERYWHERE, discovery=True, task_tokens=True),
             PREFIXES | READERS | NOTIFYING,
             set(),
         ),

@@ -2,22 +2,27 @@
 
 import json
 import re
+import tomllib
 from collections.abc import Callable
 from dataclasses import fields, replace
 from datetime import timedelta
 from typing import Any
 
+import aws_cdk
 import pytest
 from aws_cdk import Duration
 
-from bedrock_batch_monitor import contract, settings
+from bedrock_batch_monitor import __version__, contract, settings
 from bedrock_batch_monitor.adapters.dynamodb import attributes
 from bedrock_batch_monitor.declarations import all_settings
 from bedrock_batch_monitor.domain import statuses, summary
 from bedrock_batch_monitor.domain.token_usage import UsageRules
 from bedrock_batch_monitor_cdk import logged
 from bedrock_batch_monitor_cdk.config import MonitorConfig
-from tests.infra.conftest import ALL_KEYS, EVERYWHERE
+from bedrock_batch_monitor_cdk.function_roles import NETWORK_INTERFACES
+from bedrock_batch_monitor_cdk.member_access import DEFAULT_BUS_NAME
+from bedrock_batch_monitor_cdk.stack import STACK_ID, MonitorStack
+from tests.infra.conftest import ALL_KEYS, EVERYWHERE, ROOT
 from tests.support import log_lines
 from tests.support.variables import DEFAULT_VARIABLES
 
@@ -161,7 +166,8 @@ def test_event_bus(template: Template, of_type: OfType, synthesize: Synthesize) 
     default = only(of_type(template, "AWS::Events::EventBus"))
     named = only(of_type(synthesize(MonitorConfig(event_bus_name="jobs")), "AWS::Events::EventBus"))
 
-    assert default["Name"].startswith("BedrockBatchMonitor")
+    # A change of the name would replace the bus of every deployment, with its rules.
+    assert default["Name"] == DEFAULT_BUS_NAME
     assert named["Name"] == "jobs"
 
 
@@ -277,7 +283,7 @@ def test_function(template: Template, render: Render) -> None:
         "MONITORED_ACCOUNT": "<AWS::AccountId>",
         "MONITORED_REGION": "<AWS::Region>",
         "MONITORED_PARTITION": "<AWS::Partition>",
-        "DISCOVERY": "on",
+        "DISCOVERY": "true",
         "BACKFILL_DAYS": "0",
         "TASK_TOKENS": "true",
         "EMIT_STATUS_CHANGES": "false",
@@ -309,7 +315,7 @@ def test_everything_is_set() -> None:
 
 def test_settings_reach_the_function(synthesize: Synthesize, render: Render) -> None:
     """What the stack writes into the environment is what the function reads there."""
-    config = replace(ALL_KEYS, discovery="on")
+    config = replace(ALL_KEYS, discovery=True)
     function = render(synthesize(config)["Resources"][FUNCTION]["Properties"])
 
     read = settings.Settings.from_environment(function["Environment"]["Variables"])
@@ -403,7 +409,60 @@ def test_outputs(template: Template, render: Render) -> None:
         "MonitorFunctionName": f"<{FUNCTION}>",
         "DeadLetterQueueUrl": f"<{DEAD_LETTERS}>",
         "DashboardName": "<OverviewDashboard78DADE12>",
+        "AlarmTopicArn": "<AlarmsTopic3A2DFEBA>",
+        "Version": __version__,
     }
+
+
+def test_settings_are_in_the_template(synthesize: Synthesize) -> None:
+    """A deployment can show what it changes: the template has what is not at its default."""
+    template = synthesize(MonitorConfig(alarm_email="a@example.com", discovery=False))
+
+    assert template["Metadata"]["BedrockBatchMonitor"] == {
+        "version": __version__,
+        "settings": {"alarmEmail": "a@example.com", "discovery": "false"},
+    }
+
+
+def test_version_is_a_tag(make_app: Callable[[], aws_cdk.App]) -> None:
+    """Resources show by their tags which version they belong to."""
+    stack = MonitorStack(make_app(), STACK_ID, config=MonitorConfig())
+
+    assert stack.tags.tag_values() == {"bedrock-batch-monitor:version": __version__}
+
+
+def test_version_is_that_of_the_package() -> None:
+    """The functions, whose bundle has no metadata, and the package have one version."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+    assert project["version"] == __version__
+
+
+VPC = {"SubnetIds": ["subnet-0a1b2c3d", "subnet-4e5f6a7b"], "SecurityGroupIds": ["sg-0a1b2c3d"]}
+
+
+def test_functions_in_a_vpc(synthesize: Synthesize, of_type: OfType, template: Template) -> None:
+    """With the settings every function is in the VPC; without them none is."""
+    inside = synthesize(
+        MonitorConfig(
+            vpc_subnet_ids=("subnet-0a1b2c3d", "subnet-4e5f6a7b"),
+            vpc_security_group_ids=("sg-0a1b2c3d",),
+            notify_chat=True,
+        )
+    )
+    functions = of_type(inside, "AWS::Lambda::Function")
+
+    assert len(functions) == 4
+    assert all(one["Properties"]["VpcConfig"] == VPC for one in functions.values())
+    for one in of_type(template, "AWS::Lambda::Function").values():
+        assert "VpcConfig" not in one["Properties"]
+    allowed = [
+        statement["Action"]
+        for policy in of_type(inside, "AWS::IAM::Policy").values()
+        for statement in policy["Properties"]["PolicyDocument"]["Statement"]
+        if statement.get("Sid") == "ManageNetworkInterfaces"
+    ]
+    assert allowed == [list(NETWORK_INTERFACES)] * 4
 
 
 def test_dashboard_of_jobs(template: Template, of_type: OfType, render: Render) -> None:

@@ -653,6 +653,7 @@ def test_concerns_are_sorted_by_their_time() -> None:
         ("aws", "console.aws.amazon.com"),
         ("aws-cn", "console.amazonaws.cn"),
         ("aws-us-gov", "console.amazonaws-us-gov.com"),
+        ("aws-eusc", "us-east-1.console.amazonaws-eusc.eu"),
     ],
 )
 def test_links_lead_to_the_console_of_the_partition(partition: str, console: str) -> None:

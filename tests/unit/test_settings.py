@@ -152,9 +152,9 @@ def test_a_missing_variable_is_named(name: str) -> None:
         ("STALLED_AFTER_MINUTES", "soon", "a whole number from 1 to "),
         ("RECORD_MESSAGES", "1", "true or false"),
         ("EMIT_AT_RISK", "yes", "true or false"),
-        ("DISCOVERY", "true", "one of on, off"),
+        ("DISCOVERY", "yes", "true or false"),
         ("BACKFILL_DAYS", "-1", "a whole number from 0 to "),
-        ("TASK_TOKENS", "on", "true or false"),
+        ("TASK_TOKENS", "ON", "true or false"),
         ("HISTORY_RETENTION_DAYS", "-1", "a whole number from 1 to "),
     ],
 )

@@ -100,7 +100,7 @@ class OneOfNumbers(Kind[int]):
 
 
 class Flag(Kind[bool]):
-    """`true` or `false`, as JSON or as text."""
+    """`true` or `false`, as JSON or as text; `on` and `off` are accepted too."""
 
     allowed = "true or false"
 
@@ -108,8 +108,8 @@ class Flag(Kind[bool]):
         """The truth value."""
         if isinstance(value, bool):
             return value
-        if isinstance(value, str) and value in {"true", "false"}:
-            return value == "true"
+        if isinstance(value, str) and value in {"true", "false", "on", "off"}:
+            return value in {"true", "on"}
         raise NotAllowedError
 
     def text(self, value: bool) -> str:  # noqa: FBT001 - it is the value

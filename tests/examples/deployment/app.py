@@ -24,7 +24,7 @@ ACCOUNT = "000000000000"
 
 app = App()
 # Without discovery, so that the monitor knows of no job but what a test tracks.
-pipeline = Pipeline(app, "Pipeline", config=MonitorConfig(discovery="off", event_bus_name=BUS))
+pipeline = Pipeline(app, "Pipeline", config=MonitorConfig(discovery=False, event_bus_name=BUS))
 consumer_bus = ConsumerBus(app, "ConsumerBus", monitor_account=ACCOUNT)
 for stack in (
     RuleToSqs(app, "RuleToSqs", event_bus_name=BUS),

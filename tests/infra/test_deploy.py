@@ -1,0 +1,237 @@
+"""`make deploy`: the settings that change, and the question before one is removed."""
+
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import botocore.exceptions
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from mypy_boto3_cloudformation import CloudFormationClient
+
+import deploy
+from bedrock_batch_monitor.declarations import all_settings
+from bedrock_batch_monitor_cdk.config import MonitorConfig
+from bedrock_batch_monitor_cdk.deployed_settings import changes, settings_in, texts_of
+from tests.infra.conftest import EVERYWHERE
+
+STACK = "BedrockBatchMonitor"
+
+
+def template(**settings: str) -> dict[str, Any]:
+    """A template with these settings."""
+    return {"Metadata": {STACK: {"version": "0.1.0", "settings": settings}}}
+
+
+class StubCloudFormation:
+    """Has one stack, or none, or refuses."""
+
+    def __init__(self, body: object = None, error: Exception | None = None) -> None:
+        self.body = body
+        self.error = error
+
+    def get_template(self, **_: str) -> dict[str, object]:
+        """The template of the stack."""
+        if self.error is not None:
+            raise self.error
+        return {"TemplateBody": self.body}
+
+
+def refusal(message: str) -> botocore.exceptions.ClientError:
+    """An error of CloudFormation."""
+    error: Any = {"Error": {"Code": "ValidationError", "Message": message}}
+    return botocore.exceptions.ClientError(error, "GetTemplate")
+
+
+class Deployment:
+    """One `make deploy`: what runs, what is asked, and the exit status."""
+
+    def __init__(self, assembly: Path, answer: bool = False) -> None:  # noqa: FBT001, FBT002
+        self.assembly = assembly
+        self.answer = answer
+        self.commands: list[str] = []
+        self.questions: list[str] = []
+
+    def __call__(self, client: StubCloudFormation, after: dict[str, Any], *arguments: str) -> int:
+        """Deploy a template in place of the one in CloudFormation."""
+
+        def run(command: Sequence[str]) -> int:
+            self.commands.append(command[0])
+            (self.assembly / f"{STACK}.template.json").write_text(json.dumps(after))
+            return 0
+
+        def confirm(question: str) -> bool:
+            self.questions.append(question)
+            return self.answer
+
+        return deploy.main(
+            arguments,
+            run=run,
+            client=lambda _: cast("CloudFormationClient", client),
+            confirm=confirm,
+        )
+
+
+@pytest.fixture
+def deployment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Deployment:
+    """A deployment whose questions are answered with no."""
+    monkeypatch.setattr(deploy, "ASSEMBLY", tmp_path)
+    return Deployment(tmp_path)
+
+
+BEFORE = template(alarmEmail="me@example.com", logLevel="DEBUG")
+
+
+def test_removed_setting_is_shown_and_asked_for(
+    deployment: Deployment, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An earlier `-c alarmEmail=…` is not lost without a question."""
+    status = deployment(StubCloudFormation(BEFORE), template(logLevel="DEBUG"))
+
+    output = capsys.readouterr()
+    assert output.out == "alarmEmail: me@example.com → not set\n"
+    assert deployment.questions == ["This removes alarmEmail. Deploy all the same? [y/N] "]
+    assert (status, deployment.commands) == (1, ["synth"])
+    assert "Nothing was deployed. To keep a setting, put it into settings.json" in output.err
+
+
+def test_confirmed_removal_is_deployed(deployment: Deployment) -> None:
+    """The answer yes deploys what was synthesized."""
+    deployment.answer = True
+    status = deployment(StubCloudFormation(BEFORE), template())
+
+    assert deployment.questions == [
+        "This removes alarmEmail, logLevel. Deploy all the same? [y/N] "
+    ]
+    assert (status, deployment.commands) == (0, ["synth", "deploy"])
+
+
+@pytest.mark.parametrize("option", ["--yes", "-y"])
+def test_option_confirms_removal(deployment: Deployment, option: str) -> None:
+    """A pipeline confirms in advance."""
+    assert deployment(StubCloudFormation(BEFORE), template(), option) == 0
+    assert (deployment.questions, deployment.commands) == ([], ["synth", "deploy"])
+
+
+def test_other_changes_are_shown_without_a_question(
+    deployment: Deployment, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """New values and defaults are shown as they are."""
+    after = template(alarmEmail="you@example.com", logLevel="DEBUG", kms="customer")
+
+    assert deployment(StubCloudFormation(json.dumps(BEFORE)), after) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "alarmEmail: me@example.com → you@example.com",
+        "kms: aws (the default) → customer",
+    ]
+    assert deployment.questions == []
+
+
+@pytest.mark.parametrize(
+    "client",
+    [
+        StubCloudFormation(error=refusal(f"Stack with id {STACK} does not exist")),
+        StubCloudFormation({"Resources": {}}),
+        StubCloudFormation(BEFORE),
+    ],
+    ids=["no stack", "earlier version", "no change"],
+)
+def test_deployment_without_changes_asks_nothing(
+    deployment: Deployment, client: StubCloudFormation, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A first deployment, and one over a version that recorded no settings, compare nothing."""
+    assert deployment(client, BEFORE) == 0
+    assert capsys.readouterr().out == ""
+    assert (deployment.questions, deployment.commands) == ([], ["synth", "deploy"])
+
+
+@pytest.mark.parametrize(
+    "error", [refusal("not authorized"), botocore.exceptions.NoCredentialsError()]
+)
+def test_unreadable_settings_stop_the_deployment(
+    deployment: Deployment, error: Exception, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What cannot be compared could be removed unseen."""
+    assert deployment(StubCloudFormation(error=error), template()) == 1
+    assert capsys.readouterr().err.startswith("The deployed settings cannot be compared: ")
+    assert deployment.commands == ["synth"]
+
+
+def test_failed_synthesis_stops_the_deployment() -> None:
+    """Wrong settings end with the exit status of the synthesis."""
+
+    def fail(_: Sequence[str]) -> int:
+        return 3
+
+    assert deploy.main([], run=fail) == 3
+
+
+def test_answer_without_a_terminal_is_no(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In a pipeline nobody can answer: the question is printed and the deployment stops."""
+    monkeypatch.setattr("sys.stdin", io.StringIO("y"))
+
+    assert deploy._confirm("Deploy? ") is False
+    assert capsys.readouterr().out == "Deploy? \n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "profile"),
+    [
+        (["--profile", "prod", "-c", "kms=aws"], "prod"),
+        (["--profile=prod"], "prod"),
+        (["-c", "kms=aws"], None),
+        (["--profile"], None),
+    ],
+)
+def test_settings_are_read_with_the_profile_of_the_deployment(
+    arguments: list[str], profile: str | None
+) -> None:
+    """The comparison uses the account that the deployment goes to."""
+    assert deploy._profile_in(arguments) == profile
+
+
+def test_synthesis_gets_its_own_options_alone() -> None:
+    """Options of `cdk deploy` that `cdk synth` does not know are not passed to it."""
+    settings = ["-c", "kms=aws", "--context=logLevel=DEBUG", "-c", "x=-c", "--profile", "prod"]
+    of_deploy = ["--require-approval", "never", "--outputs-file=o.json", "--yes"]
+
+    assert deploy._of_synthesis([*of_deploy[:2], *settings, *of_deploy[2:]]) == settings
+
+
+def test_recorded_settings_are_settings_again() -> None:
+    """Each recorded text is what `-c key=value` takes, for every setting."""
+    recorded = texts_of(EVERYWHERE)
+
+    assert MonitorConfig.from_context(recorded) == EVERYWHERE
+    # Another stack has it.
+    assert {setting.key for setting in all_settings()} - set(recorded) == {"memberOf"}
+    assert texts_of(MonitorConfig()) == {}
+
+
+TEXTS = st.dictionaries(st.sampled_from([one.key for one in all_settings()]), st.text(max_size=3))
+
+
+@given(TEXTS, TEXTS)
+def test_changes_lead_from_one_to_the_other(before: dict[str, str], after: dict[str, str]) -> None:
+    """Applying the changes to the deployed settings gives the new ones, and each is a change."""
+    found = changes(before, after)
+    result = dict(before)
+    for change in found:
+        if change.after is None:
+            del result[change.key]
+        else:
+            result[change.key] = change.after
+
+    assert result == after
+    assert all(change.before != change.after for change in found)
+
+
+def test_template_of_an_earlier_version_has_no_settings() -> None:
+    """Unknown is not the same as none."""
+    assert settings_in({"Metadata": {}}) is None
+    assert settings_in(template()) == {}

@@ -1,0 +1,189 @@
+"""`make package`: a plain template and an archive, deployed without the CDK."""
+
+import json
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import package
+from bedrock_batch_monitor.settings import Settings
+from bedrock_batch_monitor_cdk.config import MonitorConfig
+from bedrock_batch_monitor_cdk.standalone import standalone
+from tests.infra.conftest import ALL_KEYS
+from tests.infra.test_checks import CFN_LINT_IGNORED
+
+pytestmark = pytest.mark.xdist_group("template")
+
+Template = dict[str, Any]
+OfType = Callable[[Mapping[str, Any], str], dict[str, Any]]
+MADE = [
+    *("AlarmEmail", "CodeBucket", "CodeKey", "DiscoveryNamePrefix", "EmitStatusChanges"),
+    *("FunctionMemoryMegabytes", "HistoryRetentionDays", "LogRetentionDays"),
+]
+
+
+@pytest.fixture
+def made(template: Template) -> Template:
+    """The plain template of a default deployment."""
+    return standalone(template, code_key="functions.zip")
+
+
+def test_template_needs_nothing_of_the_cdk(made: Template) -> None:
+    """Neither a bootstrap version nor its bucket is left."""
+    assert sorted(made["Parameters"]) == MADE
+    assert "Rules" not in made
+    assert "cdk-hnb659fds" not in json.dumps(made)
+    assert "cdk-bootstrap" not in json.dumps(made)
+
+
+def test_only_the_bucket_has_no_default(made: Template) -> None:
+    """A deployment needs no settings, as with the CDK."""
+    parameters = made["Parameters"]
+
+    assert [name for name, one in parameters.items() if "Default" not in one] == ["CodeBucket"]
+    assert all(len(one["Description"]) > 10 for one in parameters.values())
+
+
+def test_bucket_of_the_package_is_the_default(template: Template) -> None:
+    """`make package BUCKET=name` fills it in."""
+    parameters = standalone(template, code_key="k", code_bucket="mine")["Parameters"]
+
+    assert (parameters["CodeBucket"]["Default"], parameters["CodeKey"]["Default"]) == ("mine", "k")
+
+
+def test_template_is_not_changed(template: Template) -> None:
+    """The synthesized template stays as it is."""
+    before = json.dumps(template)
+    standalone(template, code_key="k")
+
+    assert json.dumps(template) == before
+
+
+def substituted(value: Any, values: Mapping[str, Any]) -> Any:
+    """A template value with the parameters that have one of these values."""
+    match value:
+        case {"Ref": str(name)} if name in values:
+            return values[name]
+        case dict():
+            return {key: substituted(part, values) for key, part in value.items()}
+        case list():
+            return [substituted(part, values) for part in value]
+        case _:
+            return value
+
+
+def test_defaults_are_those_of_the_synthesis(template: Template, made: Template) -> None:
+    """With the defaults, each resource is what the CDK deploys, except for the code."""
+    values = {name: one.get("Default", "") for name, one in made["Parameters"].items()}
+    plain = substituted(made["Resources"], values)
+    for name, resource in template["Resources"].items():
+        properties = dict(resource["Properties"])
+        found = dict(plain[name]["Properties"])
+        if resource["Type"] == "AWS::Lambda::Function":
+            assert found.pop("Code") == {"S3Bucket": "", "S3Key": "functions.zip"}
+            del properties["Code"]
+            variables = found["Environment"]["Variables"]
+            # An empty variable is one that is not set.
+            found["Environment"] = {"Variables": {k: v for k, v in variables.items() if v != ""}}
+        assert found == properties, name
+    assert set(plain) - set(template["Resources"]) == {"AlarmEmailSubscription"}
+
+
+def test_chosen_settings_are_the_defaults(
+    synthesize: Callable[[MonitorConfig], Template], of_type: OfType
+) -> None:
+    """What `settings.json` has at the time of the package is the default of its parameter."""
+    made = standalone(synthesize(ALL_KEYS), code_key="k")
+    defaults = {name: one.get("Default") for name, one in made["Parameters"].items()}
+
+    assert defaults == {
+        "AlarmEmail": "a@example.com",
+        "CodeBucket": None,
+        "CodeKey": "k",
+        "DiscoveryNamePrefix": "team-a",
+        "EmitStatusChanges": "true",
+        "FunctionMemoryMegabytes": 1024,
+        "HistoryRetentionDays": "90",
+        "LogRetentionDays": 400,
+    }
+    subscriptions = of_type(made, "AWS::SNS::Subscription")
+    endpoints = [json.dumps(one["Properties"]["Endpoint"]) for one in subscriptions.values()]
+    assert sorted(endpoints) == ['"b@example.com"', '{"Ref": "AlarmEmail"}']
+    assert made["Conditions"]["HasAlarmEmail"]
+
+
+def test_functions_read_the_parameters(made: Template, of_type: OfType) -> None:
+    """Values of the parameters reach the functions, and empty ones are not set."""
+    values = {"HistoryRetentionDays": "30", "DiscoveryNamePrefix": "", "EmitStatusChanges": "true"}
+    read = [
+        Settings.from_environment(
+            {
+                name: text if isinstance(text, str) else "a-name"
+                for name, text in substituted(variables, values).items()
+            }
+        )
+        for function in of_type(made, "AWS::Lambda::Function").values()
+        if "STATE_TABLE_NAME" in (variables := function["Properties"]["Environment"]["Variables"])
+    ]
+
+    assert len(read) == 2
+    for settings in read:
+        assert settings.history_retention is not None
+        assert settings.history_retention.days == 30
+        assert settings.rules.emit_status_changes is True
+        assert settings.discovery_prefix == ""
+
+
+@pytest.mark.parametrize("config", [MonitorConfig(), ALL_KEYS], ids=["default", "all settings"])
+def test_cfn_lint(
+    synthesize: Callable[[MonitorConfig], Template], config: MonitorConfig, tmp_path: Path
+) -> None:
+    """The plain template is valid."""
+    file = tmp_path / "template.json"
+    file.write_text(json.dumps(standalone(synthesize(config), code_key="k")))
+    result = subprocess.run(  # noqa: S603 - our own command
+        [
+            str(Path(sys.executable).with_name("cfn-lint")),
+            f"--ignore-checks={CFN_LINT_IGNORED}",
+            str(file),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+
+
+@pytest.fixture
+def assembly(template: Template, tmp_path: Path) -> Path:
+    """What a synthesis with bundling leaves."""
+    code = tmp_path / "assembly" / "asset.1" / "bedrock_batch_monitor"
+    code.mkdir(parents=True)
+    (code / "contract.py").write_text("X = 1\n")
+    (code.parent / "boto3.py").write_text("")
+    (tmp_path / "assembly" / "BedrockBatchMonitor.template.json").write_text(json.dumps(template))
+    return tmp_path / "assembly"
+
+
+def test_package_is_the_same_on_every_machine(assembly: Path, tmp_path: Path) -> None:
+    """The name of the archive follows from its content, and the template has the name."""
+    first, template = package.package(assembly, tmp_path / "first", bucket=None)
+    second, _ = package.package(assembly, tmp_path / "second", bucket=None)
+    (assembly / "asset.1" / "boto3.py").write_text("changed")
+    third, _ = package.package(assembly, tmp_path / "first", bucket=None)
+
+    assert first.name == second.name != third.name
+    assert sorted(one.name for one in (tmp_path / "first").iterdir()) == sorted(
+        (third.name, package.TEMPLATE)
+    )
+    parameters = json.loads(template.read_text())["Parameters"]
+    assert parameters["CodeKey"]["Default"] == third.name
+    with zipfile.ZipFile(second) as archive:
+        assert archive.namelist() == ["bedrock_batch_monitor/contract.py", "boto3.py"]
+        assert {entry.external_attr >> 16 for entry in archive.infolist()} == {0o644}
