@@ -25,6 +25,8 @@ from typer.testing import CliRunner
 
 from bbm.environment import Environment
 from bbm.main import app
+from bedrock_batch_monitor.domain.jobs import RecordCounts
+from bedrock_batch_monitor.domain.outcomes import outcome_of
 from bedrock_batch_monitor.domain.statuses import is_terminal
 from bedrock_batch_monitor.domain.times import from_iso, to_iso
 from tests.support.tables import create_tables
@@ -221,6 +223,7 @@ def _put(scene: Scene, past: Past) -> None:
         if is_last and is_terminal(status):
             last |= {"eventId": f"d06d5a71-b352-5361-807f-{past.job_id}"}
             last |= {"message": past.message} if past.message else {}
+            last |= {"outcome": outcome_of(status, RecordCounts(total, processed, None, failed), 0)}
         scene.put(last, "history")
         previous, changed = status, changed + timedelta(seconds=seconds)
     item = {**last, "submitTime": past.submitted, **past.more}

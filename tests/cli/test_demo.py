@@ -93,5 +93,5 @@ def test_demo_says_at_once_what_happens_when_not_in_a_terminal() -> None:
         check=False,
     )
     assert done.stderr.strip() == "the cloud starts"
-    assert "This takes about half a minute" in " ".join(done.stdout.split())
+    assert "This takes about a minute" in " ".join(done.stdout.split())
     assert max(map(len, done.stdout.splitlines())) <= 80

@@ -96,7 +96,9 @@ def job_status(item: Item, now: datetime) -> Text:
         return Text(word(error.get("code", "unreadable")), style="red")
     text = status(item.get("status"))
     for badge in badges_of(job_of(item), now)[:1]:
-        text.append(f" ({badge.text})", style=_BADGE_STYLES[badge.severity])
+        # `Completed (with errors)`: the badge begins with the status, which is there already.
+        words = badge.text.removeprefix(f"{text.plain.lower()} ")
+        text.append(f" ({words})", style=_BADGE_STYLES[badge.severity])
     return text
 
 
