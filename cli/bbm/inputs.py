@@ -9,6 +9,7 @@ from typing import Final
 
 from bbm.problems import UsageProblem
 from bedrock_batch_monitor.domain import statuses
+from bedrock_batch_monitor.domain.outcomes import OUTCOMES
 from bedrock_batch_monitor.domain.plain_text import quoted
 from bedrock_batch_monitor.domain.scopes import parse_scope
 
@@ -18,13 +19,12 @@ _DURATION: Final = re.compile(r"(\d+)\s*([smhdw])", re.ASCII | re.IGNORECASE)
 
 def status(text: str) -> str:
     """One of the ten statuses, in any capitalization; raises `UsageProblem` with the list."""
-    by_form = {_form(name): name for name in statuses.KNOWN}
-    if (known := by_form.get(_form(text))) is not None:
-        return known
-    near = difflib.get_close_matches(_form(text), by_form, n=1, cutoff=0.5)
-    hint = f" (did you mean {by_form[near[0]]}?)" if near else ""
-    message = f"unknown status {quoted(text)}{hint}: the statuses are {', '.join(statuses.KNOWN)}"
-    raise UsageProblem(message)
+    return _one_of(statuses.KNOWN, text, "status", "statuses")
+
+
+def outcome(text: str) -> str:
+    """One of the outcomes of ended jobs, in any capitalization; raises `UsageProblem`."""
+    return _one_of(tuple(OUTCOMES), text, "outcome", "outcomes")
 
 
 def since(text: str, now: datetime) -> datetime:
@@ -55,6 +55,16 @@ def scope(text: str) -> dict[str, str]:
         )
         raise UsageProblem(message)
     return {"account": found.account, "region": found.region}
+
+
+def _one_of(names: tuple[str, ...], text: str, what: str, plural: str) -> str:
+    by_form = {_form(name): name for name in names}
+    if (known := by_form.get(_form(text))) is not None:
+        return known
+    near = difflib.get_close_matches(_form(text), by_form, n=1, cutoff=0.5)
+    hint = f" (did you mean {by_form[near[0]]}?)" if near else ""
+    message = f"unknown {what} {quoted(text)}{hint}: the {plural} are {', '.join(names)}"
+    raise UsageProblem(message)
 
 
 def _form(text: str) -> str:

@@ -491,7 +491,7 @@ def test_find_without_a_status_lists_every_ended_job(bbm: Bbm) -> None:
         *("SEEN", "(UTC)", "JOB", "ID", "STATUS", "RECORDS", "ERRORS", "DURATION", "REASON"),
     ]
     assert re.search(
-        r"Good .* Completed +1,000 / 1,000 +\d+ +10 min$", "\n".join(lines), re.MULTILINE
+        r"Good .* Completed \(with errors\) +1,000 / 1,000 +\d+ +10 min$", "\n".join(lines), re.MULTILINE
     )
     assert lines[2].endswith("Failed for a reason")
     shown = re.sub(r"\x1b\[[0-9;]*m", "", bbm("find", terminal=80).out)
@@ -517,6 +517,40 @@ def test_several_statuses_combine(bbm: Bbm) -> None:
         "No job has the status Stopped or Stopping."
         in bbm("jobs", "--status", "Stopped", "--status", "Stopping").out
     )
+
+
+def test_outcomes_find_completed_jobs_whose_records_failed(bbm: Bbm) -> None:
+    """In `find` and in `jobs`; the status column says so."""
+    for name, share in (("good", 0.0), ("partly", 0.1), ("bad", 1.0)):
+        script = Script((Phase("InProgress", 600), Phase("Completed", None)), error_share=share)
+        bbm.cloud.add_job(script, job_name=name, total_records=1000)
+    failed = ended(bbm)
+    bbm.cloud.bedrock.clock.advance(600)
+    bbm.cloud.poll()
+
+    def names(*options: str) -> list[str]:
+        return [job["jobName"] for job in bbm.json("find", *options)["transitions"]]
+
+    assert names("--outcome", "all-records-failed") == ["bad"]
+    assert set(names("--outcome", "AllRecordsFailed", "--outcome", "CompletedWithErrors")) == {
+        "bad",
+        "partly",
+    }
+    assert names("--outcome", "Completed") == ["good"]
+    assert set(names("--status", "Completed")) == {"good", "partly", "bad"}
+    found = bbm.json("find", "--outcome", "Failed", "--outcome", "CompletedWithErrors")
+    assert found["statuses"] == ["Failed", "Completed"]
+    assert found["outcomes"] == ["Failed", "CompletedWithErrors"]
+    assert failed in {job["jobArn"] for job in found["transitions"]}
+    assert len(found["transitions"]) == 2
+    [job] = bbm.json("jobs", "--outcome", "AllRecordsFailed")["jobs"]
+    assert (job["jobName"], float(job["errorShare"])) == ("bad", 1)
+    assert "Completed (all records failed)" in bbm("find").out
+    assert "No job ended as Expired" in bbm("find", "--outcome", "Expired").out
+    assert "No job has the outcome Expired." in bbm("jobs", "--outcome", "Expired").out
+    answer = bbm("find", "--outcome", "Broken")
+    assert answer.code == 2
+    assert "unknown outcome 'Broken'" in answer.err
 
 
 def test_jobs_with_since_names_find(bbm: Bbm) -> None:

@@ -69,7 +69,12 @@ def recorded(cloud: Cloud, count: int, *, ending: int = 0) -> list[TrackedJob]:
             if number < ending
             else (Phase(status, None),)
         )
-        arn = cloud.bedrock.add_job(script=Script(phases), account=ACCOUNT, region=REGION)
+        # Submitted over two days. If all were submitted at once, discovery would list them again
+        # until their submission is two hours ago.
+        earlier = timedelta(0) if number < ending else timedelta(hours=48) * number / count
+        arn = cloud.bedrock.add_job(
+            script=Script(phases), account=ACCOUNT, region=REGION, submitted_at=START - earlier
+        )
         job = cloud.bedrock.store.get(Scope(ACCOUNT, REGION), arn, START)
         seen = bedrock.observation(arn, job.attributes(START))
         tracked = TrackedJob(

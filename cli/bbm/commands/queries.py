@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -15,7 +16,9 @@ from bbm.problems import UsageProblem, unknown_job
 from bbm.tables import Item, plain
 from bbm.usage import Totals, by_model_and_day
 from bbm.views import amounts, job_rows, recorded
+from bedrock_batch_monitor import contract
 from bedrock_batch_monitor.domain import statuses
+from bedrock_batch_monitor.domain.outcomes import OUTCOMES
 from bedrock_batch_monitor.domain.plain_text import clean
 from bedrock_batch_monitor.domain.times import to_iso
 from bedrock_batch_monitor.presentation.job_view import job_of
@@ -38,10 +41,52 @@ Statuses = Annotated[
 ]
 
 
+Outcomes = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="OUTCOME",
+        help="Only ended jobs with this outcome. Can be repeated.",
+        autocompletion=lambda: list(OUTCOMES),
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The jobs to show: with one of the statuses, and with one of the outcomes; empty for all."""
+
+    statuses: tuple[str, ...]
+    outcomes: tuple[str, ...]
+
+    @classmethod
+    def of(cls, status: Sequence[str] | None, outcome: Sequence[str] | None) -> Wanted:
+        """Read `--status` and `--outcome`, each name once; raises `UsageProblem`."""
+        named = tuple(dict.fromkeys(map(inputs.status, status or ())))
+        outcomes = tuple(dict.fromkeys(map(inputs.outcome, outcome or ())))
+        # An outcome that is not a status is one of a completed job.
+        of_outcomes = (
+            name if name in statuses.TERMINAL else statuses.COMPLETED for name in outcomes
+        )
+        return cls(named or tuple(dict.fromkeys(of_outcomes)), outcomes)
+
+    def includes(self, item: Item) -> bool:
+        """Whether to show a job."""
+        status = item.get(contract.STATUS)
+        outcome = item.get(contract.OUTCOME, status)
+        return (not self.statuses or status in self.statuses) and (
+            not self.outcomes or outcome in self.outcomes
+        )
+
+    def __str__(self) -> str:
+        """The names, for a sentence."""
+        return " or ".join(self.outcomes or self.statuses)
+
+
 def jobs(
     bbm: Invocation,
     *,
     status: Statuses = None,
+    outcome: Outcomes = None,
     all_: Annotated[
         bool, typer.Option("--all", help="Include jobs that have ended or are not tracked.")
     ] = False,
@@ -49,17 +94,15 @@ def jobs(
 ) -> None:
     """List the active jobs with status, progress, ETA and errors.
 
-    With a terminal status (Completed, PartiallyCompleted, Failed, Stopped, Expired), lists the jobs
-    that ended with it, from the history. --all scans the whole jobs table, which takes a while if
-    the table is large. To list the jobs that ended in a period, use bbm find.
+    With a terminal status (Completed, PartiallyCompleted, Failed, Stopped, Expired) or an outcome,
+    lists the jobs that ended with it, from the history. --all scans the whole jobs table, which
+    takes a while if the table is large. To list the jobs that ended in a period, use bbm find.
     """
     if since is not None:
         raise UsageProblem(_no_since(since, status))
-    wanted = _statuses(status)
-    found = _found(bbm, wanted, everything=all_)
-    shown = job_rows.newest_first(
-        [item for item in found if not wanted or item.get("status") in wanted]
-    )
+    wanted = Wanted.of(status, outcome)
+    found = _found(bbm, wanted.statuses, everything=all_)
+    shown = job_rows.newest_first([item for item in found if wanted.includes(item)])
     bbm.out.document({"jobs": shown})
     if shown:
         bbm.out.show(job_rows.jobs_table(shown, bbm.now(), bbm.out.width))
@@ -96,25 +139,35 @@ def _history(
     return document, recorded.never_read(unread, bbm.now())
 
 
-def find(bbm: Invocation, *, status: Statuses = None, since: Since = "24h") -> None:
+def find(
+    bbm: Invocation,
+    *,
+    status: Statuses = None,
+    outcome: Outcomes = None,
+    since: Since = "24h",
+) -> None:
     """Find the jobs that ended, or changed to a status, the newest first.
 
-    Without a status, lists every job that ended since the time: how, after how long, how many
-    records it processed, and the first line of the reason. Makes one query of the history for each
-    status. Later status changes of a job do not matter.
+    Without a status or an outcome, lists every job that ended since the time: how, after how long,
+    how many records it processed, and the first line of the reason. Makes one query of the history
+    for each status. Later status changes of a job do not matter.
     """
-    wanted = _statuses(status) or statuses.TERMINAL
+    wanted = Wanted.of(status, outcome)
+    named = wanted.statuses or statuses.TERMINAL
     start = inputs.since(since, bbm.now())
-    found = _transitions(bbm, wanted, start)
-    bbm.out.document({"statuses": wanted, "since": to_iso(start), "transitions": found})
+    found = [entry for entry in _transitions(bbm, named, start) if wanted.includes(entry)]
+    document: dict[str, Any] = {"statuses": named, "since": to_iso(start), "transitions": found}
+    bbm.out.document(document | ({"outcomes": wanted.outcomes} if wanted.outcomes else {}))
     moment = f"{start:%Y-%m-%d %H:%M:%S} UTC"
-    if not found and not status:
+    if not found and wanted.outcomes:
+        bbm.out.show(Text(f"No job ended as {wanted} since {moment}."))
+    elif not found and not status:
         bbm.out.show(Text(f"No job ended since {moment}."))
     elif not found:
-        bbm.out.show(Text(f"No job changed to {_listed(wanted)} since {moment}."))
+        bbm.out.show(Text(f"No job changed to {wanted} since {moment}."))
     else:
-        ended = all(statuses.is_terminal(name) for name in wanted)
-        bbm.out.show(recorded.found(found, bbm.out.width, ended=ended))
+        ended = all(map(statuses.is_terminal, named))
+        bbm.out.show(recorded.found(found, bbm.now(), bbm.out.width, ended=ended))
 
 
 def _transitions(bbm: Invocation, wanted: Sequence[str], start: datetime) -> list[Item]:
@@ -191,27 +244,20 @@ def _found(bbm: Invocation, wanted: Sequence[str], *, everything: bool) -> Seque
     return tuple(found.values())
 
 
-def _statuses(texts: Sequence[str] | None) -> tuple[str, ...]:
-    """The statuses that `--status` names, each once, in the order of their names on the line."""
-    return tuple(dict.fromkeys(map(inputs.status, texts or ())))
-
-
-def _listed(names: Sequence[str]) -> str:
-    return " or ".join(names)
-
-
 def _no_since(since: str, status: Sequence[str] | None) -> str:
     """What to run in place of `bbm jobs --since`."""
-    chosen = "".join(f" --status {name}" for name in _statuses(status))
+    chosen = "".join(f" --status {name}" for name in Wanted.of(status, None).statuses)
     return (
         "bbm jobs has no --since, because it shows jobs as they are now. To list the jobs that "
         f"ended or changed since a time, run `bbm find{chosen} --since {clean(since, 40)}`"
     )
 
 
-def _no_jobs(wanted: Sequence[str], *, everything: bool) -> Text:
-    if wanted:
-        return Text(f"No job has the status {_listed(wanted)}.")
+def _no_jobs(wanted: Wanted, *, everything: bool) -> Text:
+    if wanted.outcomes:
+        return Text(f"No job has the outcome {wanted}.")
+    if wanted.statuses:
+        return Text(f"No job has the status {wanted}.")
     if everything:
         return Text("The jobs table is empty. To track a job, run `bbm track <ARN>`.")
     return Text(

@@ -85,7 +85,9 @@ def never_read(item: Item, now: datetime) -> tuple[RenderableType, ...]:
     )
 
 
-def found(transitions: Sequence[Item], width: int | None, *, ended: bool) -> RenderableType:
+def found(
+    transitions: Sequence[Item], now: datetime, width: int | None, *, ended: bool
+) -> RenderableType:
     """Transitions, one row each, with the first line of their messages.
 
     `ended` says that all are ends of jobs. The entries then also have the attributes of the jobs'
@@ -95,7 +97,7 @@ def found(transitions: Sequence[Item], width: int | None, *, ended: bool) -> Ren
         Column("SEEN (UTC)", [cells.short_moment(_observed(item), width) for item in transitions]),
         cells.name_column(transitions),
         cells.id_column(transitions, 4, width),
-        Column("STATUS", [cells.status(item.get("status")) for item in transitions]),
+        Column("STATUS", [cells.job_status(item, now) for item in transitions]),
         Column("RECORDS", [_records(item, width) for item in transitions], 3, right=True),
     ]
     if width is None:
