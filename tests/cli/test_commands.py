@@ -491,7 +491,9 @@ def test_find_without_a_status_lists_every_ended_job(bbm: Bbm) -> None:
         *("SEEN", "(UTC)", "JOB", "ID", "STATUS", "RECORDS", "ERRORS", "DURATION", "REASON"),
     ]
     assert re.search(
-        r"Good .* Completed \(with errors\) +1,000 / 1,000 +\d+ +10 min$", "\n".join(lines), re.MULTILINE
+        r"Good .* Completed \(with errors\) +1,000 / 1,000 +\d+ +10 min$",
+        "\n".join(lines),
+        re.MULTILINE,
     )
     assert lines[2].endswith("Failed for a reason")
     shown = re.sub(r"\x1b\[[0-9;]*m", "", bbm("find", terminal=80).out)

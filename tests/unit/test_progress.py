@@ -18,7 +18,7 @@ from bedrock_batch_monitor.domain.progress import (
     Point,
     end_of,
     estimate_after,
-    pace_after,
+    rate_after,
     seconds_past,
 )
 from bedrock_batch_monitor.domain.rules import Rules
@@ -66,7 +66,7 @@ def paces_of(points: list[Point]) -> list[float | None]:
     found: list[float | None] = []
     pace = None
     for before, point in pairwise(points):
-        pace = pace_after(pace, before, point, running=point.at - points[0].at)
+        pace = rate_after(pace, before, point, running=point.at - points[0].at)
         found.append(pace)
     return found
 
@@ -112,7 +112,7 @@ def test_one_point_tells_nothing(processed: int, seconds: int) -> None:
     """A count that was seen once, or that has never moved, is no pace."""
     point = Point(START, processed)
     later = Point(START + timedelta(seconds=seconds), processed)
-    assert pace_after(None, point, later, running=HOUR) is None
+    assert rate_after(None, point, later, running=HOUR) is None
     assert end_of(later, processed + 1, None) is None
 
 
@@ -163,13 +163,13 @@ def test_a_count_that_fell_makes_the_pace_unknown_until_it_rises() -> None:
 def test_a_clock_that_was_set_back_tells_nothing() -> None:
     """The pace stays what it was."""
     before, after = Point(START, 100), Point(START - HOUR, 300)
-    assert pace_after(60, before, after, running=HOUR) == 60
-    assert pace_after(None, before, after, running=HOUR) is None
+    assert rate_after(60, before, after, running=HOUR) == 60
+    assert rate_after(None, before, after, running=HOUR) is None
 
 
 def test_what_is_as_good_as_standing_still_has_no_pace() -> None:
     """Less than a record a day."""
-    assert pace_after(None, Point(START, 1), Point(START + 48 * HOUR, 2), running=HOUR) is None
+    assert rate_after(None, Point(START, 1), Point(START + 48 * HOUR, 2), running=HOUR) is None
 
 
 @pytest.mark.parametrize(

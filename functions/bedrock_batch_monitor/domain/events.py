@@ -355,7 +355,7 @@ def _cost(usage: Usage | None) -> float | None:
 def _running_since(job: JobRecord, entry: HistoryEntry, *, ended: bool) -> datetime | None:
     """When the job was first seen to run, as far as that was known at this transition.
 
-    An event that had to wait tells the same as its first copy, though more is known by now.
+    A repeated event has the same content as the first one, although more is known by now.
     """
     since = job.first_in_progress_at
     if ended or since is None:

@@ -1,4 +1,4 @@
-"""Where in S3 a job reads and writes, out of its configuration as the API returns it."""
+"""The locations of a job's input and output in S3, from its configuration in the API."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def input_s3_uri(config: Mapping[str, Any] | None) -> str | None:
-    """What the job reads, from `inputDataConfig`; None if that does not tell."""
+    """The location of the input, from `inputDataConfig`; None if unknown."""
     return _text_at(config, "s3InputDataConfig", "s3Uri")
 
 

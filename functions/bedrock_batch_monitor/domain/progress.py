@@ -1,9 +1,9 @@
-"""How fast a job goes and when it will be done, from the record counts that were seen.
+"""The rate of a job and its estimated end, from the observed record counts.
 
 A job's item keeps the estimate as `recordsPerMinute` (a number) and `estimatedEndTime` (a time),
-both absent while unknown, so that every reader sees the same one. It is made again whenever counts
-that moved are written, from that pace and two counts: the one written before and the new one.
-Nothing else has to be kept or read for it.
+both absent while unknown, so that every reader sees the same one. It is updated whenever counts
+that changed are written, from the rate so far and two counts: the one written before and the new
+one. It needs no other stored value.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from bedrock_batch_monitor.domain.jobs import JobObservation, TrackedJob
     from bedrock_batch_monitor.domain.rules import Rules
 
-# The pace is the mean since the job began to run, as long as that is shorter than this; afterwards
-# this last while counts most. Long enough to even out counts that come in lumps, short enough to
-# follow a change within a few hours of the up to 168 that a job may run.
+# The rate is the mean since the job began to run, as long as that is shorter than this; afterwards
+# the last hour has the most weight. Long enough to average counts that Bedrock updates in batches,
+# short enough to follow a change within a few hours of the up to 168 that a job may run.
 WINDOW: Final = timedelta(hours=1)
-# One record a day: what is slower is as good as standing still.
+# One record a day: a slower job counts as one without a rate.
 _SLOWEST_PER_MINUTE: Final = 1 / (24 * 60)
-# No job runs for more than 168 hours; an end that is further away than this need not be told apart.
+# No job runs for more than 168 hours, so a later estimate has no more information.
 _FURTHEST: Final = timedelta(days=365)
 _DIGITS: Final = 6
 _MINUTE: Final = 60
@@ -42,7 +42,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """The pace of a job, above zero, and when it ends if it goes on so; None for unknown."""
+    """The rate of a job, above zero, and when it ends at this rate; None for unknown."""
 
     records_per_minute: float | None = None
     ends_at: datetime | None = None
@@ -71,10 +71,10 @@ def is_counts_write_due(
 
 
 def estimate_after(job: TrackedJob, observation: JobObservation, *, now: datetime) -> Estimate:
-    """What is to be expected of a job whose counts have moved since they were last written.
+    """The estimate for a job whose counts have changed since they were last written.
 
-    Unknown unless the job is `InProgress` and its count of processed records has moved between two
-    looks; of a job that had stalled the pace starts again.
+    Unknown unless the job is `InProgress` and its count of processed records changed between two
+    observations. After a stall the rate starts again.
     """
     before, processed = job.counts.processed, observation.counts.processed
     if (
@@ -88,43 +88,43 @@ def estimate_after(job: TrackedJob, observation: JobObservation, *, now: datetim
         return UNKNOWN
     point = Point(now, processed)
     began = plausible(job.first_in_progress_at, now)
-    pace = pace_after(
+    rate = rate_after(
         job.records_per_minute,
         Point(job.progress_at, before),
         point,
         running=WINDOW if began is None else now - began,
     )
-    return Estimate(pace, end_of(point, observation.counts.total, pace))
+    return Estimate(rate, end_of(point, observation.counts.total, rate))
 
 
-def pace_after(
-    pace: float | None, before: Point, point: Point, *, running: timedelta
+def rate_after(
+    rate: float | None, before: Point, point: Point, *, running: timedelta
 ) -> float | None:
     """The records per minute after one more point, to six digits; None for unknown.
 
-    A mean of the pace so far and the one between both points, weighed by the time that each stands
-    for. A count that fell makes all before it void, and a clock that was set back tells nothing.
+    A mean of the rate so far and the rate between both points, weighted by their times. After a
+    count that fell the rate is unknown. If the clock was set back, the rate stays as it was.
     """
     seconds = (point.at - before.at).total_seconds()
     records = point.processed - before.processed
     if records < 0:
         return None
-    if seconds <= 0 or (pace is None and records == 0):
-        return pace
+    if seconds <= 0 or (rate is None and records == 0):
+        return rate
     latest = records * _MINUTE / seconds
-    if pace is None:
+    if rate is None:
         mean = latest
     else:
         known_for = min(running, WINDOW).total_seconds()
-        mean = pace + (latest - pace) * seconds / max(known_for, seconds)
+        mean = rate + (latest - rate) * seconds / max(known_for, seconds)
     return None if mean < _SLOWEST_PER_MINUTE else float(f"{mean:.{_DIGITS}g}")
 
 
-def end_of(point: Point, total: int | None, pace: float | None) -> datetime | None:
-    """When the last record is done at this pace, never before the point; None for unknown."""
-    if pace is None or total is None or total < point.processed:
+def end_of(point: Point, total: int | None, rate: float | None) -> datetime | None:
+    """When the last record is processed at this rate, never before the point; None for unknown."""
+    if rate is None or total is None or total < point.processed:
         return None
-    minutes = (total - point.processed) / pace
+    minutes = (total - point.processed) / rate
     furthest = _FURTHEST.total_seconds() / _MINUTE
     return to_milliseconds(point.at + timedelta(minutes=min(minutes, furthest)))
 

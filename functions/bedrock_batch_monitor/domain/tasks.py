@@ -1,4 +1,4 @@
-"""Step Functions tasks that wait for a job: what a command says of one, and its callback.
+"""Step Functions tasks that wait for a job, and their callbacks.
 
 A task waits with a token (`.waitForTaskToken`) until somebody calls SendTaskSuccess or
 SendTaskFailure with it. The token is a secret: anyone who has it can end the task. It is never part
@@ -51,7 +51,7 @@ class WaitingTask:
 
 @dataclass(frozen=True, slots=True)
 class TaskCallback:
-    """What Step Functions is to be told of one task: `output` of a success, or error and cause."""
+    """The callback of one task: the `output` of a success, or error and cause of a failure."""
 
     task: WaitingTask
     output: str | None = field(default=None, repr=False)

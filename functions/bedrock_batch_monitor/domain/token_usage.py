@@ -1,4 +1,4 @@
-"""What a job used: where its manifest is, what that says, what it costs, and when to look again.
+"""The token usage of a job: its manifest, the counts in it, their cost, and the next attempt.
 
 Bedrock writes `manifest.json.out` into the folder of a job's results, some time after the job has
 ended or before (source: Bedrock user guide, "View the results of a batch inference job"). Its token
@@ -133,7 +133,7 @@ class UsageProblem:
 
 @dataclass(frozen=True, slots=True)
 class FollowUp:
-    """What is left to do where the figures are not known: look again then, or (None) no more."""
+    """Why the figures are not known, and when to try again; None: not again."""
 
     problem: UsageProblem
     due_at: datetime | None
