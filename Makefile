@@ -64,7 +64,7 @@ test: lint ## Run every check and every test
 	@python -m local.browser
 	@pytest
 
-bench: setup ## Measure the monitor and two baselines; writes docs/performance.md (half an hour)
+bench: setup ## Measure the monitor and two baselines; writes docs/performance.md (ARGS=--quick: five minutes, writes nothing)
 	@PYTHONPATH=functions:infra python -m local.benchmark $(ARGS)
 
 explore: setup ## Run the fault explorer: every crash and refusal at every call of overlapping polls

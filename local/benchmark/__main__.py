@@ -16,6 +16,8 @@ from local.benchmark import burst, latency, page, parsing, polls, start, steps
 from local.benchmark.environment import Environment, benchmark_environment, function_variables
 
 _SIZES: Final = (10, 100, 1000, 10_000)
+_QUICK: Final = (10, 1000)
+_QUICK_BURST: Final = 1000
 _BURST: Final = 10_000
 _LATENCY_SIZES: Final = (10, 1000, 10_000)
 
@@ -32,8 +34,13 @@ def main(
     write: Annotated[
         bool, typer.Option(help="Write docs/performance.md and the counts of `bbm cost`.")
     ] = True,
+    quick: Annotated[
+        bool, typer.Option(help="At most 1,000 jobs, and write nothing: to find a regression.")
+    ] = False,
 ) -> None:
     """Measure polls, a burst of ended jobs, latencies and the start of the function."""
+    if quick:
+        sizes, burst_jobs, write = ",".join(map(str, _QUICK)), _QUICK_BURST, False
     wanted = tuple(map(int, sizes.split(",")))
     command = "make bench"
     if wanted != _SIZES or burst_jobs != _BURST:

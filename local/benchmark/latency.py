@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _NATIVE_RUNS: Final = 15
 _POLL_RUNS: Final = 3
+# To record so many jobs takes a minute.
+_ONE_RUN_FROM: Final = 10_000
 _PATIENCE_SECONDS: Final = 300.0
 
 
@@ -75,7 +77,7 @@ def _native(environment: Environment, subscription: Subscription) -> Iterator[fl
 
 
 def _polled(environment: Environment, subscription: Subscription, jobs: int) -> Iterator[float]:
-    for _ in range(_POLL_RUNS):
+    for _ in range(_POLL_RUNS if jobs < _ONE_RUN_FROM else 1):
         environment.fill(jobs, ending=1)
         environment.monitor.poll()
         environment.end_jobs()
