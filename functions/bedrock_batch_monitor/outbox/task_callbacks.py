@@ -14,27 +14,32 @@ from bedrock_batch_monitor.adapters.stepfunctions import OF_ONE_KEY, TaskClient
 from bedrock_batch_monitor.domain.tasks import PendingCallbacks, callback_for
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class CallbackResult:
     """The callbacks of one job: how many were sent or are pending, and the codes of refused ones.
 
-    `waiting_since` is since when pending ones are due. `service_refuses` says that the next call
-    will probably fail as well.
+    Callbacks are due since `due`. `service_refuses` says that the next call will probably fail as
+    well.
     """
 
     job_arn: str
+    due: datetime
     sent: int = 0
-    refusals: tuple[str, ...] = ()
+    refusals: list[str] = field(default_factory=list)
     pending: int = 0
-    waiting_since: datetime | None = None
     errors: Counter[str] = field(default_factory=Counter)
     service_refuses: bool = False
     is_conflict: bool = False
 
+    @property
+    def waiting_since(self) -> datetime | None:
+        """Since when callbacks are pending; None if there are none."""
+        return self.due if self.pending else None
+
 
 def not_called_back(callbacks: PendingCallbacks) -> CallbackResult:
     """The result for callbacks that wait for the next poll."""
-    return CallbackResult(callbacks.job_arn, pending=1, waiting_since=callbacks.due)
+    return CallbackResult(callbacks.job_arn, callbacks.due, pending=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,52 +60,45 @@ class TaskCallbacks:
         self, callbacks: PendingCallbacks, may_go_on: Callable[[], bool] = lambda: True
     ) -> CallbackResult:
         """Call back the tasks of one job; raises nothing that a service can cause."""
-        job_arn = callbacks.job_arn
-        errors: Counter[str] = Counter()
-        refusals: list[str] = []
-        sent = left = 0
-        service_refuses = is_conflict = False
+        result = CallbackResult(callbacks.job_arn, callbacks.due)
         try:
-            tasks = self.outbox.tasks(job_arn)
-            left = len(tasks) + (len(tasks) == PAGE)
-            for task in tasks:
-                if not may_go_on():
-                    break
-                try:
-                    refusal = self.tasks.answer(
-                        callback_for(callbacks.job, task, with_message=self.record_messages)
-                    )
-                except ServiceError as error:
-                    errors[error.code] += 1
-                    service_refuses = error.reason not in OF_ONE_KEY
-                    if service_refuses:
-                        break
-                    continue
-                if refusal is None:
-                    sent += 1
-                else:
-                    refusals.append(refusal)
-                self.outbox.delete_task(job_arn, task)
-                left -= 1
-            if left == 0:
+            self._call_back(callbacks, result, may_go_on)
+            if result.pending == 0:
                 written = self.jobs.ack_callbacks(
-                    job_arn,
+                    callbacks.job_arn,
                     callbacks.pending_event,
                     revision=callbacks.revision,
-                    refusal=refusals[-1] if refusals else None,
+                    refusal=result.refusals[-1] if result.refusals else None,
                     now=self.clock(),
                 )
-                is_conflict = not written.is_done
+                result.is_conflict = not written.is_done
         except ServiceError as error:
-            errors[error.code] += 1
-            left = max(left, 1)
-        return CallbackResult(
-            job_arn,
-            sent=sent,
-            refusals=tuple(refusals),
-            pending=left,
-            waiting_since=callbacks.due if left else None,
-            errors=errors,
-            service_refuses=service_refuses,
-            is_conflict=is_conflict,
-        )
+            result.errors[error.code] += 1
+            result.pending = max(result.pending, 1)
+        return result
+
+    def _call_back(
+        self, callbacks: PendingCallbacks, result: CallbackResult, may_go_on: Callable[[], bool]
+    ) -> None:
+        """Call back task by task, as long as Step Functions answers; raises `ServiceError`."""
+        tasks = self.outbox.tasks(callbacks.job_arn)
+        # A full page may not be all of them.
+        result.pending = len(tasks) + (len(tasks) == PAGE)
+        for task in tasks:
+            if not may_go_on():
+                return
+            callback = callback_for(callbacks.job, task, with_message=self.record_messages)
+            try:
+                refusal = self.tasks.answer(callback)
+            except ServiceError as error:
+                result.errors[error.code] += 1
+                if error.reason in OF_ONE_KEY:
+                    continue
+                result.service_refuses = True
+                return
+            if refusal is None:
+                result.sent += 1
+            else:
+                result.refusals.append(refusal)
+            self.outbox.delete_task(callbacks.job_arn, task)
+            result.pending -= 1
