@@ -41,8 +41,8 @@ def pictures() -> list[Picture]:
         Picture("report-light.png", report, 1180, 1000),
         Picture("timeline-light.png", report, 1180, 900, part="#time"),
         Picture("timeline-dark.png", report, 1180, 900, dark=True, part="#time"),
-        Picture("widget-light.png", _live(some, dark=False), 1180, 1180),
-        Picture("widget-dark.png", _live(some, dark=True), 1180, 1180, dark=True),
+        Picture("widget-light.png", _live(some, dark=False), 1180, 1220),
+        Picture("widget-dark.png", _live(some, dark=True), 1180, 1220, dark=True),
     ]
 
 

@@ -11,6 +11,8 @@ from typing import Any, Final
 from bbm.report.contents import Report, tracks_of
 from bbm.report.segments import Transition, transition_of
 from bedrock_batch_monitor.domain import statuses
+from bedrock_batch_monitor.domain.jobs import RecordCounts
+from bedrock_batch_monitor.domain.outcomes import outcome_of
 from bedrock_batch_monitor.domain.times import to_iso
 from bedrock_batch_monitor.presentation import job_table
 from bedrock_batch_monitor.presentation.attention import concerns
@@ -235,8 +237,10 @@ def _end(  # noqa: PLR0913, PLR0917 - the properties of an ended job
         )
     steps.append((status, at))
     job["endTime"] = to_iso(at)
+    failed = int(processed * chance.choice((0,) * 14 + (0.002, 0.01))) if processed else 0
+    counts = RecordCounts(total=total, processed=processed, error=failed)
+    job["outcome"] = outcome_of(status, counts, 0)
     if processed:
-        failed = int(processed * chance.choice((0,) * 14 + (0.002, 0.01)))
         job |= {"processedRecordCount": processed, "errorRecordCount": failed}
         tokens = {"input": processed * chance.randint(300, 700), "output": processed * 180}
         job["tokens"] = tokens

@@ -120,6 +120,7 @@ def awkward() -> Sample:
         }
         if ended:
             job["endTime"] = to_iso(changed)
+            job["outcome"] = "CompletedWithErrors" if status == "Completed" else status
         else:
             job |= {
                 "tracking": "ACTIVE",

@@ -70,6 +70,9 @@ def test_endings_before_the_time_range_are_left_out(cloud: Cloud, invoke: Invoke
 def test_failure_is_shown_however_many_jobs_ended_after_it(cloud: Cloud, invoke: Invoke) -> None:
     """The newest failures are among the jobs that are read, with their messages."""
     cloud.add_job(Script((Phase("Failed", None, "line 7 is wrong"),)), job_name="went-wrong")
+    script = Script((Phase("InProgress", 1), Phase("Completed", None)), error_share=0.5)
+    cloud.add_job(script, job_name="half-wrong", total_records=10)
+    cloud.bedrock.clock.advance(60)
     cloud.poll()
     cloud.bedrock.clock.advance(60)
     for index in range(overview.ENDED_SHOWN + 1):
@@ -80,9 +83,11 @@ def test_failure_is_shown_however_many_jobs_ended_after_it(cloud: Cloud, invoke:
 
     assert "went-wrong" in panel
     assert "line 7 is wrong" in panel
+    assert "half-wrong" in panel
+    assert "5 of 10 records failed." in panel
     assert "Fix the cause" in panel
-    assert f"{overview.ENDED_SHOWN + 2} jobs ended" in html
-    assert "and 2 more jobs not shown" in html
+    assert f"{overview.ENDED_SHOWN + 3} jobs ended" in html
+    assert "and 3 more jobs not shown" in html
 
 
 def test_concerns_that_are_not_shown_are_counted(cloud: Cloud, invoke: Invoke) -> None:

@@ -17,7 +17,7 @@ from bedrock_batch_monitor.presentation.tally import Tally, tally
 NO_MESSAGE: Final = "No message"
 UNKNOWN_MODEL: Final = "Unknown model"
 
-_MOST_BUCKETS: Final = 28
+_MOST_BUCKETS: Final = 30
 _STEPS: Final = tuple(
     timedelta(minutes=minutes)
     for minutes in (1, 5, 15, 30, 60, 180, 360, 720, 1440, 2880, 10080, 43200)
@@ -25,7 +25,7 @@ _STEPS: Final = tuple(
 # The room at each end of a time axis, as a share of the time between its first and its last entry.
 _ROOM: Final = 0.03
 _LEAST_ROOM: Final = timedelta(seconds=30)
-_LEAST_ROOM_OF_BUCKETS: Final = timedelta(minutes=5)
+_LEAST_SPAN_OF_BUCKETS: Final = timedelta(minutes=10)
 # The upper limits of the bins, in seconds, and their labels.
 _BINS: Final = (
     (60, "under 1 min"),
@@ -106,7 +106,7 @@ def by_model(jobs: Iterable[Job]) -> list[tuple[str, Tally]]:
 
 
 def ended_over_time(jobs: Iterable[Job], since: datetime, until: datetime) -> tuple[Bucket, ...]:
-    """The jobs that ended, in at most 31 equal time steps that begin at full units of time.
+    """The jobs that ended, in at most 33 equal time steps that begin at full units of time.
 
     The steps cover the time in which jobs ended, within the period of the report. In the first and
     the last no job ended.
@@ -118,7 +118,9 @@ def ended_over_time(jobs: Iterable[Job], since: datetime, until: datetime) -> tu
     ]
     if not ends:
         return ()
-    first, last = zoomed((at for at, _ in ends), _LEAST_ROOM_OF_BUCKETS)
+    first, last = min(at for at, _ in ends), max(at for at, _ in ends)
+    room = max(timedelta(), _LEAST_SPAN_OF_BUCKETS - (last - first)) / 2
+    first, last = first - room, last + room
     step = step_of(last - first, _MOST_BUCKETS)
     counted: defaultdict[int, Counter[str]] = defaultdict(Counter)
     for at, status in ends:
@@ -129,11 +131,11 @@ def ended_over_time(jobs: Iterable[Job], since: datetime, until: datetime) -> tu
     )
 
 
-def zoomed(times: Iterable[datetime], least: timedelta = _LEAST_ROOM) -> tuple[datetime, datetime]:
+def zoomed(times: Iterable[datetime]) -> tuple[datetime, datetime]:
     """A time span that has these times, with room at both ends, so that none is at an edge."""
     known = sorted(times)
     first, last = known[0], known[-1]
-    room = max((last - first) * _ROOM, least)
+    room = max((last - first) * _ROOM, _LEAST_ROOM)
     return first - room, last + room
 
 

@@ -126,8 +126,7 @@ class Overview:
                         ":since": items.text(to_iso(since)),
                     },
                     ProjectionExpression="jobArn, #sequence, #status, observedAt, "
-                    "changedAt, jobName, modelId, totalRecordCount, processedRecordCount, "
-                    "errorRecordCount",
+                    f"changedAt, jobName, modelId, {contract.OUTCOME}",
                     ScanIndexForward=False,
                 )
             is_partial = is_partial or bool(page.get("LastEvaluatedKey"))

@@ -37,7 +37,7 @@ white-space:nowrap}
 .bbm .s-other.status{white-space:normal;overflow-wrap:anywhere}
 .bbm .badge{display:inline-block;margin:3px 4px 0 0;padding:0 6px;border:1px solid currentColor;
 border-radius:9px;font-size:11.5px;font-weight:600;white-space:nowrap}
-.bbm .status+.badge{margin-left:6px}
+.bbm .status:has(+.badge){margin-right:6px}
 .bbm .bar{display:block;min-width:90px;border-radius:4px;overflow:hidden;margin:6px 0 3px}
 .bbm .rest{fill:var(--track)}
 .bbm .done{fill:var(--c)}
