@@ -57,7 +57,7 @@ demo: setup ## Run the whole monitor on this machine, without an AWS account (KE
 check: lint ## Run the linters, the unit tests and the documentation tests (about a minute)
 	@pytest tests/unit tests/docs
 
-verify: setup ## Check the stack and the bundle against AWS's own data (part of make test; a minute)
+verify: setup ## Check the stack and the bundle against AWS's own data (part of make test; two minutes)
 	@pytest tests/verify
 
 test: lint ## Run every check and every test

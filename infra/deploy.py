@@ -26,21 +26,28 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 ASSEMBLY = ROOT / "cdk.out"
 REFUSED = 1
+_DENIED = frozenset(("AccessDenied", "AccessDeniedException"))
 _WITH_VALUE = frozenset(("-c", "--context", "--profile"))
 _FLAGS = frozenset(("--notices", "--no-notices", "--no-color", "--strict", "-v", "--verbose"))
 
 Run = Callable[[Sequence[str]], int]
+# Profile, and the role to assume, if any.
+ClientOf = Callable[[str | None, str | None], "CloudFormationClient"]
 
 
 class UnreadableError(RuntimeError):
     """The deployed settings cannot be read; the message says why."""
 
 
+class DeniedError(UnreadableError):
+    """The caller may not read the stack."""
+
+
 def main(
     arguments: Sequence[str],
     *,
     run: Run | None = None,
-    client: Callable[[str | None], CloudFormationClient] | None = None,
+    client: ClientOf | None = None,
     confirm: Callable[[str], bool] | None = None,
 ) -> int:
     """Synthesize, show the changes, ask where a setting is removed, and deploy: the exit status."""
@@ -50,7 +57,7 @@ def main(
         return status
     accepted = not {"--yes", "-y"}.isdisjoint(arguments)
     try:
-        changed = _changes((client or _client)(_profile_in(arguments)))
+        changed = _changes(client or _client, _profile_in(arguments))
     except UnreadableError as error:
         sys.stderr.write(f"The deployed settings cannot be compared: {error}\n")
         return REFUSED
@@ -75,6 +82,8 @@ def deployed_template(client: CloudFormationClient, stack: str) -> Mapping[str, 
     except botocore.exceptions.ClientError as error:
         if "does not exist" in error.response["Error"].get("Message", ""):
             return None
+        if error.response["Error"].get("Code") in _DENIED:
+            raise DeniedError(str(error)) from error
         raise UnreadableError(str(error)) from error
     except botocore.exceptions.BotoCoreError as error:
         raise UnreadableError(str(error)) from error
@@ -83,15 +92,36 @@ def deployed_template(client: CloudFormationClient, stack: str) -> Mapping[str, 
     return template
 
 
-def _changes(client: CloudFormationClient) -> list[Change]:
+def _changes(client: ClientOf, profile: str | None) -> list[Change]:
     found: list[Change] = []
+    roles = _deploy_roles()
     for file in sorted(ASSEMBLY.glob("*.template.json")):
         after = settings_in(json.loads(file.read_text(encoding="utf-8")))
-        template = deployed_template(client, file.name.removesuffix(".template.json"))
+        stack = file.name.removesuffix(".template.json")
+        try:
+            template = deployed_template(client(profile, None), stack)
+        except DeniedError:
+            # A person who deploys needs no permission but to assume the role of `cdk bootstrap`.
+            if stack not in roles:
+                raise
+            template = deployed_template(client(profile, roles[stack]), stack)
         before = None if template is None else settings_in(template)
         if after is not None and before is not None:
             found += changes(before, after)
     return found
+
+
+def _deploy_roles() -> Mapping[str, str]:
+    """The role that `cdk deploy` assumes for each stack, with placeholders."""
+    manifest = ASSEMBLY / "manifest.json"
+    if not manifest.is_file():
+        return {}
+    artifacts = json.loads(manifest.read_text(encoding="utf-8")).get("artifacts", {})
+    return {
+        stack: artifact["properties"]["assumeRoleArn"]
+        for stack, artifact in artifacts.items()
+        if "assumeRoleArn" in artifact.get("properties", {})
+    }
 
 
 def _of_synthesis(arguments: Sequence[str]) -> list[str]:
@@ -115,13 +145,35 @@ def _profile_in(arguments: Sequence[str]) -> str | None:
     return None
 
 
-def _client(profile: str | None) -> CloudFormationClient:
+def _client(profile: str | None, role: str | None) -> CloudFormationClient:
     # As `cdk` does: this variable before that of older tools, which boto3 alone reads.
     region = os.environ.get("AWS_REGION")
     try:
-        return boto3.Session(profile_name=profile, region_name=region).client("cloudformation")
-    except botocore.exceptions.BotoCoreError as error:
+        session = boto3.Session(profile_name=profile, region_name=region)
+        if role is not None:
+            session = _assume(session, role)
+        return session.client("cloudformation")
+    except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
         raise UnreadableError(str(error)) from error
+
+
+def _assume(session: boto3.Session, role: str) -> boto3.Session:
+    sts: Any = session.client("sts")
+    identity = sts.get_caller_identity()
+    values = {
+        "${AWS::Partition}": identity["Arn"].split(":")[1],
+        "${AWS::AccountId}": identity["Account"],
+        "${AWS::Region}": str(session.region_name),
+    }
+    for name, value in values.items():
+        role = role.replace(name, value)
+    keys = sts.assume_role(RoleArn=role, RoleSessionName="make-deploy")["Credentials"]
+    return boto3.Session(
+        aws_access_key_id=keys["AccessKeyId"],
+        aws_secret_access_key=keys["SecretAccessKey"],
+        aws_session_token=keys["SessionToken"],
+        region_name=session.region_name,
+    )
 
 
 def _confirm(question: str) -> bool:

@@ -29,9 +29,19 @@ def template(**settings: str) -> dict[str, Any]:
 class StubCloudFormation:
     """Has one stack, or none, or refuses."""
 
-    def __init__(self, body: object = None, error: Exception | None = None) -> None:
+    def __init__(
+        self,
+        body: object = None,
+        error: Exception | None = None,
+        of_role: "StubCloudFormation | None" = None,
+    ) -> None:
         self.body = body
         self.error = error
+        self.of_role = of_role
+
+    def with_role(self, role: str | None) -> "StubCloudFormation":
+        """The client of a role, by default of the caller."""
+        return self if role is None else self.of_role or self
 
     def get_template(self, **_: str) -> dict[str, object]:
         """The template of the stack."""
@@ -40,9 +50,9 @@ class StubCloudFormation:
         return {"TemplateBody": self.body}
 
 
-def refusal(message: str) -> botocore.exceptions.ClientError:
+def refusal(message: str, code: str = "ValidationError") -> botocore.exceptions.ClientError:
     """An error of CloudFormation."""
-    error: Any = {"Error": {"Code": "ValidationError", "Message": message}}
+    error: Any = {"Error": {"Code": code, "Message": message}}
     return botocore.exceptions.ClientError(error, "GetTemplate")
 
 
@@ -70,7 +80,7 @@ class Deployment:
         return deploy.main(
             arguments,
             run=run,
-            client=lambda _: cast("CloudFormationClient", client),
+            client=lambda _, role: cast("CloudFormationClient", client.with_role(role)),
             confirm=confirm,
         )
 
@@ -158,6 +168,62 @@ def test_unreadable_settings_stop_the_deployment(
     assert deployment(StubCloudFormation(error=error), template()) == 1
     assert capsys.readouterr().err.startswith("The deployed settings cannot be compared: ")
     assert deployment.commands == ["synth"]
+
+
+DEPLOY_ROLE = "cdk-hnb659fds-deploy-role"
+MANIFEST = {
+    "artifacts": {
+        STACK: {
+            "properties": {
+                "assumeRoleArn": "arn:${AWS::Partition}:iam::${AWS::AccountId}:role/"
+                f"{DEPLOY_ROLE}-${{AWS::AccountId}}-${{AWS::Region}}"
+            }
+        },
+        "Tree": {},
+    }
+}
+
+
+@pytest.mark.parametrize("manifest", [MANIFEST, None], ids=["role", "no role"])
+def test_role_of_the_deployment_reads_the_settings(
+    deployment: Deployment, manifest: object, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The person who deploys may only be allowed to assume the role of `cdk bootstrap`."""
+    if manifest is not None:
+        (deployment.assembly / "manifest.json").write_text(json.dumps(manifest))
+    denied = refusal("not authorized to perform cloudformation:GetTemplate", "AccessDenied")
+    client = StubCloudFormation(error=denied, of_role=StubCloudFormation(BEFORE))
+    status = deployment(client, template(logLevel="DEBUG"), "--yes")
+
+    output = capsys.readouterr()
+    if manifest is None:
+        assert (status, output.out) == (1, "")
+        assert "not authorized" in output.err
+    else:
+        assert (status, output.out) == (0, "alarmEmail: me@example.com → not set\n")
+
+
+def test_role_is_assumed_in_the_place_of_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The placeholders of the CDK are filled in with account, partition and Region."""
+    monkeypatch.setenv("AWS_REGION", "us-gov-west-1")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "x")
+    asked: list[str] = []
+
+    def call(_: object, operation: str, parameters: dict[str, str]) -> dict[str, Any]:
+        asked.append(parameters.get("RoleArn", operation))
+        keys = {"AccessKeyId": "of-role", "SecretAccessKey": "x", "SessionToken": "x"}
+        caller = "arn:aws-us-gov:iam::123456789012:user/me"
+        return {"Arn": caller, "Account": "123456789012", "Credentials": keys}
+
+    monkeypatch.setattr("botocore.client.BaseClient._make_api_call", call)
+    client = deploy._client(None, MANIFEST["artifacts"][STACK]["properties"]["assumeRoleArn"])
+
+    assert asked == [
+        "GetCallerIdentity",
+        f"arn:aws-us-gov:iam::123456789012:role/{DEPLOY_ROLE}-123456789012-us-gov-west-1",
+    ]
+    assert client.meta.region_name == "us-gov-west-1"
 
 
 def test_failed_synthesis_stops_the_deployment() -> None:

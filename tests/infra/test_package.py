@@ -1,6 +1,7 @@
 """`make package`: a plain template and an archive, deployed without the CDK."""
 
 import json
+import re
 import subprocess
 import sys
 import zipfile
@@ -8,13 +9,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import hcl2
 import pytest
 
 import package
 from bedrock_batch_monitor.settings import Settings
 from bedrock_batch_monitor_cdk.config import MonitorConfig
 from bedrock_batch_monitor_cdk.standalone import standalone
-from tests.infra.conftest import ALL_KEYS
+from tests.infra.conftest import ALL_KEYS, ROOT
 from tests.infra.test_checks import CFN_LINT_IGNORED
 
 pytestmark = pytest.mark.xdist_group("template")
@@ -158,6 +160,31 @@ def test_cfn_lint(
     )
 
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+
+
+def test_terraform_module_fits_the_package(made: Template) -> None:
+    """The module sets parameters that the template has, and reads outputs that it has."""
+    file = ROOT / "examples" / "terraform" / "monitor" / "main.tf"
+    options = hcl2.SerializationOptions(
+        with_comments=False, explicit_blocks=False, strip_string_quotes=True
+    )
+    document = hcl2.loads(file.read_text(), serialization_options=options)
+    (stack,) = (
+        block
+        for entry in document["resource"]
+        for kind, blocks in entry.items()
+        if kind == "aws_cloudformation_stack"
+        for block in blocks.values()
+    )
+    variables = {name for entry in document["variable"] for name in entry}
+    text = file.read_text()
+
+    assert set(stack["parameters"]) <= set(made["Parameters"])
+    assert {"CodeBucket", "CodeKey"} <= set(stack["parameters"])
+    assert set(re.findall(r"\.outputs\[\"(\w+)\"\]", text)) <= set(made["Outputs"])
+    assert len(document["output"]) == text.count(".outputs[")
+    assert set(re.findall(r"var\.(\w+)", text)) == variables
+    assert package.TEMPLATE in stack["template_body"]
 
 
 @pytest.fixture

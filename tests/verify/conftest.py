@@ -93,6 +93,11 @@ STACKS: Mapping[str, MonitorConfig] = {
     "most accounts": MOST_ACCOUNTS,
     "most buckets": MOST_BUCKETS,
     "member": MonitorConfig(member_of=BUS_ARN),
+    "member with long names": MonitorConfig(
+        member_of=BUS_ARN.rpartition("/")[0] + "/" + "b" * 256,
+        member_external_id="e" * 1224,
+        member_role_name="R" * 43,
+    ),
 }
 VARIANTS = (*STACKS, OWN_APP)
 
