@@ -741,7 +741,7 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
         polls=("A",),
         seconds={"A": 45.0},
     ),
-    "discovered": Scenario(lambda: _undiscovered(3), (_advance,), DISCOVERING, polls=("A",)),
+    "discovered": Scenario(lambda: _undiscovered(2), (_advance,), DISCOVERING, polls=("A",)),
     "discovered-twice": Scenario(lambda: _undiscovered(2), (), DISCOVERING),
     "discovered-meanwhile": Scenario(
         lambda: _undiscovered(1), (_submit, _advance), DISCOVERING, polls=("A",)
