@@ -206,7 +206,8 @@ def delete_all(bbm: Bbm) -> Callable[[], None]:
 def test_no_command_lets_a_hostile_text_through(hostile: Bbm, mode: dict[str, Any]) -> None:
     """Every command, in terminals and pipes, with and without `--json`, in any encoding."""
     for command in COMMANDS:
-        for options in ((), ("--json",)):
+        # JSON is the same in every terminal.
+        for options in ((),) if mode else ((), ("--json",)):
             hostile.when_asleep[:] = [delete_all(hostile)] * 3
             answer = hostile(*command, *options, **mode)
             assert answer.code in {0, 1, 2}, (command, answer)
@@ -467,7 +468,7 @@ items = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(
     st.lists(items, min_size=1, max_size=3),
     st.sampled_from([None, 40, 80, 160]),
@@ -481,8 +482,8 @@ def test_views_take_any_item(found: list[dict[str, Any]], width: int | None, enc
         job_rows.jobs_table(found, NOW, width),
         recorded.history(found, NOW, width),
         recorded.history_heading(found),
-        recorded.found(found, width, ended=True),
-        recorded.found(found, width, ended=False),
+        recorded.found(found, NOW, width, ended=True),
+        recorded.found(found, NOW, width, ended=False),
         *(shown for item in found for shown in recorded.never_read(item, NOW)),
         job_rows.watched(found, NOW, width or 80, rows=2, footer=lines.watch_footer(found, NOW)),
         lines.counted(found),
