@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from typing import Any
 
+import boto3
 import pytest
+from aws_lambda_powertools import Logger
 
+from bedrock_batch_monitor.app.composition import compose_inbox
+from bedrock_batch_monitor.app.inbox_batch import Inbox, InboxBatch
 from bedrock_batch_monitor.domain.deadlines import DeadlineRule
 from bedrock_batch_monitor.domain.times import to_iso
 from local.bedrock import Phase, Script
+from tests.support.monitor import REGION, SETTINGS
 
 from .conftest import START, Cloud
 
@@ -188,3 +194,53 @@ def test_deadline_in_an_item_that_is_none_counts_as_absent(cloud: Cloud, text: s
     )
     assert not cloud.poll().errors
     assert (cloud.job(arn) or {})["status"] == "InProgress"
+
+
+def track_command(arn: str, **detail: Any) -> dict[str, Any]:
+    """A Track command as EventBridge delivers it."""
+    return {
+        "source": "test",
+        "detail-type": "Track Batch Inference Job",
+        "time": to_iso(START),
+        "detail": {"jobArn": arn, **detail},
+    }
+
+
+def inbox_on(cloud: Cloud) -> Inbox:
+    """The inbox of the same deployment."""
+    session = boto3.Session(region_name=REGION)
+    return compose_inbox(SETTINGS, session, clock=cloud.bedrock.clock.now)
+
+
+def follow(cloud: Cloud, event: dict[str, Any]) -> InboxBatch:
+    """Follow one command in the inbox."""
+    # A logger that has a stream keeps it, so each test needs one of its own.
+    logger = Logger(service=f"test-{event['detail']['jobArn']}-{id(cloud)}", stream=cloud.log)
+    batch = inbox_on(cloud).batch(lambda: 900, logger)
+    assert batch.follow_messages({"one": json.dumps(event)}) == []
+    return batch
+
+
+def test_track_command_sets_a_deadline_that_no_tag_replaces(cloud: Cloud) -> None:
+    """A duration becomes a moment when the job is first read; a second command replaces it."""
+    arn = cloud.add_job("InProgress", tags={"bbm:deadline": "1h"})
+    cloud.dynamodb.delete_item(TableName="jobs", Key={"jobArn": {"S": arn}})
+    follow(cloud, track_command(arn, deadline="4h"))
+    item = cloud.job(arn) or {}
+    assert (item["deadline"], item["deadlineBy"]) == (to_iso(START + timedelta(hours=4)), "user")
+    follow(cloud, track_command(arn, deadline="06:00 UTC"))
+    item = cloud.job(arn) or {}
+    assert (item["deadline"], item["deadlineBy"]) == ("2026-11-25T06:00:00.000Z", "user")
+
+
+@pytest.mark.parametrize("deadline", ["soon", "06:00", 4, "2020-01-01T00:00:00Z", {"at": "4h"}])
+def test_track_command_with_a_deadline_that_is_none_is_dropped(
+    cloud: Cloud, deadline: object
+) -> None:
+    """Counted as malformed and logged; nothing is tracked."""
+    arn = cloud.add_job("InProgress")
+    cloud.dynamodb.delete_item(TableName="jobs", Key={"jobArn": {"S": arn}})
+    batch = follow(cloud, track_command(arn, deadline=deadline))
+    assert [summary.events_malformed for _, summary in batch.summaries()] == [1]
+    assert cloud.job(arn) is None
+    assert "deadline" in cloud.log.getvalue()

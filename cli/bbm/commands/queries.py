@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -13,7 +13,7 @@ from bbm import inputs
 from bbm.command import EveryOfName, Invocation, JobReference, Since
 from bbm.problems import UsageProblem, unknown_job
 from bbm.tables import Item, plain
-from bbm.usage import Totals, by_model_and_day
+from bbm.usage import Totals, usage_by
 from bbm.views import amounts, job_rows, recorded
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.plain_text import clean
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 # What the index by status lacks and `bbm find` shows.
-_TIMES_OF_ITEM: Final = ("submitTime", "endTime")
+_OF_ITEM: Final = ("submitTime", "endTime", "tags")
 
 
 Statuses = Annotated[
@@ -38,10 +38,21 @@ Statuses = Annotated[
 ]
 
 
+Tags = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--tag",
+        metavar="KEY=VALUE",
+        help="Only jobs with this tag; KEY alone means any value. Can be repeated: all must match.",
+    ),
+]
+
+
 def jobs(
     bbm: Invocation,
     *,
     status: Statuses = None,
+    tag: Tags = None,
     all_: Annotated[
         bool, typer.Option("--all", help="Include jobs that have ended or are not tracked.")
     ] = False,
@@ -55,16 +66,20 @@ def jobs(
     """
     if since is not None:
         raise UsageProblem(_no_since(since, status))
-    wanted = _statuses(status)
+    wanted, tags = _statuses(status), inputs.tags(tag)
     found = _found(bbm, wanted, everything=all_)
     shown = job_rows.newest_first(
-        [item for item in found if not wanted or item.get("status") in wanted]
+        [
+            item
+            for item in found
+            if (not wanted or item.get("status") in wanted) and inputs.has_tags(item, tags)
+        ]
     )
     bbm.out.document({"jobs": shown})
     if shown:
         bbm.out.show(job_rows.jobs_table(shown, bbm.now(), bbm.out.width))
     else:
-        bbm.out.show(_no_jobs(wanted, everything=all_))
+        bbm.out.show(_no_jobs(wanted, tags, everything=all_))
 
 
 def history(bbm: Invocation, job: JobReference, *, all_: EveryOfName = False) -> None:
@@ -96,7 +111,9 @@ def _history(
     return document, recorded.never_read(unread, bbm.now())
 
 
-def find(bbm: Invocation, *, status: Statuses = None, since: Since = "24h") -> None:
+def find(
+    bbm: Invocation, *, status: Statuses = None, tag: Tags = None, since: Since = "24h"
+) -> None:
     """Find the jobs that ended, or changed to a status, the newest first.
 
     Without a status, lists every job that ended since the time: how, after how long, how many
@@ -105,10 +122,13 @@ def find(bbm: Invocation, *, status: Statuses = None, since: Since = "24h") -> N
     """
     wanted = _statuses(status) or statuses.TERMINAL
     start = inputs.since(since, bbm.now())
-    found = _transitions(bbm, wanted, start)
+    tags = inputs.tags(tag)
+    found = _transitions(bbm, wanted, start, tags)
     bbm.out.document({"statuses": wanted, "since": to_iso(start), "transitions": found})
     moment = f"{start:%Y-%m-%d %H:%M:%S} UTC"
-    if not found and not status:
+    if not found and tags:
+        bbm.out.show(Text(f"No such job with {_words_of(tags)} since {moment}."))
+    elif not found and not status:
         bbm.out.show(Text(f"No job ended since {moment}."))
     elif not found:
         bbm.out.show(Text(f"No job changed to {_listed(wanted)} since {moment}."))
@@ -117,20 +137,26 @@ def find(bbm: Invocation, *, status: Statuses = None, since: Since = "24h") -> N
         bbm.out.show(recorded.found(found, bbm.out.width, ended=ended))
 
 
-def _transitions(bbm: Invocation, wanted: Sequence[str], start: datetime) -> list[Item]:
-    """The transitions to these statuses, the newest first.
+def _transitions(
+    bbm: Invocation, wanted: Sequence[str], start: datetime, tags: Mapping[str, str | None]
+) -> list[Item]:
+    """The transitions to these statuses of jobs with these tags, the newest first.
 
-    The index lacks the times of submission and end, so they come from the items of ended jobs.
+    The index lacks tags and the times of submission and end, so they come from the items of ended
+    jobs; tags to choose by from the items of all jobs.
     """
     found = [entry for name in wanted for entry in bbm.history.with_status(name, start)]
     found.sort(key=lambda entry: str(entry.get("observedAt", "")), reverse=True)
-    ends = [entry["jobArn"] for entry in found if entry.get("status") in statuses.TERMINAL]
-    items = {item["jobArn"]: item for item in bbm.jobs.batch(ends)}
+    needed = [
+        entry["jobArn"] for entry in found if tags or entry.get("status") in statuses.TERMINAL
+    ]
+    items = {item["jobArn"]: item for item in bbm.jobs.batch(needed)}
+    found = [entry for entry in found if inputs.has_tags(items.get(entry["jobArn"], {}), tags)]
     return [
         {
             **{
                 name: items[entry["jobArn"]][name]
-                for name in _TIMES_OF_ITEM
+                for name in _OF_ITEM
                 if name in items.get(entry["jobArn"], {})
             },
             **entry,
@@ -139,14 +165,26 @@ def _transitions(bbm: Invocation, wanted: Sequence[str], start: datetime) -> lis
     ]
 
 
-def usage(bbm: Invocation, *, since: Since = "7d") -> None:
-    """Show the usage of ended jobs by model and day.
+def usage(
+    bbm: Invocation,
+    *,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            metavar="GROUP",
+            help="Sum by model, by day, or by tag:KEY (the value of this tag, and the month).",
+        ),
+    ] = None,
+    since: Since = "7d",
+) -> None:
+    """Show the usage of ended jobs by model and day, or by another group.
 
     Includes every job that ended, on the day (UTC) on which it ended, as the report does. Token
     counts are known only for jobs that completed or partially completed, if the monitor can read
     the manifests of the results (setting outputBuckets). The estimated cost also needs a price
     (setting tokenPrices).
     """
+    group = None if by is None else inputs.grouping(by)
     start = inputs.since(since, bbm.now())
     ends = [
         job_of(entry)
@@ -154,20 +192,18 @@ def usage(bbm: Invocation, *, since: Since = "7d") -> None:
         for entry in bbm.history.with_status(status, start)
     ]
     current = map(job_of, bbm.jobs.batch(job.arn for job in ends))
-    days = by_model_and_day(ended_jobs(ends, {job.arn: job for job in current}))
-    total = Totals.of_all(totals for _, totals in days)
+    table = usage_by(group, ended_jobs(ends, {job.arn: job for job in current}))
+    total = Totals.of_all(row.totals for row in table.rows)
     bbm.out.document(
         {
             "since": to_iso(start),
-            "usage": [
-                {"day": group.day, "modelId": group.model_id, **totals.as_json()}
-                for group, totals in days
-            ],
+            **({} if group is None else {"by": group}),
+            "usage": [{**row.names, **row.totals.as_json()} for row in table.rows],
             "total": total.as_json(),
         }
     )
-    if days:
-        bbm.out.show(amounts.usage(days, total, bbm.out.width))
+    if table.rows:
+        bbm.out.show(amounts.usage(table, total, bbm.out.width))
     else:
         bbm.out.show(Text(f"No job ended since {start:%Y-%m-%d %H:%M:%S} UTC."))
 
@@ -196,6 +232,12 @@ def _statuses(texts: Sequence[str] | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys(map(inputs.status, texts or ())))
 
 
+def _words_of(tags: Mapping[str, str | None]) -> str:
+    """Tags for people: `the tag team=search`."""
+    texts = (name if value is None else f"{name}={value}" for name, value in tags.items())
+    return f"the {'tag' if len(tags) == 1 else 'tags'} {clean(', '.join(texts), 80)}"
+
+
 def _listed(names: Sequence[str]) -> str:
     return " or ".join(names)
 
@@ -209,7 +251,9 @@ def _no_since(since: str, status: Sequence[str] | None) -> str:
     )
 
 
-def _no_jobs(wanted: Sequence[str], *, everything: bool) -> Text:
+def _no_jobs(wanted: Sequence[str], tags: Mapping[str, str | None], *, everything: bool) -> Text:
+    if tags:
+        return Text(f"No {'' if everything else 'such '}job has {_words_of(tags)}.")
     if wanted:
         return Text(f"No job has the status {_listed(wanted)}.")
     if everything:

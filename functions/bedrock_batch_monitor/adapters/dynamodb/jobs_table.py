@@ -162,7 +162,7 @@ class JobsTable(JobItems):
             item[contract.COMMAND_AT] = items.time(command_at)
         if deadline is not None:
             item[attributes.DEADLINE] = items.text(deadline)
-            item[attributes.DEADLINE_BY] = items.text(SetBy.USER)
+            item[attributes.DEADLINE_BY] = items.text(SetBy.USER.value)
         return self._put_new(item)
 
     def put_untracked(self, job_arn: str, *, tracked_by: str, at: datetime) -> WriteResult:
@@ -255,7 +255,7 @@ def _resume(update: UpdateExpression, command_at: datetime, deadline: str | None
     update.remove(*items.OF_UNREADABLE)
     if deadline is not None:
         update.set(attributes.DEADLINE, items.text(deadline))
-        update.set(attributes.DEADLINE_BY, items.text(SetBy.USER))
+        update.set(attributes.DEADLINE_BY, items.text(SetBy.USER.value))
 
 
 def _within(keys: KeyRange) -> tuple[str, dict[str, str]]:

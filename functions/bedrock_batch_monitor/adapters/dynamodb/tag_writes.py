@@ -43,7 +43,7 @@ def set_owner(update: UpdateExpression, owner: Owner, expected: TrackedJob) -> s
         update.remove(attributes.TAGS_PENDING)
     if owner.deadline is not None and owner.deadline_by is not None:
         update.set(attributes.DEADLINE, items.text(owner.deadline))
-        update.set(attributes.DEADLINE_BY, items.text(owner.deadline_by))
+        update.set(attributes.DEADLINE_BY, items.text(owner.deadline_by.value))
         known = None if expected.deadline is None else items.text(expected.deadline)
         conditions.append(update.equals(attributes.DEADLINE, known))
     return " AND ".join(conditions)

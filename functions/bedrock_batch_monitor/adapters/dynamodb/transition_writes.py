@@ -75,7 +75,10 @@ class TransitionWrites(JobItems):
         update, condition = _transition(
             record, expected, pending_events, follow_up, conditions, owner=owner
         )
-        last = record.last
+        last, copied = record.last, tuple(copied)
+        if copied:
+            # A condition that another poll has recorded must not begin again.
+            condition += f" AND {write_conditions.same_conditions(expected, update)}"
         return self._transact(
             last.job_arn,
             update,
