@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from bbm.problems import UsageProblem
+from bedrock_batch_monitor.contract import TAGS
 from bedrock_batch_monitor.domain import statuses
+from bedrock_batch_monitor.domain.deadlines import Deadline, DeadlineError, checked_deadline
 from bedrock_batch_monitor.domain.outcomes import OUTCOMES
 from bedrock_batch_monitor.domain.plain_text import quoted
 from bedrock_batch_monitor.domain.scopes import parse_scope
+from bedrock_batch_monitor.domain.tags import tags_in
 
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _DURATION: Final = re.compile(r"(\d+)\s*([smhdw])", re.ASCII | re.IGNORECASE)
@@ -43,6 +47,41 @@ def since(text: str, now: datetime) -> datetime:
             "ISO time such as 2026-11-24 or 2026-11-24T20:30:00Z"
         )
         raise UsageProblem(message) from error
+
+
+def deadline(text: str, submitted: datetime | None, now: datetime) -> Deadline:
+    """A deadline that has not passed; raises `UsageProblem`."""
+    try:
+        return checked_deadline(text, submitted=submitted, now=now)
+    except DeadlineError as error:
+        message = f"--deadline {error}"
+        raise UsageProblem(message) from error
+
+
+def tags(texts: Iterable[str] | None) -> dict[str, str | None]:
+    """Tags to choose jobs by: `KEY=VALUE`, or `KEY` for any value; raises `UsageProblem`."""
+    found: dict[str, str | None] = {}
+    for text in texts or ():
+        key, equals, value = text.partition("=")
+        if not key.strip():
+            message = f"--tag {quoted(text)} has no key: write KEY=VALUE, or KEY for any value"
+            raise UsageProblem(message)
+        found[key.strip()] = value.strip() if equals else None
+    return found
+
+
+def has_tags(item: Mapping[str, Any], wanted: Mapping[str, str | None]) -> bool:
+    """Whether an item has all of these tags."""
+    found = tags_in(item.get(TAGS))
+    return all(key in found and value in {None, found[key]} for key, value in wanted.items())
+
+
+def grouping(text: str) -> str:
+    """What `bbm usage` groups by: `model`, `day` or `tag:KEY`; raises `UsageProblem`."""
+    if text in {"model", "day"} or (text.startswith("tag:") and text.removeprefix("tag:").strip()):
+        return text.strip()
+    message = f"--by {quoted(text)} is no group: write model, day or tag:KEY, such as tag:team"
+    raise UsageProblem(message)
 
 
 def scope(text: str) -> dict[str, str]:

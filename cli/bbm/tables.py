@@ -20,7 +20,9 @@ from botocore.exceptions import ClientError
 from bbm.problems import Problem
 from bedrock_batch_monitor import contract
 from bedrock_batch_monitor.adapters.dynamodb import items
+from bedrock_batch_monitor.adapters.dynamodb.attributes import DEADLINE, DEADLINE_BY
 from bedrock_batch_monitor.domain import statuses
+from bedrock_batch_monitor.domain.deadlines import SetBy
 from bedrock_batch_monitor.domain.times import to_iso
 
 if TYPE_CHECKING:
@@ -141,28 +143,37 @@ class Jobs:
             TableName=self.name, Key={"jobArn": {"S": job_arn}}, ConsistentRead=True
         ).get("Item")
 
-    def track(self, job_arn: str, now: datetime) -> Changed:
+    def track(self, job_arn: str, now: datetime, deadline: str | None = None) -> Changed:
         """Start tracking: put a new item, or add `tracking` to an existing item.
 
         An existing item is never overwritten, and a job whose end is recorded stays as it is. `now`
         is the time of the command: the monitor ignores older commands. Raises `Problem` if the item
         changes during every attempt.
         """
+        due: dict[str, AttributeValueTypeDef] = {}
+        if deadline is not None:
+            due = {DEADLINE: {"S": deadline}, DEADLINE_BY: {"S": SetBy.USER.value}}
         for _ in range(_ATTEMPTS):
             item: dict[str, AttributeValueTypeDef] = {
                 "jobArn": {"S": job_arn},
                 contract.TRACKING: {"S": contract.TRACKING_ACTIVE},
                 contract.COMMAND_AT: {"S": to_iso(now)},
+                **due,
             }
             if self._put_new(item):
                 return Changed(job_arn, Change.ADDED)
             old = self._update(
                 job_arn,
                 # Without the error attributes, the seven days of an unreadable ARN start again.
-                f"SET #tracking = :active, {contract.COMMAND_AT} = :now "
+                f"SET #tracking = :active, {contract.COMMAND_AT} = :now"
+                f"{''.join(f', {name} = :{name}' for name in due)} "
                 f"REMOVE {', '.join(items.OF_UNREADABLE)}",
                 f"attribute_exists(jobArn) AND attribute_not_exists({EVENT_ID})",
-                {":active": {"S": contract.TRACKING_ACTIVE}, ":now": {"S": to_iso(now)}},
+                {
+                    ":active": {"S": contract.TRACKING_ACTIVE},
+                    ":now": {"S": to_iso(now)},
+                    **{f":{name}": value for name, value in due.items()},
+                },
             )
             if old is not None:
                 was_tracked = old.get(contract.TRACKING, {}).get("S") == contract.TRACKING_ACTIVE

@@ -1,16 +1,19 @@
-"""The usage of jobs (records, tokens, estimated cost), summed by model and by day."""
+"""The usage of jobs (records, tokens, estimated cost), summed by model, day or tag."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final, Self
 
+from bedrock_batch_monitor.domain.plain_text import clean
 from bedrock_batch_monitor.domain.token_usage import short_model_id
 from bedrock_batch_monitor.presentation.job_view import Job
 
 _UNKNOWN: Final = "unknown"
+_MONTH: Final = len("2026-11")
+_HEADING_CHARACTERS: Final = 24
 _MILLIONTH: Final = Decimal("0.000001")
 
 
@@ -81,23 +84,77 @@ class Totals:
         }
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class ModelDay:
-    """A day in UTC, and a model by the id at the end of its ARN."""
+@dataclass(frozen=True, slots=True)
+class UsageRow:
+    """The usage of one group of jobs.
 
-    day: str
-    model_id: str
+    `period` is a day or a month in UTC, `group` a model id or the value of a tag; either is empty
+    if it is not part of the group. `names` has them for programs.
+    """
+
+    period: str
+    group: str
+    names: Mapping[str, str]
+    totals: Totals
 
 
-def by_model_and_day(ended: Iterable[Job]) -> tuple[tuple[ModelDay, Totals], ...]:
-    """The usage of ended jobs by the day on which they ended and by model, the newest day first."""
-    found: dict[ModelDay, Totals] = {}
+@dataclass(frozen=True, slots=True)
+class UsageTable:
+    """The groups of jobs, the newest period first, and the headings of both parts of a group."""
+
+    period: str
+    group: str
+    rows: tuple[UsageRow, ...]
+
+
+def usage_by(by: str | None, ended: Iterable[Job]) -> UsageTable:
+    """The usage of ended jobs by the time at which they ended, in the groups that `by` names.
+
+    `model`, `day` or `tag:KEY` (by month); None is by day and model. Jobs without the tag form a
+    group of their own.
+    """
+    key = "" if by is None else by.removeprefix("tag:").strip() if by.startswith("tag:") else ""
+    found: dict[tuple[str, str | None], Totals] = {}
     for job in ended:
         day = _UNKNOWN if job.ended is None else job.ended.date().isoformat()
-        group = ModelDay(day, short_model_id(job.model or _UNKNOWN))
-        found[group] = found.get(group, Totals()) + Totals.of(job)
-    by_model_id = sorted(found.items(), key=lambda each: each[0].model_id)
-    return tuple(sorted(by_model_id, key=lambda each: each[0].day, reverse=True))
+        model = short_model_id(job.model or _UNKNOWN)
+        place: tuple[str, str | None] = (day, model)
+        if key:
+            place = (day if job.ended is None else day[:_MONTH], job.tags.get(key))
+        elif by is not None:
+            place = ("", model) if by == "model" else (day, "")
+        found[place] = found.get(place, Totals()) + Totals.of(job)
+    ordered = sorted(found.items(), key=lambda each: (each[0][1] is None, each[0][1] or ""))
+    ordered.sort(key=lambda each: each[0][0], reverse=True)
+    return UsageTable(
+        "" if by == "model" else "MONTH" if key else "DAY (UTC)",
+        "" if by == "day" else clean(key, _HEADING_CHARACTERS).upper() if key else "MODEL",
+        tuple(
+            UsageRow(period, _shown(group, key), _names(period, group, key), totals)
+            for (period, group), totals in ordered
+        ),
+    )
+
+
+def _shown(group: str | None, key: str) -> str:
+    return f"(no {clean(key, _HEADING_CHARACTERS)})" if group is None else group
+
+
+def _names(period: str, group: str | None, key: str) -> dict[str, str]:
+    names = {"month": period, "tag": key} if key else {"day": period}
+    if group is not None:
+        names["value" if key else "modelId"] = group
+    # A part that is empty is not part of the group, but the value of a tag can be empty.
+    return {name: text for name, text in names.items() if text or name == "value"}
+
+
+def by_tag(jobs: Iterable[Job], key: str) -> tuple[tuple[str, Totals], ...]:
+    """The usage of jobs by the value of a tag, the most records first; `(no KEY)` without it."""
+    found: dict[str, Totals] = {}
+    for job in jobs:
+        value = _shown(job.tags.get(key), key)
+        found[value] = found.get(value, Totals()) + Totals.of(job)
+    return tuple(sorted(found.items(), key=lambda each: (-(each[1].records or 0), each[0])))
 
 
 def by_model(jobs: Iterable[Job], unknown_model: str) -> tuple[tuple[str, Totals], ...]:

@@ -14,6 +14,7 @@ EVENT_ID: Final = "eventId"
 OUTCOME: Final = "outcome"
 ERROR_SHARE: Final = "errorShare"
 CONDITIONS: Final = "conditions"
+TAGS: Final = "tags"
 
 # Jobs table: one item per tracked job.
 ACTIVE_JOBS_INDEX: Final = "active-jobs"

@@ -13,9 +13,11 @@ from datetime import timedelta
 from functools import cache
 from typing import Any, Final, TypeVar
 
+from bedrock_batch_monitor.domain.deadlines import DeadlineRule
 from bedrock_batch_monitor.domain.outcomes import NOTIFIABLE
 from bedrock_batch_monitor.domain.setting_kinds import (
     Buckets,
+    Deadlines,
     Flag,
     Kind,
     ListOf,
@@ -175,6 +177,29 @@ class DeclaredSettings:
         "The share of failed records, from 0 to 1, up to which the outcome of a completed job is "
         "`Completed`; above it, the outcome is `CompletedWithErrors`.",
         path="rules.max_error_share",
+    )
+    read_tags: bool = _setting(
+        Flag(),
+        default=True,
+        description="Whether the tags of a job are read once and put into its item and events; see "
+        "`docs/tracking.md`.",
+        path="rules.read_tags",
+    )
+    deadline_tag: str = _setting(
+        # `TagKey` in Bedrock's service model.
+        Matching(
+            r"[a-zA-Z0-9 ._:/=+@-]{1,128}", "1 to 128 letters, digits, spaces or any of ._:/=+@-"
+        ),
+        "bbm:deadline",
+        "The tag with the deadline of a job, if no person set one.",
+        path="rules.deadline_tag",
+    )
+    deadlines: tuple[DeadlineRule, ...] | None = _optional(
+        Deadlines(),
+        "none",
+        "The deadlines of jobs without another one, by patterns for their whole names: `*` is any "
+        "text, `?` one character, and the first match counts.",
+        path="rules.deadlines",
     )
     unreachable_after_polls: int = _setting(
         Whole(1, 1000),

@@ -24,6 +24,7 @@ from bedrock_batch_monitor_cdk.statements import (
     allow_key,
     every_batch_job,
     index_arn,
+    reads_of_jobs,
 )
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def monitor_role(  # noqa: PLR0913 - what it may use, all named
         name=_name_for_members(scope, "monitor", events),
     )
     _allow_tables_of_poll(role, tables, config)
-    _allow_following(scope, role, tables, events)
+    _allow_following(scope, role, tables, events, config)
     # Discovery needs the list, and with many active jobs it replaces most Get calls. The operation
     # has no resource type (Service Authorization Reference, Amazon Bedrock).
     allow(role, "ListBatchJobs", ["bedrock:ListModelInvocationJobs"], ["*"])
@@ -121,7 +122,7 @@ def inbox_role(
         ["dynamodb:PutItem", "dynamodb:Query"],
         [tables.history.table_arn],
     )
-    _allow_following(scope, role, tables, events)
+    _allow_following(scope, role, tables, events, config)
     _allow_reading_manifests(role, config.output_buckets or ())
     allow_key(role, "UseKeyOfTables", KEY_TO_WRITE_TABLES, events.key, through="dynamodb")
     if config.task_tokens:
@@ -264,7 +265,9 @@ def _allow_tables_of_poll(role: iam.Role, tables: Tables, config: MonitorConfig)
         allow(role, sid, [f"dynamodb:{operation}" for operation in operations], [table])
 
 
-def _allow_following(scope: Construct, role: iam.Role, tables: Tables, events: Events) -> None:
+def _allow_following(
+    scope: Construct, role: iam.Role, tables: Tables, events: Events, config: MonitorConfig
+) -> None:
     """What both functions that follow jobs need: outbox, bus, and the jobs themselves."""
     # Only these two functions: the table holds task tokens. No grant, index or output names it.
     allow(
@@ -283,7 +286,7 @@ def _allow_following(scope: Construct, role: iam.Role, tables: Tables, events: E
     multi_scope = events.multi_scope
     regions = [None, *(multi_scope.regions_at_home if multi_scope is not None else ())]
     jobs = [every_batch_job(scope, region) for region in regions]
-    allow(role, "ReadBatchJobs", ["bedrock:GetModelInvocationJob"], jobs)
+    allow(role, "ReadBatchJobs", reads_of_jobs(with_tags=config.read_tags), jobs)
     for resource in jobs:
         acknowledge_wildcard(
             role,

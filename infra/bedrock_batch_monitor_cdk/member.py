@@ -100,6 +100,7 @@ class MemberStack(Stack):
             external_id=(
                 config.member_external_id or contract.external_id(home.account, home.region)
             ),
+            reads_tags=config.read_tags,
         )
         resource = cast("CfnResource", role.node.default_child)
         resource.cfn_options.condition = elsewhere

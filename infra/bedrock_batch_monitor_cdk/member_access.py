@@ -10,7 +10,7 @@ from aws_cdk import aws_iam as iam
 
 from bedrock_batch_monitor.domain import requests
 from bedrock_batch_monitor_cdk.findings import acknowledge_wildcard
-from bedrock_batch_monitor_cdk.statements import every_batch_job, only_events
+from bedrock_batch_monitor_cdk.statements import every_batch_job, only_events, reads_of_jobs
 
 if TYPE_CHECKING:
     from aws_cdk import aws_events as eventbridge
@@ -35,13 +35,14 @@ def function_role_name(module: str, region: str, bus_name: str) -> str:
     return f"{name}-{hashlib.sha256(bus_name.encode()).hexdigest()[:8]}"
 
 
-def member_role(
+def member_role(  # noqa: PLR0913 - what it trusts and allows, all named
     scope: Construct,
     *,
     name: str,
     trusted_account: str,
     trusted_roles: list[str],
     external_id: str,
+    reads_tags: bool,
 ) -> iam.Role:
     """The role with which a monitor of another account reads the jobs here, and nothing else.
 
@@ -59,7 +60,11 @@ def member_role(
                 "ArnEquals": {"aws:PrincipalArn": trusted_roles},
             }
         ),
-        inline_policies={"ReadBatchJobs": iam.PolicyDocument(statements=_reading_jobs(scope))},
+        inline_policies={
+            "ReadBatchJobs": iam.PolicyDocument(
+                statements=_reading_jobs(scope, reads_tags=reads_tags)
+            )
+        },
     )
     acknowledge_wildcard(
         role,
@@ -72,11 +77,11 @@ def member_role(
     return role
 
 
-def _reading_jobs(scope: Construct) -> list[iam.PolicyStatement]:
+def _reading_jobs(scope: Construct, *, reads_tags: bool) -> list[iam.PolicyStatement]:
     return [
         iam.PolicyStatement(
             sid="ReadBatchJobs",
-            actions=["bedrock:GetModelInvocationJob"],
+            actions=list(reads_of_jobs(with_tags=reads_tags)),
             resources=[every_batch_job(scope)],
         ),
         # The operation has no resource type; the Region is the only way to restrict it.

@@ -70,6 +70,12 @@ def only_events(allowed: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     }
 
 
+def reads_of_jobs(*, with_tags: bool) -> tuple[str, ...]:
+    """The actions with which the monitor reads one job."""
+    tags = ("bedrock:ListTagsForResource",) if with_tags else ()
+    return ("bedrock:GetModelInvocationJob", *tags)
+
+
 def index_arn(table: dynamodb.TableV2, name: str) -> str:
     """The ARN of an index."""
     return f"{table.table_arn}/index/{name}"

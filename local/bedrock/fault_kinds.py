@@ -1,7 +1,7 @@
 """The kinds of faults that the stand-in can be told to make, and the calls that each applies to.
 
-A fault applies to the calls of its `operation` (None: all four) and, with `job_arn`, only to calls
-that name this job.
+A fault applies to the calls of its `operation` (None: all of them) and, with `job_arn`, only to
+calls that name this job.
 """
 
 from __future__ import annotations

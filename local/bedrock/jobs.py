@@ -71,6 +71,8 @@ class Job:
     total_records: int
     details: Mapping[str, Any]
     """The members that the API echoes from creation (`jobName`, `modelId`, ...)."""
+    tags: tuple[Mapping[str, str], ...] = ()
+    """The tags as ListTagsForResource returns them; Get and List return none."""
 
     def state(self, now: datetime) -> State:
         """Return the state at a time."""
@@ -182,7 +184,9 @@ class Store:
             details = {k: v for k, v in request.items() if k in self._echoed}
             details.setdefault("timeoutDurationInHours", hours)
             details.setdefault("modelInvocationType", "InvokeModel")
-            arn = self._keep(scope, rng, Job("", self._clock.now(), script, records, details))
+            tags = tuple(request.get("tags", ()))
+            job = Job("", self._clock.now(), script, records, details, tags)
+            arn = self._keep(scope, rng, job)
             if token is not None:
                 jobs.tokens[token] = (asked, arn)
             return arn
@@ -197,6 +201,7 @@ class Store:
         total_records: int | None = None,
         submitted_at: datetime | None = None,
         timeout_hours: int = DEFAULT_TIMEOUT_HOURS,
+        tags: Mapping[str, str] | None = None,
     ) -> str:
         """Add a job as if it had been submitted at *submitted_at* (default: now).
 
@@ -232,7 +237,9 @@ class Store:
                 "timeoutDurationInHours": timeout_hours,
                 "modelInvocationType": "InvokeModel",
             }
-            return self._keep(scope, rng, Job("", submitted, script or drawn, records, details))
+            tagged = tuple({"key": key, "value": value} for key, value in (tags or {}).items())
+            job = Job("", submitted, script or drawn, records, details, tagged)
+            return self._keep(scope, rng, job)
 
     def get(self, scope: Scope, identifier: str, now: datetime) -> Job:
         """Return a job by ARN or id.

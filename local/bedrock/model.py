@@ -30,6 +30,7 @@ OPERATIONS: Final = (
     "GetModelInvocationJob",
     "ListModelInvocationJobs",
     "StopModelInvocationJob",
+    "ListTagsForResource",
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections import Counter
 from dataclasses import dataclass
@@ -45,7 +46,7 @@ class Answer:
 
 
 class Service:
-    """The four operations over a store, with faults, and a count of the calls."""
+    """The five operations over a store, with faults, and a count of the calls."""
 
     def __init__(self, api: Api, store: Store, faults: Faults, clock: Clock) -> None:
         self._store = store
@@ -64,6 +65,7 @@ class Service:
             "GetModelInvocationJob": self._get,
             "ListModelInvocationJobs": self._list,
             "StopModelInvocationJob": self._stop,
+            "ListTagsForResource": self._list_tags,
         }
         summaries: Any = api.operations["ListModelInvocationJobs"].output_shape
         self._summary_members = frozenset(
@@ -90,7 +92,7 @@ class Service:
         body: bytes,
     ) -> Answer:
         """Return the answer to a call by a caller in *scope*, and count it."""
-        job_arn = _named_job(scope, path_values.get("jobIdentifier"))
+        job_arn = _named_job(scope, path_values.get("jobIdentifier")) or _named_resource(body)
         breakage = self._faults.breakage_of(operation.name, job_arn)
         error = None
         try:
@@ -172,6 +174,14 @@ class Service:
         self._store.stop(scope, request["jobIdentifier"], now)
         return operation.serialize({})
 
+    def _list_tags(
+        self, operation: Operation, scope: Scope, request: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        job = self._store.get(scope, request["resourceARN"], self._clock.now())
+        self._refuse_hidden(job.arn)
+        document = operation.serialize({"tags": list(job.tags)})
+        return self._faults.overridden(operation.name, job.arn, document)
+
     def _leave_results(self, attributes: Mapping[str, Any]) -> None:
         if self.leave_results is None:
             return
@@ -198,6 +208,16 @@ def _without_empty_pages(request: Mapping[str, Any], before: int) -> tuple[Mappi
     left, _, own = token.removeprefix(_EMPTY_PAGES).partition(".")
     rest = {name: value for name, value in request.items() if name != "nextToken"}
     return ({**rest, "nextToken": own} if own else rest), int(left) if left.isdecimal() else 0
+
+
+def _named_resource(body: bytes) -> str | None:
+    """Return the ARN that a request for tags names in its body, if it names any."""
+    try:
+        document = json.loads(body or b"null")
+    except ValueError:
+        return None
+    named = document.get("resourceARN") if isinstance(document, dict) else None
+    return named if isinstance(named, str) else None
 
 
 def _named_job(scope: Scope, identifier: str | None) -> str | None:

@@ -14,7 +14,7 @@ from local.bedrock.service import Service
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
     from local.bedrock.lifecycle import Script
@@ -66,6 +66,7 @@ class Simulation:
         total_records: int | None = None,
         submitted_at: datetime | None = None,
         timeout_hours: int = DEFAULT_TIMEOUT_HOURS,
+        tags: Mapping[str, str] | None = None,
     ) -> str:
         """Put a job there and return its ARN; see Store.add for what is drawn, and for errors."""
         scope = Scope(account or self._default.account, region or self._default.region)
@@ -77,6 +78,7 @@ class Simulation:
             total_records=total_records,
             submitted_at=submitted_at,
             timeout_hours=timeout_hours,
+            tags=tags,
         )
 
     def plan(self, job_name: str, script: Script, total_records: int | None = None) -> None:

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bbm.output import plain_text, showable
-from bbm.usage import Totals, by_model_and_day
+from bbm.usage import Totals, usage_by
 from bbm.views import amounts, job_rows, lines, recorded
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.presentation.job_view import job_of
@@ -476,8 +476,8 @@ items = st.fixed_dictionaries(
 )
 def test_views_take_any_item(found: list[dict[str, Any]], width: int | None, encoding: str) -> None:
     """Whatever an item holds: no error, no hostile character, and a few kilobytes at most."""
-    days = by_model_and_day(map(job_of, found))
-    total = sum((totals for _, totals in days), Totals())
+    tables = [usage_by(by, [*map(job_of, found)]) for by in (None, "model", "day", "tag:team")]
+    total = Totals.of_all(row.totals for row in tables[0].rows)
     for shown in (
         job_rows.jobs_table(found, NOW, width),
         recorded.history(found, NOW, width),
@@ -487,7 +487,7 @@ def test_views_take_any_item(found: list[dict[str, Any]], width: int | None, enc
         *(shown for item in found for shown in recorded.never_read(item, NOW)),
         job_rows.watched(found, NOW, width or 80, rows=2, footer=lines.watch_footer(found, NOW)),
         lines.counted(found),
-        amounts.usage(days, total, width),
+        *(amounts.usage(table, total, width) for table in tables),
         *(lines.watch_line(item, NOW, with_id=True) for item in found),
     ):
         text = plain_text(shown, encoding)

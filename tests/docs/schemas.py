@@ -207,6 +207,12 @@ def _job(kind: EventKind) -> Schema:
             },
             description="Record counts as Bedrock reports them. An unknown count is absent.",
         ),
+        "tags": {
+            "type": "object",
+            "description": "The tags of the job, by key. Absent if the job has none, if they could "
+            "not be read yet, and with `readTags=false`.",
+            "additionalProperties": {"type": "string"},
+        },
         "inputS3Uri": _text("The location of the input."),
         "outputS3Uri": _text(
             "The folder of this job's output: the configured prefix and the job's id.",
@@ -241,9 +247,10 @@ def _of_an_end() -> Schema:
 
 
 def _add(properties: Schema, required: list[str], field: DataField) -> None:
-    """Add a field; a name with a dot is a field of an inner object, which is optional."""
+    """Add a field; a name with a dot is a field of an inner object."""
     outer, _, inner = field.name.rpartition(".")
     schema = {
+        FieldType.TEXT: _text,
         FieldType.TIME: _time,
         FieldType.WHOLE: _whole,
         FieldType.NUMBER: _number,
@@ -255,6 +262,10 @@ def _add(properties: Schema, required: list[str], field: DataField) -> None:
         return
     within = properties.setdefault(outer, _object({}, description="An unknown value is absent."))
     within["properties"][inner] = schema
+    if field.is_required:
+        within.setdefault("required", []).append(inner)
+        if outer not in required:
+            required.append(outer)
 
 
 # Samples
@@ -262,6 +273,7 @@ def _add(properties: Schema, required: list[str], field: DataField) -> None:
 _NOW: Final = from_iso("2026-11-24T20:30:16.123Z")
 _ARN_OF_SAMPLE: Final = "arn:aws:bedrock:us-east-1:123456789012:model-invocation-job/abcdef123456"
 _SUBMITTED: Final = _NOW - timedelta(seconds=3720)
+_TAGS: Final = {"team": "search"}
 _STARTED: Final = _SUBMITTED + timedelta(seconds=120)
 _OBSERVATION: Final = JobObservation(
     job_arn=_ARN_OF_SAMPLE,
@@ -323,10 +335,10 @@ def _event_of(kind: EventKind) -> MonitorEvent:
         observation = replace(
             _OBSERVATION, status=entry.status, end_time=_NOW, last_modified_time=_NOW
         )
-        return status_event(JobRecord(observation, entry, _STARTED), entry)
+        return status_event(JobRecord(observation, entry, _STARTED, _TAGS), entry)
     if kind is STATUS_CHANGED:
         entry = replace(_ENTRY, counts=RecordCounts(total=1000))
-        return status_event(JobRecord(_OBSERVATION, entry, _STARTED), entry)
+        return status_event(JobRecord(_OBSERVATION, entry, _STARTED, _TAGS), entry)
     assert kind.since is not None
     finding = Finding(
         kind,
@@ -335,7 +347,7 @@ def _event_of(kind: EventKind) -> MonitorEvent:
     )
     stored = StoredJob(
         _ARN_OF_SAMPLE,
-        JobRecord(_OBSERVATION, _ENTRY, _STARTED),
+        JobRecord(_OBSERVATION, _ENTRY, _STARTED, _TAGS),
         last_error=JobError("AccessDeniedException", "not authorized to read the job"),
     )
     return condition_event(stored, pending_condition(finding, _ENTRY.sequence, now=_NOW))

@@ -33,6 +33,7 @@ UNWANTED: Final = "event of a backfilled job"
 BACKWARDS: Final = "record that goes backwards"
 TWO_FACTS: Final = "id used for two facts"
 LATE: Final = "work after the deadline"
+MISSED: Final = "missed deadline not reported"
 # A later observation of the same status may bring these up to date in the item.
 _REFRESHED: Final = frozenset(
     {
@@ -100,6 +101,7 @@ def judge(
         *(_uncounted(world, history) if counts_tokens else ()),
         *_lost(world, received, emits_status_changes=emits_status_changes),
         *_of_episodes(world, received),
+        *_of_deadlines(world, received, history),
         *_of_tasks(world, history),
         *(Violation(BACKWARDS, text) for text in world.backwards),
         *_of_ids(world),
@@ -190,6 +192,19 @@ def _of_episodes(world: World, received: Received) -> Iterator[Violation]:
             yield Violation(LOST, f"{arn[-3:]}: {pending}")
     for arn, pending in sorted(world.begun_twice):
         yield Violation(TWICE, f"{arn[-3:]}: {pending}")
+
+
+def _of_deadlines(
+    world: World, received: Received, history: Mapping[str, list[Item]]
+) -> Iterator[Violation]:
+    """A job that ended after the deadline in its item has an event for that."""
+    missed = event_kinds.DEADLINE_MISSED.detail_type
+    told = {arn for arn, _, kind in received if kind.startswith(missed)}
+    for arn, entries in history.items():
+        deadline = (world.item(arn) or {}).get("deadline", {}).get("S", "")
+        ended = entries[-1].get("endTime", {}).get("S", "")
+        if deadline.endswith("Z") and ended > deadline and arn not in told:
+            yield Violation(MISSED, f"{arn[-3:]}: {deadline}, ended {ended}")
 
 
 def _tells(detail: Mapping[str, Any], entry: Item) -> bool:

@@ -287,6 +287,23 @@ def _just_submitted(*, settings: Settings = SETTINGS, polled: bool = True) -> Wo
     return world
 
 
+def _just_put() -> World:
+    world = World.empty()
+    world.put(world.add_job(statuses.SUBMITTED, statuses.COMPLETED))
+    return world
+
+
+def _due() -> World:
+    """A running job whose deadline has just passed; in its item it was a duration at first."""
+    world = World.empty()
+    world.put(world.add_job(statuses.SUBMITTED, statuses.IN_PROGRESS, statuses.COMPLETED))
+    world.set_deadline(ONE, "2m")
+    world.advance(ONE)
+    _poll(world, OWNED)
+    world.now += timedelta(minutes=3)
+    return world
+
+
 def _running() -> World:
     world = World.empty()
     world.put(world.add_job(statuses.SUBMITTED, statuses.IN_PROGRESS, statuses.COMPLETED))
@@ -595,6 +612,7 @@ TALKATIVE: Final = replace(SETTINGS, rules=replace(RULES, emit_status_changes=Tr
 WARY: Final = replace(
     SETTINGS, rules=replace(RULES, emit_at_risk=True, progress_interval=timedelta(0))
 )
+OWNED: Final = replace(SETTINGS, rules=replace(RULES, emit_status_changes=True, read_tags=True))
 OFTEN: Final = replace(SETTINGS, rules=replace(RULES, progress_interval=timedelta(0)))
 IMPATIENT: Final = replace(SETTINGS, rules=replace(RULES, unreachable_after_polls=1))
 DISCOVERING: Final = replace(SETTINGS, discovery_prefix="")
@@ -631,6 +649,8 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
     "deleted-and-back": Scenario(_ends_as(statuses.COMPLETED), (_delete, _put)),
     "unreachable": Scenario(_unreachable, (), IMPATIENT),
     "at-risk": Scenario(_late, (_progress, _advance), WARY),
+    "tagged-at-first-sight": Scenario(_just_put, (_advance,), OWNED),
+    "due": Scenario(_due, (_advance,), OWNED, polls=TWINS),
     "progresses-meanwhile": Scenario(_late, (_progress,), OFTEN),
     "denied": Scenario(_running, (_advance,), IMPATIENT),
     "counted-meanwhile": Scenario(

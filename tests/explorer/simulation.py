@@ -43,8 +43,12 @@ _READS: Final = frozenset(
         "GetModelInvocationJob",
         "GetObject",
         "ListModelInvocationJobs",
+        "ListTagsForResource",
         "Query",
     }
+)
+_DENIABLE: Final = frozenset(
+    {"GetModelInvocationJob", "GetObject", "ListModelInvocationJobs", "ListTagsForResource"}
 )
 _SESSION: Final = botocore.session.Session()
 # How far back an index may answer, counted in changes of its own content.
@@ -288,6 +292,15 @@ class World:
         if any(of == arn for of, _ in self.archive) and arn not in self.history():
             self.restarted = True
 
+    def set_deadline(self, arn: str, deadline: str) -> None:
+        """A person gives a job a deadline."""
+        self.dynamodb.update_item(
+            TableName="jobs",
+            Key={"jobArn": {"S": arn}},
+            UpdateExpression="SET deadline = :deadline",
+            ExpressionAttributeValues={":deadline": {"S": deadline}},
+        )
+
     def untrack(self, arn: str) -> None:
         """A person takes a job out of polling."""
         if self.item(arn) is None:
@@ -442,6 +455,11 @@ class World:
             raise refusal(operation, "ResourceNotFoundException", message)
         return job.answers[-1]
 
+    def list_tags_for_resource(self, *, resourceARN: str) -> Mapping[str, Any]:  # noqa: N803 - boto3's name
+        """Amazon Bedrock says which tags a job has: all have the same."""
+        del resourceARN
+        return {"tags": [{"key": "team", "value": "search"}]}
+
     def get_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:  # noqa: N803 - boto3's names
         """Amazon S3 has the manifests of some jobs; it does not say which it has not."""
         if Key not in {f"out/{arn.rsplit('/', 1)[-1]}/manifest.json.out" for arn in self.counted}:
@@ -503,6 +521,7 @@ _SERVICES: Final[Mapping[str, Callable[..., Any]]] = {
     "SendTaskFailure": World.send_task_failure,
     "GetModelInvocationJob": World.get_model_invocation_job,
     "ListModelInvocationJobs": World.list_model_invocation_jobs,
+    "ListTagsForResource": World.list_tags_for_resource,
     "BatchGetItem": lambda world, **request: world.dynamodb.batch_get_item(**request),
     "DescribeTable": lambda world, **request: world.dynamodb.describe_table(**request),
 }
@@ -587,7 +606,7 @@ def _kinds(world: World, operation: str, request: Mapping[str, Any]) -> tuple[st
             index = world.dynamodb.tables[request["TableName"]].indexes[request["IndexName"]]
             versions = min(STALEST, len(index.versions) - 1)
             kinds += [f"stale-{changes}" for changes in range(1, versions + 1)]
-        elif operation in {"GetModelInvocationJob", "GetObject", "ListModelInvocationJobs"}:
+        elif operation in _DENIABLE:
             kinds.append("denied")
         elif operation == "DescribeEventBus":
             kinds.append("missing")
@@ -809,6 +828,9 @@ class _Client:
     def get_object(self, **request: Any) -> Any:
         return self._seat.call("GetObject", request)
 
+    def list_tags_for_resource(self, **request: Any) -> Any:
+        return self._seat.call("ListTagsForResource", request)
+
     def list_model_invocation_jobs(self, **request: Any) -> Any:
         return self._seat.call("ListModelInvocationJobs", request)
 
@@ -875,6 +897,8 @@ class Actor:
             reconciler.failing_since.clear()
             if reconciler.usage is not None:
                 reconciler.usage._breaker.open_until = None
+            if reconciler.tags is not None:
+                reconciler.tags._breaker.open_until = None
 
     def poll(self, seconds_left: Callable[[], float] = lambda: 900.0) -> Iterator[str]:
         """Run one poll to its end; names what no service can have caused."""

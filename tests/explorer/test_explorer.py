@@ -94,6 +94,8 @@ def test_pairs_of_faults_keep_every_promise() -> None:
         # Events of conditions.
         (variants.acknowledged_first, "at-risk", invariants.LOST),
         (variants.risk_condition_dropped, "at-risk", invariants.TWICE),
+        (variants.deadline_ignored_at_the_end, "due", invariants.MISSED),
+        (variants.tags_left_to_the_second_copy, "due", invariants.OTHER_DETAIL),
         # Tasks that wait.
         (variants.waiting_overlooked, "task-ends", invariants.UNANSWERED),
         (variants.backfill_overlooked, "backfilled", invariants.UNWANTED),

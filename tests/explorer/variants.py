@@ -32,7 +32,7 @@ from bedrock_batch_monitor.app import commands, recording
 from bedrock_batch_monitor.app.discover import Discoverer
 from bedrock_batch_monitor.app.recording import PlannedWrite, Recorder
 from bedrock_batch_monitor.app.worker_pool import InlineWorkers, WorkerPool
-from bedrock_batch_monitor.domain import events
+from bedrock_batch_monitor.domain import conditions, events
 from bedrock_batch_monitor.domain.discovery import TableInfo
 from bedrock_batch_monitor.domain.events import status_event
 from bedrock_batch_monitor.domain.jobs import TrackedJob
@@ -319,8 +319,7 @@ def risk_condition_dropped() -> Iterator[None]:
 def outcome_of_track_discarded() -> Iterator[None]:
     """A Track command counts as followed, although a poll moved the job and it wrote nothing."""
 
-    def broken(self: JobsTable, job_arn: str, *, at: Any, now: Any) -> WriteResult:
-        del now
+    def broken(self: JobsTable, job_arn: str, *, at: Any, **_: Any) -> WriteResult:
         found = self.find(job_arn)
         if found is not None and isinstance(found.job, TrackedJob):
             update = UpdateExpression()
@@ -440,6 +439,25 @@ def outbox_not_consulted() -> Iterator[None]:
 def older_answer_accepted() -> Iterator[None]:
     """Counts are written whatever answer was stored since they were read."""
     with patch.object(write_conditions, "same_answer", write_conditions.unmoved):
+        yield
+
+
+@contextmanager
+def deadline_ignored_at_the_end() -> Iterator[None]:
+    """A job that has ended is not compared with its deadline."""
+    with patch.object(conditions, "RULES_AT_END", ()):
+        yield
+
+
+@contextmanager
+def tags_left_to_the_second_copy() -> Iterator[None]:
+    """An event that is sent at once has no tags; one that is sent from the item has them."""
+    with_owner = Recorder._with_owner
+
+    def broken(self: Recorder, plan: PlannedWrite) -> PlannedWrite:
+        return plan if plan.job.sequence else with_owner(self, plan)
+
+    with patch.object(Recorder, "_with_owner", broken):
         yield
 
 

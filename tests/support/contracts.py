@@ -50,7 +50,7 @@ def _undescribed(value: Mapping[str, Any], schema: Mapping[str, Any], path: str)
         described = schema.get("properties", {}).get(key)
         if described is None:
             yield f"{path}.{key}"
-        elif isinstance(inner, Mapping):
+        elif isinstance(inner, Mapping) and "additionalProperties" not in described:
             yield from _undescribed(inner, described, f"{path}.{key}")
 
 

@@ -88,7 +88,7 @@ def test_attribute_of_a_domain_type_can_be_read_and_written() -> None:
 def test_active_jobs_index_projects_what_a_tracked_job_reads() -> None:
     """All but the keys of table and index, and the flag that only the base table has."""
     read = set(attributes.names_of(attributes.of_type(TrackedJob)))
-    assert read - set(attributes.ACTIVE_JOBS_PROJECTION) == {"jobArn", "backfilled"}
+    assert read - set(attributes.ACTIVE_JOBS_PROJECTION) == {"jobArn", "backfilled", "eventId"}
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ from bedrock_batch_monitor.domain.transitions import Refresh, Transition, Unchan
 from tests.support.monitor import RULES
 from tests.support.strategies import ARN, NOW, all_rules, observations, tracked_jobs
 
-HOUR, SECOND = timedelta(hours=1), timedelta(seconds=1)
+HOUR, MINUTE, SECOND = timedelta(hours=1), timedelta(minutes=1), timedelta(seconds=1)
 SINCE = NOW - HOUR
 STALLING = replace(RULES, stalled_after=HOUR)
 WARNING = replace(RULES, emit_at_risk=True)
@@ -81,7 +81,9 @@ def test_job_is_stalled_while_nothing_changes_for_the_configured_time(
         ({}, None, WARNING, None),
         ({"conditions": {"AtRisk": SINCE}}, ESTIMATE.ends_at - SECOND, WARNING, SINCE),
         ({"conditions": {"AtRisk": SINCE}}, ESTIMATE.ends_at - SECOND, RULES, None),
-        ({"conditions": {"AtRisk": SINCE}}, ESTIMATE.ends_at, WARNING, None),
+        # It ends only once the estimate is before the expiration by a margin.
+        ({"conditions": {"AtRisk": SINCE}}, ESTIMATE.ends_at, WARNING, SINCE),
+        ({"conditions": {"AtRisk": SINCE}}, ESTIMATE.ends_at + 7 * MINUTE, WARNING, None),
         # Without an expiration or a new estimate nothing is known, so nothing changes.
         ({"conditions": {"AtRisk": SINCE}}, None, WARNING, SINCE),
         ({"conditions": {"AtRisk": SINCE}, "progress_at": NOW}, ESTIMATE.ends_at, WARNING, SINCE),

@@ -47,6 +47,7 @@ def test_a_complete_environment() -> None:
             record_messages=True,
             full_read=timedelta(hours=48),
             emit_at_risk=True,
+            read_tags=True,
         ),
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -14,7 +14,7 @@ from bbm import inputs
 from bbm.command import EveryOfName, Invocation, JobReference, Since
 from bbm.problems import UsageProblem, unknown_job
 from bbm.tables import Item, plain
-from bbm.usage import Totals, by_model_and_day
+from bbm.usage import Totals, usage_by
 from bbm.views import amounts, job_rows, recorded
 from bedrock_batch_monitor import contract
 from bedrock_batch_monitor.domain import statuses
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 # What the index by status lacks and `bbm find` shows.
-_TIMES_OF_ITEM: Final = ("submitTime", "endTime")
+_OF_ITEM: Final = ("submitTime", "endTime", "tags")
 
 
 Statuses = Annotated[
@@ -51,30 +51,51 @@ Outcomes = Annotated[
 ]
 
 
+Tags = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--tag",
+        metavar="KEY=VALUE",
+        help="Only jobs with this tag; KEY alone means any value. Can be repeated: all must match.",
+    ),
+]
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """The jobs to show: with one of the statuses, and with one of the outcomes; empty for all."""
+    """The jobs to show: with one of the statuses, one of the outcomes, and all of the tags.
+
+    Each is empty for any. A tag without a value (None) can have any value.
+    """
 
     statuses: tuple[str, ...]
     outcomes: tuple[str, ...]
+    tags: Mapping[str, str | None]
 
     @classmethod
-    def of(cls, status: Sequence[str] | None, outcome: Sequence[str] | None) -> Wanted:
-        """Read `--status` and `--outcome`, each name once; raises `UsageProblem`."""
+    def of(
+        cls,
+        status: Sequence[str] | None,
+        outcome: Sequence[str] | None = None,
+        tag: Sequence[str] | None = None,
+    ) -> Wanted:
+        """Read `--status`, `--outcome` and `--tag`, each name once; raises `UsageProblem`."""
         named = tuple(dict.fromkeys(map(inputs.status, status or ())))
         outcomes = tuple(dict.fromkeys(map(inputs.outcome, outcome or ())))
         # An outcome that is not a status is one of a completed job.
         of_outcomes = (
             name if name in statuses.TERMINAL else statuses.COMPLETED for name in outcomes
         )
-        return cls(named or tuple(dict.fromkeys(of_outcomes)), outcomes)
+        return cls(named or tuple(dict.fromkeys(of_outcomes)), outcomes, inputs.tags(tag))
 
     def includes(self, item: Item) -> bool:
         """Whether to show a job."""
         status = item.get(contract.STATUS)
         outcome = item.get(contract.OUTCOME, status)
-        return (not self.statuses or status in self.statuses) and (
-            not self.outcomes or outcome in self.outcomes
+        return (
+            (not self.statuses or status in self.statuses)
+            and (not self.outcomes or outcome in self.outcomes)
+            and inputs.has_tags(item, self.tags)
         )
 
     def __str__(self) -> str:
@@ -82,11 +103,12 @@ class Wanted:
         return " or ".join(self.outcomes or self.statuses)
 
 
-def jobs(
+def jobs(  # noqa: PLR0913 - the options of the command
     bbm: Invocation,
     *,
     status: Statuses = None,
     outcome: Outcomes = None,
+    tag: Tags = None,
     all_: Annotated[
         bool, typer.Option("--all", help="Include jobs that have ended or are not tracked.")
     ] = False,
@@ -100,7 +122,7 @@ def jobs(
     """
     if since is not None:
         raise UsageProblem(_no_since(since, status))
-    wanted = Wanted.of(status, outcome)
+    wanted = Wanted.of(status, outcome, tag)
     found = _found(bbm, wanted.statuses, everything=all_)
     shown = job_rows.newest_first([item for item in found if wanted.includes(item)])
     bbm.out.document({"jobs": shown})
@@ -144,6 +166,7 @@ def find(
     *,
     status: Statuses = None,
     outcome: Outcomes = None,
+    tag: Tags = None,
     since: Since = "24h",
 ) -> None:
     """Find the jobs that ended, or changed to a status, the newest first.
@@ -152,14 +175,16 @@ def find(
     how many records it processed, and the first line of the reason. Makes one query of the history
     for each status. Later status changes of a job do not matter.
     """
-    wanted = Wanted.of(status, outcome)
+    wanted = Wanted.of(status, outcome, tag)
     named = wanted.statuses or statuses.TERMINAL
     start = inputs.since(since, bbm.now())
-    found = [entry for entry in _transitions(bbm, named, start) if wanted.includes(entry)]
+    found = _transitions(bbm, named, start, wanted)
     document: dict[str, Any] = {"statuses": named, "since": to_iso(start), "transitions": found}
     bbm.out.document(document | ({"outcomes": wanted.outcomes} if wanted.outcomes else {}))
     moment = f"{start:%Y-%m-%d %H:%M:%S} UTC"
-    if not found and wanted.outcomes:
+    if not found and wanted.tags:
+        bbm.out.show(Text(f"No such job with {_words_of(wanted.tags)} since {moment}."))
+    elif not found and wanted.outcomes:
         bbm.out.show(Text(f"No job ended as {wanted} since {moment}."))
     elif not found and not status:
         bbm.out.show(Text(f"No job ended since {moment}."))
@@ -170,36 +195,56 @@ def find(
         bbm.out.show(recorded.found(found, bbm.now(), bbm.out.width, ended=ended))
 
 
-def _transitions(bbm: Invocation, wanted: Sequence[str], start: datetime) -> list[Item]:
-    """The transitions to these statuses, the newest first.
+def _transitions(
+    bbm: Invocation, named: Sequence[str], start: datetime, wanted: Wanted
+) -> list[Item]:
+    """The wanted transitions to these statuses, the newest first.
 
-    The index lacks the times of submission and end, so they come from the items of ended jobs.
+    The index lacks tags and the times of submission and end, so they come from the items of ended
+    jobs; tags to choose by from the items of all jobs.
     """
-    found = [entry for name in wanted for entry in bbm.history.with_status(name, start)]
+    found = [entry for name in named for entry in bbm.history.with_status(name, start)]
     found.sort(key=lambda entry: str(entry.get("observedAt", "")), reverse=True)
-    ends = [entry["jobArn"] for entry in found if entry.get("status") in statuses.TERMINAL]
-    items = {item["jobArn"]: item for item in bbm.jobs.batch(ends)}
-    return [
+    needed = [
+        entry["jobArn"]
+        for entry in found
+        if wanted.tags or entry.get("status") in statuses.TERMINAL
+    ]
+    items = {item["jobArn"]: item for item in bbm.jobs.batch(needed)}
+    shown = (
         {
             **{
                 name: items[entry["jobArn"]][name]
-                for name in _TIMES_OF_ITEM
+                for name in _OF_ITEM
                 if name in items.get(entry["jobArn"], {})
             },
             **entry,
         }
         for entry in found
-    ]
+    )
+    return [entry for entry in shown if wanted.includes(entry)]
 
 
-def usage(bbm: Invocation, *, since: Since = "7d") -> None:
-    """Show the usage of ended jobs by model and day.
+def usage(
+    bbm: Invocation,
+    *,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            metavar="GROUP",
+            help="Sum by model, by day, or by tag:KEY (the value of this tag, and the month).",
+        ),
+    ] = None,
+    since: Since = "7d",
+) -> None:
+    """Show the usage of ended jobs by model and day, or by another group.
 
     Includes every job that ended, on the day (UTC) on which it ended, as the report does. Token
     counts are known only for jobs that completed or partially completed, if the monitor can read
     the manifests of the results (setting outputBuckets). The estimated cost also needs a price
     (setting tokenPrices).
     """
+    group = None if by is None else inputs.grouping(by)
     start = inputs.since(since, bbm.now())
     ends = [
         job_of(entry)
@@ -207,20 +252,18 @@ def usage(bbm: Invocation, *, since: Since = "7d") -> None:
         for entry in bbm.history.with_status(status, start)
     ]
     current = map(job_of, bbm.jobs.batch(job.arn for job in ends))
-    days = by_model_and_day(ended_jobs(ends, {job.arn: job for job in current}))
-    total = Totals.of_all(totals for _, totals in days)
+    table = usage_by(group, ended_jobs(ends, {job.arn: job for job in current}))
+    total = Totals.of_all(row.totals for row in table.rows)
     bbm.out.document(
         {
             "since": to_iso(start),
-            "usage": [
-                {"day": group.day, "modelId": group.model_id, **totals.as_json()}
-                for group, totals in days
-            ],
+            **({} if group is None else {"by": group}),
+            "usage": [{**row.names, **row.totals.as_json()} for row in table.rows],
             "total": total.as_json(),
         }
     )
-    if days:
-        bbm.out.show(amounts.usage(days, total, bbm.out.width))
+    if table.rows:
+        bbm.out.show(amounts.usage(table, total, bbm.out.width))
     else:
         bbm.out.show(Text(f"No job ended since {start:%Y-%m-%d %H:%M:%S} UTC."))
 
@@ -244,9 +287,15 @@ def _found(bbm: Invocation, wanted: Sequence[str], *, everything: bool) -> Seque
     return tuple(found.values())
 
 
+def _words_of(tags: Mapping[str, str | None]) -> str:
+    """Tags for people: `the tag team=search`."""
+    texts = (name if value is None else f"{name}={value}" for name, value in tags.items())
+    return f"the {'tag' if len(tags) == 1 else 'tags'} {clean(', '.join(texts), 80)}"
+
+
 def _no_since(since: str, status: Sequence[str] | None) -> str:
     """What to run in place of `bbm jobs --since`."""
-    chosen = "".join(f" --status {name}" for name in Wanted.of(status, None).statuses)
+    chosen = "".join(f" --status {name}" for name in Wanted.of(status).statuses)
     return (
         "bbm jobs has no --since, because it shows jobs as they are now. To list the jobs that "
         f"ended or changed since a time, run `bbm find{chosen} --since {clean(since, 40)}`"
@@ -254,6 +303,8 @@ def _no_since(since: str, status: Sequence[str] | None) -> str:
 
 
 def _no_jobs(wanted: Wanted, *, everything: bool) -> Text:
+    if wanted.tags:
+        return Text(f"No {'' if everything else 'such '}job has {_words_of(wanted.tags)}.")
     if wanted.outcomes:
         return Text(f"No job has the outcome {wanted}.")
     if wanted.statuses:

@@ -7,28 +7,41 @@ from typing import Annotated, Any
 
 import typer
 
-from bbm import completion, references
+from bbm import completion, inputs, references
 from bbm.command import EveryOfName, Invocation
 from bbm.problems import unknown_job
 from bbm.tables import Change, Changed
-from bbm.views import lines
+from bbm.views import cells, lines
+from bedrock_batch_monitor.domain.deadlines import stored_text
 
 
 def track(
     bbm: Invocation,
     arns: Annotated[list[str], typer.Argument(metavar="ARN", help="Jobs: ARNs or ids.")],
+    *,
+    deadline: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="When the jobs have to be done: 2026-11-27T06:00:00Z, '06:00 Europe/Berlin' (the "
+            "next one after submission), or 4h after submission.",
+        ),
+    ] = None,
 ) -> None:
     """Start tracking jobs.
 
     Puts an item for each job into the jobs table. The next poll of the monitor adds the other
     attributes. An existing item is never overwritten: the job is tracked again, unless its end is
-    recorded.
+    recorded. A deadline replaces the one that the job has.
     """
+    if deadline is not None:
+        inputs.deadline(deadline, None, bbm.now())
     for text in arns:
         references.check_trackable(text)
     results = []
     for job_arn in dict.fromkeys(references.arn_of(text, bbm.deployment) for text in arns):
-        results.append(bbm.jobs.track(job_arn, bbm.now()))
+        due = None if deadline is None else _deadline(bbm, job_arn, deadline)
+        results.append(bbm.jobs.track(job_arn, bbm.now(), due))
         bbm.out.show(*lines.changed(results[-1], bbm.out.width))
         if not bbm.deployment.is_own(job_arn):
             bbm.out.note(
@@ -36,6 +49,17 @@ def track(
                 "`bbm jobs` shows NotMonitored after the next poll"
             )
     bbm.out.document(_document(results))
+
+
+def _deadline(bbm: Invocation, job_arn: str, text: str) -> str:
+    """The deadline for the item of a job: a moment, or the text until the submission is known."""
+    item = bbm.jobs.get(job_arn) or {}
+    submitted = cells.time_of(item.get("submitTime", {}).get("S"))
+    deadline = inputs.deadline(text, submitted, bbm.now())
+    note = deadline.note(submitted or bbm.now())
+    if note is not None:
+        bbm.out.note(note)
+    return stored_text(deadline, submitted) or text.strip()
 
 
 def untrack(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,7 +11,7 @@ from typing import Final
 
 from bbm.report.figures import UNKNOWN_MODEL, Track
 from bbm.report.segments import Transition, segments
-from bbm.usage import Totals, by_model
+from bbm.usage import Totals, by_model, by_tag
 from bedrock_batch_monitor.presentation.attention import Concern, concerns
 from bedrock_batch_monitor.presentation.job_view import Job
 from bedrock_batch_monitor.presentation.tally import Tally, tally
@@ -22,6 +23,8 @@ ATTENTION_ROWS: Final = 100
 # The rows of them that are open at first.
 ATTENTION_OPEN: Final = 8
 MODELS: Final = 20
+TAGS: Final = 3
+TAG_VALUES: Final = 20
 FAILURE_GROUPS: Final = 50
 JOBS_PER_GROUP: Final = 30
 TABLE_MESSAGE_CHARACTERS: Final = 240
@@ -67,6 +70,13 @@ class Report:
     def usage_by_model(self) -> tuple[tuple[str, Totals], ...]:
         """The usage of the ended jobs by model id, the model with the most records first."""
         return by_model(self.ended, UNKNOWN_MODEL)
+
+    @cached_property
+    def usage_by_tag(self) -> tuple[tuple[str, tuple[tuple[str, Totals], ...]], ...]:
+        """The usage of the ended jobs by the tags that most of them have, by key."""
+        counted = Counter(key for job in self.ended for key in job.tags)
+        keys = sorted(counted, key=lambda key: (-counted[key], key))[:TAGS]
+        return tuple((key, by_tag(self.ended, key)) for key in keys)
 
     @cached_property
     def usage(self) -> Totals:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from bbm.report import charts, figures, pieces
 from bbm.report.contents import (
@@ -14,6 +15,7 @@ from bbm.report.contents import (
     LANES,
     MODELS,
     TABLE_MESSAGE_CHARACTERS,
+    TAG_VALUES,
     Report,
 )
 from bbm.report.figures import FailureGroup
@@ -23,6 +25,15 @@ from bedrock_batch_monitor.presentation import parts, words
 from bedrock_batch_monitor.presentation.job_table import in_order_of_need
 from bedrock_batch_monitor.presentation.markup import Child, Html, element, fragment
 from bedrock_batch_monitor.presentation.tally import Tally
+
+_USAGE: Final = (
+    "Jobs",
+    "Records",
+    "Failed records",
+    "Input tokens",
+    "Output tokens",
+    "Cost (est.)",
+)
 
 
 def attention(report: Report) -> Child:
@@ -208,16 +219,24 @@ def usage(report: Report) -> Child:
         rows.append(_usage_row("All models", total))
     return fragment(
         element("p", "Of all jobs that ended, as in ", element("b", "bbm usage"), "."),
-        pieces.numbers(
-            "Usage by model",
-            "Model",
-            ("Jobs", "Records", "Failed records", "Input tokens", "Output tokens", "Cost (est.)"),
-            rows,
-        ),
+        pieces.numbers("Usage by model", "Model", _USAGE, rows),
         pieces.not_shown(len(by_model) - MODELS, "model"),
+        (_usage_by_tag(key, groups) for key, groups in report.usage_by_tag),
         None
         if total.has_tokens
         else element("p", "No token counts are recorded for these jobs.", class_="more-jobs"),
+    )
+
+
+def _usage_by_tag(key: str, groups: Sequence[tuple[str, Totals]]) -> Html:
+    shown = words.bounded(key, parts.MODEL_CHARACTERS)
+    rows = [
+        _usage_row(element("span", words.bounded(value, parts.MODEL_CHARACTERS), dir="auto"), one)
+        for value, one in groups[:TAG_VALUES]
+    ]
+    return fragment(
+        pieces.numbers(f"Usage by the tag {shown}", shown, _USAGE, rows),
+        pieces.not_shown(len(groups) - TAG_VALUES, "value"),
     )
 
 

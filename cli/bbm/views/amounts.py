@@ -11,7 +11,7 @@ from rich.text import Text
 
 from bbm import cost
 from bbm.cost import Line, Workload, total
-from bbm.usage import ModelDay, Totals
+from bbm.usage import Totals, UsageTable
 from bbm.views import cells, layout
 from bbm.views.layout import Column, Notes
 from bedrock_batch_monitor.domain.plain_text import clean
@@ -24,11 +24,11 @@ _MODEL_WIDTH: Final = 32
 _NAME_WIDTH: Final = 24
 
 
-def usage(
-    days: Sequence[tuple[ModelDay, Totals]], total: Totals, width: int | None
-) -> RenderableType:
-    """The usage of jobs: a row for each day and model, and the total."""
-    groups = [(group.day, group.model_id, totals) for group, totals in days]
+def usage(table: UsageTable, total: Totals, width: int | None) -> RenderableType:
+    """The usage of jobs: a row for each group, and the total."""
+    groups = [(row.period, row.group, row.totals) for row in table.rows]
+    if not table.period:
+        groups = [("", group, totals) for _, group, totals in groups]
     rows = [*((*group, "") for group in groups), ("total", "", total, "bold")]
     # In a narrow terminal millions of tokens, so that the model and both sums fit.
     is_narrow = width is not None and width < cells.ROOM_FOR_DETAIL
@@ -38,13 +38,10 @@ def usage(
         texts = [Text(figure(totals), style) for _, _, totals, style in rows]
         return Column(heading, texts, rank, right=True)
 
-    models = [Text(clean(model, cells.NAME_CHARACTERS)) for _, model, _, _ in rows]
     unknown = total.jobs_without_tokens
-    table = layout.rows(
+    shown = layout.rows(
         [
-            Column("DAY (UTC)", [Text(cells.word(day), style) for day, _, _, style in rows]),
-            # The end of a model id has its version.
-            Column("MODEL", models, least=_MODEL_WIDTH, cut_in_middle=True),
+            *_groups(table, rows),
             column("JOBS", 2, lambda each: _figure(each.jobs)),
             column("RECORDS", 3, lambda each: _figure(each.records)),
             column("INPUT", 4, lambda each: _figure(each.input_tokens, tokens)),
@@ -55,9 +52,24 @@ def usage(
         width,
     )
     if not is_narrow or not unknown:
-        return table
+        return shown
     # In place of the column UNKNOWN, which a narrow terminal leaves out.
-    return Group(table, Text(f"Tokens unknown: {unknown:,} of {total.jobs:,} jobs", "yellow"))
+    return Group(shown, Text(f"Tokens unknown: {unknown:,} of {total.jobs:,} jobs", "yellow"))
+
+
+def _groups(table: UsageTable, rows: Sequence[tuple[str, str, Totals, str]]) -> list[Column]:
+    """The columns that name a group; the word `total` is in the first one."""
+    columns = []
+    if table.period:
+        periods = [Text(cells.word(period), style) for period, _, _, style in rows]
+        columns.append(Column(table.period, periods))
+    if table.group:
+        groups = [Text(clean(group, cells.NAME_CHARACTERS)) for _, group, _, _ in rows]
+        if not table.period:
+            groups[-1] = Text("total", rows[-1][3])
+        # The end of a model id has its version.
+        columns.append(Column(table.group, groups, least=_MODEL_WIDTH, cut_in_middle=True))
+    return columns
 
 
 def _figure(count: int | None, form: Callable[[float], str] = "{:,}".format) -> str:

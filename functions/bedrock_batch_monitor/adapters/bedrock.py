@@ -13,6 +13,7 @@ from bedrock_batch_monitor.adapters.sdk import bounded_config
 from bedrock_batch_monitor.adapters.timestamps import quick_timestamps
 from bedrock_batch_monitor.domain.jobs import CUT, JobObservation, RecordCounts
 from bedrock_batch_monitor.domain.list_pages import SUMMARIES_PER_PAGE, ListedJob, Listing, ListPage
+from bedrock_batch_monitor.domain.tags import tags_in_answer
 from bedrock_batch_monitor.domain.times import to_milliseconds
 
 if TYPE_CHECKING:
@@ -58,6 +59,12 @@ class BatchInferenceJobs:
         with _calling():
             answer = self._client.get_model_invocation_job(jobIdentifier=job_arn)
         return observation(job_arn, answer)
+
+    def tags(self, job_arn: str) -> dict[str, str]:
+        """Get the tags of a job, cleaned and bounded; raises `ServiceError`."""
+        with _calling():
+            answer: Mapping[str, Any] = self._client.list_tags_for_resource(resourceARN=job_arn)
+            return tags_in_answer(answer)
 
     def page(self, listing: Listing, token: str | None) -> ListPage:
         """Get one page of a list; the first page has no token.
@@ -153,6 +160,7 @@ def listed_job(summary: Mapping[str, Any]) -> ListedJob | None:
         end_time=_time(summary, "endTime"),
         model_id=_text(summary, "modelId"),
         last_modified_time=_time(summary, "lastModifiedTime"),
+        job_expiration_time=_time(summary, "jobExpirationTime"),
         counts=_counts(summary),
     )
 

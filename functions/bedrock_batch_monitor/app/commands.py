@@ -11,10 +11,11 @@ from bedrock_batch_monitor.adapters.dynamodb.items import InvalidItem
 from bedrock_batch_monitor.adapters.dynamodb.jobs_table import FoundJob, JobsTable
 from bedrock_batch_monitor.adapters.errors import ServiceError
 from bedrock_batch_monitor.app.reconcile import OBSERVED_BY_EVENT
+from bedrock_batch_monitor.domain.deadlines import moment_of
 from bedrock_batch_monitor.domain.jobs import TrackedJob
 from bedrock_batch_monitor.domain.requests import Track, Untrack
 from bedrock_batch_monitor.domain.tasks import PendingCallbacks
-from bedrock_batch_monitor.domain.times import plausible
+from bedrock_batch_monitor.domain.times import plausible, to_iso
 
 if TYPE_CHECKING:
     from bedrock_batch_monitor.adapters.dynamodb.outbox_table import OutboxTable
@@ -90,9 +91,13 @@ class Commands:
                 now=self.clock(),
                 has_task=has_task,
                 command_at=command.at,
+                deadline=command.deadline,
             )
             if written.is_done:
-                return CommandResult(TrackedJob(command.job_arn, task_revision=int(has_task)))
+                job = TrackedJob(
+                    command.job_arn, task_revision=int(has_task), deadline=command.deadline
+                )
+                return CommandResult(job)
         return CommandResult(error=_CONFLICT)
 
     def _track_known(self, command: Track, found: FoundJob) -> CommandResult | None:
@@ -102,21 +107,30 @@ class Commands:
             # No task can be recorded in such an item: the queue keeps it until somebody fixes it.
             has_task = command.task is not None
             return CommandResult(error=f"Item.{job.error.code}" if has_task else None)
+        deadline = _text_for(command, job)
         if command.task is not None:
             written = self.jobs.await_end(
-                job, now=self.clock(), resumes=not is_superseded, command_at=command.at
+                job,
+                now=self.clock(),
+                resumes=not is_superseded,
+                command_at=command.at,
+                deadline=deadline,
             )
             job = replace(job, task_revision=job.task_revision + 1)
         elif job.has_ended or is_superseded:
             return CommandResult()
         else:
-            written = self.jobs.resume_tracking(command.job_arn, at=command.at, now=self.clock())
+            written = self.jobs.resume_tracking(
+                command.job_arn, at=command.at, now=self.clock(), deadline=deadline
+            )
         if not written.is_done:
             return None
         if job.has_ended:
             return CommandResult(callbacks=self._callbacks_of(job))
+        if is_superseded:
+            return CommandResult(job)
         # As the item says now. With its errors, the job would be given up again at once.
-        return CommandResult(job if is_superseded else job.without_errors())
+        return CommandResult(replace(job.without_errors(), deadline=deadline or job.deadline))
 
     def _callbacks_of(self, job: TrackedJob) -> PendingCallbacks | None:
         """The pending callbacks of a job that has ended already."""
@@ -129,6 +143,14 @@ class Commands:
             return None
         due = stored.pending_since or self.clock()
         return PendingCallbacks(stored.record, pending_event, stored.task_revision, due)
+
+
+def _text_for(command: Track, job: TrackedJob) -> str | None:
+    """The deadline of a command as the item has it: a moment, once the submission is known."""
+    if command.deadline is None:
+        return None
+    at = moment_of(command.deadline, job.submit_time)
+    return command.deadline if at is None else to_iso(at)
 
 
 def _is_superseded(command: Track | Untrack, found: FoundJob, now: datetime) -> bool:

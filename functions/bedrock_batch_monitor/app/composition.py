@@ -11,6 +11,7 @@ from bedrock_batch_monitor.adapters.dynamodb.history_table import HistoryTable
 from bedrock_batch_monitor.adapters.dynamodb.jobs_table import JobsTable
 from bedrock_batch_monitor.adapters.dynamodb.outbox_table import OutboxTable
 from bedrock_batch_monitor.adapters.dynamodb.state_table import StateTable
+from bedrock_batch_monitor.adapters.dynamodb.tag_writes import TagWrites
 from bedrock_batch_monitor.adapters.dynamodb.transition_writes import TransitionWrites
 from bedrock_batch_monitor.adapters.dynamodb.usage_writes import UsageWrites
 from bedrock_batch_monitor.adapters.eventbridge import EventBus
@@ -25,6 +26,7 @@ from bedrock_batch_monitor.app.inbox_batch import Inbox
 from bedrock_batch_monitor.app.notifier import Notifier
 from bedrock_batch_monitor.app.poll import Monitor
 from bedrock_batch_monitor.app.reconcile import Reconciler
+from bedrock_batch_monitor.app.tag_reads import TagFollower, TagReader
 from bedrock_batch_monitor.app.usage import UsageFollower, UsageReader
 from bedrock_batch_monitor.app.worker_pool import CONCURRENCY
 from bedrock_batch_monitor.listing.list_scan import ListScan
@@ -87,6 +89,7 @@ class Container:
         self._jobs = JobsTable(*jobs)
         self._writes = TransitionWrites(*jobs, self._history, self._outbox)
         self._usage_writes = UsageWrites(*jobs)
+        self._tag_writes = TagWrites(*jobs)
         acks = Acks(*jobs)
         record_messages = settings.rules.record_messages
         self._relay = Relay(
@@ -139,6 +142,11 @@ class Container:
                 if self._usage is None
                 else UsageFollower(self._usage, self._usage_writes, self._clock)
             ),
+            tags=(
+                None
+                if reconciler.tags is None
+                else TagFollower(reconciler.tags, self._tag_writes, self.settings.rules)
+            ),
             new_notifier=self._notifier if any(self.settings.topic_arns) else None,
         )
 
@@ -163,12 +171,13 @@ class Container:
     def reconciler(self, scope: Scope) -> Reconciler:
         """The reconciler of a scope, made when it is first needed; makes no call."""
         if scope not in self._reconcilers:
+            bedrock = BatchInferenceJobs.connect(
+                self._session_for(scope), scope.region, self._concurrency
+            )
             self._reconcilers[scope] = Reconciler(
                 scope=scope,
                 monitored=self.settings.scopes,
-                bedrock=BatchInferenceJobs.connect(
-                    self._session_for(scope), scope.region, self._concurrency
-                ),
+                bedrock=bedrock,
                 jobs=self._jobs,
                 writes=self._writes,
                 history=self._history,
@@ -176,6 +185,7 @@ class Container:
                 clock=self._clock,
                 rules=self.settings.rules,
                 usage=self._usage,
+                tags=TagReader(bedrock, self._clock) if self.settings.rules.read_tags else None,
             )
         return self._reconcilers[scope]
 

@@ -17,6 +17,7 @@ from bedrock_batch_monitor.app.backlog import Backlog
 from bedrock_batch_monitor.app.bookmarks import Bookmarks
 from bedrock_batch_monitor.app.discover import Discovery, record_discovery_off
 from bedrock_batch_monitor.app.job_results import JobResults
+from bedrock_batch_monitor.app.tag_reads import MOST_RETRIES_PER_POLL
 from bedrock_batch_monitor.app.worker_pool import CONCURRENCY, WorkerPool
 from bedrock_batch_monitor.domain.event_kinds import UNREACHABLE
 from bedrock_batch_monitor.domain.scopes import ALL_KEYS, KeyPartition
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from bedrock_batch_monitor.app.discover import Discoverer
     from bedrock_batch_monitor.app.notifier import Notifier
     from bedrock_batch_monitor.app.reconcile import Reconciler
+    from bedrock_batch_monitor.app.tag_reads import TagFollower
     from bedrock_batch_monitor.app.usage import UsageFollower, UsageResult
     from bedrock_batch_monitor.domain.arns import Scope
     from bedrock_batch_monitor.listing.list_scan import ListScan
@@ -74,6 +76,7 @@ class Monitor:
     new_executor: Callable[[], Executor] = lambda: ThreadPoolExecutor(CONCURRENCY)
     keys: KeyPartition = ALL_KEYS
     usage: UsageFollower | None = None
+    tags: TagFollower | None = None
     home: Scope | None = None
     new_notifier: Callable[[], Notifier] | None = None
     lanes: Lanes = field(default_factory=Lanes)
@@ -145,6 +148,7 @@ class _Poll:
         self.save_position(active)
         self.advance_resync(active)
         self.flush_rest()
+        self.follow_tags(active)
         self.follow_usage()
         self.report_never_readable()
 
@@ -259,6 +263,18 @@ class _Poll:
         state = self.bookmarks.state
         if state is not None and self.backlog.start != state.pending_from:
             self.bookmarks.save(self.monitor.state.set_pending_from, self.backlog.start)
+
+    def follow_tags(self, active: ActiveJobs) -> None:
+        """Read again the tags of jobs that could not be read; nothing else waits for this."""
+        follower = self.monitor.tags
+        if follower is None:
+            return
+        pending = [arn for arn, job in active.reachable.items() if job.tags_pending]
+        for job_arn in pending[:MOST_RETRIES_PER_POLL]:
+            if self.pool.time_is_up:
+                break
+            self.pool.submit(partial(follower.follow, job_arn), self.results.handle)
+        self.pool.wait_for_all()
 
     def follow_usage(self) -> None:
         """Try again to read the token counts of jobs that ended; nothing else waits for this."""

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from bedrock_batch_monitor.adapters.dynamodb.jobs_table import JobsTable
     from bedrock_batch_monitor.adapters.dynamodb.outbox_table import OutboxTable
     from bedrock_batch_monitor.adapters.dynamodb.transition_writes import TransitionWrites
+    from bedrock_batch_monitor.app.tag_reads import TagReader
     from bedrock_batch_monitor.app.usage import UsageReader
 
 OBSERVED_BY_POLL: Final = "poll"
@@ -64,11 +65,16 @@ class Reconciler:
     clock: Callable[[], datetime]
     rules: Rules
     usage: UsageReader | None = None
+    tags: TagReader | None = None
     failing_since: dict[str, datetime] = field(default_factory=dict)
 
     def defer_usage(self) -> Reconciler:
-        """The same reconciler for when there is no time to wait for what a job used."""
-        return self if self.usage is None else replace(self, usage=self.usage.defer_usage())
+        """The same reconciler for when there is no time for what a job used, or for its tags."""
+        return replace(
+            self,
+            usage=None if self.usage is None else self.usage.defer_usage(),
+            tags=None if self.tags is None else self.tags.defer(),
+        )
 
     def reconcile(self, job: TrackedJob | InvalidItem, *, observed_by: str) -> ReconcileResult:
         """Reconcile one item of the active-jobs index; raises nothing that a service can cause."""
@@ -96,7 +102,15 @@ class Reconciler:
 
     @property
     def _recorder(self) -> Recorder:
-        return Recorder(self.writes, self.history, self.outbox, self.clock, self.rules, self.usage)
+        return Recorder(
+            self.writes,
+            self.history,
+            self.outbox,
+            self.clock,
+            self.rules,
+            self.usage,
+            self.tags,
+        )
 
     @property
     def _errors(self) -> ReadErrors:
@@ -105,6 +119,12 @@ class Reconciler:
     def _reconcile(self, job: TrackedJob | InvalidItem, observed_by: str) -> ReconcileResult:
         if isinstance(job, InvalidItem):
             return self._errors.invalid_item(job.job_arn, job.error, job.last_error)
+        if job.has_terminal_status and job.event_id is None:
+            # The index lacks the event id, which says whether the end is recorded.
+            found = self.jobs.find(job.job_arn)
+            if found is None or isinstance(found.job, InvalidItem):
+                return CONFLICT
+            job = found.job
         if job.has_ended:
             return ReconcileResult(is_conflict=not self.writes.stop_tracking(job).is_done)
         if (problem := why_not_monitored(job.job_arn, self.scope, self.monitored)) is not None:

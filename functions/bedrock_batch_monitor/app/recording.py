@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from bedrock_batch_monitor.adapters.dynamodb import items
 from bedrock_batch_monitor.adapters.dynamodb.writes import WriteOutcome, WriteResult
+from bedrock_batch_monitor.app.tag_reads import TagsRead
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.conditions import Finding, conditions_of
 from bedrock_batch_monitor.domain.events import (
@@ -24,6 +25,7 @@ from bedrock_batch_monitor.domain.events import (
     status_event,
 )
 from bedrock_batch_monitor.domain.jobs import JobObservation, JobRecord, TrackedJob
+from bedrock_batch_monitor.domain.owners import Owner, owner_of, resolved_deadline
 from bedrock_batch_monitor.domain.restoring import decide_from_history
 from bedrock_batch_monitor.domain.rules import Rules
 from bedrock_batch_monitor.domain.summary import ReconcileResult
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from bedrock_batch_monitor.adapters.dynamodb.history_table import HistoryTable
     from bedrock_batch_monitor.adapters.dynamodb.outbox_table import OutboxTable
     from bedrock_batch_monitor.adapters.dynamodb.transition_writes import TransitionWrites
+    from bedrock_batch_monitor.app.tag_reads import TagReader
     from bedrock_batch_monitor.app.usage import UsageReader
 
 # A write, the same over tasks that the index did not show, and one that follows the history.
@@ -48,7 +51,8 @@ class PlannedWrite:
 
     `answer` is Bedrock's answer from which it was decided, None if there is none. `is_restored`
     says that the history has the entry already. `history` has the earlier entries, which the item
-    lacks: their events may still be pending. `findings` are the conditions that hold.
+    lacks: their events may still be pending. `findings` are the conditions that hold. `owner` is
+    what to write about tags and deadline, and `errors` has the code of a read of tags that failed.
     """
 
     job: TrackedJob
@@ -59,6 +63,8 @@ class PlannedWrite:
     history: tuple[JobRecord, ...] = ()
     follow_up: FollowUp | None = None
     findings: tuple[Finding, ...] = ()
+    owner: Owner | None = None
+    errors: tuple[str, ...] = ()
 
     @property
     def is_end(self) -> bool:
@@ -120,6 +126,7 @@ class Recorder:
     clock: Callable[[], datetime]
     rules: Rules
     usage: UsageReader | None
+    tags: TagReader | None = None
 
     def record(
         self, job: TrackedJob, transition: Transition, *, answer: JobObservation, observed_by: str
@@ -237,6 +244,7 @@ class Recorder:
         for _ in range(_ATTEMPTS):
             if plan is None:
                 break
+            plan = self._with_owner(plan)
             written = self._write_once(plan)
             if written.is_done:
                 return self._result(plan)
@@ -250,6 +258,7 @@ class Recorder:
                 expected=plan.job,
                 pending_events=self._pending(plan),
                 follow_up=plan.follow_up,
+                owner=plan.owner,
             )
         return self.writes.record(
             plan.record,
@@ -258,7 +267,31 @@ class Recorder:
             follow_up=plan.follow_up,
             conditions=conditions_of(plan.findings),
             copied=plan.pending_conditions,
+            owner=plan.owner,
         )
+
+    def _with_owner(self, plan: PlannedWrite) -> PlannedWrite:
+        """The plan with the tags of the job, which its events have, and with its deadline.
+
+        The index does not have the tags. What is read here still holds when the plan is written, or
+        the write is a conflict.
+        """
+        job, record = plan.job, plan.record
+        if job.sequence == 0:
+            read = TagsRead(record.tags)
+            if self.tags is not None and not record.tags:
+                read = self.tags.read(job.job_arn)
+            record = replace(record, tags=read.tags or {})
+            owner = owner_of(job, record.observation, read.tags, self.rules)
+            return replace(plan, record=record, owner=owner, errors=read.errors)
+        deadline = resolved_deadline(job, record.observation)
+        sends = plan.is_end or self.rules.emit_status_changes
+        stored = self.writes.get(job.job_arn) if sends and self.rules.read_tags else None
+        if stored is None or stored.record is None:
+            return plan if deadline is None else replace(plan, owner=deadline)
+        job = replace(job, tags_pending=stored.tags_pending)
+        owner = replace(deadline or Owner(), tags_pending=stored.tags_pending)
+        return replace(plan, job=job, record=replace(record, tags=stored.record.tags), owner=owner)
 
     def _after_conflict(self, plan: PlannedWrite, written: WriteResult) -> PlannedWrite | None:
         """The write to try next; None to leave the job to the next poll."""
@@ -291,6 +324,8 @@ class Recorder:
             conditions=frozenset(conditions_of(plan.findings)),
             callbacks=_callbacks(plan, all_pending),
         )
+        if plan.errors:
+            result = replace(result, errors=plan.errors)
         if plan.is_restored:
             return result
         return replace(result, entry=record.last, record=record, backfilled=record.last.backfilled)

@@ -8,14 +8,37 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
-from bedrock_batch_monitor.domain.event_kinds import AT_RISK, STALLED, EventKind
+from bedrock_batch_monitor.domain import statuses
+from bedrock_batch_monitor.domain.event_kinds import (
+    AT_RISK,
+    DEADLINE_MISSED,
+    STALLED,
+    EventKind,
+)
 from bedrock_batch_monitor.domain.jobs import JobObservation, TrackedJob
-from bedrock_batch_monitor.domain.progress import estimate_after, is_counts_write_due, seconds_past
+from bedrock_batch_monitor.domain.owners import deadline_of
+from bedrock_batch_monitor.domain.progress import (
+    UNKNOWN,
+    Estimate,
+    estimate_after,
+    is_counts_write_due,
+    seconds_past,
+)
 from bedrock_batch_monitor.domain.rules import Rules
 from bedrock_batch_monitor.domain.times import plausible, seconds_between, to_iso
+
+# The statuses of a job that waits for Bedrock to begin.
+_WAITING: Final = frozenset({statuses.SUBMITTED, statuses.VALIDATING, statuses.SCHEDULED})
+# A job that waits is at risk in the last tenth of its time, within these bounds.
+_SHORTEST_LEAD: Final = timedelta(minutes=5)
+_LONGEST_LEAD: Final = timedelta(hours=6)
+# A job is no longer at risk if it is expected before the limit by so much, or by a twentieth of the
+# time that is left.
+_LONGEST_MARGIN: Final = timedelta(hours=1)
+_NO_MARGIN: Final = timedelta(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,45 +82,125 @@ def stalled(
     return Finding(STALLED, since, facts)
 
 
+@dataclass(frozen=True, slots=True)
+class _Limit:
+    """A moment at which a job is to be done, and the reason in `risk.reason` if it will not be."""
+
+    reason: str
+    at: datetime
+
+
 def at_risk(
     job: TrackedJob, observation: JobObservation, now: datetime, rules: Rules
 ) -> Finding | None:
-    """The estimated end is past the expiration.
+    """The job will probably miss its expiration or its deadline.
 
-    Without a new estimate or without an expiration, the condition stays as it was.
+    A deadline counts always, the expiration with `emit_at_risk`. A job that runs is at risk if its
+    estimated end is past a limit, and a job that waits if a limit is near.
     """
-    if not rules.emit_at_risk or observation.status != job.status:
-        return None
+    if observation.status in _WAITING:
+        return _at_risk_in_queue(job, observation, now, rules)
+    return _at_risk_while_running(job, observation, now, rules)
+
+
+def _at_risk_in_queue(
+    job: TrackedJob, observation: JobObservation, now: datetime, rules: Rules
+) -> Finding | None:
     since = job.conditions.get(AT_RISK.name)
-    recorded = None if since is None else Finding(AT_RISK, since)
-    if not is_counts_write_due(job, observation, now=now, rules=rules):
-        return recorded
-    estimate, expiration = (
-        estimate_after(job, observation, now=now),
-        observation.job_expiration_time,
-    )
-    if estimate.ends_at is None or expiration is None:
-        return recorded
-    seconds = seconds_past(estimate.ends_at, expiration)
-    if seconds is None:
+    submitted = plausible(observation.submit_time or job.submit_time, now)
+    if since is not None and rules.emit_at_risk and observation.job_expiration_time is None:
+        # A list summary can lack the expiration: nothing is known, so nothing changes.
+        return Finding(AT_RISK, since)
+    for limit in _limits(job, observation, rules, waits=True):
+        if submitted is None or limit.at <= now:
+            continue
+        if limit.at - now <= min(max((limit.at - submitted) / 10, _SHORTEST_LEAD), _LONGEST_LEAD):
+            return Finding(AT_RISK, since or now, _risk_of(limit, observation, UNKNOWN))
+    return None
+
+
+def _at_risk_while_running(
+    job: TrackedJob, observation: JobObservation, now: datetime, rules: Rules
+) -> Finding | None:
+    """Whether the estimated end is past a limit.
+
+    Without a new estimate or without a limit, the condition stays as it was. It ends if the
+    estimate is before the limit by a margin, so that it does not begin and end with each estimate.
+    """
+    since = job.conditions.get(AT_RISK.name)
+    limits = _limits(job, observation, rules, waits=False)
+    if observation.status != job.status or not (limits or rules.emit_at_risk):
         return None
-    facts = {
+    recorded = None if since is None else Finding(AT_RISK, since)
+    if not limits or not is_counts_write_due(job, observation, now=now, rules=rules):
+        return recorded
+    estimate = estimate_after(job, observation, now=now)
+    if estimate.ends_at is None:
+        return recorded
+    for limit in limits:
+        margin = _NO_MARGIN if since is None else min((limit.at - now) / 20, _LONGEST_MARGIN)
+        if now < limit.at < estimate.ends_at + margin:
+            return Finding(AT_RISK, since or now, _risk_of(limit, observation, estimate))
+    return None
+
+
+def _limits(
+    job: TrackedJob, observation: JobObservation, rules: Rules, *, waits: bool
+) -> tuple[_Limit, ...]:
+    """The limits of a job, the earliest first."""
+    limits = []
+    deadline, expiration = deadline_of(job, observation), observation.job_expiration_time
+    if deadline is not None:
+        limits.append(_Limit("deadline", deadline))
+    if expiration is not None and rules.emit_at_risk:
+        limits.append(_Limit("queue" if waits else "expiration", expiration))
+    return tuple(sorted(limits, key=lambda limit: limit.at))
+
+
+def _risk_of(limit: _Limit, observation: JobObservation, estimate: Estimate) -> dict[str, object]:
+    expiration, ends_at = observation.job_expiration_time, estimate.ends_at
+    estimated_end = None if ends_at is None else to_iso(ends_at)
+    return {
         "recordsPerMinute": estimate.records_per_minute,
-        "estimatedEndTime": to_iso(estimate.ends_at),
-        "jobExpirationTime": to_iso(expiration),
-        "secondsPastExpiration": seconds,
+        "estimatedEndTime": estimated_end,
+        "jobExpirationTime": None if expiration is None else to_iso(expiration),
+        "secondsPastExpiration": seconds_past(ends_at, expiration),
+        "risk.reason": limit.reason,
+        "risk.at": to_iso(limit.at),
+        "risk.estimatedEndTime": estimated_end,
     }
-    return Finding(AT_RISK, since or now, facts)
 
 
-RULES: Final[tuple[Rule, ...]] = (stalled, at_risk)
+def deadline_missed(
+    job: TrackedJob, observation: JobObservation, now: datetime, _rules: Rules
+) -> Finding | None:
+    """The deadline passed before the job ended; it began at the deadline."""
+    deadline = deadline_of(job, observation)
+    if deadline is None or now < deadline:
+        return None
+    if statuses.is_terminal(observation.status):
+        ended = observation.end_time or observation.last_modified_time or now
+        return None if ended <= deadline else Finding(DEADLINE_MISSED, deadline)
+    return Finding(DEADLINE_MISSED, deadline)
+
+
+RULES: Final[tuple[Rule, ...]] = (stalled, at_risk, deadline_missed)
+# What is still found of a job that has ended.
+RULES_AT_END: Final[tuple[Rule, ...]] = (deadline_missed,)
 
 
 def findings_of(
     job: TrackedJob, observation: JobObservation, *, now: datetime, rules: Rules
 ) -> tuple[Finding, ...]:
-    """The conditions that hold, given an observation that is not older than what is recorded."""
-    found = (rule(job, observation, now, rules) for rule in RULES)
+    """The conditions that hold, given an observation that is not older than what is recorded.
+
+    A job that is recorded for the history alone has none.
+    """
+    has_ended = statuses.is_terminal(observation.status)
+    if has_ended and job.backfilled and job.sequence == 0:
+        return ()
+    applied = RULES_AT_END if has_ended else RULES
+    found = (rule(job, observation, now, rules) for rule in applied)
     return tuple(finding for finding in found if finding is not None)
 
 
@@ -107,5 +210,10 @@ def conditions_of(findings: Iterable[Finding]) -> dict[str, datetime]:
 
 
 def beginning(job: TrackedJob, findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """The findings of conditions that are not recorded yet: an event is due for each."""
-    return tuple(finding for finding in findings if finding.kind.name not in job.conditions)
+    """The findings of conditions that are not recorded yet: an event is due for each.
+
+    A job that has another deadline than before can miss it, too.
+    """
+    return tuple(
+        finding for finding in findings if job.conditions.get(finding.kind.name) != finding.since
+    )

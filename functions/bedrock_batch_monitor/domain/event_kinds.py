@@ -52,6 +52,13 @@ def _finite(text: str) -> float:
     return value
 
 
+def _word(text: str) -> str:
+    if not (text.isascii() and text.isalpha()):
+        message = f"{text!r} is not a word"
+        raise ValueError(message)
+    return text
+
+
 def _time(text: str) -> str:
     return to_iso(from_iso(text))
 
@@ -59,6 +66,7 @@ def _time(text: str) -> str:
 class FieldType(Enum):
     """The type of a data field: its name in JSON Schema, and how its text is read."""
 
+    TEXT = ("string", _word)
     TIME = ("string", _time)
     WHOLE = ("integer", _whole)
     NUMBER = ("number", _finite)
@@ -171,21 +179,22 @@ STALLED: Final = EventKind(
 AT_RISK: Final = EventKind(
     name="AtRisk",
     detail_type="Batch Inference Job At Risk",
-    description="At its current rate, a batch inference job will not have processed all of its "
-    "records at its expiration, when Bedrock ends it.",
-    when_sent="Once each time the estimated end moves past the expiration, with `emitAtRisk`.",
+    description="A batch inference job will probably miss a limit: its expiration, when Bedrock "
+    "ends it, or its deadline.",
+    when_sent="Once each time a limit comes at risk: the expiration with `emitAtRisk`, and each "
+    "deadline.",
     words=Words(
-        sentence="will probably not be done before its expiration",
+        sentence="will probably not be done in time",
         short="at risk",
         symbol="\u23f3",
-        advice="A running job cannot be sped up. When it has ended, submit the missing records "
-        "again.",
+        advice="A job cannot be sped up. Inform those who wait for its output. When it has ended, "
+        "submit the missing records again.",
         severity=Severity.WARNING,
     ),
     since=DataField(
         "atRiskSince",
         FieldType.TIME,
-        "When the estimated end was first past the expiration.",
+        "When the monitor first found the limit at risk.",
         "2026-11-24T20:30:16.123Z",
     ),
     fields=(
@@ -194,27 +203,72 @@ AT_RISK: Final = EventKind(
             FieldType.NUMBER,
             "The job's rate at that time, in records per minute.",
             0.4,
+            is_required=False,
         ),
         DataField(
             "estimatedEndTime",
             FieldType.TIME,
             "When the job would have processed its last record at that rate; at most a year ahead.",
             "2026-11-25T20:40:16.123Z",
+            is_required=False,
         ),
         DataField(
             "jobExpirationTime",
             FieldType.TIME,
             "When Bedrock ends the job, as the API returns it.",
             "2026-11-25T19:30:16.123Z",
+            is_required=False,
         ),
         DataField(
             "secondsPastExpiration",
             FieldType.WHOLE,
-            "Whole seconds from the expiration to the estimated end.",
+            "Whole seconds from the expiration to the estimated end, if that is later.",
             4200,
+            is_required=False,
+        ),
+        DataField(
+            "risk.reason",
+            FieldType.TEXT,
+            "expiration: the job runs, and will not be done at its expiration. deadline: it will "
+            "not be done at its deadline. queue: it waits, and expires soon.",
+            "expiration",
+        ),
+        DataField(
+            "risk.at",
+            FieldType.TIME,
+            "The limit: the expiration or the deadline.",
+            "2026-11-25T19:30:16.123Z",
+        ),
+        DataField(
+            "risk.estimatedEndTime",
+            FieldType.TIME,
+            "When the job is expected to end, if that is known.",
+            "2026-11-25T20:40:16.123Z",
+            is_required=False,
         ),
     ),
     metric="JobsAtRisk",
+)
+DEADLINE_MISSED: Final = EventKind(
+    name="DeadlineMissed",
+    detail_type="Batch Inference Job Deadline Missed",
+    description="The deadline of a batch inference job passed before the job ended.",
+    when_sent="Once per job and deadline, at the first poll after the deadline; also if the job "
+    "has ended late by then.",
+    words=Words(
+        sentence="has missed its deadline",
+        short="deadline missed",
+        symbol="\u23f0",
+        advice="Inform those who wait for its output. The job goes on until it ends or expires.",
+        severity=Severity.ALARM,
+    ),
+    since=DataField(
+        "deadline",
+        FieldType.TIME,
+        "The deadline that passed.",
+        "2026-11-24T20:30:00.000Z",
+    ),
+    metric="JobsPastDeadline",
 )
 UNREACHABLE: Final = EventKind(
     name="Unreachable",
@@ -239,6 +293,6 @@ UNREACHABLE: Final = EventKind(
     metric="JobsUnreachable",
 )
 
-KINDS: Final = (ENDED, STATUS_CHANGED, STALLED, UNREACHABLE, AT_RISK)
+KINDS: Final = (ENDED, STATUS_CHANGED, STALLED, UNREACHABLE, AT_RISK, DEADLINE_MISSED)
 CONDITIONS: Final = tuple(kind for kind in KINDS if kind.since is not None)
 BY_NAME: Final = {kind.name: kind for kind in KINDS}

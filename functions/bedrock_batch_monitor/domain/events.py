@@ -313,6 +313,7 @@ def _data(job: JobRecord, entry: HistoryEntry, *, with_message: bool) -> dict[st
             ),
             "tokens": _tokens(entry.usage),
             "estimatedCostUsd": _cost(entry.usage),
+            "tags": job.tags,
             "inputS3Uri": input_s3_uri(observation.input_data_config),
             "outputS3Uri": output_s3_uri(observation.output_data_config, arn.job_id),
             "modelInvocationType": observation.model_invocation_type,

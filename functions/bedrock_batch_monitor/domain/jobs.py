@@ -136,7 +136,9 @@ class TrackedJob:
     has each condition, by the name of its event kind. `backfilled` says that it is tracked
     for the history alone. `task_revision` counts the Step Functions tasks that were registered for
     its end. `carried_events` are pending events that an item had before it was put again, and
-    `carries_tasks` says that tasks were registered before.
+    `carries_tasks` says that tasks were registered before. `deadline` is the text in the item: a
+    moment, or before the job was read what a person wrote. `tags_pending` says that its tags could
+    not be read yet.
     """
 
     job_arn: str
@@ -159,6 +161,8 @@ class TrackedJob:
     task_revision: int = 0
     carried_events: frozenset[str] = frozenset()
     carries_tasks: bool = False
+    deadline: str | None = None
+    tags_pending: bool = False
 
     @property
     def has_ended(self) -> bool:
@@ -207,11 +211,12 @@ class TrackedJob:
 
 @dataclass(frozen=True, slots=True)
 class JobRecord:
-    """What is recorded of a job: the last observation and transition."""
+    """What is recorded of a job: the last observation and transition, and its tags."""
 
     observation: JobObservation
     last: HistoryEntry
     first_in_progress_at: datetime | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +224,8 @@ class StoredJob:
     """A whole item of the jobs table; `record` is None for a job that was never read.
 
     `usage_is_pending` says that its token counts are still to be read, and `usage_due_at` when. The
-    latter is None if the attribute is not a time.
+    latter is None if the attribute is not a time. `tags_pending` says that its tags could not be
+    read yet, and `deadline_by` where its deadline comes from.
     """
 
     job_arn: str
@@ -230,6 +236,8 @@ class StoredJob:
     usage_due_at: datetime | None = None
     task_revision: int = 0
     pending_since: datetime | None = None
+    tags_pending: bool = False
+    deadline_by: str | None = None
 
 
 def first_in_progress_at(known: datetime | None, entry: HistoryEntry) -> datetime | None:

@@ -38,6 +38,7 @@ class ListedJob:
     last_modified_time: datetime | None = None
     counts: RecordCounts = field(default_factory=RecordCounts)
     model_id: str | None = None
+    job_expiration_time: datetime | None = None
 
 
 class ListPage(NamedTuple):

@@ -70,6 +70,7 @@ def requires_fetch(
         status=summary.status,
         last_modified_time=summary.last_modified_time,
         counts=summary.counts,
+        job_expiration_time=summary.job_expiration_time,
     )
     decision = decide(job, as_observation, now=now, observed_by="list", rules=rules)
     return not isinstance(decision, Unchanged)

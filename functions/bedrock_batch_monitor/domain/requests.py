@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import Any, Final, NoReturn
 
 from bedrock_batch_monitor.domain.arns import InvalidJobArnError, JobArn
+from bedrock_batch_monitor.domain.deadlines import FORMS, DeadlineError, checked_deadline
 from bedrock_batch_monitor.domain.plain_text import clean
 from bedrock_batch_monitor.domain.scopes import Scopes
 from bedrock_batch_monitor.domain.tasks import TOKEN_CHARACTERS, WaitingTask
@@ -27,6 +28,7 @@ UNTRACK_DETAIL_TYPE: Final = "Untrack Batch Inference Job"
 
 TASK_TOKEN: Final = "taskToken"  # noqa: S105 - the name of the field
 PARTIALLY_COMPLETED_IS_SUCCESS: Final = "partiallyCompletedIsSuccess"
+DEADLINE: Final = "deadline"
 COMPLETED_WITH_ERRORS_IS_SUCCESS: Final = "completedWithErrorsIsSuccess"
 
 # A value may be a task token in the wrong field. What is shown of it is far too short to be one,
@@ -50,12 +52,14 @@ class Hint:
 class Track:
     """Somebody wants a job to be tracked, perhaps for a Step Functions task that waits for it.
 
-    `at` is when the command was sent: the last command on a job wins.
+    `at` is when the command was sent: the last command on a job wins. `deadline` is a text that
+    was checked.
     """
 
     job_arn: str
     at: datetime
     task: WaitingTask | None = None
+    deadline: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +119,9 @@ def _track(
     detail: Mapping[str, Any], monitored: Scopes, at: datetime, *, takes_tasks: bool
 ) -> Track:
     job_arn = _arn_in(detail, "jobArn", monitored)
+    deadline = _deadline_in(detail, at)
     if TASK_TOKEN not in detail:
-        return Track(job_arn, at)
+        return Track(job_arn, at, deadline=deadline)
     if not takes_tasks:
         message = f"{TASK_TOKEN} is not accepted: deploy the monitor with taskTokens=true"
         raise MalformedEventError(message)
@@ -133,7 +138,20 @@ def _track(
         raise MalformedEventError(message)
     partially = _flag(detail, PARTIALLY_COMPLETED_IS_SUCCESS, default=False)
     with_errors = _flag(detail, COMPLETED_WITH_ERRORS_IS_SUCCESS, default=True)
-    return Track(job_arn, at, WaitingTask(token, partially, with_errors))
+    return Track(job_arn, at, WaitingTask(token, partially, with_errors), deadline)
+
+
+def _deadline_in(detail: Mapping[str, Any], at: datetime) -> str | None:
+    value = detail.get(DEADLINE)
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        _refuse_unseen(f"{DEADLINE} must be a text", value)
+    try:
+        checked_deadline(value, submitted=None, now=at)
+    except DeadlineError:
+        _refuse(f"{DEADLINE} is not a deadline after the command was sent: write {FORMS}", value)
+    return value.strip()
 
 
 def _flag(detail: Mapping[str, Any], key: str, *, default: bool) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
+from bedrock_batch_monitor.domain.deadlines import DeadlineRule
+
 
 @dataclass(frozen=True, slots=True)
 class Rules:
@@ -16,7 +18,8 @@ class Rules:
     own call at least once per `full_read`, even if list summaries show no change. `emit_at_risk`
     says whether to send an event for a job that is expected to end after its expiration time.
     A completed job has an outcome with errors if its share of failed records, from 0 to 1, exceeds
-    `max_error_share`.
+    `max_error_share`. `read_tags` says whether the tags of jobs are read. A job whose deadline
+    nobody set has the one in its tag `deadline_tag`, else the first of `deadlines` that matches.
     """
 
     progress_interval: timedelta
@@ -28,3 +31,6 @@ class Rules:
     full_read: timedelta = timedelta(hours=24)
     emit_at_risk: bool = False
     max_error_share: float = 0.0
+    read_tags: bool = False
+    deadline_tag: str = "bbm:deadline"
+    deadlines: tuple[DeadlineRule, ...] = ()

@@ -12,6 +12,11 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any, Generic, TypeVar
 
+from bedrock_batch_monitor.domain.deadlines import (
+    DeadlineRule,
+    deadline_rules_of,
+    deadline_rules_text,
+)
 from bedrock_batch_monitor.domain.token_usage import (
     OutputBucket,
     TokenPrice,
@@ -213,6 +218,28 @@ class Prices(Kind[tuple[TokenPrice, ...]]):
     def text(self, value: tuple[TokenPrice, ...]) -> str:
         """The prices as JSON."""
         return prices_text(value)
+
+
+class Deadlines(Kind[tuple[DeadlineRule, ...]]):
+    """The deadlines of jobs by a pattern for their names, as JSON or as its text."""
+
+    allowed = (
+        'a JSON object such as {"nightly-*": "06:00 Europe/Berlin"}, from patterns for job names '
+        "to deadlines"
+    )
+
+    def parse(self, value: object) -> tuple[DeadlineRule, ...]:
+        """The deadlines in the order given."""
+        if isinstance(value, tuple) and all(isinstance(one, DeadlineRule) for one in value):
+            value = {one.pattern: one.deadline for one in value}
+        try:
+            return deadline_rules_of(value)
+        except ValueError as error:
+            raise NotAllowedError(str(error)) from error
+
+    def text(self, value: tuple[DeadlineRule, ...]) -> str:
+        """The deadlines as JSON."""
+        return deadline_rules_text(value)
 
 
 def _whole_number(value: object) -> int:

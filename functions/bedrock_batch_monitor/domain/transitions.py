@@ -65,7 +65,8 @@ class Transition:
     """The job has a status that is not recorded yet: its first, the next, or its last one.
 
     `record` is the job as it is recorded with this transition; its counts are never below the
-    recorded ones. `findings` are the conditions that hold: none if the job has ended.
+    recorded ones. `findings` are the conditions that hold; of a job that has ended only that it
+    missed its deadline.
     """
 
     record: JobRecord
@@ -156,7 +157,7 @@ def decide(
         error_share=error_share(observation.counts) if ends else None,
     )
     first = first_in_progress_at(tracked.first_in_progress_at, entry)
-    findings = () if ends else findings_of(tracked, observation, now=now, rules=rules)
+    findings = findings_of(tracked, observation, now=now, rules=rules)
     return Transition(JobRecord(observation, entry, first), findings)
 
 

@@ -75,6 +75,14 @@ def _of_active(job: Job, badge: Badge) -> tuple[str, str, datetime | None]:
             "Wait, or stop the job and create it again. Bedrock ends it at its expiration.",
             stalled_since,
         )
+    if badge == badges.DEADLINE_MISSED:
+        return (
+            "The job has passed its deadline and has not ended."
+            if job.deadline is None
+            else f"The job passed its deadline, {_time(job.deadline)}, and has not ended.",
+            NOTIFIABLE[event_kinds.DEADLINE_MISSED.name].advice,
+            job.conditions.get(event_kinds.DEADLINE_MISSED.name),
+        )
     limit = "its expiration" if job.expires is None else f"its expiration, {_time(job.expires)}"
     if badge == badges.PAST_EXPIRATION:
         return (
@@ -82,9 +90,14 @@ def _of_active(job: Job, badge: Badge) -> tuple[str, str, datetime | None]:
             f"Wait until Bedrock ends it. {_RUN_MISSING}",
             job.expires,
         )
+    if job.deadline is not None and (job.expires is None or job.deadline < job.expires):
+        limit = f"its deadline, {_time(job.deadline)}"
     estimate = "" if job.estimated_end is None else f", {_time(job.estimated_end)},"
+    waits = job.began is None and job.estimated_end is None
     return (
-        f"The estimated end{estimate} is after {limit}.",
+        f"The job still waits, shortly before {limit}."
+        if waits
+        else f"The estimated end{estimate} is after {limit}.",
         NOTIFIABLE[event_kinds.AT_RISK.name].advice,
         job.conditions.get(event_kinds.AT_RISK.name),
     )

@@ -35,6 +35,7 @@ NOT_READABLE: Final = Badge("not readable", Severity.ALARM)
 STALLED: Final = _badge(event_kinds.STALLED.words)
 PAST_EXPIRATION: Final = Badge("past expiration", Severity.ALARM)
 AT_RISK: Final = _badge(event_kinds.AT_RISK.words)
+DEADLINE_MISSED: Final = _badge(event_kinds.DEADLINE_MISSED.words)
 
 _URGENCY: Final = (Severity.ALARM, Severity.WARNING, Severity.NOTE)
 
@@ -42,12 +43,15 @@ _URGENCY: Final = (Severity.ALARM, Severity.WARNING, Severity.NOTE)
 def badges_of(job: Job, now: datetime) -> tuple[Badge, ...]:
     """The badges of a job, the most urgent first.
 
-    A job that has ended has one if its outcome is another than its status. An untracked job has no
-    other badge, because its conditions are not updated any more.
+    A job that has ended has one if its outcome is another than its status, and one if it missed its
+    deadline. An untracked job has no other badge, because its conditions are not updated any more.
     """
     if job.has_ended:
         words = OUTCOMES.get(job.outcome or "")
-        return () if words is None or job.outcome == job.status else (_badge(words),)
+        found = [] if words is None or job.outcome == job.status else [_badge(words)]
+        if event_kinds.DEADLINE_MISSED.name in job.conditions:
+            found.append(DEADLINE_MISSED)
+        return tuple(found)
     if not job.is_tracked:
         return (UNTRACKED,)
     found = [_badge(kind.words) for kind in CONDITIONS if kind.name in job.conditions]
@@ -68,12 +72,9 @@ def needs_attention(job: Job, now: datetime) -> bool:
 
 
 def _is_at_risk(job: Job) -> bool:
-    """Whether Bedrock will probably end the job before it is done.
+    """Whether the job will probably not be done at its expiration or its deadline.
 
     The estimate decides this also in a deployment without `emitAtRisk`.
     """
-    return (
-        job.expires is not None
-        and job.estimated_end is not None
-        and job.estimated_end > job.expires
-    )
+    limits = [limit for limit in (job.deadline, job.expires) if limit is not None]
+    return job.estimated_end is not None and any(job.estimated_end > limit for limit in limits)

@@ -14,10 +14,12 @@ from typing import Any, Final
 from bedrock_batch_monitor import contract
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.arns import InvalidJobArnError, JobArn
+from bedrock_batch_monitor.domain.deadlines import moment_of
 from bedrock_batch_monitor.domain.event_kinds import Severity
 from bedrock_batch_monitor.domain.locations import output_s3_uri
 from bedrock_batch_monitor.domain.outcomes import OUTCOMES, WITH_FAILED_RECORDS
 from bedrock_batch_monitor.domain.plain_text import clean
+from bedrock_batch_monitor.domain.tags import tags_in
 from bedrock_batch_monitor.domain.times import seconds_between
 from bedrock_batch_monitor.presentation.attributes import (
     Item,
@@ -73,6 +75,8 @@ class Job:
     error_code: str | None = None
     unreachable_since: datetime | None = None
     error_at: datetime | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    deadline: datetime | None = None
 
     @property
     def label(self) -> str:
@@ -171,7 +175,14 @@ def job_of(item: Item) -> Job:
         error_code=text_of(error, "code", NAME_CHARACTERS) if isinstance(error, Mapping) else None,
         unreachable_since=time_of(item, "unreachableSince"),
         error_at=time_of(item, contract.LAST_ERROR_AT),
+        tags=tags_in(item.get(contract.TAGS)),
+        deadline=_deadline(item),
     )
+
+
+def _deadline(item: Item) -> datetime | None:
+    text = item.get("deadline")
+    return moment_of(text, time_of(item, "submitTime")) if isinstance(text, str) else None
 
 
 def _outcome(item: Item, status: str | None) -> str | None:

@@ -23,6 +23,7 @@ from bedrock_batch_monitor.domain.arns import InvalidJobArnError, JobArn, is_job
 from bedrock_batch_monitor.domain.event_kinds import CONDITIONS, ENDED, UNREACHABLE, EventKind
 from bedrock_batch_monitor.domain.outcomes import NOTIFIABLE, OUTCOMES
 from bedrock_batch_monitor.domain.plain_text import CUT, clean, duration, percent, plausible_count
+from bedrock_batch_monitor.domain.tags import tags_in
 from bedrock_batch_monitor.presentation.console import bedrock_jobs
 
 # SNS accepts subjects below 100 characters without line breaks and control characters. For years it
@@ -36,6 +37,7 @@ _CONTEXT_CHARACTERS: Final = 1024
 
 _NAME_CHARACTERS: Final = 100
 _MESSAGE_CHARACTERS: Final = 300
+_TAGS_CHARACTERS: Final = 600
 # Room for a bucket name and the longest key.
 _URI_CHARACTERS: Final = 1100
 # Room for the ARN of an inference profile.
@@ -325,7 +327,23 @@ def _facts(outcome: str, data: Mapping[str, Any], arn: JobArn) -> Iterator[tuple
     yield "Ended", _text(data, "endTime", _NAME_CHARACTERS)
     yield "Estimated end", _text(data, "estimatedEndTime", _NAME_CHARACTERS)
     yield "Expiration", _text(data, "jobExpirationTime", _NAME_CHARACTERS)
+    yield "At risk", _risk(_at(data, "risk"))
+    yield "Deadline", _text(data, "deadline", _NAME_CHARACTERS)
+    yield "Tags", _tags(tags_in(_at(data, contract.TAGS)))
     yield "Account and Region", f"{arn.account}, {arn.region}"
+
+
+def _risk(risk: Mapping[str, Any]) -> str | None:
+    reason, at = _text(risk, "reason", _NAME_CHARACTERS), _text(risk, "at", _NAME_CHARACTERS)
+    return None if reason is None or at is None else f"{reason}, {at}"
+
+
+def _tags(tags: Mapping[str, str]) -> str | None:
+    """Tags in one line: `stage=prod, team=search`."""
+    return (
+        _bounded(", ".join(f"{name}={text}" for name, text in tags.items()), _TAGS_CHARACTERS)
+        or None
+    )
 
 
 def _spans(data: Mapping[str, Any]) -> str | None:

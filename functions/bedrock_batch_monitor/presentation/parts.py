@@ -19,6 +19,7 @@ from bedrock_batch_monitor.presentation.palette import css_class, look
 
 NAME_CHARACTERS: Final = 80
 MODEL_CHARACTERS: Final = 80
+TAGS_CHARACTERS: Final = 80
 # Room for a job ARN.
 ID_CHARACTERS: Final = 120
 STATUS_CHARACTERS: Final = 40
@@ -108,9 +109,13 @@ def ends(job: Job, now: datetime) -> Html | None:
     """The estimated end and the rate of an active job, or how long ago a job ended."""
     if job.has_ended:
         return _ago(job.ended, now)
+    due = None
+    if job.deadline is not None:
+        due = element("span", "due ", moment(job.deadline), class_="under")
     if job.estimated_end is None:
         is_running = job.status == statuses.IN_PROGRESS
-        return element("span", "unknown", class_="soft") if is_running else None
+        unknown = element("span", "unknown", class_="soft") if is_running else None
+        return unknown if due is None else fragment(unknown, due)
     is_due = job.estimated_end <= now
     return fragment(
         moment(
@@ -120,6 +125,7 @@ def ends(job: Job, now: datetime) -> Html | None:
         None
         if not job.records_per_minute
         else element("span", f"{words.short(job.records_per_minute)} a minute", class_="under"),
+        due,
     )
 
 
@@ -172,6 +178,18 @@ def identity(job: Job, inner: Child = None) -> Html:
             ),
             class_="under",
         ),
+        _tags(job),
+    )
+
+
+def _tags(job: Job) -> Html | None:
+    """The tags of the job; the title has all of them."""
+    if not job.tags:
+        return None
+    shown = [f"{name}={text}" for name, text in job.tags.items()]
+    whole = ", ".join(shown)
+    return element(
+        "span", words.bounded(whole, TAGS_CHARACTERS), class_="under", title=whole, dir="auto"
     )
 
 

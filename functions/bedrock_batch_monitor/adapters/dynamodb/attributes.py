@@ -35,6 +35,9 @@ TOKENS: Final = "tokens"
 ESTIMATED_COST_USD: Final = "estimatedCostUsd"
 USAGE_ERROR: Final = "usageError"
 USAGE_READ_AT: Final = "usageReadAt"
+DEADLINE: Final = "deadline"
+DEADLINE_BY: Final = "deadlineBy"
+TAGS_PENDING: Final = "tagsPending"
 TASK_TOKEN_ERROR: Final = "taskTokenError"  # noqa: S105 - the name of an attribute
 TASK_TOKEN_ERROR_AT: Final = "taskTokenErrorAt"  # noqa: S105 - the name of an attribute
 
@@ -61,6 +64,10 @@ class Kind(Enum):
     TIME = auto()
     OPTIONAL_TIME = auto()
     """A time on which nothing depends: another value is read as an unknown one."""
+    OPTIONAL_TEXT = auto()
+    """A text on which nothing else depends: another value is read as an unknown one."""
+    TAGS = auto()
+    """A map of texts; another value is read as no tags."""
     MAP = auto()
     TIMES = auto()
     """A map of times by name."""
@@ -130,7 +137,8 @@ JOB_ATTRIBUTES: Final = (
     _attribute(contract.OBSERVED_AT, Kind.TIME, Group.TRANSITION),
     _attribute("observedBy", Kind.TEXT, Group.TRANSITION),
     _attribute("secondsInPreviousStatus", Kind.NUMBER, Group.TRANSITION),
-    _attribute(contract.EVENT_ID, Kind.TEXT, Group.TRANSITION),
+    # The index, which is full, does not have it: only an ended job that is tracked again needs it.
+    _attribute(contract.EVENT_ID, Kind.TEXT, Group.TRANSITION, is_indexed=False),
     _attribute(contract.OUTCOME, Kind.TEXT, Group.TRANSITION, in_by_status=True),
     _attribute(contract.ERROR_SHARE, Kind.SHARE, Group.TRANSITION),
     _attribute(FIRST_IN_PROGRESS_AT, Kind.TIME, Group.TRANSITION),
@@ -162,6 +170,11 @@ JOB_ATTRIBUTES: Final = (
     _attribute(contract.COMMAND_AT, Kind.OPTIONAL_TIME),
     # The index does not have it: writes that depend on it find out.
     _attribute(BACKFILLED, Kind.FLAG, is_indexed=False),
+    # Owner and deadline
+    _attribute(contract.TAGS, Kind.TAGS),
+    _attribute(TAGS_PENDING, Kind.FLAG),
+    _attribute(DEADLINE, Kind.TEXT),
+    _attribute(DEADLINE_BY, Kind.OPTIONAL_TEXT, is_indexed=False),
     # Reads that fail, and conditions
     _attribute(contract.LAST_ERROR, Kind.ERROR, Group.UNREADABLE),
     _attribute(contract.LAST_ERROR_AT, Kind.TIME, Group.UNREADABLE),

@@ -25,6 +25,7 @@ from bedrock_batch_monitor.domain.jobs import (
     Usage,
 )
 from bedrock_batch_monitor.domain.progress import Estimate
+from bedrock_batch_monitor.domain.tags import tags_in
 from bedrock_batch_monitor.domain.times import from_iso, to_iso
 from bedrock_batch_monitor.domain.token_usage import MOST_TOKENS, FollowUp
 
@@ -123,11 +124,18 @@ def history_item(
     if record is None:
         return item
     whole = observed_attributes(record.observation)
+    if record.tags:
+        whole[contract.TAGS] = tags(record.tags)
     return whole | _first_in_progress(record.first_in_progress_at) | item
 
 
 def _first_in_progress(moment: datetime | None) -> WritableItem:
     return {} if moment is None else {attributes.FIRST_IN_PROGRESS_AT: time(moment)}
+
+
+def tags(value: Mapping[str, str]) -> AttributeValueTypeDef:
+    """Tags as a DynamoDB map."""
+    return {"M": {name: text(tag) for name, tag in value.items()}}
 
 
 def estimate_attributes(estimate: Estimate) -> WritableItem:
@@ -206,6 +214,7 @@ def job_record(item: Item) -> JobRecord:
         observation=JobObservation(**read(item, JobObservation, attributes.OF_OBSERVATION)),
         last=history_entry(item),
         first_in_progress_at=_time(item, first) if first in item else None,
+        tags=_tags(item, contract.TAGS) if contract.TAGS in item else {},
     )
 
 
@@ -288,6 +297,14 @@ def _number(item: Item, name: str) -> int:
     if not (value.isascii() and value.isdigit()):
         raise _wrong(item, name, "a whole number from 0")
     return int(value)
+
+
+def _optional_text(item: Item, name: str) -> str | None:
+    return item[name].get("S")
+
+
+def _tags(item: Item, name: str) -> dict[str, str]:
+    return tags_in(_deserialize({"M": item[name].get("M", {})}))
 
 
 def _rate(item: Item, name: str) -> float:
@@ -398,6 +415,8 @@ _READERS: Final[Mapping[Kind, Callable[[Item, str], Any]]] = {
     Kind.TIME: _time,
     Kind.OPTIONAL_TIME: _optional_time,
     Kind.MAP: _map,
+    Kind.OPTIONAL_TEXT: _optional_text,
+    Kind.TAGS: _tags,
     Kind.TIMES: _times,
     Kind.TEXT_SET: _text_set,
     Kind.FLAG: lambda _item, _name: True,
@@ -411,6 +430,8 @@ _WRITERS: Final[Mapping[Kind, Callable[[Any], AttributeValueTypeDef]]] = {
     Kind.TIME: time,
     Kind.OPTIONAL_TIME: time,
     Kind.MAP: lambda value: _serialize(dict(value)),
+    Kind.OPTIONAL_TEXT: text,
+    Kind.TAGS: tags,
     Kind.TIMES: times,
     Kind.FLAG: lambda value: {"BOOL": value},
     Kind.ERROR: error,

@@ -15,6 +15,7 @@ from bedrock_batch_monitor.adapters.dynamodb.items import InvalidItem
 from bedrock_batch_monitor.adapters.dynamodb.job_items import JobItems, add_pending, key_of
 from bedrock_batch_monitor.adapters.dynamodb.writes import WriteResult
 from bedrock_batch_monitor.adapters.errors import calling
+from bedrock_batch_monitor.domain.deadlines import SetBy
 from bedrock_batch_monitor.domain.discovery import TableInfo
 from bedrock_batch_monitor.domain.events import pending_callbacks
 from bedrock_batch_monitor.domain.jobs import TrackedJob
@@ -144,11 +145,12 @@ class JobsTable(JobItems):
         backfilled: bool = False,
         has_task: bool = False,
         command_at: datetime | None = None,
+        deadline: str | None = None,
     ) -> WriteResult:
         """Start to poll a job that has no item yet.
 
         The same put says whether the job is recorded for the history alone, whether a task waits
-        for it, and when the command was sent.
+        for it, when the command was sent, and the deadline that it has.
         """
         item = _new_item(job_arn, tracked_by=tracked_by, now=now)
         item[contract.TRACKING] = items.text(contract.TRACKING_ACTIVE)
@@ -158,6 +160,9 @@ class JobsTable(JobItems):
             item[contract.TASK_REVISION] = items.number(1)
         if command_at is not None:
             item[contract.COMMAND_AT] = items.time(command_at)
+        if deadline is not None:
+            item[attributes.DEADLINE] = items.text(deadline)
+            item[attributes.DEADLINE_BY] = items.text(SetBy.USER.value)
         return self._put_new(item)
 
     def put_untracked(self, job_arn: str, *, tracked_by: str, at: datetime) -> WriteResult:
@@ -167,7 +172,13 @@ class JobsTable(JobItems):
         return self._put_new(item)
 
     def await_end(
-        self, expected: TrackedJob, *, now: datetime, resumes: bool, command_at: datetime
+        self,
+        expected: TrackedJob,
+        *,
+        now: datetime,
+        resumes: bool,
+        command_at: datetime,
+        deadline: str | None = None,
     ) -> WriteResult:
         """Register one more task that waits for the end of a job.
 
@@ -180,12 +191,17 @@ class JobsTable(JobItems):
         if expected.has_ended:
             add_pending(update, (str(pending_callbacks(expected.sequence)),), now)
         elif resumes:
-            _resume(update, command_at)
+            _resume(update, command_at, deadline)
         condition = write_conditions.unmoved(expected, update)
         return self._update(expected.job_arn, update, condition)
 
     def resume_tracking(
-        self, job_arn: str, *, at: datetime, now: datetime | None = None
+        self,
+        job_arn: str,
+        *,
+        at: datetime,
+        now: datetime | None = None,
+        deadline: str | None = None,
     ) -> WriteResult:
         """Poll a job again that has not ended.
 
@@ -193,7 +209,7 @@ class JobsTable(JobItems):
         not stop the command. Read errors are removed, so that the job is not given up at once.
         """
         update = UpdateExpression()
-        _resume(update, at)
+        _resume(update, at, deadline)
         condition = " AND ".join(
             (
                 update.exists(contract.JOB_ARN),
@@ -233,10 +249,13 @@ def _new_item(job_arn: str, *, tracked_by: str, now: datetime) -> dict[str, Attr
     }
 
 
-def _resume(update: UpdateExpression, command_at: datetime) -> None:
+def _resume(update: UpdateExpression, command_at: datetime, deadline: str | None) -> None:
     update.set(contract.TRACKING, items.text(contract.TRACKING_ACTIVE))
     update.set(contract.COMMAND_AT, items.time(command_at))
     update.remove(*items.OF_UNREADABLE)
+    if deadline is not None:
+        update.set(attributes.DEADLINE, items.text(deadline))
+        update.set(attributes.DEADLINE_BY, items.text(SetBy.USER.value))
 
 
 def _within(keys: KeyRange) -> tuple[str, dict[str, str]]:

@@ -11,10 +11,12 @@ from bedrock_batch_monitor.adapters.dynamodb import attributes, items, write_con
 from bedrock_batch_monitor.adapters.dynamodb.attributes import Group
 from bedrock_batch_monitor.adapters.dynamodb.expressions import UpdateExpression
 from bedrock_batch_monitor.adapters.dynamodb.job_items import JobItems, add_pending, set_error
+from bedrock_batch_monitor.adapters.dynamodb.tag_writes import set_owner
 from bedrock_batch_monitor.adapters.dynamodb.writes import WriteResult
 from bedrock_batch_monitor.domain.conditions import conditions_of
 from bedrock_batch_monitor.domain.events import PendingEvent
 from bedrock_batch_monitor.domain.jobs import JobError, JobRecord, TrackedJob
+from bedrock_batch_monitor.domain.owners import Owner
 from bedrock_batch_monitor.domain.read_failures import Unreadable
 from bedrock_batch_monitor.domain.token_usage import FollowUp
 from bedrock_batch_monitor.domain.transitions import Refresh
@@ -61,15 +63,22 @@ class TransitionWrites(JobItems):
         follow_up: FollowUp | None = None,
         conditions: Mapping[str, datetime] | None = None,
         copied: Iterable[PendingEvent] = (),
+        owner: Owner | None = None,
     ) -> WriteResult:
         """Record a transition in the job's item and its history (TransactWriteItems).
 
         Both are written, or neither. The same transaction stores `pending_events`, with copies of
         `copied` in the outbox, and with a `follow_up` when to look for token counts.
-        `conditions` are those that hold with the new status.
+        `conditions` are those that hold with the new status. `owner` is what to write about tags
+        and deadline.
         """
-        update, condition = _transition(record, expected, pending_events, follow_up, conditions)
-        last = record.last
+        update, condition = _transition(
+            record, expected, pending_events, follow_up, conditions, owner=owner
+        )
+        last, copied = record.last, tuple(copied)
+        if copied:
+            # A condition that another poll has recorded must not begin again.
+            condition += f" AND {write_conditions.same_conditions(expected, update)}"
         return self._transact(
             last.job_arn,
             update,
@@ -85,9 +94,10 @@ class TransitionWrites(JobItems):
         expected: TrackedJob,
         pending_events: frozenset[str],
         follow_up: FollowUp | None = None,
+        owner: Owner | None = None,
     ) -> WriteResult:
         """Restore a job's item from its history."""
-        update, condition = _transition(record, expected, pending_events, follow_up)
+        update, condition = _transition(record, expected, pending_events, follow_up, owner=owner)
         return self._update(record.last.job_arn, update, condition)
 
     def refresh(
@@ -235,12 +245,14 @@ def _set_conditions(update: UpdateExpression, conditions: Mapping[str, datetime]
         update.remove(contract.CONDITIONS)
 
 
-def _transition(
+def _transition(  # noqa: PLR0913 - the parts of one write, all named
     record: JobRecord,
     expected: TrackedJob,
     pending_events: frozenset[str],
     follow_up: FollowUp | None,
     conditions: Mapping[str, datetime] | None = None,
+    *,
+    owner: Owner | None = None,
 ) -> tuple[UpdateExpression, str]:
     """The update of a job's item by a transition, and its condition."""
     entry = record.last
@@ -262,6 +274,8 @@ def _transition(
         update.remove(attributes.BACKFILLED)
     if expected.carries_tasks:
         update.increment(contract.TASK_REVISION)
+    if owner is not None:
+        condition = f"{condition} AND {set_owner(update, owner, expected)}"
     if pending_events:
         add_pending(update, pending_events, entry.observed_at)
     return update, condition

@@ -1,0 +1,107 @@
+"""Reads the tags of jobs: once when a job is first recorded, and again if that was throttled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from bedrock_batch_monitor.adapters.dynamodb import items
+from bedrock_batch_monitor.adapters.dynamodb.items import InvalidItemError
+from bedrock_batch_monitor.adapters.errors import ServiceError
+from bedrock_batch_monitor.domain.owners import owner_of
+from bedrock_batch_monitor.domain.rules import Rules
+from bedrock_batch_monitor.domain.summary import ReconcileResult
+
+if TYPE_CHECKING:
+    from bedrock_batch_monitor.adapters.bedrock import BatchInferenceJobs
+    from bedrock_batch_monitor.adapters.dynamodb.tag_writes import TagWrites
+
+# How many jobs a poll asks for their tags again.
+MOST_RETRIES_PER_POLL: Final = 32
+# After a throttled or failed call, no tags are read for so long: jobs come first.
+_OPEN_FOR: Final = timedelta(seconds=30)
+
+
+@dataclass(frozen=True, slots=True)
+class TagsRead:
+    """The tags of a job; None if they could not be read, and can be read later.
+
+    `errors` has the code of the call, if it failed.
+    """
+
+    tags: Mapping[str, str] | None
+    errors: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class _CircuitBreaker:
+    """Until when no tags are read; one for all threads and polls of an execution environment."""
+
+    open_until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TagReader:
+    """Reads tags, one attempt for each job; raises nothing that a service can cause.
+
+    With `is_deferred`, nothing is read now and everything is left to a later poll.
+    """
+
+    bedrock: BatchInferenceJobs
+    clock: Callable[[], datetime]
+    is_deferred: bool = False
+    _breaker: _CircuitBreaker = field(default_factory=_CircuitBreaker)
+
+    def defer(self) -> TagReader:
+        """The same reader for when there is no time to wait for tags."""
+        return replace(self, is_deferred=True)
+
+    def read(self, job_arn: str) -> TagsRead:
+        """Read the tags of a job.
+
+        A refusal counts as no tags: the next read would be refused as well.
+        """
+        open_until = self._breaker.open_until
+        if self.is_deferred or (open_until is not None and self.clock() < open_until):
+            return TagsRead(None)
+        try:
+            return TagsRead(self.bedrock.tags(job_arn))
+        except ServiceError as error:
+            if not error.is_retryable:
+                return TagsRead({}, (error.code,))
+            self._breaker.open_until = self.clock() + _OPEN_FOR
+            return TagsRead(None, (error.code,))
+
+
+@dataclass(frozen=True, slots=True)
+class TagFollower:
+    """Reads the tags of active jobs that could not be read when the job was first recorded."""
+
+    reader: TagReader
+    jobs: TagWrites
+    rules: Rules
+
+    def follow(self, job_arn: str) -> ReconcileResult:
+        """Read the tags of one job again; raises nothing that a service can cause."""
+        try:
+            item = self.jobs.item(job_arn)
+            job, stored = (
+                (None, None) if item is None else (items.tracked_job(item), items.stored_job(item))
+            )
+            if job is None or stored is None or stored.record is None or not job.tags_pending:
+                return ReconcileResult()
+            read = self.reader.read(job_arn)
+            if read.tags is None:
+                return ReconcileResult(errors=read.errors)
+            owner = owner_of(
+                job, stored.record.observation, read.tags, self.rules, stored.deadline_by
+            )
+            written = self.jobs.add_tags(owner, expected=job)
+            return ReconcileResult(errors=read.errors, is_conflict=not written.is_done)
+        except ServiceError as error:
+            return ReconcileResult(errors=(error.code,))
+        except InvalidItemError:
+            # The read of the job records what is wrong with the item.
+            return ReconcileResult()

@@ -1,0 +1,246 @@
+"""Tags and deadlines of jobs: read, stored and published by polls."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import boto3
+import pytest
+from aws_lambda_powertools import Logger
+
+from bedrock_batch_monitor.app.composition import compose_inbox
+from bedrock_batch_monitor.app.inbox_batch import Inbox, InboxBatch
+from bedrock_batch_monitor.domain.deadlines import DeadlineRule
+from bedrock_batch_monitor.domain.times import to_iso
+from local.bedrock import Phase, Script
+from tests.support.monitor import REGION, SETTINGS
+
+from .conftest import START, Cloud
+
+HOUR = 3600
+TAGS = {"team": "search", "stage": "prod"}
+RUNS_AN_HOUR = Script((Phase("InProgress", HOUR), Phase("Completed", None)))
+WAITS_A_DAY = Script((Phase("Scheduled", 24 * HOUR - 60), Phase("Expired", None)))
+AT_RISK = "Batch Inference Job At Risk"
+MISSED = "Batch Inference Job Deadline Missed"
+ENDED = "Batch Inference Job Ended"
+
+
+def tag_calls(cloud: Cloud) -> int:
+    """How often ListTagsForResource was called so far."""
+    return sum(
+        times for (name, _), times in cloud.bedrock.calls.items() if name == "ListTagsForResource"
+    )
+
+
+def poll_until(cloud: Cloud, seconds: float, step: float = 600) -> None:
+    """Run polls over so many seconds."""
+    for _ in range(int(seconds // step)):
+        cloud.bedrock.clock.advance(step)
+        cloud.poll()
+
+
+def of_type(events: list[dict[str, Any]], detail_type: str) -> list[dict[str, Any]]:
+    """The data of the events of one type."""
+    return [each["detail"]["data"] for each in events if each["detail-type"] == detail_type]
+
+
+def test_tags_are_read_once_and_are_in_item_history_and_events(cloud: Cloud) -> None:
+    """The end of the job has them, too."""
+    cloud = cloud.with_rules(read_tags=True, emit_status_changes=True)
+    arn = cloud.add_job(RUNS_AN_HOUR, tags=TAGS)
+    cloud.poll()
+    poll_until(cloud, 2 * HOUR)
+    assert tag_calls(cloud) == 1
+    item = cloud.job(arn)
+    assert item is not None
+    assert item["tags"] == TAGS
+    assert "tagsPending" not in item
+    assert cloud.history(arn)[-1]["tags"] == TAGS
+    events = cloud.new_events()
+    assert {each["detail-type"] for each in events} == {ENDED, "Batch Inference Job Status Changed"}
+    assert all(each["detail"]["data"]["tags"] == TAGS for each in events)
+
+
+def test_tags_are_not_read_with_read_tags_off(cloud: Cloud) -> None:
+    """No call, no attribute."""
+    arn = cloud.add_job("Completed", tags=TAGS)
+    cloud.poll()
+    assert tag_calls(cloud) == 0
+    assert "tags" not in (cloud.job(arn) or {})
+
+
+def test_throttled_tags_delay_no_event_and_are_read_by_a_later_poll(cloud: Cloud) -> None:
+    """The first record is there at once; after a failure, the reads of tags pause."""
+    cloud = cloud.with_rules(read_tags=True)
+    fault = cloud.bedrock.faults.throttle(operation="ListTagsForResource")
+    arns = [cloud.add_job(RUNS_AN_HOUR, tags=TAGS) for _ in range(5)]
+    ended = cloud.add_job("Completed", tags=TAGS)
+    cloud.poll()
+    assert tag_calls(cloud) == 1
+    assert of_type(cloud.new_events(), ENDED)[0]["jobArn"] == ended
+    assert all((cloud.job(arn) or {})["tagsPending"] for arn in arns)
+    cloud.bedrock.faults.remove(fault)
+    cloud.bedrock.clock.advance(60)
+    cloud.poll()
+    for arn in arns:
+        item = cloud.job(arn) or {}
+        assert item["tags"] == TAGS
+        assert "tagsPending" not in item
+    assert tag_calls(cloud) == 1 + len(arns)
+
+
+def test_refused_tags_are_no_tags_and_are_counted(cloud: Cloud) -> None:
+    """A permission that is missing must not cost a call per job and poll."""
+    cloud = cloud.with_rules(read_tags=True)
+    cloud.bedrock.faults.deny(operation="ListTagsForResource")
+    arn = cloud.add_job("InProgress", tags=TAGS)
+    assert cloud.poll().errors == {"Bedrock.AccessDeniedException": 1}
+    cloud.bedrock.clock.advance(60)
+    assert not cloud.poll().errors
+    assert tag_calls(cloud) == 1
+    assert (cloud.job(arn) or {})["status"] == "InProgress"
+
+
+def test_hostile_tags_are_cleaned(cloud: Cloud) -> None:
+    """No control or bidirectional character reaches an item or an event."""
+    cloud = cloud.with_rules(read_tags=True)
+    arn = cloud.add_job("Completed")
+    entries = [{"key": "te\u202eam", "value": "\x1b[2Jse\narch"}, {"key": 1}, None]
+    cloud.bedrock.faults.override(arn, {"tags": entries}, operation="ListTagsForResource")
+    cloud.poll()
+    assert of_type(cloud.new_events(), ENDED)[0]["tags"] == {"team": "[2Jse arch"}
+
+
+def test_job_that_waits_is_at_risk_shortly_before_it_expires(cloud: Cloud) -> None:
+    """Once, with the reason `queue`."""
+    cloud = cloud.with_rules(emit_at_risk=True)
+    cloud.add_job(WAITS_A_DAY)
+    cloud.poll()
+    poll_until(cloud, 21 * HOUR)
+    assert cloud.new_events() == []
+    poll_until(cloud, 4 * HOUR)
+    events = cloud.new_events()
+    assert [each["detail-type"] for each in events] == [AT_RISK, ENDED]
+    assert of_type(events, AT_RISK)[0]["risk"] == {
+        "reason": "queue",
+        "at": to_iso(START + timedelta(hours=24)),
+    }
+
+
+def test_tag_gives_the_deadline_and_the_job_is_at_risk_before_it_misses_it(cloud: Cloud) -> None:
+    """Both events once, without `emitAtRisk`, and the item keeps that it was missed."""
+    cloud = cloud.with_rules(read_tags=True)
+    script = Script((Phase("InProgress", 4 * HOUR), Phase("Completed", None)), steps=400)
+    arn = cloud.add_job(script, tags={"bbm:deadline": "2h"}, total_records=4000)
+    cloud.poll()
+    deadline = to_iso(START + timedelta(hours=2))
+    item = cloud.job(arn) or {}
+    assert (item["deadline"], item["deadlineBy"]) == (deadline, "tag")
+    poll_until(cloud, HOUR)
+    (warned,) = cloud.new_events()
+    assert warned["detail-type"] == AT_RISK
+    risk = warned["detail"]["data"]["risk"]
+    assert (risk["reason"], risk["at"]) == ("deadline", deadline)
+    assert risk["estimatedEndTime"] > deadline
+    poll_until(cloud, 4 * HOUR)
+    events = cloud.new_events()
+    assert [each["detail-type"] for each in events] == [MISSED, ENDED]
+    assert of_type(events, MISSED)[0]["deadline"] == deadline
+    assert (cloud.job(arn) or {})["conditions"] == {"DeadlineMissed": deadline}
+
+
+def test_job_that_ended_late_between_two_polls_has_missed_its_deadline(cloud: Cloud) -> None:
+    """The end and the deadline come together, and one that ended in time missed nothing."""
+    cloud = cloud.with_rules(deadlines=(DeadlineRule("late-*", "30m"), DeadlineRule("*", "2h")))
+    late = cloud.add_job(RUNS_AN_HOUR, job_name="late-1")
+    cloud.add_job(RUNS_AN_HOUR, job_name="on-time")
+    cloud.poll()
+    cloud.bedrock.clock.advance(5 * HOUR)
+    cloud.poll()
+    events = cloud.new_events()
+    assert [data["jobArn"] for data in of_type(events, MISSED)] == [late]
+    assert len(of_type(events, ENDED)) == 2
+
+
+def test_another_deadline_can_be_missed_again(cloud: Cloud) -> None:
+    """Once per job and deadline, with an id of its own each."""
+    arn = cloud.add_job("InProgress")
+    for deadline in ("1h", "3h"):
+        cloud.dynamodb.update_item(
+            TableName="jobs",
+            Key={"jobArn": {"S": arn}},
+            UpdateExpression="SET deadline = :d",
+            ExpressionAttributeValues={":d": {"S": deadline}},
+        )
+        cloud.poll()
+        poll_until(cloud, 2 * HOUR)
+    events = [each for each in cloud.new_events() if each["detail-type"] == MISSED]
+    assert [each["detail"]["data"]["deadline"] for each in events] == [
+        to_iso(START + timedelta(hours=hours)) for hours in (1, 3)
+    ]
+    assert len({each["detail"]["metadata"]["eventId"] for each in events}) == 2
+
+
+@pytest.mark.parametrize("text", ["soon", "06:00", ""])
+def test_deadline_in_an_item_that_is_none_counts_as_absent(cloud: Cloud, text: str) -> None:
+    """Anyone who can write to the table can write any text."""
+    arn = cloud.add_job("InProgress")
+    cloud.dynamodb.put_item(
+        TableName="jobs",
+        Item={"jobArn": {"S": arn}, "tracking": {"S": "ACTIVE"}, "deadline": {"S": text}},
+    )
+    assert not cloud.poll().errors
+    assert (cloud.job(arn) or {})["status"] == "InProgress"
+
+
+def track_command(arn: str, **detail: Any) -> dict[str, Any]:
+    """A Track command as EventBridge delivers it."""
+    return {
+        "source": "test",
+        "detail-type": "Track Batch Inference Job",
+        "time": to_iso(START),
+        "detail": {"jobArn": arn, **detail},
+    }
+
+
+def inbox_on(cloud: Cloud) -> Inbox:
+    """The inbox of the same deployment."""
+    session = boto3.Session(region_name=REGION)
+    return compose_inbox(SETTINGS, session, clock=cloud.bedrock.clock.now)
+
+
+def follow(cloud: Cloud, event: dict[str, Any]) -> InboxBatch:
+    """Follow one command in the inbox."""
+    # A logger that has a stream keeps it, so each test needs one of its own.
+    logger = Logger(service=f"test-{event['detail']['jobArn']}-{id(cloud)}", stream=cloud.log)
+    batch = inbox_on(cloud).batch(lambda: 900, logger)
+    assert batch.follow_messages({"one": json.dumps(event)}) == []
+    return batch
+
+
+def test_track_command_sets_a_deadline_that_no_tag_replaces(cloud: Cloud) -> None:
+    """A duration becomes a moment when the job is first read; a second command replaces it."""
+    arn = cloud.add_job("InProgress", tags={"bbm:deadline": "1h"})
+    cloud.dynamodb.delete_item(TableName="jobs", Key={"jobArn": {"S": arn}})
+    follow(cloud, track_command(arn, deadline="4h"))
+    item = cloud.job(arn) or {}
+    assert (item["deadline"], item["deadlineBy"]) == (to_iso(START + timedelta(hours=4)), "user")
+    follow(cloud, track_command(arn, deadline="06:00 UTC"))
+    item = cloud.job(arn) or {}
+    assert (item["deadline"], item["deadlineBy"]) == ("2026-11-25T06:00:00.000Z", "user")
+
+
+@pytest.mark.parametrize("deadline", ["soon", "06:00", 4, "2020-01-01T00:00:00Z", {"at": "4h"}])
+def test_track_command_with_a_deadline_that_is_none_is_dropped(
+    cloud: Cloud, deadline: object
+) -> None:
+    """Counted as malformed and logged; nothing is tracked."""
+    arn = cloud.add_job("InProgress")
+    cloud.dynamodb.delete_item(TableName="jobs", Key={"jobArn": {"S": arn}})
+    batch = follow(cloud, track_command(arn, deadline=deadline))
+    assert [summary.events_malformed for _, summary in batch.summaries()] == [1]
+    assert cloud.job(arn) is None
+    assert "deadline" in cloud.log.getvalue()

@@ -1,0 +1,152 @@
+"""Deadlines: the forms, the moment that each means, and the texts of errors."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from bedrock_batch_monitor.domain.deadlines import (
+    DeadlineError,
+    DeadlineRule,
+    SetBy,
+    checked_deadline,
+    chosen_deadline,
+    deadline_rules_of,
+    deadline_rules_text,
+    moment_of,
+    parse_deadline,
+)
+
+SUBMITTED = datetime(2026, 11, 24, 20, 30, tzinfo=UTC)
+BEFORE_AUTUMN = datetime(2026, 10, 24, 12, tzinfo=UTC)
+BETWEEN = datetime(2026, 10, 25, 1, tzinfo=UTC)
+BEFORE_SPRING = datetime(2026, 3, 28, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "submitted", "expected"),
+    [
+        ("2026-11-27T06:00:00Z", SUBMITTED, "2026-11-27T06:00:00+00:00"),
+        ("2026-11-27T06:00+01:00", SUBMITTED, "2026-11-27T05:00:00+00:00"),
+        ("4h", SUBMITTED, "2026-11-25T00:30:00+00:00"),
+        ("1d 2h30m", SUBMITTED, "2026-11-25T23:00:00+00:00"),
+        ("06:00 Europe/Berlin", SUBMITTED, "2026-11-25T05:00:00+00:00"),
+        ("22:00 Europe/Berlin", SUBMITTED, "2026-11-24T21:00:00+00:00"),
+        # The next one: never the moment of the submission itself.
+        ("21:30 Europe/Berlin", SUBMITTED, "2026-11-25T20:30:00+00:00"),
+        ("20:30 UTC", SUBMITTED, "2026-11-25T20:30:00+00:00"),
+        # The clock is put back on 25 October: 02:30 occurs twice, and the first counts.
+        (
+            "02:30 Europe/Berlin",
+            datetime(2026, 10, 24, 12, tzinfo=UTC),
+            "2026-10-25T00:30:00+00:00",
+        ),
+        ("02:30 Europe/Berlin", BETWEEN, "2026-10-26T01:30:00+00:00"),
+        # It is put forward on 29 March: 02:30 does not occur, and becomes 03:30.
+        ("02:30 Europe/Berlin", BEFORE_SPRING, "2026-03-29T01:30:00+00:00"),
+        # Samoa had no 30 December 2011.
+        ("12:00 Pacific/Apia", datetime(2011, 12, 29, 23, tzinfo=UTC), "2011-12-30T22:00:00+00:00"),
+    ],
+)
+def test_deadline_means_the_next_moment_after_the_submission(
+    text: str, submitted: datetime, expected: str
+) -> None:
+    """In each of its forms, also at a change of the clock."""
+    assert parse_deadline(text).after(submitted) == datetime.fromisoformat(expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("06:00", "has no time zone"),
+        ("06:00 Europe/Berlni", "is not a time zone"),
+        ("06:00 Europe", "is not a time zone"),
+        ("06:00 ../../etc/passwd", "is not a time zone"),
+        ("25:00 UTC", "is not a deadline"),
+        ("2026-11-27", "is not a deadline"),
+        ("2026-11-27T06:00:00", "is not a moment with a time zone"),
+        ("2026-13-27T06:00:00Z", "is not a moment with a time zone"),
+        ("0h", "is not a duration from 1m to 30d"),
+        ("31d", "is not a duration from 1m to 30d"),
+        ("", "is not a deadline"),
+        ("soon\x1b[2J", "is not a deadline"),
+        ("4h" * 200, "is not a deadline"),
+    ],
+)
+def test_text_that_is_no_deadline_is_refused_with_the_reason(text: str, problem: str) -> None:
+    """The message quotes the text without its control characters."""
+    with pytest.raises(DeadlineError, match=problem) as refused:
+        parse_deadline(text)
+    assert str(refused.value).isprintable()
+    assert moment_of(text, SUBMITTED) is None
+
+
+def test_deadline_in_the_past_is_refused_where_it_is_set() -> None:
+    """A moment before now, and a duration that was over, once the submission is known."""
+    now = SUBMITTED + timedelta(hours=5)
+    with pytest.raises(DeadlineError, match="is in the past"):
+        checked_deadline("2026-11-24T21:00:00Z", submitted=None, now=now)
+    with pytest.raises(DeadlineError, match="is in the past"):
+        checked_deadline("4h", submitted=SUBMITTED, now=now)
+    assert checked_deadline("4h", submitted=None, now=now).duration == timedelta(hours=4)
+
+
+@pytest.mark.parametrize(
+    ("submitted", "note"),
+    [
+        (BEFORE_AUTUMN, "occurs twice on 2026-10-25"),
+        (BEFORE_SPRING, "does not occur on 2026-03-29"),
+        (SUBMITTED, None),
+    ],
+)
+def test_note_says_which_rule_applies_at_a_change_of_the_clock(
+    submitted: datetime, note: str | None
+) -> None:
+    """Only where the local time occurs twice or not at all."""
+    found = parse_deadline("02:30 Europe/Berlin").note(submitted)
+    assert (found is None) if note is None else (found is not None and note in found)
+
+
+@pytest.mark.parametrize(
+    ("tags", "name", "expected"),
+    [
+        ({"bbm:deadline": "4h"}, "nightly-1", ("2026-11-25T00:30:00.000Z", SetBy.TAG)),
+        ({}, "nightly-1", ("2026-11-25T05:00:00.000Z", SetBy.SETTING)),
+        # A tag that is no deadline, or one before the submission, counts as absent.
+        ({"bbm:deadline": "soon"}, "nightly-1", ("2026-11-25T05:00:00.000Z", SetBy.SETTING)),
+        (
+            {"bbm:deadline": "2026-11-01T00:00:00Z"},
+            "nightly-1",
+            ("2026-11-25T05:00:00.000Z", SetBy.SETTING),
+        ),
+        ({}, "daily", ("2026-11-25T20:30:00.000Z", SetBy.SETTING)),
+        ({}, None, None),
+    ],
+)
+def test_tag_comes_before_the_first_pattern_that_matches(
+    tags: dict[str, str], name: str | None, expected: tuple[str, SetBy] | None
+) -> None:
+    """The deadline of a job that no person gave one."""
+    rules = (DeadlineRule("nightly-*", "06:00 Europe/Berlin"), DeadlineRule("*", "1d"))
+    found = chosen_deadline(
+        tags=tags, tag="bbm:deadline", rules=rules, job_name=name, submitted=SUBMITTED
+    )
+    assert found == expected
+
+
+def test_deadlines_by_pattern_read_back_as_written() -> None:
+    """From a JSON object and from its text."""
+    rules = deadline_rules_of({"nightly-*": "06:00 Europe/Berlin", "*": "1d"})
+    assert deadline_rules_of(deadline_rules_text(rules)) == rules
+    assert [rule.pattern for rule in rules] == ["nightly-*", "*"]
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["{", "[]", {}, {"[": "4h"}, {"a": 4}, {"a": "soon"}, dict.fromkeys(map(str, range(21)), "4h")],
+)
+def test_deadlines_that_are_not_allowed_are_refused(value: object) -> None:
+    """Not JSON, no object, no pattern, no deadline, or too many."""
+    with pytest.raises(ValueError, match=r".+"):
+        deadline_rules_of(value)

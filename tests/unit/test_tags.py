@@ -1,0 +1,34 @@
+"""Tags: what is kept of them, whatever they hold."""
+
+from __future__ import annotations
+
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bedrock_batch_monitor.domain.tags import MOST_TAGS, tags_in, tags_in_answer, tags_of
+
+
+def test_hostile_tags_are_cleaned_and_bounded() -> None:
+    """Controls and hidden characters are removed, and long texts are cut."""
+    found = tags_of([("te\u202eam", "a\x1b[2Jb\nc"), ("\u200b", "no key"), ("x" * 999, "y" * 999)])
+    assert found == {"team": "a[2Jb c", "x" * 127 + "…": "y" * 255 + "…"}
+
+
+def test_answer_of_another_form_has_no_tags() -> None:
+    """Entries that are no tags are left out."""
+    assert tags_in_answer({}) == tags_in_answer({"tags": "no"}) == {}
+    assert tags_in_answer(
+        {"tags": [None, {"key": 1, "value": "a"}, {"key": "a", "value": "b"}]}
+    ) == {"a": "b"}
+
+
+@given(st.dictionaries(st.text(), st.text(), max_size=80))
+def test_tags_are_the_same_in_any_order_and_when_cleaned_again(tags: dict[str, str]) -> None:
+    """At most 50, and below 16 KB."""
+    found = tags_in(tags)
+    assert found == tags_of(reversed([*tags.items()])) == tags_in(found)
+    assert len(found) <= MOST_TAGS
+    assert sum(len(name.encode()) + len(text.encode()) for name, text in found.items()) <= 16 * 1024
+    json.dumps(found, ensure_ascii=False).encode()
