@@ -144,6 +144,11 @@ class Scene:
         """The function is invoked below."""
         return self
 
+    @property
+    def s3(self) -> Any:
+        """The buckets of the jobs."""
+        return boto3.client("s3", region_name=REGION)
+
     def describe_stacks(self, *, StackName: str) -> dict[str, Any]:  # noqa: N803 - boto3's name
         """The outputs of the stack."""
         return {
