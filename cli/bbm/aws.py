@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_events import EventBridgeClient
     from mypy_boto3_lambda import LambdaClient
+    from mypy_boto3_s3 import S3Client
 
 _SHORT_CALLS: Final = Config(
     connect_timeout=5, read_timeout=20, retries={"mode": "standard", "total_max_attempts": 4}
@@ -22,6 +23,13 @@ _SHORT_CALLS: Final = Config(
 # retry would start a second poll.
 _POLL_CALL: Final = Config(
     connect_timeout=5, read_timeout=910, retries={"mode": "standard", "total_max_attempts": 1}
+)
+# Several files are read at the same time, each by one call that can take minutes.
+_READS: Final = Config(
+    connect_timeout=5,
+    read_timeout=60,
+    max_pool_connections=16,
+    retries={"mode": "standard", "total_max_attempts": 4},
 )
 _QUICK_CALLS: Final = Config(
     connect_timeout=1, read_timeout=3, retries={"mode": "standard", "total_max_attempts": 1}
@@ -50,6 +58,10 @@ class Clients(Protocol):
     @property
     def functions(self) -> LambdaClient:
         """The client of the monitor function."""
+
+    @property
+    def s3(self) -> S3Client:
+        """The client that reads results and inputs of jobs."""
 
 
 class Connect(Protocol):
@@ -104,6 +116,11 @@ class SessionClients:
     def functions(self) -> LambdaClient:
         """The client of the monitor function."""
         return self._session.client("lambda", config=_POLL_CALL)
+
+    @cached_property
+    def s3(self) -> S3Client:
+        """The client that reads results and inputs of jobs."""
+        return self._session.client("s3", config=_READS)
 
 
 class QuickClients(SessionClients):

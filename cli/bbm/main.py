@@ -10,6 +10,7 @@ import typer
 from bbm.command import register
 from bbm.commands.operations import poll, replay
 from bbm.commands.queries import find, history, jobs, usage
+from bbm.commands.record_errors import errors
 from bbm.commands.summaries import cost, report
 from bbm.commands.tracking import track, untrack
 from bbm.commands.watch_jobs import watch
@@ -20,6 +21,7 @@ _COMMANDS: Final = (
     jobs,
     history,
     find,
+    errors,
     usage,
     watch,
     replay,

@@ -22,6 +22,8 @@ _ACTIONS: Final = {
     "DescribeStacks": "cloudformation:DescribeStacks",
     "BatchGetItem": "dynamodb:BatchGetItem",
     "GetItem": "dynamodb:GetItem",
+    "GetObject": "s3:GetObject",
+    "ListObjectsV2": "s3:ListBucket",
     "PutItem": "dynamodb:PutItem",
     "Query": "dynamodb:Query",
     "Scan": "dynamodb:Scan",

@@ -51,6 +51,10 @@ class _DemoClients:
     def functions(self) -> Any:  # noqa: ANN401
         return self.cloud.monitor.client("lambda")
 
+    @property
+    def s3(self) -> Any:  # noqa: ANN401
+        return self.cloud.monitor.client("s3")
+
 
 def show_result(cloud: Cloud, watched: Watched, problems: list[str], seconds: float) -> None:
     """The jobs as `bbm` shows them, the report, and whether anything is missing."""

@@ -90,6 +90,7 @@ class TestClients:
     events: Any
     functions: Any
     cloudformation: Any = field(default_factory=Stacks)
+    s3: Any = None
     region: str | None = REGION
 
 

@@ -43,6 +43,11 @@ ENDED: Final = (
         (12_000, 12_000, 24),
         tokens=(8_388_240, 1_437_120),
         dollars="23.3616",
+        more={
+            "roleArn": "arn:aws:iam::123456789012:role/BatchInference",
+            "inputDataConfig": {"s3InputDataConfig": {"s3Uri": "s3://acme/in/nightly.jsonl"}},
+            "outputDataConfig": {"s3OutputDataConfig": {"s3Uri": "s3://acme/out/"}},
+        },
     ),
     Past(
         "q1w2e3r4t5y6",
@@ -128,6 +133,12 @@ ENDED: Final = (
         tokens=(33_950_000, 0),
         dollars="0.3395",
     ),
+)
+# The errors of the failed records of that job, by code: so many records each.
+FAILURES: Final = (
+    (429, "Too many requests, please wait {} s before trying again.", 14),
+    (400, "messages.0.content.{}.source.data: image exceeds 5 MB maximum: {} bytes > 5242880", 7),
+    (500, "The model returned the following errors: internal error (request {}-4c1e-9b6d)", 3),
 )
 RUNNING: Final = (
     Past(

@@ -90,6 +90,7 @@ SAMPLES: Final = {
     "history of a name": Sample(("history", "nightly-summaries")),
     "find": Sample(("find", "--since", "24h")),
     "find failed": Sample(("find", "--status", "Failed", "--status", "Expired", "--since", "7d")),
+    "errors": Sample(("errors", "xrczi909phbh", "--retry-file", "retry.jsonl")),
     "usage": Sample(("usage", "--since", "7d")),
     "watch": Sample(("watch", "classify-tickets", "rqmygfpgs37l"), steps=_STEPS[:1]),
     "watch in a pipe": Sample(_WATCHED, None, _STEPS, " | cat"),
@@ -99,6 +100,7 @@ SAMPLES: Final = {
     "track as json": Sample(("track", _NEW, "m4u8v2x6b1n3", "--json"), None),
     "find as json": Sample(("find", "--status", "Failed", "--json"), None),
     "history as json": Sample(("history", WRONG_ARN, "--json"), None),
+    "errors as json": Sample(("errors", "xrczi909phbh", "--json"), None),
     "usage as json": Sample(("usage", "--since", "12h", "--json"), None),
     "poll as json": Sample(("poll", "--json"), None),
 }
@@ -118,6 +120,7 @@ _PICTURED: Final = (
     ("history", WRONG_ARN),
     ("history", "wakz15mwitoa"),
     ("history", "no-such-job"),
+    ("errors", "xrczi909phbh"),
     ("usage",),
     ("watch",),
     ("poll",),

@@ -31,7 +31,7 @@ from bedrock_batch_monitor.domain.statuses import is_terminal
 from bedrock_batch_monitor.domain.times import from_iso, to_iso
 from tests.support.tables import create_tables
 
-from .morning import ENDED, RUNNING, Past
+from .morning import ENDED, FAILURES, RUNNING, Past
 
 ACCOUNT: Final = "123456789012"
 REGION: Final = "us-east-1"
@@ -144,6 +144,16 @@ class Scene:
         """The function is invoked below."""
         return self
 
+    @property
+    def s3(self) -> Any:
+        """The bucket of one job, with its input and results."""
+        client = boto3.client("s3", region_name=REGION)
+        if not client.list_buckets()["Buckets"]:
+            client.create_bucket(Bucket="acme")
+            for key, text in _files_of(ENDED[0]):
+                client.put_object(Bucket="acme", Key=key, Body=text.encode())
+        return client
+
     def describe_stacks(self, *, StackName: str) -> dict[str, Any]:  # noqa: N803 - boto3's name
         """The outputs of the stack."""
         return {
@@ -188,6 +198,27 @@ def scene(steps: Sequence[Callable[[Scene], None]] = ()) -> Iterator[Scene]:
         )
         made.put({"jobArn": f"{PREFIX}wakz15mwitoa", "tracking": "ACTIVE"})
         yield made
+
+
+def _files_of(past: Past) -> Iterator[tuple[str, str]]:
+    """The input and the results of a job: the first records failed, and the last one is missing."""
+    total, _, _ = past.records or (0, 0, 0)
+    ids = [f"doc-{number:05}" for number in range(total)]
+    lines = [f'{{"recordId": "{record_id}", "modelInput": {{}}}}' for record_id in ids]
+    yield "in/nightly.jsonl", "\n".join(lines)
+    errors = [
+        {"errorCode": code, "errorMessage": message.format(7_340_032 + number, 5_877_012)}
+        for code, message, records in FAILURES
+        for number in range(records)
+    ]
+    outcomes = [*({"error": error} for error in errors)]
+    outcomes += [{"modelOutput": {}}] * (total - len(errors))
+    results = [
+        json.dumps({"modelInput": {}} | outcome | {"recordId": record_id}, separators=(",", ":"))
+        for record_id, outcome in zip(ids, outcomes, strict=True)
+    ]
+    yield f"out/{past.job_id}/nightly.jsonl.out", "\n".join(reversed(results[:-1]))
+    yield f"out/{past.job_id}/manifest.json.out", "{}"
 
 
 def _put(scene: Scene, past: Past) -> None:
