@@ -50,7 +50,7 @@ PRICES: Final[Mapping[str, tuple[Fraction, int, str]]] = {
 DAYS: Final = 30
 # With discovery, the metric of discovered jobs is also published.
 METRICS: Final = len({*STEADY_METRICS, JOBS_DISCOVERED})
-ALARMS: Final = 9
+ALARMS: Final = 11
 # An upper bound. A test compares it with the log of a real poll.
 LOG_BYTES: Final = 2000
 # An assumption, not documented: how often Lambda polls an empty queue.

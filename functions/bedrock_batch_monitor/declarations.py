@@ -263,6 +263,16 @@ class DeclaredSettings:
     alarm_email: str | None = _optional(
         _EMAIL_ADDRESS, "none", "Address that gets a mail when an alarm triggers or clears."
     )
+    runbook_url: str = _setting(
+        Matching(
+            # With a section after it, it is part of the description of an alarm.
+            r"[!-~]{1,300}",
+            "the address of a page, of 1 to 300 characters without spaces",
+        ),
+        "docs/operating.md",
+        "The address of the runbook, which alarms and `bbm doctor` name: your copy of "
+        "`docs/operating.md`.",
+    )
     notify_email: str | None = _optional(
         _EMAIL_ADDRESS, "none", "Address that gets a mail about the outcome of each job."
     )

@@ -1,14 +1,17 @@
 """The alarms on the monitor itself, and the topic that they report to.
 
-An alarm costs $0.10 a month: nine are $0.90, and ten with `stalledAfterMinutes` are $1.00. So there
-is no alarm on a cause that another alarm covers soon enough. If the function is throttled, the
-schedule is disabled or a table refuses calls, no poll succeeds; if the inbox function fails, dead
-letters remain; if the bus is missing or refuses events, events wait.
+An alarm costs $0.10 a month. So there is no alarm on a cause that another alarm covers soon enough.
+If the function is throttled, the schedule is disabled or a table refuses calls, no poll succeeds;
+if the inbox function fails, dead letters remain; if the bus is missing or refuses events, events
+wait; if Bedrock throttles so much that it matters, reads are late.
+
+No alarm is on for as long as a single job or item is wrong, because it would hide the next outage:
+`JobsUnreachable` counts new cases, and the total of `Errors` leaves errors of single items out.
 
 Most metrics are published only when they are not zero, so missing data does not breach.
 
 Each other account or Region has its own alarms, with its name in theirs, on what can go wrong only
-there: four, one more in another account, and one with `stalledAfterMinutes`.
+there: five, one more in another account, and one with `stalledAfterMinutes`.
 """
 
 from __future__ import annotations
@@ -32,8 +35,8 @@ from bedrock_batch_monitor_cdk.findings import acknowledge
 from bedrock_batch_monitor_cdk.service import service_of
 
 if TYPE_CHECKING:
-    from aws_cdk import aws_kms as kms
     from aws_cdk import aws_lambda as lambda_
+    from aws_cdk import aws_sqs as sqs
 
     from bedrock_batch_monitor.domain.arns import Scope
     from bedrock_batch_monitor_cdk.config import MonitorConfig
@@ -42,18 +45,20 @@ if TYPE_CHECKING:
 # The error code if another account refuses to let the monitor assume its role.
 ROLE_REFUSED_CODE: Final = "STS.AccessDenied"
 
-_MANUAL: Final = "docs/operating.md"
 _LONGEST_WAIT_SECONDS: Final = 15 * 60
+_INBOX_STOPPED_SECONDS: Final = 10 * 60
+_INTERVALS: Final = 3
 # An unreachable job is read only every 15 minutes, and its refusals should keep one alarm in alarm.
 _UNREACHABLE_WINDOW_MINUTES: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """The metric of an alarm, and what it means if the alarm triggers."""
+    """The metric of an alarm, what it means if the alarm triggers, and the first command."""
 
     metric: str
     meaning: str
+    command: str = "bbm doctor"
 
 
 NO_POLL: Final = "NoPoll"
@@ -62,7 +67,9 @@ DEAD_LETTERS: Final = "DeadLetters"
 EVENTS_WAITING: Final = "EventsWaiting"
 JOBS_UNREACHABLE: Final = "JobsUnreachable"
 JOBS_STALLED: Final = "JobsStalled"
-BEDROCK_THROTTLES: Final = "BedrockThrottles"
+READS_LATE: Final = "ReadsLate"
+DETECTION_LATE: Final = "DetectionLate"
+INBOX_STOPPED: Final = "InboxStopped"
 BEDROCK_DENIES: Final = "BedrockDenies"
 UNKNOWN_STATUS: Final = "UnknownStatus"
 ERRORS_PERSIST: Final = "ErrorsPersist"
@@ -72,36 +79,51 @@ ROLE_REFUSED: Final = "RoleRefused"
 ALARMS: Final[Mapping[str, Meaning]] = MappingProxyType(
     {
         NO_POLL: Meaning(
-            summary.JOBS_ACTIVE,
+            summary.JOBS_READ,
             "Triggers when no poll has succeeded for several intervals, or since the deployment: "
-            "no job is followed.",
+            "no job is followed. A poll that had jobs to read and read none is not a success.",
+        ),
+        READS_LATE: Meaning(
+            summary.OLDEST_READ_SECONDS,
+            "Triggers when an active job has not been read for more than three intervals: its end "
+            "is detected late.",
+        ),
+        DETECTION_LATE: Meaning(
+            summary.DETECTION_SECONDS,
+            "Triggers when a change of a job was recorded more than 15 minutes, or three "
+            "intervals, after it happened.",
         ),
         POLL_FAILS: Meaning(
             "Errors of AWS/Lambda",
             "Triggers when the monitor function fails in two of three intervals, with an error or "
             "a timeout.",
+            "bbm poll",
         ),
         DEAD_LETTERS: Meaning(
             "ApproximateNumberOfMessagesVisible of AWS/SQS",
             "Triggers when the dead-letter queue contains messages that could not be delivered or "
             "handled.",
+            "bbm letters",
+        ),
+        INBOX_STOPPED: Meaning(
+            "ApproximateAgeOfOldestMessage of AWS/SQS",
+            "Triggers when a message has waited in the inbox queue for more than 10 minutes: "
+            "commands are not followed.",
         ),
         EVENTS_WAITING: Meaning(
             summary.OLDEST_PENDING_EVENT_SECONDS,
             "Triggers when an event or a task callback has been pending for more than 15 minutes.",
         ),
         JOBS_UNREACHABLE: Meaning(
-            summary.JOBS_UNREACHABLE,
-            "Triggers when a tracked job cannot be read any more: not found, denied, or refused.",
+            summary.JOBS_NEWLY_UNREACHABLE,
+            "Triggers when another tracked job cannot be read any more: not found, denied, or "
+            "refused. It clears while the job is still unreachable.",
+            "bbm jobs",
         ),
         JOBS_STALLED: Meaning(
             summary.JOBS_STALLED,
             "Triggers when neither status nor counts of a job change for `stalledAfterMinutes`.",
-        ),
-        BEDROCK_THROTTLES: Meaning(
-            f"{summary.ERRORS}, {summary.ERROR_CODE} {summary.THROTTLED}",
-            "Triggers when five consecutive periods each had a throttled call. Terminal statuses "
-            "are detected late, but none is lost.",
+            "bbm jobs",
         ),
         BEDROCK_DENIES: Meaning(
             f"{summary.ERRORS}, {summary.ERROR_CODE} {summary.REFUSED}",
@@ -112,11 +134,12 @@ ALARMS: Final[Mapping[str, Meaning]] = MappingProxyType(
             summary.UNKNOWN_STATUSES,
             "Triggers when Bedrock reports a status that this version does not know. It is treated "
             "as non-terminal.",
+            "bbm jobs",
         ),
         ERRORS_PERSIST: Meaning(
             summary.ERRORS,
-            "Triggers when every period of an hour or more had errors: some jobs may not be "
-            "followed.",
+            "Triggers when every period of an hour or more had errors of a service: some jobs may "
+            "not be followed. Errors of single items and throttling by Bedrock do not count.",
         ),
         ROLE_REFUSED: Meaning(
             f"{summary.ERRORS}, {summary.ERROR_CODE} {ROLE_REFUSED_CODE}",
@@ -130,7 +153,7 @@ ALARMS: Final[Mapping[str, Meaning]] = MappingProxyType(
 class Alarms(Construct):
     """The alarms of one deployment and their topic, to which `alarmEmail` subscribes."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all named
         self,
         scope: Construct,
         construct_id: str,
@@ -138,12 +161,16 @@ class Alarms(Construct):
         config: MonitorConfig,
         function: lambda_.IFunction,
         events: Events,
+        inbox: sqs.IQueue,
+        dashboard_name: str,
     ) -> None:
         super().__init__(scope, construct_id)
+        self._runbook = config.runbook_url
+        self._dashboard_name = dashboard_name
         self._interval = config.poll_interval_minutes
         # Powertools publishes each metric with the service.
         self._service = service_of(self)
-        self.topic = self._build_topic(config, events.key)
+        self.topic = self._build_topic(config)
         self._action = actions.SnsAction(self.topic)
         self.alarms: list[cloudwatch.IAlarm] = []
         self._build_alarms_on_polls(function)
@@ -155,6 +182,13 @@ class Alarms(Construct):
                 statistic=cloudwatch.Stats.MAXIMUM, period=Duration.minutes(5)
             ),
         )
+        self._alarm(
+            INBOX_STOPPED,
+            inbox.metric_approximate_age_of_oldest_message(
+                statistic=cloudwatch.Stats.MAXIMUM, period=Duration.minutes(5)
+            ),
+            threshold=_INBOX_STOPPED_SECONDS,
+        )
         accounts = events.multi_scope.accounts if events.multi_scope is not None else ()
         for other in events.others:
             self._build_alarms_on_scope(
@@ -165,9 +199,10 @@ class Alarms(Construct):
 
     def _build_alarms_on_scope(self, scope: Scope, *, stalled: bool, assumes_role: bool) -> None:
         self._alarm_on_no_poll(scope)
+        self._alarm_on_late_reads(scope)
         self._alarm_on_events_waiting(scope)
         self._alarm_on_errors(scope)
-        metrics = {JOBS_UNREACHABLE: summary.JOBS_UNREACHABLE}
+        metrics = {JOBS_UNREACHABLE: summary.JOBS_NEWLY_UNREACHABLE}
         if stalled:
             metrics[JOBS_STALLED] = summary.JOBS_STALLED
         for alarm_id, name in metrics.items():
@@ -183,14 +218,9 @@ class Alarms(Construct):
             )
             self._alarm(ROLE_REFUSED, metric, of=scope)
 
-    def _build_topic(self, config: MonitorConfig, key: kms.IKey | None) -> sns.Topic:
-        topic = sns.Topic(
-            self,
-            "Topic",
-            display_name="Bedrock Batch Monitor",
-            enforce_ssl=True,
-            master_key=key,
-        )
+    def _build_topic(self, config: MonitorConfig) -> sns.Topic:
+        # Not encrypted with the customer's key: the topic must be able to report its loss.
+        topic = sns.Topic(self, "Topic", display_name="Bedrock Batch Monitor", enforce_ssl=True)
         # This policy replaces the default one, which lets alarms publish.
         topic.add_to_resource_policy(
             iam.PolicyStatement(
@@ -203,17 +233,22 @@ class Alarms(Construct):
         )
         if config.alarm_email is not None:
             topic.add_subscription(subscriptions.EmailSubscription(config.alarm_email))
-        if key is None:
-            acknowledge(
-                topic,
-                "AwsSolutions-SNS2",
-                "Alarms cannot publish with the AWS managed key of SNS, and contain no data of a "
-                "job. `kms=customer` encrypts the topic.",
-            )
+        acknowledge(
+            topic,
+            "AwsSolutions-SNS2",
+            "Alarms cannot publish with the AWS managed key of SNS, and contain no data of a job. "
+            "With a customer's key they could not report that the key cannot be used.",
+        )
         return topic
 
     def _build_alarms_on_polls(self, function: lambda_.IFunction) -> None:
         self._alarm_on_no_poll()
+        self._alarm_on_late_reads()
+        self._alarm(
+            DETECTION_LATE,
+            self._metric(summary.DETECTION_SECONDS, cloudwatch.Stats.MAXIMUM, self._window()),
+            threshold=max(_LONGEST_WAIT_SECONDS, _INTERVALS * self._interval * 60),
+        )
         self._alarm(
             POLL_FAILS,
             function.metric_errors(
@@ -226,14 +261,30 @@ class Alarms(Construct):
         self._alarm_on_events_waiting()
 
     def _alarm_on_no_poll(self, scope: Scope | None = None) -> None:
-        # Zero jobs are data too, so the number of samples counts.
+        # The number of samples counts: zero jobs are data too, and a poll that had jobs to read and
+        # read none has no sample.
         samples = cloudwatch.Stats.SAMPLE_COUNT
         self._alarm(
             NO_POLL,
-            self._metric(summary.JOBS_ACTIVE, samples, self._window(), scope=scope),
+            self._metric(summary.JOBS_READ, samples, self._window(), scope=scope),
             comparison=cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD,
             threshold=1,
             missing=cloudwatch.TreatMissingData.BREACHING,
+            of=scope,
+        )
+
+    def _alarm_on_late_reads(self, scope: Scope | None = None) -> None:
+        self._alarm(
+            READS_LATE,
+            self._metric(
+                summary.OLDEST_READ_SECONDS,
+                cloudwatch.Stats.MAXIMUM,
+                self._period(),
+                scope=scope,
+            ),
+            threshold=_INTERVALS * self._interval * 60,
+            # One job that is late once is read by now.
+            periods=2,
             of=scope,
         )
 
@@ -261,7 +312,7 @@ class Alarms(Construct):
 
     def _build_alarms_on_jobs(self, *, stalled: bool) -> None:
         metrics = {
-            JOBS_UNREACHABLE: summary.JOBS_UNREACHABLE,
+            JOBS_UNREACHABLE: summary.JOBS_NEWLY_UNREACHABLE,
             UNKNOWN_STATUS: summary.UNKNOWN_STATUSES,
         }
         if stalled:
@@ -270,13 +321,6 @@ class Alarms(Construct):
             self._alarm(alarm_id, self._metric(metric, cloudwatch.Stats.MAXIMUM, self._window()))
 
     def _build_alarms_on_errors(self) -> None:
-        self._alarm(
-            BEDROCK_THROTTLES,
-            self._metric(
-                summary.ERRORS, cloudwatch.Stats.SUM, self._period(), code=summary.THROTTLED
-            ),
-            periods=5,
-        )
         self._alarm(
             BEDROCK_DENIES,
             self._metric(
@@ -337,7 +381,11 @@ class Alarms(Construct):
         alarm = cloudwatch.Alarm(
             self,
             f"{alarm_id}{where}",
-            alarm_description=f"{named}{ALARMS[alarm_id].meaning} What to do: {_MANUAL}.",
+            alarm_description=(
+                f"{named}{ALARMS[alarm_id].meaning} First command: "
+                f"{ALARMS[alarm_id].command}. Dashboard: {self._dashboard_name}. "
+                f"Runbook: {self._runbook}#{alarm_id.lower()}"
+            ),
             metric=metric,
             comparison_operator=comparison,
             threshold=threshold,

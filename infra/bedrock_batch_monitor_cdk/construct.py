@@ -16,7 +16,7 @@ from bedrock_batch_monitor.domain.outcomes import OUTCOMES
 from bedrock_batch_monitor_cdk import grants
 from bedrock_batch_monitor_cdk.alarms import Alarms
 from bedrock_batch_monitor_cdk.config import MonitorConfig
-from bedrock_batch_monitor_cdk.dashboard import Dashboard
+from bedrock_batch_monitor_cdk.dashboard import Dashboard, dashboard_name
 from bedrock_batch_monitor_cdk.encryption import customer_key
 from bedrock_batch_monitor_cdk.events import Events
 from bedrock_batch_monitor_cdk.inbox import Inbox
@@ -71,7 +71,15 @@ class BedrockBatchMonitor(Construct):
         )
         self._inbox = Inbox(self, "Inbox", config=config, tables=tables, events=events)
         PollSchedule(self, "Poll", config=config, function=self.function, events=events)
-        self._alarms = Alarms(self, "Alarms", config=config, function=self.function, events=events)
+        self._alarms = Alarms(
+            self,
+            "Alarms",
+            config=config,
+            function=self.function,
+            events=events,
+            inbox=self._inbox.queue,
+            dashboard_name=dashboard_name(self),
+        )
         widget = Widget(self, "Widget", config=config, tables=tables, events=events)
         self._schemas = SchemaRegistry(self, "Schemas") if config.schema_registry else None
         self._dashboard = self._build_dashboard(widget)
@@ -96,6 +104,7 @@ class BedrockBatchMonitor(Construct):
             widget=widget.function,
             logs=[self._monitor.log_group, self._inbox.log_group],
             queues={"dead letters": self.dead_letter_queue, "inbox": self._inbox.queue},
+            tables={"jobs": self.jobs_table, "history": self.history_table},
             poll_interval=Duration.minutes(self._config.poll_interval_minutes),
             by_scope=self._events.multi_scope is not None,
             shows_usage=self._config.output_buckets is not None,
@@ -125,6 +134,11 @@ class BedrockBatchMonitor(Construct):
     def dead_letter_queue(self) -> sqs.Queue:
         """The queue of messages that could not be delivered or handled."""
         return self._events.dead_letters
+
+    @property
+    def failed_polls_queue(self) -> sqs.Queue:
+        """The queue that says for one day why a poll failed or did not start."""
+        return self._events.failed_polls
 
     @property
     def dashboard(self) -> cloudwatch.Dashboard:
@@ -203,6 +217,7 @@ class BedrockBatchMonitor(Construct):
             "EventBusName": self.event_bus.event_bus_name,
             "MonitorFunctionName": self.function.function_name,
             "DeadLetterQueueUrl": self.dead_letter_queue.queue_url,
+            "FailedPollsQueueUrl": self.failed_polls_queue.queue_url,
             "DashboardName": self.dashboard.dashboard_name,
             "AlarmTopicArn": self.alarm_topic.topic_arn,
             "Version": __version__,

@@ -1,11 +1,12 @@
-"""The dashboard: jobs and events, the health of the monitor, and Bedrock's own metrics."""
+"""The dashboard: alarms, jobs, one part for each question, and Bedrock's own metrics."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
-from aws_cdk import Duration
+from aws_cdk import Duration, Stack
 from aws_cdk import aws_cloudwatch as cloudwatch
 from constructs import Construct
 
@@ -15,11 +16,14 @@ from bedrock_batch_monitor_cdk import logged
 from bedrock_batch_monitor_cdk.service import service_of
 
 if TYPE_CHECKING:
+    from aws_cdk import aws_dynamodb as dynamodb
     from aws_cdk import aws_lambda as lambda_
     from aws_cdk import aws_logs as logs_
     from aws_cdk import aws_sqs as sqs
 
-JOBS: Final = (summary.JOBS_ACTIVE, summary.JOBS_READ)
+JOBS: Final = (summary.JOBS_ACTIVE, summary.JOBS_READ, summary.JOBS_NEWLY_UNREACHABLE)
+READS: Final = (summary.OLDEST_READ_SECONDS,)
+DETECTION: Final = (summary.DETECTION_SECONDS,)
 TRANSITIONS: Final = (
     summary.JOBS_DISCOVERED,
     summary.JOBS_CHANGED,
@@ -71,6 +75,15 @@ _DAY: Final = Duration.days(1)
 _USAGE_SHOWN: Final = "-P14D"
 
 
+def dashboard_name(part: Construct) -> str:
+    """The name of a monitor's dashboard; alarms name it, and the dashboard refers to the alarms.
+
+    Dashboards belong to an account and not to a Region, so the name contains the Region.
+    """
+    service = re.sub(r"[^A-Za-z0-9-]", "_", service_of(part))
+    return f"{service}-{Stack.of(part).region}"
+
+
 class Dashboard(Construct):
     """One CloudWatch dashboard over the alarms and metrics of one deployment."""
 
@@ -84,6 +97,7 @@ class Dashboard(Construct):
         queues: Mapping[str, sqs.IQueue],
         widget: lambda_.IFunction,
         logs: Sequence[logs_.ILogGroup],
+        tables: Mapping[str, dynamodb.ITableV2],
         poll_interval: Duration,
         by_scope: bool = False,
         shows_usage: bool,
@@ -94,6 +108,7 @@ class Dashboard(Construct):
         self.dashboard = cloudwatch.Dashboard(
             self,
             "Dashboard",
+            dashboard_name=dashboard_name(self),
             default_interval=Duration.hours(12),
             widgets=[
                 [
@@ -113,35 +128,80 @@ class Dashboard(Construct):
                         update_on_resize=False,
                     )
                 ],
-                *logged.widgets(logs, poll_interval, by_scope=by_scope),
-                *self._metric_rows(queues),
+                *self._rows_by_question(
+                    logged.widgets(logs, poll_interval, by_scope=by_scope),
+                    functions=functions,
+                    queues=queues,
+                    tables=tables,
+                ),
                 *([_scope_graphs(self._service)] if by_scope else []),
-                _function_graphs(functions),
                 [_bedrock_graph(title, metric) for title, metric in BEDROCK.items()],
                 *([self._usage_graphs()] if shows_usage else []),
             ],
         )
 
-    def _metric_rows(self, queues: Mapping[str, sqs.IQueue]) -> list[list[cloudwatch.IWidget]]:
+    def _rows_by_question(
+        self,
+        asked: logged.LogWidgets,
+        *,
+        functions: Mapping[str, lambda_.IFunction],
+        queues: Mapping[str, sqs.IQueue],
+        tables: Mapping[str, dynamodb.ITableV2],
+    ) -> list[list[cloudwatch.IWidget]]:
         maximum, total = cloudwatch.Stats.MAXIMUM, cloudwatch.Stats.SUM
         oldest = (summary.OLDEST_PENDING_EVENT_SECONDS,)
+        invocations, errors, durations = _function_graphs(functions)
         return [
+            [_question("Is everything being followed?")],
             [
                 # A level: the sum over several polls would count a job several times.
                 self._graph("Jobs at each poll", JOBS, maximum),
+                self._graph("Seconds since the oldest read", READS, maximum),
+                invocations,
+            ],
+            [
+                asked.active,
                 self._graph("Transitions", TRANSITIONS, total),
-                self._graph("Events sent", EVENTS, total),
-            ],
-            [
                 self._graph("Jobs in trouble", JOBS_IN_TROUBLE, maximum),
-                self._graph("Events waiting", EVENTS_WAITING, maximum, right=oldest),
-                self._graph("Other trouble", TROUBLE, total),
             ],
+            [_question("Is anything late?")],
             [
-                self._graph("Seconds per poll", (summary.POLL_SECONDS,), maximum),
+                self._graph("Longest detection, in seconds", DETECTION, maximum),
+                asked.latency,
+                asked.times,
+            ],
+            [_question("Is anything pending?")],
+            [
+                self._graph("Events waiting", EVENTS_WAITING, maximum, right=oldest),
+                self._graph("Events sent", EVENTS, total),
                 *(_queue_graph(f"Queue: {name}", queue) for name, queue in queues.items()),
             ],
+            [_question("What failed?")],
+            [asked.endings, asked.records, asked.trouble],
+            [
+                self._graph("Other trouble", TROUBLE, total),
+                self._errors_by_code(),
+                errors,
+            ],
+            [_question("What does it cost?")],
+            [
+                self._graph("Seconds per poll", (summary.POLL_SECONDS,), maximum),
+                durations,
+                _writes_graph(tables),
+            ],
         ]
+
+    def _errors_by_code(self) -> cloudwatch.IWidget:
+        expression = (
+            f"SEARCH('{{{contract.METRICS_NAMESPACE},{summary.ERROR_CODE},service}} "
+            f'MetricName="{summary.ERRORS}" '
+            f"service=\"{self._service}\"', 'Sum', {_PERIOD.to_seconds():.0f})"
+        )
+        return cloudwatch.GraphWidget(
+            title="Errors by code",
+            width=_WIDTH,
+            left=[cloudwatch.SearchExpression(expression=expression, label="", period=_PERIOD)],
+        )
 
     def _graph(
         self,
@@ -210,6 +270,23 @@ def _scope_graphs(service: str) -> list[cloudwatch.IWidget]:
             )
         )
     return graphs
+
+
+def _question(text: str) -> cloudwatch.IWidget:
+    return cloudwatch.TextWidget(markdown=f"## {text}", width=_WHOLE_WIDTH, height=1)
+
+
+def _writes_graph(tables: Mapping[str, dynamodb.ITableV2]) -> cloudwatch.IWidget:
+    return cloudwatch.GraphWidget(
+        title="Units written to the tables",
+        width=_WIDTH,
+        left=[
+            table.metric_consumed_write_capacity_units(
+                statistic=cloudwatch.Stats.SUM, period=_PERIOD, label=name
+            )
+            for name, table in tables.items()
+        ],
+    )
 
 
 def _queue_graph(title: str, queue: sqs.IQueue) -> cloudwatch.IWidget:

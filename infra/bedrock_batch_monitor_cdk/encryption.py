@@ -26,8 +26,8 @@ def customer_key(scope: Construct, config: MonitorConfig) -> kms.Key | None:
 
     The roles have their own statements for it (see `function_roles.py`), which the first statement
     of the key policy permits. Services that use no role of this stack are admitted by name:
-    CloudWatch and CloudWatch Logs for this account only, and EventBridge, whose rules send to
-    encrypted queues.
+    CloudWatch Logs for this account only, and EventBridge, whose rules send to encrypted queues.
+    The topic of the alarms is not under the key, because an alarm must be able to report its loss.
     """
     if config.kms != "customer":
         return None
@@ -39,7 +39,7 @@ def customer_key(scope: Construct, config: MonitorConfig) -> kms.Key | None:
         # Without the key all data encrypted with it is lost, including backups of the tables.
         removal_policy=config.removal_policy_of_data,
     )
-    for statement in (_encrypt_logs(key), _publish_alarms(key), _deliver_events()):
+    for statement in (_encrypt_logs(key), _deliver_events()):
         key.add_to_resource_policy(statement)
     return key
 
@@ -59,16 +59,6 @@ def _encrypt_logs(key: kms.Key) -> iam.PolicyStatement:
         ],
         resources=["*"],
         conditions={"ArnLike": {"kms:EncryptionContext:aws:logs:arn": log_groups}},
-    )
-
-
-def _publish_alarms(key: kms.Key) -> iam.PolicyStatement:
-    return iam.PolicyStatement(
-        sid="PublishAlarms",
-        principals=[iam.ServicePrincipal("cloudwatch.amazonaws.com")],
-        actions=["kms:Decrypt", "kms:GenerateDataKey*"],
-        resources=["*"],
-        conditions={"StringEquals": {"aws:SourceAccount": Stack.of(key).account}},
     )
 
 

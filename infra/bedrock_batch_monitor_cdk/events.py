@@ -1,4 +1,4 @@
-"""The bus that the monitor sends events to, and the dead-letter queue."""
+"""The bus that the monitor sends events to, the dead-letter queue, and that of failed polls."""
 
 from __future__ import annotations
 
@@ -61,6 +61,7 @@ class Events(Construct):
         if multi_scope is not None and multi_scope.accounts:
             admit_members(self.bus, multi_scope)
         self.dead_letters = self._build_dead_letters()
+        self.failed_polls = self._build_failed_polls()
 
     @property
     def others(self) -> tuple[Scope, ...]:
@@ -85,6 +86,24 @@ class Events(Construct):
             removal_policy=RemovalPolicy.DESTROY,
         )
         acknowledge(queue, "AwsSolutions-SQS3", "This is the dead-letter queue.")
+        return queue
+
+    def _build_failed_polls(self) -> sqs.Queue:
+        """Why a poll failed or did not start, for one day.
+
+        It has no alarm: the next poll repeats the work, and `NoPoll` and `PollFails` report polls
+        that keep failing. In the dead-letter queue, one failed poll would be an alarm until
+        somebody empties the queue.
+        """
+        queue = sqs.Queue(
+            self,
+            "FailedPolls",
+            **queue_encryption(self.key),
+            enforce_ssl=True,
+            retention_period=Duration.days(1),
+            removal_policy=RemovalPolicy.DESTROY,
+        )
+        acknowledge(queue, "AwsSolutions-SQS3", "This is a dead-letter queue.")
         return queue
 
 

@@ -82,7 +82,7 @@ def monitor_role(  # noqa: PLR0913 - what it may use, all named
     acknowledge_wildcard(
         role, "*", "Neither listing jobs nor task callbacks have a resource type to restrict."
     )
-    _allow_dead_letters(role, events)
+    _allow_failed_polls(role, events)
     allow_key(role, "UseKeyOfTables", KEY_TO_WRITE_TABLES, events.key, through="dynamodb")
     allow_key(role, "UseKeyOfQueues", KEY_TO_SEND, events.key, through="sqs")
     if config.discovers:
@@ -203,7 +203,7 @@ def schedule_role(scope: Construct, function: lambda_.IFunction, events: Events)
         description="Invokes the monitor function on schedule",
     )
     allow(role, "InvokeMonitor", ["lambda:InvokeFunction"], [function.function_arn])
-    _allow_dead_letters(role, events)
+    _allow_failed_polls(role, events)
     allow_key(role, "UseKeyOfQueues", KEY_TO_SEND, events.key, through="sqs")
     return role.without_policy_updates()
 
@@ -324,6 +324,10 @@ def _allow_reading_manifests(role: iam.Role, buckets: Sequence[OutputBucket]) ->
 
 def _allow_dead_letters(role: iam.Role, events: Events) -> None:
     allow(role, "SendDeadLetters", ["sqs:SendMessage"], [events.dead_letters.queue_arn])
+
+
+def _allow_failed_polls(role: iam.Role, events: Events) -> None:
+    allow(role, "SendFailedPolls", ["sqs:SendMessage"], [events.failed_polls.queue_arn])
 
 
 def _allow_publishing(role: iam.Role, topics: Sequence[sns.ITopic], key: kms.IKey | None) -> None:

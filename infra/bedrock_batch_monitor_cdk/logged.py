@@ -9,6 +9,7 @@ own column.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from aws_cdk import aws_cloudwatch as cloudwatch
@@ -65,10 +66,22 @@ TROUBLE: Final = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class LogWidgets:
+    """The widgets that query the logs, one for each question."""
+
+    active: cloudwatch.IWidget
+    endings: cloudwatch.IWidget
+    times: cloudwatch.IWidget
+    records: cloudwatch.IWidget
+    latency: cloudwatch.IWidget
+    trouble: cloudwatch.IWidget
+
+
 def widgets(
     log_groups: Sequence[logs.ILogGroup], poll_interval: Duration, *, by_scope: bool
-) -> list[list[cloudwatch.IWidget]]:
-    """Two rows of the dashboard: active and ended jobs, records, latency and warnings."""
+) -> LogWidgets:
+    """Active and ended jobs, records, latency and warnings."""
 
     def ask(
         title: str, query: Sequence[str], view: cloudwatch.LogQueryVisualizationType
@@ -82,22 +95,14 @@ def widgets(
         )
 
     active = active_jobs(poll_interval, by_scope=by_scope)
-    return [
-        [
-            ask(
-                "Active jobs by status",
-                active,
-                _VIEW.STACKEDAREA,
-            ),
-            ask("Ended jobs by status, each hour", ENDINGS, _VIEW.STACKEDAREA),
-            ask("Time in queue and running, in minutes, by model", TIMES, _VIEW.TABLE),
-        ],
-        [
-            ask("Records of ended jobs, each hour", RECORDS, _VIEW.STACKEDAREA),
-            ask("Seconds from a change until it was recorded", LATENCY, _VIEW.LINE),
-            ask("Warnings and errors in the logs", TROUBLE, _VIEW.TABLE),
-        ],
-    ]
+    return LogWidgets(
+        active=ask("Active jobs by status", active, _VIEW.STACKEDAREA),
+        endings=ask("Ended jobs by status, each hour", ENDINGS, _VIEW.STACKEDAREA),
+        times=ask("Time in queue and running, in minutes, by model", TIMES, _VIEW.TABLE),
+        records=ask("Records of ended jobs, each hour", RECORDS, _VIEW.STACKEDAREA),
+        latency=ask("Seconds from a change until it was recorded", LATENCY, _VIEW.LINE),
+        trouble=ask("Warnings and errors in the logs", TROUBLE, _VIEW.TABLE),
+    )
 
 
 def active_jobs(poll_interval: Duration, *, by_scope: bool) -> tuple[str, ...]:

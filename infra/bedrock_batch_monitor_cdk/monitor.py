@@ -70,7 +70,7 @@ class Monitor(Construct):
             # The next scheduled poll is the retry of a failed one.
             retry_attempts=0,
             max_event_age=_interval(config),
-            on_failure=destinations.SqsDestination(events.dead_letters),
+            on_failure=destinations.SqsDestination(events.failed_polls),
         )
 
 
@@ -108,7 +108,7 @@ class PollSchedule(Construct):
                     # If a poll cannot start within its interval, the next poll does its work.
                     retry_attempts=_SCHEDULER_RETRIES,
                     max_event_age=_interval(config),
-                    dead_letter_queue=events.dead_letters,
+                    dead_letter_queue=events.failed_polls,
                     role=role,
                 ),
             )

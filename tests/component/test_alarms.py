@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -22,12 +23,13 @@ from bedrock_batch_monitor_cdk import alarms
 from bedrock_batch_monitor_cdk.alarms import ALARMS
 from bedrock_batch_monitor_cdk.config import MonitorConfig
 from bedrock_batch_monitor_cdk.stack import STACK_ID, MonitorStack
+from local.bedrock import Phase, Script
 
 from .conftest import REGION, SETTINGS, Cloud, InlineExecutor
 from .test_handler import Context
 
 # AWS publishes these metrics, of the function and of the queue.
-NOT_OURS = {alarms.POLL_FAILS, alarms.DEAD_LETTERS}
+NOT_OURS = {alarms.POLL_FAILS, alarms.DEAD_LETTERS, alarms.INBOX_STOPPED}
 # Of other accounts alone: see `test_scopes.py`.
 OF_OTHERS = alarms.ROLE_REFUSED
 MINUTE = 60
@@ -48,9 +50,9 @@ def alarm_of(template: dict[str, Any], alarm_id: str) -> dict[str, Any]:
     """The properties of an alarm."""
     [alarm] = [
         resource["Properties"]
-        for resource in template["Resources"].values()
+        for name, resource in template["Resources"].items()
         if resource["Type"] == "AWS::CloudWatch::Alarm"
-        and resource["Properties"]["AlarmDescription"].startswith(ALARMS[alarm_id].meaning)
+        and re.fullmatch(rf"Alarms{alarm_id}[0-9A-F]{{8}}", name)
     ]
     assert isinstance(alarm, dict)
     return alarm
@@ -130,6 +132,11 @@ def failing(cloud: Cloud) -> None:
     cloud.bedrock.faults.fail()
 
 
+def failing_for_a_while(cloud: Cloud) -> None:
+    cloud.add_job(Script((Phase("InProgress", 5 * MINUTE), Phase("Completed", None))))
+    cloud.bedrock.faults.fail(after_calls=1, next_calls=60)
+
+
 def stalled(cloud: Cloud) -> None:
     cloud.add_job("Scheduled")
 
@@ -138,7 +145,8 @@ FAULTS: dict[str, Callable[[Cloud], None]] = {
     alarms.EVENTS_WAITING: without_a_bus,
     alarms.JOBS_UNREACHABLE: unreachable,
     alarms.JOBS_STALLED: stalled,
-    alarms.BEDROCK_THROTTLES: throttled,
+    alarms.READS_LATE: throttled,
+    alarms.DETECTION_LATE: failing_for_a_while,
     alarms.BEDROCK_DENIES: denied,
     alarms.UNKNOWN_STATUS: unknown_status,
     alarms.ERRORS_PERSIST: failing,

@@ -11,6 +11,7 @@ from bedrock_batch_monitor_cdk.alarms import (
     EVENTS_WAITING,
     JOBS_UNREACHABLE,
     NO_POLL,
+    READS_LATE,
     ROLE_REFUSED,
 )
 
@@ -18,7 +19,9 @@ from bedrock_batch_monitor_cdk.alarms import (
 INDEX_ENTRY_BYTES = 400
 JOB_ITEM_BYTES = 2048
 # The alarms of one scope of another account.
-ALARMS_OF_SCOPE = len({NO_POLL, EVENTS_WAITING, ERRORS_PERSIST, JOBS_UNREACHABLE, ROLE_REFUSED})
+ALARMS_OF_SCOPE = len(
+    {NO_POLL, READS_LATE, EVENTS_WAITING, ERRORS_PERSIST, JOBS_UNREACHABLE, ROLE_REFUSED}
+)
 
 
 def table() -> str:

@@ -45,6 +45,7 @@ _CHOSEN: Mapping[str, Any] = {
     "removal_policy": "destroy",
     "kms": "customer",
     "alarm_email": "a@example.com",
+    "runbook_url": "https://wiki.example.com/batch",
     "notify_email": "b@example.com",
     "notify_chat": True,
     "notify_outcomes": ("Completed", "Failed"),

@@ -31,13 +31,15 @@ STALLED = MonitorConfig(stalled_after_minutes=60)
 
 # Metric, statistic, period in seconds, periods, threshold; with a poll every minute.
 EXPECTED = {
-    "NoPoll": ("JobsActive", "SampleCount", 300, 1, 1),
+    "NoPoll": ("JobsRead", "SampleCount", 300, 1, 1),
+    "ReadsLate": ("OldestReadSeconds", "Maximum", 300, 2, 180),
+    "DetectionLate": ("DetectionSeconds", "Maximum", 300, 1, 900),
     "PollFails": ("Errors", "Sum", 60, 3, 0),
     "DeadLetters": ("ApproximateNumberOfMessagesVisible", "Maximum", 300, 1, 0),
+    "InboxStopped": ("ApproximateAgeOfOldestMessage", "Maximum", 300, 1, 600),
     "EventsWaiting": ("OldestPendingEventSeconds", "Maximum", 300, 1, 900),
-    "JobsUnreachable": ("JobsUnreachable", "Maximum", 300, 1, 0),
+    "JobsUnreachable": ("JobsNewlyUnreachable", "Maximum", 300, 1, 0),
     "JobsStalled": ("JobsStalled", "Maximum", 300, 1, 0),
-    "BedrockThrottles": ("Errors", "Sum", 300, 5, 0),
     "BedrockDenies": ("Errors", "Sum", 1200, 1, 0),
     "UnknownStatus": ("UnknownStatuses", "Maximum", 300, 1, 0),
     "ErrorsPersist": ("Errors", "Sum", 300, 12, 0),
@@ -45,7 +47,7 @@ EXPECTED = {
 DIMENSIONS = {
     "PollFails": {("FunctionName", "<MonitorFunction39E4128B>")},
     "DeadLetters": {("QueueName", "<EventsDeadLetters8A90034E.QueueName>")},
-    "BedrockThrottles": {SERVICE, ("code", "Bedrock.ThrottlingException")},
+    "InboxStopped": {("QueueName", "<InboxQueue96F60793.QueueName>")},
     "BedrockDenies": {SERVICE, ("code", "Bedrock.Refused")},
 }
 
@@ -142,7 +144,9 @@ def test_the_function_publishes_what_alarms_look_at(
     """Namespace, name and dimensions of every metric of ours are those that a poll publishes."""
     monkeypatch.setattr(telemetry.metrics, "service", SERVICE[1])
     figures = summary.PollSummary(
-        conditions=Counter({"Unreachable": 1, "Stalled": 1}),
+        conditions=Counter({"Stalled": 1}),
+        newly_unreachable=1,
+        detection_seconds=1,
         oldest_pending_event_seconds=1,
         unknown_statuses=1,
     )
@@ -169,7 +173,7 @@ def test_the_function_publishes_what_alarms_look_at(
 
 
 def test_codes_are_those_of_the_runtime() -> None:
-    """A call that Bedrock throttles is counted under the code of the alarm."""
+    """A call that Bedrock throttles has the code that the total of the errors leaves out."""
     reason = summary.THROTTLED.partition(".")[2]
     assert errors.ServiceError(bedrock.SERVICE, reason, "").code == summary.THROTTLED
 
@@ -180,7 +184,11 @@ def test_alarms_reach_the_topic(alarms: Alarms, config: MonitorConfig) -> None:
     for name, alarm in alarms(config).items():
         assert alarm["AlarmActions"] == alarm["OKActions"] == [TOPIC]
         assert alarm["AlarmDescription"].startswith(ALARMS[name].meaning)
-        assert alarm["AlarmDescription"].endswith("docs/operating.md.")
+        assert f"First command: {ALARMS[name].command}. " in alarm["AlarmDescription"]
+        assert "Dashboard: BedrockBatchMonitor-<AWS::Region>. " in alarm["AlarmDescription"]
+        assert alarm["AlarmDescription"].endswith(f" {config.runbook_url}#{name.lower()}")
+        # The limit of CloudWatch.
+        assert len(alarm["AlarmDescription"]) <= 1024
         assert "AlarmName" not in alarm
 
 

@@ -365,7 +365,13 @@ def test_alarms_name_their_scope(synthesize: Synthesize, of_type: OfType) -> Non
             code = dimensions.get("code")
             kind = properties["MetricName"] if code is None else code
             by_scope.setdefault(scope, set()).add(kind)
-    alarms = {"JobsActive", "OldestPendingEventSeconds", "Errors", "JobsUnreachable"}
+    alarms = {
+        "JobsRead",
+        "OldestReadSeconds",
+        "OldestPendingEventSeconds",
+        "Errors",
+        "JobsNewlyUnreachable",
+    }
     assert by_scope == {
         "111111111111/eu-west-1": alarms,
         f"{MEMBER}/eu-west-1": alarms | {ROLE_REFUSED_CODE},

@@ -20,6 +20,7 @@ STATE = "<TablesState705891C2.Arn>"
 OUTBOX = "<TablesOutboxD51CD487.Arn>"
 BUS = "<EventsBus45DE4339.Arn>"
 DEAD_LETTERS = "<EventsDeadLetters8A90034E.Arn>"
+FAILED_POLLS = "<EventsFailedPolls6FD23EBF.Arn>"
 EVERY_BATCH_JOB = (
     "arn:<AWS::Partition>:bedrock:<AWS::Region>:<AWS::AccountId>:model-invocation-job/*"
 )
@@ -41,7 +42,7 @@ STATEMENTS = {
         (("bedrock:GetModelInvocationJob",), (EVERY_BATCH_JOB,)),
         (("bedrock:ListModelInvocationJobs",), ("*",)),
         (ANSWER_TASKS, ("*",)),
-        (("sqs:SendMessage",), (DEAD_LETTERS,)),
+        (("sqs:SendMessage",), (FAILED_POLLS,)),
     },
     "InboxRole8D20667B": {
         (("logs:CreateLogStream", "logs:PutLogEvents"), ("<InboxLog75BA9A4E.Arn>",)),
@@ -69,7 +70,7 @@ STATEMENTS = {
     },
     "PollRole8FB8B3F0": {
         (("lambda:InvokeFunction",), ("<MonitorFunction39E4128B.Arn>",)),
-        (("sqs:SendMessage",), (DEAD_LETTERS,)),
+        (("sqs:SendMessage",), (FAILED_POLLS,)),
     },
 }
 

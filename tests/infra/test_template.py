@@ -40,6 +40,7 @@ STATE = "TablesState705891C2"
 OUTBOX = "TablesOutboxD51CD487"
 FUNCTION = "MonitorFunction39E4128B"
 DEAD_LETTERS = "EventsDeadLetters8A90034E"
+FAILED_POLLS = "EventsFailedPolls6FD23EBF"
 INBOX = "InboxQueue96F60793"
 WIDGET_FUNCTION = "WidgetFunction9DF40104"
 INBOX_FUNCTION = "InboxFunctionE487909E"
@@ -176,6 +177,13 @@ def test_dead_letter_queue(template: Template) -> None:
     queue = template["Resources"][DEAD_LETTERS]["Properties"]
 
     assert queue == {"MessageRetentionPeriod": 14 * 24 * 3600, "SqsManagedSseEnabled": True}
+
+
+def test_failed_polls(template: Template) -> None:
+    """Why a poll failed is kept for a day, without an alarm that somebody has to end."""
+    queue = template["Resources"][FAILED_POLLS]["Properties"]
+
+    assert queue == {"MessageRetentionPeriod": 24 * 3600, "SqsManagedSseEnabled": True}
 
 
 def test_inbox_queue(template: Template) -> None:
@@ -354,7 +362,7 @@ def test_log_group(template: Template, of_type: OfType, synthesize: Synthesize) 
 
 
 def test_schedule(template: Template, of_type: OfType, render: Render) -> None:
-    """Once a minute, on time, with the payload `{}`; what cannot be delivered is a dead letter."""
+    """Once a minute, on time, with the payload `{}`; what cannot be delivered is kept for a day."""
     schedule = render(only(of_type(template, "AWS::Scheduler::Schedule")))
 
     assert schedule["ScheduleExpression"] == "rate(1 minute)"
@@ -365,7 +373,7 @@ def test_schedule(template: Template, of_type: OfType, render: Render) -> None:
         "RoleArn": "<PollRole8FB8B3F0.Arn>",
         "Input": "{}",
         "RetryPolicy": {"MaximumEventAgeInSeconds": 60, "MaximumRetryAttempts": 2},
-        "DeadLetterConfig": {"Arn": f"<{DEAD_LETTERS}.Arn>"},
+        "DeadLetterConfig": {"Arn": f"<{FAILED_POLLS}.Arn>"},
     }
 
 
@@ -388,7 +396,7 @@ def test_poll_interval(
 
 
 def test_failed_invocations(template: Template, of_type: OfType, render: Render) -> None:
-    """A failed poll is not run again, for the next is due, and its event is a dead letter."""
+    """A failed poll is not run again, for the next is due, and no alarm is on for its record."""
     invocation = render(only(of_type(template, "AWS::Lambda::EventInvokeConfig")))
 
     assert invocation == {
@@ -396,7 +404,7 @@ def test_failed_invocations(template: Template, of_type: OfType, render: Render)
         "Qualifier": "$LATEST",
         "MaximumRetryAttempts": 0,
         "MaximumEventAgeInSeconds": 60,
-        "DestinationConfig": {"OnFailure": {"Destination": f"<{DEAD_LETTERS}.Arn>"}},
+        "DestinationConfig": {"OnFailure": {"Destination": f"<{FAILED_POLLS}.Arn>"}},
     }
 
 
@@ -408,6 +416,7 @@ def test_outputs(template: Template, render: Render) -> None:
         "EventBusName": "<EventsBus45DE4339>",
         "MonitorFunctionName": f"<{FUNCTION}>",
         "DeadLetterQueueUrl": f"<{DEAD_LETTERS}>",
+        "FailedPollsQueueUrl": f"<{FAILED_POLLS}>",
         "DashboardName": "<OverviewDashboard78DADE12>",
         "AlarmTopicArn": "<AlarmsTopic3A2DFEBA>",
         "Version": __version__,
@@ -561,5 +570,7 @@ def test_dashboard(template: Template, of_type: OfType, render: Render) -> None:
         ["ApproximateNumberOfMessagesVisible", f"<{queue}.QueueName>"]
         for queue in (DEAD_LETTERS, INBOX)
     ]
-    assert len(searches) == 3
-    assert all('Namespace="AWS/Bedrock/Batch"' in search for search in searches)
+    errors, *of_bedrock = searches
+    assert "{BedrockBatchMonitor,code,service}" in errors
+    assert len(of_bedrock) == 3
+    assert all('Namespace="AWS/Bedrock/Batch"' in search for search in of_bedrock)

@@ -82,6 +82,7 @@ class JobReads:
 
     `concluded` are the jobs about which nothing is left to do, `attempted` those with any result
     that was recorded. `statuses` has the current status by job, as far as one is recorded.
+    `answered` are the jobs for which the services work, `unread` has the error codes of the others.
     """
 
     reconciler: Reconciler
@@ -90,6 +91,9 @@ class JobReads:
     concluded: set[str] = field(default_factory=set)
     attempted: set[str] = field(default_factory=set)
     statuses: dict[str, str] = field(default_factory=dict)
+    answered: set[str] = field(default_factory=set)
+    # Error codes by job: what the last read of this poll ran into.
+    unread: dict[str, tuple[str, ...]] = field(default_factory=dict)
     # By job, because a job that is read twice counts once.
     _unreachable: dict[str, bool] = field(default_factory=dict)
     # Jobs that could not be read, in order; the values are unused.
@@ -142,6 +146,7 @@ class JobReads:
         self._unreachable[job.job_arn] = result.is_unreachable
         if result.entry is not None:
             self.record_status(job.job_arn, result.entry.status)
+        self._record_errors(job.job_arn, result)
         if not result.is_conflict:
             self.attempted.add(job.job_arn)
         if result.is_conclusive:
@@ -155,3 +160,15 @@ class JobReads:
             self.pool.concurrency.on_success()
             self._failed.pop(job.job_arn, None)
         self.results.handle(result)
+
+    def _record_errors(self, job_arn: str, result: ReconcileResult) -> None:
+        if result.was_answered:
+            self.answered.add(job_arn)
+        # What is wrong with an item is reported once; the item says it until somebody repairs it.
+        is_known = not result.newly_unreachable and all(
+            code.startswith("Item.") for code in result.errors
+        )
+        if result.errors and not is_known:
+            self.unread[job_arn] = result.errors
+        else:
+            self.unread.pop(job_arn, None)

@@ -20,9 +20,11 @@ from bedrock_batch_monitor.app.job_results import JobResults
 from bedrock_batch_monitor.app.tag_reads import MOST_RETRIES_PER_POLL
 from bedrock_batch_monitor.app.worker_pool import CONCURRENCY, WorkerPool
 from bedrock_batch_monitor.domain.event_kinds import UNREACHABLE
+from bedrock_batch_monitor.domain.read_ages import ReadAges
 from bedrock_batch_monitor.domain.scopes import ALL_KEYS, KeyPartition
 from bedrock_batch_monitor.domain.state import State
 from bedrock_batch_monitor.domain.summary import PollSummary, by_status
+from bedrock_batch_monitor.domain.times import plausible
 from bedrock_batch_monitor.listing.list_scan import ScanLimits
 from bedrock_batch_monitor.listing.resync import UNREACHABLE_LANE, Lanes, reachable_lane
 from bedrock_batch_monitor.outbox.event_buffer import EventBuffer
@@ -46,6 +48,13 @@ if TYPE_CHECKING:
 _SHARE_OF_BACKLOG: Final = 0.25
 # The share of the time left that list scans may use.
 _SHARE_OF_LISTS: Final = 0.5
+
+
+@dataclass(slots=True)
+class AgesOfReads:
+    """What the execution environment remembers of the reads of a scope."""
+
+    last: ReadAges = field(default_factory=ReadAges)
 
 
 class PollError(Exception):
@@ -80,6 +89,7 @@ class Monitor:
     home: Scope | None = None
     new_notifier: Callable[[], Notifier] | None = None
     lanes: Lanes = field(default_factory=Lanes)
+    ages: AgesOfReads = field(default_factory=AgesOfReads)
 
     def poll(self, remaining_seconds: Callable[[], float]) -> PollSummary:
         """Run one poll in the time that is left; raises `PollError` if jobs cannot be listed.
@@ -140,12 +150,14 @@ class _Poll:
         self.reconcile_each(active)
         self.reads.retry_failed()
         if active.cut_off is not None:
+            self.record_ages(active)
             raise active.cut_off
         # Jobs that are tracked have the first claim to the time of the poll.
         self.discover(active)
         self.buffer.flush()
         self.pool.wait_for_all()
         self.save_position(active)
+        self.record_ages(active)
         self.advance_resync(active)
         self.flush_rest()
         self.follow_tags(active)
@@ -237,6 +249,25 @@ class _Poll:
         self.monitor.reconciler.forget_failing(
             active=active.reachable.keys() | active.unreachable.keys(), read=active.unchanged
         )
+
+    def record_ages(self, active: ActiveJobs) -> None:
+        """Record how old the oldest read is, and whether this poll followed its jobs."""
+        known = self.monitor.reconciler.failing_since
+        ages = self.monitor.ages.last.after(
+            active={
+                arn: known.get(arn) or plausible(job.failing_since, active.collected_at)
+                for arn, job in active.reachable.items()
+            },
+            is_whole=active.is_whole,
+            attempted=active.reachable.keys() | (active.unreachable.keys() - active.waiting),
+            answered=self.reads.answered | active.unchanged,
+            now=active.collected_at,
+        )
+        if not active.reachable and not active.unreachable and active.is_whole:
+            ages = ReadAges()
+        self.monitor.ages.last = ages
+        self.summary.has_followed = ages.has_followed
+        self.summary.oldest_read_seconds = ages.oldest_seconds(active.collected_at)
 
     def advance_resync(self, active: ActiveJobs) -> None:
         """Advance the cursors of the resync, but not past a job without a conclusion."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from bedrock_batch_monitor.domain.arns import InvalidJobArnError, JobArn, Scope
 from bedrock_batch_monitor.domain.events import pending_unreachable
@@ -19,16 +19,13 @@ from bedrock_batch_monitor.domain.read_failures import (
 )
 from bedrock_batch_monitor.domain.rules import Rules
 from bedrock_batch_monitor.domain.scopes import Scopes
-from bedrock_batch_monitor.domain.summary import ReconcileResult
+from bedrock_batch_monitor.domain.summary import ABOUT_ONE_JOB, ReconcileResult
 from bedrock_batch_monitor.domain.times import plausible
 
 if TYPE_CHECKING:
     from bedrock_batch_monitor.adapters.dynamodb.transition_writes import TransitionWrites
     from bedrock_batch_monitor.adapters.errors import ServiceError
     from bedrock_batch_monitor.app.recording import Recorder
-
-# Refusals that are about the job and not about the monitor's permissions.
-_ABOUT_ONE_JOB: Final = frozenset({"ResourceNotFoundException", "ValidationException"})
 
 
 def why_not_monitored(job_arn: str, scope: Scope, monitored: Scopes) -> JobError | None:
@@ -65,10 +62,11 @@ class ReadErrors:
         self, job_arn: str, problem: JobError, recorded: JobError | None
     ) -> ReconcileResult:
         """Record once what is wrong with an item for which Bedrock is never called."""
-        is_conflict = False
-        if recorded is None or recorded.code != problem.code:
-            is_conflict = not self.writes.record_error(job_arn, problem, self.clock()).is_done
-        return ReconcileResult(errors=(f"Item.{problem.code}",), is_conflict=is_conflict)
+        errors = (f"Item.{problem.code}",)
+        if recorded is not None and recorded.code == problem.code:
+            return ReconcileResult(errors=errors)
+        is_done = self.writes.record_error(job_arn, problem, self.clock()).is_done
+        return ReconcileResult(errors=errors, is_conflict=not is_done, newly_unreachable=is_done)
 
     def not_monitored(self, job: TrackedJob, problem: JobError) -> ReconcileResult:
         """Record why Bedrock is not called for a job, or give the job up."""
@@ -81,7 +79,7 @@ class ReadErrors:
         problem = JobError(error.reason, bounded(error.message))
         found = unreadable(job, problem, now=self.clock(), rules=self.rules, counts=is_poll)
         result = self._unreadable(job, problem, found)
-        is_general = error.reason not in _ABOUT_ONE_JOB
+        is_general = error.reason not in ABOUT_ONE_JOB
         return replace(result, errors=(error.code,), refused=is_general)
 
     def failed(self, job: TrackedJob, error: ServiceError, *, is_poll: bool) -> ReconcileResult:
@@ -117,6 +115,7 @@ class ReadErrors:
             return ReconcileResult(is_unreachable=is_unreachable, is_conflict=True)
         return ReconcileResult(
             is_unreachable=is_unreachable,
+            newly_unreachable=is_unreachable and job.unreachable_since is None,
             events=self.recorder.condition_events(job.job_arn, *pending),
             never_readable=((job.job_arn, error.code),) if begins and job.sequence == 0 else (),
         )

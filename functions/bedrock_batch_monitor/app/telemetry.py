@@ -10,12 +10,15 @@ from aws_lambda_powertools.metrics import MetricUnit
 from bedrock_batch_monitor.contract import METRICS_NAMESPACE
 from bedrock_batch_monitor.domain.arns import Scope
 from bedrock_batch_monitor.domain.summary import (
+    DETECTION_SECONDS,
     ERROR_CODE,
     ERRORS,
     EVENTS_MALFORMED,
     EVENTS_SENT,
     JOBS_CHANGED,
     JOBS_ENDED,
+    JOBS_NEWLY_UNREACHABLE,
+    JOBS_READ,
     JOBS_WITH_FAILED_RECORDS,
     MODEL,
     OCCASIONAL_METRICS,
@@ -36,24 +39,26 @@ metrics: Final = Metrics(namespace=METRICS_NAMESPACE)
 def publish(summary: PollSummary, *, failed: bool = False, scope: Scope | None = None) -> None:
     """Log a poll's summary and add its figures to the metrics of this invocation.
 
-    A poll that failed publishes only its errors, so that missing steady metrics show that no poll
-    succeeded. Errors are published as a total and by code. `scope` is a dimension of all of them;
-    None for the deployment's own account and Region.
+    A poll that failed publishes only its errors, and one that had jobs and read none does not
+    publish `JobsRead`. So a missing `JobsRead` shows that no poll succeeded. Errors are published
+    as a total and by code. `scope` is a dimension of all of them; None for the deployment's own
+    account and Region.
     """
     if scope is not None:
         metrics.add_dimension(SCOPE, str(scope))
     for name, value in summary.figures().items():
         if (
-            (name in STEADY_METRICS and not failed)
+            (name in STEADY_METRICS and not failed and (summary.has_followed or name != JOBS_READ))
             or name == ERRORS
             or (name in OCCASIONAL_METRICS and value)
         ):
             metrics.add_metric(name, _unit(name), value)
     _publish_by_code_and_model(summary, scope)
-    logger.info(
-        "poll failed" if failed else "poll finished",
-        extra={"summary": summary.as_json(), "jobsByStatus": dict(summary.active_by_status)},
-    )
+    extra = {"summary": summary.as_json(), "jobsByStatus": dict(summary.active_by_status)}
+    if failed:
+        logger.error("poll failed", extra=extra)
+    else:
+        logger.info("poll finished", extra=extra)
 
 
 def publish_inbox(summary: PollSummary, scope: Scope | None = None) -> None:
@@ -71,6 +76,8 @@ def publish_inbox(summary: PollSummary, scope: Scope | None = None) -> None:
         TASKS_ANSWERED,
         TASKS_REFUSED,
         UNKNOWN_STATUSES,
+        DETECTION_SECONDS,
+        JOBS_NEWLY_UNREACHABLE,
         ERRORS,
     )
     counted = [name for name in names if figures[name]]

@@ -13,6 +13,7 @@ from bedrock_batch_monitor.domain.events import MonitorEvent
 from bedrock_batch_monitor.domain.jobs import HistoryEntry, JobRecord, TrackedJob, Usage
 from bedrock_batch_monitor.domain.outcomes import WITH_FAILED_RECORDS
 from bedrock_batch_monitor.domain.tasks import PendingCallbacks
+from bedrock_batch_monitor.domain.times import seconds_between
 from bedrock_batch_monitor.domain.token_usage import short_model_id
 
 JOBS_ACTIVE: Final = "JobsActive"
@@ -39,6 +40,9 @@ JOBS_BACKFILLED: Final = "JobsBackfilled"
 TASKS_ANSWERED: Final = "TasksAnswered"
 TASKS_REFUSED: Final = "TasksRefused"
 TASKS_PENDING: Final = "TasksPending"
+JOBS_NEWLY_UNREACHABLE: Final = "JobsNewlyUnreachable"
+OLDEST_READ_SECONDS: Final = "OldestReadSeconds"
+DETECTION_SECONDS: Final = "DetectionSeconds"
 
 # The fields of `PollSummary` that count one thing, by metric.
 _FIELDS: Final = {
@@ -49,11 +53,14 @@ _FIELDS: Final = {
     JOBS_ENDED: "jobs_ended",
     JOBS_WITH_FAILED_RECORDS: "jobs_with_failed_records",
     JOBS_DISCOVERED: "jobs_discovered",
+    JOBS_NEWLY_UNREACHABLE: "newly_unreachable",
     JOBS_GIVEN_UP: "jobs_given_up",
     EVENTS_MALFORMED: "events_malformed",
     EVENTS_SENT: "events_sent",
     EVENTS_PENDING: "events_pending",
     OLDEST_PENDING_EVENT_SECONDS: "oldest_pending_event_seconds",
+    OLDEST_READ_SECONDS: "oldest_read_seconds",
+    DETECTION_SECONDS: "detection_seconds",
     OBSERVATIONS_OUTDATED: "observations_outdated",
     UNKNOWN_STATUSES: "unknown_statuses",
     LOST_RACES: "conflicts",
@@ -75,6 +82,7 @@ STEADY_METRICS: Final = (
     EVENTS_SENT,
     ERRORS,
     POLL_SECONDS,
+    OLDEST_READ_SECONDS,
 )
 # ... and the others only by polls in which they are not zero.
 OCCASIONAL_METRICS: Final = tuple(
@@ -91,6 +99,23 @@ ERROR_CODE: Final = "code"
 SCOPE: Final = "scope"
 THROTTLED: Final = "Bedrock.ThrottlingException"
 REFUSED: Final = "Bedrock.Refused"
+# Refusals that are about the job and not about the monitor's permissions.
+ABOUT_ONE_JOB: Final = frozenset({"ResourceNotFoundException", "ValidationException"})
+_ABOUT_ONE_JOB: Final = frozenset(f"Bedrock.{reason}" for reason in ABOUT_ONE_JOB)
+
+
+def is_about_item(code: str) -> bool:
+    """Whether an error code is about a single item: the services work, and other jobs are read."""
+    return code.startswith("Item.") or code in _ABOUT_ONE_JOB
+
+
+def is_of_service(code: str) -> bool:
+    """Whether the metric `Errors` counts an error code in its total.
+
+    It does not count what is about a single item, which can be wrong for days. Nor does it count
+    throttling by Bedrock: what counts is how late reads are (`OldestReadSeconds`).
+    """
+    return not is_about_item(code) and code != THROTTLED
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +129,8 @@ class ReconcileResult:
     entry is the end of a job that is recorded in the history alone. `never_readable` has ARN and
     error code of a job that became unreachable without ever having been read, `given_up` says that
     such a job was untracked. `refused` says that Bedrock refused the read for a reason that does
-    not concern this job alone.
+    not concern this job alone. `newly_unreachable` says that the job became unreachable, or that
+    its item was found to be wrong, with this result.
     """
 
     was_read: bool = False
@@ -123,6 +149,14 @@ class ReconcileResult:
     never_readable: tuple[tuple[str, str], ...] = ()
     given_up: bool = False
     refused: bool = False
+    newly_unreachable: bool = False
+
+    @property
+    def was_answered(self) -> bool:
+        """Whether the services work for this job: it was read, or only the job itself is wrong."""
+        if self.was_read:
+            return True
+        return not (self.try_again or self.refused) and all(map(is_about_item, self.errors))
 
     @property
     def is_conclusive(self) -> bool:
@@ -139,6 +173,11 @@ class PollSummary:
       confirmed without a Get.
     - `jobs_with_failed_records`: jobs that completed, and whose share of failed records exceeds
       `maxErrorShare`.
+    - `has_followed`: False if the poll had jobs to read and not one was answered, for a reason that
+      is not about single jobs. Such a poll is not a success.
+    - `oldest_read_seconds`: the age of the oldest read of an active job that is not unreachable.
+      `detection_seconds`: the longest time from a change in Bedrock until it was recorded.
+    - `newly_unreachable`: jobs that became unreachable, and items that were found to be wrong.
     - `conditions`: jobs that have a condition, by the name of its event kind.
     - `jobs_discovered`: jobs that discovery started to track; `jobs_backfilled`: ended jobs that
       were recorded in the history alone, which are in no other figure.
@@ -160,6 +199,10 @@ class PollSummary:
     jobs_changed: int = 0
     jobs_ended: int = 0
     jobs_with_failed_records: int = 0
+    has_followed: bool = True
+    oldest_read_seconds: int = 0
+    detection_seconds: int = 0
+    newly_unreachable: int = 0
     conditions: Counter[str] = field(default_factory=Counter)
     jobs_discovered: int = 0
     jobs_given_up: int = 0
@@ -193,11 +236,16 @@ class PollSummary:
         self.jobs_backfilled += result.backfilled
         self.jobs_given_up += result.given_up
         self.refused += result.refused
+        self.newly_unreachable += result.newly_unreachable
         if result.entry is not None and not result.backfilled:
             self.jobs_changed += 1
             self.jobs_ended += statuses.is_terminal(result.entry.status)
             self.jobs_with_failed_records += result.entry.outcome in WITH_FAILED_RECORDS
             self.count_usage(result.entry.model_id, result.entry.usage)
+            # The first entry of a job says when tracking began, and not how late it was read.
+            if result.entry.previous_status is not None:
+                late = seconds_between(result.entry.changed_at, result.entry.observed_at)
+                self.detection_seconds = max(self.detection_seconds, late or 0)
 
     def count_usage(self, model_id: str | None, usage: Usage | None) -> None:
         """Add the tokens of a job that have become known."""
@@ -218,7 +266,10 @@ class PollSummary:
         counts: dict[str, float] = {name: getattr(self, field) for name, field in _FIELDS.items()}
         for metric, kind in CONDITION_METRICS.items():
             counts[metric] = self.conditions[kind]
-        return counts | {ERRORS: self.errors.total(), POLL_SECONDS: self.seconds}
+        return counts | {
+            ERRORS: sum(count for code, count in self.errors.items() if is_of_service(code)),
+            POLL_SECONDS: self.seconds,
+        }
 
     def as_json(self) -> dict[str, Any]:
         """The summary as the function returns it: camelCase keys, `errors` by code."""
@@ -229,6 +280,7 @@ class PollSummary:
         }
         return figures | {
             "errors": dict(sorted(self.errors.items())),
+            "followed": self.has_followed,
             "complete": self.complete,
             "seconds": round(self.seconds, 3),
         }
