@@ -52,10 +52,14 @@ class BusLook:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """The result for one event: `error` is None if the bus accepted it, or `EventBridge.<code>`."""
+    """The result for one event: `error` is None if the bus accepted it, or `EventBridge.<code>`.
+
+    `bus_id` is the id that EventBridge gave to the event, if it accepted it.
+    """
 
     event: MonitorEvent
     error: str | None
+    bus_id: str | None = None
 
 
 class EventBus:
@@ -126,6 +130,7 @@ class EventBus:
                 None
                 if result.get("EventId")
                 else f"{SERVICE}.{result.get('ErrorCode', 'UnusableAnswer')}",
+                result.get("EventId"),
             )
             for event, result in zip(events, results, strict=True)
         )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from bedrock_batch_monitor.adapters.errors import ServiceError
 from bedrock_batch_monitor.domain.events import MonitorEvent, calls
+from bedrock_batch_monitor.outbox.relay import BUS_REFUSES
 
 if TYPE_CHECKING:
     from bedrock_batch_monitor.adapters.dynamodb.jobs_table import JobsTable, PendingJob
@@ -75,7 +76,7 @@ class Backlog:
         pending = self.relay.pending(batch, self.summary.errors)
         for group in calls(self._events_of(pending)):
             if self.buffer.bus_refuses:
-                self.buffer.postpone(group)
+                self.buffer.postpone(group, BUS_REFUSES)
                 continue
             self.buffer.send(group)
             if self.summary.events_sent == 0:

@@ -98,6 +98,7 @@ class Container:
             history=self._history,
             outbox=self._outbox,
             record_messages=record_messages,
+            clock=clock,
         )
         self._callbacks = TaskCallbacks(
             tasks=TaskClient.connect(session, concurrency),

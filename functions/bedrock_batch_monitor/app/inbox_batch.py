@@ -18,6 +18,8 @@ from bedrock_batch_monitor.domain.arns import JobArn, Scope
 from bedrock_batch_monitor.domain.discovery import JobFilter
 from bedrock_batch_monitor.domain.jobs import TrackedJob
 from bedrock_batch_monitor.domain.requests import (
+    TRACK_DETAIL_TYPE,
+    UNTRACK_DETAIL_TYPE,
     Hint,
     MalformedEventError,
     Request,
@@ -28,6 +30,7 @@ from bedrock_batch_monitor.domain.requests import (
 )
 from bedrock_batch_monitor.domain.scopes import Scopes
 from bedrock_batch_monitor.domain.summary import PollSummary, ReconcileResult
+from bedrock_batch_monitor.domain.times import to_iso
 from bedrock_batch_monitor.outbox.event_buffer import EventBuffer
 
 if TYPE_CHECKING:
@@ -169,6 +172,10 @@ class InboxBatch:
         if result.to_read is not None:
             to_read[command.job_arn] = result.to_read
         self._handle(command.job_arn, ReconcileResult(callbacks=result.callbacks), result.error)
+        if result.error is None:
+            name = TRACK_DETAIL_TYPE if isinstance(command, Track) else UNTRACK_DETAIL_TYPE
+            extra = {"jobArn": command.job_arn, "command": name, "sentAt": to_iso(command.at)}
+            self.logger.info("command followed", extra=extra)
         return result.error is None
 
     def _follow_hints(self, job_arn: str, messages: int) -> bool:

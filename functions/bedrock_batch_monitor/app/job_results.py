@@ -36,6 +36,14 @@ class JobResults:
         self.never_readable.extend(result.never_readable)
         if result.record is not None:
             self.logger.info("job changed", extra=loggable(result.record))
+        for change in result.changes:
+            extra = {"jobArn": change.job_arn, "condition": change.condition}
+            if change.since is not None:
+                extra["since"] = to_iso(change.since)
+            if change.has_begun:
+                self.logger.warning("condition began", extra=extra)
+            else:
+                self.logger.info("condition ended", extra=extra)
         if result.callbacks is not None:
             self.buffer.call_back(result.callbacks)
         self.buffer.add(result.events)

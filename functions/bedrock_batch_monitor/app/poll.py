@@ -23,11 +23,12 @@ from bedrock_batch_monitor.domain.event_kinds import UNREACHABLE
 from bedrock_batch_monitor.domain.read_ages import ReadAges
 from bedrock_batch_monitor.domain.scopes import ALL_KEYS, KeyPartition
 from bedrock_batch_monitor.domain.state import State
-from bedrock_batch_monitor.domain.summary import PollSummary, by_status
+from bedrock_batch_monitor.domain.summary import PollSummary, by_code, by_status
 from bedrock_batch_monitor.domain.times import plausible
 from bedrock_batch_monitor.listing.list_scan import ScanLimits
 from bedrock_batch_monitor.listing.resync import UNREACHABLE_LANE, Lanes, reachable_lane
 from bedrock_batch_monitor.outbox.event_buffer import EventBuffer
+from bedrock_batch_monitor.outbox.relay import NO_TIME
 
 if TYPE_CHECKING:
     from aws_lambda_powertools import Logger
@@ -48,6 +49,8 @@ if TYPE_CHECKING:
 _SHARE_OF_BACKLOG: Final = 0.25
 # The share of the time left that list scans may use.
 _SHARE_OF_LISTS: Final = 0.5
+# How many jobs that could not be read a log line names for each error code.
+_LOGGED_PER_CODE: Final = 20
 
 
 @dataclass(slots=True)
@@ -151,6 +154,7 @@ class _Poll:
         self.reads.retry_failed()
         if active.cut_off is not None:
             self.record_ages(active)
+            self.log_unread(active)
             raise active.cut_off
         # Jobs that are tracked have the first claim to the time of the poll.
         self.discover(active)
@@ -158,6 +162,7 @@ class _Poll:
         self.pool.wait_for_all()
         self.save_position(active)
         self.record_ages(active)
+        self.log_unread(active)
         self.advance_resync(active)
         self.flush_rest()
         self.follow_tags(active)
@@ -328,6 +333,21 @@ class _Poll:
             for error in notifier.publish_never_readable(self.results.never_readable):
                 self.summary.errors[error.code] += 1
 
+    def log_unread(self, active: ActiveJobs) -> None:
+        """Log which jobs could not be read, by error code, and for which there was no time."""
+        if self.reads.unread:
+            errors = by_code(self.reads.unread, at_most=_LOGGED_PER_CODE)
+            extra = {"count": len(self.reads.unread), "errors": errors}
+            self.monitor.logger.warning("jobs not read", extra=extra)
+        if active.cut_off is not None:
+            reason, first = active.cut_off.code, None
+        elif not self.summary.complete:
+            reason, first = NO_TIME, active.not_reached or active.not_collected
+        else:
+            return
+        extra = {"reason": reason, "jobArn": first, "jobsRead": self.summary.jobs_read}
+        self.monitor.logger.warning("poll incomplete", extra=extra)
+
     def complete_summary(self, started: datetime) -> None:
         """Add the figures that are known only at the end of the poll."""
         now = self.monitor.clock()
@@ -346,12 +366,16 @@ class _Poll:
             extra = {"jobArn": result.job_arn, "reason": result.problem.code}
             self.monitor.logger.warning("usage given up", extra=extra)
 
-    def _on_defect(self, defect: BaseException) -> None:
+    def _on_defect(self, defect: BaseException, job_arn: str | None) -> None:
         """Count what no service caused: a defect in handling one job must not stop the others."""
         name = type(defect).__name__
         self.summary.errors[f"Monitor.{name}"] += 1
         # The text of the exception may quote a job's message, which is never logged.
         self.monitor.logger.error(
             "defect while handling a job",
-            extra={"exceptionType": name, "stack": traceback.format_tb(defect.__traceback__)},
+            extra={
+                "jobArn": job_arn,
+                "exceptionType": name,
+                "stack": traceback.format_tb(defect.__traceback__),
+            },
         )

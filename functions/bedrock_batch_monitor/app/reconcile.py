@@ -23,7 +23,7 @@ from bedrock_batch_monitor.domain.jobs import (
 )
 from bedrock_batch_monitor.domain.rules import Rules
 from bedrock_batch_monitor.domain.scopes import Scopes
-from bedrock_batch_monitor.domain.summary import ReconcileResult
+from bedrock_batch_monitor.domain.summary import ReconcileResult, changes_of
 from bedrock_batch_monitor.domain.transitions import (
     Decision,
     Outdated,
@@ -80,7 +80,10 @@ class Reconciler:
         """Reconcile one item of the active-jobs index; raises nothing that a service can cause."""
         try:
             try:
-                return self._reconcile(job, observed_by)
+                result = self._reconcile(job, observed_by)
+                if isinstance(job, InvalidItem):
+                    return result
+                return replace(result, changes=changes_of(job, result))
             except InvalidItemError as error:
                 # Somebody changed the job's history, or its item since it was listed.
                 problem = JobError("InvalidItem", str(error))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from aws_lambda_powertools import Logger, Metrics, single_metric
@@ -34,6 +37,25 @@ from bedrock_batch_monitor.domain.summary import (
 # Both read the service, which is the stack's name, from POWERTOOLS_SERVICE_NAME.
 logger: Final = Logger()
 metrics: Final = Metrics(namespace=METRICS_NAMESPACE)
+
+
+@contextmanager
+def failures_logged() -> Iterator[None]:
+    """Log an exception as one structured line and raise it again.
+
+    Lambda would log it as text in many lines. Its message is left out, as it may quote a job's.
+    """
+    try:
+        yield
+    except Exception as error:
+        logger.error(  # noqa: TRY400 - the text of the exception is not logged
+            "invocation failed",
+            extra={
+                "exceptionType": type(error).__name__,
+                "stack": traceback.format_tb(error.__traceback__),
+            },
+        )
+        raise
 
 
 def publish(summary: PollSummary, *, failed: bool = False, scope: Scope | None = None) -> None:

@@ -45,12 +45,13 @@ class WorkerPool(_Timed):
     """The threads of one poll; only the polling thread calls its methods.
 
     A call that outlasts the poll can send no further request, because its `invocation` is over
-    then. An exception that no service caused goes to `on_defect` and does not stop other calls.
+    then. An exception that no service caused goes to `on_defect`, with the job if the call is about
+    one, and does not stop other calls.
     """
 
     executor: Executor
     remaining_seconds: Callable[[], float]
-    on_defect: Callable[[BaseException], None]
+    on_defect: Callable[[BaseException, str | None], None]
     concurrency: AdaptiveConcurrency = field(
         default_factory=lambda: AdaptiveConcurrency(CONCURRENCY)
     )
@@ -103,12 +104,12 @@ class WorkerPool(_Timed):
         done, _ = wait(self._under_way, timeout=max(patience, 0), return_when=FIRST_COMPLETED)
         # In the order in which the calls began, so that the order of the jobs stays known.
         for future in [future for future in self._under_way if future in done]:
-            del self._under_way[future]
+            job_arn = self._under_way.pop(future)
             defect = future.exception()
             if defect is None:
                 future.result()()
             else:
-                self.on_defect(defect)
+                self.on_defect(defect, job_arn)
         return bool(done)
 
 

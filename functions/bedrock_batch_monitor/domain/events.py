@@ -64,6 +64,11 @@ class MonitorEvent:
         return _TIME_BYTES + sum(len(text.encode()) for text in texts)
 
 
+def event_id_of(event: MonitorEvent) -> str:
+    """The `eventId` by which subscribers discard duplicates."""
+    return str(json.loads(event.detail)["metadata"]["eventId"])
+
+
 def pending_for(
     entries: Iterable[HistoryEntry], *, emit_status_changes: bool, has_tasks: bool = False
 ) -> frozenset[str]:

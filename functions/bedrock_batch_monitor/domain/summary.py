@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Final
 
 from bedrock_batch_monitor.domain import statuses
@@ -119,6 +120,16 @@ def is_of_service(code: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
+class ConditionChange:
+    """A condition of a job that began or ended with a read; `since` is when it began."""
+
+    job_arn: str
+    condition: str
+    has_begun: bool
+    since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ReconcileResult:
     """The result of reconciling one job.
 
@@ -130,7 +141,8 @@ class ReconcileResult:
     error code of a job that became unreachable without ever having been read, `given_up` says that
     such a job was untracked. `refused` says that Bedrock refused the read for a reason that does
     not concern this job alone. `newly_unreachable` says that the job became unreachable, or that
-    its item was found to be wrong, with this result.
+    its item was found to be wrong, with this result. `changes` are the conditions that
+    began or ended.
     """
 
     was_read: bool = False
@@ -150,6 +162,7 @@ class ReconcileResult:
     given_up: bool = False
     refused: bool = False
     newly_unreachable: bool = False
+    changes: tuple[ConditionChange, ...] = ()
 
     @property
     def was_answered(self) -> bool:
@@ -286,7 +299,34 @@ class PollSummary:
         }
 
 
+def changes_of(job: TrackedJob, result: ReconcileResult) -> tuple[ConditionChange, ...]:
+    """The conditions of a job that began or ended with this result."""
+    before = dict(job.conditions)
+    if job.unreachable_since is not None:
+        before[UNREACHABLE.name] = job.unreachable_since
+    if result.was_read and not (result.is_conflict or result.outdated):
+        after = result.conditions
+    elif result.newly_unreachable and result.is_unreachable:
+        after = frozenset((*before, UNREACHABLE.name))
+    else:
+        return ()
+    return tuple(
+        ConditionChange(job.job_arn, name, has_begun=name in after, since=before.get(name))
+        for name in sorted(after ^ before.keys())
+    )
+
+
 def by_status(found: Iterable[str]) -> dict[str, int]:
     """How many jobs have each non-terminal status, zeros included."""
     counted = Counter(status for status in found if not statuses.is_terminal(status))
     return dict.fromkeys(statuses.NON_TERMINAL, 0) | dict(counted)
+
+
+def by_code(unread: Mapping[str, tuple[str, ...]], *, at_most: int) -> dict[str, Any]:
+    """The jobs by their first error code: how many, and the ARNs of the first ones."""
+    jobs: dict[str, list[str]] = {}
+    for job_arn, codes in unread.items():
+        jobs.setdefault(codes[0], []).append(job_arn)
+    return {
+        code: {"count": len(arns), "jobArns": arns[:at_most]} for code, arns in sorted(jobs.items())
+    }

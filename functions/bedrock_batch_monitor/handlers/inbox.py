@@ -12,7 +12,7 @@ with no_garbage_collected():
     import boto3
 
     from bedrock_batch_monitor.app.composition import compose_inbox
-    from bedrock_batch_monitor.app.telemetry import logger, publish_inbox
+    from bedrock_batch_monitor.app.telemetry import failures_logged, logger, publish_inbox
     from bedrock_batch_monitor.settings import Settings
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ def inbox() -> Inbox:
 
 
 @logger.inject_lambda_context
+@failures_logged()
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Follow the requests in a batch of queue messages, each of which holds one event.
 

@@ -14,7 +14,7 @@ with no_garbage_collected():
     from bedrock_batch_monitor.app.clock import utc_now
     from bedrock_batch_monitor.app.composition import Container
     from bedrock_batch_monitor.app.poll import PollError
-    from bedrock_batch_monitor.app.telemetry import logger, metrics, publish
+    from bedrock_batch_monitor.app.telemetry import failures_logged, logger, metrics, publish
     from bedrock_batch_monitor.app.worker_pool import CONCURRENCY
     from bedrock_batch_monitor.settings import Settings
 
@@ -40,6 +40,7 @@ def monitor(scope: Scope) -> Monitor:
 
 
 @logger.inject_lambda_context
+@failures_logged()
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Run one poll; returns its summary (see `PollSummary.as_json`).
 

@@ -10,7 +10,7 @@ import boto3
 
 from bedrock_batch_monitor.adapters.sns import topics
 from bedrock_batch_monitor.app.notifier import Notifier
-from bedrock_batch_monitor.app.telemetry import logger, publish_inbox
+from bedrock_batch_monitor.app.telemetry import failures_logged, logger, publish_inbox
 from bedrock_batch_monitor.domain.summary import PollSummary
 from bedrock_batch_monitor.presentation.messages import (
     NotANotificationError,
@@ -36,6 +36,7 @@ def notifier() -> Notifier:
 
 
 @logger.inject_lambda_context
+@failures_logged()
 def handler(event: dict[str, Any], context: LambdaContext) -> None:  # noqa: ARG001
     """Notify people of one of the monitor's events.
 

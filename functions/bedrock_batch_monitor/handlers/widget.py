@@ -13,7 +13,7 @@ import boto3
 from bedrock_batch_monitor.adapters.errors import ServiceError
 from bedrock_batch_monitor.app.clock import utc_now
 from bedrock_batch_monitor.app.overview import Overview
-from bedrock_batch_monitor.app.telemetry import logger
+from bedrock_batch_monitor.app.telemetry import failures_logged, logger
 from bedrock_batch_monitor.presentation import job_table
 from bedrock_batch_monitor.settings import OverviewSettings
 
@@ -30,6 +30,7 @@ def overview() -> Overview:
 
 
 @logger.inject_lambda_context
+@failures_logged()
 def handler(event: dict[str, Any], context: LambdaContext) -> str:  # noqa: ARG001
     """Answer a CloudWatch dashboard: HTML, or Markdown about the widget for `{"describe": true}`.
 

@@ -6,10 +6,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
-from bedrock_batch_monitor.adapters.eventbridge import BusLook, BusState
-from bedrock_batch_monitor.domain.events import ENTRIES_PER_CALL, MonitorEvent, calls
+from bedrock_batch_monitor.adapters.eventbridge import BusLook, BusState, Delivery
+from bedrock_batch_monitor.domain.events import (
+    ENTRIES_PER_CALL,
+    MonitorEvent,
+    calls,
+    event_id_of,
+)
 from bedrock_batch_monitor.outbox.relay import not_sent
 from bedrock_batch_monitor.outbox.task_callbacks import not_called_back
 
@@ -22,6 +27,9 @@ if TYPE_CHECKING:
     from bedrock_batch_monitor.outbox.task_callbacks import CallbackResult, TaskCallbacks
 
 T = TypeVar("T")
+
+# A poll repeats the lines of events that stay pending, and there can be thousands.
+_PENDING_LOGGED_AT_MOST: Final = 20
 
 
 class Workers(Protocol):
@@ -57,6 +65,7 @@ class EventBuffer:
     tasks_refuse: bool = False
     waiting_since: datetime | None = None
     _bus: BusLook | None = None
+    _pending_logged: int = 0
     _events: list[MonitorEvent] = field(default_factory=list)
 
     @property
@@ -86,11 +95,11 @@ class EventBuffer:
             self.workers.submit(deliver, self._on_delivery)
         else:
             self.bus_refuses = True
-            self.postpone(group)
+            self.postpone(group, self._bus.code)
 
-    def postpone(self, group: Sequence[MonitorEvent]) -> None:
+    def postpone(self, group: Sequence[MonitorEvent], reason: str) -> None:
         """Count events that wait for the next poll."""
-        self._on_delivery(not_sent(group))
+        self._on_delivery(not_sent(group, reason))
 
     def call_back(self, callbacks: PendingCallbacks) -> None:
         """Call back the tasks of a job; once Step Functions refuses, leave them to the next poll.
@@ -128,6 +137,22 @@ class EventBuffer:
         self.summary.errors.update(result.errors)
         self.bus_refuses = self.bus_refuses or result.bus_refuses
         self._record_waiting(result.waiting_since)
+        for delivery in result.deliveries:
+            self._log(delivery)
+
+    def _log(self, delivery: Delivery) -> None:
+        """Log what became of an event; of many that wait, the first ones."""
+        event = delivery.event
+        extra = {
+            "jobArn": event.job_arn,
+            "eventId": event_id_of(event),
+            "detailType": event.detail_type,
+        }
+        if delivery.error is None:
+            self.logger.info("event published", extra={**extra, "eventBridgeId": delivery.bus_id})
+        elif self._pending_logged < _PENDING_LOGGED_AT_MOST:
+            self._pending_logged += 1
+            self.logger.warning("event pending", extra={**extra, "reason": delivery.error})
 
     def _on_callback(self, result: CallbackResult) -> None:
         self.summary.tasks_answered += result.sent

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import count
 from threading import Lock
+from typing import Final
 
 from bedrock_batch_monitor.adapters.dynamodb.acks import Acks
 from bedrock_batch_monitor.adapters.dynamodb.history_table import HistoryTable
@@ -15,7 +16,7 @@ from bedrock_batch_monitor.adapters.dynamodb.items import InvalidItemError
 from bedrock_batch_monitor.adapters.dynamodb.jobs_table import PendingJob
 from bedrock_batch_monitor.adapters.dynamodb.outbox_table import OutboxTable
 from bedrock_batch_monitor.adapters.errors import ServiceError
-from bedrock_batch_monitor.adapters.eventbridge import BusLook, EventBus
+from bedrock_batch_monitor.adapters.eventbridge import BusLook, Delivery, EventBus
 from bedrock_batch_monitor.domain.arns import InvalidJobArnError
 from bedrock_batch_monitor.domain.events import (
     MonitorEvent,
@@ -26,13 +27,19 @@ from bedrock_batch_monitor.domain.events import (
 from bedrock_batch_monitor.domain.jobs import HistoryEntry, StoredJob
 from bedrock_batch_monitor.domain.tasks import PendingCallbacks
 
+# Why an event is pending if no service refused it: the time of the invocation ran out.
+NO_TIME: Final = "NoTime"
+# Another call of the same poll was refused, so no further one is made.
+BUS_REFUSES: Final = "BusRefuses"
+
 
 @dataclass(frozen=True, slots=True)
 class DeliveryResult:
     """The result of one call: how many events were sent, how many wait for the next poll.
 
     `waiting_since` is the time of the oldest that waits. `bus_refuses` says that nothing was
-    accepted, so that the next call will probably fail as well.
+    accepted, so that the next call will probably fail as well. `deliveries` has the result for each
+    event: sent with EventBridge's own id, or pending with the reason.
     """
 
     sent: int = 0
@@ -41,12 +48,19 @@ class DeliveryResult:
     errors: Counter[str] = field(default_factory=Counter)
     bus_refuses: bool = False
     conflicts: int = 0
+    deliveries: tuple[Delivery, ...] = ()
 
 
-def not_sent(events: Sequence[MonitorEvent]) -> DeliveryResult:
-    """The result for events that wait for the next poll."""
+def not_sent(events: Sequence[MonitorEvent], reason: str) -> DeliveryResult:
+    """The result for events that wait for the next poll, each with the reason."""
+    return _waiting([Delivery(event, reason) for event in events])
+
+
+def _waiting(deliveries: Sequence[Delivery]) -> DeliveryResult:
     return DeliveryResult(
-        pending=len(events), waiting_since=min((event.time for event in events), default=None)
+        pending=len(deliveries),
+        waiting_since=min((each.event.time for each in deliveries), default=None),
+        deliveries=tuple(deliveries),
     )
 
 
@@ -98,6 +112,7 @@ class Relay:
     history: HistoryTable
     outbox: OutboxTable
     record_messages: bool = True
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     def watch(self) -> BusWatch:
         """What checks the bus during one poll or batch; makes no call."""
@@ -119,30 +134,31 @@ class Relay:
         first = watch.first()
         if not first.exists:
             errors[first.code] += 1
-            return replace(not_sent(events), errors=errors, bus_refuses=True)
+            return replace(not_sent(events, first.code), errors=errors, bus_refuses=True)
         if is_over():
-            return not_sent(events)
+            return not_sent(events, NO_TIME)
         try:
             deliveries = self.bus.put(events)
         except ServiceError as error:
             errors[error.code] += 1
-            return replace(not_sent(events), errors=errors, bus_refuses=True)
+            return replace(not_sent(events, error.code), errors=errors, bus_refuses=True)
         waiting = []
         for delivery in deliveries:
             if delivery.error is not None:
                 errors[delivery.error] += 1
-                waiting.append(delivery.event)
+                waiting.append(delivery)
         accepted = [each.event for each in deliveries if each.error is None]
         if accepted:
             if is_over():
-                return replace(not_sent(events), errors=errors)
+                return replace(not_sent(events, NO_TIME), errors=errors)
             look = watch.confirm()
             if not look.exists:
                 errors[look.code] += 1
-                return replace(not_sent(events), errors=errors, bus_refuses=True)
+                return replace(not_sent(events, look.code), errors=errors, bus_refuses=True)
         conflicts = 0 if is_over() else self._acknowledge(accepted, errors, is_over)
         return replace(
-            not_sent(waiting),
+            _waiting(waiting),
+            deliveries=deliveries,
             sent=len(accepted),
             errors=errors,
             bus_refuses=not accepted,
@@ -157,7 +173,7 @@ class Relay:
         left = sent
         try:
             # For many jobs that end at once, each PutEvents call needs one transaction.
-            if len(together) > 1 and self.jobs.ack_batch(together).is_done:
+            if len(together) > 1 and self.jobs.ack_batch(together, self.clock()).is_done:
                 left = [event for event in sent if event.job_arn not in together]
         except ServiceError as error:
             errors[error.code] += 1
@@ -167,7 +183,7 @@ class Relay:
             if is_over():
                 break
             try:
-                written = self.jobs.ack(event.job_arn, event.pending_event)
+                written = self.jobs.ack(event.job_arn, event.pending_event, self.clock())
                 conflicts += not written.is_done
             except ServiceError as error:
                 errors[error.code] += 1
@@ -235,7 +251,7 @@ class Relay:
             entry = self._entry(job, pending_event.sequence)
             if job.record is None or entry is None:
                 errors["Item.HistoryExpired"] += 1
-                if not self.jobs.ack(job.job_arn, text).is_done:
+                if not self.jobs.ack(job.job_arn, text, None).is_done:
                     errors["DynamoDB.LostRace"] += 1
                 continue
             yield status_event(

@@ -14,6 +14,7 @@ from bedrock_batch_monitor.adapters.dynamodb.expressions import UpdateExpression
 from bedrock_batch_monitor.adapters.dynamodb.job_items import JobItems, key_of
 from bedrock_batch_monitor.adapters.dynamodb.writes import WriteOutcome, WriteResult
 from bedrock_batch_monitor.adapters.errors import calling
+from bedrock_batch_monitor.domain.event_kinds import ENDED
 from bedrock_batch_monitor.domain.jobs import StoredJob
 
 if TYPE_CHECKING:
@@ -51,12 +52,17 @@ class Acks(JobItems):
         unprocessed = frozenset(key[contract.JOB_ARN]["S"] for key in left)
         return StoredJobs(found, frozenset(unreadable), unprocessed)
 
-    def ack(self, job_arn: str, pending_event: str) -> WriteResult:
-        """Remove a pending event that was sent.
+    def ack(self, job_arn: str, pending_event: str, published: datetime | None) -> WriteResult:
+        """Remove a pending event that was `published` then; None if it is dropped.
 
         A conflict means that the item has no such pending event any more.
         """
-        return self._ack(job_arn, pending_event, lambda _: "")
+
+        def at(update: UpdateExpression) -> str:
+            _set_published(update, {pending_event}, published)
+            return ""
+
+        return self._ack(job_arn, pending_event, at)
 
     def ack_callbacks(
         self, job_arn: str, pending_event: str, *, revision: int, refusal: str | None, now: datetime
@@ -74,7 +80,9 @@ class Acks(JobItems):
 
         return self._ack(job_arn, pending_event, all_called_back)
 
-    def ack_batch(self, pending_events: Mapping[str, frozenset[str]]) -> WriteResult:
+    def ack_batch(
+        self, pending_events: Mapping[str, frozenset[str]], published: datetime
+    ) -> WriteResult:
         """Remove in one transaction all pending events of up to 100 jobs.
 
         If one of the jobs has another pending event by now, nothing is written.
@@ -83,6 +91,7 @@ class Acks(JobItems):
         for job_arn, all_pending in pending_events.items():
             update = UpdateExpression()
             condition = _ack_all(all_pending, update)
+            _set_published(update, all_pending, published)
             updates.append({"Update": self._update_of(job_arn, update, condition)})
         result = writes.transact(self._client, updates)  # type: ignore[arg-type]
         return result if result.is_done else WriteResult(WriteOutcome.CONFLICT)
@@ -115,3 +124,12 @@ def _ack_all(all_pending: Collection[str], update: UpdateExpression) -> str:
     """Remove all pending events; the condition is that these are all."""
     update.remove(contract.EVENT_PENDING, contract.PENDING_SINCE, attributes.PENDING_EVENTS)
     return update.equals(attributes.PENDING_EVENTS, {"SS": sorted(all_pending)})
+
+
+def _set_published(
+    update: UpdateExpression, pending_events: Collection[str], published: datetime | None
+) -> None:
+    """Say in the item when the event of the job's end was published."""
+    kinds = {pending_event.partition("#")[0] for pending_event in pending_events}
+    if published is not None and ENDED.name in kinds:
+        update.set(attributes.EVENT_PUBLISHED_AT, items.time(published))

@@ -14,6 +14,7 @@ from enum import Enum, auto
 from typing import Any, Final
 
 from bedrock_batch_monitor import contract
+from bedrock_batch_monitor.domain.event_kinds import CONDITIONS
 from bedrock_batch_monitor.domain.jobs import (
     HistoryEntry,
     JobObservation,
@@ -38,6 +39,7 @@ USAGE_READ_AT: Final = "usageReadAt"
 DEADLINE: Final = "deadline"
 DEADLINE_BY: Final = "deadlineBy"
 TAGS_PENDING: Final = "tagsPending"
+EVENT_PUBLISHED_AT: Final = "eventPublishedAt"
 TASK_TOKEN_ERROR: Final = "taskTokenError"  # noqa: S105 - the name of an attribute
 TASK_TOKEN_ERROR_AT: Final = "taskTokenErrorAt"  # noqa: S105 - the name of an attribute
 
@@ -128,6 +130,11 @@ def _attribute(
     return Attribute(name, kind, group, snake_case if field is None else field, **flags)
 
 
+def last_episode(condition: str) -> str:
+    """The attribute with the times `began` and `ended` of the last episode of a condition."""
+    return f"last{condition}"
+
+
 JOB_ATTRIBUTES: Final = (
     _attribute(contract.JOB_ARN, Kind.TEXT, is_indexed=False),
     # The last transition
@@ -182,12 +189,14 @@ JOB_ATTRIBUTES: Final = (
     _attribute(UNREACHABLE_SINCE, Kind.TIME, Group.UNREADABLE),
     _attribute(FAILING_SINCE, Kind.TIME, Group.UNREADABLE),
     _attribute(contract.CONDITIONS, Kind.TIMES, Group.CONDITION),
+    *(_attribute(last_episode(kind.name), Kind.MAP) for kind in CONDITIONS),
     _attribute(RECORDS_PER_MINUTE, Kind.RATE, Group.ESTIMATE),
     _attribute(ESTIMATED_END_TIME, Kind.TIME, Group.ESTIMATE, "ends_at"),
     # Pending events and Step Functions tasks
     _attribute(contract.EVENT_PENDING, Kind.TEXT),
     _attribute(contract.PENDING_SINCE, Kind.OPTIONAL_TIME),
     _attribute(PENDING_EVENTS, Kind.TEXT_SET),
+    _attribute(EVENT_PUBLISHED_AT, Kind.OPTIONAL_TIME),
     _attribute(contract.TASK_REVISION, Kind.NUMBER),
     _attribute(TASK_TOKEN_ERROR, Kind.TEXT),
     _attribute(TASK_TOKEN_ERROR_AT, Kind.TIME),

@@ -14,6 +14,7 @@ from bedrock_batch_monitor.adapters.dynamodb.job_items import JobItems, add_pend
 from bedrock_batch_monitor.adapters.dynamodb.tag_writes import set_owner
 from bedrock_batch_monitor.adapters.dynamodb.writes import WriteResult
 from bedrock_batch_monitor.domain.conditions import conditions_of
+from bedrock_batch_monitor.domain.event_kinds import CONDITIONS, UNREACHABLE
 from bedrock_batch_monitor.domain.events import PendingEvent
 from bedrock_batch_monitor.domain.jobs import JobError, JobRecord, TrackedJob
 from bedrock_batch_monitor.domain.owners import Owner
@@ -121,6 +122,7 @@ class TransitionWrites(JobItems):
         if refresh.estimate is not None:
             update.replace(items.estimate_attributes(refresh.estimate), out_of=_ESTIMATE)
         conditions = conditions_of(refresh.findings)
+        _end_episodes(update, expected, conditions, now)
         if conditions != expected.conditions:
             condition += f" AND {write_conditions.same_conditions(expected, update)}"
             _set_conditions(update, conditions)
@@ -245,6 +247,22 @@ def _set_conditions(update: UpdateExpression, conditions: Mapping[str, datetime]
         update.remove(contract.CONDITIONS)
 
 
+def _end_episodes(
+    update: UpdateExpression,
+    expected: TrackedJob,
+    conditions: Mapping[str, datetime],
+    now: datetime,
+) -> None:
+    """Say in the item when the conditions began and ended that end with this answer."""
+    ended = {name: since for name, since in expected.conditions.items() if name not in conditions}
+    if expected.unreachable_since is not None:
+        ended[UNREACHABLE.name] = expected.unreachable_since
+    for kind in CONDITIONS:
+        if kind.name in ended:
+            times = {"began": ended[kind.name], "ended": now}
+            update.set(attributes.last_episode(kind.name), items.times(times))
+
+
 def _transition(  # noqa: PLR0913 - the parts of one write, all named
     record: JobRecord,
     expected: TrackedJob,
@@ -264,6 +282,7 @@ def _transition(  # noqa: PLR0913 - the parts of one write, all named
         out_of=_BY_TRANSITION,
     )
     _set_conditions(update, conditions or {})
+    _end_episodes(update, expected, conditions or {}, entry.observed_at)
     update.set_once(contract.TRACKED_BY, items.text("user"))
     update.set_once(contract.TRACKED_AT, items.time(entry.observed_at))
     condition = write_conditions.unmoved(expected, update)
