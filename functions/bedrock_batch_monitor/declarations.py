@@ -239,6 +239,22 @@ class DeclaredSettings:
         "Prices of tokens, to estimate the cost of a job; see `docs/usage.md`.",
         path="usage.prices",
     )
+    record_errors: str = _setting(
+        OneOf("off", "on"),
+        "off",
+        "`on` reads the results of ended jobs with failed or missing records in `outputBuckets`, "
+        "and reports what the errors have in common; see `docs/record-errors.md`.",
+    )
+    retry_file_prefix: str | None = _optional(
+        Matching(
+            # A key has 1,024 bytes, and characters that mean something to IAM are not allowed.
+            r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9!_.()=+@:/-]{0,500})?",
+            "s3://bucket/prefix without characters that mean something to IAM",
+        ),
+        "none",
+        "Where `recordErrors` writes a file with the failed and the missing records of a job, to "
+        "submit them again.",
+    )
     event_bus_name: str | None = _optional(
         # EventBridge reserves '/' for the buses of partners.
         Matching(

@@ -18,13 +18,15 @@ from bedrock_batch_monitor.domain.discovery import JobFilter
 from bedrock_batch_monitor.domain.rules import Rules
 from bedrock_batch_monitor.domain.scopes import Scopes
 from bedrock_batch_monitor.domain.setting_kinds import NotAllowedError
-from bedrock_batch_monitor.domain.token_usage import UsageRules
+from bedrock_batch_monitor.domain.stored_files import InvalidS3UriError, S3Uri
+from bedrock_batch_monitor.domain.token_usage import OutputBucket, UsageRules
 
 JOBS_TABLE_NAME = "JOBS_TABLE_NAME"
 HISTORY_TABLE_NAME = "HISTORY_TABLE_NAME"
 STATE_TABLE_NAME = "STATE_TABLE_NAME"
 OUTBOX_TABLE_NAME = "OUTBOX_TABLE_NAME"
 EVENT_BUS_NAME = "EVENT_BUS_NAME"
+RETRY_FILE_PREFIX = "RETRY_FILE_PREFIX"
 EMAIL_TOPIC_ARN = "EMAIL_TOPIC_ARN"
 CHAT_TOPIC_ARN = "CHAT_TOPIC_ARN"
 MONITORED_ACCOUNT = "MONITORED_ACCOUNT"
@@ -156,6 +158,38 @@ class OverviewSettings:
         return cls(
             jobs_table_name=_text(environment, JOBS_TABLE_NAME),
             history_table_name=_text(environment, HISTORY_TABLE_NAME),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RecordErrorSettings:
+    """What the function that reads the errors of records works with.
+
+    `buckets` are those that it may read, `retry_prefix` is where it writes retry files, None for
+    nowhere. Without `record_messages`, it keeps codes and counts only.
+    """
+
+    jobs_table_name: str
+    event_bus_name: str
+    buckets: tuple[OutputBucket, ...]
+    retry_prefix: S3Uri | None
+    record_messages: bool
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> RecordErrorSettings:
+        """Read the variables; raises `SettingError` naming one that is missing or wrong."""
+        prefix = environment.get(RETRY_FILE_PREFIX)
+        try:
+            retry_prefix = S3Uri.parse(prefix) if prefix else None
+        except InvalidS3UriError as error:
+            message = f"environment variable {RETRY_FILE_PREFIX}: {error}"
+            raise SettingError(message) from error
+        return cls(
+            jobs_table_name=_text(environment, JOBS_TABLE_NAME),
+            event_bus_name=_text(environment, EVENT_BUS_NAME),
+            buckets=_declared(environment, "usage").get("buckets", ()),
+            retry_prefix=retry_prefix,
+            record_messages=_declared(environment, "rules")["record_messages"],
         )
 
 

@@ -34,6 +34,8 @@ _MOST_SCOPES: Final = 50
 # holds one statement of `BUCKETS_PER_STATEMENT` ARNs, and two are left for other statements.
 BUCKETS_PER_STATEMENT: Final = 30
 MOST_BUCKETS: Final = 8 * BUCKETS_PER_STATEMENT
+# The function that reads errors of records also lists the buckets, which takes a statement more.
+MOST_BUCKETS_OF_ERRORS: Final = MOST_BUCKETS // 2
 
 
 class ConfigError(ValueError):
@@ -132,6 +134,18 @@ class MonitorConfig(DeclaredSettings):
                 "tokenPrices is set and outputBuckets is not: name the buckets of the results, in "
                 "which the tokens are counted"
             )
+        if self.record_errors == "on" and self.output_buckets is None:
+            yield (
+                "recordErrors is on and outputBuckets is not set: name the buckets of the results "
+                "and of the inputs, which are read"
+            )
+        if self.record_errors == "on" and len(self.output_buckets or ()) > MOST_BUCKETS_OF_ERRORS:
+            yield (
+                f"outputBuckets names {len(self.output_buckets or ())} buckets: with recordErrors, "
+                f"the policies of a role have space for {MOST_BUCKETS_OF_ERRORS}"
+            )
+        if self.retry_file_prefix is not None and self.record_errors != "on":
+            yield "retryFilePrefix has no effect: set recordErrors to on as well"
         if (buckets := len(self.output_buckets or ())) > MOST_BUCKETS:
             yield (
                 f"outputBuckets names {buckets} buckets: the policies of a role have space for "
@@ -208,6 +222,11 @@ class MonitorConfig(DeclaredSettings):
     def discovers(self) -> bool:
         """Whether the monitor discovers jobs that are not tracked by hand."""
         return self.discovery
+
+    @property
+    def reads_record_errors(self) -> bool:
+        """Whether the results of ended jobs are read for the errors of their records."""
+        return self.record_errors == "on"
 
     @property
     def notifies(self) -> bool:

@@ -23,6 +23,7 @@ from bedrock_batch_monitor_cdk.inbox import Inbox
 from bedrock_batch_monitor_cdk.monitor import Monitor, PollSchedule
 from bedrock_batch_monitor_cdk.multi_scope import multi_scope_of
 from bedrock_batch_monitor_cdk.notifications import Notifications
+from bedrock_batch_monitor_cdk.record_errors import RecordErrors
 from bedrock_batch_monitor_cdk.schema_registry import SchemaRegistry
 from bedrock_batch_monitor_cdk.service import name_service
 from bedrock_batch_monitor_cdk.tables import Tables
@@ -70,6 +71,11 @@ class BedrockBatchMonitor(Construct):
             topics=self._topics_of_polls(),
         )
         self._inbox = Inbox(self, "Inbox", config=config, tables=tables, events=events)
+        self._record_errors = (
+            RecordErrors(self, "RecordErrors", config=config, tables=tables, events=events)
+            if config.reads_record_errors
+            else None
+        )
         PollSchedule(self, "Poll", config=config, function=self.function, events=events)
         self._alarms = Alarms(
             self,
@@ -96,6 +102,10 @@ class BedrockBatchMonitor(Construct):
         functions = {"monitor": self._monitor.function, "inbox": self._inbox.function}
         if self._notifications is not None:
             functions["notifications"] = self._notifications.function
+        queues = {"dead letters": self.dead_letter_queue, "inbox": self._inbox.queue}
+        if self._record_errors is not None:
+            functions["record errors"] = self._record_errors.function
+            queues["record errors"] = self._record_errors.queue
         return Dashboard(
             self,
             "Overview",
@@ -103,7 +113,7 @@ class BedrockBatchMonitor(Construct):
             functions=functions,
             widget=widget.function,
             logs=[self._monitor.log_group, self._inbox.log_group],
-            queues={"dead letters": self.dead_letter_queue, "inbox": self._inbox.queue},
+            queues=queues,
             tables={"jobs": self.jobs_table, "history": self.history_table},
             poll_interval=Duration.minutes(self._config.poll_interval_minutes),
             by_scope=self._events.multi_scope is not None,

@@ -68,14 +68,13 @@ def build_function(  # noqa: PLR0913 - the differences between functions, all na
         handler=f"{_HANDLERS}.{module}.handler",
         code=function_code(),
         role=role,
-        memory_size=config.function_memory_megabytes,
         timeout=timeout,
         environment=dict(environment),
         log_group=log_group,
         # Every line that the functions write is already JSON. Lambda's own JSON format would add a
         # second log level, which drops lines that Powertools lets through.
         logging_format=lambda_.LoggingFormat.TEXT,
-        **options,
+        **{"memory_size": config.function_memory_megabytes, **options},
     )
     if config.vpc_subnet_ids is not None:
         # The CDK's own property needs the VPC, which it would look up in the account.

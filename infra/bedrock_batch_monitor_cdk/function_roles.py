@@ -67,7 +67,7 @@ def monitor_role(  # noqa: PLR0913 - what it may use, all named
     It accepts no further statements: the failure destination of asynchronous invocations would add
     the right to look up the dead-letter queue, and to use a customer's key without a condition.
     """
-    role = _function_role(
+    role = function_role(
         scope,
         log_group,
         "Polls Bedrock batch inference jobs and records them",
@@ -103,7 +103,7 @@ def inbox_role(
     events: Events,
 ) -> iam.Role:
     """The role of the inbox function; its event source adds the right to receive messages."""
-    role = _function_role(
+    role = function_role(
         scope,
         log_group,
         "Follows events and commands on batch inference jobs",
@@ -140,7 +140,7 @@ def notification_role(
     topics: Sequence[sns.ITopic],
 ) -> iam.IRole:
     """The role of the notification function; closed for the same reason as the monitor's."""
-    role = _function_role(
+    role = function_role(
         scope, log_group, "Notifies people about batch inference jobs", config=config
     )
     _allow_publishing(role, topics, events.key)
@@ -161,7 +161,7 @@ def widget_role(
 
     In the history it may query only the index, and so only the attributes that the index has.
     """
-    role = _function_role(
+    role = function_role(
         scope, log_group, "Shows batch inference jobs on the dashboard", config=config
     )
     allow(
@@ -208,7 +208,7 @@ def schedule_role(scope: Construct, function: lambda_.IFunction, events: Events)
     return role.without_policy_updates()
 
 
-def _function_role(
+def function_role(
     scope: Construct,
     log_group: logs.ILogGroup,
     description: str,
@@ -216,6 +216,7 @@ def _function_role(
     config: MonitorConfig,
     name: str | None = None,
 ) -> iam.Role:
+    """A role that may write the log of its function, and be in a VPC if the settings say so."""
     role = iam.Role(
         scope,
         "Role",

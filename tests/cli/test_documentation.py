@@ -102,6 +102,10 @@ def test_json_shapes(bbm: Bbm, tmp_path: Path) -> None:
         "find": keys("find", "--status", "Failed"),
         "watch": keys("watch", arn),
         "replay": keys("replay", arn),
+        "errors": {
+            *("jobArn", "records", "total", "success", "error", "missing", "retryFile", "path"),
+            *("groups", "errorCode", "pattern", "count", "recordIds"),
+        },
         "usage": keys("usage"),
         "poll": set(),
         "cost": keys("cost"),
@@ -119,6 +123,6 @@ def test_samples_are_json() -> None:
     documents: list[Any] = [
         json.loads(text) for text in re.findall(r"```json\n(.*?)```", TEXT, re.DOTALL)
     ]
-    assert len(documents) == 5
+    assert len(documents) == 6
     [summary] = [document for document in documents if "complete" in document]
     assert set(summary) <= set(PollSummary().as_json())

@@ -17,8 +17,10 @@ from bedrock_batch_monitor import contract
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.arns import PARTITIONS
 from bedrock_batch_monitor.domain.conditions import Finding
+from bedrock_batch_monitor.domain.error_analysis import ErrorGroup, RecordTotals, analysis_of
 from bedrock_batch_monitor.domain.event_kinds import (
     ENDED,
+    ERRORS_ANALYZED,
     KINDS,
     STATUS_CHANGED,
     DataField,
@@ -29,6 +31,7 @@ from bedrock_batch_monitor.domain.events import (
     SCHEMA_VERSION,
     MonitorEvent,
     condition_event,
+    errors_event,
     pending_condition,
     status_event,
 )
@@ -43,6 +46,7 @@ from bedrock_batch_monitor.domain.jobs import (
     Usage,
 )
 from bedrock_batch_monitor.domain.outcomes import OUTCOMES
+from bedrock_batch_monitor.domain.stored_files import S3Uri
 from bedrock_batch_monitor.domain.times import from_iso
 from bedrock_batch_monitor.domain.transitions import end_id
 from tests.support.contracts import FILES, SCHEMAS, as_delivered
@@ -55,6 +59,10 @@ _ARN: Final = (
     f"^arn:({'|'.join(sorted(PARTITIONS))}):bedrock:[a-z0-9-]{{1,20}}:[0-9]{{12}}"
     ":model-invocation-job/[a-z0-9]{12}$"
 )
+
+
+# The function that analyzes errors is triggered by the event of the end.
+_OBSERVED_BY: Final = {ERRORS_ANALYZED: ["event"]}
 
 
 def _text(description: str, **more: object) -> Schema:
@@ -124,7 +132,7 @@ def _metadata(kind: EventKind) -> Schema:
         ),
         "observedBy": _text(
             "Whether a poll detected it, or a read that one of Bedrock's own events triggered.",
-            enum=["poll", "event"] if is_transition else ["poll"],
+            enum=_OBSERVED_BY.get(kind, ["poll", "event"] if is_transition else ["poll"]),
         ),
         "observedAt": _time("When the monitor detected it."),
     }
@@ -136,7 +144,10 @@ def _data(kind: EventKind) -> Schema:
     required = ["jobArn", "account", "region"]
     if kind is ENDED:
         properties |= _of_an_end()
-    if kind in {ENDED, STATUS_CHANGED}:
+    if kind is ERRORS_ANALYZED:
+        properties |= _of_an_analysis()
+        required += ["errorGroups", "errorAnalysis"]
+    if kind in {ENDED, STATUS_CHANGED, ERRORS_ANALYZED}:
         required.append("status")
     for each in (*(() if kind.since is None else (kind.since,)), *kind.fields):
         _add(properties, required, each)
@@ -160,6 +171,7 @@ def _job(kind: EventKind) -> Schema:
     """What every event says about the job."""
     last = {
         ENDED: _text("The terminal status.", enum=list(statuses.TERMINAL)),
+        ERRORS_ANALYZED: _text("The terminal status.", enum=list(statuses.TERMINAL)),
         STATUS_CHANGED: _text(
             "The new status. A status that the API does not list yet is passed on unchanged.",
             **{"not": {"enum": list(statuses.TERMINAL)}},
@@ -246,6 +258,70 @@ def _of_an_end() -> Schema:
     }
 
 
+def _of_an_analysis() -> Schema:
+    group = _object(
+        {
+            "errorCode": {
+                "type": ["integer", "string"],
+                "description": "The error code of the records. Absent if they have none.",
+            },
+            "pattern": _text(
+                "The message of the records; numbers, ids and quoted values are replaced. Absent "
+                "with `recordMessages=false`.",
+                maxLength=300,
+            ),
+            "count": _whole("Records in the group.", 1),
+            "recordIds": {
+                "type": "array",
+                "maxItems": 5,
+                "items": {"type": "string"},
+                "description": "Some ids, in order. Absent with `recordMessages=false`.",
+            },
+        },
+        ("count",),
+    )
+    records = {
+        "total": _whole("Records of the job."),
+        "success": _whole("Records with an output."),
+        "error": _whole("Records with an error."),
+        "missing": _whole("Records of the input without a result."),
+    }
+    retry_file = _object(
+        {
+            "s3Uri": _text("The file: a valid input of a new job.", pattern="^s3://.+$"),
+            "records": _whole("Records in the file.", 1),
+        },
+        ("s3Uri", "records"),
+        description="The failed and the missing records, if `retryFilePrefix` is set.",
+    )
+    return {
+        "errorGroups": {
+            "type": "array",
+            "maxItems": 5,
+            "items": group,
+            "description": "The five largest groups of failed records, the largest first.",
+        },
+        "errorAnalysis": _object(
+            {
+                "analyzedAt": _time("When the results were read."),
+                "complete": {
+                    "type": "boolean",
+                    "description": "Whether everything was read. If not, the numbers are those of "
+                    "the records that were read, and there is no retry file.",
+                },
+                "records": _object(
+                    records,
+                    ("success", "error"),
+                    description="Numbers of records by their results. An unknown number is absent.",
+                ),
+                "retryFile": retry_file,
+            },
+            ("analyzedAt", "complete", "records"),
+            description="What was read.",
+        ),
+    }
+
+
 def _add(properties: Schema, required: list[str], field: DataField) -> None:
     """Add a field; a name with a dot is a field of an inner object."""
     outer, _, inner = field.name.rpartition(".")
@@ -301,6 +377,19 @@ _ENTRY: Final = HistoryEntry(
 )
 
 
+_ANALYSIS: Final = analysis_of(
+    (
+        ErrorGroup(429, "Too many requests, please wait <n> s.", 1, ("CALL0000017",)),
+        ErrorGroup(400, "messages.<n>.content: Input should be a valid list", 1, ("CALL0000003",)),
+    ),
+    RecordTotals(998, 2, 0),
+    complete=True,
+    now=_NOW + timedelta(seconds=42),
+    retry=(S3Uri("retries", "batch/abcdef123456/retry.jsonl"), 2),
+    with_messages=True,
+)
+
+
 def sample_of(kind: EventKind) -> dict[str, Any]:
     """A sample event as a subscriber receives it."""
     delivered = as_delivered(_event_of(kind))
@@ -319,7 +408,7 @@ def sample_of(kind: EventKind) -> dict[str, Any]:
 
 
 def _event_of(kind: EventKind) -> MonitorEvent:
-    if kind is ENDED:
+    if kind in {ENDED, ERRORS_ANALYZED}:
         counts = RecordCounts(1000, 1000, 998, 2)
         entry = replace(
             _ENTRY,
@@ -335,7 +424,10 @@ def _event_of(kind: EventKind) -> MonitorEvent:
         observation = replace(
             _OBSERVATION, status=entry.status, end_time=_NOW, last_modified_time=_NOW
         )
-        return status_event(JobRecord(observation, entry, _STARTED, _TAGS), entry)
+        record = JobRecord(observation, entry, _STARTED, _TAGS)
+        if kind is ERRORS_ANALYZED:
+            return errors_event(StoredJob(_ARN_OF_SAMPLE, record), _ANALYSIS)
+        return status_event(record, entry)
     if kind is STATUS_CHANGED:
         entry = replace(_ENTRY, counts=RecordCounts(total=1000))
         return status_event(JobRecord(_OBSERVATION, entry, _STARTED, _TAGS), entry)

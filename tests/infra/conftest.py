@@ -41,6 +41,7 @@ _CHOSEN: Mapping[str, Any] = {
     "history_retention_days": 90,
     "output_buckets": (OutputBucket("results"), OutputBucket("shared", "team-a/")),
     "token_prices": (TokenPrice("amazon.nova-lite-v1:0", Decimal("0.00003"), Decimal("0.00012")),),
+    "retry_file_prefix": "s3://retries/batch",
     "event_bus_name": "jobs",
     "removal_policy": "destroy",
     "kms": "customer",

@@ -122,6 +122,15 @@ PREFIXES = {
 }
 # What only a deployment that notifies people calls.
 NOTIFYING = {"sns": "sns"}
+# What only a deployment that reads errors of records calls.
+RECORD_ERRORS = {"job_files_s3": "s3"}
+# Operations whose permission has another name (Service Authorization Reference, Amazon S3).
+PERMITTED_AS = {
+    "s3:ListObjectsV2": "s3:ListBucket",
+    "s3:CreateMultipartUpload": "s3:PutObject",
+    "s3:UploadPart": "s3:PutObject",
+    "s3:CompleteMultipartUpload": "s3:PutObject",
+}
 # What reads and writes next to the modules above, with a client that one of them makes.
 READERS = {"../app/overview": "dynamodb"}
 # A transaction is permitted by what it is made of.
@@ -232,6 +241,47 @@ def test_output_buckets(
         "MonitorRole6D26CBE9": {(("dynamodb:Query",), (f"{JOBS}/index/usage-pending",)), manifests},
         "InboxRole8D20667B": {manifests},
     }
+
+
+def test_record_errors(
+    synthesize: Callable[[MonitorConfig], dict[str, Any]],
+    of_type: Callable[[dict[str, Any], str], dict[str, Any]],
+    render: Callable[[Any], Any],
+) -> None:
+    """One role more can read inputs and results where the setting says, and write retry files."""
+    usage = replace(MonitorConfig(), output_buckets=ALL_KEYS.output_buckets)
+    config = replace(usage, record_errors="on", retry_file_prefix="s3://retries/batch")
+
+    def statements(config: MonitorConfig) -> dict[str, list[dict[str, Any]]]:
+        found: dict[str, list[dict[str, Any]]] = {}
+        for policy in of_type(synthesize(config), "AWS::IAM::Policy").values():
+            (role,) = policy["Properties"]["Roles"]
+            document = render(policy["Properties"]["PolicyDocument"])
+            found.setdefault(role["Ref"], []).extend(document["Statement"])
+        return found
+
+    before, after = statements(usage), statements(config)
+    (added,) = after.keys() - before.keys()
+    assert {role: after[role] for role in before} == before
+    of_s3 = {
+        (as_tuple(one["Action"]), as_tuple(one["Resource"]), json.dumps(one.get("Condition")))
+        for one in after[added]
+        if "s3:" in str(one["Action"])
+    }
+    s3 = "arn:<AWS::Partition>:s3:::"
+    assert of_s3 == {
+        (("s3:GetObject",), (f"{s3}results/*", f"{s3}shared/team-a/*"), "null"),
+        (("s3:ListBucket",), (f"{s3}results",), "null"),
+        (
+            ("s3:ListBucket",),
+            (f"{s3}shared",),
+            '{"StringLike": {"s3:prefix": "team-a/*"}}',
+        ),
+        (("s3:AbortMultipartUpload", "s3:PutObject"), (f"{s3}retries/batch/*",), "null"),
+    }
+    (sends,) = (one for one in after[added] if one["Action"] == "events:PutEvents")
+    allowed = sends["Condition"]["ForAllValues:StringEquals"]
+    assert allowed == {"events:detail-type": ["Batch Inference Job Errors Analyzed"]}
 
 
 def test_task_tokens_off(
@@ -367,7 +417,7 @@ def called_operations(source: str) -> Iterator[str]:
         (MEMBERS, PREFIXES | READERS, {"s3:GetObject"}),
         (
             replace(EVERYWHERE, discovery=True, task_tokens=True),
-            PREFIXES | READERS | NOTIFYING,
+            PREFIXES | READERS | NOTIFYING | RECORD_ERRORS,
             set(),
         ),
     ],
@@ -388,10 +438,11 @@ def test_what_is_called_is_granted(
         if action.split(":")[0] in (PREFIXES | NOTIFYING).values()
     }
     called = {
-        f"{prefix}:{operation.title().replace('_', '')}"
+        PERMITTED_AS.get(action, action)
         for module, prefix in prefixes.items()
         for source in sources_of(module)
         for operation in called_operations(source)
+        for action in [f"{prefix}:{operation.title().replace('_', '')}"]
         if module != "sts" or config.accounts
     }
 
@@ -406,7 +457,7 @@ def test_every_service_is_looked_at() -> None:
         if ".client(" in path.read_text()
     }
 
-    assert makers == set(PREFIXES | NOTIFYING)
+    assert makers == set(PREFIXES | NOTIFYING | RECORD_ERRORS)
 
 
 def test_wildcards(

@@ -77,6 +77,8 @@ MOST_BUCKETS = replace(
     member_external_id="monitor",
     discovery_model_ids=_LONG_MODELS[:2],
     output_buckets=tuple(OutputBucket(f"b{number:05}") for number in range(240)),
+    record_errors="off",
+    retry_file_prefix=None,
     token_prices=tuple(
         TokenPrice(f"anthropic.claude-{number:02}", Decimal("0.000125"), Decimal("0.000625"))
         for number in range(2)
@@ -92,6 +94,11 @@ STACKS: Mapping[str, MonitorConfig] = {
     "everything on": EVERYTHING_ON,
     "most accounts": MOST_ACCOUNTS,
     "most buckets": MOST_BUCKETS,
+    "most buckets of errors": replace(
+        MOST_BUCKETS,
+        output_buckets=(MOST_BUCKETS.output_buckets or ())[:120],
+        record_errors="on",
+    ),
     "member": MonitorConfig(member_of=BUS_ARN),
     "member with long names": MonitorConfig(
         member_of=BUS_ARN.rpartition("/")[0] + "/" + "b" * 256,

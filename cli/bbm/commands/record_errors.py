@@ -26,6 +26,7 @@ from bbm.views import record_errors as view
 from bedrock_batch_monitor.adapters.errors import ServiceError
 from bedrock_batch_monitor.adapters.job_files_s3 import JobFilesInS3
 from bedrock_batch_monitor.domain.arns import JobArn, is_job_arn
+from bedrock_batch_monitor.domain.error_analysis import Code
 from bedrock_batch_monitor.domain.locations import input_s3_uri, output_s3_uri
 from bedrock_batch_monitor.domain.plain_text import plausible_count, quoted
 from bedrock_batch_monitor.domain.stored_files import (
@@ -37,7 +38,6 @@ from bedrock_batch_monitor.domain.stored_files import (
 )
 from bedrock_batch_monitor.record_errors import analysis
 from bedrock_batch_monitor.record_errors.analysis import Analysis, Report, Retry
-from bedrock_batch_monitor.record_errors.grouping import Code
 
 _MISSING: Final = "missing"
 
@@ -264,16 +264,9 @@ def _show(bbm: Invocation, job: _Job, report: Report, written: RetryFile | None)
 
 
 def _document(job_arn: str, report: Report, written: RetryFile | None) -> dict[str, Any]:
-    totals = report.totals
-    records = {
-        "total": totals.total,
-        "success": totals.success,
-        "error": totals.error,
-        "missing": totals.missing,
-    }
     document: dict[str, Any] = {
         "jobArn": job_arn,
-        "records": {name: count for name, count in records.items() if count is not None},
+        "records": report.totals.as_json(),
         "groups": [
             {
                 **({} if group.error_code is None else {"errorCode": group.error_code}),

@@ -9,9 +9,9 @@ from rich.text import Text
 
 from bbm.views import layout
 from bbm.views.layout import Column, Notes
+from bedrock_batch_monitor.domain.error_analysis import ErrorGroup
 from bedrock_batch_monitor.domain.plain_text import clean, percent
 from bedrock_batch_monitor.record_errors.analysis import Report
-from bedrock_batch_monitor.record_errors.grouping import ErrorGroup
 from bedrock_batch_monitor.record_errors.lines import LineProblem
 
 if TYPE_CHECKING:

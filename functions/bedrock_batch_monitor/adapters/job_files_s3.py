@@ -10,13 +10,16 @@ from botocore.exceptions import BotoCoreError
 
 from bedrock_batch_monitor.adapters.errors import ServiceError, calling, storable
 from bedrock_batch_monitor.adapters.s3 import SERVICE
-from bedrock_batch_monitor.adapters.sdk import pages_of
+from bedrock_batch_monitor.adapters.sdk import bounded_config, pages_of
 from bedrock_batch_monitor.domain.stored_files import S3Uri, StoredFile
 
 if TYPE_CHECKING:
+    import boto3
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.type_defs import CompletedPartTypeDef
 
+CONNECT_SECONDS: Final = 2
+ANSWER_SECONDS: Final = 20
 CHUNK_BYTES: Final = 2**19
 # How often a file is read on after its connection broke.
 ATTEMPTS: Final = 4
@@ -31,6 +34,17 @@ class JobFilesInS3:
 
     def __init__(self, client: S3Client) -> None:
         self._client = client
+
+    @classmethod
+    def connect(cls, session: boto3.Session, concurrency: int) -> Self:
+        """Files whose connection pool serves `concurrency` threads."""
+        config = bounded_config(
+            concurrency=concurrency,
+            attempts=3,
+            connect_seconds=CONNECT_SECONDS,
+            answer_seconds=ANSWER_SECONDS,
+        )
+        return cls(session.client("s3", config=config))
 
     def list(self, place: S3Uri) -> tuple[StoredFile, ...]:
         """The objects whose keys begin so: at most 100,000, which no job has."""

@@ -292,7 +292,21 @@ UNREACHABLE: Final = EventKind(
     has_error=True,
     metric="JobsUnreachable",
 )
+ERRORS_ANALYZED: Final = EventKind(
+    name="ErrorsAnalyzed",
+    detail_type="Batch Inference Job Errors Analyzed",
+    description="What the failed records of an ended batch inference job have in common.",
+    when_sent="Once per ended job that has failed or missing records, with `recordErrors`.",
+)
 
-KINDS: Final = (ENDED, STATUS_CHANGED, STALLED, UNREACHABLE, AT_RISK, DEADLINE_MISSED)
+KINDS: Final = (
+    ENDED,
+    STATUS_CHANGED,
+    STALLED,
+    UNREACHABLE,
+    AT_RISK,
+    DEADLINE_MISSED,
+    ERRORS_ANALYZED,
+)
 CONDITIONS: Final = tuple(kind for kind in KINDS if kind.since is not None)
 BY_NAME: Final = {kind.name: kind for kind in KINDS}

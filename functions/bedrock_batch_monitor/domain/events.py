@@ -12,7 +12,13 @@ from bedrock_batch_monitor import contract
 from bedrock_batch_monitor.domain import event_kinds, statuses
 from bedrock_batch_monitor.domain.arns import JobArn
 from bedrock_batch_monitor.domain.conditions import Finding, beginning
-from bedrock_batch_monitor.domain.event_kinds import ENDED, STATUS_CHANGED, UNREACHABLE
+from bedrock_batch_monitor.domain.error_analysis import ErrorAnalysis
+from bedrock_batch_monitor.domain.event_kinds import (
+    ENDED,
+    ERRORS_ANALYZED,
+    STATUS_CHANGED,
+    UNREACHABLE,
+)
 from bedrock_batch_monitor.domain.jobs import (
     HistoryEntry,
     JobRecord,
@@ -255,6 +261,29 @@ def condition_event(
         observed_at=detected_at,
         data=data,
         all_pending=job.pending_events,
+    )
+
+
+def errors_event(
+    job: StoredJob, analysis: ErrorAnalysis, *, with_message: bool = True
+) -> MonitorEvent:
+    """The event `... Job Errors Analyzed`; raises ValueError for a job that was never read."""
+    if job.record is None:
+        message = f"{job.job_arn} was never read"
+        raise ValueError(message)
+    entry = job.record.last
+    data = _data(job.record, entry, with_message=with_message) | {
+        "errorGroups": list(analysis.groups),
+        "errorAnalysis": dict(analysis.summary),
+    }
+    return _event(
+        job.job_arn,
+        PendingEvent(ERRORS_ANALYZED.name, entry.sequence),
+        event_id=event_id(job.job_arn, ERRORS_ANALYZED.name),
+        observed_by="event",
+        observed_at=analysis.analyzed_at,
+        data=data,
+        all_pending=frozenset(),
     )
 
 

@@ -13,8 +13,8 @@ from threading import Event, Lock
 from typing import Final, Protocol
 
 from bedrock_batch_monitor.adapters.errors import ServiceError
+from bedrock_batch_monitor.domain.error_analysis import Code, ErrorGroup, RecordTotals
 from bedrock_batch_monitor.domain.stored_files import JobFiles, StoredFile
-from bedrock_batch_monitor.record_errors.grouping import Code, ErrorGroup
 from bedrock_batch_monitor.record_errors.lines import (
     Block,
     InputRecord,
@@ -26,7 +26,7 @@ from bedrock_batch_monitor.record_errors.lines import (
     results_in,
 )
 from bedrock_batch_monitor.record_errors.retry_records import NoRetryLineError, retry_line
-from bedrock_batch_monitor.record_errors.tally import RecordTotals, Tally, Wanted
+from bedrock_batch_monitor.record_errors.tally import Tally, Wanted
 
 CONCURRENT_FILES: Final = 8
 NOT_JSON_LINES: Final = "NotJsonLines"

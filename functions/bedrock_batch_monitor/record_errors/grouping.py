@@ -11,6 +11,8 @@ import bisect
 from dataclasses import dataclass, field
 from typing import Final
 
+from bedrock_batch_monitor.domain.error_analysis import Code, ErrorGroup
+
 MOST_PATTERNS: Final = 10_000
 MOST_GROUPS: Final = 100
 SHOWN_IDS: Final = 5
@@ -18,18 +20,6 @@ OTHER: Final = "other"
 _ID_CHARACTERS: Final = 256
 # How many words of a pattern are kept, from step to step.
 _WORDS: Final = (None, 3, 0)
-
-Code = int | str | None
-
-
-@dataclass(frozen=True, slots=True)
-class ErrorGroup:
-    """Failed records with the same code and pattern, and some of their ids in order."""
-
-    error_code: Code
-    pattern: str
-    count: int
-    record_ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,14 +10,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Final
 
-from bedrock_batch_monitor.record_errors.grouping import (
-    MOST_GROUPS,
-    SHOWN_IDS,
-    Code,
-    ErrorGroup,
-    Groups,
-    largest,
-)
+from bedrock_batch_monitor.domain.error_analysis import Code, ErrorGroup, RecordTotals
+from bedrock_batch_monitor.record_errors.grouping import MOST_GROUPS, SHOWN_IDS, Groups, largest
 from bedrock_batch_monitor.record_errors.lines import (
     Failure,
     Inputs,
@@ -33,20 +27,6 @@ from bedrock_batch_monitor.record_errors.patterns import pattern_of
 _SUCCESS: Final = 0
 _MISSING: Final = 1
 _FAILED: Final = 2
-
-
-@dataclass(frozen=True, slots=True)
-class RecordTotals:
-    """Numbers of records; None for what is not known without the input."""
-
-    success: int
-    error: int
-    missing: int | None = None
-
-    @property
-    def total(self) -> int | None:
-        """All records; each is in exactly one of the three."""
-        return None if self.missing is None else self.success + self.error + self.missing
 
 
 @dataclass(slots=True)

@@ -35,6 +35,8 @@ BACKFILLED: Final = "backfilled"
 TOKENS: Final = "tokens"
 ESTIMATED_COST_USD: Final = "estimatedCostUsd"
 USAGE_ERROR: Final = "usageError"
+ERROR_GROUPS: Final = "errorGroups"
+ERROR_ANALYSIS: Final = "errorAnalysis"
 USAGE_READ_AT: Final = "usageReadAt"
 DEADLINE: Final = "deadline"
 DEADLINE_BY: Final = "deadlineBy"
@@ -80,6 +82,8 @@ class Kind(Enum):
     """A code and a message; another value is read as an unknown one and replaced."""
     USAGE = auto()
     """Part of a `Usage`, read leniently."""
+    ANALYSIS = auto()
+    """Part of an `ErrorAnalysis`, read leniently."""
 
 
 class Group(Enum):
@@ -207,6 +211,9 @@ JOB_ATTRIBUTES: Final = (
     _attribute(USAGE_ERROR, Kind.ERROR, Group.USAGE),
     _attribute(contract.USAGE_PENDING, Kind.TEXT, Group.USAGE),
     _attribute(contract.USAGE_DUE_AT, Kind.OPTIONAL_TIME, Group.USAGE),
+    # Errors of records
+    _attribute(ERROR_GROUPS, Kind.ANALYSIS),
+    _attribute(ERROR_ANALYSIS, Kind.ANALYSIS),
 )
 
 # The state table; each row names the field of `State`, `Bookmark` or `ListPosition`.
