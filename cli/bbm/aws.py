@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar, Final, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
 import boto3
 from botocore.config import Config
@@ -50,6 +50,9 @@ class Clients(Protocol):
     @property
     def functions(self) -> LambdaClient:
         """The client of the monitor function."""
+
+    def client(self, service: str) -> Any:  # noqa: ANN401 - of any service
+        """The client of another service, by boto3's name for it."""
 
 
 class Connect(Protocol):
@@ -104,6 +107,12 @@ class SessionClients:
     def functions(self) -> LambdaClient:
         """The client of the monitor function."""
         return self._session.client("lambda", config=_POLL_CALL)
+
+    def client(self, service: str) -> Any:  # noqa: ANN401 - of any service
+        """The client of another service, by boto3's name for it."""
+        # The name is not a literal, which the type stubs need.
+        connect: Any = self._session.client
+        return connect(service, config=self.config)
 
 
 class QuickClients(SessionClients):
