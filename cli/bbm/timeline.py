@@ -86,6 +86,10 @@ def _of_item(item: Item) -> Iterator[Moment]:
     if (at := _time(item.get("pendingSince"))) is not None:
         pending = item.get(attributes.PENDING_EVENTS, ())
         yield Moment(at, "events pending since", {"pendingEvents": list(pending)})
+    yield from _of_conditions(item)
+
+
+def _of_conditions(item: Item) -> Iterator[Moment]:
     conditions = item.get("conditions")
     current = dict(conditions) if isinstance(conditions, Mapping) else {}
     if attributes.UNREACHABLE_SINCE in item:
