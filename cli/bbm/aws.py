@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar, Final, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
 import boto3
 from botocore.config import Config
@@ -62,6 +62,9 @@ class Clients(Protocol):
     @property
     def s3(self) -> S3Client:
         """The client that reads results and inputs of jobs."""
+
+    def client(self, service: str) -> Any:  # noqa: ANN401 - of any service
+        """The client of another service, by boto3's name for it."""
 
 
 class Connect(Protocol):
@@ -121,6 +124,12 @@ class SessionClients:
     def s3(self) -> S3Client:
         """The client that reads results and inputs of jobs."""
         return self._session.client("s3", config=_READS)
+
+    def client(self, service: str) -> Any:  # noqa: ANN401 - of any service
+        """The client of another service, by boto3's name for it."""
+        # The name is not a literal, which the type stubs need.
+        connect: Any = self._session.client
+        return connect(service, config=self.config)
 
 
 class QuickClients(SessionClients):

@@ -8,6 +8,7 @@ from typing import Annotated, Final
 import typer
 
 from bbm.command import register
+from bbm.commands.health import doctor, letters, rediscover, trace
 from bbm.commands.operations import poll, replay
 from bbm.commands.queries import find, history, jobs, usage
 from bbm.commands.record_errors import errors
@@ -26,6 +27,10 @@ _COMMANDS: Final = (
     watch,
     replay,
     poll,
+    doctor,
+    trace,
+    rediscover,
+    letters,
     cost,
     report,
 )

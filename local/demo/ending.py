@@ -55,6 +55,9 @@ class _DemoClients:
     def s3(self) -> Any:  # noqa: ANN401
         return self.cloud.monitor.client("s3")
 
+    def client(self, service: str) -> Any:  # noqa: ANN401
+        return self.cloud.monitor.client(service)
+
 
 def show_result(cloud: Cloud, watched: Watched, problems: list[str], seconds: float) -> None:
     """The jobs as `bbm` shows them, the report, and whether anything is missing."""
@@ -63,6 +66,8 @@ def show_result(cloud: Cloud, watched: Watched, problems: list[str], seconds: fl
     _bbm(cloud, "find", "--since", "1h")
     _bbm(cloud, "history", scenario.JOBS[0].name)
     _bbm(cloud, "history", scenario.MISTAKEN_ARN)
+    # The demo leaves a wrong item and alarms of a new deployment behind, so the result may be 1.
+    _bbm(cloud, "doctor", may_fail=True)
     with contextlib.chdir(ROOT):
         _bbm(cloud, "report", "--since", "1h", "-o", str(_REPORT.relative_to(ROOT)))
     say("\nThe report is one page that needs no network. Open it in a browser:")
@@ -70,14 +75,14 @@ def show_result(cloud: Cloud, watched: Watched, problems: list[str], seconds: fl
     _show_figures(watched, problems, seconds)
 
 
-def _bbm(cloud: Cloud, *arguments: str) -> None:
-    """Show a command and what it prints; raises RuntimeError if it fails."""
+def _bbm(cloud: Cloud, *arguments: str, may_fail: bool = False) -> None:
+    """Show a command and what it prints; raises RuntimeError if it fails and must not."""
     shown = " ".join(arguments)
     console.print(f"\n$ bbm {shown}", style="bold", soft_wrap=True, markup=False)
     environment = Environment(connect=lambda *_: _DemoClients(cloud))
     with _as_terminal():
         code = app(list(arguments), obj=environment, prog_name="bbm", standalone_mode=False)
-    if code:
+    if code and not may_fail:
         message = f"bbm {shown} ended with exit code {code}"
         raise RuntimeError(message)
 

@@ -85,6 +85,10 @@ def test_a_poll_answers_with_its_summary(deployed: Cloud) -> None:
         "jobsListed": 0,
         "jobsChanged": 2,
         "jobsEnded": 1,
+        "jobsWithFailedRecords": 0,
+        "jobsNewlyUnreachable": 0,
+        "oldestReadSeconds": 0,
+        "detectionSeconds": 0,
         "eventsSent": 1,
         "eventsPending": 0,
         "oldestPendingEventSeconds": 0,
@@ -102,6 +106,7 @@ def test_a_poll_answers_with_its_summary(deployed: Cloud) -> None:
         "tasksRefused": 0,
         "tasksPending": 0,
         "errors": {},
+        "followed": True,
         "complete": True,
     }
 

@@ -145,14 +145,16 @@ def _history(
     bbm: Invocation, job_arn: str, text: str
 ) -> tuple[dict[str, Any], Sequence[RenderableType]]:
     """The history of one job, for programs and for people; raises `Problem` without an item."""
-    entries = bbm.history.of(job_arn)
+    entries: Sequence[Item] = bbm.history.of(job_arn)
+    item = bbm.jobs.get(job_arn)
+    if item is not None:
+        entries = recorded.with_events(entries, plain(item))
     document: dict[str, Any] = {"jobArn": job_arn, "history": entries}
     if entries:
         return document, (
             recorded.history_heading(entries),
             recorded.history(entries, bbm.now(), bbm.out.width),
         )
-    item = bbm.jobs.get(job_arn)
     if item is None:
         raise unknown_job(text)
     unread = plain(item)

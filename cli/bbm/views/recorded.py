@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.text import Text
@@ -29,6 +30,25 @@ def history_heading(entries: Sequence[Item]) -> Text:
     return heading
 
 
+def with_events(entries: Sequence[Item], item: Item) -> list[Item]:
+    """The entries, each with `event`: `published` or `pending`, as far as the item says it.
+
+    The end of a job also has `eventPublishedAt`, once its event was published.
+    """
+    pending = {str(name).partition("#")[2] for name in item.get("pendingEvents", ())}
+    published = item.get("eventPublishedAt")
+    found: list[Item] = []
+    for entry in entries:
+        sequence = str(entry.get("sequence"))
+        more: dict[str, Any] = {}
+        if sequence in pending:
+            more["event"] = "pending"
+        elif published is not None and entry.get("eventId") is not None:
+            more = {"event": "published", "eventPublishedAt": published}
+        found.append({**entry, **more})
+    return found
+
+
 def history(entries: Sequence[Item], now: datetime, width: int | None) -> RenderableType:
     """The recorded transitions of a job, with the time spent in each status.
 
@@ -49,6 +69,7 @@ def history(entries: Sequence[Item], now: datetime, width: int | None) -> Render
         Column("SPENT", times, 1, right=True),
         Column("RECORDS", [Text(measures.records(entry)) for entry in entries], 3, right=True),
         Column("SEEN (UTC)", [Text(cells.moment(e.get("observedAt", ""))) for e in entries], 5),
+        Column("EVENT", [Text(cells.word(entry.get("event", ""))) for entry in entries], 4),
         Column("BY", [Text(cells.word(entry.get("observedBy", ""))) for entry in entries], 6),
     ]
     if width is not None:

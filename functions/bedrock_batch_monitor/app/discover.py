@@ -7,7 +7,7 @@ ended before are recorded in the history alone (backfill), if the deployment ask
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -124,7 +124,8 @@ class _ListProgress:
 class Discovery:
     """The discovery of one poll, in the time that its active jobs have left.
 
-    `start` begins to reconcile a job that was tracked just now.
+    `start` begins to reconcile a job that was tracked just now. With `since`, the list begins there
+    and includes jobs that are known to be tracked, so that lost items are found.
     """
 
     discoverer: Discoverer
@@ -132,6 +133,7 @@ class Discovery:
     pool: WorkerPool
     summary: PollSummary
     start: Callable[[TrackedJob], None]
+    since: datetime | None = None
 
     def run(self, state: State, tracked: Collection[str]) -> None:
         """Track new jobs, then backfill ended ones; `tracked` are jobs known to have an item."""
@@ -140,6 +142,9 @@ class Discovery:
         if table is None or self.pool.time_is_up:
             return
         bookmark = resume(state.discovery, state_exists=state.exists, table=table, now=now)
+        if self.since is not None:
+            seen_until = min(bookmark.seen_until, self.since)
+            bookmark = replace(bookmark, seen_until=seen_until, full_list_at=now)
         reached, position = self._discover(state, bookmark, now, tracked)
         if is_worth_storing(reached, state.discovery) or position != state.list_position:
             self.bookmarks.save(self.bookmarks.table.set_discovery, reached, position)

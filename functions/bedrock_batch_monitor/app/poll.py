@@ -94,14 +94,23 @@ class Monitor:
     lanes: Lanes = field(default_factory=Lanes)
     ages: AgesOfReads = field(default_factory=AgesOfReads)
 
-    def poll(self, remaining_seconds: Callable[[], float]) -> PollSummary:
+    def poll(
+        self,
+        remaining_seconds: Callable[[], float],
+        *,
+        everything: bool = False,
+        rediscover_since: datetime | None = None,
+    ) -> PollSummary:
         """Run one poll in the time that is left; raises `PollError` if jobs cannot be listed.
 
         A job that cannot be read is counted and does not stop the others. A later failure never
         reverts what is recorded: events that are not sent stay pending for the next poll.
+        With `everything`, unreachable jobs are read now. With `rediscover_since`, discovery lists
+        all jobs that were submitted since then.
         """
         started = self.clock()
         poll = _Poll(self, remaining_seconds)
+        poll.everything, poll.rediscover_since = everything, rediscover_since
         try:
             poll.run()
         except ServiceError as error:
@@ -122,6 +131,8 @@ class _Poll:
 
     def __init__(self, monitor: Monitor, remaining_seconds: Callable[[], float]) -> None:
         self.monitor = monitor
+        self.everything = False
+        self.rediscover_since: datetime | None = None
         self.summary = PollSummary()
         self.pool = WorkerPool(monitor.new_executor(), remaining_seconds, self._on_defect)
         self.bookmarks = Bookmarks(monitor.state, monitor.scope, self.summary.errors)
@@ -192,6 +203,8 @@ class _Poll:
         now, lanes = active.collected_at, self.monitor.lanes
         state = self.bookmarks.state or State()
         due = lanes.unreachable.due(UNREACHABLE_LANE, active.unreachable, None, now)
+        if self.everything:
+            due = frozenset(active.unreachable)
         active.waiting = frozenset(active.unreachable.keys() - due)
         self.summary.conditions[UNREACHABLE.name] += len(active.waiting)
         lane = reachable_lane(self.monitor.reconciler.rules)
@@ -234,7 +247,12 @@ class _Poll:
             record_discovery_off(self.bookmarks, state, self.monitor.clock())
             return
         discovery = Discovery(
-            discoverer, self.bookmarks, self.pool, self.summary, start=self.reads.start
+            discoverer,
+            self.bookmarks,
+            self.pool,
+            self.summary,
+            start=self.reads.start,
+            since=self.rediscover_since,
         )
         discovery.run(state, active.reachable)
 

@@ -16,6 +16,7 @@ with no_garbage_collected():
     from bedrock_batch_monitor.app.poll import PollError
     from bedrock_batch_monitor.app.telemetry import failures_logged, logger, metrics, publish
     from bedrock_batch_monitor.app.worker_pool import CONCURRENCY
+    from bedrock_batch_monitor.domain.poll_requests import poll_request
     from bedrock_batch_monitor.settings import Settings
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from bedrock_batch_monitor.app.poll import Monitor
     from bedrock_batch_monitor.domain.arns import Scope
+    from bedrock_batch_monitor.domain.poll_requests import PollRequest
 
 
 @cache
@@ -45,21 +47,27 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Run one poll; returns its summary (see `PollSummary.as_json`).
 
     The payload `{}` is a poll of the deployment's own account and region; with `account` and
-    `region` it is one of another scope that the deployment monitors. Raises `PayloadError` for any
+    `region` it is one of another scope that the deployment monitors. `all` and `rediscoverSince`
+    are described in `domain/poll_requests.py`. Raises `PayloadError` for any
     other, and `PollError` when the active jobs cannot be listed, so that the invocation counts as
     failed and its event reaches the dead-letter queue.
     """
-    scope = parts().settings.scopes.asked_for(event)
-    logger.append_keys(account=scope.account, region=scope.region)
-    summary: dict[str, Any] = _poll(scope, context)
+    request = poll_request(event, parts().settings.scopes)
+    logger.append_keys(account=request.scope.account, region=request.scope.region)
+    summary: dict[str, Any] = _poll(request, context)
     return summary
 
 
 @metrics.log_metrics(capture_cold_start_metric=False)
-def _poll(scope: Scope, context: LambdaContext) -> dict[str, Any]:
+def _poll(request: PollRequest, context: LambdaContext) -> dict[str, Any]:
+    scope = request.scope
     other = None if scope == parts().settings.scope else scope
     try:
-        summary = monitor(scope).poll(lambda: context.get_remaining_time_in_millis() / 1000)
+        summary = monitor(scope).poll(
+            lambda: context.get_remaining_time_in_millis() / 1000,
+            everything=request.everything,
+            rediscover_since=request.rediscover_since,
+        )
     except PollError as error:
         publish(error.summary, failed=True, scope=other)
         raise

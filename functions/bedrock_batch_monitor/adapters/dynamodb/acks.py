@@ -52,7 +52,9 @@ class Acks(JobItems):
         unprocessed = frozenset(key[contract.JOB_ARN]["S"] for key in left)
         return StoredJobs(found, frozenset(unreadable), unprocessed)
 
-    def ack(self, job_arn: str, pending_event: str, published: datetime | None) -> WriteResult:
+    def ack(
+        self, job_arn: str, pending_event: str, published: datetime | None = None
+    ) -> WriteResult:
         """Remove a pending event that was `published` then; None if it is dropped.
 
         A conflict means that the item has no such pending event any more.
@@ -81,7 +83,7 @@ class Acks(JobItems):
         return self._ack(job_arn, pending_event, all_called_back)
 
     def ack_batch(
-        self, pending_events: Mapping[str, frozenset[str]], published: datetime
+        self, pending_events: Mapping[str, frozenset[str]], published: datetime | None = None
     ) -> WriteResult:
         """Remove in one transaction all pending events of up to 100 jobs.
 

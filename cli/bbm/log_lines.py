@@ -1,0 +1,74 @@
+"""The structured log lines of the functions, from CloudWatch Logs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from botocore.exceptions import ClientError
+
+if TYPE_CHECKING:
+    from bbm.aws import Clients
+
+# A bound: a page has up to 10,000 lines or 1 MB.
+_PAGES_AT_MOST: Final = 50
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """One line: when it was written, its `message`, and its fields."""
+
+    at: datetime
+    message: str
+    fields: Mapping[str, Any]
+
+
+def lines_since(
+    clients: Clients, log_groups: Iterable[str], start: datetime, *texts: str
+) -> list[LogLine]:
+    """The lines since a time that contain one of these texts, oldest first.
+
+    A log group that does not exist has no lines. Raises the errors of botocore.
+    """
+    pattern = " ".join(f'?"{text}"' for text in texts) if len(texts) > 1 else f'"{texts[0]}"'
+    found: list[LogLine] = []
+    client = clients.client("logs")
+    for group in log_groups:
+        request: dict[str, Any] = {
+            "logGroupName": group,
+            "startTime": int(start.timestamp() * 1000),
+            "filterPattern": pattern,
+        }
+        for _ in range(_PAGES_AT_MOST):
+            try:
+                page = client.filter_log_events(**request)
+            except ClientError as error:
+                if error.response.get("Error", {}).get("Code") != "ResourceNotFoundException":
+                    raise
+                break
+            found += [
+                line
+                for event in page["events"]
+                if any(text in event["message"] for text in texts)
+                and (line := _line(event)) is not None
+            ]
+            if not page.get("nextToken"):
+                break
+            request["nextToken"] = page["nextToken"]
+    return sorted(found, key=lambda line: line.at)
+
+
+def _line(event: Mapping[str, Any]) -> LogLine | None:
+    """The line of a log event; None for one that the functions did not write."""
+    try:
+        fields = json.loads(event["message"])
+    except ValueError:
+        return None
+    if not isinstance(fields, dict) or not isinstance(fields.get("message"), str):
+        return None
+    return LogLine(
+        datetime.fromtimestamp(event["timestamp"] / 1000, UTC), fields["message"], fields
+    )

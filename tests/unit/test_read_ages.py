@@ -1,0 +1,81 @@
+"""How old the oldest read is, and which polls followed their jobs."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from bedrock_batch_monitor.domain.read_ages import ReadAges
+from bedrock_batch_monitor.domain.summary import ReconcileResult, is_of_service
+
+NOW = datetime(2026, 11, 26, 2, 0, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+
+
+def after(ages: ReadAges, minutes: int, *, answered: set[str], active: set[str]) -> ReadAges:
+    return ages.after(
+        active=dict.fromkeys(active),
+        is_whole=True,
+        attempted=active,
+        answered=answered,
+        now=NOW + minutes * MINUTE,
+    )
+
+
+def test_age_grows_until_the_job_is_read() -> None:
+    """The job that no poll reads is the oldest, whatever happens to the others."""
+    ages = after(ReadAges(), 0, answered={"a", "b"}, active={"a", "b"})
+    ages = after(ages, 4, answered={"a"}, active={"a", "b"})
+    assert ages.oldest_seconds(NOW + 4 * MINUTE) == 240
+    assert ages.has_followed
+
+    ages = after(ages, 5, answered={"a", "b"}, active={"a", "b"})
+    assert ages.oldest_seconds(NOW + 5 * MINUTE) == 0
+
+
+def test_poll_that_read_none_has_not_followed() -> None:
+    """It stays the verdict while all jobs wait in the slow lane, until one is read."""
+    ages = after(ReadAges(), 0, answered=set(), active={"a"})
+    assert not ages.has_followed
+    waiting = ages.after(active={}, is_whole=True, attempted=(), answered=(), now=NOW)
+    assert not waiting.has_followed
+    assert after(waiting, 1, answered={"a"}, active={"a"}).has_followed
+
+
+def test_failing_since_counts_in_a_new_environment() -> None:
+    """What the item says about failing reads is older than the first poll of the process."""
+    since = NOW - 20 * MINUTE
+    ages = ReadAges().after(
+        active={"a": since}, is_whole=True, attempted={"a"}, answered=(), now=NOW
+    )
+    assert ages.oldest_seconds(NOW) == 1200
+
+
+def test_job_that_was_not_collected_keeps_its_age() -> None:
+    """A poll that could not list every job says nothing about the others."""
+    ages = after(ReadAges(), 0, answered={"a", "b"}, active={"a", "b"})
+    ages = ages.after(
+        active={"a": None},
+        is_whole=False,
+        attempted={"a"},
+        answered={"a"},
+        now=NOW + 3 * MINUTE,
+    )
+    assert ages.oldest_seconds(NOW + 3 * MINUTE) == 180
+
+
+def test_job_that_does_not_exist_is_an_answer() -> None:
+    """Errors about one job or item do not mean that the services fail."""
+    assert ReconcileResult(errors=("Bedrock.ResourceNotFoundException",)).was_answered
+    assert ReconcileResult(errors=("Item.InvalidJobArn",)).was_answered
+    assert not ReconcileResult(errors=("Bedrock.ThrottlingException",), try_again=True).was_answered
+    assert not ReconcileResult(errors=("Bedrock.AccessDeniedException",), refused=True).was_answered
+    assert not ReconcileResult(errors=("DynamoDB.AccessDeniedException",)).was_answered
+
+
+def test_total_of_errors_leaves_out_single_items_and_throttling() -> None:
+    """What can be wrong for days, or delays nothing, keeps no alarm on."""
+    assert not is_of_service("Item.InvalidMark")
+    assert not is_of_service("Bedrock.ValidationException")
+    assert not is_of_service("Bedrock.ThrottlingException")
+    assert is_of_service("Bedrock.InternalServerException")
+    assert is_of_service("EventBridge.BusMissing")
