@@ -21,7 +21,12 @@ from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct
 
 from bedrock_batch_monitor import contract, settings
-from bedrock_batch_monitor.domain.event_kinds import CONDITIONS, ENDED, UNREACHABLE
+from bedrock_batch_monitor.domain.event_kinds import (
+    CONDITIONS,
+    ENDED,
+    ERRORS_ANALYZED,
+    UNREACHABLE,
+)
 from bedrock_batch_monitor.domain.outcomes import OUTCOMES
 from bedrock_batch_monitor_cdk.function import build_function, build_log_group
 from bedrock_batch_monitor_cdk.function_roles import notification_role
@@ -136,6 +141,13 @@ class Notifications(Construct):
                 "Endings",
                 "Ended batch inference jobs",
                 [ENDED.detail_type],
+                {contract.OUTCOME: ended},
+            )
+        if ended and config.reads_record_errors:
+            rule(
+                "RecordErrors",
+                "Why records of ended batch inference jobs failed",
+                [ERRORS_ANALYZED.detail_type],
                 {contract.OUTCOME: ended},
             )
         if others:

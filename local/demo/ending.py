@@ -26,33 +26,39 @@ _VARIABLES: Final = _FOLDER / "demo.env"
 
 
 @dataclass(frozen=True, slots=True)
-class _DemoClients:
+class DemoClients:
     """The clients of the local cloud for `bbm`."""
 
     cloud: Cloud
 
     @property
     def region(self) -> str:
+        """As `bbm` names it."""
         return self.cloud.monitor.region
 
     @property
     def cloudformation(self) -> Any:  # noqa: ANN401 - boto3's client, and so below
+        """As `bbm` names it."""
         return self.cloud.monitor.client("cloudformation")
 
     @property
     def dynamodb(self) -> Any:  # noqa: ANN401
+        """As `bbm` names it."""
         return self.cloud.monitor.client("dynamodb")
 
     @property
     def events(self) -> Any:  # noqa: ANN401
+        """As `bbm` names it."""
         return self.cloud.monitor.client("events")
 
     @property
     def functions(self) -> Any:  # noqa: ANN401
+        """As `bbm` names it."""
         return self.cloud.monitor.client("lambda")
 
     @property
     def s3(self) -> Any:  # noqa: ANN401
+        """As `bbm` names it."""
         return self.cloud.monitor.client("s3")
 
     def client(self, service: str) -> Any:  # noqa: ANN401
@@ -79,7 +85,7 @@ def _bbm(cloud: Cloud, *arguments: str, may_fail: bool = False) -> None:
     """Show a command and what it prints; raises RuntimeError if it fails and must not."""
     shown = " ".join(arguments)
     console.print(f"\n$ bbm {shown}", style="bold", soft_wrap=True, markup=False)
-    environment = Environment(connect=lambda *_: _DemoClients(cloud))
+    environment = Environment(connect=lambda *_: DemoClients(cloud))
     with _as_terminal():
         code = app(list(arguments), obj=environment, prog_name="bbm", standalone_mode=False)
     if code and not may_fail:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 _HERE = Path(__file__).parent
 # Where the stand-in's jobs have their output.
 OUTPUT_BUCKET = "batch-output-000000000000"
+INPUT_BUCKET = "batch-input-000000000000"
+RETRY_BUCKET = "batch-retries"
 MODEL = "anthropic.claude-3-haiku-20240307-v1:0"
 TOKEN_PRICES = {MODEL: {"input": 0.001, "output": 0.002}}
 
@@ -28,17 +30,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def cloud() -> Iterator[Cloud]:
-    """The local cloud with the app deployed, IAM enforced, and the manifests of jobs readable.
+    """The local cloud with the app deployed, IAM enforced, and the files of jobs readable.
 
     Both topics of notifications are there too. All other settings are at their defaults.
     Its scheduler polls every minute of its own accord, next to the polls of a test.
     """
     context = {
-        "outputBuckets": OUTPUT_BUCKET,
+        "outputBuckets": f"{OUTPUT_BUCKET},{INPUT_BUCKET}",
+        "recordErrors": "on",
+        "retryFilePrefix": f"s3://{RETRY_BUCKET}/batch",
         "tokenPrices": json.dumps(TOKEN_PRICES),
         "notifyEmail": "team@example.com",
         "notifyChat": "true",
     }
     with local_cloud(context=context) as running:
-        running.monitor.client("s3").create_bucket(Bucket=OUTPUT_BUCKET)
+        for bucket in (OUTPUT_BUCKET, INPUT_BUCKET, RETRY_BUCKET):
+            running.monitor.client("s3").create_bucket(Bucket=bucket)
         yield running

@@ -12,6 +12,7 @@ import aws_cdk
 import pytest
 
 from bedrock_batch_monitor.declarations import Setting, all_settings
+from bedrock_batch_monitor.domain.deadlines import DeadlineRule
 from bedrock_batch_monitor.domain.setting_kinds import NotAllowedError
 from bedrock_batch_monitor.domain.token_usage import OutputBucket, TokenPrice
 from bedrock_batch_monitor_cdk.config import MonitorConfig
@@ -39,6 +40,8 @@ _CHOSEN: Mapping[str, Any] = {
     "full_read_hours": 48,
     "record_messages": False,
     "history_retention_days": 90,
+    "deadline_tag": "finance:due",
+    "deadlines": (DeadlineRule("nightly-*", "06:00 Europe/Berlin"),),
     "output_buckets": (OutputBucket("results"), OutputBucket("shared", "team-a/")),
     "token_prices": (TokenPrice("amazon.nova-lite-v1:0", Decimal("0.00003"), Decimal("0.00012")),),
     "retry_file_prefix": "s3://retries/batch",

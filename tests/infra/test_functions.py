@@ -15,6 +15,7 @@ MONITOR = "MonitorFunction39E4128B"
 INBOX = "InboxFunctionE487909E"
 WIDGET = "WidgetFunction9DF40104"
 NOTIFICATIONS = "NotificationsFunction75C140BC"
+RECORD_ERRORS = "RecordErrorsFunction2F20AEF1"
 
 
 @pytest.mark.parametrize("config", [MonitorConfig(), ALL_KEYS])
@@ -30,7 +31,8 @@ def test_functions_share_code_and_settings(
     found = of_type(synthesize(config), "AWS::Lambda::Function")
     monitor, inbox = (found[name]["Properties"] for name in (MONITOR, INBOX))
 
-    assert set(found) == {MONITOR, INBOX, WIDGET} | ({NOTIFICATIONS} if config.notifies else set())
+    optional = {NOTIFICATIONS: config.notifies, RECORD_ERRORS: config.reads_record_errors}
+    assert set(found) == {MONITOR, INBOX, WIDGET} | {name for name in optional if optional[name]}
     assert all(function["Properties"]["Code"] == monitor["Code"] for function in found.values())
     for same in ("Code", "Runtime", "Architectures", "MemorySize"):
         assert monitor[same] == inbox[same]

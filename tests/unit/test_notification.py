@@ -536,3 +536,43 @@ def test_the_schema_of_chat_messages_can_fail() -> None:
     ):
         with pytest.raises(jsonschema.ValidationError):
             assert_is_custom_notification(bad)
+
+
+def analyzed(**changes: Any) -> Notification:
+    """The notification of the sample event about the errors of a job."""
+    event = copy.deepcopy(SAMPLES[event_kinds.ERRORS_ANALYZED.detail_type])
+    event["detail"]["data"] |= changes
+    return notification_of(event)
+
+
+def test_top_reason_is_told() -> None:
+    """The event about the errors of records says why most of them failed."""
+    notification = analyzed()
+    facts = facts_of(notification)
+    assert facts["Top reason"] == "429: Too many requests, please wait <n> s. (1 record)"
+    assert facts["Retry file"] == "s3://retries/batch/abcdef123456/retry.jsonl"
+    texts = texts_of(notification)
+    assert texts.subject == "Bedrock batch job, why records failed: nightly-summaries"
+    assert "Top reason: 429: Too many" in texts.mail
+    assert "&lt;n&gt;" in texts.chat["content"]["description"]
+
+
+def test_top_reason_without_message_is_the_code() -> None:
+    """With `recordMessages=false`, groups have no pattern."""
+    assert facts_of(analyzed(errorGroups=[{"errorCode": 400, "count": 7}]))["Top reason"] == (
+        "400 (7 records)"
+    )
+
+
+@given(groups=JSON)
+def test_top_reason_of_any_value_is_one_bounded_line(groups: Any) -> None:
+    """Anyone who may put events on the bus can forge one."""
+    for value in (groups, [groups], [{"count": 5, "errorCode": groups, "pattern": groups}]):
+        reason = facts_of(analyzed(errorGroups=value)).get("Top reason", "")
+        assert len(reason) < 400
+        assert "\n" not in reason
+
+
+def test_end_of_a_job_has_no_reason_yet() -> None:
+    """The event of the end does not wait for the analysis."""
+    assert "Top reason" not in facts_of(told("CompletedWithErrors"))

@@ -37,6 +37,7 @@ from bedrock_batch_monitor.record_errors.lines import (
 from bedrock_batch_monitor.record_errors.patterns import pattern_of
 from bedrock_batch_monitor.record_errors.retry_records import NoRetryLineError, retry_line
 from bedrock_batch_monitor.record_errors.tally import Tally
+from local.results import write_results
 
 UUID = "0b9e3c52-6f0e-4e55-9c1c-0d5d7a2f1b11"
 
@@ -522,3 +523,42 @@ def test_benchmark_reads_what_it_has_written() -> None:
         report = Analysis(files, record_errors.LocalFiles()).run()
     assert (report.totals.success, report.totals.error, report.totals.missing) == (195, 5, 0)
     assert [group.count for group in report.groups] == [5]
+
+
+@pytest.mark.parametrize("place", ["s3://in/batch/x.jsonl", "s3://in/batch"])
+def test_results_of_the_stand_in_have_the_numbers_of_the_job(place: str) -> None:
+    stored: dict[tuple[str, str], bytes] = {}
+
+    class Storage:
+        def put_object(self, **call: Any) -> None:
+            stored[call["Bucket"], call["Key"]] = call["Body"]
+
+        def chunks(self, file: StoredFile) -> Iterator[bytes]:
+            yield stored[file.bucket, file.key]
+
+        def list(self, bucket: str) -> list[StoredFile]:
+            return [
+                StoredFile(*where, len(body))
+                for where, body in stored.items()
+                if where[0] == bucket
+            ]
+
+    job = {
+        "jobArn": "arn:aws:bedrock:us-east-1:123456789012:model-invocation-job/abcdefghijkl",
+        "modelId": "m",
+        "inputDataConfig": {"s3InputDataConfig": {"s3Uri": place}},
+        "outputDataConfig": {"s3OutputDataConfig": {"s3Uri": "s3://out/results"}},
+        "totalRecordCount": 120,
+        "processedRecordCount": 100,
+        "successRecordCount": 80,
+        "errorRecordCount": 20,
+    }
+    storage = Storage()
+    write_results(storage, job)  # type: ignore[arg-type]
+    source, folder = S3Uri.parse(place), S3Uri("out", "results/abcdefghijkl/")
+    files = job_files(storage.list("out"), inputs_among(storage.list("in"), source), folder, source)
+    assert len(files.pairs) == (1 if place.endswith(".jsonl") else 2)
+    report = Analysis(files, storage).run()
+    assert (report.totals.success, report.totals.error, report.totals.missing) == (80, 20, 20)
+    assert [group.error_code for group in report.groups] == [429, 400, 500, 503]
+    assert not report.unmatched

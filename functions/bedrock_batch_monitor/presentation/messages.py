@@ -20,7 +20,13 @@ from typing import Any, Final
 
 from bedrock_batch_monitor import contract
 from bedrock_batch_monitor.domain.arns import InvalidJobArnError, JobArn, is_job_arn
-from bedrock_batch_monitor.domain.event_kinds import CONDITIONS, ENDED, UNREACHABLE, EventKind
+from bedrock_batch_monitor.domain.event_kinds import (
+    CONDITIONS,
+    ENDED,
+    ERRORS_ANALYZED,
+    UNREACHABLE,
+    EventKind,
+)
 from bedrock_batch_monitor.domain.outcomes import NOTIFIABLE, OUTCOMES
 from bedrock_batch_monitor.domain.plain_text import CUT, clean, duration, percent, plausible_count
 from bedrock_batch_monitor.domain.tags import tags_in
@@ -38,6 +44,7 @@ _CONTEXT_CHARACTERS: Final = 1024
 _NAME_CHARACTERS: Final = 100
 _MESSAGE_CHARACTERS: Final = 300
 _TAGS_CHARACTERS: Final = 600
+_CODE_CHARACTERS: Final = 40
 # Room for a bucket name and the longest key.
 _URI_CHARACTERS: Final = 1100
 # Room for the ARN of an inference profile.
@@ -199,6 +206,9 @@ def notification_of(event: object) -> Notification:
 
 def subject_of(notification: Notification) -> str:
     """The subject of an email: printable ASCII in one line, below 100 characters."""
+    if notification.kind is ERRORS_ANALYZED:
+        # The second email about the same end.
+        return _subject(f"Bedrock batch job, why records failed: {notification.job}")
     short = NOTIFIABLE[notification.outcome].short
     return _subject(f"Bedrock batch job {short}: {notification.job}")
 
@@ -304,11 +314,13 @@ def _additional_context(notification: Notification) -> Iterator[tuple[str, str]]
 
 def _kind_and_outcome(detail_type: object, data: object) -> tuple[EventKind, str]:
     """The event's kind, and the name of its words in `NOTIFIABLE`."""
-    if detail_type == ENDED.detail_type:
+    for kind in (ENDED, ERRORS_ANALYZED):
+        if detail_type != kind.detail_type:
+            continue
         # An event of an earlier version has no outcome.
         for name in (_at(data, contract.OUTCOME), _at(data, contract.STATUS)):
             if isinstance(name, str) and name in OUTCOMES:
-                return ENDED, name
+                return kind, name
     for kind in CONDITIONS:
         if detail_type == kind.detail_type:
             return kind, kind.name
@@ -316,10 +328,25 @@ def _kind_and_outcome(detail_type: object, data: object) -> tuple[EventKind, str
     raise NotANotificationError(message)
 
 
+def _top_reason(data: Mapping[str, Any]) -> str | None:
+    """The largest group of failed records, if their errors were analyzed."""
+    groups = _at(data, "errorGroups")
+    first = groups[0] if isinstance(groups, list) and groups else None
+    count = plausible_count(_at(first, "count"))
+    if count is None:
+        return None
+    code = _at(first, "errorCode")
+    shown = clean(code, _CODE_CHARACTERS) if isinstance(code, int | str) else None
+    parts = [part for part in (shown, _text(first, "pattern", _MESSAGE_CHARACTERS)) if part]
+    return f"{': '.join(parts) or 'no code'} ({count:,} record{'' if count == 1 else 's'})"
+
+
 def _facts(outcome: str, data: Mapping[str, Any], arn: JobArn) -> Iterator[tuple[str, str | None]]:
     yield "Outcome", outcome
     yield "Duration", _spans(data)
     yield "Records", _records(_at(data, "records"))
+    yield "Top reason", _top_reason(data)
+    yield "Retry file", _text(_at(data, "errorAnalysis", "retryFile"), "s3Uri", _URI_CHARACTERS)
     yield "Message", _first_line(_raw(data, "message"))
     yield "Error", _error(_at(data, "error"))
     yield "Output folder", _text(data, "outputS3Uri", _URI_CHARACTERS)
