@@ -62,6 +62,7 @@ class DemoClients:
         return self.cloud.monitor.client("s3")
 
     def client(self, service: str) -> Any:  # noqa: ANN401
+        """As `bbm` names it."""
         return self.cloud.monitor.client(service)
 
 
