@@ -187,9 +187,9 @@ class RecordErrorSettings:
         return cls(
             jobs_table_name=_text(environment, JOBS_TABLE_NAME),
             event_bus_name=_text(environment, EVENT_BUS_NAME),
-            buckets=_declared(environment, "usage").get("buckets", ()),
+            buckets=_setting(environment, "usage.buckets"),
             retry_prefix=retry_prefix,
-            record_messages=_declared(environment, "rules")["record_messages"],
+            record_messages=_setting(environment, "rules.record_messages"),
         )
 
 
@@ -235,6 +235,12 @@ def _declared(environment: Mapping[str, str], group: str) -> dict[str, Any]:
         if found == group and (setting.default is not None or environment.get(setting.variable)):
             values[attribute] = _value(environment, setting)
     return values
+
+
+def _setting(environment: Mapping[str, str], path: str) -> Any:  # noqa: ANN401 - of its kind
+    """The value of one declared setting, which must be set."""
+    (setting,) = (setting for setting in all_settings() if setting.path == path)
+    return _value(environment, setting)
 
 
 def _value(environment: Mapping[str, str], setting: Setting) -> object:

@@ -39,8 +39,9 @@ if TYPE_CHECKING:
     from bedrock_batch_monitor_cdk.tables import Tables
 
 _TIMEOUT: Final = Duration.minutes(15)
-# Lambda recommends six times the timeout of the function.
-_VISIBILITY_TIMEOUT: Final = Duration.minutes(90)
+# A message that failed is delivered again after this time. It is longer than an invocation; more is
+# needed only where invocations are throttled, and the event source bounds them itself.
+_VISIBILITY_TIMEOUT: Final = Duration.minutes(20)
 _RECEIVES: Final = 5
 # The least that Lambda accepts. Large results keep an invocation busy for minutes.
 _CONCURRENCY: Final = 2

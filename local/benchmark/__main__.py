@@ -12,7 +12,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from local.benchmark import burst, latency, page, parsing, polls, start, steps
+from local.benchmark import burst, latency, page, parsing, polls, record_errors, start, steps
 from local.benchmark.environment import Environment, benchmark_environment, function_variables
 
 _SIZES: Final = (10, 100, 1000, 10_000)
@@ -54,6 +54,7 @@ def main(
             _latencies(environment, tuple(n for n in _LATENCY_SIZES if n <= max(wanted))),
             _start(environment),
         )
+    console.print(record_errors.text_of(record_errors.measure()))
     if write:
         page.write(results, datetime.now(UTC).date())
         console.print("Written: docs/performance.md and cli/bbm/counts.json")

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from bedrock_batch_monitor.settings import Settings
+from bedrock_batch_monitor.settings import RecordErrorSettings, Settings
 from bedrock_batch_monitor_cdk.config import MonitorConfig
 from tests.infra.conftest import ALL_KEYS
 
@@ -43,6 +43,20 @@ def test_functions_share_code_and_settings(
     assert {"OUTBOX_TABLE_NAME", "MONITORED_PARTITION"} <= set(others)
     assert monitor["Handler"] != inbox["Handler"]
     assert monitor["Code"]["S3Key"]
+
+
+def test_function_that_reads_errors_finds_its_settings(
+    synthesize: Callable[[MonitorConfig], dict[str, Any]], render: Callable[[Any], Any]
+) -> None:
+    """Its environment has what it reads, and the names of nothing else."""
+    function = synthesize(ALL_KEYS)["Resources"][RECORD_ERRORS]["Properties"]
+    read = RecordErrorSettings.from_environment(render(function["Environment"]["Variables"]))
+
+    assert read.buckets == ALL_KEYS.output_buckets
+    assert str(read.retry_prefix) == ALL_KEYS.retry_file_prefix
+    assert read.record_messages is ALL_KEYS.record_messages
+    assert "OUTBOX_TABLE_NAME" not in function["Environment"]["Variables"]
+    assert function["Timeout"] == 900
 
 
 def test_discovery_off_reaches_both_functions(
