@@ -8,6 +8,7 @@ from typing import Annotated, Final
 import typer
 
 from bbm.command import register
+from bbm.commands.forecasting import forecast
 from bbm.commands.operations import poll, replay
 from bbm.commands.queries import find, history, jobs, usage
 from bbm.commands.summaries import cost, report
@@ -21,6 +22,7 @@ _COMMANDS: Final = (
     history,
     find,
     usage,
+    forecast,
     watch,
     replay,
     poll,

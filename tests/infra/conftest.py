@@ -12,6 +12,7 @@ import aws_cdk
 import pytest
 
 from bedrock_batch_monitor.declarations import Setting, all_settings
+from bedrock_batch_monitor.domain.deadlines import DeadlineRule
 from bedrock_batch_monitor.domain.setting_kinds import NotAllowedError
 from bedrock_batch_monitor.domain.token_usage import OutputBucket, TokenPrice
 from bedrock_batch_monitor_cdk.config import MonitorConfig
@@ -24,6 +25,8 @@ Template = Mapping[str, Any]
 
 # Set to these values in the variants; any other setting gets a value that is not its default.
 _CHOSEN: Mapping[str, Any] = {
+    "deadlines": (DeadlineRule("nightly-*", "06:00 Europe/Berlin"),),
+    "deadline_tag": "team:deadline",
     "poll_interval_minutes": 7,
     "discovery": False,
     "discovery_name_prefix": "team-a",

@@ -25,6 +25,7 @@ EVERY_BATCH_JOB = (
 )
 
 USE_OUTBOX = (("dynamodb:DeleteItem", "dynamodb:PutItem", "dynamodb:Query"), (OUTBOX,))
+READ_JOBS = ("bedrock:GetModelInvocationJob", "bedrock:ListTagsForResource")
 ANSWER_TASKS = ("states:SendTaskFailure", "states:SendTaskSuccess")
 
 STATEMENTS = {
@@ -38,7 +39,7 @@ STATEMENTS = {
         (("dynamodb:PutItem",), (JOBS,)),
         USE_OUTBOX,
         (("events:DescribeEventBus", "events:PutEvents"), (BUS,)),
-        (("bedrock:GetModelInvocationJob",), (EVERY_BATCH_JOB,)),
+        (READ_JOBS, (EVERY_BATCH_JOB,)),
         (("bedrock:ListModelInvocationJobs",), ("*",)),
         (ANSWER_TASKS, ("*",)),
         (("sqs:SendMessage",), (DEAD_LETTERS,)),
@@ -49,7 +50,7 @@ STATEMENTS = {
         (("dynamodb:PutItem", "dynamodb:Query"), (HISTORY,)),
         USE_OUTBOX,
         (("events:DescribeEventBus", "events:PutEvents"), (BUS,)),
-        (("bedrock:GetModelInvocationJob",), (EVERY_BATCH_JOB,)),
+        (READ_JOBS, (EVERY_BATCH_JOB,)),
         (ANSWER_TASKS, ("*",)),
         (
             (
@@ -365,7 +366,7 @@ def called_operations(source: str) -> Iterator[str]:
         (MonitorConfig(), PREFIXES | READERS, {"s3:GetObject"}),
         (MEMBERS, PREFIXES | READERS, {"s3:GetObject"}),
         (
-            replace(EVERYWHERE, discovery=True, task_tokens=True),
+            replace(EVERYWHERE, discovery=True, task_tokens=True, read_tags=True),
             PREFIXES | READERS | NOTIFYING,
             set(),
         ),
