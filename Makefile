@@ -66,7 +66,7 @@ test: lint ## Run every check and every test
 
 bench: setup ## Measure the monitor and two baselines; writes docs/performance.md (half an hour)
 	@PYTHONPATH=functions:infra python -m local.benchmark $(ARGS)
-	@python -m local.benchmark.forecast
+	@PYTHONPATH=functions python -m local.benchmark.forecast
 
 explore: setup ## Run the fault explorer: every crash and refusal at every call of overlapping polls
 	@PYTHONPATH=functions:. python -m tests.explorer
