@@ -49,12 +49,14 @@ def since(text: str, now: datetime) -> datetime:
         raise UsageProblem(message) from error
 
 
-def deadline(text: str, submitted: datetime | None, now: datetime) -> Deadline:
+def deadline(
+    text: str, submitted: datetime | None, now: datetime, option: str = "--deadline"
+) -> Deadline:
     """A deadline that has not passed; raises `UsageProblem`."""
     try:
         return checked_deadline(text, submitted=submitted, now=now)
     except DeadlineError as error:
-        message = f"--deadline {error}"
+        message = f"{option} {error}"
         raise UsageProblem(message) from error
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Final
 import typer
 
 from bbm.command import register
+from bbm.commands.forecasting import forecast
 from bbm.commands.health import doctor, letters, rediscover, trace
 from bbm.commands.operations import poll, replay
 from bbm.commands.queries import find, history, jobs, usage
@@ -24,6 +25,7 @@ _COMMANDS: Final = (
     find,
     errors,
     usage,
+    forecast,
     watch,
     replay,
     poll,

@@ -182,7 +182,7 @@ class DeclaredSettings:
         Flag(),
         default=True,
         description="Whether the tags of a job are read once and put into its item and events; see "
-        "`docs/tracking.md`.",
+        "`docs/owners.md`.",
         path="rules.read_tags",
     )
     deadline_tag: str = _setting(

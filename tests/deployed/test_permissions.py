@@ -30,6 +30,7 @@ NOT_SEEN = {
     # Calls to Bedrock go to its stand-in.
     "bedrock:GetModelInvocationJob",
     "bedrock:ListModelInvocationJobs",
+    "bedrock:ListTagsForResource",
     # Lambda itself writes logs and dead letters in the function's name.
     "logs:CreateLogStream",
     "logs:PutLogEvents",

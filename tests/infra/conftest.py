@@ -25,6 +25,8 @@ Template = Mapping[str, Any]
 
 # Set to these values in the variants; any other setting gets a value that is not its default.
 _CHOSEN: Mapping[str, Any] = {
+    "deadlines": (DeadlineRule("nightly-*", "06:00 Europe/Berlin"),),
+    "deadline_tag": "team:deadline",
     "poll_interval_minutes": 7,
     "discovery": False,
     "discovery_name_prefix": "team-a",

@@ -188,16 +188,20 @@ def test_the_member_role(synthesize: Synthesize, of_type: OfType, render: Render
     }
     [policy] = properties["Policies"]
     assert {
-        (statement["Action"], statement["Resource"], json.dumps(statement.get("Condition")))
+        (
+            json.dumps(statement["Action"]),
+            statement["Resource"],
+            json.dumps(statement.get("Condition")),
+        )
         for statement in policy["PolicyDocument"]["Statement"]
     } == {
         (
-            "bedrock:GetModelInvocationJob",
+            json.dumps(["bedrock:GetModelInvocationJob", "bedrock:ListTagsForResource"]),
             "arn:<AWS::Partition>:bedrock:<AWS::Region>:<AWS::AccountId>:model-invocation-job/*",
             "null",
         ),
         (
-            "bedrock:ListModelInvocationJobs",
+            json.dumps("bedrock:ListModelInvocationJobs"),
             "*",
             '{"StringEquals": {"aws:RequestedRegion": "<AWS::Region>"}}',
         ),

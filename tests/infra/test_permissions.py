@@ -26,6 +26,7 @@ EVERY_BATCH_JOB = (
 )
 
 USE_OUTBOX = (("dynamodb:DeleteItem", "dynamodb:PutItem", "dynamodb:Query"), (OUTBOX,))
+READ_JOBS = ("bedrock:GetModelInvocationJob", "bedrock:ListTagsForResource")
 ANSWER_TASKS = ("states:SendTaskFailure", "states:SendTaskSuccess")
 
 STATEMENTS = {
@@ -39,7 +40,7 @@ STATEMENTS = {
         (("dynamodb:PutItem",), (JOBS,)),
         USE_OUTBOX,
         (("events:DescribeEventBus", "events:PutEvents"), (BUS,)),
-        (("bedrock:GetModelInvocationJob",), (EVERY_BATCH_JOB,)),
+        (READ_JOBS, (EVERY_BATCH_JOB,)),
         (("bedrock:ListModelInvocationJobs",), ("*",)),
         (ANSWER_TASKS, ("*",)),
         (("sqs:SendMessage",), (FAILED_POLLS,)),
@@ -50,7 +51,7 @@ STATEMENTS = {
         (("dynamodb:PutItem", "dynamodb:Query"), (HISTORY,)),
         USE_OUTBOX,
         (("events:DescribeEventBus", "events:PutEvents"), (BUS,)),
-        (("bedrock:GetModelInvocationJob",), (EVERY_BATCH_JOB,)),
+        (READ_JOBS, (EVERY_BATCH_JOB,)),
         (ANSWER_TASKS, ("*",)),
         (
             (
@@ -416,7 +417,7 @@ def called_operations(source: str) -> Iterator[str]:
         (MonitorConfig(), PREFIXES | READERS, {"s3:GetObject"}),
         (MEMBERS, PREFIXES | READERS, {"s3:GetObject"}),
         (
-            replace(EVERYWHERE, discovery=True, task_tokens=True),
+            replace(EVERYWHERE, discovery=True, task_tokens=True, read_tags=True),
             PREFIXES | READERS | NOTIFYING | RECORD_ERRORS,
             set(),
         ),

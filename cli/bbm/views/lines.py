@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from rich.console import Group, RenderableType
@@ -13,9 +13,11 @@ from rich.text import Text
 
 from bbm.report.contents import Report
 from bbm.tables import Change, Changed, Item, is_tracked
-from bbm.views import cells, job_rows, measures
+from bbm.views import cells, job_rows, layout, measures
+from bbm.views.layout import Column
 from bedrock_batch_monitor.domain import statuses
-from bedrock_batch_monitor.domain.plain_text import clean
+from bedrock_batch_monitor.domain.forecast import Forecast
+from bedrock_batch_monitor.domain.plain_text import clean, duration, percent
 from bedrock_batch_monitor.presentation.attributes import number_of
 
 # The times of an item that polls write.
@@ -50,6 +52,33 @@ def changed(result: Changed, width: int | None) -> tuple[Text, ...]:
     if width is None or line.cell_len <= width:
         return (line,)
     return Text(arn, no_wrap=True), Text.assemble("  ", (word, style), f": {rest}")
+
+
+def forecast(expected: Forecast, now: datetime, by: datetime | None) -> RenderableType:
+    """What to expect of a job, and the chance to be done in time."""
+    rows = [
+        ("In the queue", expected.queue),
+        ("Running", expected.run),
+        ("In all", expected.total),
+    ]
+    columns = [
+        Column("", [*(Text(name) for name, _ in rows), Text("Done (UTC)")]),
+        *(
+            Column(
+                heading,
+                [
+                    *(Text(duration(getattr(times, name))) for _, times in rows),
+                    Text(f"{now + timedelta(seconds=getattr(expected.total, name)):%m-%d %H:%M}"),
+                ],
+                right=True,
+            )
+            for heading, name in (("HALF WITHIN", "p50"), ("9 OF 10 WITHIN", "p90"))
+        ),
+    ]
+    basis = f"From {expected.jobs:,} completed jobs of this model."
+    if by is not None and expected.chance is not None:
+        basis += f" Chance to be done by {by:%Y-%m-%d %H:%M} UTC: {percent(expected.chance)}."
+    return Group(layout.rows(columns, None), Text(""), Text(basis))
 
 
 def watch_line(item: Item, now: datetime, *, with_id: bool) -> Text:

@@ -277,6 +277,9 @@ class Recorder:
         the write is a conflict.
         """
         job, record = plan.job, plan.record
+        if job.sequence == 0 and plan.owner is not None:
+            # The first write met a conflict: tags do not change.
+            return plan
         if job.sequence == 0:
             read = TagsRead(record.tags)
             if self.tags is not None and not record.tags:

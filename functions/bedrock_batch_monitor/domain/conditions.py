@@ -39,6 +39,8 @@ _LONGEST_LEAD: Final = timedelta(hours=6)
 # time that is left.
 _LONGEST_MARGIN: Final = timedelta(hours=1)
 _NO_MARGIN: Final = timedelta(0)
+# The reason of a risk for a deadline.
+DEADLINE: Final = "deadline"
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,10 +140,21 @@ def _at_risk_while_running(
     if estimate.ends_at is None:
         return recorded
     for limit in limits:
-        margin = _NO_MARGIN if since is None else min((limit.at - now) / 20, _LONGEST_MARGIN)
-        if now < limit.at < estimate.ends_at + margin:
+        if now < limit.at < estimate.ends_at + _margin(limit, estimate.ends_at, since, now):
             return Finding(AT_RISK, since or now, _risk_of(limit, observation, estimate))
     return None
+
+
+def _margin(limit: _Limit, ends_at: datetime, since: datetime | None, now: datetime) -> timedelta:
+    """How much later than estimated the end counts as; negative: how much earlier.
+
+    An estimate is about as uncertain as a share of the time to the end. A deadline is at risk only
+    beyond that, so that most warnings come true. An expiration costs output, so it is at risk at
+    once.
+    """
+    if since is not None:
+        return min((limit.at - now) / 20, _LONGEST_MARGIN)
+    return -(ends_at - now) / 20 if limit.reason == DEADLINE else _NO_MARGIN
 
 
 def _limits(
@@ -151,7 +164,7 @@ def _limits(
     limits = []
     deadline, expiration = deadline_of(job, observation), observation.job_expiration_time
     if deadline is not None:
-        limits.append(_Limit("deadline", deadline))
+        limits.append(_Limit(DEADLINE, deadline))
     if expiration is not None and rules.emit_at_risk:
         limits.append(_Limit("queue" if waits else "expiration", expiration))
     return tuple(sorted(limits, key=lambda limit: limit.at))

@@ -49,6 +49,7 @@ def test_every_error_is_the_clients_own_class(
         GET: lambda: client.get_model_invocation_job(jobIdentifier=arn),
         "ListModelInvocationJobs": client.list_model_invocation_jobs,
         "StopModelInvocationJob": lambda: client.stop_model_invocation_job(jobIdentifier=arn),
+        "ListTagsForResource": lambda: client.list_tags_for_resource(resourceARN=arn),
     }
     with pytest.raises(getattr(client.exceptions, error)) as raised:
         call[operation]()
