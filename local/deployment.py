@@ -80,23 +80,32 @@ def deploy(
 
 
 def _let_plain_http_publish(client: Clients) -> None:
-    """Remove the statements of topic policies that require TLS, which the emulator lacks.
-
-    Queues have such a statement too, but only their owner and AWS itself send to them.
-    """
+    """Remove the statements of policies that require TLS, which the emulator lacks."""
+    sqs = client("sqs")
+    for url in sqs.list_queues().get("QueueUrls", ()):
+        answer = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["Policy"])
+        text = answer.get("Attributes", {}).get("Policy")
+        if text:
+            sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": _without_tls(text)})
     sns = client("sns")
     for page in sns.get_paginator("list_topics").paginate():
         for topic in page["Topics"]:
             arn = topic["TopicArn"]
-            policy = json.loads(sns.get_topic_attributes(TopicArn=arn)["Attributes"]["Policy"])
-            policy["Statement"] = [
-                statement
-                for statement in policy["Statement"]
-                if statement.get("Condition") != {"Bool": {"aws:SecureTransport": "false"}}
-            ]
+            text = sns.get_topic_attributes(TopicArn=arn)["Attributes"]["Policy"]
             sns.set_topic_attributes(
-                TopicArn=arn, AttributeName="Policy", AttributeValue=json.dumps(policy)
+                TopicArn=arn, AttributeName="Policy", AttributeValue=_without_tls(text)
             )
+
+
+def _without_tls(text: str) -> str:
+    """A policy without the statements that require TLS."""
+    policy = json.loads(text)
+    policy["Statement"] = [
+        statement
+        for statement in policy["Statement"]
+        if statement.get("Condition") != {"Bool": {"aws:SecureTransport": "false"}}
+    ]
+    return json.dumps(policy)
 
 
 def deploy_member(

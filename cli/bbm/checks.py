@@ -122,7 +122,7 @@ def polls(ward: Ward) -> Iterator[Finding]:
     window = max(_SHORTEST_WINDOW, _INTERVALS * ward.interval)
     # Lines arrive late; an older poll says when polls stopped.
     found = lines_since(
-        ward.clients, _log_groups(ward, "Monitor"), ward.now - 4 * window, "poll finished"
+        ward.clients, _log_groups(ward, "Monitor"), ward.now - 4 * window, ("poll finished",)
     )
     last = max(
         (line for line in found if line.fields.get("summary", {}).get("followed", True)),
@@ -335,7 +335,7 @@ def tables(ward: Ward) -> Iterator[Finding]:
             if table["TableStatus"] not in {"ACTIVE", "UPDATING"}:
                 problems.append(f"is {table['TableStatus']}")
             indexes = {
-                index["IndexName"]: index["IndexStatus"]
+                index["IndexName"]: index.get("IndexStatus", "ACTIVE")
                 for index in table.get("GlobalSecondaryIndexes", ())
             }
             problems += [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -27,13 +27,19 @@ class LogLine:
 
 
 def lines_since(
-    clients: Clients, log_groups: Iterable[str], start: datetime, *texts: str
+    clients: Clients,
+    log_groups: Iterable[str],
+    start: datetime,
+    messages: Collection[str],
+    job_arn: str | None = None,
 ) -> list[LogLine]:
-    """The lines since a time that contain one of these texts, oldest first.
+    """The lines since a time with one of these messages or about this job, oldest first.
 
     A log group that does not exist has no lines. Raises the errors of botocore.
     """
-    pattern = " ".join(f'?"{text}"' for text in texts) if len(texts) > 1 else f'"{texts[0]}"'
+    terms = [f'($.message = "{message}")' for message in messages]
+    terms += [] if job_arn is None else [f'($.jobArn = "{job_arn}")']
+    pattern = f"{{ {' || '.join(terms)} }}"
     found: list[LogLine] = []
     client = clients.client("logs")
     for group in log_groups:
@@ -52,8 +58,8 @@ def lines_since(
             found += [
                 line
                 for event in page["events"]
-                if any(text in event["message"] for text in texts)
-                and (line := _line(event)) is not None
+                if (line := _line(event)) is not None
+                and (line.message in messages or line.fields.get("jobArn", "") == job_arn)
             ]
             if not page.get("nextToken"):
                 break

@@ -23,6 +23,8 @@ OF_ALL_JOBS: Final = (
     "the event bus does not exist",
     "it is not known whether the event bus exists",
 )
+# One line of a poll names the jobs that could not be read.
+UNREAD: Final = "jobs not read"
 # The fields of each line that say something in addition to its message.
 _FIELDS: Final = (
     *("command", "sentAt", "status", "condition", "since", "detailType", "eventId"),
@@ -49,7 +51,7 @@ def moments(
     """The timeline, oldest first. Transitions come from the history and not from the logs."""
     found = [*_of_history(history), *_of_item(item or {})]
     for line in logged:
-        if line.message == "jobs not read":
+        if line.message == UNREAD:
             found += _unread(job_arn, line)
         elif line.message in OF_ALL_JOBS or (
             line.fields.get("jobArn") == job_arn and line.message != "job changed"

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+import boto3
 import pytest
 from botocore.exceptions import ClientError
 from typer.testing import CliRunner
@@ -92,6 +93,10 @@ class TestClients:
     cloudformation: Any = field(default_factory=Stacks)
     s3: Any = None
     region: str | None = REGION
+
+    def client(self, service: str) -> Any:
+        """Moto's client of another service."""
+        return boto3.client(service, region_name=REGION)
 
 
 @dataclass

@@ -74,7 +74,7 @@ def test_doctor_checks_everything(run: Run) -> None:
     assert document["healthy"] == all(each["ok"] for each in document["findings"])
     assert code == (0 if document["healthy"] else 1)
     unknown = [each for each in document["findings"] if "cannot be checked" in each["detail"]]
-    assert unknown == []
+    assert unknown == [], unknown
 
 
 def test_schedule_that_lost_its_payload_is_found_and_restored(cloud: Cloud, run: Run) -> None:

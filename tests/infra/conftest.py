@@ -42,8 +42,6 @@ _CHOSEN: Mapping[str, Any] = {
     "full_read_hours": 48,
     "record_messages": False,
     "history_retention_days": 90,
-    "deadline_tag": "finance:due",
-    "deadlines": (DeadlineRule("nightly-*", "06:00 Europe/Berlin"),),
     "output_buckets": (OutputBucket("results"), OutputBucket("shared", "team-a/")),
     "token_prices": (TokenPrice("amazon.nova-lite-v1:0", Decimal("0.00003"), Decimal("0.00012")),),
     "retry_file_prefix": "s3://retries/batch",

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
 from bedrock_batch_monitor.adapters.errors import ServiceError
-from bedrock_batch_monitor.adapters.sts import REFUSAL_HOLDS, RoleSessions
+from bedrock_batch_monitor.adapters.sts import REFUSAL_HOLDS, RENEWED_AT_MOST_EVERY, RoleSessions
 
 ROLE = "arn:aws:iam::222222222222:role/BedrockBatchMonitorMember-eu-west-1"
 START = datetime(2026, 11, 24, 20, 0, tzinfo=UTC)
@@ -128,3 +129,21 @@ def test_a_refusal_does_not_end_what_is_still_good(sts: Sts) -> None:
     sts.now += timedelta(minutes=13)
     with pytest.raises(ServiceError, match=r"STS\.AccessDenied"):
         key(credentials)
+
+
+def test_refused_session_is_renewed_at_most_every_five_minutes(sts: Sts) -> None:
+    """The session of a role that was created again is dropped; a lasting refusal asks rarely."""
+    session = RoleSessions(sts, "111/us-east-1", lambda: sts.now).of(ROLE)  # type: ignore[arg-type]
+    credentials = session.get_credentials()
+
+    def call(status: int) -> str:
+        used = key(credentials)
+        answer = SimpleNamespace(status_code=status)
+        session.events.emit("after-call.bedrock.GetModelInvocationJob", http_response=answer)
+        return used
+
+    assert call(200) == "key-1"
+    sts.now += RENEWED_AT_MOST_EVERY
+    assert [call(403), call(403), call(403)] == ["key-1", "key-2", "key-2"]
+    sts.now += RENEWED_AT_MOST_EVERY
+    assert [call(403), call(429), call(429)] == ["key-2", "key-3", "key-3"]

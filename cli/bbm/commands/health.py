@@ -16,7 +16,7 @@ from bbm.commands.operations import invoke_poll
 from bbm.log_lines import lines_since
 from bbm.problems import Problem, UsageProblem, unknown_job
 from bbm.tables import plain
-from bbm.timeline import OF_ALL_JOBS, Moment, moments
+from bbm.timeline import OF_ALL_JOBS, UNREAD, Moment, moments
 from bbm.views import lines
 from bedrock_batch_monitor.domain.plain_text import clean
 from bedrock_batch_monitor.domain.poll_requests import REDISCOVER_SINCE
@@ -92,8 +92,7 @@ def trace(bbm: Invocation, job: JobReference, *, since: Since = "24h") -> None:
         for prefix in _LOGS
         for each in parts.of_type(stack_parts.LOG_GROUP, prefix)
     ]
-    job_id = job_arn.rpartition("/")[2]
-    logged = lines_since(bbm.clients, groups, start, job_id, *OF_ALL_JOBS)
+    logged = lines_since(bbm.clients, groups, start, (UNREAD, *OF_ALL_JOBS), job_arn)
     found = moments(job_arn, history, None if item is None else plain(item), logged)
     bbm.out.document(
         {

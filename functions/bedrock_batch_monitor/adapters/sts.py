@@ -26,6 +26,9 @@ SERVICE: Final = "STS"
 SESSION_NAME: Final = "bedrock-batch-monitor"
 # For so long a refusal is not tried again: each of thousands of jobs of a poll would.
 REFUSAL_HOLDS: Final = timedelta(seconds=30)
+# A session whose calls are refused is renewed at most so often.
+RENEWED_AT_MOST_EVERY: Final = timedelta(minutes=5)
+_REFUSED: Final = (401, 403)
 
 # botocore logs a warning with a traceback for every call without credentials: one for each job. The
 # refusal is counted, and is in the job's item.
@@ -37,7 +40,9 @@ class RoleSessions:
     """Creates boto3 sessions with the credentials of an assumed role.
 
     botocore requests the credentials at the first call of a session's clients, and again some
-    minutes before they expire. A call for which there are none raises `ServiceError` of STS.
+    minutes before they expire. If Bedrock refuses a call, they are requested again, at most every
+    five minutes: the session of a role that was deleted and created again is refused until it
+    expires. A call for which there are none raises `ServiceError` of STS.
     """
 
     session: boto3.Session
@@ -54,6 +59,7 @@ class RoleSessions:
         core.register_component(
             "credential_provider", CredentialResolver([_OneRole(assumption, self.clock)])
         )
+        core.register("after-call.bedrock", assumption.after_call)
         return boto3.Session(botocore_session=core)
 
 
@@ -69,9 +75,19 @@ class _OneRole(CredentialProvider):
 
     def load(self) -> DeferredRefreshableCredentials:
         """Credentials that are requested when they are first used; makes no call."""
-        return DeferredRefreshableCredentials(
-            self._assumption, method=self.METHOD, time_fetcher=self._clock
-        )
+        return _Credentials(self._assumption, method=self.METHOD, time_fetcher=self._clock)
+
+
+class _Credentials(DeferredRefreshableCredentials):
+    """Credentials that are also refreshed after they were dropped."""
+
+    def __init__(self, assumption: _Assumption, **options: Any) -> None:  # noqa: ANN401 - botocore's
+        super().__init__(assumption, **options)
+        self._assumption = assumption
+
+    def refresh_needed(self, refresh_in: int | None = None) -> bool:
+        """Whether to request credentials before the next call."""
+        return self._assumption.is_dropped or bool(super().refresh_needed(refresh_in))
 
 
 @dataclass(slots=True)
@@ -84,6 +100,15 @@ class _Assumption:
     clock: Callable[[], datetime]
     _refused_at: datetime | None = None
     _refusal: ServiceError | None = None
+    _renewed_at: datetime | None = None
+    is_dropped: bool = False
+
+    def after_call(self, **event: Any) -> None:  # noqa: ANN401 - botocore's event
+        """Drop the credentials if a call with them was refused, unless they are new."""
+        now = self.clock()
+        is_new = self._renewed_at is not None and now - self._renewed_at < RENEWED_AT_MOST_EVERY
+        if event["http_response"].status_code in _REFUSED and not is_new:
+            self.is_dropped = True
 
     def __call__(self) -> dict[str, str]:
         """New credentials; raises `ServiceError`. botocore calls it under a lock of its own."""
@@ -104,6 +129,7 @@ class _Assumption:
             self._refused_at, self._refusal = now, error
             raise
         self._refused_at = self._refusal = None
+        self._renewed_at, self.is_dropped = now, False
         return {
             "access_key": credentials["AccessKeyId"],
             "secret_key": credentials["SecretAccessKey"],
