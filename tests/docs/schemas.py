@@ -142,7 +142,8 @@ def _metadata(kind: EventKind) -> Schema:
 def _data(kind: EventKind) -> Schema:
     properties = _job(kind)
     required = ["jobArn", "account", "region"]
-    if kind is ENDED:
+    if kind is not STATUS_CHANGED:
+        # Another event can be sent after the end, and then has what was known at the end.
         properties |= _of_an_end()
     if kind is ERRORS_ANALYZED:
         properties |= _of_an_analysis()
