@@ -142,7 +142,7 @@ def _metadata(kind: EventKind) -> Schema:
 def _data(kind: EventKind) -> Schema:
     properties = _job(kind)
     required = ["jobArn", "account", "region"]
-    if kind is ENDED:
+    if kind in {ENDED, ERRORS_ANALYZED}:
         properties |= _of_an_end()
     if kind is ERRORS_ANALYZED:
         properties |= _of_an_analysis()
