@@ -69,6 +69,7 @@ def show_result(cloud: Cloud, watched: Watched, problems: list[str], seconds: fl
     _bbm(cloud, "find", "--since", "1h")
     _bbm(cloud, "history", scenario.JOBS[0].name)
     _bbm(cloud, "history", scenario.MISTAKEN_ARN)
+    _bbm(cloud, "errors", scenario.JOBS[0].name)
     with contextlib.chdir(ROOT):
         _bbm(cloud, "report", "--since", "1h", "-o", str(_REPORT.relative_to(ROOT)))
     say("\nThe report is one page that needs no network. Open it in a browser:")
