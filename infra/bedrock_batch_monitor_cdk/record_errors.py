@@ -25,7 +25,6 @@ from bedrock_batch_monitor_cdk.statements import (
     KEY_TO_WRITE_TABLES,
     allow,
     allow_key,
-    only_events,
 )
 
 if TYPE_CHECKING:
@@ -145,7 +144,11 @@ def _role(
         "SendItsEvent",
         ["events:PutEvents"],
         [events.bus.event_bus_arn],
-        conditions=only_events({"events:detail-type": [ERRORS_ANALYZED.detail_type]}),
+        # Without the `Null` check of `only_events`, which the local cloud does not pass: it has no
+        # such condition key. An entry without a detail-type is refused in any case.
+        conditions={
+            "ForAllValues:StringEquals": {"events:detail-type": [ERRORS_ANALYZED.detail_type]}
+        },
     )
     allow_key(role, "UseKeyOfTables", KEY_TO_WRITE_TABLES, events.key, through="dynamodb")
     _allow_reading_files(role, config.output_buckets or ())

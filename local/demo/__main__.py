@@ -42,7 +42,9 @@ def main(
                     context={
                         "removalPolicy": "destroy",
                         "progressIntervalMinutes": "0",
-                        "outputBuckets": scenario.OUTPUT_BUCKET,
+                        "outputBuckets": f"{scenario.OUTPUT_BUCKET},{scenario.INPUT_BUCKET}",
+                        "recordErrors": "on",
+                        "retryFilePrefix": f"s3://{scenario.RETRY_BUCKET}/batch",
                         "tokenPrices": json.dumps(scenario.TOKEN_PRICES),
                     },
                 )

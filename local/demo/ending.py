@@ -73,6 +73,7 @@ def show_result(cloud: Cloud, watched: Watched, problems: list[str], seconds: fl
     _bbm(cloud, "find", "--since", "1h")
     _bbm(cloud, "history", scenario.JOBS[0].name)
     _bbm(cloud, "history", scenario.MISTAKEN_ARN)
+    _bbm(cloud, "errors", scenario.JOBS[0].name)
     # The demo leaves a wrong item and alarms of a new deployment behind, so the result may be 1.
     _bbm(cloud, "doctor", may_fail=True)
     with contextlib.chdir(ROOT):

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rich.live import Live
 
+from bedrock_batch_monitor.domain.event_kinds import ENDED
 from bedrock_batch_monitor.domain.statuses import is_terminal
 from local.clients import Clients
 from local.cloud import Cloud
 from local.demo import scenario, view
 from local.demo.console import console, say
-from local.results import write_manifest
+from local.results import write_results
 
 if TYPE_CHECKING:
     from local.subscription import Subscription
@@ -56,8 +57,9 @@ def run_jobs(cloud: Cloud, subscription: Subscription) -> Watched:
     watched = Watched()
     bedrock = _bedrock_client(cloud)
     s3 = cloud.monitor.client("s3")
-    s3.create_bucket(Bucket=scenario.OUTPUT_BUCKET)
-    cloud.bedrock.service.leave_results = partial(write_manifest, s3)
+    for bucket in (scenario.INPUT_BUCKET, scenario.OUTPUT_BUCKET, scenario.RETRY_BUCKET):
+        s3.create_bucket(Bucket=bucket)
+    cloud.bedrock.service.leave_results = partial(write_results, s3)
     for job in scenario.JOBS:
         watched.names[scenario.submit(job, cloud.bedrock, bedrock)] = job.name
     cloud.monitor.track(scenario.MISTAKEN_ARN)
@@ -127,6 +129,9 @@ def _look(cloud: Cloud, subscription: Subscription, watched: Watched) -> list[st
         if (job := cloud.monitor.job(arn)) is not None
     ]
     for event in subscription.receive(0):
+        if event["detail-type"] != ENDED.detail_type:
+            # The view shows the ends; `bbm errors` shows what this event says.
+            continue
         watched.events.append(event)
         news.append(view.event_line(event))
     return news

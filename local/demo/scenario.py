@@ -17,6 +17,8 @@ MISTAKEN_ARN: Final = "arn:aws:bedrock:us-east-1:000000000000:guardrail/gr4zkq1x
 
 # Where the jobs' results go, and what their tokens cost: made-up prices in USD per 1,000.
 OUTPUT_BUCKET: Final = "demo-output"
+INPUT_BUCKET: Final = "demo-input"
+RETRY_BUCKET: Final = "demo-retries"
 
 _HAIKU: Final = "anthropic.claude-3-haiku-20240307-v1:0"
 _SONNET: Final = "anthropic.claude-3-5-sonnet-20240620-v1:0"
@@ -139,7 +141,7 @@ def submit(job: PlannedJob, bedrock: StandIn, client: BedrockClient) -> str:
         roleArn="arn:aws:iam::000000000000:role/batch-inference",
         inputDataConfig={
             "s3InputDataConfig": {
-                "s3Uri": f"s3://demo-input/{job.name}.jsonl",
+                "s3Uri": f"s3://{INPUT_BUCKET}/{job.name}.jsonl",
                 "s3InputFormat": "JSONL",
             }
         },

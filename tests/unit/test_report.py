@@ -593,6 +593,29 @@ def test_concern_has_a_reason_and_a_next_step(
 
 
 @pytest.mark.parametrize(
+    ("groups", "why"),
+    [
+        (
+            [{"errorCode": Decimal(429), "pattern": "Too many", "count": 2}],
+            " Most frequent: 429: Too",
+        ),
+        ([{"errorCode": 400, "count": 2}], " Most frequent: 400"),
+        ([{"pattern": 5}], ""),
+        (["x"], ""),
+        ({"errorCode": 5}, ""),
+        (None, ""),
+    ],
+)
+def test_concern_gives_the_most_frequent_reason(groups: Any, why: str) -> None:
+    """With `recordErrors`, the item has the groups of errors; anyone can have written them."""
+    counts = {"totalRecordCount": 9, "processedRecordCount": 9, "errorRecordCount": 2}
+    ended = {"status": "Completed", "outcome": "CompletedWithErrors"}
+    [concern] = concerns([job_of({"jobArn": ARN, **ended, **counts, "errorGroups": groups})], at(0))
+
+    assert concern.reason.startswith(f"2 of 9 records failed.{why}")
+
+
+@pytest.mark.parametrize(
     "attributes",
     [
         {"status": "Completed"},

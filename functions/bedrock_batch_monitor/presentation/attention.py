@@ -113,7 +113,8 @@ def _step_of_error(code: str | None) -> str:
 
 def _records(job: Job) -> str | None:
     if job.failed and job.processed:
-        return f"{words.count(job.failed)} of {words.count(job.processed)} records failed."
+        why = "" if job.top_reason is None else f" Most frequent: {job.top_reason}"
+        return f"{words.count(job.failed)} of {words.count(job.processed)} records failed.{why}"
     if job.processed is not None and job.total is not None and job.processed < job.total:
         return f"{words.count(job.processed)} of {words.count(job.total)} records were processed."
     return None

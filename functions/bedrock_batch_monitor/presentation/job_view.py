@@ -36,6 +36,7 @@ STATUS_CHARACTERS: Final = 40
 MESSAGE_CHARACTERS: Final = 2048
 # Room for a bucket name and the longest key. A longer URI names no object.
 _URI_CHARACTERS: Final = 1100
+_CODE_CHARACTERS: Final = 40
 # What stands for the status of a job that has none.
 NOT_POLLED: Final = "Not polled yet"
 NEVER_READ: Final = "Never read"
@@ -77,6 +78,8 @@ class Job:
     error_at: datetime | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
     deadline: datetime | None = None
+    top_reason: str | None = None
+    """Why most of the failed records failed, if `recordErrors` has found that out."""
 
     @property
     def label(self) -> str:
@@ -177,6 +180,7 @@ def job_of(item: Item) -> Job:
         error_at=time_of(item, contract.LAST_ERROR_AT),
         tags=tags_in(item.get(contract.TAGS)),
         deadline=_deadline(item),
+        top_reason=_top_reason(item),
     )
 
 
@@ -189,6 +193,18 @@ def _outcome(item: Item, status: str | None) -> str | None:
     """The outcome of an ended job; its status if the item has no known outcome."""
     outcome = text_of(item, contract.OUTCOME, STATUS_CHARACTERS)
     return status if status in statuses.TERMINAL and outcome not in OUTCOMES else outcome
+
+
+def _top_reason(item: Item) -> str | None:
+    """The code and the message of the largest group of failed records."""
+    groups = item.get("errorGroups")
+    first = groups[0] if isinstance(groups, list) and groups else None
+    if not isinstance(first, Mapping):
+        return None
+    number = count_of(first, "errorCode")
+    code = text_of(first, "errorCode", _CODE_CHARACTERS) if number is None else str(number)
+    parts = (code, text_of(first, "pattern", MESSAGE_CHARACTERS))
+    return ": ".join(part for part in parts if part is not None) or None
 
 
 def _ended(item: Item, otherwise: datetime | None) -> datetime | None:
