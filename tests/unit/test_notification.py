@@ -100,6 +100,7 @@ def test_mail_of_a_failed_job() -> None:
         "Output folder: s3://out/results/abcdef123456/\n"
         "Model: anthropic.claude-sonnet-4-20250514-v1:0\n"
         "Ended: 2026-11-24T20:30:16.123Z\n"
+        "Tags: team=search\n"
         "Account and Region: 123456789012, us-east-1\n"
         f"Job ARN: {ARN}\n"
         "\n"
