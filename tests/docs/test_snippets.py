@@ -66,6 +66,21 @@ def run(cloud: Cloud, tmp_path: Path) -> Iterator[Run]:  # noqa: ARG001 - moto h
             "Attributes": {"QueueArn": asked["QueueUrl"].replace("http://", "arn:")}
         },
         "sqs start-message-move-task": lambda asked: asked,
+        "cloudformation describe-stack-events": lambda _: {"StackEvents": []},
+        "cloudformation continue-update-rollback": lambda asked: asked,
+        "cloudformation describe-stack-resources": lambda _: {
+            "StackResources": [
+                {
+                    "LogicalResourceId": "InboxFunctionAE52CE5A",
+                    "ResourceType": "AWS::Lambda::Function",
+                    "PhysicalResourceId": "inbox-function",
+                }
+            ]
+        },
+        "lambda list-event-source-mappings": lambda _: {
+            "EventSourceMappings": [{"UUID": "91eaeb7e-c976-1234-9451-8709db01f137"}]
+        },
+        "lambda update-event-source-mapping": lambda asked: asked,
         "schemas describe-schema": lambda asked: {
             "Content": f"{asked['RegistryName']}/{asked['SchemaName']}"
         },

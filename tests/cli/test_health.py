@@ -1,0 +1,152 @@
+"""Timelines, dead letters, and the options of the commands that repair."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+from bbm import dead_letters
+from bbm.log_lines import LogLine
+from bbm.stack_parts import Resource, StackParts
+from bbm.timeline import moments
+from bedrock_batch_monitor.domain.arns import Scope
+from tests.component.conftest import Cloud
+
+from .conftest import Bbm
+
+ARN = "arn:aws:bedrock:us-east-1:123456789012:model-invocation-job/4o8nzboo9xsk"
+AT = datetime(2026, 11, 26, 2, 5, tzinfo=UTC)
+
+
+def line(message: str, **fields: Any) -> LogLine:
+    return LogLine(AT, message, fields)
+
+
+def test_timeline_has_refused_reads_and_failed_polls() -> None:
+    """A line of a poll counts if it names the job, or if no job was read."""
+    errors = {
+        "Bedrock.AccessDeniedException": {"count": 2, "jobArns": [ARN, "other"]},
+        "Bedrock.InternalServerException": {"count": 1, "jobArns": ["another"]},
+    }
+    found = moments(
+        ARN,
+        [{"observedAt": "2026-11-26T02:00:00.000Z", "sequence": 1, "status": "InProgress"}],
+        {"lastUnreachable": {"began": "2026-11-26T02:01:00.000Z", "ended": "not a time"}},
+        [
+            line("jobs not read", errors=errors),
+            line("poll failed", summary={"errors": {"DynamoDB.AccessDeniedException": 1}}),
+            line("job changed", jobArn=ARN),
+            line("event published", jobArn="other"),
+            line("event published", jobArn=ARN, eventId="e", eventBridgeId="b"),
+        ],
+    )
+
+    assert [(each.what, dict(each.fields)) for each in found] == [
+        ("transition", {"sequence": 1, "status": "InProgress"}),
+        ("last episode began", {"condition": "Unreachable"}),
+        ("read refused", {"error": "Bedrock.AccessDeniedException"}),
+        ("poll failed", {"errors": {"DynamoDB.AccessDeniedException": 1}}),
+        ("event published", {"eventId": "e", "eventBridgeId": "b"}),
+    ]
+
+
+def test_dead_letters_have_a_kind_and_no_body() -> None:
+    """The kind follows from how AWS marks the message; a task token in a body is not shown."""
+
+    class Queue:
+        calls = 0
+
+        def receive_message(self, **_: Any) -> Any:
+            self.calls += 1
+            if self.calls > 1:
+                return {}
+            command = {"detail": {"jobArn": ARN, "taskToken": "secret"}}
+            own = {"source": "bedrock-batch-monitor", "detail": {"data": {"jobArn": ARN}}}
+            rule = {"RULE_ARN": {"StringValue": "arn"}, "ERROR_CODE": {"StringValue": "NO_PERM"}}
+            queue = {"DeadLetterQueueSourceArn": "arn"}
+            return {
+                "Messages": [
+                    {"MessageId": "1", "Body": json.dumps(command), "Attributes": queue},
+                    {"MessageId": "2", "Body": json.dumps(command), "MessageAttributes": rule},
+                    {"MessageId": "3", "Body": json.dumps(own), "MessageAttributes": rule},
+                    {"MessageId": "4", "Body": json.dumps({"requestPayload": own})},
+                    {"MessageId": "5", "Body": "not JSON"},
+                ]
+            }
+
+    found = dead_letters.read(Queue(), "url")  # type: ignore[arg-type]
+
+    assert [each.kind for each in found] == [
+        dead_letters.FROM_INBOX,
+        dead_letters.NOT_DELIVERED,
+        dead_letters.NOTIFICATION,
+        dead_letters.NOTIFICATION,
+        dead_letters.OTHER,
+    ]
+    assert [each.job_arn for each in found] == [ARN, ARN, ARN, ARN, None]
+    assert found[1].reason == "NO_PERM"
+    assert "secret" not in repr(found)
+
+
+def test_references_of_the_template_are_resolved() -> None:
+    """Names, ARNs and joins become those of the deployed resources."""
+
+    class Deployed:
+        partition, scope = "aws", Scope("123456789012", "us-east-1")
+
+    function = Resource("Function", "AWS::Lambda::Function", "monitor-1", {})
+    queue = Resource("Queue", "AWS::SQS::Queue", "https://sqs/123456789012/letters-1", {})
+    parts = StackParts({"Function": function, "Queue": queue}, Deployed(), {}, None)  # type: ignore[arg-type]
+
+    assert parts.resolve(
+        {
+            "Name": {"Ref": "Function"},
+            "Arns": [{"Fn::GetAtt": ["Function", "Arn"]}, {"Fn::GetAtt": ["Queue", "Arn"]}],
+            "Text": {"Fn::Join": ["-", ["in", {"Ref": "AWS::Region"}]]},
+        }
+    ) == {
+        "Name": "monitor-1",
+        "Arns": [
+            "arn:aws:lambda:us-east-1:123456789012:function:monitor-1",
+            "arn:aws:sqs:us-east-1:123456789012:letters-1",
+        ],
+        "Text": "in-us-east-1",
+    }
+
+
+def test_replay_since_sends_every_end_with_its_id(cloud: Cloud, bbm: Bbm) -> None:
+    """All jobs that ended since then, or those with a status; a running job has no event."""
+    failed, completed = cloud.add_job("Failed"), cloud.add_job("Completed")
+    cloud.add_job("InProgress")
+    cloud.poll()
+    ids = {event["resources"][0]: event["detail"]["metadata"] for event in cloud.new_events()}
+
+    sent = bbm.json("replay", "--since", "1h")["sent"]
+    assert {each["jobArn"]: each["eventId"] for each in sent} == {
+        arn: ids[arn]["eventId"] for arn in (failed, completed)
+    }
+    assert len(cloud.new_events()) == 2
+    assert [
+        e["jobArn"] for e in bbm.json("replay", "--since", "1h", "--status", "failed")["sent"]
+    ] == [failed]
+    assert bbm("replay").code == bbm("replay", failed, "--since", "1h").code == 2
+    assert bbm("replay", "--since", "1h", "--status", "InProgress").code == 2
+
+
+def test_poll_all_and_rediscover_ask_the_function(bbm: Bbm) -> None:
+    """The options are in the payload of the invocation."""
+    bbm.clients.functions.payload = {"all": True}
+    assert bbm.json("poll", "--all")["jobsActive"] == 0
+    bbm.clients.functions.payload = {"rediscoverSince": "2026-11-24T19:00:00.000Z"}
+    assert bbm.json("rediscover", "--since", "1h")["jobsActive"] == 0
+
+
+def test_history_shows_whether_the_event_is_pending(cloud: Cloud, bbm: Bbm) -> None:
+    """The end of a job has its event published, and when."""
+    arn = cloud.add_job("Completed")
+    cloud.poll()
+
+    [entry] = bbm.json("history", arn)["history"]
+    assert (entry["event"], entry["eventPublishedAt"]) == ("published", "2026-11-24T20:00:00.000Z")
+    assert "published" in bbm("history", arn).out
