@@ -75,12 +75,17 @@ class LocalFiles:
 
 
 def write_job(folder: Path, records: int, *, words: int, failed: int = 50) -> JobFiles:
-    """Write an input and its results in another order; one of so many records `failed`."""
+    """Write an input and its results in another order; one of so many records `failed`.
+
+    The prompt of a record is as long as so many words, and its output as in `local/results.py`: 120
+    tokens for 700.
+    """
     rng = random.Random(7)  # noqa: S311 - no secret
     inputs, results = folder / "part.jsonl", folder / "part.jsonl.out"
     order = list(range(records))
     rng.shuffle(order)
     texts = [" ".join(rng.choices(_TEXT.split(" "), k=words)) for _ in range(100)]
+    outputs = [text[: len(text) * 120 // 700] for text in texts]
     with inputs.open("w") as stream:
         stream.writelines(
             f'{{"recordId": "{_id(number)}", "modelInput": {{"inputText": "x"}}}}\n'
@@ -88,7 +93,8 @@ def write_job(folder: Path, records: int, *, words: int, failed: int = 50) -> Jo
         )
     with results.open("w") as stream:
         stream.writelines(
-            _line(_result(number, texts, is_failed=number % failed == 0)) for number in order
+            _line(_result(number, texts, outputs, is_failed=number % failed == 0))
+            for number in order
         )
     return JobFiles((FilePair(_file(inputs), _file(results)),), has_inputs=True)
 
@@ -101,7 +107,9 @@ def _id(number: int) -> str:
     return f"CALL{number:07}"
 
 
-def _result(number: int, texts: list[str], *, is_failed: bool) -> dict[str, Any]:
+def _result(
+    number: int, texts: list[str], outputs: list[str], *, is_failed: bool
+) -> dict[str, Any]:
     prompt = texts[number % len(texts)]
     message = {"role": "user", "content": [{"type": "text", "text": prompt}]}
     record: dict[str, Any] = {
@@ -117,7 +125,7 @@ def _result(number: int, texts: list[str], *, is_failed: bool) -> dict[str, Any]
             "errorMessage": f"messages.{number % 9}.content: expected a list, not {number}",
         }
     else:
-        output = {"type": "text", "text": texts[(number + 1) % len(texts)]}
+        output = {"type": "text", "text": outputs[(number + 1) % len(outputs)]}
         record["modelOutput"] = {
             "id": f"msg_{number:024}",
             "role": "assistant",
@@ -177,7 +185,7 @@ def _timed(call: Callable[[JobFiles], object], files: JobFiles) -> tuple[float, 
 def measure(records: int = _RECORDS, speed_records: int = _SPEED_RECORDS) -> Measured:
     """Read results of about 4 KB per record both ways, and many small records with their input."""
     with tempfile.TemporaryDirectory() as name:
-        files = _results_only(write_job(Path(name), speed_records, words=300))
+        files = _results_only(write_job(Path(name), speed_records, words=500))
         scan, parse = _in_child(_analyze, files), _in_child(_parse_all, files)
     with tempfile.TemporaryDirectory() as name:
         many = _in_child(_analyze, write_job(Path(name), records, words=4))

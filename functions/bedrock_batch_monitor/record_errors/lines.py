@@ -166,9 +166,10 @@ def results_in(block: Block) -> Results:
         stop = find(_LINE_END, start, end)
         if stop < 0:
             stop = end
-        output = find(_OUTPUT, start, stop)
+        # The last one: the input, which is most of a line, is not searched.
+        output = rfind(_OUTPUT, start, stop)
         # A record has an output or an error. After a `modelInput` at the start, an error can only
-        # follow: a `modelOutput` is that of the record, or is inside of the input.
+        # follow: the last `modelOutput` is that of the record, or inside of it or of the input.
         is_input_first = data[start : start + _INPUT_BYTES] == _INPUT_FIRST
         if output >= 0 and rfind(_ERROR, output if is_input_first else start, stop) < 0:
             # The end of a line as Bedrock writes it; `_quick_id` finds the id of others.
