@@ -23,10 +23,12 @@ from bedrock_batch_monitor.adapters.dynamodb.history_table import HistoryTable
 from bedrock_batch_monitor.adapters.dynamodb.job_items import JobItems
 from bedrock_batch_monitor.adapters.dynamodb.jobs_table import JobsTable
 from bedrock_batch_monitor.adapters.dynamodb.outbox_table import OutboxTable
+from bedrock_batch_monitor.adapters.dynamodb.tag_writes import TagWrites
 from bedrock_batch_monitor.adapters.dynamodb.transition_writes import TransitionWrites
 from bedrock_batch_monitor.adapters.dynamodb.usage_writes import UsageWrites
 from bedrock_batch_monitor.adapters.dynamodb.writes import WriteOutcome, WriteResult
 from bedrock_batch_monitor.domain.conditions import Finding
+from bedrock_batch_monitor.domain.deadlines import SetBy
 from bedrock_batch_monitor.domain.event_kinds import AT_RISK as AT_RISK_KIND
 from bedrock_batch_monitor.domain.event_kinds import STALLED as STALLED_KIND
 from bedrock_batch_monitor.domain.events import (
@@ -42,6 +44,7 @@ from bedrock_batch_monitor.domain.jobs import (
     TrackedJob,
     Usage,
 )
+from bedrock_batch_monitor.domain.owners import Owner
 from bedrock_batch_monitor.domain.progress import UNKNOWN
 from bedrock_batch_monitor.domain.read_failures import Unreadable
 from bedrock_batch_monitor.domain.times import to_iso
@@ -124,6 +127,7 @@ class Tables:
     transitions: TransitionWrites
     acks: Acks
     usage: UsageWrites
+    tags: TagWrites
 
     def put(self, item: Item, table: str = "jobs") -> None:
         """Put an item as it is."""
@@ -173,6 +177,7 @@ def tables(client: Any) -> Tables:
         TransitionWrites(client, "jobs", history, outbox),
         Acks(client, "jobs"),
         UsageWrites(client, "jobs"),
+        TagWrites(client, "jobs"),
     )
 
 
@@ -460,6 +465,59 @@ WRITES: Final[Mapping[str, Write]] = {
         },
         after={"conditions": {"AtRisk": to_iso(NOW)}, "pendingEvents": {str(AT_RISK)}},
         is_partial=True,
+    ),
+    "record that finds a risk": Write(
+        lambda tables, job: tables.transitions.record(
+            transition(job, "Stopping"),
+            expected=job,
+            pending_events=frozenset({str(AT_RISK)}),
+            conditions={"AtRisk": NOW},
+            copied=(AT_RISK,),
+        ),
+        SAME,
+        clauses={"at risk already": ({"conditions": {"AtRisk": to_iso(EARLIER)}}, LOST)},
+        after={"conditions": {"AtRisk": to_iso(NOW)}, "pendingEvents": {str(AT_RISK)}},
+        is_partial=True,
+        has_history=True,
+    ),
+    "record of a job whose tags are known": Write(
+        lambda tables, job: tables.transitions.record(
+            transition(job, "Failed"),
+            expected=job,
+            pending_events=frozenset({MARK}),
+            owner=Owner(deadline=to_iso(LATER), deadline_by=SetBy.USER),
+        ),
+        base=changed(RUNNING, {"deadline": "4h"}),
+        outcomes={"unchanged": LOST},
+        clauses={
+            "as it was": ({}, DONE),
+            "tags pending": ({"tagsPending": True}, LOST),
+            "other deadline": ({"deadline": "5h"}, LOST),
+            "deadline gone": ({"deadline": NOTHING}, LOST),
+        },
+        after={"deadline": to_iso(LATER), "deadlineBy": "user"},
+        is_partial=True,
+        has_history=True,
+    ),
+    "add_tags": Write(
+        lambda tables, job: tables.tags.add_tags(
+            Owner({"team": "a"}, deadline=to_iso(LATER), deadline_by=SetBy.TAG), expected=job
+        ),
+        base=changed(RUNNING, {"tagsPending": True}),
+        outcomes={"unchanged": LOST},
+        clauses={
+            **OTHER_STATUS,
+            "as it was": ({}, DONE),
+            "read meanwhile": ({"tagsPending": NOTHING}, LOST),
+            "deadline set meanwhile": ({"deadline": "5h"}, LOST),
+            "event pending": (PENDING, LOST),
+        },
+        after={
+            "tags": {"team": "a"},
+            "tagsPending": NOTHING,
+            "deadline": to_iso(LATER),
+            "deadlineBy": "tag",
+        },
     ),
     "record_error": Write(
         lambda tables, _: tables.transitions.record_error(ARN, ERROR, NOW),

@@ -95,6 +95,7 @@ def test_a_poll_answers_with_its_summary(deployed: Cloud) -> None:
         "jobsUnreachable": 0,
         "jobsStalled": 0,
         "jobsAtRisk": 0,
+        "jobsPastDeadline": 0,
         "jobsDiscovered": 0,
         "jobsGivenUp": 0,
         "observationsOutdated": 0,
