@@ -434,7 +434,13 @@ def test_history_shows_the_time_spent_in_each_status(bbm: Bbm) -> None:
     text = bbm("history", arn).out
     assert re.search(r"InProgress +10 min", text)
     assert "11 min in total" in text
-    assert bbm.json("history", arn) == {"jobArn": arn, "history": bbm.cloud.history(arn)}
+    document = bbm.json("history", arn)
+    events = [
+        (entry.pop("event", None), entry.pop("eventPublishedAt", None))
+        for entry in document["history"]
+    ]
+    assert events == [(None, None), (None, None), ("published", "2026-11-24T20:11:30.000Z")]
+    assert document == {"jobArn": arn, "history": bbm.cloud.history(arn)}
 
 
 def test_ended_job_is_found_by_its_name(bbm: Bbm) -> None:
