@@ -113,6 +113,7 @@ def test_attributes(stack: aws_cdk.Stack) -> None:
         "EventBusName": stack.resolve(monitor.event_bus.event_bus_name),
         "MonitorFunctionName": stack.resolve(monitor.function.function_name),
         "DeadLetterQueueUrl": stack.resolve(monitor.dead_letter_queue.queue_url),
+        "FailedPollsQueueUrl": stack.resolve(monitor.failed_polls_queue.queue_url),
         "DashboardName": stack.resolve(monitor.dashboard.dashboard_name),
         "AlarmTopicArn": stack.resolve(monitor.alarm_topic.topic_arn),
         "Version": __version__,
