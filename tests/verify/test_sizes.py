@@ -103,6 +103,8 @@ CHOSEN = {
     "AWS::Events::EventBus": "Name",
     # By the name of the bus: see `function_role_name`. The member's by `memberRoleName`.
     "AWS::IAM::Role": "RoleName",
+    # By the names of stack and construct, and the Region.
+    "AWS::CloudWatch::Dashboard": "DashboardName",
 }
 NAME_PROPERTIES = {"DashboardName", "FunctionName", "LogGroupName", "Name", "PolicyName"} | {
     "AlarmName",
