@@ -39,6 +39,7 @@ class Outputs:
     event_bus_name: str
     monitor_function_name: str
     dead_letter_queue_url: str
+    failed_polls_queue_url: str
     dashboard_name: str
     event_bus_arn: str | None = None
     """Set if other accounts or Regions are monitored."""
@@ -68,6 +69,7 @@ def deploy(
             event_bus_name=values["EventBusName"],
             monitor_function_name=values["MonitorFunctionName"],
             dead_letter_queue_url=values["DeadLetterQueueUrl"],
+            failed_polls_queue_url=values["FailedPollsQueueUrl"],
             dashboard_name=values["DashboardName"],
             event_bus_arn=values.get("EventBusArn"),
         )
@@ -264,6 +266,10 @@ class Deployment:
     def take_dead_letters(self) -> list[str]:
         """Remove all messages from the dead-letter queue and return their bodies."""
         return take(self.client, self.outputs.dead_letter_queue_url, wait_seconds=0)
+
+    def take_failed_polls(self) -> list[str]:
+        """Remove all messages from the queue of failed polls and return their bodies."""
+        return take(self.client, self.outputs.failed_polls_queue_url, wait_seconds=0)
 
     def function_log(self) -> str:
         """Return what the monitor function has logged, oldest line first."""

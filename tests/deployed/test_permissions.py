@@ -166,7 +166,11 @@ def test_every_permission_is_needed(cloud: Cloud) -> None:
 def inbox_of(cloud: Cloud) -> dict[str, Any]:
     """The configuration of the function behind the inbox queue."""
     client = cloud.monitor.client("lambda")
-    [mapping] = client.list_event_source_mappings()["EventSourceMappings"]
+    [mapping] = [
+        each
+        for each in client.list_event_source_mappings()["EventSourceMappings"]
+        if "Inbox" in each["FunctionArn"]
+    ]
     return dict(client.get_function_configuration(FunctionName=mapping["FunctionArn"]))
 
 

@@ -89,6 +89,7 @@ def deployed() -> Iterator[Deployed]:
                     event_bus_name=own["EventBusName"],
                     monitor_function_name=own["MonitorFunctionName"],
                     dead_letter_queue_url=own["DeadLetterQueueUrl"],
+                    failed_polls_queue_url=own["FailedPollsQueueUrl"],
                     dashboard_name=own["DashboardName"],
                 ),
             )
