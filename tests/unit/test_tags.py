@@ -12,7 +12,7 @@ from bedrock_batch_monitor.domain.tags import MOST_TAGS, tags_in, tags_in_answer
 
 def test_hostile_tags_are_cleaned_and_bounded() -> None:
     """Controls and hidden characters are removed, and long texts are cut."""
-    found = tags_of([("te\u202eam", "a\x1b[2Jb\nc"), ("\u200b", "no key"), ("x" * 999, "y" * 999)])
+    found = tags_of([("team\u202e", "a\x1b[2Jb\nc"), ("\u200b", "no key"), ("x" * 999, "y" * 999)])
     assert found == {"team": "a[2Jb c", "x" * 127 + "…": "y" * 255 + "…"}
 
 
