@@ -221,7 +221,7 @@ def alarms(ward: Ward) -> Iterator[Finding]:
 def alarm_topic(ward: Ward) -> Iterator[Finding]:
     """Whether the alarms reach anyone: a subscription that is not confirmed does not count.
 
-    Without `alarmEmail`, a topic without subscribers is the choice of anyone who deployed the stack.
+    Without `alarmEmail`, people may have chosen to leave the topic without subscribers.
     """
     (topic,) = ward.parts.of_type("AWS::SNS::Topic", "AlarmsTopic")
     answer = ward.clients.client("sns").list_subscriptions_by_topic(TopicArn=topic.physical_id)
