@@ -148,13 +148,13 @@ def test_defect_7_an_absent_count_becomes_zero(cloud: Cloud) -> None:
 
 
 def test_defect_8_a_permission_is_found_missing_in_production() -> None:
-    """Every Bedrock operation that the runtime calls is one of two, which the roles allow."""
+    """Every Bedrock operation that the runtime calls is one of three, which the roles allow."""
     runtime = Path(__file__).parents[2] / "functions" / "bedrock_batch_monitor"
     model = botocore.session.get_session().get_service_model("bedrock")
     names = {botocore.xform_name(name): name for name in model.operation_names}
     code = "\n".join(path.read_text() for path in runtime.rglob("*.py"))
     called = {name for python, name in names.items() if python in code}
-    assert called == {"GetModelInvocationJob", "ListModelInvocationJobs"}
+    assert called == {"GetModelInvocationJob", "ListModelInvocationJobs", "ListTagsForResource"}
     [template] = (Path(__file__).parents[1] / "infra" / "__snapshots__").glob("**/*.json")
     assert all(f'"bedrock:{name}"' in template.read_text() for name in called)
 
