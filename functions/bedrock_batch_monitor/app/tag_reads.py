@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from bedrock_batch_monitor.adapters.dynamodb import items
 from bedrock_batch_monitor.adapters.dynamodb.items import InvalidItemError
 from bedrock_batch_monitor.adapters.errors import ServiceError
+from bedrock_batch_monitor.app.circuit_breaker import CircuitBreaker
 from bedrock_batch_monitor.domain.owners import owner_of
 from bedrock_batch_monitor.domain.rules import Rules
 from bedrock_batch_monitor.domain.summary import ReconcileResult
@@ -35,13 +36,6 @@ class TagsRead:
     errors: tuple[str, ...] = ()
 
 
-@dataclass(slots=True)
-class _CircuitBreaker:
-    """Until when no tags are read; one for all threads and polls of an execution environment."""
-
-    open_until: datetime | None = None
-
-
 @dataclass(frozen=True, slots=True)
 class TagReader:
     """Reads tags, one attempt for each job; raises nothing that a service can cause.
@@ -52,7 +46,7 @@ class TagReader:
     bedrock: BatchInferenceJobs
     clock: Callable[[], datetime]
     is_deferred: bool = False
-    _breaker: _CircuitBreaker = field(default_factory=_CircuitBreaker)
+    _breaker: CircuitBreaker = field(default_factory=lambda: CircuitBreaker(_OPEN_FOR))
 
     def defer(self) -> TagReader:
         """The same reader for when there is no time to wait for tags."""
@@ -63,15 +57,14 @@ class TagReader:
 
         A refusal counts as no tags: the next read would be refused as well.
         """
-        open_until = self._breaker.open_until
-        if self.is_deferred or (open_until is not None and self.clock() < open_until):
+        if self.is_deferred or self._breaker.is_open(self.clock()):
             return TagsRead(None)
         try:
             return TagsRead(self.bedrock.tags(job_arn))
         except ServiceError as error:
             if not error.is_retryable:
                 return TagsRead({}, (error.code,))
-            self._breaker.open_until = self.clock() + _OPEN_FOR
+            self._breaker.open(self.clock())
             return TagsRead(None, (error.code,))
 
 

@@ -12,6 +12,7 @@ from bedrock_batch_monitor.adapters.dynamodb.items import InvalidItemError
 from bedrock_batch_monitor.adapters.dynamodb.usage_writes import UsageWrites
 from bedrock_batch_monitor.adapters.errors import ServiceError
 from bedrock_batch_monitor.adapters.s3 import SERVICE, Manifests
+from bedrock_batch_monitor.app.circuit_breaker import CircuitBreaker
 from bedrock_batch_monitor.domain.arns import InvalidJobArnError, JobArn
 from bedrock_batch_monitor.domain.jobs import (
     HistoryEntry,
@@ -57,13 +58,6 @@ class Reading:
     follow_up: FollowUp | None = None
 
 
-@dataclass(slots=True)
-class _CircuitBreaker:
-    """Until when S3 is not called; one for all threads and polls of an execution environment."""
-
-    open_until: datetime | None = None
-
-
 @dataclass(frozen=True, slots=True)
 class UsageReader:
     """Reads manifests of named buckets; raises nothing that a service can cause.
@@ -75,7 +69,7 @@ class UsageReader:
     rules: UsageRules
     clock: Callable[[], datetime]
     is_deferred: bool = False
-    _breaker: _CircuitBreaker = field(default_factory=_CircuitBreaker)
+    _breaker: CircuitBreaker = field(default_factory=lambda: CircuitBreaker(_OPEN_FOR))
 
     def defer_usage(self) -> UsageReader:
         """The same reader for when there is no time to wait for S3."""
@@ -123,15 +117,14 @@ class UsageReader:
         return Reading(replace(usage, estimated_cost_usd=cost))
 
     def _read(self, place: S3Object) -> bytes:
-        open_until = self._breaker.open_until
-        if open_until is not None and self.clock() < open_until:
+        if self._breaker.is_open(self.clock()):
             message = "S3 did not respond a moment ago"
             raise ServiceError(SERVICE, NOT_READ_YET, message)
         try:
             return self.manifests.read(place)
         except ServiceError as error:
             if error.is_retryable:
-                self._breaker.open_until = self.clock() + _OPEN_FOR
+                self._breaker.open(self.clock())
             raise
 
     def _later(self, entry: HistoryEntry, code: str, message: str) -> Reading:
