@@ -10,6 +10,7 @@ from typing import Final
 from bedrock_batch_monitor.domain import event_kinds
 from bedrock_batch_monitor.domain.event_kinds import Severity
 from bedrock_batch_monitor.domain.outcomes import NOTIFIABLE, OUTCOMES
+from bedrock_batch_monitor.domain.summary import ABOUT_ONE_JOB
 from bedrock_batch_monitor.presentation import badges, words
 from bedrock_batch_monitor.presentation.badges import Badge, badges_of
 from bedrock_batch_monitor.presentation.job_view import Job
@@ -18,7 +19,6 @@ _NO_MESSAGE: Final = "No message is recorded."
 _RUN_MISSING: Final = "Create a job with the records that have no output."
 # The codes of errors that no later poll can remove.
 _ITEM_IS_WRONG: Final = frozenset({"InvalidJobArn", "InvalidItem", "NotMonitored"})
-_IS_GONE: Final = frozenset({"ResourceNotFoundException", "ValidationException"})
 _LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
 
 
@@ -106,7 +106,7 @@ def _of_active(job: Job, badge: Badge) -> tuple[str, str, datetime | None]:
 def _step_of_error(code: str | None) -> str:
     if code in _ITEM_IS_WRONG:
         return "No poll can read it. Do what the error says, or run bbm untrack with this ARN."
-    if code in _IS_GONE:
+    if code in ABOUT_ONE_JOB:
         return "Check that the job exists in this Region. If not, run bbm untrack with this ARN."
     return "Check the permissions of the monitor's role. If the job is gone, run bbm untrack."
 
