@@ -50,6 +50,10 @@ class StackParts:
             if each.type == kind and each.logical_id.startswith(prefix)
         )
 
+    def log_groups(self, prefix: str) -> tuple[str, ...]:
+        """The names of the log groups whose logical id begins with a prefix."""
+        return tuple(each.physical_id for each in self.of_type(LOG_GROUP, prefix))
+
     def runbook(self, section: str) -> str:
         """The address of a section of the runbook."""
         return f"{self.settings.get('runbookUrl', _DEFAULT_RUNBOOK)}#{section}"
