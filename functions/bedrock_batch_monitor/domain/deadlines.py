@@ -64,7 +64,6 @@ class Deadline:
     zone: str = ""
     duration: timedelta | None = None
 
-
     def after(self, submitted: datetime) -> datetime:
         """The moment of the deadline of a job that was submitted then, in UTC."""
         if self.moment is not None:
