@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 from botocore.exceptions import BotoCoreError, ClientError
 
 from bbm import stack_parts
-from bbm.log_lines import lines_since
+from bbm.log_lines import LogLine, lines_since
+from bbm.read_age import oldest_read
 from bedrock_batch_monitor import __version__, contract
 from bedrock_batch_monitor.domain.times import from_iso
 
@@ -33,6 +34,7 @@ _INDEXES: Final = {
     "jobs": (contract.ACTIVE_JOBS_INDEX, contract.PENDING_EVENTS_INDEX),
     "history": (contract.BY_STATUS_INDEX,),
 }
+_OF_POLLS: Final = ("poll finished", "poll failed", "invocation failed")
 _RATE: Final = re.compile(r"rate\((\d+) (minute|hour|day)s?\)")
 _MINUTES: Final = {"minute": 1, "hour": 60, "day": 1440}
 
@@ -118,42 +120,89 @@ def stack_status(ward: Ward) -> Iterator[Finding]:
 
 
 def polls(ward: Ward) -> Iterator[Finding]:
-    """When a poll last succeeded, and how old the oldest read of an active job is."""
+    """When a poll of each scope last succeeded, and how old its oldest read of an active job is."""
     window = max(_SHORTEST_WINDOW, _INTERVALS * ward.interval)
     # Lines arrive late; an older poll says when polls stopped.
-    found = lines_since(
-        ward.clients, _log_groups(ward, "Monitor"), ward.now - 4 * window, ("poll finished",)
-    )
+    start = ward.now - 4 * window
+    found = lines_since(ward.clients, _log_groups(ward, "Monitor"), start, _OF_POLLS)
+    scopes = _polled_scopes(ward)
+    for account, region in scopes:
+        of_scope = [
+            line
+            for line in found
+            if (line.fields.get("account"), line.fields.get("region")) == (account, region)
+        ]
+        prefix = f"{account}/{region}: " if len(scopes) > 1 else ""
+        yield _last_poll(ward, of_scope, prefix, window)
+        finished = [line for line in of_scope if line.message == "poll finished"]
+        if finished:
+            yield _oldest_read(ward, finished, prefix, start)
+
+
+def _polled_scopes(ward: Ward) -> list[tuple[str, str]]:
+    """The account and Region of each schedule; that of the deployment has the payload `{}`."""
+    home = ward.parts.deployment.scope
+    payloads = [
+        ward.parts.properties(each).get("Target", {}).get("Input", "{}")
+        for each in ward.parts.of_type(stack_parts.SCHEDULE)
+    ]
+    read = [json.loads(payload) for payload in payloads] or [{}]
+    return [(each.get("account", home.account), each.get("region", home.region)) for each in read]
+
+
+def _last_poll(ward: Ward, found: list[LogLine], prefix: str, window: timedelta) -> Finding:
+    """When a poll last succeeded; if the newest one did not, what it ran into."""
     last = max(
-        (line for line in found if line.fields.get("summary", {}).get("followed", True)),
-        key=lambda line: line.at,
+        (line.at for line in found if _has_succeeded(line)),
         default=None,
     )
     if last is None:
-        yield ward.finding(
-            "poll",
-            f"no successful poll in the last {_shown(4 * window)}",
-            ok=False,
-            command="bbm poll",
-            section="nopoll",
-        )
-        return
-    age = max(ward.now - last.at, timedelta(0))
-    yield ward.finding(
+        age, detail = None, f"no successful poll in the last {_shown(4 * window)}"
+    else:
+        age = max(ward.now - last, timedelta(0))
+        detail = f"the last successful poll was {_shown(age)} ago"
+    if found and not _has_succeeded(found[-1]):
+        detail += f"; {_why_not(found[-1])}"
+    elif not found:
+        detail += "; no poll has written a log line"
+    return ward.finding(
         "poll",
-        f"the last successful poll was {_shown(age)} ago",
-        ok=age <= window,
+        prefix + detail,
+        ok=age is not None and age <= window,
         command="bbm poll",
         section="nopoll",
     )
-    newest = max(found, key=lambda line: line.at)
-    oldest = timedelta(seconds=newest.fields.get("summary", {}).get("oldestReadSeconds", 0))
-    yield ward.finding(
-        "reads",
-        f"the oldest read of an active job was {_shown(oldest)} old at the last poll",
-        ok=oldest <= _INTERVALS * ward.interval,
-        command="bbm jobs",
-        section="readslate",
+
+
+def _why_not(line: LogLine) -> str:
+    """Why a poll was not a success."""
+    if (exception := line.fields.get("exceptionType")) is not None:
+        return f"the newest poll failed: {exception}"
+    summary = line.fields.get("summary", {})
+    codes = ", ".join(sorted(summary.get("errors", {}))) or "no job was read in the slow lane"
+    if line.message == "poll failed":
+        return f"the newest poll failed: {codes}"
+    return f"the newest poll read none of {summary.get('jobsActive', 0)} jobs: {codes}"
+
+
+def _has_succeeded(line: LogLine) -> bool:
+    followed: bool = line.fields.get("summary", {}).get("followed", True)
+    return line.message == "poll finished" and followed
+
+
+def _oldest_read(ward: Ward, polls_: list[LogLine], prefix: str, start: datetime) -> Finding:
+    age = oldest_read(polls_, start)
+    if age is None:
+        detail = "it is not known how old the oldest read of an active job is: the function has "
+        detail += "started again, and has not read every job since"
+    else:
+        detail = f"the oldest read of an active job was {_shown(age)} old at the last poll"
+    errors = polls_[-1].fields.get("summary", {}).get("errors", {})
+    is_late = age is None or age > _INTERVALS * ward.interval
+    if is_late and errors:
+        detail += f"; errors: {', '.join(sorted(errors))}"
+    return ward.finding(
+        "reads", prefix + detail, ok=not is_late, command="bbm jobs", section="readslate"
     )
 
 
@@ -228,9 +277,12 @@ def alarm_topic(ward: Ward) -> Iterator[Finding]:
     arns = [each["SubscriptionArn"] for each in answer["Subscriptions"]]
     confirmed = [arn for arn in arns if arn.startswith("arn:")]
     expected = bool(arns) or "alarmEmail" in ward.parts.settings
-    detail = f"{len(confirmed)} confirmed subscriptions of {len(arns)}"
-    if not confirmed:
-        detail += ": nobody is told about alarms"
+    if confirmed:
+        detail = f"{len(confirmed)} confirmed subscriptions of {len(arns)}"
+    elif arns:
+        detail = f"The alarm topic has no subscribers: none of {len(arns)} is confirmed"
+    else:
+        detail = "The alarm topic has no subscribers"
     yield ward.finding(
         "alarmTopic",
         detail,
