@@ -20,6 +20,8 @@ RULE: Final = "AWS::Events::Rule"
 QUEUE: Final = "AWS::SQS::Queue"
 BUS: Final = "AWS::Events::EventBus"
 LOG_GROUP: Final = "AWS::Logs::LogGroup"
+TABLE: Final = "AWS::DynamoDB::GlobalTable"
+KEY: Final = "AWS::KMS::Key"
 _DEFAULT_RUNBOOK: Final = "docs/operating.md"
 
 
