@@ -7,10 +7,11 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from bedrock_batch_monitor.adapters import timestamps
 from bedrock_batch_monitor.adapters.dynamodb.attributes import COUNT_FIELDS, OF_OBSERVATION, Kind
 from bedrock_batch_monitor.adapters.errors import UNUSABLE_ANSWER, ServiceError, calling, storable
+from bedrock_batch_monitor.adapters.parsers import quick_parsers
 from bedrock_batch_monitor.adapters.sdk import bounded_config
-from bedrock_batch_monitor.adapters.timestamps import quick_timestamps
 from bedrock_batch_monitor.domain.jobs import CUT, JobObservation, RecordCounts
 from bedrock_batch_monitor.domain.list_pages import SUMMARIES_PER_PAGE, ListedJob, Listing, ListPage
 from bedrock_batch_monitor.domain.tags import tags_in_answer
@@ -51,7 +52,7 @@ class BatchInferenceJobs:
         its time limit when others use up the account's quota.
         """
         config = bounded_config(concurrency=concurrency, attempts=1)
-        with quick_timestamps(session):
+        with quick_parsers(session):
             return cls(session.client("bedrock", region_name=region, config=config))
 
     def get(self, job_arn: str) -> JobObservation:
@@ -146,11 +147,15 @@ def _is_list(answer: Mapping[str, Any]) -> bool:
 
 
 def listed_job(summary: Mapping[str, Any]) -> ListedJob | None:
-    """Read a summary of ListModelInvocationJobs; None if it does not say which job it is of."""
+    """Read a summary of ListModelInvocationJobs; None if it does not say which job it is of.
+
+    Its times are texts, as in the JSON document (see `parsers.py`), or already read.
+    """
     arn, name = _text(summary, "jobArn"), _text(summary, "jobName")
-    if arn is None or name is None or not isinstance(summary.get("submitTime"), datetime):
+    if arn is None or name is None or summary.get("submitTime") is None:
         return None
-    # A time that cannot be written in UTC hides no job; as the earliest time it is not plausible.
+    # A time that cannot be read, or not written in UTC, hides no job; as the earliest time it is
+    # not plausible.
     submit_time = _time(summary, "submitTime") or datetime.min.replace(tzinfo=UTC)
     return ListedJob(
         job_arn=arn,
@@ -192,23 +197,24 @@ def _counts(answer: Mapping[str, Any]) -> RecordCounts:
 
 def _text(answer: Mapping[str, Any], name: str) -> str | None:
     value = answer.get(name)
-    return storable(value) if isinstance(value, str) and value else None
+    return storable(value) if value and isinstance(value, str) else None
 
 
 def _time(answer: Mapping[str, Any], name: str) -> datetime | None:
     value = answer.get(name)
-    if not isinstance(value, datetime):
+    if value is None:
         return None
     try:
-        return to_milliseconds(value if value.tzinfo else value.replace(tzinfo=UTC))
-    except (OverflowError, ValueError):  # an offset out of range, or one that leads to year 0
+        moment = value if isinstance(value, datetime) else timestamps.parse(value)
+        return to_milliseconds(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+    except _ODD_ANSWER:  # no time, an offset out of range, or one that leads to year 0
         return None
 
 
 def _count(answer: Mapping[str, Any], name: str) -> int | None:
     value = answer.get(name)
     # A JSON true is an int in Python, but not a count.
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+    return value if type(value) is int and value >= 0 else None
 
 
 def _config(answer: Mapping[str, Any], name: str) -> Mapping[str, Any] | None:
