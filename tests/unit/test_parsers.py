@@ -12,14 +12,16 @@ from botocore.parsers import JSONParser, RestJSONParser
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bedrock_batch_monitor.adapters.bedrock import listed_job
+from bedrock_batch_monitor.adapters.bedrock import BatchInferenceJobs, listed_job
 from bedrock_batch_monitor.adapters.dynamodb.connection import connect
+from bedrock_batch_monitor.adapters.errors import ServiceError
 from bedrock_batch_monitor.adapters.parsers import (
     BedrockParser,
     DynamoDBParser,
     QuickParsers,
     quick_parsers,
 )
+from bedrock_batch_monitor.domain.list_pages import Listing
 from tests.support.network import Network, session
 
 TEXTS = st.text(max_size=8)
@@ -114,13 +116,20 @@ def test_summaries_are_read_as_from_botocore(summary: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("odd", ["no time", "2026-13-01T00:00:00Z", [], {}, "9" * 400])
-def test_summary_with_a_wrong_time_hides_no_job(odd: object) -> None:
-    """A submission that cannot be read is not plausible, another time is unknown."""
-    found = listed_job({"jobArn": "a", "jobName": "b", "submitTime": odd, "endTime": odd})
+def test_page_with_a_text_that_is_no_time_is_unusable(odd: object) -> None:
+    """As where botocore parses the times: the jobs of such a page are fetched."""
+    network = Network()
+    own = session()
+    jobs = BatchInferenceJobs.connect(own, "us-east-1", 1)
+    jobs._client.meta.events.register_first(
+        "before-send", lambda request, **_: network.send(request)
+    )
+    summary = {"jobArn": "a", "jobName": "b", "submitTime": odd}
+    network.answers = [json.dumps({"invocationJobSummaries": [summary]}).encode()]
 
-    assert found is not None
-    assert found.submit_time == datetime.min.replace(tzinfo=UTC)
-    assert found.end_time is None
+    with pytest.raises(ServiceError) as raised:
+        jobs.page(Listing(datetime(2026, 11, 24, tzinfo=UTC)), None)
+    assert raised.value.code == "Bedrock.UnusableAnswer"
 
 
 @pytest.mark.parametrize("protocol", ["query", "ec2", "rest-xml", "smithy-rpc-v2-cbor"])

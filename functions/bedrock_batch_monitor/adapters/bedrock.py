@@ -99,7 +99,8 @@ class BatchInferenceJobs:
         if next_token is not None and next_token == token:
             raise ServiceError(SERVICE, UNUSABLE_ANSWER, "a page of the list points to itself")
         summaries = answer.get("invocationJobSummaries") or ()
-        jobs = (listed_job(job) for job in summaries if isinstance(job, Mapping))
+        with _calling():
+            jobs = [listed_job(job) for job in summaries if isinstance(job, Mapping)]
         return ListPage(tuple(job for job in jobs if job is not None), next_token)
 
     def pages(self, listing: Listing, token: str | None = None) -> Iterator[ListPage]:
@@ -149,13 +150,13 @@ def _is_list(answer: Mapping[str, Any]) -> bool:
 def listed_job(summary: Mapping[str, Any]) -> ListedJob | None:
     """Read a summary of ListModelInvocationJobs; None if it does not say which job it is of.
 
-    Its times are texts, as in the JSON document (see `parsers.py`), or already read.
+    Its times are texts, as in the JSON document (see `parsers.py`), or already read. Raises what
+    botocore raises for a text that is not a time.
     """
     arn, name = _text(summary, "jobArn"), _text(summary, "jobName")
     if arn is None or name is None or summary.get("submitTime") is None:
         return None
-    # A time that cannot be read, or not written in UTC, hides no job; as the earliest time it is
-    # not plausible.
+    # A time that cannot be written in UTC hides no job; as the earliest time it is not plausible.
     submit_time = _time(summary, "submitTime") or datetime.min.replace(tzinfo=UTC)
     return ListedJob(
         job_arn=arn,
@@ -204,10 +205,10 @@ def _time(answer: Mapping[str, Any], name: str) -> datetime | None:
     value = answer.get(name)
     if value is None:
         return None
+    moment = value if isinstance(value, datetime) else timestamps.parse(value)
     try:
-        moment = value if isinstance(value, datetime) else timestamps.parse(value)
         return to_milliseconds(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
-    except _ODD_ANSWER:  # no time, an offset out of range, or one that leads to year 0
+    except (OverflowError, ValueError):  # an offset out of range, or one that leads to year 0
         return None
 
 
