@@ -64,9 +64,8 @@ test: lint ## Run every check and every test
 	@python -m local.browser
 	@pytest
 
-bench: setup ## Measure the monitor and two baselines; writes docs/performance.md (ARGS=--quick: five minutes, writes nothing)
+bench: setup ## Measure the monitor and its baselines; writes docs/performance.md (ARGS=--quick: five minutes, writes nothing)
 	@PYTHONPATH=functions:infra python -m local.benchmark $(ARGS)
-	@PYTHONPATH=functions python -m local.benchmark.forecast
 
 explore: setup ## Run the fault explorer: every crash and refusal at every call of overlapping polls
 	@PYTHONPATH=functions:. python -m tests.explorer

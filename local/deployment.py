@@ -62,6 +62,17 @@ def deploy(
     values = cdk_deploy(
         emulator, ROOT, stack=STACK, context=context, account=account, region=region
     )
+    return deployment_of(emulator, values, account=account, region=region)
+
+
+def deployment_of(
+    emulator: Emulator,
+    values: Mapping[str, str],
+    *,
+    account: str | None = None,
+    region: str | None = None,
+) -> "Deployment":
+    """The deployment of a stack with these outputs; raises DeployError if one is missing."""
     try:
         outputs = Outputs(
             jobs_table_name=values["JobsTableName"],

@@ -13,7 +13,7 @@ from typing import IO, Any, Final
 
 from bbm.problems import Problem
 from bedrock_batch_monitor.domain.arns import JobArn
-from bedrock_batch_monitor.domain.stored_files import InvalidS3UriError, S3Uri
+from bedrock_batch_monitor.domain.locations import InvalidS3UriError, S3Uri
 
 _NAME_CHARACTERS: Final = 63
 _SUFFIX: Final = "-retry"

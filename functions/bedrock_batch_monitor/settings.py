@@ -15,10 +15,10 @@ from bedrock_batch_monitor.contract import member_role_arn
 from bedrock_batch_monitor.declarations import Setting, all_settings
 from bedrock_batch_monitor.domain.arns import Scope
 from bedrock_batch_monitor.domain.discovery import JobFilter
+from bedrock_batch_monitor.domain.locations import InvalidS3UriError, S3Uri
 from bedrock_batch_monitor.domain.rules import Rules
 from bedrock_batch_monitor.domain.scopes import Scopes
 from bedrock_batch_monitor.domain.setting_kinds import NotAllowedError
-from bedrock_batch_monitor.domain.stored_files import InvalidS3UriError, S3Uri
 from bedrock_batch_monitor.domain.token_usage import OutputBucket, UsageRules
 
 JOBS_TABLE_NAME = "JOBS_TABLE_NAME"

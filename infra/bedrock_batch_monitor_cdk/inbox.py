@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from aws_cdk import Duration, RemovalPolicy
+from aws_cdk import Duration
 from aws_cdk import aws_events as events_
 from aws_cdk import aws_lambda_event_sources as sources
-from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from bedrock_batch_monitor.domain import requests
-from bedrock_batch_monitor_cdk.encryption import queue_encryption
 from bedrock_batch_monitor_cdk.function import build_function, build_log_group, environment_of
 from bedrock_batch_monitor_cdk.function_roles import inbox_role
-from bedrock_batch_monitor_cdk.queue_target import QueueTarget
+from bedrock_batch_monitor_cdk.queue_target import QueueTarget, build_queue
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,7 +24,6 @@ if TYPE_CHECKING:
 _TIMEOUT: Final = Duration.seconds(30)
 # Lambda recommends six times the timeout of the function.
 _VISIBILITY_TIMEOUT: Final = Duration.seconds(180)
-_RECEIVES: Final = 5
 _MESSAGES_PER_BATCH: Final = 100
 _LEAST_CONCURRENCY: Final = 2
 # EventBridge cannot transform an event that lacks a field of the transformed input.
@@ -58,7 +55,8 @@ class Inbox(Construct):
         events: Events,
     ) -> None:
         super().__init__(scope, construct_id)
-        self.queue = self._build_queue(events)
+        # It holds hints, which a poll does not need, and commands that were not handled.
+        self.queue = build_queue(self, events=events, visibility_timeout=_VISIBILITY_TIMEOUT)
         self._build_rules(config, events)
         self.log_group = build_log_group(self, config, events.key)
         self.function = build_function(
@@ -79,20 +77,6 @@ class Inbox(Construct):
                 max_concurrency=_LEAST_CONCURRENCY,
                 report_batch_item_failures=True,
             )
-        )
-
-    def _build_queue(self, events: Events) -> sqs.Queue:
-        return sqs.Queue(
-            self,
-            "Queue",
-            **queue_encryption(events.key),
-            enforce_ssl=True,
-            visibility_timeout=_VISIBILITY_TIMEOUT,
-            dead_letter_queue=sqs.DeadLetterQueue(
-                queue=events.dead_letters, max_receive_count=_RECEIVES
-            ),
-            # It holds hints, which a poll does not need, and commands that were not handled.
-            removal_policy=RemovalPolicy.DESTROY,
         )
 
     def _build_rules(self, config: MonitorConfig, events: Events) -> None:

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from aws_cdk import Duration, RemovalPolicy, Stack
+from aws_cdk import Duration, Stack
 from aws_cdk import aws_events as events_
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda_event_sources as sources
-from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from bedrock_batch_monitor import contract, settings
 from bedrock_batch_monitor.domain.event_kinds import ENDED, ERRORS_ANALYZED
-from bedrock_batch_monitor.domain.stored_files import S3Uri
+from bedrock_batch_monitor.domain.locations import S3Uri
 from bedrock_batch_monitor_cdk.config import BUCKETS_PER_STATEMENT
-from bedrock_batch_monitor_cdk.encryption import queue_encryption
 from bedrock_batch_monitor_cdk.findings import acknowledge_wildcard
 from bedrock_batch_monitor_cdk.function import build_function, build_log_group
 from bedrock_batch_monitor_cdk.function_roles import function_role
-from bedrock_batch_monitor_cdk.queue_target import QueueTarget
+from bedrock_batch_monitor_cdk.queue_target import QueueTarget, build_queue
 from bedrock_batch_monitor_cdk.service import service_of
 from bedrock_batch_monitor_cdk.statements import (
     KEY_TO_WRITE_TABLES,
@@ -41,7 +39,6 @@ _TIMEOUT: Final = Duration.minutes(15)
 # A message that failed is delivered again after this time. It is longer than an invocation; more is
 # needed only where invocations are throttled, and the event source bounds them itself.
 _VISIBILITY_TIMEOUT: Final = Duration.minutes(20)
-_RECEIVES: Final = 5
 # The least that Lambda accepts. Large results keep an invocation busy for minutes.
 _CONCURRENCY: Final = 2
 # The setting can ask for more. A job with a million records takes about 150 MB.
@@ -65,7 +62,12 @@ class RecordErrors(Construct):
         events: Events,
     ) -> None:
         super().__init__(scope, construct_id)
-        self.queue = self._build_queue(events)
+        self.queue = build_queue(
+            self,
+            events=events,
+            visibility_timeout=_VISIBILITY_TIMEOUT,
+            retention_period=Duration.days(14),
+        )
         events_.Rule(
             self,
             "EndedJobs",
@@ -100,20 +102,6 @@ class RecordErrors(Construct):
         )
         self.function.add_event_source(
             sources.SqsEventSource(self.queue, batch_size=1, max_concurrency=_CONCURRENCY)
-        )
-
-    def _build_queue(self, events: Events) -> sqs.Queue:
-        return sqs.Queue(
-            self,
-            "Queue",
-            **queue_encryption(events.key),
-            enforce_ssl=True,
-            visibility_timeout=_VISIBILITY_TIMEOUT,
-            retention_period=Duration.days(14),
-            dead_letter_queue=sqs.DeadLetterQueue(
-                queue=events.dead_letters, max_receive_count=_RECEIVES
-            ),
-            removal_policy=RemovalPolicy.DESTROY,
         )
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Annotated, Final
 
@@ -12,12 +14,23 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from local.benchmark import burst, latency, page, parsing, polls, record_errors, start, steps
+from local.benchmark import (
+    burst,
+    forecast,
+    latency,
+    page,
+    parsing,
+    polls,
+    record_errors,
+    start,
+    steps,
+)
 from local.benchmark.environment import Environment, benchmark_environment, function_variables
 
 _SIZES: Final = (10, 100, 1000, 10_000)
 _QUICK: Final = (10, 1000)
 _QUICK_BURST: Final = 1000
+_QUICK_RECORDS: Final = 100_000
 _BURST: Final = 10_000
 _LATENCY_SIZES: Final = (10, 1000, 10_000)
 
@@ -38,29 +51,49 @@ def main(
         bool, typer.Option(help="At most 1,000 jobs, and write nothing: to find a regression.")
     ] = False,
 ) -> None:
-    """Measure polls, a burst of ended jobs, latencies and the start of the function."""
+    """Measure polls, a burst of ended jobs, latencies, the start of the function, and the rest.
+
+    The rest is the reading of failed records, and how good the forecast is.
+    """
     if quick:
         sizes, burst_jobs, write = ",".join(map(str, _QUICK)), _QUICK_BURST, False
     wanted = tuple(map(int, sizes.split(",")))
     command = "make bench"
     if wanted != _SIZES or burst_jobs != _BURST:
         command += f" ARGS={shlex.quote(f'--sizes {sizes} --burst-jobs {burst_jobs}')}"
-    with benchmark_environment() as environment:
+    with benchmark_environment() as environment, _minutes("all"):
+        with _minutes("polls"):
+            measured = list(polls.measure(environment, wanted))
+            at_once = tuple(one for one in measured if isinstance(one, polls.Measured))
+            over_network = tuple(one for one in measured if isinstance(one, polls.OverNetwork))
+        _print_polls(at_once)
+        _print_over_network(over_network)
+        console.print("\n".join(page.ways(at_once)))
         results = page.Results(
             command,
-            _polls(environment, wanted),
+            at_once,
+            over_network,
             _steps(environment),
             _burst(environment, burst_jobs),
             _latencies(environment, tuple(n for n in _LATENCY_SIZES if n <= max(wanted))),
             _start(environment),
+            _records(quick=quick),
+            _forecast(),
         )
-    console.print(record_errors.text_of(record_errors.measure()))
     if write:
         page.write(results, datetime.now(UTC).date())
         console.print("Written: docs/performance.md and cli/bbm/counts.json")
 
 
-def _polls(environment: Environment, sizes: Sequence[int]) -> tuple[polls.Measured, ...]:
+@contextmanager
+def _minutes(part: str) -> Iterator[None]:
+    """Print how long a part of the benchmark took, so that it stays short."""
+    began = time.monotonic()
+    yield
+    console.print(f"[dim]{part}: {(time.monotonic() - began) / 60:.1f} minutes[/dim]")
+
+
+def _print_polls(measured: Iterable[polls.Measured]) -> None:
     table = Table(
         box=box.SIMPLE_HEAD,
         title="One poll of each: the monitor, the common baseline (scan), the better one (pool)",
@@ -70,10 +103,7 @@ def _polls(environment: Environment, sizes: Sequence[int]) -> tuple[polls.Measur
         *("PutEvents", "seconds", "CPU seconds", "peak MiB"),
     ):
         table.add_column(heading, justify="right")
-    measured = []
-    for one in polls.measure(environment, sizes):
-        measured.append(one)
-        console.print(f"[dim]{one.subject}, {one.jobs:,} jobs, {one.changed:,} ended[/dim]")
+    for one in measured:
         table.add_row(
             f"{one.jobs:,}",
             f"{one.changed:,}",
@@ -87,7 +117,24 @@ def _polls(environment: Environment, sizes: Sequence[int]) -> tuple[polls.Measur
             f"{one.counted.peak_bytes / 2**20:.1f}",
         )
     console.print(table)
-    return tuple(measured)
+
+
+def _print_over_network(measured: Iterable[polls.OverNetwork]) -> None:
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        title=f"Nothing changed, and Bedrock answers in {polls.NETWORK_SECONDS * 1000:.0f} ms",
+    )
+    for heading in ("jobs", "subject", "seconds", "CPU seconds", "jobs measured"):
+        table.add_column(heading, justify="right")
+    for one in measured:
+        table.add_row(
+            f"{one.jobs:,}",
+            one.subject,
+            f"{one.timed.seconds:.2f}",
+            f"{one.timed.cpu_seconds:.2f}",
+            f"{one.read:,}",
+        )
+    console.print(table)
 
 
 def _steps(environment: Environment) -> tuple[steps.Step, ...]:
@@ -98,7 +145,8 @@ def _steps(environment: Environment) -> tuple[steps.Step, ...]:
 
 
 def _burst(environment: Environment, jobs: int) -> burst.Burst:
-    measured = burst.measure(environment, jobs)
+    with _minutes("burst"):
+        measured = burst.measure(environment, jobs)
     console.print(
         f"{measured.jobs:,} jobs ended at once: {measured.seconds:.1f} s, bare calls "
         f"{measured.limit_seconds:.1f} s, ratio {measured.share_of_limit:.2f}; "
@@ -109,19 +157,34 @@ def _burst(environment: Environment, jobs: int) -> burst.Burst:
 
 def _latencies(environment: Environment, sizes: Sequence[int]) -> tuple[latency.Latency, ...]:
     measured = []
-    for one in latency.measure(environment, sizes):
-        measured.append(one)
-        console.print(
-            f"{one.path}, {one.jobs:,} jobs: {one.median:.2f} s, longest {one.longest:.2f} s"
-        )
+    with _minutes("latencies"):
+        for one in latency.measure(environment, sizes):
+            measured.append(one)
+            console.print(
+                f"{one.path}, {one.jobs:,} jobs: {one.median:.2f} s, longest {one.longest:.2f} s"
+            )
     return tuple(measured)
+
+
+def _records(*, quick: bool) -> record_errors.Measured:
+    with _minutes("errors of records"):
+        measured = record_errors.measure(_QUICK_RECORDS) if quick else record_errors.measure()
+    console.print(record_errors.text_of(measured))
+    return measured
+
+
+def _forecast() -> str:
+    with _minutes("forecast"):
+        table = forecast.table()
+    console.print(table)
+    return table
 
 
 def _start(environment: Environment) -> start.Start:
     read = parsing.measure()
     console.print(
         f"a page of summaries: {read.own_seconds * 1000:.0f} ms of CPU with botocore's own "
-        f"timestamps, {read.quick_seconds * 1000:.0f} ms with the monitor's, "
+        f"parser, {read.quick_seconds * 1000:.0f} ms with the monitor's, "
         f"ratio {read.ratio:.1f}"
     )
     measured = start.measure(environment, function_variables(environment.monitor))

@@ -1,8 +1,12 @@
-"""What is measured: the monitor, and two baselines, which are common ways to write one."""
+"""What is measured: the monitor, and the baselines, which are common ways to follow batch jobs.
+
+Each is written from public documentation.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,6 +24,7 @@ _ENDED: Final = frozenset({"Completed", "Failed", "Stopped"})
 _THREADS: Final = 32
 
 Poll = Callable[[], object]
+Subject = Callable[["Environment", "boto3.Session"], Poll]
 
 
 def monitor(environment: Environment, session: boto3.Session) -> Poll:
@@ -30,20 +35,34 @@ def monitor(environment: Environment, session: boto3.Session) -> Poll:
 
 def scan(environment: Environment, session: boto3.Session) -> Poll:
     """The common baseline: scan the table, get each job in turn, update every item."""
+    return _scan(environment, session, at_most=None)
+
+
+def scan_some(jobs: int) -> Subject:
+    """The common baseline, which stops after so many jobs."""
+
+    def subject(environment: Environment, session: boto3.Session) -> Poll:
+        return _scan(environment, session, at_most=jobs)
+
+    return subject
+
+
+def _scan(environment: Environment, session: boto3.Session, *, at_most: int | None) -> Poll:
     dynamodb = session.client("dynamodb")
     events = session.client("events")
     bedrock = session.client("bedrock")
     table = environment.plain_table
 
     def poll() -> None:
-        for page in dynamodb.get_paginator("scan").paginate(TableName=table):
-            for item in page["Items"]:
-                if item.get("status", {}).get("S") in _ENDED:
-                    continue
-                job = bedrock.get_model_invocation_job(jobIdentifier=item["jobArn"]["S"])
-                _update(dynamodb, table, item["jobArn"]["S"], job["status"])
-                if job["status"] in _ENDED:
-                    events.put_events(Entries=[_entry(environment, item["jobArn"]["S"])])
+        pages = dynamodb.get_paginator("scan").paginate(TableName=table)
+        items = [item for page in pages for item in page["Items"]]
+        for item in items[:at_most]:
+            if item.get("status", {}).get("S") in _ENDED:
+                continue
+            job = bedrock.get_model_invocation_job(jobIdentifier=item["jobArn"]["S"])
+            _update(dynamodb, table, item["jobArn"]["S"], job["status"])
+            if job["status"] in _ENDED:
+                events.put_events(Entries=[_entry(environment, item["jobArn"]["S"])])
 
     return poll
 
@@ -99,4 +118,63 @@ def _entry(environment: Environment, arn: str) -> Any:  # noqa: ANN401 - an entr
     }
 
 
-SUBJECTS: Final = {"monitor": monitor, "scan": scan, "pool": pool}
+def airflow(environment: Environment, session: boto3.Session) -> Poll:
+    """The deferrable operator of Airflow's Amazon provider: a trigger per job asks for its job.
+
+    All triggers share one event loop. They keep nothing in a table: what is measured is that each
+    trigger asks once. Airflow's client is asynchronous. Here botocore makes the same calls in
+    threads, because both take the same time to sign and to parse.
+    """
+    bedrock = session.client("bedrock", config=Config(max_pool_connections=_THREADS))
+    table = environment.plain_table
+    pages = session.client("dynamodb").get_paginator("scan").paginate(TableName=table)
+    arns = [item["jobArn"]["S"] for page in pages for item in page["Items"]]
+
+    async def ask(job_arn: str) -> bool:
+        job = await asyncio.to_thread(bedrock.get_model_invocation_job, jobIdentifier=job_arn)
+        return job["status"] in _ENDED
+
+    async def ask_all() -> None:
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS))
+        await asyncio.gather(*(ask(arn) for arn in arns))
+
+    return lambda: asyncio.run(ask_all())
+
+
+SUBJECTS: Final[Mapping[str, Subject]] = {"monitor": monitor, "scan": scan, "pool": pool}
+# Subjects that only call Bedrock.
+CALLS_ONLY: Final[Mapping[str, Subject]] = {"airflow": airflow}
+
+# A wait loop of Step Functions, as in AWS's sample of a job poller.
+WAIT_LOOP: Final[Mapping[str, Any]] = {
+    "StartAt": "Wait",
+    "States": {
+        "Wait": {"Type": "Wait", "Seconds": 60, "Next": "GetJob"},
+        "GetJob": {
+            "Type": "Task",
+            "Resource": "arn:aws:states:::aws-sdk:bedrock:getModelInvocationJob",
+            "Parameters": {"JobIdentifier.$": "$.jobArn"},
+            "ResultPath": "$.job",
+            "Next": "HasEnded",
+        },
+        "HasEnded": {
+            "Type": "Choice",
+            "Choices": [
+                {"Variable": "$.job.Status", "StringEquals": status, "Next": "Ended"}
+                for status in sorted(_ENDED)
+            ],
+            "Default": "Wait",
+        },
+        "Ended": {"Type": "Succeed"},
+    },
+}
+
+
+def states_per_iteration(definition: Mapping[str, Any]) -> int:
+    """How many states a wait loop enters from one wait to the next; each is a paid transition."""
+    states, first = definition["States"], definition["StartAt"]
+    count, name = 0, first
+    while count == 0 or name != first:
+        state = states[name]
+        count, name = count + 1, state.get("Default") or state["Next"]
+    return count

@@ -55,10 +55,9 @@ def measure(environment: Environment, jobs: int) -> Burst:
     session = environment.session()
     made, sent_at = _recorded_calls(session)
     poll = environment.poll_of_monitor(session)
-    environment.fill(jobs, ending=jobs)
+    environment.fill(jobs, ending=[jobs])
     poll()
-    before = _items(environment, environment.monitor.outputs.jobs_table_name)
-    history = _items(environment, environment.monitor.outputs.history_table_name)
+    before = environment.snapshot(environment.tables)
     environment.end_jobs()
     for calls in made.values():
         calls.clear()
@@ -68,17 +67,11 @@ def measure(environment: Environment, jobs: int) -> Burst:
     seconds = max(sent_at) - started
 
     # Restore the state before the poll, so that the same transactions succeed again.
-    environment.empty()
-    for table, items in (
-        (environment.monitor.outputs.jobs_table_name, before),
-        (environment.monitor.outputs.history_table_name, history),
-    ):
-        environment.write(table, [{"PutRequest": {"Item": item}} for item in items])
+    environment.restore(before)
     with timing() as bare:
         _repeat(environment, made)
-    recorded = len(_items(environment, environment.monitor.outputs.history_table_name)) - len(
-        history
-    )
+    history = environment.monitor.outputs.history_table_name
+    recorded = len(environment.items(history)) - len(before[history])
     if recorded != len(made["TransactWriteItems"]):
         message = f"the bare calls wrote {recorded} transitions, not those of the poll"
         raise RuntimeError(message)
@@ -126,8 +119,3 @@ def _repeat(environment: Environment, made: dict[str, list[dict[str, Any]]]) -> 
         under_way += [executor.submit(events.put_events, **call) for call in made["PutEvents"]]
         for future in under_way:
             future.result()
-
-
-def _items(environment: Environment, table: str) -> list[dict[str, Any]]:
-    pages = environment.monitor.client("dynamodb").get_paginator("scan").paginate(TableName=table)
-    return [dict(item) for page in pages for item in page["Items"]]

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from datetime import timedelta
+from typing import Any, Final, TypeAlias
 
 import boto3
 from aws_lambda_powertools import Logger
@@ -24,8 +26,12 @@ from local.bedrock.control import Control
 from local.deployment import Deployment, deploy
 from local.emulator import ROOT_SECRET, Emulator
 
-ENDING_SECONDS: Final = 60.0
+_ENDING_SECONDS: Final = 60.0
+# Jobs were submitted in groups, five minutes apart: in the last eight hours.
+_GROUPS: Final = 96
+_GROUP_SECONDS: Final = 300.0
 _ITEMS_PER_WRITE: Final = 25
+Item: TypeAlias = Mapping[str, Any]
 _PLAIN_TABLE: Final = "baseline"
 _CHECKED_AT: Final = "2026-11-24T20:30:16.123456+00:00"
 
@@ -54,15 +60,30 @@ class Environment:
         monitor = compose(self.settings, session, quiet)
         return lambda: monitor.poll(lambda: 900.0)
 
-    def fill(self, jobs: int, *, ending: int) -> list[str]:
-        """Empty everything, then submit and track jobs; `ending` of them end next."""
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """The tables that a poll of the monitor changes."""
+        outputs = self.monitor.outputs
+        return (
+            outputs.jobs_table_name,
+            outputs.history_table_name,
+            self.settings.state_table_name,
+        )
+
+    def fill(self, jobs: int, *, ending: Sequence[int]) -> list[str]:
+        """Empty everything, then submit and track jobs; some of them end.
+
+        `ending` has the number of jobs that end in the first `end_jobs`, in the second, and so on.
+        The jobs have been running for up to eight hours, as where jobs are submitted all day.
+        """
         self.empty()
-        running = Script((Phase("InProgress", None),))
-        ends = Script((Phase("InProgress", ENDING_SECONDS), Phase("Completed", None)))
         arns = self.bedrock.add_jobs(
-            {"script": script.to_json(), "count": count}
-            for script, count in ((ends, ending), (running, jobs - ending))
-            if count
+            [
+                job
+                for number, count in enumerate(ending)
+                for job in self._running(count, ends_after=_ENDING_SECONDS * (2 * number + 1))
+            ]
+            + self._running(jobs - sum(ending), ends_after=None)
         )
         for table, known in (
             (self.monitor.outputs.jobs_table_name, {"tracking": {"S": "ACTIVE"}}),
@@ -73,24 +94,93 @@ class Environment:
             self.write(table, [{"PutRequest": {"Item": item}} for item in items])
         return arns
 
-    def end_jobs(self) -> None:
-        """Advance the clock until the jobs have ended that were submitted to end."""
-        self.bedrock.advance(2 * ENDING_SECONDS)
+    def _running(self, jobs: int, *, ends_after: float | None) -> list[dict[str, Any]]:
+        """Jobs that run, and that end so many seconds from now if that is given."""
+        now = self.bedrock.now()
+        submitted = []
+        for group in range(_GROUPS):
+            count = jobs // _GROUPS + (group < jobs % _GROUPS)
+            age = group * _GROUP_SECONDS
+            phases = [Phase("InProgress", None)]
+            if ends_after is not None:
+                # Its record counts do not change before the end, so that nothing else does.
+                phases = [
+                    Phase("InProgress", age + ends_after, processed=0.0),
+                    Phase("Completed", None),
+                ]
+            if count:
+                submitted.append(
+                    {
+                        "script": Script(tuple(phases)).to_json(),
+                        "submitted_at": (now - timedelta(seconds=age)).isoformat(),
+                        "count": count,
+                    }
+                )
+        return submitted
 
-    def empty(self) -> None:
-        """Remove the jobs and items of an earlier measurement."""
-        client = self.monitor.client("dynamodb")
+    def end_jobs(self) -> None:
+        """Advance the clock until the next of the jobs have ended that were submitted to end."""
+        self.bedrock.advance(2 * _ENDING_SECONDS)
+
+    @contextlib.contextmanager
+    def answering_after(self, seconds: float) -> Iterator[None]:
+        """Let Bedrock answer each call so many seconds late, as over a network."""
+        fault = self.bedrock.set_fault("delay", seconds=seconds)
+        try:
+            yield
+        finally:
+            self.bedrock.remove_fault(fault)
+
+    def snapshot(self, tables: Iterable[str]) -> dict[str, list[Item]]:
+        """The items of these tables."""
+        return {table: self.items(table) for table in tables}
+
+    def restore(self, snapshot: Mapping[str, Sequence[Item]]) -> None:
+        """Put the tables back into the state of a snapshot."""
+        for table, items in snapshot.items():
+            key_of = self._key_of(table)
+            wanted = {key_of(item): item for item in items}
+            current = {key_of(item): item for item in self.items(table)}
+            names = self._keys[table]
+            self.write(
+                table,
+                [
+                    {"DeleteRequest": {"Key": {name: item[name] for name in names}}}
+                    for key, item in current.items()
+                    if key not in wanted
+                ],
+            )
+            self.write(
+                table,
+                [
+                    {"PutRequest": {"Item": item}}
+                    for key, item in wanted.items()
+                    if current.get(key) != item
+                ],
+            )
+
+    def items(self, table: str) -> list[Item]:
+        """All items of a table."""
+        pages = self.monitor.client("dynamodb").get_paginator("scan").paginate(TableName=table)
+        return [item for page in pages for item in page["Items"]]
+
+    @property
+    def _keys(self) -> dict[str, tuple[str, ...]]:
         outputs = self.monitor.outputs
-        keys = {
+        return {
             outputs.jobs_table_name: ("jobArn",),
             outputs.history_table_name: ("jobArn", "sequence"),
             self.settings.state_table_name: ("scope",),
             self.plain_table: ("jobArn",),
         }
-        for table, names in keys.items():
-            for page in client.get_paginator("scan").paginate(TableName=table):
-                found = [{name: item[name] for name in names} for item in page["Items"]]
-                self.write(table, [{"DeleteRequest": {"Key": key}} for key in found])
+
+    def _key_of(self, table: str) -> Callable[[Item], str]:
+        names = self._keys[table]
+        return lambda item: json.dumps([item[name] for name in names])
+
+    def empty(self) -> None:
+        """Remove the jobs and items of an earlier measurement."""
+        self.restore(dict.fromkeys(self._keys, ()))
         self.bedrock.reset()
 
     def write(self, table: str, requests: Sequence[Mapping[str, Any]]) -> None:

@@ -59,7 +59,7 @@ def measure(environment: Environment, sizes: Sequence[int]) -> Iterator[Latency]
 def _native(environment: Environment, subscription: Subscription) -> Iterator[float]:
     queue_url, pattern = _inbox_of(environment)
     for _ in range(_NATIVE_RUNS):
-        [job_arn] = environment.fill(1, ending=1)
+        [job_arn] = environment.fill(1, ending=[1])
         environment.monitor.poll()
         event = json.dumps(_native_event(job_arn, environment))
         matched = environment.monitor.client("events").test_event_pattern(
@@ -78,7 +78,7 @@ def _native(environment: Environment, subscription: Subscription) -> Iterator[fl
 
 def _polled(environment: Environment, subscription: Subscription, jobs: int) -> Iterator[float]:
     for _ in range(_POLL_RUNS if jobs < _ONE_RUN_FROM else 1):
-        environment.fill(jobs, ending=1)
+        environment.fill(jobs, ending=[1])
         environment.monitor.poll()
         environment.end_jobs()
         started = time.perf_counter()

@@ -13,10 +13,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
-from local.benchmark.baselines import SUBJECTS
+from local.benchmark.baselines import SUBJECTS, WAIT_LOOP, states_per_iteration
 from local.benchmark.burst import Burst
 from local.benchmark.latency import Latency
-from local.benchmark.polls import Measured
+from local.benchmark.polls import Measured, OverNetwork
+from local.benchmark.record_errors import Measured as RecordErrors
+from local.benchmark.record_errors import text_of
 from local.benchmark.start import Start
 from local.benchmark.steps import Step
 
@@ -25,6 +27,8 @@ PAGE: Final = ROOT / "docs" / "performance.md"
 COUNTS: Final = ROOT / "cli" / "bbm" / "counts.json"
 
 _PACKAGES: Final = ("boto3", "botocore", "aws-lambda-powertools", "ministack")
+# Checks in an hour.
+_CHECKS: Final = 60
 _BASELINES: Final = tuple(name for name in SUBJECTS if name != "monitor")
 
 
@@ -34,10 +38,13 @@ class Results:
 
     command: str
     polls: tuple[Measured, ...]
+    over_network: tuple[OverNetwork, ...]
     steps: tuple[Step, ...]
     burst: Burst
     latencies: tuple[Latency, ...]
     start: Start
+    record_errors: RecordErrors
+    forecast: str
 
 
 def write(results: Results, today: date) -> None:
@@ -47,10 +54,15 @@ def write(results: Results, today: date) -> None:
         "machine": _machine(results, today),
         "poll counts": _counts(results.polls),
         "poll ratios": _ratios(results.polls),
+        "over network": _over_network(results.over_network),
+        "ways": ways(results.polls),
+        "CPU per job": _cpu_per_job(results.polls),
         "steps": _steps(results.steps),
         "burst": _burst(results.burst),
         "latency": _latencies(results.latencies),
         "start": _start(results.start),
+        "record errors": [f"- {line}" for line in text_of(results.record_errors).splitlines()],
+        "forecast": results.forecast.splitlines(),
     }.items():
         pattern = re.compile(
             rf"(<!-- measured: {mark} -->\n).*?(<!-- end of measured -->)", re.DOTALL
@@ -125,6 +137,55 @@ def _ratios(polls: Sequence[Measured]) -> Iterable[str]:
             f"| {ours.jobs:,} | {ours.changed:,} | {wall} | {cpu} | {memory} "
             f"| {ours.timed.seconds:.2f}, {ours.timed.cpu_seconds:.2f} |"
         )
+
+
+def _cpu_per_job(polls: Sequence[Measured]) -> Iterable[str]:
+    """The CPU time per job of the largest poll in which nothing changed."""
+    most = max(
+        (one for one in polls if one.subject == "monitor" and not one.changed),
+        key=lambda one: one.jobs,
+    )
+    yield (
+        f"With {most.jobs:,} jobs of which none changed, a poll takes "
+        f"{most.timed.cpu_seconds / most.jobs * 1e6:.0f} µs of CPU time per job."
+    )
+
+
+def _over_network(measured: Sequence[OverNetwork]) -> Iterable[str]:
+    """The times of all subjects, with the ratio to the monitor's."""
+    rows: dict[int, dict[str, OverNetwork]] = {}
+    for one in measured:
+        rows.setdefault(one.jobs, {})[one.subject] = one
+    others = [name for name in next(iter(rows.values()), {}) if name != "monitor"]
+    yield f"| Jobs | monitor, seconds | {' | '.join(f'{name}, seconds' for name in others)} |"
+    yield f"|---:|---:{'|---:' * len(others)}|"
+    for jobs, row in rows.items():
+        ours = row["monitor"].timed.seconds
+        cells = [
+            f"{row[name].timed.seconds:.1f} ({row[name].timed.seconds / ours:.0f} times)"
+            for name in others
+        ]
+        yield f"| {jobs:,} | **{ours:.2f}** | {' | '.join(cells)} |"
+
+
+def ways(polls: Sequence[Measured]) -> Iterable[str]:
+    """What each way to follow jobs needs per active job and hour, with a check a minute.
+
+    From the largest poll in which nothing changed; the loops make one call per job and check.
+    """
+    jobs = max(one.jobs for one in polls if not one.changed)
+    yield (
+        "| Way | Bedrock calls | DynamoDB read units | DynamoDB write units | State transitions |"
+    )
+    yield "|---|---:|---:|---:|---:|"
+    for name in SUBJECTS:
+        (one,) = (p for p in polls if (p.subject, p.jobs, p.changed) == (name, jobs, 0))
+        cost = one.counted
+        cells = (cost.bedrock_calls, cost.read_units, cost.write_units)
+        yield f"| {name} | {' | '.join(f'{_CHECKS * cell / jobs:,.2f}' for cell in cells)} | 0 |"
+    yield f"| Airflow, one trigger per job | {_CHECKS} | 0 | 0 | 0 |"
+    transitions = _CHECKS * states_per_iteration(WAIT_LOOP)
+    yield f"| Step Functions, one wait loop per job | {_CHECKS} | 0 | 0 | {transitions} |"
 
 
 def _steps(steps: Sequence[Step]) -> Iterable[str]:

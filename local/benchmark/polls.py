@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
 
-from local.benchmark.baselines import SUBJECTS, Poll
+from local.benchmark.baselines import CALLS_ONLY, SUBJECTS, Subject, scan_some
 from local.benchmark.environment import Environment
 from local.benchmark.meter import Cost, Meter, timing
 
-SHARES: Final = (0.0, 0.01, 1.0)
-# With more jobs, the burst alone measures what it costs if all of them end.
+if TYPE_CHECKING:
+    from local.benchmark.environment import Item
+
+# With more jobs, nothing new is learned from a poll in which some have ended: the burst measures
+# what it costs if all of them end.
 _MOST_THAT_END: Final = 1000
+# How late Bedrock answers over a network.
+NETWORK_SECONDS: Final = 0.03
+# The scan gets one job after another, so a few of them tell how long all take.
+_SCANNED: Final = 200
+_LEAST_OVER_NETWORK: Final = 100
+# The better of some runs: other load on the machine only adds.
+_RUNS: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,52 +36,102 @@ class Measured:
     timed: Cost
 
 
-def measure(environment: Environment, sizes: Sequence[int]) -> Iterator[Measured]:
-    """Measure every subject at every size and share, smallest first."""
+@dataclass(frozen=True, slots=True)
+class OverNetwork:
+    """The time of a poll in which nothing changed, with a Bedrock that answers as over a network.
+
+    `read` is the number of jobs that were measured, if the time of all follows from theirs.
+    """
+
+    subject: str
+    jobs: int
+    timed: Cost
+    read: int
+
+
+def measure(environment: Environment, sizes: Sequence[int]) -> Iterator[Measured | OverNetwork]:
+    """Measure every subject at every size and share of ended jobs, smallest first."""
     for jobs in sizes:
-        for share in SHARES:
-            changed = round(jobs * share)
-            if (share and not changed) or changed > _MOST_THAT_END:
-                continue
-            for subject in SUBJECTS:
-                timed = _timed(environment, subject, jobs, changed)
-                # If nothing changed, the state is the same and needs no preparation.
-                counted = _counted(environment, subject, jobs, changed, prepare=changed > 0)
-                yield Measured(subject, jobs, changed, counted, timed)
+        few = round(jobs * 0.01) if jobs <= _MOST_THAT_END else 0
+        rest = jobs - few if jobs <= _MOST_THAT_END else 0
+        environment.fill(jobs, ending=[few, rest])
+        # The first poll of the monitor records all jobs; the baselines' table already has them.
+        environment.poll_of_monitor(environment.session())()
+        recorded = environment.snapshot((*environment.tables, environment.plain_table))
+        yield from _each(environment, recorded, jobs, 0)
+        if jobs >= _LEAST_OVER_NETWORK:
+            yield from _over_network(environment, recorded, jobs)
+        environment.end_jobs()
+        if few:
+            yield from _each(environment, recorded, jobs, few)
+        environment.end_jobs()
+        if rest:
+            yield from _each(environment, recorded, jobs, few + rest)
 
 
-def _counted(
-    environment: Environment, subject: str, jobs: int, changed: int, *, prepare: bool
-) -> Cost:
-    # Another session for the counted poll, so that the meter does not slow down the first one.
-    if prepare:
-        _prepare(
-            environment,
-            subject,
-            SUBJECTS[subject](environment, environment.session()),
-            jobs,
-            changed,
+def _each(
+    environment: Environment, recorded: Mapping[str, Sequence[Item]], jobs: int, changed: int
+) -> Iterator[Measured]:
+    for name, subject in SUBJECTS.items():
+        own = _own(environment, recorded, name)
+        # Where nothing changes, a second run finds the same state. Small differences matter there.
+        runs = _RUNS if name == "monitor" and not changed else 1
+        timed = min(
+            (_timed(environment, subject, own) for _ in range(runs)),
+            key=lambda cost: cost.cpu_seconds,
         )
-    metered = environment.session()
-    meter = Meter(metered, environment.monitor.client("dynamodb"))
-    again = SUBJECTS[subject](environment, metered)
-    with meter.counting() as cost:
-        again()
-    return cost
+        yield Measured(name, jobs, changed, _counted(environment, subject, own), timed)
 
 
-def _timed(environment: Environment, subject: str, jobs: int, changed: int) -> Cost:
-    poll = SUBJECTS[subject](environment, environment.session())
-    _prepare(environment, subject, poll, jobs, changed)
+def _over_network(
+    environment: Environment, recorded: Mapping[str, Sequence[Item]], jobs: int
+) -> Iterator[OverNetwork]:
+    read = min(jobs, _SCANNED)
+    subjects = {**SUBJECTS, **CALLS_ONLY, "scan": scan_some(read)}
+    with environment.answering_after(NETWORK_SECONDS):
+        for name, subject in subjects.items():
+            own = _own(environment, recorded, name)
+            runs = 1 if name == "scan" else _RUNS
+            timed = min(
+                (_timed(environment, subject, own) for _ in range(runs)),
+                key=lambda cost: cost.seconds,
+            )
+            if name == "scan":
+                whole = replace(
+                    timed,
+                    seconds=timed.seconds * jobs / read,
+                    cpu_seconds=timed.cpu_seconds * jobs / read,
+                )
+                yield OverNetwork(name, jobs, whole, read)
+            else:
+                yield OverNetwork(name, jobs, timed, jobs)
+
+
+def _own(
+    environment: Environment, recorded: Mapping[str, Sequence[Item]], name: str
+) -> dict[str, Sequence[Item]]:
+    """The part of the recorded state that a subject changes."""
+    tables = environment.tables if name == "monitor" else (environment.plain_table,)
+    return {table: recorded[table] for table in tables}
+
+
+def _timed(
+    environment: Environment, subject: Subject, recorded: Mapping[str, Sequence[Item]]
+) -> Cost:
+    environment.restore(recorded)
+    poll = subject(environment, environment.session())
     with timing() as cost:
         poll()
     return cost
 
 
-def _prepare(environment: Environment, subject: str, poll: Poll, jobs: int, changed: int) -> None:
-    """Record the jobs, and then let some of them end."""
-    environment.fill(jobs, ending=changed)
-    if subject == "monitor":
-        # Its first poll records all jobs; the table of the baselines already has them.
+def _counted(
+    environment: Environment, subject: Subject, recorded: Mapping[str, Sequence[Item]]
+) -> Cost:
+    environment.restore(recorded)
+    metered = environment.session()
+    meter = Meter(metered, environment.monitor.client("dynamodb"))
+    poll = subject(environment, metered)
+    with meter.counting() as cost:
         poll()
-    environment.end_jobs()
+    return cost

@@ -17,7 +17,8 @@ from bedrock_batch_monitor.adapters.job_files_s3 import PART_BYTES, JobFilesInS3
 from bedrock_batch_monitor.app.composition import compose_record_errors
 from bedrock_batch_monitor.app.record_errors import Handled, NotSentError, RecordErrors
 from bedrock_batch_monitor.domain.event_kinds import ENDED, ERRORS_ANALYZED
-from bedrock_batch_monitor.domain.stored_files import S3Uri, StoredFile
+from bedrock_batch_monitor.domain.locations import S3Uri
+from bedrock_batch_monitor.domain.stored_files import StoredFile
 from bedrock_batch_monitor.domain.token_usage import OutputBucket
 from bedrock_batch_monitor.settings import RecordErrorSettings
 from local.bedrock import Phase, Script

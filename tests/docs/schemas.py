@@ -45,8 +45,8 @@ from bedrock_batch_monitor.domain.jobs import (
     StoredJob,
     Usage,
 )
+from bedrock_batch_monitor.domain.locations import S3Uri
 from bedrock_batch_monitor.domain.outcomes import OUTCOMES
-from bedrock_batch_monitor.domain.stored_files import S3Uri
 from bedrock_batch_monitor.domain.times import from_iso
 from bedrock_batch_monitor.domain.transitions import end_id
 from tests.support.contracts import FILES, SCHEMAS, as_delivered

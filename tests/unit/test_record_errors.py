@@ -14,12 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bedrock_batch_monitor.adapters.errors import ServiceError
+from bedrock_batch_monitor.domain.locations import InvalidS3UriError, S3Uri
 from bedrock_batch_monitor.domain.plain_text import clean
 from bedrock_batch_monitor.domain.stored_files import (
     FilePair,
-    InvalidS3UriError,
     JobFiles,
-    S3Uri,
     StoredFile,
     inputs_among,
     job_files,

@@ -20,6 +20,7 @@ from bedrock_batch_monitor.domain.jobs import (
     RecordCounts,
     Usage,
 )
+from bedrock_batch_monitor.domain.locations import S3Uri
 from bedrock_batch_monitor.domain.token_usage import (
     FIRST_WAIT,
     GIVE_UP_AFTER,
@@ -27,7 +28,6 @@ from bedrock_batch_monitor.domain.token_usage import (
     MOST_TOKENS,
     MalformedManifestError,
     OutputBucket,
-    S3Object,
     TokenPrice,
     UsageRules,
     buckets_of,
@@ -76,7 +76,7 @@ def at(uri: Any) -> dict[str, Any]:
 )
 def test_where_the_manifest_is(uri: str, key: str) -> None:
     """It is in the folder of the job's id, with a prefix, with or without its slash, or none."""
-    assert manifest_of(at(uri), JOB) == S3Object("results", key)
+    assert manifest_of(at(uri), JOB) == S3Uri("results", key)
 
 
 @pytest.mark.parametrize(
@@ -106,16 +106,16 @@ def test_the_manifest_is_where_the_event_says_the_output_is(folder: str) -> None
 @pytest.mark.parametrize(
     ("named", "place", "allowed"),
     [
-        ("results", S3Object("results", "any/where/x"), True),
-        ("results", S3Object("results-2", "any/where/x"), False),
-        ("results/team-a", S3Object("results", "team-a/x"), True),
-        ("s3://results/team-a/", S3Object("results", "team-a/x"), True),
-        ("results/team-a", S3Object("results", "team-a-secret/x"), False),
-        ("results/team-a", S3Object("results", "x"), False),
+        ("results", S3Uri("results", "any/where/x"), True),
+        ("results", S3Uri("results-2", "any/where/x"), False),
+        ("results/team-a", S3Uri("results", "team-a/x"), True),
+        ("s3://results/team-a/", S3Uri("results", "team-a/x"), True),
+        ("results/team-a", S3Uri("results", "team-a-secret/x"), False),
+        ("results/team-a", S3Uri("results", "x"), False),
     ],
 )
 def test_only_named_buckets_and_folders_are_read(
-    named: str, place: S3Object, *, allowed: bool
+    named: str, place: S3Uri, *, allowed: bool
 ) -> None:
     """A prefix is a folder, and stands for no other whose name begins like it."""
     assert is_allowed(place, UsageRules((OutputBucket.parse(named),))) is allowed

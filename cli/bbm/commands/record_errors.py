@@ -27,12 +27,15 @@ from bedrock_batch_monitor.adapters.errors import ServiceError
 from bedrock_batch_monitor.adapters.job_files_s3 import JobFilesInS3
 from bedrock_batch_monitor.domain.arns import JobArn, is_job_arn
 from bedrock_batch_monitor.domain.error_analysis import Code
-from bedrock_batch_monitor.domain.locations import input_s3_uri, output_s3_uri
+from bedrock_batch_monitor.domain.locations import (
+    InvalidS3UriError,
+    S3Uri,
+    input_s3_uri,
+    output_s3_uri,
+)
 from bedrock_batch_monitor.domain.plain_text import plausible_count, quoted
 from bedrock_batch_monitor.domain.stored_files import (
-    InvalidS3UriError,
     JobFiles,
-    S3Uri,
     inputs_among,
     job_files,
 )

@@ -7,10 +7,11 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from bedrock_batch_monitor.adapters import timestamps
 from bedrock_batch_monitor.adapters.dynamodb.attributes import COUNT_FIELDS, OF_OBSERVATION, Kind
 from bedrock_batch_monitor.adapters.errors import UNUSABLE_ANSWER, ServiceError, calling, storable
+from bedrock_batch_monitor.adapters.parsers import quick_parsers
 from bedrock_batch_monitor.adapters.sdk import bounded_config
-from bedrock_batch_monitor.adapters.timestamps import quick_timestamps
 from bedrock_batch_monitor.domain.jobs import CUT, JobObservation, RecordCounts
 from bedrock_batch_monitor.domain.list_pages import SUMMARIES_PER_PAGE, ListedJob, Listing, ListPage
 from bedrock_batch_monitor.domain.tags import tags_in_answer
@@ -51,7 +52,7 @@ class BatchInferenceJobs:
         its time limit when others use up the account's quota.
         """
         config = bounded_config(concurrency=concurrency, attempts=1)
-        with quick_timestamps(session):
+        with quick_parsers(session):
             return cls(session.client("bedrock", region_name=region, config=config))
 
     def get(self, job_arn: str) -> JobObservation:
@@ -98,7 +99,8 @@ class BatchInferenceJobs:
         if next_token is not None and next_token == token:
             raise ServiceError(SERVICE, UNUSABLE_ANSWER, "a page of the list points to itself")
         summaries = answer.get("invocationJobSummaries") or ()
-        jobs = (listed_job(job) for job in summaries if isinstance(job, Mapping))
+        with _calling():
+            jobs = [listed_job(job) for job in summaries if isinstance(job, Mapping)]
         return ListPage(tuple(job for job in jobs if job is not None), next_token)
 
     def pages(self, listing: Listing, token: str | None = None) -> Iterator[ListPage]:
@@ -146,9 +148,13 @@ def _is_list(answer: Mapping[str, Any]) -> bool:
 
 
 def listed_job(summary: Mapping[str, Any]) -> ListedJob | None:
-    """Read a summary of ListModelInvocationJobs; None if it does not say which job it is of."""
+    """Read a summary of ListModelInvocationJobs; None if it does not say which job it is of.
+
+    Its times are texts, as in the JSON document (see `parsers.py`), or already read. Raises what
+    botocore raises for a text that is not a time.
+    """
     arn, name = _text(summary, "jobArn"), _text(summary, "jobName")
-    if arn is None or name is None or not isinstance(summary.get("submitTime"), datetime):
+    if arn is None or name is None or summary.get("submitTime") is None:
         return None
     # A time that cannot be written in UTC hides no job; as the earliest time it is not plausible.
     submit_time = _time(summary, "submitTime") or datetime.min.replace(tzinfo=UTC)
@@ -192,15 +198,16 @@ def _counts(answer: Mapping[str, Any]) -> RecordCounts:
 
 def _text(answer: Mapping[str, Any], name: str) -> str | None:
     value = answer.get(name)
-    return storable(value) if isinstance(value, str) and value else None
+    return storable(value) if value and isinstance(value, str) else None
 
 
 def _time(answer: Mapping[str, Any], name: str) -> datetime | None:
     value = answer.get(name)
-    if not isinstance(value, datetime):
+    if value is None:
         return None
+    moment = value if isinstance(value, datetime) else timestamps.parse(value)
     try:
-        return to_milliseconds(value if value.tzinfo else value.replace(tzinfo=UTC))
+        return to_milliseconds(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
     except (OverflowError, ValueError):  # an offset out of range, or one that leads to year 0
         return None
 
@@ -208,7 +215,7 @@ def _time(answer: Mapping[str, Any], name: str) -> datetime | None:
 def _count(answer: Mapping[str, Any], name: str) -> int | None:
     value = answer.get(name)
     # A JSON true is an int in Python, but not a count.
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+    return value if type(value) is int and value >= 0 else None
 
 
 def _config(answer: Mapping[str, Any], name: str) -> Mapping[str, Any] | None:

@@ -170,7 +170,8 @@ def calling(service: str) -> Iterator[None]:
 
 def storable(text: str) -> str:
     """The text in bounds, without lone surrogates: JSON can carry those, DynamoDB cannot."""
-    return bounded(text.encode(errors="replace").decode())
+    # Surrogates are not ASCII, and most texts are: each text of each summary comes here.
+    return bounded(text if text.isascii() else text.encode(errors="replace").decode())
 
 
 def _refused(service: str, error: ClientError) -> ServiceError:

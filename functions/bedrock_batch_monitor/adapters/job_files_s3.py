@@ -11,7 +11,8 @@ from botocore.exceptions import BotoCoreError
 from bedrock_batch_monitor.adapters.errors import ServiceError, calling, storable
 from bedrock_batch_monitor.adapters.s3 import SERVICE
 from bedrock_batch_monitor.adapters.sdk import bounded_config, pages_of
-from bedrock_batch_monitor.domain.stored_files import S3Uri, StoredFile
+from bedrock_batch_monitor.domain.locations import S3Uri
+from bedrock_batch_monitor.domain.stored_files import StoredFile
 
 if TYPE_CHECKING:
     import boto3

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 from bedrock_batch_monitor.adapters.errors import calling
 from bedrock_batch_monitor.adapters.sdk import bounded_config
-from bedrock_batch_monitor.domain.token_usage import MANIFEST_BYTES, S3Object
+from bedrock_batch_monitor.domain.locations import S3Uri
+from bedrock_batch_monitor.domain.token_usage import MANIFEST_BYTES
 
 if TYPE_CHECKING:
     import boto3
@@ -39,7 +40,7 @@ class Manifests:
         )
         return cls(session.client("s3", config=config))
 
-    def read(self, place: S3Object) -> bytes:
+    def read(self, place: S3Uri) -> bytes:
         """An object, cut one byte above `MANIFEST_BYTES`; raises `ServiceError`.
 
         Without `s3:ListBucket`, S3 answers `AccessDenied` for an object that does not exist.

@@ -1,27 +1,18 @@
 """Parses the timestamps of Bedrock's answers quickly: they take most of the time of a list.
 
 botocore parses each with dateutil, which takes about 30 microseconds; a page of 1,000 summaries has
-5,000 of them. Bedrock sends one form, which the standard library parses in one microsecond. The
-`timestamp_parser` of `ResponseParserFactory.set_parser_defaults` is botocore's own hook for this.
-How to reach a session's factory is not a public interface: the version of botocore is pinned, and
-a test compares the results with botocore's for every form of a timestamp.
+5,000 of them. Bedrock sends one form, which the standard library parses in one microsecond. A
+test compares the results with botocore's for every form of a timestamp.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from botocore.parsers import ResponseParserFactory
 from botocore.utils import parse_timestamp
 
-if TYPE_CHECKING:
-    import boto3
-
-_FACTORY: Final = "response_parser_factory"
 # `2026-11-24T20:30:16.123Z`, or with an offset. Everything else that `fromisoformat` accepts, such
 # as naive times, is left to botocore.
 _ISO: Final = re.compile(
@@ -39,20 +30,3 @@ def parse(value: Any) -> datetime:  # noqa: ANN401 - whatever a JSON document ha
             pass  # not a day of the calendar: botocore raises its own error
     moment: datetime = parse_timestamp(value)
     return moment
-
-
-@contextmanager
-def quick_timestamps(session: boto3.Session) -> Iterator[None]:
-    """Let the clients that are created in this block parse timestamps with `parse`.
-
-    A client keeps the parser factory that its session had when it was created.
-    """
-    core = session._session  # noqa: SLF001 - boto3 has no other way to its botocore session
-    before = core.get_component(_FACTORY)
-    quick = ResponseParserFactory()
-    quick.set_parser_defaults(timestamp_parser=parse)
-    core.register_component(_FACTORY, quick)
-    try:
-        yield
-    finally:
-        core.register_component(_FACTORY, before)

@@ -23,11 +23,14 @@ from bedrock_batch_monitor.domain.error_analysis import (
     retry_place,
 )
 from bedrock_batch_monitor.domain.events import errors_event
-from bedrock_batch_monitor.domain.locations import input_s3_uri, output_s3_uri
-from bedrock_batch_monitor.domain.stored_files import (
+from bedrock_batch_monitor.domain.locations import (
     InvalidS3UriError,
-    JobFiles,
     S3Uri,
+    input_s3_uri,
+    output_s3_uri,
+)
+from bedrock_batch_monitor.domain.stored_files import (
+    JobFiles,
     inputs_among,
     job_files,
 )

@@ -21,6 +21,7 @@ from bedrock_batch_monitor.domain.jobs import (
     Usage,
     bounded,
 )
+from bedrock_batch_monitor.domain.locations import S3Uri
 from bedrock_batch_monitor.domain.scopes import ALL_KEYS, KeyPartition
 from bedrock_batch_monitor.domain.token_usage import (
     BUCKET_NOT_NAMED,
@@ -31,7 +32,6 @@ from bedrock_batch_monitor.domain.token_usage import (
     NOT_READ_YET,
     FollowUp,
     MalformedManifestError,
-    S3Object,
     UsageProblem,
     UsageRules,
     estimated_cost,
@@ -116,7 +116,7 @@ class UsageReader:
         cost = estimated_cost(usage, observation.model_id, self.rules.prices)
         return Reading(replace(usage, estimated_cost_usd=cost))
 
-    def _read(self, place: S3Object) -> bytes:
+    def _read(self, place: S3Uri) -> bytes:
         if self._breaker.is_open(self.clock()):
             message = "S3 did not respond a moment ago"
             raise ServiceError(SERVICE, NOT_READ_YET, message)

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from bedrock_batch_monitor.domain.jobs import RecordCounts
-from bedrock_batch_monitor.domain.stored_files import S3Uri
+from bedrock_batch_monitor.domain.locations import S3Uri
 from bedrock_batch_monitor.domain.times import from_iso, to_iso
 
 STORED_GROUPS: Final = 5

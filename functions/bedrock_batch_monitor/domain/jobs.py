@@ -38,6 +38,8 @@ class RecordCounts:
 
     def not_below(self, known: RecordCounts) -> RecordCounts:
         """These counts; a count that is missing or lower is as it was known before."""
+        if self == known:
+            return self
         return RecordCounts(
             *(
                 before if count is None else count if before is None else max(count, before)

@@ -6,41 +6,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from bedrock_batch_monitor.domain.locations import S3Uri
 from bedrock_batch_monitor.domain.token_usage import MANIFEST_NAME
 
-_SCHEME: Final = "s3://"
 _RESULT: Final = ".out"
 _INPUT: Final = ".jsonl"
-
-
-class InvalidS3UriError(ValueError):
-    """A text that is not `s3://bucket/key`."""
-
-
-@dataclass(frozen=True, slots=True)
-class S3Uri:
-    """A place in S3; `key` can be empty, and is a folder if it ends in `/`."""
-
-    bucket: str
-    key: str
-
-    @classmethod
-    def parse(cls, text: str) -> S3Uri:
-        """Read `s3://bucket/key`; raises `InvalidS3UriError`."""
-        bucket, _, key = text.removeprefix(_SCHEME).partition("/")
-        if not text.startswith(_SCHEME) or not bucket:
-            message = f"{text[:200]!r} is not an S3 URI such as s3://bucket/folder/"
-            raise InvalidS3UriError(message)
-        return cls(bucket, key)
-
-    @property
-    def folder(self) -> S3Uri:
-        """The same place as a folder: its key is empty or ends in `/`."""
-        return S3Uri(self.bucket, f"{self.key.rstrip('/')}/" if self.key else "")
-
-    def __str__(self) -> str:
-        """`s3://bucket/key`."""
-        return f"{_SCHEME}{self.bucket}/{self.key}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +29,7 @@ class StoredFile:
 
     def __str__(self) -> str:
         """`s3://bucket/key`."""
-        return f"{_SCHEME}{self.bucket}/{self.key}"
+        return str(S3Uri(self.bucket, self.key))
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,8 @@ def from_iso(text: str) -> datetime:
 def to_milliseconds(moment: datetime) -> datetime:
     """Cut a time to the precision in which it is stored, so that it reads back equal."""
     aware = moment.astimezone(UTC)
-    return aware.replace(microsecond=aware.microsecond // 1000 * 1000)
+    beyond = aware.microsecond % 1000
+    return aware - timedelta(microseconds=beyond) if beyond else aware
 
 
 def plausible(

@@ -18,9 +18,8 @@ from typing import Any, Final, NoReturn
 
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.jobs import RecordCounts, Usage
-from bedrock_batch_monitor.domain.locations import output_s3_uri
+from bedrock_batch_monitor.domain.locations import InvalidS3UriError, S3Uri, output_s3_uri
 
-_SCHEME: Final = "s3://"
 MANIFEST_NAME: Final = "manifest.json.out"
 # A manifest has a dozen numbers. What is larger is something else under that name.
 MANIFEST_BYTES: Final = 64 * 1024
@@ -67,14 +66,6 @@ class MalformedManifestError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class S3Object:
-    """One object in S3."""
-
-    bucket: str
-    key: str
-
-
-@dataclass(frozen=True, slots=True)
 class OutputBucket:
     """A bucket whose manifests may be read, or a folder in it: `folder` is empty or ends in `/`."""
 
@@ -97,7 +88,7 @@ class OutputBucket:
         folder = prefix.strip("/")
         return cls(name, f"{folder}/" if folder else "")
 
-    def has(self, place: S3Object) -> bool:
+    def has(self, place: S3Uri) -> bool:
         """Whether an object is in this bucket and folder."""
         return place.bucket == self.name and place.key.startswith(self.folder)
 
@@ -199,19 +190,22 @@ def is_charged(status: str, counts: RecordCounts) -> bool:
     return has_results(status) or bool(counts.processed)
 
 
-def manifest_of(output_data_config: Mapping[str, Any] | None, job_id: str) -> S3Object | None:
+def manifest_of(output_data_config: Mapping[str, Any] | None, job_id: str) -> S3Uri | None:
     """Where a job's manifest is: `<s3Uri>/<job id>/manifest.json.out`; None if it does not say.
 
     It is in the folder that events name as `outputS3Uri`.
     """
     folder = output_s3_uri(output_data_config, job_id)
-    if folder is None or not folder.startswith(_SCHEME):
+    if folder is None:
         return None
-    bucket, _, key = folder.removeprefix(_SCHEME).partition("/")
-    return S3Object(bucket, key + MANIFEST_NAME) if bucket else None
+    try:
+        place = S3Uri.parse(folder)
+    except InvalidS3UriError:
+        return None
+    return S3Uri(place.bucket, place.key + MANIFEST_NAME)
 
 
-def is_allowed(place: S3Object, rules: UsageRules) -> bool:
+def is_allowed(place: S3Uri, rules: UsageRules) -> bool:
     """Whether the settings name the bucket, and the folder, that an object is in."""
     return any(bucket.has(place) for bucket in rules.buckets)
 

@@ -129,7 +129,9 @@ def decide(
     ends = statuses.is_terminal(observation.status)
     if not ends and (tracked.has_terminal_status or is_older(tracked, observation, now)):
         return Outdated()
-    observation = replace(observation, counts=observation.counts.not_below(tracked.counts))
+    counts = observation.counts.not_below(tracked.counts)
+    if counts != observation.counts:
+        observation = replace(observation, counts=counts)
     if observation.status == tracked.status and not ends:
         return _same_status(tracked, observation, now=now, rules=rules)
     entry = HistoryEntry(

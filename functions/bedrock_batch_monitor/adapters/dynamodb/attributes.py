@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
-from enum import Enum, auto
+from enum import Enum, IntEnum, auto
 from typing import Any, Final
 
 from bedrock_batch_monitor import contract
@@ -55,8 +55,11 @@ DISCOVERY_OFF_SINCE: Final = "discoveryOffSince"
 DISCOVERY_ON_AGAIN_AT: Final = "discoveryOnAgainAt"
 
 
-class Kind(Enum):
-    """The type of an attribute: how it is written, and what is accepted when it is read."""
+class Kind(IntEnum):
+    """The type of an attribute: how it is written, and what is accepted when it is read.
+
+    An `IntEnum`, whose hash is quick: the kind of each attribute of each item is looked up.
+    """
 
     TEXT = auto()
     NUMBER = auto()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
+from bedrock_batch_monitor.adapters.parsers import quick_parsers
 from bedrock_batch_monitor.adapters.sdk import bounded_config, guard, pages_of
 
 if TYPE_CHECKING:
@@ -20,7 +21,8 @@ SERVICE: Final = "DynamoDB"
 def connect(session: boto3.Session, concurrency: int) -> DynamoDBClient:
     """A client whose connection pool serves `concurrency` threads, with bounded time-outs."""
     config = bounded_config(concurrency=concurrency, attempts=3)
-    return guard(session.client("dynamodb", config=config))
+    with quick_parsers(session):
+        return guard(session.client("dynamodb", config=config))
 
 
 def query(client: DynamoDBClient, request: QueryInputPaginateTypeDef) -> Iterator[Item]:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 # What an item says while the job cannot be read.
 OF_UNREADABLE: Final = attributes.in_groups(Group.UNREADABLE)
 
+_NO_SEQUENCE: Final = {"N": "0"}
 _SHOWN_CHARACTERS: Final = 80
 _serialize = TypeSerializer().serialize
 _deserialize = TypeDeserializer().deserialize
@@ -180,7 +181,7 @@ def tracked_job(item: Item) -> TrackedJob:
 
     Without a `sequence` nothing was recorded of the job yet, whatever else its item holds.
     """
-    if contract.SEQUENCE not in item or _number(item, contract.SEQUENCE) == 0:
+    if item.get(contract.SEQUENCE, _NO_SEQUENCE) == _NO_SEQUENCE:
         return TrackedJob(**read(item, TrackedJob, _UNRECORDED))
     _require(item, contract.STATUS)
     return TrackedJob(**read(item, TrackedJob, _TRACKED))
@@ -232,11 +233,12 @@ def read(item: Item, domain_type: type[Any], rows: Iterable[Attribute]) -> dict[
     counts: dict[str, int] = {}
     required = _required_fields(domain_type)  # type: ignore[arg-type]
     for attribute in rows:
-        if attribute.name in item:
-            target = counts if attribute.field in attributes.COUNT_FIELDS else values
-            target[attribute.field] = _READERS[attribute.kind](item, attribute.name)
-        elif attribute.field in required:
-            _require(item, attribute.name)
+        name, field = attribute.name, attribute.field
+        if name in item:
+            target = counts if field in attributes.COUNT_FIELDS else values
+            target[field] = _READERS[attribute.kind](item, name)
+        elif field in required:
+            _require(item, name)
     if counts:
         values["counts"] = RecordCounts(**counts)
     return values
