@@ -8,7 +8,7 @@ import pytest
 
 from tests.explorer import invariants, variants
 from tests.explorer.__main__ import main
-from tests.explorer.explore import PAIRS, Planned, Sample, cases, explore, plan
+from tests.explorer.explore import PAIRS, Planned, Sample, cases, explore, most_of_each, plan
 from tests.explorer.scenarios import SCENARIOS, _beginning, play, run
 from tests.explorer.schedules import Case
 
@@ -53,6 +53,18 @@ def beginnings() -> Iterator[None]:
     _beginning.cache_clear()
     yield
     _beginning.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("at_most", "expected"), [(30, 10), (40, 15), (65, 40), (10, 10 / 3), (1000, 45)]
+)
+def test_small_scenarios_are_run_in_full_and_large_ones_are_sampled(
+    at_most: int, expected: float
+) -> None:
+    """The number of cases of each scenario adds up to what was asked for."""
+    sizes = [45, 10, 15]
+    assert most_of_each(sizes, at_most) == pytest.approx(expected)
+    assert sum(min(size, expected) for size in sizes) == pytest.approx(min(at_most, 70))
 
 
 def test_a_share_of_all_cases_keeps_every_promise() -> None:
