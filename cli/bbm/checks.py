@@ -18,9 +18,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 from bbm import stack_parts
 from bbm.log_lines import LogLine, lines_since
 from bbm.read_age import oldest_read
-from bbm.record_checks import Tables, by_code, named
+from bbm.record_checks import Records, Tables, by_code, named
 from bedrock_batch_monitor import __version__, contract
-from bedrock_batch_monitor.domain.arns import Scope
+from bedrock_batch_monitor.domain.arns import JobArn, Scope, is_job_arn
 from bedrock_batch_monitor.domain.summary import is_of_service
 from bedrock_batch_monitor.domain.times import from_iso
 
@@ -443,7 +443,7 @@ def records(ward: Ward) -> Iterator[Finding]:
     days = ward.parts.settings.get("historyRetentionDays")
     found = _tables_of(ward).compare(ward.now, timedelta(days=days) if days else None)
     problems = []
-    command = "bbm rediscover --since 8d"
+    command = f"bbm rediscover --since 8d{_scope_option(ward, found)}"
     if found.without_item:
         problems.append(
             f"{len(found.without_item)} running jobs have a history and no item: "
@@ -468,6 +468,14 @@ def records(ward: Ward) -> Iterator[Finding]:
         command=command,
         section="when-tables-are-lost",
     )
+
+
+def _scope_option(ward: Ward, found: Records) -> str:
+    """The option that names the scope of the first job, if it is not the deployment's own."""
+    first = next(iter((*found.without_item, *found.older)), "")
+    if not is_job_arn(first) or (scope := JobArn.parse(first).scope) == ward.parts.deployment.scope:
+        return ""
+    return f" --scope {scope}"
 
 
 def unread_jobs(ward: Ward) -> Iterator[Finding]:
