@@ -118,7 +118,7 @@ class Field:
 class Drill:
     """A fault, how it is found, and how it is repaired.
 
-    `names` is what a diagnosing command says about the cause. `passes` is what somebody else does
+    `names` is what a diagnosing command says about the cause. `passes` is what happens elsewhere
     before the recovery, such as Bedrock that answers again. `checks` are the checks of `bbm doctor`
     that must be well at the end.
     """
@@ -267,10 +267,18 @@ def _put_bad_item(place: Field) -> None:
     place.variables["JOB_ARN"] = _BAD_ITEM
 
 
-def _deny_job(place: Field) -> None:
+def _deny_jobs(place: Field) -> None:
     place.cloud.bedrock.faults.deny()
+
+
+def _allow_unreachable(place: Field) -> None:
+    """The jobs become unreachable before somebody allows the calls again."""
     for _ in range(3):
         place.must("bbm poll")
+    job = place.cloud.monitor.job(place.job)
+    assert job is not None
+    assert "unreachableSince" in job
+    _clear(place)
 
 
 def _delete_role(place: Field) -> None:
@@ -293,6 +301,8 @@ def _delete_role(place: Field) -> None:
             for policy in iam.list_role_policies(RoleName=name)["PolicyNames"]:
                 iam.delete_role_policy(RoleName=name, PolicyName=policy)
             iam.delete_role(RoleName=name)
+    # AWS refuses the session of a deleted role. Bedrock's stand-in does not know the role.
+    place.cloud.bedrock.faults.deny()
 
 
 def _disable_key(place: Field) -> None:
@@ -420,12 +430,12 @@ DRILLS: Final = (
     ),
     Drill(
         "Jobs are refused, and allowed again",
-        _deny_job,
+        _deny_jobs,
         "AccessDeniedException",
         ("bbm poll --all",),
         ("unread", "poll", "reads"),
-        ("bbm doctor",),
-        _clear,
+        _POLL,
+        _allow_unreachable,
     ),
     Drill(
         "The role in another account is deleted",
@@ -437,6 +447,7 @@ DRILLS: Final = (
         ),
         ("poll", "errors"),
         ("bbm doctor", "bbm poll --all --scope ACCOUNT/REGION"),
+        _clear,
     ),
     Drill(
         "The customer key is disabled",
