@@ -183,6 +183,9 @@ def test_poll_all_and_rediscover_ask_the_function(bbm: Bbm) -> None:
     assert bbm.json("poll", "--all")["jobsActive"] == 0
     bbm.clients.functions.payload = {"rediscoverSince": "2026-11-24T19:00:00.000Z"}
     assert bbm.json("rediscover", "--since", "1h")["jobsActive"] == 0
+    bbm.clients.functions.payload |= {"account": "222222222222", "region": "eu-west-1"}
+    there = ("--scope", "222222222222/eu-west-1")
+    assert bbm.json("rediscover", "--since", "1h", *there)["jobsActive"] == 0
 
 
 def test_history_shows_whether_the_event_is_pending(cloud: Cloud, bbm: Bbm) -> None:

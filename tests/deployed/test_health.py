@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ CHECKS = {
     "stack",
     "version",
     "poll",
+    "errors",
     "reads",
     "schedule",
     "alarms",
@@ -28,6 +30,8 @@ CHECKS = {
     "inbox",
     "bus",
     "tables",
+    "records",
+    "unread",
     "pendingEvents",
     "permissions",
 }
@@ -186,4 +190,26 @@ def test_dead_letters_are_listed_by_kind(cloud: Cloud, run: Run) -> None:
     _, document = run("letters")
     assert "bbm letters --drop" in document["letters"][-1]["advice"]
     run("letters", "--drop", "--yes")
+    assert is_well(run, "deadLetters")
+
+
+def test_dead_letters_are_moved_back(cloud: Cloud, run: Run) -> None:
+    """The command in a letter is followed after all, and no letter is left."""
+    arn = cloud.bedrock.add_job(script=Script((Phase("InProgress", None),)), job_name="late")
+    body = {
+        "source": "test",
+        "detail-type": "Track Batch Inference Job",
+        "time": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "detail": {"jobArn": arn},
+    }
+    cloud.monitor.client("sqs").send_message(
+        QueueUrl=cloud.monitor.outputs.dead_letter_queue_url,
+        MessageBody=json.dumps(body),
+        MessageAttributes={"RULE_ARN": {"DataType": "String", "StringValue": "arn:aws:events"}},
+    )
+    [finding] = findings(run, "deadLetters")
+    assert not finding["ok"]
+    assert run("letters", "--redrive") == (0, {"moved": True})
+
+    wait_for(lambda: cloud.monitor.job(arn), 30, what="the job of the command")
     assert is_well(run, "deadLetters")

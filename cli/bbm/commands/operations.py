@@ -10,7 +10,7 @@ import typer
 from rich.text import Text
 
 from bbm import completion, inputs
-from bbm.command import Invocation
+from bbm.command import Invocation, OtherScope
 from bbm.problems import Problem, UsageProblem, unknown_job
 from bbm.tables import has_ended, plain
 from bbm.views import lines
@@ -150,13 +150,7 @@ def poll(
     all_: Annotated[
         bool, typer.Option("--all", help="Also read the jobs that are unreachable.")
     ] = False,
-    scope: Annotated[
-        str | None,
-        typer.Option(
-            metavar="ACCOUNT/REGION",
-            help="Another account and Region that the deployment monitors.",
-        ),
-    ] = None,
+    scope: OtherScope = None,
 ) -> None:
     """Run a poll of the active jobs now and show its summary.
 
