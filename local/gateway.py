@@ -5,7 +5,8 @@ input closes; then it removes DIRECTORY. The starter holds the other end of that
 survives the starter, even if the starter is killed.
 
 The server's Step Functions have no SDK integration with Bedrock; this process adds the one that
-submits a batch job, which goes to the stand-in as the functions' calls do.
+submits a batch job, which goes to the stand-in as the functions' calls do. Its SQS has no
+StartMessageMoveTask; this process adds it.
 
 It also corrects the server where its IAM differs from AWS: the value of
 `aws:PrincipalArn`, and the resource that a call about an event bus is checked against.
@@ -27,7 +28,7 @@ from ministack.core import (  # type: ignore[import-untyped] # nor have these
     iam_actions,
     iam_evaluator,
 )
-from ministack.services import stepfunctions  # type: ignore[import-untyped]
+from ministack.services import sqs, stepfunctions  # type: ignore[import-untyped]
 
 _SUBMIT = "arn:aws:states:::aws-sdk:bedrock:createModelInvocationJob"
 _SESSION = re.compile(
@@ -111,11 +112,30 @@ def _renamed(value: Any, case: Any) -> Any:  # noqa: ANN401 - JSON
     return value
 
 
+def _move_messages(request: dict[str, Any], _queue_url: str) -> dict[str, str]:
+    """StartMessageMoveTask: send each message of a dead-letter queue to another queue, at once.
+
+    A moved message is a new message, with its body and attributes (Amazon SQS Developer Guide,
+    dead-letter queue redrive).
+    """
+    source, target = (
+        sqs._queue_name_to_url.get(request[name].rpartition(":")[2])  # noqa: SLF001 - no other way
+        for name in ("SourceArn", "DestinationArn")
+    )
+    messages = sqs._get_q(source, "sqs:StartMessageMoveTask")["messages"]  # noqa: SLF001 - as above
+    while messages:
+        message = messages.pop(0)
+        copy = {"MessageBody": message["body"], "MessageAttributes": message["message_attributes"]}
+        sqs._act_send_message(copy, target)  # noqa: SLF001 - as above
+    return {"TaskHandle": "moved"}
+
+
 if __name__ == "__main__":
     # The server reads the command line too, and does not know this argument.
     arguments, sys.argv[1:] = sys.argv[1:], []
     iam_evaluator._resolve_condition_key = _value_as_on_aws  # noqa: SLF001 - as above
     iam_actions.extract_resource_arn = _resource_as_on_aws
+    sqs._HANDLERS["StartMessageMoveTask"] = _move_messages  # noqa: SLF001 - as below
     stepfunctions._SERVICE_DISPATCH[_SUBMIT] = _submit  # noqa: SLF001 - the server has no hook
     threading.Thread(target=_end_with_starter, args=(arguments,), daemon=True).start()
     main()

@@ -9,6 +9,10 @@ import json
 import random
 from typing import TYPE_CHECKING, Any, Final
 
+from botocore.exceptions import ClientError
+
+from local.bedrock.errors import ResultsRefusedError
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
@@ -45,22 +49,19 @@ def manifest(job: Mapping[str, Any]) -> dict[str, int]:
 
 
 def write_manifest(s3: S3Client, job: Mapping[str, Any]) -> None:
-    """Write a job's manifest to its output location; the bucket must exist."""
+    """Write a job's manifest to its output location; raises as `write_results`."""
     bucket, folder = _output(job)
-    s3.put_object(
-        Bucket=bucket,
-        Key=f"{folder}/manifest.json.out",
-        Body=json.dumps(manifest(job)).encode(),
-        ContentType="application/json",
-    )
+    body = json.dumps(manifest(job)).encode()
+    _put(s3, bucket, f"{folder}/manifest.json.out", body, what="S3 output location")
 
 
 def write_results(s3: S3Client, job: Mapping[str, Any]) -> None:
-    """Write a job's input, results and manifest; both buckets must exist.
+    """Write a job's input, results and manifest.
 
     The numbers are those of the job. Records that were not processed have no result. The lines of
     each file of results are in another order than those of its input. A folder as the input has two
-    files, of which the second one is smaller.
+    files, of which the second one is smaller. Raises `ResultsRefusedError`, with the message of the
+    job, if S3 refuses to read or write there, for example because a bucket does not exist.
     """
     ids = [f"CALL{number:07}" for number in range(job.get("totalRecordCount", 0))]
     rng = random.Random(job["jobArn"])  # noqa: S311 - no secret
@@ -69,7 +70,7 @@ def write_results(s3: S3Client, job: Mapping[str, Any]) -> None:
     for key, some in _parts(job, ids):
         inputs = [{"recordId": record_id, "modelInput": _input(record_id)} for record_id in some]
         source, name = _input_place(job)
-        s3.put_object(Bucket=source, Key=f"{name}{key}", Body=_lines(inputs))
+        _put(s3, source, f"{name}{key}", _lines(inputs), what="S3 input location")
         results = [
             {"modelInput": _input(record_id), **outcome, "recordId": record_id}
             for record_id in some
@@ -77,8 +78,17 @@ def write_results(s3: S3Client, job: Mapping[str, Any]) -> None:
         ]
         rng.shuffle(results)
         file_name = f"{name}{key}".rsplit("/", 1)[-1]
-        s3.put_object(Bucket=bucket, Key=f"{folder}/{file_name}.out", Body=_lines(results))
+        _put(s3, bucket, f"{folder}/{file_name}.out", _lines(results), what="S3 output location")
     write_manifest(s3, job)
+
+
+def _put(s3: S3Client, bucket: str, key: str, body: bytes, *, what: str) -> None:
+    try:
+        s3.put_object(Bucket=bucket, Key=key, Body=body)
+    except ClientError as error:
+        code = error.response.get("Error", {}).get("Code", "Unknown")
+        message = f"The {what} s3://{bucket} does not exist or access to it is denied ({code})"
+        raise ResultsRefusedError(message) from error
 
 
 def _outcomes(job: Mapping[str, Any], rng: random.Random) -> list[dict[str, Any] | None]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -16,8 +16,11 @@ from typing import TYPE_CHECKING, Any, Final
 from botocore.exceptions import BotoCoreError, ClientError
 
 from bbm import stack_parts
-from bbm.log_lines import lines_since
+from bbm.log_lines import LogLine, lines_since
+from bbm.read_age import oldest_read
+from bbm.record_checks import Tables, by_code, named
 from bedrock_batch_monitor import __version__, contract
+from bedrock_batch_monitor.domain.summary import is_of_service
 from bedrock_batch_monitor.domain.times import from_iso
 
 if TYPE_CHECKING:
@@ -29,10 +32,8 @@ _SHORTEST_WINDOW: Final = timedelta(minutes=5)
 _LONGEST_PENDING: Final = timedelta(minutes=15)
 _INBOX_STOPPED: Final = timedelta(minutes=10)
 _CLOCK: Final = timedelta(minutes=1)
-_INDEXES: Final = {
-    "jobs": (contract.ACTIVE_JOBS_INDEX, contract.PENDING_EVENTS_INDEX),
-    "history": (contract.BY_STATUS_INDEX,),
-}
+_OF_POLLS: Final = ("poll finished", "poll failed", "invocation failed")
+_NEWEST: Final = 2
 _RATE: Final = re.compile(r"rate\((\d+) (minute|hour|day)s?\)")
 _MINUTES: Final = {"minute": 1, "hour": 60, "day": 1440}
 
@@ -118,42 +119,105 @@ def stack_status(ward: Ward) -> Iterator[Finding]:
 
 
 def polls(ward: Ward) -> Iterator[Finding]:
-    """When a poll last succeeded, and how old the oldest read of an active job is."""
+    """When a poll of each scope last succeeded, and how old its oldest read of an active job is."""
     window = max(_SHORTEST_WINDOW, _INTERVALS * ward.interval)
     # Lines arrive late; an older poll says when polls stopped.
-    found = lines_since(
-        ward.clients, _log_groups(ward, "Monitor"), ward.now - 4 * window, ("poll finished",)
-    )
+    start = ward.now - 4 * window
+    found = lines_since(ward.clients, _log_groups(ward, "Monitor"), start, _OF_POLLS)
+    scopes = _polled_scopes(ward)
+    for account, region in scopes:
+        of_scope = [
+            line
+            for line in found
+            if (line.fields.get("account"), line.fields.get("region")) == (account, region)
+        ]
+        prefix = f"{account}/{region}: " if len(scopes) > 1 else ""
+        yield _last_poll(ward, of_scope, prefix, window)
+        finished = [line for line in of_scope if line.message == "poll finished"]
+        yield _service_errors(ward, of_scope, prefix)
+        if finished:
+            yield _oldest_read(ward, finished, prefix, start)
+
+
+def _polled_scopes(ward: Ward) -> list[tuple[str, str]]:
+    """The account and Region of each schedule; that of the deployment has the payload `{}`."""
+    home = ward.parts.deployment.scope
+    payloads = [
+        ward.parts.properties(each).get("Target", {}).get("Input", "{}")
+        for each in ward.parts.of_type(stack_parts.SCHEDULE)
+    ]
+    read = [json.loads(payload) for payload in payloads] or [{}]
+    return [(each.get("account", home.account), each.get("region", home.region)) for each in read]
+
+
+def _last_poll(ward: Ward, found: list[LogLine], prefix: str, window: timedelta) -> Finding:
+    """When a poll last succeeded; if the newest one did not, what it ran into."""
     last = max(
-        (line for line in found if line.fields.get("summary", {}).get("followed", True)),
-        key=lambda line: line.at,
+        (line.at for line in found if _has_succeeded(line)),
         default=None,
     )
     if last is None:
-        yield ward.finding(
-            "poll",
-            f"no successful poll in the last {_shown(4 * window)}",
-            ok=False,
-            command="bbm poll",
-            section="nopoll",
-        )
-        return
-    age = max(ward.now - last.at, timedelta(0))
-    yield ward.finding(
+        age, detail = None, f"no successful poll in the last {_shown(4 * window)}"
+    else:
+        age = max(ward.now - last, timedelta(0))
+        detail = f"the last successful poll was {_shown(age)} ago"
+    if found and not _has_succeeded(found[-1]):
+        detail += f"; {_why_not(found[-1])}"
+    elif not found:
+        detail += "; no poll has written a log line"
+    return ward.finding(
         "poll",
-        f"the last successful poll was {_shown(age)} ago",
-        ok=age <= window,
+        prefix + detail,
+        ok=age is not None and age <= window and _has_succeeded(found[-1]),
         command="bbm poll",
         section="nopoll",
     )
-    newest = max(found, key=lambda line: line.at)
-    oldest = timedelta(seconds=newest.fields.get("summary", {}).get("oldestReadSeconds", 0))
-    yield ward.finding(
-        "reads",
-        f"the oldest read of an active job was {_shown(oldest)} old at the last poll",
-        ok=oldest <= _INTERVALS * ward.interval,
-        command="bbm jobs",
-        section="readslate",
+
+
+def _why_not(line: LogLine) -> str:
+    """Why a poll was not a success."""
+    if (exception := line.fields.get("exceptionType")) is not None:
+        return f"the newest poll failed: {exception}"
+    summary = line.fields.get("summary", {})
+    codes = ", ".join(sorted(summary.get("errors", {}))) or "no job was read in the slow lane"
+    if line.message == "poll failed":
+        return f"the newest poll failed: {codes}"
+    return f"the newest poll read none of {summary.get('jobsActive', 0)} jobs: {codes}"
+
+
+def _service_errors(ward: Ward, found: list[LogLine], prefix: str) -> Finding:
+    """The errors of services that each of the newest polls had; a single one can pass."""
+    newest = [set(line.fields.get("summary", {}).get("errors", {})) for line in found[-_NEWEST:]]
+    lasting = sorted(filter(is_of_service, set.intersection(*newest) if newest else ()))
+    return ward.finding(
+        "errors",
+        f"{prefix}the newest polls had errors: {', '.join(lasting)}"
+        if lasting
+        else f"{prefix}no error of a service in each of the newest polls",
+        ok=not lasting,
+        command="bbm poll",
+        section="error-codes",
+    )
+
+
+def _has_succeeded(line: LogLine) -> bool:
+    followed: bool = line.fields.get("summary", {}).get("followed", True)
+    return line.message == "poll finished" and followed
+
+
+def _oldest_read(ward: Ward, polls_: list[LogLine], prefix: str, start: datetime) -> Finding:
+    age = oldest_read(polls_, start)
+    if age is None:
+        detail = "it is not known how old the oldest read of an active job is: the function has "
+        detail += "started again, and has not read every job since"
+    else:
+        detail = f"the oldest read of an active job was {_shown(age)} old at the last poll"
+    errors = polls_[-1].fields.get("summary", {}).get("errors", {})
+    is_late = age is None or age > _INTERVALS * ward.interval
+    if is_late and errors:
+        detail += f"; errors: {', '.join(sorted(errors))}"
+    return ward.finding(
+        "reads", prefix + detail, ok=not is_late, command="bbm jobs", section="readslate"
     )
 
 
@@ -228,9 +292,12 @@ def alarm_topic(ward: Ward) -> Iterator[Finding]:
     arns = [each["SubscriptionArn"] for each in answer["Subscriptions"]]
     confirmed = [arn for arn in arns if arn.startswith("arn:")]
     expected = bool(arns) or "alarmEmail" in ward.parts.settings
-    detail = f"{len(confirmed)} confirmed subscriptions of {len(arns)}"
-    if not confirmed:
-        detail += ": nobody is told about alarms"
+    if confirmed:
+        detail = f"{len(confirmed)} confirmed subscriptions of {len(arns)}"
+    elif arns:
+        detail = f"The alarm topic has no subscribers: none of {len(arns)} is confirmed"
+    else:
+        detail = "The alarm topic has no subscribers"
     yield ward.finding(
         "alarmTopic",
         detail,
@@ -321,12 +388,11 @@ def rules_of_bus(parts: StackParts) -> tuple[Resource, ...]:
 
 
 def tables(ward: Ward) -> Iterator[Finding]:
-    """The tables and their indexes."""
-    deployment = ward.parts.deployment
-    names = {"jobs": deployment.jobs_table, "history": deployment.history_table}
-    for which, name in names.items():
+    """The four tables and their indexes."""
+    client = ward.clients.dynamodb
+    for resource in ward.parts.of_type(stack_parts.TABLE):
+        which, name = resource.logical_id, resource.physical_id
         problems = []
-        client = ward.clients.dynamodb
         try:
             table = client.describe_table(TableName=name)["Table"]
         except client.exceptions.ResourceNotFoundException:
@@ -334,21 +400,96 @@ def tables(ward: Ward) -> Iterator[Finding]:
         else:
             if table["TableStatus"] not in {"ACTIVE", "UPDATING"}:
                 problems.append(f"is {table['TableStatus']}")
-            indexes = {
-                index["IndexName"]: index.get("IndexStatus", "ACTIVE")
-                for index in table.get("GlobalSecondaryIndexes", ())
-            }
-            problems += [
-                f"index {index} is {indexes.get(index, 'missing')}"
-                for index in _INDEXES[which]
-                if indexes.get(index) != "ACTIVE"
-            ]
+            problems += _problems_of_indexes(resource, table)
         yield ward.finding(
             "tables",
-            f"{which} table {name} " + (", ".join(problems) or "and its indexes are active"),
+            f"table {name} ({re.sub(r'[0-9A-F]{8}$', '', which)}) "
+            + (", ".join(problems) or "and its indexes are active"),
             ok=not problems,
             command=f"aws dynamodb describe-table --table-name {name}",
-            section="when-tables-are-lost",
+            section="an-index-is-missing" if "index" in "".join(problems) else "restore-a-table",
+        )
+
+
+def _problems_of_indexes(resource: Resource, table: Mapping[str, Any]) -> Iterator[str]:
+    """The indexes of the template that are not active."""
+    found = {
+        index["IndexName"]: "BACKFILLING"
+        if index.get("Backfilling")
+        else index.get("IndexStatus", "ACTIVE")
+        for index in table.get("GlobalSecondaryIndexes", ())
+    }
+    for wanted in resource.template.get("Properties", {}).get("GlobalSecondaryIndexes", ()):
+        name = wanted["IndexName"]
+        if found.get(name) != "ACTIVE":
+            yield f"index {name} is {found.get(name, 'missing')}"
+
+
+def records(ward: Ward) -> Iterator[Finding]:
+    """Whether the items of the jobs and their history fit together."""
+    days = ward.parts.settings.get("historyRetentionDays")
+    found = _tables_of(ward).compare(ward.now, timedelta(days=days) if days else None)
+    problems = []
+    command = "bbm rediscover --since 8d"
+    if found.without_item:
+        problems.append(
+            f"{len(found.without_item)} running jobs have a history and no item: "
+            f"{named(found.without_item)}"
+        )
+    if found.older:
+        problems.append(
+            f"{len(found.older)} items are older than their history: {named(found.older)}"
+        )
+    if found.without_history:
+        problems.append(
+            f"the history lacks the last transition of {len(found.without_history)} active jobs: "
+            f"{named(found.without_history)}"
+        )
+        if not found.without_item:
+            table = ward.parts.deployment.history_table
+            command = f"aws dynamodb describe-continuous-backups --table-name {table}"
+    yield ward.finding(
+        "records",
+        "; ".join(problems) or "the items of the jobs and their history fit together",
+        ok=not problems,
+        command=command,
+        section="when-tables-are-lost",
+    )
+
+
+def unread_jobs(ward: Ward) -> Iterator[Finding]:
+    """Active jobs that cannot be read, and items that are wrong."""
+    found = _tables_of(ward).unread()
+    yield ward.finding(
+        "unread",
+        f"{len(found)} active jobs cannot be read ({by_code(found)}): "
+        f"{named(arn for arn, _ in found)}"
+        if found
+        else "every active job can be read",
+        ok=not found,
+        command="bbm jobs",
+        section="jobsunreachable",
+    )
+
+
+def _tables_of(ward: Ward) -> Tables:
+    deployment = ward.parts.deployment
+    return Tables(ward.clients.dynamodb, deployment.jobs_table, deployment.history_table)
+
+
+def key(ward: Ward) -> Iterator[Finding]:
+    """The customer key, if the stack has one."""
+    for resource in ward.parts.of_type(stack_parts.KEY):
+        key_id = resource.physical_id
+        metadata = ward.clients.client("kms").describe_key(KeyId=key_id)["KeyMetadata"]
+        state = metadata["KeyState"]
+        verb = "cancel-key-deletion" if state == "PendingDeletion" else "enable-key"
+        yield ward.finding(
+            "key",
+            f"key {key_id} is {state}",
+            ok=state == "Enabled",
+            command=f"aws kms {verb} --key-id {key_id}",
+            section="the-key-was-disabled",
         )
 
 
@@ -382,6 +523,9 @@ CHECKS: Final[tuple[tuple[str, Callable[[Ward], Iterator[Finding]]], ...]] = (
     ("inbox", inbox),
     ("bus", bus),
     ("tables", tables),
+    ("key", key),
+    ("records", records),
+    ("unread", unread_jobs),
     ("pendingEvents", pending_events),
 )
 

@@ -19,11 +19,15 @@ _PAGES_AT_MOST: Final = 50
 
 @dataclass(frozen=True, slots=True)
 class LogLine:
-    """One line: when it was written, its `message`, and its fields."""
+    """One line: when it was written, its `message`, its fields, and the name of its log stream.
+
+    Each execution environment of a function has a log stream of its own.
+    """
 
     at: datetime
     message: str
     fields: Mapping[str, Any]
+    stream: str = ""
 
 
 def lines_since(
@@ -75,6 +79,5 @@ def _line(event: Mapping[str, Any]) -> LogLine | None:
         return None
     if not isinstance(fields, dict) or not isinstance(fields.get("message"), str):
         return None
-    return LogLine(
-        datetime.fromtimestamp(event["timestamp"] / 1000, UTC), fields["message"], fields
-    )
+    at = datetime.fromtimestamp(event["timestamp"] / 1000, UTC)
+    return LogLine(at, fields["message"], fields, event.get("logStreamName", ""))

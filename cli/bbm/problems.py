@@ -121,6 +121,13 @@ def is_transient(error: Exception) -> bool:
     return isinstance(error, _NO_ANSWER)
 
 
+def is_denied(error: Exception) -> bool:
+    """Whether the caller is not allowed to make the call."""
+    if not isinstance(error, ClientError):
+        return False
+    return error.response.get("Error", {}).get("Code") in _DENIED
+
+
 def unknown_job(name: str) -> Problem:
     """The problem that no job in the tables has this ARN, id or name."""
     return Problem(

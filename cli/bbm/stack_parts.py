@@ -20,6 +20,8 @@ RULE: Final = "AWS::Events::Rule"
 QUEUE: Final = "AWS::SQS::Queue"
 BUS: Final = "AWS::Events::EventBus"
 LOG_GROUP: Final = "AWS::Logs::LogGroup"
+TABLE: Final = "AWS::DynamoDB::GlobalTable"
+KEY: Final = "AWS::KMS::Key"
 _DEFAULT_RUNBOOK: Final = "docs/operating.md"
 
 
@@ -49,6 +51,10 @@ class StackParts:
             for each in self.resources.values()
             if each.type == kind and each.logical_id.startswith(prefix)
         )
+
+    def log_groups(self, prefix: str) -> tuple[str, ...]:
+        """The names of the log groups whose logical id begins with a prefix."""
+        return tuple(each.physical_id for each in self.of_type(LOG_GROUP, prefix))
 
     def runbook(self, section: str) -> str:
         """The address of a section of the runbook."""

@@ -28,3 +28,7 @@ class ServiceError(Exception):
 
 class ModelMismatchError(AssertionError):
     """The stand-in was about to send what the API's model does not allow."""
+
+
+class ResultsRefusedError(Exception):
+    """The results of a job cannot be written; the text is the message with which the job fails."""

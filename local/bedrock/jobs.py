@@ -264,6 +264,15 @@ class Store:
         region, account = prefix.split(":")[3:5]
         return self._jobs(Scope(account, region)).by_id[job_id]
 
+    def fail(self, arn: str, message: str) -> Job:
+        """Let a job fail with *message* at the time at which it would end; KeyError if unknown."""
+        with self._lock:
+            job = self.find(arn)
+            failed = replace(job, script=job.script.failed(message))
+            region, account = arn.split(":")[3:5]
+            self._scopes[Scope(account, region)].by_id[arn.rsplit("/", 1)[1]] = failed
+            return failed
+
     def arns(self) -> list[str]:
         """Return the ARNs of all jobs, scope by scope, in order of submission."""
         with self._lock:

@@ -270,6 +270,10 @@ class Script:
         """Return the script of the same job, stopped by a user *at* that time."""
         return replace(self, stop=Stop(at, seconds))
 
+    def failed(self, message: str) -> Script:
+        """Return the script of the same job, which fails with *message* where this one ends."""
+        return replace(self, phases=(*self.phases[:-1], Phase("Failed", None, message)))
+
     def state(self, elapsed: float, total: int) -> State:
         """Return the state of a job of *total* records, *elapsed* seconds after submission."""
         if self.stop is None or elapsed < self.stop.at:

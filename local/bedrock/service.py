@@ -9,15 +9,21 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from local.bedrock.errors import NOT_FOUND, ModelMismatchError, ServiceError
+from local.bedrock.errors import (
+    NOT_FOUND,
+    ModelMismatchError,
+    ResultsRefusedError,
+    ServiceError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from datetime import datetime
 
     from local.bedrock.clock import Clock
     from local.bedrock.fault_kinds import Breakage
     from local.bedrock.faults import Faults
-    from local.bedrock.jobs import Scope, Store
+    from local.bedrock.jobs import Job, Scope, Store
     from local.bedrock.model import Api, Operation
 
 __all__ = ["BUG", "OK", "Answer", "Service"]
@@ -25,6 +31,7 @@ __all__ = ["BUG", "OK", "Answer", "Service"]
 OK: Final = "OK"
 """The outcome of a successful call; other outcomes are error or breakage names."""
 
+_WITH_RESULTS: Final = frozenset({"Completed", "PartiallyCompleted"})
 _EMPTY_PAGES: Final = "empty-pages."
 
 BUG: Final = "StandInBug"
@@ -57,7 +64,10 @@ class Service:
         self._calls: Counter[tuple[str, str]] = Counter()
         self._left: set[str] = set()
         self.leave_results: Callable[[Mapping[str, Any]], None] | None = None
-        """Called with a job's attributes before the first answer that reports its completion."""
+        """Called with a job's attributes before the first answer that reports its completion.
+
+        If it raises `ResultsRefusedError`, the job has failed instead, with that text.
+        """
         self.bugs: list[Exception] = []
         """Internal errors, such as answers that the API's model does not allow."""
         self._handlers = {
@@ -127,10 +137,7 @@ class Service:
         now = self._clock.now()
         job = self._store.get(scope, request["jobIdentifier"], now)
         self._refuse_hidden(job.arn)
-        attributes = job.attributes(now)
-        if attributes["status"] in {"Completed", "PartiallyCompleted"}:
-            self._leave_results(attributes)
-        document = operation.serialize(attributes)
+        document = operation.serialize(self._attributes(job, now))
         return self._faults.overridden(operation.name, job.arn, document)
 
     def _list(
@@ -151,7 +158,8 @@ class Service:
         )
         members = self._summary_members - self._faults.list_without()
         summaries = [
-            {k: v for k, v in job.attributes(now).items() if k in members} for job in page.jobs
+            {k: v for k, v in self._attributes(job, now).items() if k in members}
+            for job in page.jobs
         ]
         output: dict[str, Any] = {"invocationJobSummaries": summaries}
         if page.next_token is not None:
@@ -182,14 +190,21 @@ class Service:
         document = operation.serialize({"tags": list(job.tags)})
         return self._faults.overridden(operation.name, job.arn, document)
 
-    def _leave_results(self, attributes: Mapping[str, Any]) -> None:
-        if self.leave_results is None:
-            return
+    def _attributes(self, job: Job, now: datetime) -> dict[str, Any]:
+        """The job at a time, once its results are written if it has any by then."""
+        attributes = job.attributes(now)
+        if self.leave_results is None or attributes["status"] not in _WITH_RESULTS:
+            return attributes
         # Concurrent calls wait: the results exist before any answer reports the end.
         with self._results_lock:
-            if attributes["jobArn"] not in self._left:
+            if job.arn in self._left:
+                return attributes
+            try:
                 self.leave_results(attributes)
-                self._left.add(attributes["jobArn"])
+            except ResultsRefusedError as error:
+                return self._store.fail(job.arn, str(error)).attributes(now)
+            self._left.add(job.arn)
+        return attributes
 
     def _refuse_hidden(self, arn: str) -> None:
         if arn in self._faults.hidden():

@@ -30,6 +30,7 @@ OUTPUTS = {
     "DeadLetterQueueUrl": "https://sqs.us-east-1.amazonaws.com/123456789012/dead-letters",
     "DashboardName": "BedrockBatchMonitor",
 }
+MONITOR_LOG = "monitor-log"
 # Variables that change the output to a terminal or a pipe.
 _TERMINAL_VARIABLES = ("COLUMNS", "FORCE_COLOR", "LINES", "NO_COLOR", "TTY_COMPATIBLE")
 
@@ -63,6 +64,19 @@ class Stacks:
                 }
             ]
         }
+
+    def get_template(self, *, StackName: str) -> dict[str, Any]:  # noqa: N803 - boto3's name
+        assert StackName == "BedrockBatchMonitor"
+        return {"TemplateBody": {"Resources": {}}}
+
+    def list_stack_resources(self, *, StackName: str) -> dict[str, Any]:  # noqa: N803 - boto3's name
+        assert StackName == "BedrockBatchMonitor"
+        log_group = {
+            "LogicalResourceId": "MonitorLog",
+            "ResourceType": "AWS::Logs::LogGroup",
+            "PhysicalResourceId": MONITOR_LOG,
+        }
+        return {"StackResourceSummaries": [log_group]}
 
 
 @dataclass

@@ -169,6 +169,30 @@ class Scene:
             ]
         }
 
+    def get_template(self, **_: Any) -> dict[str, Any]:
+        """The log group of the monitor function is enough."""
+        return {"TemplateBody": {"Resources": {}}}
+
+    def list_stack_resources(self, **_: Any) -> dict[str, Any]:
+        """The log group of the monitor function."""
+        log_group = {
+            "LogicalResourceId": "MonitorLog",
+            "ResourceType": "AWS::Logs::LogGroup",
+            "PhysicalResourceId": "monitor-log",
+        }
+        return {"StackResourceSummaries": [log_group]}
+
+    def client(self, service: str) -> Scene:
+        """The client of the logs."""
+        assert service == "logs"
+        return self
+
+    def filter_log_events(self, **_: Any) -> dict[str, Any]:
+        """A poll finished 12 seconds ago."""
+        at = int((self.now - timedelta(seconds=12)).timestamp() * 1000)
+        line = json.dumps({"message": "poll finished"})
+        return {"events": [{"timestamp": at, "message": line}]}
+
     def invoke(self, **_: Any) -> dict[str, Any]:
         """The summary of one poll."""
         return {"Payload": io.BytesIO(json.dumps(SUMMARY).encode())}

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
+
+import pytest
 
 from bbm import dead_letters
 from bbm.log_lines import LogLine
+from bbm.read_age import oldest_read
 from bbm.stack_parts import Resource, StackParts
 from bbm.timeline import moments
 from bedrock_batch_monitor.domain.arns import Scope
@@ -16,6 +19,7 @@ from tests.component.conftest import Cloud
 from .conftest import Bbm
 
 ARN = "arn:aws:bedrock:us-east-1:123456789012:model-invocation-job/4o8nzboo9xsk"
+MINUTE = timedelta(minutes=1)
 AT = datetime(2026, 11, 26, 2, 5, tzinfo=UTC)
 
 
@@ -49,6 +53,45 @@ def test_timeline_has_refused_reads_and_failed_polls() -> None:
         ("poll failed", {"errors": {"DynamoDB.AccessDeniedException": 1}}),
         ("event published", {"eventId": "e", "eventBridgeId": "b"}),
     ]
+
+
+def poll_line(minute: int, stream: str = "a", *, cold: bool = False, **summary: int) -> LogLine:
+    """The line of a poll of five jobs, all read unless `summary` says otherwise."""
+    fields = {"cold_start": cold, "summary": {"jobsActive": 5, "jobsRead": 5, **summary}}
+    return LogLine(AT + minute * MINUTE, "poll finished", fields, stream)
+
+
+@pytest.mark.parametrize(
+    ("polls", "expected"),
+    [
+        ([], None),
+        # Every job was read: a cold start does not matter.
+        ([poll_line(9, cold=True)], 0),
+        # One job is not read; the environment is older than that.
+        ([poll_line(0, cold=True), poll_line(9, jobsRead=4, oldestReadSeconds=240)], 240),
+        # After a cold start, the function counts from its first poll.
+        ([poll_line(9, cold=True, jobsRead=4, oldestReadSeconds=0)], None),
+        ([poll_line(3, "b"), poll_line(9, cold=True, jobsRead=4, oldestReadSeconds=0)], 360),
+        # `bbm poll` in a second environment read every job in between.
+        (
+            [
+                poll_line(0, cold=True, jobsRead=4),
+                poll_line(8, "b", cold=True),
+                poll_line(9, jobsRead=4, oldestReadSeconds=540),
+            ],
+            60,
+        ),
+        # Unreachable jobs wait for their turn, and do not count.
+        ([poll_line(9, cold=True, jobsRead=3, jobsUnreachable=2)], 0),
+    ],
+)
+def test_age_of_the_oldest_read_over_environments(
+    polls: list[LogLine], expected: int | None
+) -> None:
+    """It is known only as far as some environment has read every job, or remembers it."""
+    age = oldest_read(polls, AT)
+
+    assert (None if age is None else age.total_seconds()) == expected
 
 
 def test_dead_letters_have_a_kind_and_no_body() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import pty
 import re
@@ -8,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from botocore.exceptions import EndpointConnectionError
 from local.bedrock import Phase, Script
 from tests.component.conftest import Cloud
 
-from .conftest import Bbm, refusal
+from .conftest import MONITOR_LOG, Bbm, refusal
 
 ROOT = Path(__file__).parents[2]
 RUNS = Script((Phase("InProgress", 1000), Phase("Completed", None)), steps=10)
@@ -188,6 +189,59 @@ def test_watch_shows_when_it_read_and_when_a_poll_last_wrote(bbm: Bbm) -> None:
     assert "Read 20:01:30 UTC, last change from a poll 20:00:00" in drawn
 
 
+def log_of_polls(bbm: Bbm) -> Any:
+    """A function that writes the log line of a poll that finished now."""
+    logs = bbm.clients.client("logs")
+    logs.create_log_group(logGroupName=MONITOR_LOG)
+    logs.create_log_stream(logGroupName=MONITOR_LOG, logStreamName="a")
+
+    def write() -> None:
+        at = int(bbm.now().timestamp() * 1000)
+        line = {"timestamp": at, "message": json.dumps({"message": "poll finished"})}
+        logs.put_log_events(logGroupName=MONITOR_LOG, logStreamName="a", logEvents=[line])
+
+    return write
+
+
+def test_watch_shows_the_time_of_the_last_poll(bbm: Bbm) -> None:
+    """It comes from the log of the monitor function, which is read at most once a minute."""
+    arn = bbm.cloud.add_job(RUNS)
+    bbm.cloud.poll()
+    write = log_of_polls(bbm)
+    write()
+    reads: list[datetime] = []
+    real = bbm.clients.client("logs")
+
+    class Logs:
+        def filter_log_events(self, **request: Any) -> Any:
+            reads.append(bbm.now())
+            return real.filter_log_events(**request)
+
+    bbm.clients.client = lambda _: Logs()  # type: ignore[method-assign]
+    bbm.when_asleep += [write] * 24 + [lambda: bbm("untrack", arn)]  # type: ignore[list-item]
+    drawn = bbm("watch", arn, terminal=60).out
+    assert "Read 20:00:05 UTC, last poll 20:00:00" in drawn
+    assert "Read 20:01:00 UTC, last poll 20:01:00" in drawn
+    assert [at.strftime("%H:%M:%S") for at in reads] == ["20:00:00", "20:01:00", "20:02:00"]
+
+
+@pytest.mark.parametrize("code", ["AccessDeniedException", "ThrottlingException"])
+def test_watch_needs_no_permission_for_the_log(bbm: Bbm, code: str) -> None:
+    """The time of the last change stands in for the time of the last poll."""
+    arn = bbm.cloud.add_job(RUNS)
+    bbm.cloud.poll()
+
+    class Logs:
+        def filter_log_events(self, **_: Any) -> Any:
+            raise refusal(code, "FilterLogEvents")
+
+    bbm.clients.client = lambda _: Logs()  # type: ignore[method-assign]
+    bbm.when_asleep.append(lambda: bbm("untrack", arn))  # type: ignore[arg-type]
+    answer = bbm("watch", arn, terminal=60)
+    assert "last change from a poll 20:00:00" in answer.out
+    assert answer.err == ""
+
+
 def test_watch_continues_after_transient_errors(bbm: Bbm) -> None:
     """A lost connection and throttling are noted and tried again."""
     arn = bbm.cloud.add_job(Script((Phase("InProgress", 5), Phase("Completed", None))))
@@ -315,6 +369,10 @@ class Endless:
                 }
             ]
         }
+
+    def get_template(self, **_: Any) -> Any:
+        """It is not allowed to read the template."""
+        raise refusal(code="AccessDenied", operation="GetTemplate")
 
     def get_paginator(self, _: str) -> Any:
         """One paginator for all."""

@@ -258,7 +258,7 @@ def test_condition_ends_when_its_setting_is_turned_off(cloud: Cloud) -> None:
     assert "conditions" not in (cloud.job(arn) or {})
 
 
-def test_episodes_are_owed_like_endings(cloud: Cloud) -> None:
+def test_events_of_episodes_stay_pending_like_those_of_endings(cloud: Cloud) -> None:
     """The event of an episode waits for the bus as every other, and arrives whole."""
     arn = cloud.add_job("InProgress")
     cloud.poll()

@@ -234,7 +234,7 @@ def test_a_missing_bus_leaves_the_event_to_the_polls(inbox: Inbox) -> None:
     assert cloud.poll().events_sent == 1
 
 
-def test_a_job_that_was_put_anew_is_recovered(inbox: Inbox) -> None:
+def test_job_that_was_put_again_is_recovered(inbox: Inbox) -> None:
     """The path is that of a poll: history decides, and no sequence is used twice."""
     cloud = inbox.cloud
     arn = submit(cloud)

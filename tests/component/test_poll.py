@@ -387,7 +387,7 @@ def test_tracking_again_what_has_ended(cloud: Cloud) -> None:
     assert cloud.new_events() == []
 
 
-def test_putting_an_ended_job_anew_restores_it(cloud: Cloud) -> None:
+def test_ended_job_that_is_put_again_is_restored(cloud: Cloud) -> None:
     """A put over a recorded job loses nothing: item, history and event id are as before."""
     arn = cloud.add_job(LIFECYCLE)
     for _ in range(3):
@@ -410,7 +410,7 @@ def test_putting_an_ended_job_anew_restores_it(cloud: Cloud) -> None:
     assert again["detail"] == event["detail"]
 
 
-def test_putting_a_running_job_anew_goes_on(cloud: Cloud) -> None:
+def test_running_job_that_is_put_again_continues(cloud: Cloud) -> None:
     """A put over a job under way goes on with the next sequence, and durations stay known."""
     arn = cloud.add_job(LIFECYCLE)
     cloud.bedrock.clock.advance(10 * MINUTE)

@@ -226,3 +226,23 @@ def test_command_without_a_token_is_done_whatever_bedrock_says(inbox: Inbox, fau
     assert inbox.receives(command("Track", arn)) == []
     assert (inbox.cloud.job(arn) or {})["tracking"] == "ACTIVE"
     assert inbox_module.inbox().jobs.find(arn) is not None
+
+
+def test_new_environment_reports_no_health_that_is_not_known(cloud: Cloud) -> None:
+    """While every job waits in the slow lane, a cold start does not end the report of an outage."""
+    cloud.add_job("InProgress")
+    cloud.bedrock.faults.deny()
+    assert not polls(cloud, 5)[-1].has_followed
+    started_again = cloud.with_settings()
+    assert not started_again.poll().has_followed
+
+    cloud.bedrock.faults.clear()
+    cloud.bedrock.clock.advance(HOUR)
+    assert started_again.poll().has_followed
+
+
+def test_new_environment_with_one_job_that_is_gone_is_well(cloud: Cloud) -> None:
+    """A job that no longer exists says nothing about the service."""
+    cloud.bedrock.faults.hide(cloud.add_job("InProgress"))
+    assert polls(cloud, 5)[-1].has_followed
+    assert cloud.with_settings().poll().has_followed

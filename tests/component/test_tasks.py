@@ -410,7 +410,7 @@ def test_an_expired_token_is_recorded_and_dropped(
     assert waiting.client.calls == calls
 
 
-def test_anything_else_stays_owed(waiting: Waiting) -> None:
+def test_callback_that_fails_otherwise_stays_pending(waiting: Waiting) -> None:
     """Throttled answers wait for the next poll, which counts how long, and tries again."""
     cloud = waiting.cloud
     arn = submit(cloud, RUNNING)

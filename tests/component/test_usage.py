@@ -356,7 +356,7 @@ def test_a_repeated_event_has_the_figures_of_the_first(used: Cloud) -> None:
 
 
 @pytest.mark.parametrize("is_late", [False, True])
-def test_a_job_put_anew_gets_its_figures_back(used: Cloud, *, is_late: bool) -> None:
+def test_job_that_is_put_again_has_its_token_counts(used: Cloud, *, is_late: bool) -> None:
     """From the history where it has them, or by another look; its event is as before."""
     arn = add_job(used)
     if not is_late:

@@ -101,6 +101,16 @@ def test_concerns_that_are_not_shown_are_counted(cloud: Cloud, invoke: Invoke) -
     assert "and 3 more jobs; <b>bbm report</b> shows all." in html
 
 
+def test_age_of_the_data_is_shown(cloud: Cloud, invoke: Invoke) -> None:
+    """A dashboard that is drawn again does not make old data new."""
+    assert "tables read at 24 Nov 2026, 20:00 UTC<" in invoke()
+    cloud.add_job("InProgress")
+    cloud.poll()
+    cloud.bedrock.clock.advance(2 * 3600)
+
+    assert "tables read at 24 Nov 2026, 22:00 UTC, newest change recorded 2 h before" in invoke()
+
+
 def test_theme(invoke: Invoke) -> None:
     """The colours are those of the dashboard's theme."""
     assert invoke(theme="dark") != invoke(theme="light")

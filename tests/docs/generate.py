@@ -11,6 +11,7 @@ from typing import Any
 # Run as a program it has to find the function's code, as `app.py` has.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "functions"))
 
+from bedrock_batch_monitor import contract
 from bedrock_batch_monitor.declarations import Setting, all_settings
 from bedrock_batch_monitor.domain import event_kinds, statuses
 from bedrock_batch_monitor.domain.events import SCHEMA_VERSION
@@ -25,6 +26,7 @@ from bedrock_batch_monitor_cdk.alarms import ALARMS
 from tests.docs import cost, schemas
 from tests.docs.pages import ROOT
 from tests.support.contracts import FILES, SCHEMAS, schema_of
+from tests.support.tables import create_tables
 
 
 def event_fields() -> str:
@@ -87,6 +89,38 @@ def alarms() -> str:
         for name, alarm in ALARMS.items()
     ]
     return "\n".join(lines) + "\n"
+
+
+def indexes() -> str:
+    """A command for each index of the tables, which creates it as the stack does."""
+    tables: list[dict[str, Any]] = []
+
+    class Recorder:
+        """Takes the tables as DynamoDB's client does."""
+
+        def create_table(self, **table: Any) -> None:
+            """Keep the table."""
+            tables.append(table)
+
+    create_tables(Recorder())
+    return "\n".join(
+        f"```bash\n{_create_index(table, index)}\n```\n"
+        for table in tables
+        for index in table.get("GlobalSecondaryIndexes", ())
+    )
+
+
+def _create_index(table: Mapping[str, Any], index: Mapping[str, Any]) -> str:
+    wanted = {key["AttributeName"] for key in index["KeySchema"]}
+    types = [each for each in table["AttributeDefinitions"] if each["AttributeName"] in wanted]
+    names = ("IndexName", "KeySchema", "Projection")
+    change = [{"Create": {name: index[name] for name in names}}]
+    variable = "HISTORY_TABLE" if index["IndexName"] == contract.BY_STATUS_INDEX else "JOBS_TABLE"
+    return (
+        f'aws dynamodb update-table --table-name "${variable}" \\\n'
+        f"  --attribute-definitions '{json.dumps(types)}' \\\n"
+        f"  --global-secondary-index-updates '{json.dumps(change)}'"
+    )
 
 
 def mail_sample() -> str:
@@ -154,6 +188,7 @@ REGIONS = {
     ("docs/cost.md", "generated: prices"): cost.prices,
     ("docs/command-line.md", "generated: bbm cost"): cost.sample,
     ("docs/operating.md", "generated: alarms"): alarms,
+    ("docs/operating.md", "generated: indexes"): indexes,
     ("docs/accounts-and-regions.md", "cost of a scope"): cost.scope_sentence,
     ("docs/notifications.md", "generated: mail"): mail_sample,
     ("docs/notifications.md", "generated: chat message"): chat_sample,

@@ -43,6 +43,10 @@ def call(arguments: list[str], canned: Canned) -> str:
     """What the AWS CLI does with these arguments, as far as the pages use it."""
     service, command, *rest = arguments
     client = boto3.client(service)
+    if command == "wait":
+        return _wait(client, rest, waits="wait" not in canned)
+    if (service, command) == ("cloudformation", "deploy"):
+        return _deploy(client, rest, canned)
     operation = next(
         name for name in client.meta.method_to_api_mapping if name.replace("_", "-") == command
     )
@@ -57,10 +61,40 @@ def call(arguments: list[str], canned: Canned) -> str:
             parameters["Statement"] = parameters["Statement"].replace('"."', ".")
         answer = getattr(client, operation)(**parameters)
         answer.pop("ResponseMetadata", None)
+    # The AWS CLI queries what it would print.
+    answer = json.loads(json.dumps(answer, default=str))
     result = jmespath.search(options["query"], answer) if "query" in options else answer
     if options.get("output") == "text":
-        return result if isinstance(result, str) else "\t".join(result)
-    return json.dumps(result, default=str)
+        return "\t".join(result) if isinstance(result, list) else str(result)
+    return json.dumps(result)
+
+
+def _wait(client: Any, rest: list[str], *, waits: bool) -> str:
+    """`aws … wait`: returns when the waiter succeeds, or only checks the parameters."""
+    name, *parameters = rest
+    waiter = client.get_waiter(name.replace("-", "_"))
+    operation = client.meta.service_model.operation_model(waiter.config.operation)
+    asked, _ = _parse(operation, parameters)
+    validate_parameters(asked, operation.input_shape)
+    if waits:
+        waiter.wait(**asked, WaiterConfig={"Delay": 1, "MaxAttempts": 60})
+    return ""
+
+
+def _deploy(client: Any, rest: list[str], canned: Canned) -> str:
+    """`aws cloudformation deploy` of a stack that does not exist."""
+    options = dict(zip(rest[::2], rest[1::2], strict=True))
+    template = Path(options.pop("--template-file"))
+    request = {
+        "StackName": options.pop("--stack-name"),
+        "Capabilities": [options.pop("--capabilities")],
+    }
+    assert not options, options
+    if "cloudformation deploy" in canned:
+        canned["cloudformation deploy"](request)
+    else:
+        client.create_stack(**request, TemplateBody=template.read_text())
+    return ""
 
 
 def _parse(model: OperationModel, rest: list[str]) -> tuple[dict[str, Any], dict[str, str]]:

@@ -38,6 +38,17 @@ OUTPUTS = {
     "DeadLetterQueueUrl": "http://dead-letters",
     "SchemaRegistryName": "registry",
 }
+BACKUP = f"arn:aws:dynamodb:us-east-1:{ACCOUNT}:table/history/backup/01732480000000-a1b2c3d4"
+# Logical ids, types and names of resources of the stack.
+RESOURCES = (
+    ("InboxFunctionAE52CE5A", "AWS::Lambda::Function", "inbox-function"),
+    ("TablesJobs313634AE", "AWS::DynamoDB::GlobalTable", "jobs"),
+    ("TablesHistory40CCE7D9", "AWS::DynamoDB::GlobalTable", "history"),
+    ("TablesState705891C2", "AWS::DynamoDB::GlobalTable", "state"),
+    ("TablesOutboxD51CD487", "AWS::DynamoDB::GlobalTable", "outbox"),
+    ("MonitorLogEC78DC2E", "AWS::Logs::LogGroup", "monitor-log"),
+    ("CustomerKey5E6F1D2C", "AWS::KMS::Key", "1234abcd-12ab-34cd-56ef-1234567890ab"),
+)
 QUEUE_ARN = f"arn:aws:sqs:us-east-1:{ACCOUNT}:subscriber"
 
 
@@ -70,13 +81,29 @@ def run(cloud: Cloud, tmp_path: Path) -> Iterator[Run]:  # noqa: ARG001 - moto h
         "cloudformation continue-update-rollback": lambda asked: asked,
         "cloudformation describe-stack-resources": lambda _: {
             "StackResources": [
-                {
-                    "LogicalResourceId": "InboxFunctionAE52CE5A",
-                    "ResourceType": "AWS::Lambda::Function",
-                    "PhysicalResourceId": "inbox-function",
-                }
+                {"LogicalResourceId": name, "ResourceType": kind, "PhysicalResourceId": physical_id}
+                for name, kind, physical_id in RESOURCES
             ]
         },
+        "cloudformation deploy": lambda asked: asked,
+        "cloudformation delete-stack": lambda asked: asked,
+        "wait": lambda asked: asked,
+        # `tests/deployed/drills.py` runs these on the local cloud.
+        "dynamodb list-backups": lambda _: {
+            "BackupSummaries": [{"BackupArn": BACKUP, "BackupCreationDateTime": START}]
+        },
+        "dynamodb create-backup": lambda _: {"BackupDetails": {"BackupArn": BACKUP}},
+        "dynamodb scan": lambda _: {"Items": [{"jobArn": {"S": "1"}, "sequence": {"N": "1"}}]},
+        **{
+            f"dynamodb {command}": lambda asked: asked
+            for command in (
+                *("create-table", "update-table", "delete-table", "update-time-to-live"),
+                *("update-continuous-backups", "restore-table-from-backup"),
+                "restore-table-to-point-in-time",
+            )
+        },
+        "kms enable-key": lambda asked: asked,
+        "logs put-query-definition": lambda asked: asked,
         "lambda list-event-source-mappings": lambda _: {
             "EventSourceMappings": [{"UUID": "91eaeb7e-c976-1234-9451-8709db01f137"}]
         },
@@ -101,6 +128,8 @@ def variables(cloud: Cloud) -> dict[str, str]:
             script=Script.ending("Completed"), account=ACCOUNT, region="us-east-1"
         ),
         "QUEUE_ARN": QUEUE_ARN,
+        "LOGICAL_ID": "TablesJobs313634AE",
+        "RESTORE_TO": "2026-11-24T02:00:00Z",
         "STATE_MACHINE_ARN": f"arn:aws:states:us-east-1:{ACCOUNT}:stateMachine:wait",
         "QUEUE_URL": cloud.queue_url,
         "RULE_ARN": f"arn:aws:events:us-east-1:{ACCOUNT}:rule/monitor/batch-jobs-in-trouble",
@@ -173,6 +202,8 @@ def test_shell_blocks_are_sound(bash_block: Block) -> None:
 def test_aws_commands_run(aws_block: Block, run: Run, variables: dict[str, str]) -> None:
     """Every block of AWS CLI commands succeeds against tables like the stack's."""
     preface = snippet("README.md", "output()").text if "$(output" in aws_block.text else ""
+    if "$(table_of" in aws_block.text:
+        preface += snippet("docs/operating.md", "table_of()").text
     succeeds(run, variables, preface + aws_block.text)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from bedrock_batch_monitor.domain.read_ages import ReadAges
 from bedrock_batch_monitor.domain.summary import ReconcileResult, is_of_service
 
@@ -17,6 +19,7 @@ def after(ages: ReadAges, minutes: int, *, answered: set[str], active: set[str])
         is_whole=True,
         attempted=active,
         answered=answered,
+        waiting={},
         now=NOW + minutes * MINUTE,
     )
 
@@ -36,7 +39,9 @@ def test_poll_that_read_none_has_not_followed() -> None:
     """It stays the verdict while all jobs wait in the slow lane, until one is read."""
     ages = after(ReadAges(), 0, answered=set(), active={"a"})
     assert not ages.has_followed
-    waiting = ages.after(active={}, is_whole=True, attempted=(), answered=(), now=NOW)
+    waiting = ages.after(
+        active={}, is_whole=True, attempted=(), answered=(), waiting={"a": False}, now=NOW
+    )
     assert not waiting.has_followed
     assert after(waiting, 1, answered={"a"}, active={"a"}).has_followed
 
@@ -45,9 +50,27 @@ def test_failing_since_counts_in_a_new_environment() -> None:
     """What the item says about failing reads is older than the first poll of the process."""
     since = NOW - 20 * MINUTE
     ages = ReadAges().after(
-        active={"a": since}, is_whole=True, attempted={"a"}, answered=(), now=NOW
+        active={"a": since}, is_whole=True, attempted={"a"}, answered=(), waiting={}, now=NOW
     )
     assert ages.oldest_seconds(NOW) == 1200
+
+
+@pytest.mark.parametrize(
+    ("waiting", "followed"),
+    [
+        ({"a": False, "b": False}, False),
+        ({"a": False, "gone": True}, True),
+        ({}, None),
+    ],
+)
+def test_new_environment_asks_the_recorded_errors(
+    waiting: dict[str, bool], *, followed: bool | None
+) -> None:
+    """While all jobs wait in the slow lane, their errors say whether the service fails."""
+    ages = ReadAges().after(
+        active={}, is_whole=True, attempted=(), answered=(), waiting=waiting, now=NOW
+    )
+    assert ages.has_followed is followed
 
 
 def test_job_that_was_not_collected_keeps_its_age() -> None:
@@ -58,6 +81,7 @@ def test_job_that_was_not_collected_keeps_its_age() -> None:
         is_whole=False,
         attempted={"a"},
         answered={"a"},
+        waiting={},
         now=NOW + 3 * MINUTE,
     )
     assert ages.oldest_seconds(NOW + 3 * MINUTE) == 180

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from bbm import completion
 from bbm.command import EveryOfName, Invocation
+from bbm.last_poll import LastPoll
 from bbm.problems import unknown_job
 from bbm.tables import Item, has_ended
 from bbm.views import cells, job_rows, lines
@@ -42,7 +43,8 @@ def watch(
     """Watch jobs until all of them have ended.
 
     The exit code is 1 if a job did not end as Completed. Reads the tables and not Bedrock, so the
-    view is as recent as the last poll. A job that did not complete is shown with the reason. In a
+    view is as recent as the last poll. It shows the time of the last poll if you are allowed to
+    read the log of the monitor function. A job that did not complete is shown with the reason. In a
     pipe, every change is one line. With --json, there is one document at the end.
     """
     watched = Watched(_jobs_to_watch(bbm, jobs, all_=all_))
@@ -80,6 +82,7 @@ def _display(bbm: Invocation) -> Iterator[Callable[[Watched, str | None], None]]
     if not bbm.out.live:
         yield _printer(bbm)
         return
+    last_poll = LastPoll(bbm.clients, bbm.stack, bbm.deployment)
     # Redrawn after each read, not by a thread of Rich.
     with Live(console=bbm.out.out, auto_refresh=False) as live:
 
@@ -89,7 +92,7 @@ def _display(bbm: Invocation) -> Iterator[Callable[[Watched, str | None], None]]
                 bbm.now(),
                 width=bbm.out.out.width,
                 rows=bbm.out.out.height - _OTHER_LINES,
-                footer=lines.watch_footer(watched.items, bbm.now()),
+                footer=lines.watch_footer(watched.items, bbm.now(), last_poll.at(bbm.now())),
             )
             noted = [Text(note, style="yellow")] if note else []
             live.update(bbm.out.shown(Group(table, *noted)), refresh=True)

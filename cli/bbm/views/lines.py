@@ -115,8 +115,13 @@ def _status_and_tracking(item: Item) -> tuple[str, str]:
     return cells.word(name), " (untracked)" if is_untracked else ""
 
 
-def watch_footer(jobs: Sequence[Item], read_at: datetime) -> str:
-    """When the tables were read, and when a poll last wrote to one of these jobs."""
+def watch_footer(jobs: Sequence[Item], read_at: datetime, last_poll: datetime | None = None) -> str:
+    """When the tables were read, and when the last poll finished.
+
+    Without the time of the last poll, the last time at which a poll wrote to one of these jobs.
+    """
+    if last_poll is not None:
+        return f"Read {read_at:%H:%M:%S} UTC, last poll {last_poll:%H:%M:%S}"
     written = [
         moment
         for item in jobs

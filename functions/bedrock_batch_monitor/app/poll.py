@@ -21,6 +21,7 @@ from bedrock_batch_monitor.app.tag_reads import MOST_RETRIES_PER_POLL
 from bedrock_batch_monitor.app.worker_pool import CONCURRENCY, WorkerPool
 from bedrock_batch_monitor.domain.event_kinds import UNREACHABLE
 from bedrock_batch_monitor.domain.read_ages import ReadAges
+from bedrock_batch_monitor.domain.read_failures import is_about_itself
 from bedrock_batch_monitor.domain.scopes import ALL_KEYS, KeyPartition
 from bedrock_batch_monitor.domain.state import State
 from bedrock_batch_monitor.domain.summary import PollSummary, by_code, by_status
@@ -284,12 +285,13 @@ class _Poll:
             is_whole=active.is_whole,
             attempted=active.reachable.keys() | (active.unreachable.keys() - active.waiting),
             answered=self.reads.answered | active.unchanged,
+            waiting={arn: is_about_itself(active.unreachable[arn]) for arn in active.waiting},
             now=active.collected_at,
         )
         if not active.reachable and not active.unreachable and active.is_whole:
             ages = ReadAges()
         self.monitor.ages.last = ages
-        self.summary.has_followed = ages.has_followed
+        self.summary.has_followed = ages.has_followed is not False
         self.summary.oldest_read_seconds = ages.oldest_seconds(active.collected_at)
 
     def advance_resync(self, active: ActiveJobs) -> None:

@@ -64,11 +64,6 @@ class Deadline:
     zone: str = ""
     duration: timedelta | None = None
 
-    @property
-    def needs_submission(self) -> bool:
-        """Whether the moment depends on the submission of the job."""
-        return self.moment is None
-
     def after(self, submitted: datetime) -> datetime:
         """The moment of the deadline of a job that was submitted then, in UTC."""
         if self.moment is not None:

@@ -12,20 +12,21 @@ class ReadAges:
     """When active jobs were last read, as far as the execution environment remembers it.
 
     `read_at` has a time for each job that can be read and is not unreachable. `has_followed` is the
-    verdict on the last poll that tried to read a job. Nothing is stored: a new execution
-    environment counts from its first poll, or from the `failingSince` of a job.
+    verdict on the last poll that tried to read a job; None before there was one. Nothing is stored:
+    a new execution environment counts from its first poll, or from the `failingSince` of a job.
     """
 
     read_at: Mapping[str, datetime] = field(default_factory=dict)
-    has_followed: bool = True
+    has_followed: bool | None = None
 
-    def after(
+    def after(  # noqa: PLR0913 - what one poll says, all named
         self,
         *,
         active: Mapping[str, datetime | None],
         is_whole: bool,
         attempted: Collection[str],
         answered: Collection[str],
+        waiting: Mapping[str, bool],
         now: datetime,
     ) -> ReadAges:
         """What is known after a poll that began to read at `now`.
@@ -33,14 +34,21 @@ class ReadAges:
         `active` are the jobs that can be read, each with the time since which its reads fail, if
         that is known. `is_whole` says that they are all there. `attempted` are the jobs that the
         poll had to read, unreachable ones included; `answered` those for which the services work.
-        A poll that had none to read says nothing, so the verdict on the one before it stays.
+        `waiting` are the unreachable jobs that wait for their turn, each with whether its recorded
+        error is about that job alone.
+
+        A poll that had none to read says nothing, so the verdict on the one before it stays. In a
+        new execution environment, the recorded errors decide: if none is about a single job, then
+        the service fails and no job is followed.
         """
         read_at = {} if is_whole else dict(self.read_at)
         for job_arn, failing_since in active.items():
             known = self.read_at.get(job_arn) or failing_since or now
             read_at[job_arn] = now if job_arn in answered else min(known, now)
         if attempted:
-            has_followed = not frozenset(attempted).isdisjoint(answered)
+            has_followed: bool | None = not frozenset(attempted).isdisjoint(answered)
+        elif self.has_followed is None and waiting:
+            has_followed = any(waiting.values())
         else:
             # An unreachable job that waits for its turn is active, and nothing is known of it.
             has_followed = self.has_followed

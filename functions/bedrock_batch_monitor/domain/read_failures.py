@@ -13,6 +13,7 @@ from typing import Final
 
 from bedrock_batch_monitor.domain.jobs import JobError, TrackedJob
 from bedrock_batch_monitor.domain.rules import Rules
+from bedrock_batch_monitor.domain.summary import ABOUT_ONE_JOB
 from bedrock_batch_monitor.domain.times import plausible
 
 # How often an unreachable job is still read.
@@ -82,3 +83,8 @@ def is_given_up(job: TrackedJob, now: datetime) -> bool:
         return False
     since = plausible(job.unreachable_since, now) or plausible(job.failing_since, now)
     return since is not None and now - since >= GIVE_UP_AFTER
+
+
+def is_about_itself(job: TrackedJob) -> bool:
+    """Whether the recorded error of a job says that only this job cannot be read."""
+    return job.last_error is not None and job.last_error.code in ABOUT_ONE_JOB

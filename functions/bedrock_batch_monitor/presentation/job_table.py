@@ -102,7 +102,7 @@ def _live(view: LiveView, now: datetime, *, dark: bool) -> Html:
                 {**view.active_by_status, **view.ended_by_status},
                 more=view.active_is_partial or view.ended_is_partial,
             ),
-            element("span", f"as recorded at {words.moment(now)} UTC", class_="when"),
+            element("span", _when(view, now), class_="when"),
             class_="head",
         ),
         *_attention(urgent, max(len(urgent), view.needing_attention), now),
@@ -146,6 +146,19 @@ def _heading(number: int, what: str, *, partial: bool) -> str:
 
 def _since(view: LiveView, now: datetime) -> str:
     return f" ended {words.since(view.since, now)}"
+
+
+def _when(view: LiveView, now: datetime) -> str:
+    """When the tables were read, and how old the newest change in them was by then.
+
+    A monitor that no longer polls has old data, however often the dashboard is drawn.
+    """
+    read = f"tables read at {words.moment(now)} UTC"
+    observed = [job.observed for job in (*view.active, *view.ended) if job.observed is not None]
+    if not observed:
+        return read
+    age = words.duration(max((now - max(observed)).total_seconds(), 0))
+    return f"{read}, newest change recorded {age} before"
 
 
 def _attention(urgent: Sequence[Concern], number: int, now: datetime) -> tuple[Html | None, ...]:

@@ -1,0 +1,84 @@
+"""What `bbm doctor` finds by comparing the tables with each other."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from bbm.record_checks import Records, Tables
+from local.bedrock import Phase, Script
+from tests.component.conftest import Cloud
+
+HOUR = 3600
+TWO_STEPS = Script((Phase("Scheduled", HOUR), Phase("InProgress", HOUR), Phase("Completed", None)))
+
+
+@pytest.fixture
+def running(cloud: Cloud) -> str:
+    """A job with two recorded transitions, next to one that has ended."""
+    cloud.add_job("Failed")
+    arn = cloud.add_job(TWO_STEPS)
+    cloud.poll()
+    cloud.bedrock.clock.advance(HOUR)
+    cloud.poll()
+    return arn
+
+
+def compared(cloud: Cloud, retention: timedelta | None = None) -> Records:
+    """The comparison as of now."""
+    tables = Tables(cloud.dynamodb, "jobs", "history")
+    return tables.compare(cloud.bedrock.clock.now(), retention)
+
+
+@pytest.mark.usefixtures("running")
+def test_tables_that_fit_together(cloud: Cloud) -> None:
+    """Nothing is wrong, also if somebody deleted the item of a job that ended."""
+    ended = [item for item in cloud.dynamodb.scan(TableName="jobs")["Items"] if "eventId" in item]
+    for item in ended:
+        cloud.dynamodb.delete_item(TableName="jobs", Key={"jobArn": item["jobArn"]})
+
+    assert len(ended) == 1
+    assert compared(cloud) == Records()
+
+
+def test_deleted_item_of_a_running_job_is_found(cloud: Cloud, running: str) -> None:
+    """The history of the job has not ended, and it has no item."""
+    cloud.dynamodb.delete_item(TableName="jobs", Key={"jobArn": {"S": running}})
+
+    assert compared(cloud) == Records(without_item=(running,))
+
+
+def test_item_of_an_earlier_time_is_found(cloud: Cloud, running: str) -> None:
+    """As after a restore of the jobs table to an earlier point."""
+    cloud.dynamodb.update_item(
+        TableName="jobs",
+        Key={"jobArn": {"S": running}},
+        UpdateExpression="SET #sequence = :first",
+        ExpressionAttributeNames={"#sequence": "sequence"},
+        ExpressionAttributeValues={":first": {"N": "1"}},
+    )
+
+    assert compared(cloud) == Records(older=(running,))
+
+
+def test_lost_history_is_found_unless_it_expired(cloud: Cloud, running: str) -> None:
+    """The last transition of an active job is in the history for as long as it is kept."""
+    key = {"jobArn": {"S": running}, "sequence": {"N": "2"}}
+    cloud.dynamodb.delete_item(TableName="history", Key=key)
+
+    assert compared(cloud) == Records(without_history=(running,))
+    cloud.bedrock.clock.advance(2 * 24 * HOUR)
+    assert compared(cloud, timedelta(days=1)) == Records()
+
+
+def test_jobs_that_cannot_be_read_have_their_code(cloud: Cloud, running: str) -> None:
+    """A wrong item, and a job that Bedrock refuses; not a job that can be read."""
+    gone = cloud.add_job("InProgress")
+    cloud.bedrock.faults.hide(gone)
+    wrong = cloud.track("not-an-arn")
+    cloud.poll()
+    found = dict(Tables(cloud.dynamodb, "jobs", "history").unread())
+
+    assert running not in found
+    assert found == {gone: "ResourceNotFoundException", wrong: "InvalidJobArn"}
