@@ -152,7 +152,9 @@ def _burst(environment: Environment, jobs: int) -> burst.Burst:
     console.print(
         f"{measured.jobs:,} jobs ended at once: {measured.seconds:.1f} s, bare calls "
         f"{measured.limit_seconds:.1f} s, ratio {measured.share_of_limit:.2f}; "
-        f"ratio of CPU {measured.share_of_limit_cpu:.2f}"
+        f"ratio of CPU {measured.share_of_limit_cpu:.2f}, and of all calls "
+        f"{measured.share_of_all_cpu:.2f}; calls per job: "
+        + ", ".join(f"{name} {count / jobs:.2f}" for name, count in measured.calls.items())
     )
     return measured
 

@@ -44,7 +44,7 @@ RESULTS = page.Results(
         for place, subject in enumerate((*SUBJECTS, *CALLS_ONLY))
     ),
     steps=(Step("transition", 0.5, 6.0),),
-    burst=Burst(1000, 1000, 100, 10.0, 8.0, 5.0, 4.0),
+    burst=Burst(1000, {"PutEvents": 100}, 1000, 100, 10.0, 8.0, 9.0, 5.0, 4.0, 4.5),
     latencies=(Latency("native event", 1, (0.1, 0.2, 0.3)),),
     start=Start(0.2, 0.1, 2.0, 0.4, 2**20, 2**19),
     record_errors=RecordErrors(
@@ -74,6 +74,8 @@ def test_results_fill_every_part_of_the_page(written: Path) -> None:
     assert "| 1,000 | **10.00** | 20.0 (2 times) |" in parts["over network"]
     assert "| monitor | 60.00 | 150.00 | 90.00 | 0 |" in parts["ways"]
     assert "100 µs" in parts["CPU per job"]
+    assert "a ratio of 0.80" in parts["burst"]
+    assert "0.90 of the poll's CPU time" in parts["burst"]
     assert "ratio of time 0.25" in parts["record errors"]
     assert parts["forecast"] == RESULTS.forecast
     assert all(parts.values())
