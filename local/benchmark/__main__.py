@@ -30,6 +30,7 @@ from local.benchmark.environment import Environment, benchmark_environment, func
 _SIZES: Final = (10, 100, 1000, 10_000)
 _QUICK: Final = (10, 1000)
 _QUICK_BURST: Final = 1000
+_QUICK_ENDED: Final = 100
 _QUICK_RECORDS: Final = 100_000
 _BURST: Final = 10_000
 _LATENCY_SIZES: Final = (10, 1000, 10_000)
@@ -63,7 +64,8 @@ def main(
         command += f" ARGS={shlex.quote(f'--sizes {sizes} --burst-jobs {burst_jobs}')}"
     with benchmark_environment() as environment, _minutes("all"):
         with _minutes("polls"):
-            measured = list(polls.measure(environment, wanted))
+            most = _QUICK_ENDED if quick else polls.MOST_THAT_END
+            measured = list(polls.measure(environment, wanted, most_that_end=most))
             at_once = tuple(one for one in measured if isinstance(one, polls.Measured))
             over_network = tuple(one for one in measured if isinstance(one, polls.OverNetwork))
         _print_polls(at_once)
@@ -150,7 +152,9 @@ def _burst(environment: Environment, jobs: int) -> burst.Burst:
     console.print(
         f"{measured.jobs:,} jobs ended at once: {measured.seconds:.1f} s, bare calls "
         f"{measured.limit_seconds:.1f} s, ratio {measured.share_of_limit:.2f}; "
-        f"ratio of CPU {measured.share_of_limit_cpu:.2f}"
+        f"ratio of CPU {measured.share_of_limit_cpu:.2f}, and of all calls "
+        f"{measured.share_of_all_cpu:.2f}; calls per job: "
+        + ", ".join(f"{name} {count / jobs:.2f}" for name, count in measured.calls.items())
     )
     return measured
 

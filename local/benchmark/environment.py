@@ -20,6 +20,7 @@ import boto3
 from aws_lambda_powertools import Logger
 
 from bedrock_batch_monitor.app.composition import compose
+from bedrock_batch_monitor.handlers.startup import no_garbage_collected
 from bedrock_batch_monitor.settings import Settings
 from local.bedrock import Phase, Script
 from local.bedrock.control import Control
@@ -57,7 +58,9 @@ class Environment:
     def poll_of_monitor(self, session: boto3.Session) -> Any:  # noqa: ANN401 - a function
         """The poll of the deployed function, run in this process with this session."""
         quiet = Logger(service="bench", stream=io.StringIO())
-        monitor = compose(self.settings, session, quiet)
+        # As the deployed function starts: the collector of garbage is set here for all subjects.
+        with no_garbage_collected():
+            monitor = compose(self.settings, session, quiet)
         return lambda: monitor.poll(lambda: 900.0)
 
     @property

@@ -203,6 +203,17 @@ def _burst(burst: Burst) -> Iterable[str]:
         f"{burst.limit_seconds:.1f} s: a ratio of {burst.share_of_limit:.2f}. The CPU time of the "
         f"bare calls is {burst.share_of_limit_cpu:.2f} of the poll's."
     )
+    yield ""
+    yield "| Operation | Calls per ended job |"
+    yield "|---|---:|"
+    for operation, count in sorted(burst.calls.items(), key=lambda each: -each[1]):
+        yield f"| {operation} | {count / burst.jobs:.2f} |"
+    yield f"| All | {sum(burst.calls.values()) / burst.jobs:.2f} |"
+    yield ""
+    yield (
+        f"All of these calls by a bare thread pool take {burst.all_seconds:.1f} s, and "
+        f"{burst.share_of_all_cpu:.2f} of the poll's CPU time."
+    )
 
 
 def _latencies(latencies: Sequence[Latency]) -> Iterable[str]:

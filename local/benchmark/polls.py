@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 # With more jobs, nothing new is learned from a poll in which some have ended: the burst measures
 # what it costs if all of them end.
-_MOST_THAT_END: Final = 1000
+MOST_THAT_END: Final = 1000
+# With fewer jobs, one in a hundred is none, or one.
+_LEAST_OF_WHICH_FEW_END: Final = 1000
 # How late Bedrock answers over a network.
 NETWORK_SECONDS: Final = 0.03
 # The scan gets one job after another, so a few of them tell how long all take.
@@ -49,11 +51,16 @@ class OverNetwork:
     read: int
 
 
-def measure(environment: Environment, sizes: Sequence[int]) -> Iterator[Measured | OverNetwork]:
-    """Measure every subject at every size and share of ended jobs, smallest first."""
+def measure(
+    environment: Environment, sizes: Sequence[int], *, most_that_end: int = MOST_THAT_END
+) -> Iterator[Measured | OverNetwork]:
+    """Measure every subject at every size: no job has ended, one in a hundred, all of them.
+
+    All jobs end only in a poll of up to `most_that_end` jobs.
+    """
     for jobs in sizes:
-        few = round(jobs * 0.01) if jobs <= _MOST_THAT_END else 0
-        rest = jobs - few if jobs <= _MOST_THAT_END else 0
+        few = round(jobs * 0.01) if _LEAST_OF_WHICH_FEW_END <= jobs <= MOST_THAT_END else 0
+        rest = jobs - few if jobs <= most_that_end else 0
         environment.fill(jobs, ending=[few, rest])
         # The first poll of the monitor records all jobs; the baselines' table already has them.
         environment.poll_of_monitor(environment.session())()

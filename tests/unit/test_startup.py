@@ -1,10 +1,22 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Iterator
 
 import pytest
 
-from bedrock_batch_monitor.handlers.startup import no_garbage_collected
+from bedrock_batch_monitor.handlers.startup import (
+    NEW_OBJECTS_PER_COLLECTION,
+    no_garbage_collected,
+)
+
+
+@pytest.fixture(autouse=True)
+def threshold() -> Iterator[None]:
+    """The collector of the other tests stays as it was."""
+    before = gc.get_threshold()
+    yield
+    gc.set_threshold(*before)
 
 
 def test_nothing_is_collected_inside_and_everything_after() -> None:
@@ -14,6 +26,7 @@ def test_nothing_is_collected_inside_and_everything_after() -> None:
         assert not gc.isenabled()
     assert gc.isenabled()
     assert gc.get_freeze_count() > 0
+    assert gc.get_threshold()[0] == NEW_OBJECTS_PER_COLLECTION
     gc.unfreeze()
 
 
