@@ -185,6 +185,20 @@ class DeclaredSettings:
         "`docs/owners.md`.",
         path="rules.read_tags",
     )
+    read_quotas: bool = _setting(
+        Flag(),
+        default=True,
+        description="Whether the account's quotas for active batch jobs are read once a day, to "
+        "show the slots of each model; see `docs/owners.md`.",
+        path="function.read_quotas",
+    )
+    emit_slots_available: bool = _setting(
+        Flag(),
+        default=False,
+        description="Also send an event when slots of a model become free after all were in use. "
+        "Needs `readQuotas`.",
+        path="function.emit_slots_available",
+    )
     deadline_tag: str = _setting(
         # `TagKey` in Bedrock's service model.
         Matching(

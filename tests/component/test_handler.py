@@ -48,6 +48,8 @@ def deployed(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Cloud:
         settings.MONITORED_PARTITION: "aws",
         **DEFAULT_VARIABLES,
         "DISCOVERY": "off",
+        # moto has no quotas of Bedrock.
+        "READ_QUOTAS": "false",
     }.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(metrics, "service", "BedrockBatchMonitor")

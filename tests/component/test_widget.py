@@ -16,6 +16,7 @@ from bedrock_batch_monitor.handlers import widget as module
 from bedrock_batch_monitor.presentation.job_table import ATTENTION_ROWS, MOST_BYTES
 from local.bedrock import Phase, Script
 from tests.support.hostile import STORABLE, hostile_characters_in
+from tests.support.monitor import ACCOUNT, REGION
 
 from .conftest import Cloud
 from .test_handler import Context
@@ -248,3 +249,26 @@ def test_a_job_that_ended_just_now_is_not_active(cloud: Cloud, invoke: Invoke) -
     )
 
     assert "No active job" in invoke()
+
+
+def test_slots_are_shown_where_quotas_are_known(
+    cloud: Cloud, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing without them, and nothing where there are more jobs than the widget reads."""
+    model = "anthropic.claude-3-haiku-20240307-v1:0"
+    cloud.add_job("InProgress", model_id=model)
+    cloud.poll()
+    assert "slots" not in invoke()
+    monkeypatch.setenv(settings.STATE_TABLE_NAME, "state")
+    module.overview.cache_clear()
+    assert "slots" not in invoke()
+    cloud.dynamodb.put_item(
+        TableName="state",
+        Item={
+            "scope": {"S": f"{ACCOUNT}/{REGION}#slots"},
+            "quotas": {"M": {"Claude 3 Haiku": {"N": "20"}}},
+        },
+    )
+    assert "Claude 3 Haiku: 1 of 20 slots" in invoke()
+    monkeypatch.setattr(overview, "ACTIVE_SHOWN", 0)
+    assert "slots" not in invoke()

@@ -31,6 +31,8 @@ NOT_SEEN = {
     "bedrock:GetModelInvocationJob",
     "bedrock:ListModelInvocationJobs",
     "bedrock:ListTagsForResource",
+    # A refusal is only logged.
+    "servicequotas:ListServiceQuotas",
     # Lambda itself writes logs and dead letters in the function's name.
     "logs:CreateLogStream",
     "logs:PutLogEvents",

@@ -225,7 +225,9 @@ def test_indexes() -> None:
         *attributes.BOOKMARK_ATTRIBUTES,
         *attributes.LIST_POSITION_ATTRIBUTES,
     )
-    assert sorted(described) == sorted((contract.STATE_KEY, *attributes.names_of(stored)))
+    assert sorted(described) == sorted(
+        (contract.STATE_KEY, *attributes.names_of(stored), *attributes.OF_SLOTS)
+    )
 
 
 ADAPTERS = "functions/bedrock_batch_monitor/adapters"

@@ -110,6 +110,7 @@ def test_attributes(stack: aws_cdk.Stack) -> None:
     assert {name: stack.resolve(value) for name, value in outputs.items()} == {
         "JobsTableName": stack.resolve(monitor.jobs_table.table_name),
         "HistoryTableName": stack.resolve(monitor.history_table.table_name),
+        "StateTableName": stack.resolve(monitor._tables.state.table_name),
         "EventBusName": stack.resolve(monitor.event_bus.event_bus_name),
         "MonitorFunctionName": stack.resolve(monitor.function.function_name),
         "DeadLetterQueueUrl": stack.resolve(monitor.dead_letter_queue.queue_url),

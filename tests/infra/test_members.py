@@ -201,7 +201,7 @@ def test_the_member_role(synthesize: Synthesize, of_type: OfType, render: Render
             "null",
         ),
         (
-            json.dumps("bedrock:ListModelInvocationJobs"),
+            json.dumps(["bedrock:ListModelInvocationJobs", "servicequotas:ListServiceQuotas"]),
             "*",
             '{"StringEquals": {"aws:RequestedRegion": "<AWS::Region>"}}',
         ),

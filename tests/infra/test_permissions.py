@@ -42,6 +42,7 @@ STATEMENTS = {
         (("events:DescribeEventBus", "events:PutEvents"), (BUS,)),
         (READ_JOBS, (EVERY_BATCH_JOB,)),
         (("bedrock:ListModelInvocationJobs",), ("*",)),
+        (("servicequotas:ListServiceQuotas",), ("*",)),
         (ANSWER_TASKS, ("*",)),
         (("sqs:SendMessage",), (FAILED_POLLS,)),
     },
@@ -68,6 +69,7 @@ STATEMENTS = {
         (("logs:CreateLogStream", "logs:PutLogEvents"), ("<WidgetLog0299BEC9.Arn>",)),
         (("dynamodb:Query",), (f"{HISTORY}/index/by-status", f"{JOBS}/index/active-jobs")),
         (("dynamodb:BatchGetItem",), (JOBS,)),
+        (("dynamodb:BatchGetItem",), (STATE,)),
     },
     "PollRole8FB8B3F0": {
         (("lambda:InvokeFunction",), ("<MonitorFunction39E4128B.Arn>",)),
@@ -114,6 +116,7 @@ USE_KEY_OF_TOPICS = key_statement("sns")
 
 SERVICES = Path(__file__).resolve().parents[2] / "functions" / "bedrock_batch_monitor" / "adapters"
 PREFIXES = {
+    "service_quotas": "servicequotas",
     "bedrock": "bedrock",
     "dynamodb": "dynamodb",
     "eventbridge": "events",
@@ -417,7 +420,7 @@ def called_operations(source: str) -> Iterator[str]:
         (MonitorConfig(), PREFIXES | READERS, {"s3:GetObject"}),
         (MEMBERS, PREFIXES | READERS, {"s3:GetObject"}),
         (
-            replace(EVERYWHERE, discovery=True, task_tokens=True, read_tags=True),
+            replace(EVERYWHERE, discovery=True, task_tokens=True, read_tags=True, read_quotas=True),
             PREFIXES | READERS | NOTIFYING | RECORD_ERRORS,
             set(),
         ),
@@ -466,7 +469,7 @@ def test_wildcards(
     of_type: Callable[[dict[str, Any], str], dict[str, Any]],
     render: Callable[[Any], Any],
 ) -> None:
-    """Wildcards are the id of an own batch job, the list of jobs, and the tasks to answer."""
+    """Wildcards are the id of an own batch job, the lists of jobs and quotas, and the tasks."""
     statements = [
         statement
         for policy in of_type(template, "AWS::IAM::Policy").values()
@@ -479,7 +482,7 @@ def test_wildcards(
     ]
 
     assert sorted(name for name in named if "*" in name) == [
-        *("*", "*", "*"),
+        *("*", "*", "*", "*"),
         *(EVERY_BATCH_JOB, EVERY_BATCH_JOB),
     ]
 

@@ -413,6 +413,7 @@ def test_outputs(template: Template, render: Render) -> None:
     assert {name: render(output["Value"]) for name, output in template["Outputs"].items()} == {
         "JobsTableName": f"<{JOBS}>",
         "HistoryTableName": f"<{HISTORY}>",
+        "StateTableName": f"<{STATE}>",
         "EventBusName": "<EventsBus45DE4339>",
         "MonitorFunctionName": f"<{FUNCTION}>",
         "DeadLetterQueueUrl": f"<{DEAD_LETTERS}>",
@@ -475,7 +476,7 @@ def test_functions_in_a_vpc(synthesize: Synthesize, of_type: OfType, template: T
 
 
 def test_dashboard_of_jobs(template: Template, of_type: OfType, render: Render) -> None:
-    """The live table is the widget's function, which has the two tables' names and no more."""
+    """The live table is the widget's function, which has the names of three tables and no more."""
     dashboard = only(of_type(template, "AWS::CloudWatch::Dashboard"))
     widgets = json.loads(render(dashboard["DashboardBody"]))["widgets"]
     (custom,) = (widget for widget in widgets if widget["type"] == "custom")
@@ -487,6 +488,7 @@ def test_dashboard_of_jobs(template: Template, of_type: OfType, render: Render) 
     assert function["Environment"]["Variables"] == {
         "JOBS_TABLE_NAME": f"<{JOBS}>",
         "HISTORY_TABLE_NAME": f"<{HISTORY}>",
+        "STATE_TABLE_NAME": f"<{STATE}>",
         "POWERTOOLS_SERVICE_NAME": "BedrockBatchMonitor",
         "POWERTOOLS_LOG_LEVEL": "INFO",
     }

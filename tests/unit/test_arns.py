@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bedrock_batch_monitor.domain.arns import PARTITIONS, InvalidJobArnError, JobArn, Scope
-from tests.support.contracts import FILES, schema_of
+from bedrock_batch_monitor.domain.event_kinds import KINDS
+from tests.support.contracts import schema_of
 from tests.support.hostile import HOSTILE_TEXTS, hostile_characters_in
 from tests.support.strategies import ARN
 
@@ -78,7 +79,7 @@ def test_partition_that_does_not_exist_is_refused(partition: str) -> None:
     assert len(str(caught.value).splitlines()) == 1
 
 
-@pytest.mark.parametrize("detail_type", FILES)
+@pytest.mark.parametrize("detail_type", [kind.detail_type for kind in KINDS if kind.is_about_job])
 def test_schemas_accept_the_arns_that_parse(detail_type: str) -> None:
     """`jobArn` and `resources` have one pattern, and it has the partitions of the code."""
     schema = schema_of(detail_type)["properties"]

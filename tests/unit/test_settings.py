@@ -49,6 +49,7 @@ def test_a_complete_environment() -> None:
             emit_at_risk=True,
             read_tags=True,
         ),
+        read_quotas=True,
     )
 
 

@@ -107,7 +107,7 @@ def _replay_since(bbm: Invocation, since: str, texts: Sequence[str]) -> None:
                 )
                 raise Problem(message)
             event = delivery.event
-            sent.append({"jobArn": event.job_arn, "eventId": event_id_of(event)})
+            sent.append({"jobArn": event.resource, "eventId": event_id_of(event)})
     bbm.out.document({"eventBusName": bus, "since": to_iso(start), "sent": sent})
     bbm.out.show(Text(f"Sent {len(sent)} events to {bus}, with the same eventIds", style="green"))
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 from aws_lambda_powertools import Logger, Metrics, single_metric
 from aws_lambda_powertools.metrics import MetricUnit
 
 from bedrock_batch_monitor.contract import METRICS_NAMESPACE
 from bedrock_batch_monitor.domain.arns import Scope
+from bedrock_batch_monitor.domain.slots import ModelSlots
 from bedrock_batch_monitor.domain.summary import (
     DETECTION_SECONDS,
     ERROR_CODE,
@@ -76,11 +77,21 @@ def publish(summary: PollSummary, *, failed: bool = False, scope: Scope | None =
         ):
             metrics.add_metric(name, _unit(name), value)
     _publish_by_code_and_model(summary, scope)
-    extra = {"summary": summary.as_json(), "jobsByStatus": dict(summary.active_by_status)}
+    extra: dict[str, Any] = {
+        "summary": summary.as_json(),
+        "jobsByStatus": dict(summary.active_by_status),
+    }
+    if summary.slots:
+        extra["slots"] = [_slots(each) for each in summary.slots]
     if failed:
         logger.error("poll failed", extra=extra)
     else:
         logger.info("poll finished", extra=extra)
+
+
+def _slots(slots: ModelSlots) -> dict[str, Any]:
+    known = {} if slots.limit is None else {"limit": slots.limit}
+    return {"modelId": slots.model_id, "active": slots.active, **known}
 
 
 def publish_inbox(summary: PollSummary, scope: Scope | None = None) -> None:

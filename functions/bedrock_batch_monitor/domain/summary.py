@@ -13,6 +13,7 @@ from bedrock_batch_monitor.domain.event_kinds import CONDITIONS, STALLED, UNREAC
 from bedrock_batch_monitor.domain.events import MonitorEvent
 from bedrock_batch_monitor.domain.jobs import HistoryEntry, JobRecord, TrackedJob, Usage
 from bedrock_batch_monitor.domain.outcomes import WITH_FAILED_RECORDS
+from bedrock_batch_monitor.domain.slots import ModelSlots
 from bedrock_batch_monitor.domain.tasks import PendingCallbacks
 from bedrock_batch_monitor.domain.times import seconds_between
 from bedrock_batch_monitor.domain.token_usage import short_model_id
@@ -201,7 +202,7 @@ class PollSummary:
     - `usage_given_up`: jobs whose token counts are not read any more; `tokens`: token counts that
       became known, by metric and model.
     - `errors`: by `<Service>.<error code>`; `active_by_status`: jobs that have not ended at the end
-      of the poll, which is logged.
+      of the poll, and `slots`: the same by model. Both are logged.
     - `complete` is False if time ran out before every active job was reached; the next poll begins
       with those.
     """
@@ -235,6 +236,7 @@ class PollSummary:
     tasks_pending: int = 0
     errors: Counter[str] = field(default_factory=Counter)
     active_by_status: Mapping[str, int] = field(default_factory=dict)
+    slots: tuple[ModelSlots, ...] = ()
     complete: bool = True
     seconds: float = 0.0
 
