@@ -273,7 +273,7 @@ def test_each_function_can_call_what_its_role_allows(
 
 
 def test_every_called_operation_exists() -> None:
-    """What the adapters call is an operation of some service that the bundle has a model of."""
+    """Each operation that the adapters call exists in a service model of the bundle."""
     from bedrock_batch_monitor_cdk.bundling import SERVICE_MODELS  # noqa: PLC0415
 
     session = botocore.session.get_session()
