@@ -200,8 +200,3 @@ def stack_missing(stack: str, region: str | None) -> Problem:
         f"no stack {stack} in {region or 'this Region'}: name its Region (--region) or its name "
         "(--stack), or deploy it with `make deploy`"
     )
-
-
-def is_denied(error: ClientError) -> bool:
-    """Whether the caller has no permission for a call."""
-    return error.response.get("Error", {}).get("Code") in _DENIED

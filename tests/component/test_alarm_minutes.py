@@ -235,7 +235,7 @@ def table() -> Iterator[tuple[str, str]]:
         yield cells[0], cells[1]
 
 
-def test_the_page_has_every_fault() -> None:
+def test_page_has_every_fault_of_the_table() -> None:
     """Each row of the table is derived below, and each fault is in the table."""
     assert [fault for fault, _ in table()] == [*FAULTS]
 

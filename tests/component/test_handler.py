@@ -75,8 +75,8 @@ def published(output: str) -> dict[str, Any]:
     return document
 
 
-def test_a_poll_answers_with_its_summary(deployed: Cloud) -> None:
-    """The payload {} runs one poll; the answer is JSON and has the figures of the contract."""
+def test_poll_returns_its_summary(deployed: Cloud) -> None:
+    """The payload {} runs one poll; the response is JSON with the numbers of the contract."""
     deployed.add_job("Completed")
     deployed.add_job("InProgress")
     answer = json.loads(json.dumps(invoke()))
@@ -114,8 +114,8 @@ def test_a_poll_answers_with_its_summary(deployed: Cloud) -> None:
     }
 
 
-def test_the_figures_are_metrics(deployed: Cloud, capsys: pytest.CaptureFixture[str]) -> None:
-    """Each figure is a metric in the monitor's namespace with the stack's name as dimension."""
+def test_numbers_of_a_poll_are_metrics(deployed: Cloud, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each is a metric in the monitor's namespace with the stack's name as dimension."""
     deployed.add_job("Completed")
     answer = invoke()
     document = published(capsys.readouterr().out)
@@ -130,10 +130,10 @@ def test_the_figures_are_metrics(deployed: Cloud, capsys: pytest.CaptureFixture[
         assert document[name] == [answer[key] if expected is None else expected]
 
 
-def test_occasional_metrics_come_when_there_is_something(
+def test_occasional_metrics_are_published_only_if_not_zero(
     deployed: Cloud, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A metric that is mostly zero is published, and paid for, only by polls in which it is not."""
+    """A metric that is mostly zero is published, and paid for, only in polls in which it is not."""
     arn = deployed.add_job("InProgress")
     deployed.bedrock.faults.override(arn, {"status": "Paused"})
     invoke()
@@ -142,7 +142,9 @@ def test_occasional_metrics_come_when_there_is_something(
     assert set(OCCASIONAL_METRICS) & set(document) == {"UnknownStatuses"}
 
 
-def test_errors_are_metrics_by_code(deployed: Cloud, capsys: pytest.CaptureFixture[str]) -> None:
+def test_errors_are_counted_in_metrics_by_code(
+    deployed: Cloud, capsys: pytest.CaptureFixture[str]
+) -> None:
     """An error counts in the total and under its code; codes without errors cost no metric."""
     deployed.bedrock.faults.deny(job_arn=deployed.add_job("InProgress"))
     invoke()
@@ -160,8 +162,10 @@ def test_errors_are_metrics_by_code(deployed: Cloud, capsys: pytest.CaptureFixtu
     ]
 
 
-def test_messages_are_never_logged(deployed: Cloud, capsys: pytest.CaptureFixture[str]) -> None:
-    """A job's message reaches table and event, and no line of the log, even at level DEBUG."""
+def test_messages_of_jobs_are_never_logged(
+    deployed: Cloud, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A job's message is in table and event, and in no log line, even at level DEBUG."""
     log = StringIO()
     before = logger.registered_handler.setStream(log)
     logger.setLevel("DEBUG")
@@ -178,10 +182,10 @@ def test_messages_are_never_logged(deployed: Cloud, capsys: pytest.CaptureFixtur
     assert SECRET not in log.getvalue() + captured.out + captured.err
 
 
-def test_a_poll_that_cannot_list_jobs_fails_the_invocation(
+def test_poll_that_cannot_list_active_jobs_fails_the_invocation(
     deployed: Cloud, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """An invocation that did not look at the jobs is an error to Lambda, not a quiet success."""
+    """An invocation that did not read the jobs is an error to Lambda."""
     deployed.dynamodb.delete_table(TableName="jobs")
     with pytest.raises(PollError, match=r"cannot be listed: DynamoDB\.ResourceNotFoundException"):
         invoke()

@@ -66,7 +66,7 @@ def is_well(run: Run, check: str) -> bool:
     return all(finding["ok"] for finding in found)
 
 
-def test_doctor_checks_everything(run: Run) -> None:
+def test_doctor_has_a_result_for_every_check(run: Run) -> None:
     """Each check has a result of its own, in the form of the contract."""
     run("poll")
     code, document = run("doctor")
@@ -128,7 +128,7 @@ def test_trace_proves_publication(cloud: Cloud, run: Run) -> None:
     assert history["history"][-1]["event"] == "published"
 
 
-def test_bus_that_was_deleted_is_found_and_created_again(cloud: Cloud, run: Run) -> None:
+def test_deleted_bus_is_found_and_created_again(cloud: Cloud, run: Run) -> None:
     """Nothing is published or lost while the bus is missing; afterwards events can be repeated."""
     events, bus = cloud.monitor.client("events"), cloud.monitor.outputs.event_bus_name
     rules = events.list_rules(EventBusName=bus)["Rules"]
@@ -162,7 +162,7 @@ def test_bus_that_was_deleted_is_found_and_created_again(cloud: Cloud, run: Run)
     assert arn in {each["jobArn"] for each in again["sent"]}
 
 
-def test_lost_items_are_discovered_again(cloud: Cloud, run: Run) -> None:
+def test_deleted_items_are_discovered_again(cloud: Cloud, run: Run) -> None:
     """Items that somebody deleted come back, with the end of a job that ended meanwhile."""
     script = Script((Phase("InProgress", 60), Phase("Stopped", None)))
     arn = cloud.bedrock.add_job(script=script, job_name="lost")

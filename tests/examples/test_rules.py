@@ -1,4 +1,4 @@
-"""The examples' rules match what they say, and EventBridge may deliver to their targets."""
+"""The rules of the examples match the intended events, and can deliver to their targets."""
 
 from __future__ import annotations
 
@@ -83,8 +83,9 @@ def templates(synthesize: Synthesize) -> dict[str, Any]:
         ("RuleToConsumer", ENDINGS),
     ],
 )
-def test_rule(templates: dict[str, Any], stack: str, matched: set[str]) -> None:
-    """Each rule is on the monitor's bus, and matches the endings that the example is for."""
+def test_each_rule_matches_its_events_on_the_bus_of_the_monitor(
+    templates: dict[str, Any], stack: str, matched: set[str]
+) -> None:
     (rule,) = rules_of(templates[stack])
 
     assert rule["EventBusName"] == "monitor"
@@ -135,16 +136,16 @@ def test_events_that_are_not_about_the_owner_of_a_job_go_to_no_topic(
         assert not any(matches(rule["EventPattern"], event) for event in (slots, *others))
 
 
-def test_rule_of_the_construct(templates: dict[str, Any]) -> None:
-    """The rule that the construct makes is on its own bus, next to the one for commands."""
+def test_rule_of_the_construct_is_on_its_own_bus(templates: dict[str, Any]) -> None:
+    """Next to the rule for commands."""
     by_bus = [rule for rule in rules_of(templates["Pipeline"]) if "EventBusName" in rule]
 
     assert len({str(rule["EventBusName"]) for rule in by_bus}) == 1
     assert [matched_by(rule["EventPattern"]) for rule in by_bus] == [set(), TROUBLE]
 
 
-def test_consumer(templates: dict[str, Any]) -> None:
-    """The consumer's bus takes endings from the monitor's account; the rule there knows both."""
+def test_consumer_bus_admits_the_account_of_the_monitor(templates: dict[str, Any]) -> None:
+    """The rule there matches both accounts."""
     by_type = {
         resource["Type"]: resource["Properties"]
         for resource in templates["ConsumerBus"]["Resources"].values()
@@ -169,8 +170,7 @@ def test_consumer(templates: dict[str, Any]) -> None:
     ]
 
 
-def test_cfn_lint(templates: dict[str, Any], tmp_path: Path) -> None:
-    """cfn-lint has nothing to say of any example."""
+def test_examples_pass_cfn_lint(templates: dict[str, Any], tmp_path: Path) -> None:
     files = []
     for name, template in templates.items():
         file = tmp_path / f"{name}.json"
@@ -186,8 +186,8 @@ def test_cfn_lint(templates: dict[str, Any], tmp_path: Path) -> None:
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
 
 
-def test_every_app_says_how_it_is_run() -> None:
-    """Each folder with a CDK app has a `cdk.json` that runs the program there."""
+def test_every_example_app_has_a_cdk_json() -> None:
+    """It runs the program in the same folder."""
     for file in EXAMPLES.glob("*/cdk.json"):
         program = file.parent / f"{file.parent.name.replace('-', '_')}.py"
         assert program.name in file.read_text()
