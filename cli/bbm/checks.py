@@ -153,7 +153,7 @@ def polls(ward: Ward) -> Iterator[Finding]:
         f"the oldest read of an active job was {_shown(oldest)} old at the last poll",
         ok=oldest <= _INTERVALS * ward.interval,
         command="bbm jobs",
-        section="readslate",
+        section="jobslate",
     )
 
 
