@@ -230,7 +230,7 @@ def _oldest_read(ward: Ward, polls_: list[LogLine], where: Where, start: datetim
     if is_late and errors:
         detail += f"; errors: {', '.join(sorted(errors))}"
     return ward.finding(
-        "reads", where.prefix + detail, ok=not is_late, command="bbm jobs", section="readslate"
+        "reads", where.prefix + detail, ok=not is_late, command="bbm jobs", section="jobslate"
     )
 
 

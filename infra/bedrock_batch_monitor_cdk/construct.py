@@ -81,7 +81,6 @@ class BedrockBatchMonitor(Construct):
             self,
             "Alarms",
             config=config,
-            function=self.function,
             events=events,
             inbox=self._inbox.queue,
             dashboard_name=dashboard_name(self),

@@ -66,7 +66,7 @@ def test_counts_are_interpolated_between_measured_sizes() -> None:
 def test_counts_of_the_benchmark_are_complete() -> None:
     """For every design that the estimate uses, and for every step."""
     assert {"monitor", "scan", "pool"} <= counts().polls.keys()
-    assert counts().steps.keys() == {"takenUp", "transition", "counts", "ending"}
+    assert counts().steps.keys() == {"discovery", "transition", "counts", "end"}
     assert all(units >= 1 for units in counts().steps.values())
 
 

@@ -192,6 +192,7 @@ REGIONS = {
     ("docs/events.md", "generated: samples"): samples,
     ("docs/notifications.md", "generated: outcomes"): outcomes,
     ("docs/cost.md", "generated: cost"): cost.table,
+    ("docs/cost.md", "generated: count writes"): cost.count_writes,
     ("docs/cost.md", "generated: prices"): cost.prices,
     ("docs/command-line.md", "generated: bbm cost"): cost.sample,
     ("docs/operating.md", "generated: alarms"): alarms,

@@ -17,7 +17,7 @@ from urllib.parse import unquote
 import pytest
 
 from bbm.cost import ALARMS as ALARMS_BY_DEFAULT
-from bbm.cost import LOG_BYTES
+from bbm.cost import CALLS, LOG_BYTES
 from bedrock_batch_monitor import contract
 from bedrock_batch_monitor.adapters import errors
 from bedrock_batch_monitor.adapters.dynamodb import attributes, items
@@ -27,9 +27,10 @@ from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.jobs import HistoryEntry, RecordCounts, Usage
 from bedrock_batch_monitor.domain.summary import (
     ERRORS,
-    OCCASIONAL_METRICS,
+    HEARTBEAT,
+    METRICS,
+    NEWS_FROM_SECONDS,
     REFUSED,
-    STEADY_METRICS,
     THROTTLED,
     PollSummary,
 )
@@ -271,11 +272,11 @@ def test_page_explains_each_number_of_a_poll_and_its_metric() -> None:
     assert sorted(name for figure, _ in figures for name in figure) == sorted(
         PollSummary().as_json()
     )
-    assert sorted(name for _, metric in figures for name in metric) == sorted(
-        (*STEADY_METRICS, *OCCASIONAL_METRICS)
-    )
-    steady = [code(cells[1])[0] for cells in table if "(steady)" in cells[1]]
-    assert sorted(steady) == sorted(STEADY_METRICS)
+    assert sorted(name for _, metric in figures for name in metric) == sorted(METRICS)
+    assert [code(cells[1])[0] for cells in table if "(heartbeat)" in cells[1]] == [HEARTBEAT]
+    for name, seconds in NEWS_FROM_SECONDS.items():
+        (line,) = (cells[-1] for cells in table if code(cells[1]) == [name])
+        assert f"from {seconds} seconds" in line
     assert f"`{contract.METRICS_NAMESPACE}`" in read("docs/operating.md")
     assert f"metric `{ERRORS}`" in section("docs/operating.md", "## Error codes")
 
@@ -413,6 +414,8 @@ def test_poll_makes_the_calls_of_the_cost_estimate(
     for client in (cloud.monitor.jobs._client, cloud.monitor.reconciler.bedrock._client):
         client.meta.events.register("before-call", lambda model, **_: made.append(model.name))
     cloud.poll()
+    # The reads of up to 32 jobs are made at once.
+    assert len(made) <= CALLS
     made.remove("GetModelInvocationJob")
 
     assert made == ["GetItem", "Query", "Query", *more]

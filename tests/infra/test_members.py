@@ -17,7 +17,7 @@ from bedrock_batch_monitor.adapters.errors import ROLE_REFUSED
 from bedrock_batch_monitor.domain.arns import Scope
 from bedrock_batch_monitor.domain.requests import Hint, request_of
 from bedrock_batch_monitor.domain.scopes import Scopes
-from bedrock_batch_monitor.domain.summary import ERRORS, JOBS_ACTIVE, JOBS_ENDED
+from bedrock_batch_monitor.domain.summary import ERRORS, JOBS_ENDED, JOBS_READ
 from bedrock_batch_monitor.settings import MONITORED_ACCOUNT, Settings
 from bedrock_batch_monitor_cdk.alarms import ROLE_REFUSED_CODE
 from bedrock_batch_monitor_cdk.config import ConfigError, MonitorConfig
@@ -377,10 +377,10 @@ def test_each_other_scope_has_its_own_alarms(synthesize: Synthesize, of_type: Of
             by_scope.setdefault(scope, set()).add(kind)
     alarms = {
         "JobsRead",
-        "OldestReadSeconds",
+        "LateSeconds",
         "OldestPendingEventSeconds",
         "Errors",
-        "JobsNewlyUnreachable",
+        "JobsNeedAttention",
     }
     assert by_scope == {
         "111111111111/eu-west-1": alarms,
@@ -400,7 +400,7 @@ def test_dashboard_has_a_line_for_each_scope(synthesize: Synthesize, of_type: Of
         return [part for part in body.split("SEARCH(")[1:] if "service,scope" in part]
 
     assert len(searches(MEMBERS)) == 3
-    for name, search in zip((JOBS_ACTIVE, JOBS_ENDED, ERRORS), searches(MEMBERS), strict=True):
+    for name, search in zip((JOBS_READ, JOBS_ENDED, ERRORS), searches(MEMBERS), strict=True):
         assert name in search
     assert searches(MonitorConfig()) == []
 

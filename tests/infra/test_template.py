@@ -514,7 +514,7 @@ def test_dashboard_queries_read_the_logs_of_both_functions(
     widgets = json.loads(render(dashboard["DashboardBody"]))["widgets"]
     queries = [widget["properties"]["query"] for widget in widgets if widget["type"] == "log"]
 
-    assert len(queries) == 6
+    assert len(queries) == 7
     for query in queries:
         assert query.startswith("SOURCE '<MonitorLogEC78DC2E>' | SOURCE '<InboxLog75BA9A4E>' | ")
     asked = " ".join(queries)
@@ -570,9 +570,7 @@ def test_dashboard_shows_every_metric(template: Template, of_type: OfType, rende
     assert status["alarms"] == [
         f"<{name}.Arn>" for name in of_type(template, "AWS::CloudWatch::Alarm")
     ]
-    assert sorted(metric[1] for metric in own) == sorted(
-        (*summary.STEADY_METRICS, *summary.OCCASIONAL_METRICS)
-    )
+    assert sorted(metric[1] for metric in own) == sorted(summary.METRICS)
     assert {tuple(metric[2:4]) for metric in own} == {("service", "BedrockBatchMonitor")}
     assert {metric[1] for metric in metrics if metric[0] == "AWS/Lambda"} == {
         "Invocations",
