@@ -14,6 +14,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from bbm import count_writes
 from local.benchmark import (
     burst,
     forecast,
@@ -143,6 +144,9 @@ def _steps(environment: Environment) -> tuple[steps.Step, ...]:
     measured = tuple(steps.measure(environment))
     for step in measured:
         console.print(f"{step.name}: {step.write_units:.1f} write units")
+    for hours in count_writes.HOURS:
+        writes = count_writes.writes_per_job(hours)
+        console.print(f"a job of {hours} hours: {writes} writes of record counts")
     return measured
 
 

@@ -1,13 +1,24 @@
 """The cost estimate: the lines add up, and the cost grows with the workload."""
 
 import json
+import math
 from fractions import Fraction
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from bbm.cost import Counts, Workload, alternatives, as_json, bill, counts, total
+from bbm.cost import (
+    Counts,
+    Workload,
+    alternatives,
+    as_json,
+    bill,
+    counts,
+    metric_months,
+    total,
+)
 from bbm.main import app
 
 WORKLOADS = st.builds(
@@ -68,6 +79,20 @@ def test_counts_of_the_benchmark_are_complete() -> None:
     assert {"monitor", "scan", "pool"} <= counts().polls.keys()
     assert counts().steps.keys() == {"discovery", "transition", "counts", "end"}
     assert all(units >= 1 for units in counts().steps.values())
+
+
+@pytest.mark.parametrize(("jobs", "dollars"), [(20, 2.50), (1000, 9.00)])
+def test_bill_stays_below_its_target(jobs: int, dollars: float) -> None:
+    """A month of a deployment without settings, alarms included."""
+    assert total(bill(Workload(jobs=jobs))) <= dollars
+
+
+def test_metric_is_billed_for_the_hours_in_which_it_is_published() -> None:
+    """One change a month is one hour, and many changes are the whole month at most."""
+    assert float(metric_months(0)) == 0
+    assert float(metric_months(1)) == pytest.approx(1 / 720, abs=1e-4)
+    assert float(metric_months(600)) == pytest.approx(1 - math.exp(-600 / 720), abs=1e-3)
+    assert metric_months(10**9) == 1
 
 
 def test_step_functions_loop_costs_its_transitions() -> None:

@@ -1,0 +1,194 @@
+"""Record counts are written when they are news: compared with writing every change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from itertools import accumulate
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bbm.count_writes import writes_per_job
+from bedrock_batch_monitor.domain import statuses
+from bedrock_batch_monitor.domain.conditions import conditions_of, findings_of
+from bedrock_batch_monitor.domain.jobs import JobObservation, RecordCounts, TrackedJob
+from bedrock_batch_monitor.domain.progress import (
+    LEAST_MOVE_OF_END,
+    LONGEST_UNWRITTEN,
+    NEWS_SHARE,
+    NEWS_SHARE_OF_TIME,
+    is_counts_write_due,
+    may_write_counts,
+    recorded_end,
+)
+from bedrock_batch_monitor.domain.rules import Rules
+from bedrock_batch_monitor.domain.transitions import Refresh, Unchanged, decide
+from tests.support.strategies import ARN, all_rules, observations, times, tracked_jobs
+
+START = datetime(2026, 11, 24, 20, 0, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+TOTAL = 50_000
+RULES = Rules(
+    progress_interval=5 * MINUTE, poll_interval=MINUTE, unreachable_after_polls=3, emit_at_risk=True
+)
+# Longer than a job can run: nothing stalls, and every change is news.
+EVERY_CHANGE = replace(RULES, stalled_after=timedelta(days=30))
+JOB = TrackedJob(
+    ARN,
+    sequence=4,
+    status=statuses.IN_PROGRESS,
+    first_in_progress_at=START,
+    counts=RecordCounts(TOTAL, 0, 0, 0),
+    progress_at=START,
+)
+# Parts of a job: for so many minutes it is so much faster than in others.
+parts = st.lists(st.tuples(st.integers(20, 400), st.floats(0.3, 3.0)), min_size=1, max_size=4)
+
+
+def seen(processed: int, total: int = TOTAL, error: int = 0) -> JobObservation:
+    counts = RecordCounts(total, processed, processed - error, error)
+    return JobObservation(ARN, statuses.IN_PROGRESS, counts=counts)
+
+
+def progress(of: list[tuple[int, float]]) -> Iterator[int]:
+    """The processed records of a job after each minute."""
+    weights = [speed for minutes, speed in of for _ in range(minutes)]
+    whole = sum(weights)
+    return (round(TOTAL * done / whole) for done in accumulate(weights))
+
+
+def followed(of: list[tuple[int, float]], rules: Rules) -> Iterator[tuple[datetime, TrackedJob]]:
+    """What is recorded of a job after each poll."""
+    job = JOB
+    for minute, processed in enumerate(progress(of), start=1):
+        now = START + minute * MINUTE
+        observation = seen(processed)
+        decision = decide(job, observation, now=now, observed_by="poll", rules=rules)
+        if isinstance(decision, Refresh):
+            assert decision.estimate is not None
+            job = replace(
+                job,
+                counts=observation.counts,
+                progress_at=now,
+                records_per_minute=decision.estimate.records_per_minute,
+            )
+        yield now, job
+
+
+@given(tracked_jobs, observations, times, all_rules)
+def test_counts_that_are_due_may_be_written(
+    job: TrackedJob, observation: JobObservation, now: datetime, rules: Rules
+) -> None:
+    """Never more often than the interval; and after half an hour at the latest."""
+    may = may_write_counts(job, observation, now=now, rules=rules)
+    due = is_counts_write_due(job, observation, now=now, rules=rules)
+    assert may or not due
+    if may and (job.progress_at is None or now - job.progress_at >= LONGEST_UNWRITTEN):
+        assert due
+
+
+@given(tracked_jobs, observations, times, all_rules, st.integers(1, 10_080))
+def test_every_change_is_news_with_a_time_for_stalls(
+    job: TrackedJob, observation: JobObservation, now: datetime, rules: Rules, minutes: int
+) -> None:
+    """So a job counts as stalled from the same moment as if every change was written."""
+    rules = replace(rules, stalled_after=minutes * MINUTE)
+    assert is_counts_write_due(job, observation, now=now, rules=rules) == may_write_counts(
+        job, observation, now=now, rules=rules
+    )
+
+
+@given(tracked_jobs, observations, times, all_rules)
+def test_conditions_are_those_of_writing_every_change(
+    job: TrackedJob, observation: JobObservation, now: datetime, rules: Rules
+) -> None:
+    """A risk begins and ends with the same answer, although small changes are not written."""
+    news = replace(rules, stalled_after=None)
+    every = replace(rules, stalled_after=timedelta(days=3650))
+    job = replace(job, conditions={k: v for k, v in job.conditions.items() if k != "Stalled"})
+    found = [
+        conditions_of(findings_of(job, observation, now=now, rules=each)) for each in (news, every)
+    ]
+    assert found[0] == found[1]
+    decision = decide(job, observation, now=now, observed_by="poll", rules=news)
+    if isinstance(decision, Unchanged) and not job.has_ended:
+        assert found[0] == job.conditions
+
+
+@given(parts)
+def test_recorded_counts_are_at_most_a_step_behind(of: list[tuple[int, float]]) -> None:
+    """Once the interval is over, fewer records than the share of the total are not written."""
+    for (now, job), processed in zip(followed(of, RULES), progress(of), strict=True):
+        assert job.progress_at is not None
+        age, behind = now - job.progress_at, processed - (job.counts.processed or 0)
+        assert age < LONGEST_UNWRITTEN or behind == 0
+        assert age < RULES.progress_interval or behind < TOTAL * NEWS_SHARE
+        assert processed < TOTAL or age < RULES.progress_interval
+
+
+@given(parts)
+def test_the_estimated_end_is_that_of_writing_every_change(of: list[tuple[int, float]]) -> None:
+    """Within a fifth of the time that is left, or ten minutes, and an interval and a poll.
+
+    The two write in different minutes of an interval, so ends are compared with all near ones.
+    """
+    near = (RULES.progress_interval + RULES.poll_interval) // MINUTE
+    exact = [recorded_end(job) for _, job in followed(of, EVERY_CHANGE)]
+    for minute, (now, job) in enumerate(followed(of, RULES)):
+        ends_at = recorded_end(job)
+        others = exact[max(0, minute - near) : minute + near + 1]
+        if ends_at is None:
+            assert None in others
+            continue
+        known = [other for other in others if other is not None]
+        earliest, latest = min(known), max(known)
+        left = max(latest - now, timedelta(0))
+        tolerance = max(2 * NEWS_SHARE_OF_TIME * left, 2 * LEAST_MOVE_OF_END)
+        assert earliest - tolerance <= ends_at <= latest + tolerance
+
+
+@pytest.mark.parametrize(
+    ("minutes", "answer", "is_due"),
+    [
+        (4, seen(21_000), False),
+        (6, seen(20_200), False),
+        (29, seen(20_967), False),
+        (29, seen(21_000), True),
+        (30, seen(20_990), True),
+        (6, seen(20_200, error=1), True),
+        (6, seen(20_200, total=60_000), True),
+        # Much slower, and much faster than before: the estimated end moves by hours.
+        (25, seen(20_050), True),
+        (10, seen(20_999), True),
+    ],
+)
+def test_counts_are_due_if_they_are_news(
+    minutes: int, answer: JobObservation, *, is_due: bool
+) -> None:
+    """A share of the records, the first failed record, another total, or another estimated end."""
+    now = START + timedelta(hours=10)
+    job = replace(
+        JOB,
+        counts=RecordCounts(TOTAL, 20_000, 20_000, 0),
+        progress_at=now - minutes * MINUTE,
+        # 333 in ten minutes.
+        records_per_minute=100 / 3,
+    )
+    assert is_counts_write_due(job, answer, now=now, rules=RULES) == is_due
+
+
+def test_without_an_interval_every_change_is_written() -> None:
+    """`progressIntervalMinutes=0` is for people who want to see each change."""
+    job = replace(JOB, counts=RecordCounts(TOTAL, 20_000, 20_000, 0))
+    rules = replace(RULES, progress_interval=timedelta(0))
+    assert is_counts_write_due(job, seen(20_001), now=START, rules=rules)
+
+
+def test_a_job_of_a_day_is_written_about_sixty_times() -> None:
+    """The figure of the estimate of the bill; each change would be 288 writes."""
+    assert 48 <= writes_per_job(24) <= 72
+    assert writes_per_job(1) == 12
+    assert writes_per_job(24, progress_minutes=60) <= 24

@@ -1,0 +1,45 @@
+"""Which figures of a poll are published as metrics."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from bedrock_batch_monitor.domain.summary import HEARTBEAT, METRICS, PollSummary
+
+
+def test_a_poll_without_news_has_no_metric() -> None:
+    """All jobs read, nothing changed, in a usual time."""
+    assert PollSummary(jobs_active=20, jobs_read=20, jobs_listed=20, seconds=2.5).news() == {}
+
+
+@pytest.mark.parametrize(
+    ("summary", "news"),
+    [
+        (PollSummary(jobs_ended=2), {"JobsEnded": 2}),
+        (PollSummary(jobs_active=3, jobs_read=2), {"JobsActive": 3}),
+        (PollSummary(jobs_active=3, jobs_read=3), {}),
+        (PollSummary(seconds=59.9), {}),
+        (PollSummary(seconds=60.0), {"PollSeconds": 60.0}),
+        (PollSummary(detection_seconds=299), {}),
+        (PollSummary(detection_seconds=300), {"DetectionSeconds": 300, "LateSeconds": 300}),
+        (PollSummary(oldest_read_seconds=60), {"OldestReadSeconds": 60}),
+        (
+            PollSummary(oldest_read_seconds=700, detection_seconds=20),
+            {"OldestReadSeconds": 700, "LateSeconds": 700},
+        ),
+        (PollSummary(newly_unreachable=1), {"JobsNewlyUnreachable": 1, "JobsNeedAttention": 1}),
+        (PollSummary(unknown_statuses=1), {"UnknownStatuses": 1}),
+        (PollSummary(newly_unknown=2), {"JobsNeedAttention": 2}),
+        (PollSummary(errors=Counter({"Bedrock.ThrottlingException": 4})), {}),
+        (PollSummary(errors=Counter({"DynamoDB.InternalServerError": 4})), {"Errors": 4}),
+        (PollSummary(conditions=Counter({"AtRisk": 1})), {"JobsAtRisk": 1}),
+    ],
+)
+def test_news_are_figures_that_are_not_zero_or_late(
+    summary: PollSummary, news: dict[str, float]
+) -> None:
+    """Each figure alone, with the metrics that repeat it for an alarm."""
+    assert summary.news() == news
+    assert news.keys() <= set(METRICS) - {HEARTBEAT}
