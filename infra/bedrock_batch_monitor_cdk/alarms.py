@@ -11,7 +11,7 @@ No alarm is on for as long as a single job or item is wrong, because it would hi
 Most metrics are published only when they are not zero, so missing data does not breach.
 
 Each other account or Region has its own alarms, with its name in theirs, on what can go wrong only
-there: five, one more in another account, and one with `stalledAfterMinutes`.
+there: five, one more in another account, one with `stalledAfterMinutes`, and two with `lateAlarms`.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from constructs import Construct
 
 from bedrock_batch_monitor import contract
 from bedrock_batch_monitor.domain import summary
+from bedrock_batch_monitor.domain.event_kinds import AT_RISK, DEADLINE_MISSED
 from bedrock_batch_monitor_cdk.findings import acknowledge
 from bedrock_batch_monitor_cdk.service import service_of
 
@@ -67,6 +68,8 @@ DEAD_LETTERS: Final = "DeadLetters"
 EVENTS_WAITING: Final = "EventsWaiting"
 JOBS_UNREACHABLE: Final = "JobsUnreachable"
 JOBS_STALLED: Final = "JobsStalled"
+JOBS_AT_RISK: Final = "JobsAtRisk"
+JOBS_PAST_DEADLINE: Final = "JobsPastDeadline"
 READS_LATE: Final = "ReadsLate"
 DETECTION_LATE: Final = "DetectionLate"
 INBOX_STOPPED: Final = "InboxStopped"
@@ -125,6 +128,17 @@ ALARMS: Final[Mapping[str, Meaning]] = MappingProxyType(
             "Triggers when neither status nor counts of a job change for `stalledAfterMinutes`.",
             "bbm jobs",
         ),
+        JOBS_AT_RISK: Meaning(
+            AT_RISK.metric,
+            "Triggers when a job will probably miss its deadline or, with `emitAtRisk`, its "
+            "expiration.",
+            "bbm jobs",
+        ),
+        JOBS_PAST_DEADLINE: Meaning(
+            DEADLINE_MISSED.metric,
+            "Triggers when a job has missed its deadline and has not ended.",
+            "bbm jobs",
+        ),
         BEDROCK_DENIES: Meaning(
             f"{summary.ERRORS}, {summary.ERROR_CODE} {summary.REFUSED}",
             "Triggers when Bedrock refuses the monitor's calls, for example with AccessDenied, "
@@ -174,7 +188,8 @@ class Alarms(Construct):
         self._action = actions.SnsAction(self.topic)
         self.alarms: list[cloudwatch.IAlarm] = []
         self._build_alarms_on_polls(function)
-        self._build_alarms_on_jobs(stalled=config.stalled_after_minutes is not None)
+        optional = _optional(config)
+        self._build_alarms_on_jobs(optional)
         self._build_alarms_on_errors()
         self._alarm(
             DEAD_LETTERS,
@@ -191,20 +206,16 @@ class Alarms(Construct):
         )
         accounts = events.multi_scope.accounts if events.multi_scope is not None else ()
         for other in events.others:
-            self._build_alarms_on_scope(
-                other,
-                stalled=config.stalled_after_minutes is not None,
-                assumes_role=other.account in accounts,
-            )
+            self._build_alarms_on_scope(other, optional, assumes_role=other.account in accounts)
 
-    def _build_alarms_on_scope(self, scope: Scope, *, stalled: bool, assumes_role: bool) -> None:
+    def _build_alarms_on_scope(
+        self, scope: Scope, optional: Mapping[str, str], *, assumes_role: bool
+    ) -> None:
         self._alarm_on_no_poll(scope)
         self._alarm_on_late_reads(scope)
         self._alarm_on_events_waiting(scope)
         self._alarm_on_errors(scope)
-        metrics = {JOBS_UNREACHABLE: summary.JOBS_NEWLY_UNREACHABLE}
-        if stalled:
-            metrics[JOBS_STALLED] = summary.JOBS_STALLED
+        metrics = {JOBS_UNREACHABLE: summary.JOBS_NEWLY_UNREACHABLE, **optional}
         for alarm_id, name in metrics.items():
             metric = self._metric(name, cloudwatch.Stats.MAXIMUM, self._window(), scope=scope)
             self._alarm(alarm_id, metric, of=scope)
@@ -310,13 +321,12 @@ class Alarms(Construct):
             of=scope,
         )
 
-    def _build_alarms_on_jobs(self, *, stalled: bool) -> None:
+    def _build_alarms_on_jobs(self, optional: Mapping[str, str]) -> None:
         metrics = {
             JOBS_UNREACHABLE: summary.JOBS_NEWLY_UNREACHABLE,
             UNKNOWN_STATUS: summary.UNKNOWN_STATUSES,
+            **optional,
         }
-        if stalled:
-            metrics[JOBS_STALLED] = summary.JOBS_STALLED
         for alarm_id, metric in metrics.items():
             self._alarm(alarm_id, self._metric(metric, cloudwatch.Stats.MAXIMUM, self._window()))
 
@@ -398,3 +408,13 @@ class Alarms(Construct):
         # The dashboard's widget shows at most 100 alarms.
         if of is None or alarm_id == NO_POLL:
             self.alarms.append(alarm)
+
+
+def _optional(config: MonitorConfig) -> dict[str, str]:
+    """The alarms on conditions of jobs that the settings ask for, with their metrics."""
+    metrics = {}
+    if config.stalled_after_minutes is not None:
+        metrics[JOBS_STALLED] = summary.JOBS_STALLED
+    if config.late_alarms:
+        metrics |= {JOBS_AT_RISK: AT_RISK.metric, JOBS_PAST_DEADLINE: DEADLINE_MISSED.metric}
+    return metrics

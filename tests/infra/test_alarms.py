@@ -12,7 +12,13 @@ from bedrock_batch_monitor import contract
 from bedrock_batch_monitor.adapters import bedrock, errors
 from bedrock_batch_monitor.app import telemetry
 from bedrock_batch_monitor.domain import summary
-from bedrock_batch_monitor_cdk.alarms import ALARMS, JOBS_STALLED, ROLE_REFUSED
+from bedrock_batch_monitor_cdk.alarms import (
+    ALARMS,
+    JOBS_AT_RISK,
+    JOBS_PAST_DEADLINE,
+    JOBS_STALLED,
+    ROLE_REFUSED,
+)
 from bedrock_batch_monitor_cdk.config import MonitorConfig
 from tests.infra.conftest import ALL_KEYS
 
@@ -27,7 +33,7 @@ Alarms = Callable[[MonitorConfig], dict[str, dict[str, Any]]]
 KIND = "AWS::CloudWatch::Alarm"
 SERVICE = ("service", "BedrockBatchMonitor")
 TOPIC = "<AlarmsTopic3A2DFEBA>"
-STALLED = MonitorConfig(stalled_after_minutes=60)
+STALLED = MonitorConfig(stalled_after_minutes=60, late_alarms=True)
 
 # Metric, statistic, period in seconds, periods, threshold; with a poll every minute.
 EXPECTED = {
@@ -40,6 +46,8 @@ EXPECTED = {
     "EventsWaiting": ("OldestPendingEventSeconds", "Maximum", 300, 1, 900),
     "JobsUnreachable": ("JobsNewlyUnreachable", "Maximum", 300, 1, 0),
     "JobsStalled": ("JobsStalled", "Maximum", 300, 1, 0),
+    "JobsAtRisk": ("JobsAtRisk", "Maximum", 300, 1, 0),
+    "JobsPastDeadline": ("JobsPastDeadline", "Maximum", 300, 1, 0),
     "BedrockDenies": ("Errors", "Sum", 1200, 1, 0),
     "UnknownStatus": ("UnknownStatuses", "Maximum", 300, 1, 0),
     "ErrorsPersist": ("Errors", "Sum", 300, 12, 0),
@@ -94,9 +102,12 @@ def test_alarms(alarms: Alarms) -> None:
     assert all(ALARMS[name].metric.startswith(alarm["MetricName"]) for name, alarm in found.items())
 
 
-def test_stalled_only_on_demand(alarms: Alarms) -> None:
+def test_alarms_on_conditions_of_jobs_exist_only_on_demand(alarms: Alarms) -> None:
     """Where no job is ever found to have stalled, no alarm is paid for that."""
-    assert set(ALARMS) - set(alarms(MonitorConfig())) == {JOBS_STALLED, ROLE_REFUSED}
+    late = {JOBS_AT_RISK, JOBS_PAST_DEADLINE}
+    without = set(ALARMS) - set(alarms(MonitorConfig()))
+    assert without == {JOBS_STALLED, ROLE_REFUSED, *late}
+    assert set(alarms(MonitorConfig(late_alarms=True))) == (set(ALARMS) - without) | late
 
 
 def test_silence(alarms: Alarms) -> None:
@@ -144,7 +155,7 @@ def test_the_function_publishes_what_alarms_look_at(
     """Namespace, name and dimensions of every metric of ours are those that a poll publishes."""
     monkeypatch.setattr(telemetry.metrics, "service", SERVICE[1])
     figures = summary.PollSummary(
-        conditions=Counter({"Stalled": 1}),
+        conditions=Counter({"Stalled": 1, "AtRisk": 1, "DeadlineMissed": 1}),
         newly_unreachable=1,
         detection_seconds=1,
         oldest_pending_event_seconds=1,
