@@ -293,6 +293,11 @@ class DeclaredSettings:
     alarm_email: str | None = _optional(
         _EMAIL_ADDRESS, "none", "Address that gets a mail when an alarm triggers or clears."
     )
+    late_alarms: bool = _setting(
+        Flag(),
+        default=False,
+        description="Create alarms on jobs that are at risk and on jobs past their deadline.",
+    )
     runbook_url: str = _setting(
         Matching(
             # With a section after it, it is part of the description of an alarm.

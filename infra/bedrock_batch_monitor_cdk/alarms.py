@@ -15,7 +15,7 @@ Every metric but the heartbeat is published only when it is news, so missing dat
 Missing data of the heartbeat does.
 
 Each other account or Region has its own alarms, with its name in theirs, on what can go wrong only
-there: five, one more in another account, and one with `stalledAfterMinutes`.
+there: five, one more in another account, one with `stalledAfterMinutes`, and two with `lateAlarms`.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from constructs import Construct
 
 from bedrock_batch_monitor import contract
 from bedrock_batch_monitor.domain import summary
+from bedrock_batch_monitor.domain.event_kinds import AT_RISK, DEADLINE_MISSED
 from bedrock_batch_monitor_cdk.findings import acknowledge
 from bedrock_batch_monitor_cdk.service import service_of
 
@@ -71,6 +72,8 @@ EVENTS_WAITING: Final = "EventsWaiting"
 JOBS_NEED_ATTENTION: Final = "JobsNeedAttention"
 JOBS_STALLED: Final = "JobsStalled"
 JOBS_LATE: Final = "JobsLate"
+JOBS_AT_RISK: Final = "JobsAtRisk"
+JOBS_PAST_DEADLINE: Final = "JobsPastDeadline"
 INBOX_STOPPED: Final = "InboxStopped"
 BEDROCK_DENIES: Final = "BedrockDenies"
 ERRORS_PERSIST: Final = "ErrorsPersist"
@@ -117,6 +120,17 @@ ALARMS: Final[Mapping[str, Meaning]] = MappingProxyType(
             "Triggers when neither status nor counts of a job change for `stalledAfterMinutes`.",
             "bbm jobs",
         ),
+        JOBS_AT_RISK: Meaning(
+            AT_RISK.metric,
+            "Triggers when a job will probably miss its deadline or, with `emitAtRisk`, its "
+            "expiration.",
+            "bbm jobs",
+        ),
+        JOBS_PAST_DEADLINE: Meaning(
+            DEADLINE_MISSED.metric,
+            "Triggers when a job has missed its deadline and has not ended.",
+            "bbm jobs",
+        ),
         BEDROCK_DENIES: Meaning(
             f"{summary.ERRORS}, {summary.ERROR_CODE} {summary.REFUSED}",
             "Triggers when Bedrock refuses the monitor's calls, for example with AccessDenied, "
@@ -159,7 +173,8 @@ class Alarms(Construct):
         self._action = actions.SnsAction(self.topic)
         self.alarms: list[cloudwatch.IAlarm] = []
         self._build_alarms_on_polls()
-        self._build_alarms_on_jobs(stalled=config.stalled_after_minutes is not None)
+        optional = _optional(config)
+        self._build_alarms_on_jobs(optional)
         self._build_alarms_on_errors()
         self._alarm(
             DEAD_LETTERS,
@@ -176,18 +191,16 @@ class Alarms(Construct):
         )
         accounts = events.multi_scope.accounts if events.multi_scope is not None else ()
         for other in events.others:
-            self._build_alarms_on_scope(
-                other,
-                stalled=config.stalled_after_minutes is not None,
-                assumes_role=other.account in accounts,
-            )
+            self._build_alarms_on_scope(other, optional, assumes_role=other.account in accounts)
 
-    def _build_alarms_on_scope(self, scope: Scope, *, stalled: bool, assumes_role: bool) -> None:
+    def _build_alarms_on_scope(
+        self, scope: Scope, optional: Mapping[str, str], *, assumes_role: bool
+    ) -> None:
         self._alarm_on_no_poll(scope)
         self._alarm_on_late_jobs(scope)
         self._alarm_on_events_waiting(scope)
         self._alarm_on_errors(scope)
-        self._build_alarms_on_jobs(scope, stalled=stalled)
+        self._build_alarms_on_jobs(optional, scope)
         if assumes_role:
             metric = self._metric(
                 summary.ERRORS,
@@ -271,10 +284,10 @@ class Alarms(Construct):
             of=scope,
         )
 
-    def _build_alarms_on_jobs(self, scope: Scope | None = None, *, stalled: bool) -> None:
-        metrics = {JOBS_NEED_ATTENTION: summary.JOBS_NEED_ATTENTION}
-        if stalled:
-            metrics[JOBS_STALLED] = summary.JOBS_STALLED
+    def _build_alarms_on_jobs(
+        self, optional: Mapping[str, str], scope: Scope | None = None
+    ) -> None:
+        metrics = {JOBS_NEED_ATTENTION: summary.JOBS_NEED_ATTENTION, **optional}
         for alarm_id, name in metrics.items():
             metric = self._metric(name, cloudwatch.Stats.MAXIMUM, self._window(), scope=scope)
             self._alarm(alarm_id, metric, of=scope)
@@ -355,3 +368,13 @@ class Alarms(Construct):
         # The dashboard's widget shows at most 100 alarms.
         if of is None or alarm_id == NO_POLL:
             self.alarms.append(alarm)
+
+
+def _optional(config: MonitorConfig) -> dict[str, str]:
+    """The alarms on conditions of jobs that the settings ask for, with their metrics."""
+    metrics = {}
+    if config.stalled_after_minutes is not None:
+        metrics[JOBS_STALLED] = summary.JOBS_STALLED
+    if config.late_alarms:
+        metrics |= {JOBS_AT_RISK: AT_RISK.metric, JOBS_PAST_DEADLINE: DEADLINE_MISSED.metric}
+    return metrics

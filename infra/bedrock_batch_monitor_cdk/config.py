@@ -30,6 +30,8 @@ _IDENTIFIER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _SHOWN_CHARACTERS: Final = 80
 # Each scope is a schedule and up to seven alarms, and a stack has 500 resources at most.
 _MOST_SCOPES: Final = 50
+# The same with two more alarms.
+_MOST_SCOPES_WITH_LATE_ALARMS: Final = 40
 # A role takes ten managed policies, into which the CDK moves what does not fit into its own. Each
 # holds one statement of `BUCKETS_PER_STATEMENT` ARNs, and two are left for other statements.
 BUCKETS_PER_STATEMENT: Final = 30
@@ -187,10 +189,12 @@ class MonitorConfig(DeclaredSettings):
         polls = 1 + len(scopes.others)
         reserved = self.function_reserved_concurrency
         problems = []
-        if polls > _MOST_SCOPES:
+        most = _MOST_SCOPES_WITH_LATE_ALARMS if self.late_alarms else _MOST_SCOPES
+        if polls > most:
+            with_alarms = " with lateAlarms" if self.late_alarms else ""
             problems.append(
                 f"regions and accounts make {polls} pairs of an account and a Region: one monitor "
-                f"takes {_MOST_SCOPES}, deploy another for the rest"
+                f"takes {most}{with_alarms}, deploy another for the rest"
             )
         if scopes.others and reserved is not None and reserved < polls:
             problems.append(

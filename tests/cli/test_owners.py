@@ -124,3 +124,23 @@ def poll_for_two_hours(bbm: Bbm) -> None:
     for _ in range(24):
         bbm.cloud.poll()
         bbm.cloud.bedrock.clock.advance(300)
+
+
+def test_jobs_show_the_deadline_and_leave_it_out_first(bbm: Bbm) -> None:
+    """A deadline that was missed is highlighted; a narrow terminal has no room for it."""
+    bbm.cloud = bbm.cloud.with_rules(read_tags=True)
+    for name, deadline in (("early", "5m"), ("late", "2h"), ("none", None)):
+        tags = None if deadline is None else {"bbm:deadline": deadline}
+        bbm.cloud.add_job("InProgress", job_name=name, tags=tags)
+    bbm.cloud.poll()
+    bbm.cloud.bedrock.clock.advance(600)
+    lines = {line.split()[0]: line for line in bbm("jobs").lines}
+    assert " DEADLINE" in lines["JOB"]
+    assert " 11-24 20:05" in lines["early"]
+    assert " 11-24 22:00" in lines["late"]
+    assert "11-24" not in lines["none"]
+    wide, narrow = (bbm("jobs", terminal=width).out for width in (120, 60))
+    assert "\x1b[1;31m11-24 20:05" in wide
+    assert "\x1b[1;31m11-24 22:00" not in wide
+    assert "DEADLINE" not in narrow
+    assert "IN STATUS" in narrow

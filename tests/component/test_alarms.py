@@ -41,7 +41,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     app = aws_cdk.App(
         context={"aws:cdk:bundling-stacks": []}, outdir=str(tmp_path_factory.mktemp("cdk.out"))
     )
-    MonitorStack(app, STACK_ID, config=MonitorConfig(stalled_after_minutes=30))
+    MonitorStack(app, STACK_ID, config=MonitorConfig(stalled_after_minutes=30, late_alarms=True))
     synthesized: dict[str, Any] = app.synth().get_stack_by_name(STACK_ID).template
     return synthesized
 
@@ -82,7 +82,7 @@ def published(output: str, alarm: dict[str, Any]) -> list[float]:
 @pytest.fixture
 def invoke(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """Invokes the function as it is deployed, under the name of the stack."""
-    rules = replace(SETTINGS.rules, stalled_after=timedelta(minutes=30))
+    rules = replace(SETTINGS.rules, stalled_after=timedelta(minutes=30), read_tags=True)
     parts = Container(
         replace(SETTINGS, rules=rules),
         boto3.Session(region_name=REGION),
@@ -141,11 +141,22 @@ def stalled(cloud: Cloud) -> None:
     cloud.add_job("Scheduled")
 
 
+def late(cloud: Cloud) -> None:
+    # At risk in the last tenth of the time, at least five minutes.
+    cloud.add_job("Scheduled", tags={"bbm:deadline": "30m"})
+
+
+def past_deadline(cloud: Cloud) -> None:
+    cloud.add_job("Scheduled", tags={"bbm:deadline": "5m"})
+
+
 FAULTS: tuple[tuple[str, Callable[[Cloud], None]], ...] = (
     (alarms.EVENTS_WAITING, without_a_bus),
     (alarms.JOBS_NEED_ATTENTION, unreachable),
     (alarms.JOBS_NEED_ATTENTION, unknown_status),
     (alarms.JOBS_STALLED, stalled),
+    (alarms.JOBS_AT_RISK, late),
+    (alarms.JOBS_PAST_DEADLINE, past_deadline),
     (alarms.JOBS_LATE, throttled),
     (alarms.JOBS_LATE, failing_for_a_while),
     (alarms.BEDROCK_DENIES, denied),

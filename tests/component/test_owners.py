@@ -89,7 +89,36 @@ def test_throttled_tags_delay_no_event_and_are_read_by_a_later_poll(cloud: Cloud
         item = cloud.job(arn) or {}
         assert item["tags"] == TAGS
         assert "tagsPending" not in item
-    assert tag_calls(cloud) == 1 + len(arns)
+    assert tag_calls(cloud) == 1 + len([*arns, ended])
+
+
+def test_tags_of_a_job_that_ended_before_they_could_be_read_are_read_later(cloud: Cloud) -> None:
+    """Its event has none, and is not sent again."""
+    cloud = cloud.with_rules(read_tags=True)
+    fault = cloud.bedrock.faults.throttle(operation="ListTagsForResource")
+    arn = cloud.add_job("Completed", tags=TAGS)
+    cloud.poll()
+    (event,) = cloud.new_events()
+    assert "tags" not in event["detail"]["data"]
+    cloud.bedrock.faults.remove(fault)
+    cloud.bedrock.clock.advance(60)
+    cloud.poll()
+    item = cloud.job(arn) or {}
+    assert (item["tags"], item["status"], "tagsPending" in item) == (TAGS, "Completed", False)
+    calls = tag_calls(cloud)
+    poll_until(cloud, HOUR, 60)
+    assert tag_calls(cloud) == calls == 2
+    assert cloud.new_events() == []
+
+
+def test_tags_of_a_job_that_ended_are_given_up_after_some_polls(cloud: Cloud) -> None:
+    """The number of attempts is bounded."""
+    cloud = cloud.with_rules(read_tags=True)
+    cloud.bedrock.faults.throttle(operation="ListTagsForResource")
+    cloud.add_job("Completed", tags=TAGS)
+    cloud.poll()
+    poll_until(cloud, HOUR, 60)
+    assert tag_calls(cloud) == 1 + 10
 
 
 def test_refused_read_of_tags_is_counted_and_not_repeated(cloud: Cloud) -> None:

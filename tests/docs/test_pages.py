@@ -119,7 +119,7 @@ def test_settings_on_pages_exist(page: str) -> None:
 
     # What an example's own app takes from the context.
     if page.startswith("examples/"):
-        settings |= {"monitorAccount", "consumerAccount", "batchRoleArn", "modelId"}
+        settings |= {"monitorAccount", "consumerAccount", "batchRoleArn", "modelId", "teams"}
         settings |= {"jobsTableName"}
     assert set(re.findall(r"-c (\w+)=", read(page))) <= settings
 

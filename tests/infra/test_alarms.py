@@ -12,7 +12,13 @@ from bedrock_batch_monitor import contract
 from bedrock_batch_monitor.adapters import bedrock, errors
 from bedrock_batch_monitor.app import telemetry
 from bedrock_batch_monitor.domain import summary
-from bedrock_batch_monitor_cdk.alarms import ALARMS, JOBS_STALLED, ROLE_REFUSED
+from bedrock_batch_monitor_cdk.alarms import (
+    ALARMS,
+    JOBS_AT_RISK,
+    JOBS_PAST_DEADLINE,
+    JOBS_STALLED,
+    ROLE_REFUSED,
+)
 from bedrock_batch_monitor_cdk.config import MonitorConfig
 from tests.infra.conftest import ALL_KEYS
 
@@ -27,7 +33,7 @@ Alarms = Callable[[MonitorConfig], dict[str, dict[str, Any]]]
 KIND = "AWS::CloudWatch::Alarm"
 SERVICE = ("service", "BedrockBatchMonitor")
 TOPIC = "<AlarmsTopic3A2DFEBA>"
-STALLED = MonitorConfig(stalled_after_minutes=60)
+STALLED = MonitorConfig(stalled_after_minutes=60, late_alarms=True)
 
 # Metric, statistic, period in seconds, periods, threshold; with a poll every minute.
 EXPECTED = {
@@ -38,6 +44,8 @@ EXPECTED = {
     "EventsWaiting": ("OldestPendingEventSeconds", "Maximum", 300, 1, 900),
     "JobsNeedAttention": ("JobsNeedAttention", "Maximum", 300, 1, 0),
     "JobsStalled": ("JobsStalled", "Maximum", 300, 1, 0),
+    "JobsAtRisk": ("JobsAtRisk", "Maximum", 300, 1, 0),
+    "JobsPastDeadline": ("JobsPastDeadline", "Maximum", 300, 1, 0),
     "BedrockDenies": ("Errors", "Sum", 1200, 1, 0),
     "ErrorsPersist": ("Errors", "Sum", 300, 12, 0),
 }
@@ -90,9 +98,12 @@ def test_each_alarm_has_its_metric_and_threshold(alarms: Alarms) -> None:
     assert all(ALARMS[name].metric.startswith(alarm["MetricName"]) for name, alarm in found.items())
 
 
-def test_stalled_alarm_exists_only_with_the_setting(alarms: Alarms) -> None:
-    """If no job is ever found to have stalled, there is no alarm to pay for."""
-    assert set(ALARMS) - set(alarms(MonitorConfig())) == {JOBS_STALLED, ROLE_REFUSED}
+def test_alarms_on_conditions_of_jobs_exist_only_with_their_settings(alarms: Alarms) -> None:
+    """Where no job is ever found to have stalled, no alarm is paid for that."""
+    late = {JOBS_AT_RISK, JOBS_PAST_DEADLINE}
+    without = set(ALARMS) - set(alarms(MonitorConfig()))
+    assert without == {JOBS_STALLED, ROLE_REFUSED, *late}
+    assert set(alarms(MonitorConfig(late_alarms=True))) == (set(ALARMS) - without) | late
 
 
 def test_missing_data_triggers_only_the_alarm_for_absent_polls(alarms: Alarms) -> None:
@@ -132,7 +143,7 @@ def test_function_publishes_the_metrics_of_the_alarms(
     """Namespace, name and dimensions of every metric are those that a poll publishes."""
     monkeypatch.setattr(telemetry.metrics, "service", SERVICE[1])
     figures = summary.PollSummary(
-        conditions=Counter({"Stalled": 1}),
+        conditions=Counter({"Stalled": 1, "AtRisk": 1, "DeadlineMissed": 1}),
         newly_unreachable=1,
         detection_seconds=600,
         oldest_pending_event_seconds=1,

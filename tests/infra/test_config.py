@@ -540,6 +540,9 @@ def test_number_of_scopes_is_limited() -> None:
     """Regions times accounts is limited by the size of a stack."""
     many = tuple(f"{number:012}" for number in range(50))
     assert len(MonitorConfig(accounts=many[1:]).scopes(HOME).others) == 49
+    assert len(MonitorConfig(accounts=many[1:40], late_alarms=True).scopes(HOME).others) == 39
+    with pytest.raises(ConfigError, match="one monitor takes 40 with lateAlarms"):
+        MonitorConfig(accounts=many[1:41], late_alarms=True).scopes(HOME)
     with pytest.raises(ConfigError, match="make 51 pairs of an account and a Region: one monitor"):
         MonitorConfig(accounts=many).scopes(HOME)
 

@@ -49,6 +49,8 @@ MOST_ACCOUNTS = replace(
     event_bus_name="b" * 256,
     member_role_name="R" * 43,
     member_external_id="e" * 430,
+    # With these alarms, a monitor takes fewer accounts.
+    late_alarms=False,
     discovery_name_prefix="p" * 63,
     discovery_name_pattern="*" * 63,
     discovery_model_ids=_LONG_MODELS[:6],

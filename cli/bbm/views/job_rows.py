@@ -44,6 +44,7 @@ def jobs_table(jobs: Sequence[Item], now: datetime, width: int | None) -> Render
             Column("ETA", [measures.eta(item, now) for item in jobs], 2, right=True),
             Column("ERRORS", [measures.failed_records(item) for item in jobs], 4, right=True),
             Column("SEQ", [Text(cells.word(i.get("sequence", ""))) for i in jobs], 7, right=True),
+            Column("DEADLINE", [measures.deadline(item, now) for item in jobs], 8, right=True),
         ],
         width,
         Notes("MESSAGE", [measures.explanation(item) for item in jobs]),

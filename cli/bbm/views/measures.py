@@ -14,6 +14,7 @@ from rich.text import Text
 from bbm.tables import Item, has_ended, is_tracked
 from bbm.views.cells import message, moment, style, time_of, word
 from bedrock_batch_monitor.adapters.dynamodb.attributes import (
+    DEADLINE,
     ESTIMATED_END_TIME,
     RECORDS_PER_MINUTE,
 )
@@ -137,6 +138,15 @@ def eta(item: Item, now: datetime) -> Text:
     if left and is_late(item, now):
         return Text(left, style="bold red")
     return Text(left, style="dim" if left == "unknown" else "")
+
+
+def deadline(item: Item, now: datetime) -> Text:
+    """The deadline in UTC, highlighted if an active job has missed it."""
+    due = time_of(item.get(DEADLINE))
+    if due is None:
+        return Text("")
+    is_missed = due <= now and not has_ended(item)
+    return Text(f"{due:%m-%d %H:%M}", style="bold red" if is_missed else "")
 
 
 def is_late(item: Item, now: datetime) -> bool:

@@ -22,18 +22,21 @@ class JobResults:
     """Counts and logs results, and hands on what is pending.
 
     `never_readable` has the job ARN and error code of jobs that became unreachable without ever
-    having been read.
+    having been read. `ended_without_tags` has the jobs whose end was recorded without their tags.
     """
 
     summary: PollSummary
     logger: Logger
     buffer: EventBuffer
     never_readable: list[tuple[str, str]] = field(default_factory=list)
+    ended_without_tags: list[str] = field(default_factory=list)
 
     def handle(self, result: ReconcileResult) -> None:
         """Handle the result of one job."""
         self.summary.count(result)
         self.never_readable.extend(result.never_readable)
+        if result.ended_without_tags is not None:
+            self.ended_without_tags.append(result.ended_without_tags)
         if result.record is not None:
             self.logger.info("job changed", extra=loggable(result.record))
         for change in result.changes:

@@ -350,12 +350,17 @@ class _Poll:
         follower = self.monitor.tags
         if follower is None:
             return
-        pending = [arn for arn, job in active.reachable.items() if job.tags_pending]
+        pending = [
+            *(arn for arn, job in active.reachable.items() if job.tags_pending),
+            *follower.ended(),
+        ]
         for job_arn in pending[:MOST_RETRIES_PER_POLL]:
             if self.pool.time_is_up:
                 break
             self.pool.submit(partial(follower.follow, job_arn), self.results.handle)
         self.pool.wait_for_all()
+        # From the next poll on: a call that was throttled just now would be throttled again.
+        follower.remember(self.results.ended_without_tags)
 
     def follow_usage(self) -> None:
         """Try again to read the token counts of jobs that ended; nothing else waits for this."""

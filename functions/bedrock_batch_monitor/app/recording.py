@@ -329,6 +329,8 @@ class Recorder:
         )
         if plan.errors:
             result = replace(result, errors=plan.errors)
+        if plan.is_end and plan.owner is not None and plan.owner.tags_pending:
+            result = replace(result, ended_without_tags=record.last.job_arn)
         if plan.is_restored:
             return result
         return replace(result, entry=record.last, record=record, backfilled=record.last.backfilled)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from bedrock_batch_monitor.adapters.dynamodb import items
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 # How many jobs a poll asks for their tags again.
 MOST_RETRIES_PER_POLL: Final = 32
+# How many polls read the tags of a job that has ended, and of how many jobs at most.
+_ATTEMPTS_AFTER_END: Final = 10
+_MOST_ENDED: Final = 1000
 # After a throttled or failed call, no tags are read for so long: jobs come first.
 _OPEN_FOR: Final = timedelta(seconds=30)
 
@@ -70,11 +74,32 @@ class TagReader:
 
 @dataclass(frozen=True, slots=True)
 class TagFollower:
-    """Reads the tags of active jobs that could not be read when the job was first recorded."""
+    """Reads the tags of jobs that could not be read when the job was first recorded.
+
+    The item of an active job says that its tags are missing. Jobs that have ended are remembered as
+    long as the execution environment lasts, each for a number of attempts.
+    """
 
     reader: TagReader
     jobs: TagWrites
     rules: Rules
+    _ended: dict[str, int] = field(default_factory=dict)
+
+    def remember(self, job_arns: Iterable[str]) -> None:
+        """Remember jobs that ended without their tags; of too many, the first ones."""
+        for job_arn in job_arns:
+            if len(self._ended) < _MOST_ENDED:
+                self._ended.setdefault(job_arn, _ATTEMPTS_AFTER_END)
+
+    def ended(self) -> tuple[str, ...]:
+        """The jobs that ended without their tags, each counted as attempted."""
+        due = tuple(islice(self._ended, MOST_RETRIES_PER_POLL))
+        for job_arn in due:
+            left = self._ended.pop(job_arn) - 1
+            if left > 0:
+                # Behind the others, so that each has its turn.
+                self._ended[job_arn] = left
+        return due
 
     def follow(self, job_arn: str) -> ReconcileResult:
         """Read the tags of one job again; raises nothing that a service can cause."""
@@ -84,6 +109,7 @@ class TagFollower:
                 (None, None) if item is None else (items.tracked_job(item), items.stored_job(item))
             )
             if job is None or stored is None or stored.record is None or not job.tags_pending:
+                self._ended.pop(job_arn, None)
                 return ReconcileResult()
             read = self.reader.read(job_arn)
             if read.tags is None:
@@ -92,6 +118,8 @@ class TagFollower:
                 job, stored.record.observation, read.tags, self.rules, stored.deadline_by
             )
             written = self.jobs.add_tags(owner, expected=job)
+            if written.is_done:
+                self._ended.pop(job_arn, None)
             return ReconcileResult(errors=read.errors, is_conflict=not written.is_done)
         except ServiceError as error:
             return ReconcileResult(errors=(error.code,))

@@ -142,7 +142,8 @@ class ReconcileResult:
     error code of a job that became unreachable without ever having been read, `given_up` says that
     such a job was untracked. `refused` says that Bedrock refused the read for a reason that does
     not concern this job alone. `newly_unreachable` says that the job became unreachable, or that
-    its item was found to be wrong, with this result. `changes` are the conditions that
+    its item was found to be wrong, with this result. `ended_without_tags` is the ARN
+    of a job whose end was recorded before its tags could be read. `changes` are the conditions that
     began or ended.
     """
 
@@ -163,6 +164,7 @@ class ReconcileResult:
     given_up: bool = False
     refused: bool = False
     newly_unreachable: bool = False
+    ended_without_tags: str | None = None
     changes: tuple[ConditionChange, ...] = ()
 
     @property
