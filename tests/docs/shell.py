@@ -35,6 +35,8 @@ sys.stderr.write(answer["error"])
 sys.exit(bool(answer["error"]))
 """
 
+# Options that the AWS CLI names differently from the API.
+_RENAMED = {"--notification-endpoint": "endpoint"}
 # What moto has no answer for here; the parameters are checked all the same.
 Canned = Mapping[str, Callable[[Mapping[str, Any]], Any]]
 
@@ -107,7 +109,7 @@ def _parse(model: OperationModel, rest: list[str]) -> tuple[dict[str, Any], dict
     words = iter(rest)
     for word in words:
         assert word.startswith("--") or word == "summary.json", word
-        option = word.removeprefix("--")
+        option = _RENAMED.get(word, word.removeprefix("--"))
         if option in {"query", "output", "cli-binary-format"}:
             options[option] = next(words)
         elif option in members:
