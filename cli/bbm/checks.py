@@ -440,8 +440,10 @@ def _problems_of_indexes(resource: Resource, table: Mapping[str, Any]) -> Iterat
 
 def records(ward: Ward) -> Iterator[Finding]:
     """Whether the items of the jobs and their history fit together."""
+    # The template has the settings as text.
     days = ward.parts.settings.get("historyRetentionDays")
-    found = _tables_of(ward).compare(ward.now, timedelta(days=days) if days else None)
+    retention = None if days is None else timedelta(days=int(days))
+    found = _tables_of(ward).compare(ward.now, retention)
     problems = []
     command = f"bbm rediscover --since 8d{_scope_option(ward, found)}"
     if found.without_item:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from bbm import dead_letters
+from bbm import checks, dead_letters
 from bbm.log_lines import LogLine
 from bbm.read_age import oldest_read
 from bbm.stack_parts import Resource, StackParts
@@ -196,3 +197,77 @@ def test_history_shows_whether_the_event_is_pending(cloud: Cloud, bbm: Bbm) -> N
     [entry] = bbm.json("history", arn)["history"]
     assert (entry["event"], entry["eventPublishedAt"]) == ("published", "2026-11-24T20:00:00.000Z")
     assert "published" in bbm("history", arn).out
+
+
+def ward(*resources: Resource, **clients: Any) -> checks.Ward:
+    """What the checks look at: these resources, and clients that answer from memory."""
+    deployment = SimpleNamespace(scope=Scope("123456789012", "us-east-1"))
+    parts = StackParts({each.logical_id: each for each in resources}, deployment, {}, None)  # type: ignore[arg-type]
+    known = SimpleNamespace(**clients, client=lambda service: clients[service])
+    return checks.Ward(known, "BedrockBatchMonitor", parts, AT)  # type: ignore[arg-type]
+
+
+def test_rollback_that_failed_is_found() -> None:
+    """With the first command of its section of the runbook."""
+    answer = {"Stacks": [{"StackStatus": "UPDATE_ROLLBACK_FAILED"}], "ResponseMetadata": {}}
+    stack = SimpleNamespace(describe_stacks=lambda **_: answer)
+    [finding, _] = checks.stack_status(ward(cloudformation=stack))
+
+    assert (finding.ok, finding.detail) == (
+        False,
+        "stack BedrockBatchMonitor is UPDATE_ROLLBACK_FAILED",
+    )
+    assert finding.command.startswith("aws cloudformation describe-stack-events")
+    assert finding.link.endswith("#when-a-deployment-failed")
+
+
+@pytest.mark.parametrize(
+    ("arns", "detail", "ok"),
+    [
+        ([], "The alarm topic has no subscribers", True),
+        (
+            ["PendingConfirmation"],
+            "The alarm topic has no subscribers: none of 1 is confirmed",
+            False,
+        ),
+        (["arn:aws:sns:1", "PendingConfirmation"], "1 confirmed subscriptions of 2", True),
+    ],
+)
+def test_alarm_topic_without_subscribers_is_named(
+    arns: list[str], detail: str, *, ok: bool
+) -> None:
+    """Without a setting or subscription, people may have chosen it."""
+    topic = Resource("AlarmsTopic3A2DFEBA", "AWS::SNS::Topic", "arn:aws:sns:topic", {})
+    answer = {"Subscriptions": [{"SubscriptionArn": arn} for arn in arns]}
+    sns = SimpleNamespace(list_subscriptions_by_topic=lambda **_: answer)
+    [finding] = checks.alarm_topic(ward(topic, sns=sns))
+
+    assert (finding.detail, finding.ok) == (detail, ok)
+
+
+def test_index_that_is_missing_or_backfilling_is_named() -> None:
+    """An index of the template that the table lacks, and one that is not ready."""
+    indexes = [{"IndexName": name} for name in ("active-jobs", "pending-events", "usage-pending")]
+    resource = Resource(
+        "TablesJobs313634AE",
+        "AWS::DynamoDB::GlobalTable",
+        "jobs",
+        {"Properties": {"GlobalSecondaryIndexes": indexes}},
+    )
+    table = {
+        "TableStatus": "ACTIVE",
+        "GlobalSecondaryIndexes": [
+            {"IndexName": "pending-events", "IndexStatus": "CREATING", "Backfilling": True},
+            {"IndexName": "usage-pending", "IndexStatus": "ACTIVE"},
+        ],
+    }
+    dynamodb = SimpleNamespace(
+        describe_table=lambda **_: {"Table": table},
+        exceptions=SimpleNamespace(ResourceNotFoundException=KeyError),
+    )
+    [finding] = checks.tables(ward(resource, dynamodb=dynamodb))
+
+    assert finding.detail == (
+        "table jobs (TablesJobs) index active-jobs is missing, index pending-events is BACKFILLING"
+    )
+    assert finding.link.endswith("#an-index-is-missing")

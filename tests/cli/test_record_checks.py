@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 
+from bbm.checks import Ward, records
 from bbm.record_checks import Records, Tables
+from bbm.stack_parts import StackParts
+from bedrock_batch_monitor.domain.arns import Scope
 from local.bedrock import Phase, Script
 from tests.component.conftest import Cloud
 
@@ -82,3 +86,20 @@ def test_jobs_that_cannot_be_read_have_their_code(cloud: Cloud, running: str) ->
 
     assert running not in found
     assert found == {gone: "ResourceNotFoundException", wrong: "InvalidJobArn"}
+
+
+@pytest.mark.parametrize("scope", [Scope("123456789012", "us-east-1"), Scope("2", "eu-west-1")])
+def test_finding_names_the_jobs_and_the_command(cloud: Cloud, running: str, scope: Scope) -> None:
+    """Jobs of another scope are discovered again with its name."""
+    cloud.dynamodb.delete_item(TableName="jobs", Key={"jobArn": {"S": running}})
+    deployment = SimpleNamespace(jobs_table="jobs", history_table="history", scope=scope)
+    settings = {"historyRetentionDays": "30"}
+    parts = StackParts({}, deployment, settings, None)  # type: ignore[arg-type]
+    clients = SimpleNamespace(dynamodb=cloud.dynamodb)
+    now = cloud.bedrock.clock.now()
+    [finding] = records(Ward(clients, "stack", parts, now))  # type: ignore[arg-type]
+
+    assert finding.detail == f"1 running jobs have a history and no item: {running}"
+    own = "bbm rediscover --since 8d"
+    there = f"{own} --scope 123456789012/us-east-1"
+    assert finding.command == (own if scope == Scope("123456789012", "us-east-1") else there)

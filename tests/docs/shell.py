@@ -35,18 +35,20 @@ sys.stderr.write(answer["error"])
 sys.exit(bool(answer["error"]))
 """
 
+# Options that the AWS CLI names differently from the API.
+_RENAMED = {"--notification-endpoint": "endpoint"}
 # What moto has no answer for here; the parameters are checked all the same.
 Canned = Mapping[str, Callable[[Mapping[str, Any]], Any]]
 
 
-def call(arguments: list[str], canned: Canned) -> str:
-    """What the AWS CLI does with these arguments, as far as the pages use it."""
+def call(arguments: list[str], canned: Canned, directory: Path) -> str:
+    """What the AWS CLI does with these arguments in a directory, as far as the pages use it."""
     service, command, *rest = arguments
     client = boto3.client(service)
     if command == "wait":
         return _wait(client, rest, waits="wait" not in canned)
     if (service, command) == ("cloudformation", "deploy"):
-        return _deploy(client, rest, canned)
+        return _deploy(client, rest, canned, directory)
     operation = next(
         name for name in client.meta.method_to_api_mapping if name.replace("_", "-") == command
     )
@@ -81,10 +83,10 @@ def _wait(client: Any, rest: list[str], *, waits: bool) -> str:
     return ""
 
 
-def _deploy(client: Any, rest: list[str], canned: Canned) -> str:
+def _deploy(client: Any, rest: list[str], canned: Canned, directory: Path) -> str:
     """`aws cloudformation deploy` of a stack that does not exist."""
     options = dict(zip(rest[::2], rest[1::2], strict=True))
-    template = Path(options.pop("--template-file"))
+    template = directory / options.pop("--template-file")
     request = {
         "StackName": options.pop("--stack-name"),
         "Capabilities": [options.pop("--capabilities")],
@@ -107,7 +109,7 @@ def _parse(model: OperationModel, rest: list[str]) -> tuple[dict[str, Any], dict
     words = iter(rest)
     for word in words:
         assert word.startswith("--") or word == "summary.json", word
-        option = word.removeprefix("--")
+        option = _RENAMED.get(word, word.removeprefix("--"))
         if option in {"query", "output", "cli-binary-format"}:
             options[option] = next(words)
         elif option in members:
@@ -141,7 +143,7 @@ def bash(
         def handle(self) -> None:
             answer = {"out": "", "error": ""}
             try:
-                answer["out"] = call(json.loads(self.rfile.readline()), canned) + "\n"
+                answer["out"] = call(json.loads(self.rfile.readline()), canned, directory) + "\n"
             except Exception as error:  # noqa: BLE001 - the caller is another process
                 answer["error"] = f"{type(error).__name__}: {error}\n"
             self.wfile.write(json.dumps(answer).encode() + b"\n")

@@ -37,6 +37,7 @@ OUTPUTS = {
     "MonitorFunctionName": "function",
     "DeadLetterQueueUrl": "http://dead-letters",
     "SchemaRegistryName": "registry",
+    "AlarmTopicArn": f"arn:aws:sns:us-east-1:{ACCOUNT}:alarms",
 }
 BACKUP = f"arn:aws:dynamodb:us-east-1:{ACCOUNT}:table/history/backup/01732480000000-a1b2c3d4"
 # Logical ids, types and names of resources of the stack.
@@ -103,6 +104,7 @@ def run(cloud: Cloud, tmp_path: Path) -> Iterator[Run]:  # noqa: ARG001 - moto h
             )
         },
         "kms enable-key": lambda asked: asked,
+        "sns subscribe": lambda asked: asked,
         "logs put-query-definition": lambda asked: asked,
         "lambda list-event-source-mappings": lambda _: {
             "EventSourceMappings": [{"UUID": "91eaeb7e-c976-1234-9451-8709db01f137"}]

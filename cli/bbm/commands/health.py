@@ -43,9 +43,10 @@ def doctor(
 ) -> bool:
     """Check whether all is well. The exit code is 0 if it is, and 1 if not.
 
-    Checks the last poll and the oldest read, the schedule, the alarms, dead letters, the inbox, the
-    event bus, the tables, pending events, the version and your permissions. Each finding has the
-    first command to run and a section of the runbook.
+    Checks the last poll and the oldest read of each account and Region, errors that last, and jobs
+    that cannot be read. Checks the schedule, the alarms, dead letters, the inbox, the event bus,
+    the tables and the key. Checks lost items and history, pending events, the version and your
+    permissions. Each finding has the first command to run and a section of the runbook.
     """
     ward = _ward(bbm)
     done: list[str] = []
