@@ -18,7 +18,7 @@ PIP := env -u PIP_USER -u PIP_TARGET -u PIP_PREFIX -u PIP_ROOT -u PIP_DRY_RUN \
 export CDK_DISABLE_CLI_TELEMETRY := true
 export PATH := $(CURDIR)/$(BIN):$(CURDIR)/node_modules/.bin:$(PATH)
 
-.PHONY: help setup demo check verify test lint format pictures audit bench explore mutate docs synth bootstrap deploy package destroy lock clean
+.PHONY: help setup demo check verify test lint format pictures audit bench explore mutate drills docs synth bootstrap deploy package destroy lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -72,6 +72,9 @@ explore: setup ## Run the fault explorer: every crash and refusal at every call 
 
 mutate: setup ## Change the code in small ways and see whether a test notices (ARGS="--base REV --minutes 15")
 	@python -m tests.mutation $(ARGS)
+
+drills: setup ## Inject faults on the local cloud and repair them with the runbook; writes its table (ten minutes)
+	@PYTHONPATH=functions:cli:infra:. python -m tests.deployed.drills
 
 synth: setup ## Synthesize the CloudFormation template into cdk.out/ (ARGS as for deploy)
 	@cdk synth --quiet $(ARGS)

@@ -18,8 +18,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 from bbm import stack_parts
 from bbm.log_lines import LogLine, lines_since
 from bbm.read_age import oldest_read
-from bbm.record_checks import Tables, by_code, named
+from bbm.record_checks import Records, Tables, by_code, named
 from bedrock_batch_monitor import __version__, contract
+from bedrock_batch_monitor.domain.arns import JobArn, Scope, is_job_arn
 from bedrock_batch_monitor.domain.summary import is_of_service
 from bedrock_batch_monitor.domain.times import from_iso
 
@@ -124,33 +125,45 @@ def polls(ward: Ward) -> Iterator[Finding]:
     # Lines arrive late; an older poll says when polls stopped.
     start = ward.now - 4 * window
     found = lines_since(ward.clients, _log_groups(ward, "Monitor"), start, _OF_POLLS)
-    scopes = _polled_scopes(ward)
-    for account, region in scopes:
+    home = ward.parts.deployment.scope
+    for scope in _polled_scopes(ward):
         of_scope = [
             line
             for line in found
-            if (line.fields.get("account"), line.fields.get("region")) == (account, region)
+            if line.fields.get("account") == scope.account
+            and line.fields.get("region") == scope.region
         ]
-        prefix = f"{account}/{region}: " if len(scopes) > 1 else ""
-        yield _last_poll(ward, of_scope, prefix, window)
+        where = Where() if scope == home else Where(f"{scope}: ", f" --scope {scope}")
+        yield _last_poll(ward, of_scope, where, window)
+        yield _service_errors(ward, of_scope, where)
         finished = [line for line in of_scope if line.message == "poll finished"]
-        yield _service_errors(ward, of_scope, prefix)
         if finished:
-            yield _oldest_read(ward, finished, prefix, start)
+            yield _oldest_read(ward, finished, where, start)
 
 
-def _polled_scopes(ward: Ward) -> list[tuple[str, str]]:
-    """The account and Region of each schedule; that of the deployment has the payload `{}`."""
+@dataclass(frozen=True, slots=True)
+class Where:
+    """How a finding names its scope, and the option of `bbm poll`; empty for the deployment's."""
+
+    prefix: str = ""
+    option: str = ""
+
+
+def _polled_scopes(ward: Ward) -> list[Scope]:
+    """The scope of each schedule, the deployment's own first; its payload is `{}`."""
     home = ward.parts.deployment.scope
-    payloads = [
-        ward.parts.properties(each).get("Target", {}).get("Input", "{}")
+    payloads = (
+        json.loads(ward.parts.properties(each).get("Target", {}).get("Input", "{}"))
         for each in ward.parts.of_type(stack_parts.SCHEDULE)
-    ]
-    read = [json.loads(payload) for payload in payloads] or [{}]
-    return [(each.get("account", home.account), each.get("region", home.region)) for each in read]
+    )
+    scopes = {
+        Scope(each.get("account", home.account), each.get("region", home.region))
+        for each in payloads
+    }
+    return [home, *sorted(scopes - {home}, key=str)]
 
 
-def _last_poll(ward: Ward, found: list[LogLine], prefix: str, window: timedelta) -> Finding:
+def _last_poll(ward: Ward, found: list[LogLine], where: Where, window: timedelta) -> Finding:
     """When a poll last succeeded; if the newest one did not, what it ran into."""
     last = max(
         (line.at for line in found if _has_succeeded(line)),
@@ -167,9 +180,9 @@ def _last_poll(ward: Ward, found: list[LogLine], prefix: str, window: timedelta)
         detail += "; no poll has written a log line"
     return ward.finding(
         "poll",
-        prefix + detail,
+        where.prefix + detail,
         ok=age is not None and age <= window and _has_succeeded(found[-1]),
-        command="bbm poll",
+        command=f"bbm poll{where.option}",
         section="nopoll",
     )
 
@@ -185,17 +198,17 @@ def _why_not(line: LogLine) -> str:
     return f"the newest poll read none of {summary.get('jobsActive', 0)} jobs: {codes}"
 
 
-def _service_errors(ward: Ward, found: list[LogLine], prefix: str) -> Finding:
+def _service_errors(ward: Ward, found: list[LogLine], where: Where) -> Finding:
     """The errors of services that each of the newest polls had; a single one can pass."""
     newest = [set(line.fields.get("summary", {}).get("errors", {})) for line in found[-_NEWEST:]]
     lasting = sorted(filter(is_of_service, set.intersection(*newest) if newest else ()))
     return ward.finding(
         "errors",
-        f"{prefix}the newest polls had errors: {', '.join(lasting)}"
+        f"{where.prefix}the newest polls had errors: {', '.join(lasting)}"
         if lasting
-        else f"{prefix}no error of a service in each of the newest polls",
+        else f"{where.prefix}the newest polls have no error of a service in common",
         ok=not lasting,
-        command="bbm poll",
+        command=f"bbm poll{where.option}",
         section="error-codes",
     )
 
@@ -205,7 +218,7 @@ def _has_succeeded(line: LogLine) -> bool:
     return line.message == "poll finished" and followed
 
 
-def _oldest_read(ward: Ward, polls_: list[LogLine], prefix: str, start: datetime) -> Finding:
+def _oldest_read(ward: Ward, polls_: list[LogLine], where: Where, start: datetime) -> Finding:
     age = oldest_read(polls_, start)
     if age is None:
         detail = "it is not known how old the oldest read of an active job is: the function has "
@@ -217,7 +230,7 @@ def _oldest_read(ward: Ward, polls_: list[LogLine], prefix: str, start: datetime
     if is_late and errors:
         detail += f"; errors: {', '.join(sorted(errors))}"
     return ward.finding(
-        "reads", prefix + detail, ok=not is_late, command="bbm jobs", section="readslate"
+        "reads", where.prefix + detail, ok=not is_late, command="bbm jobs", section="jobslate"
     )
 
 
@@ -430,7 +443,7 @@ def records(ward: Ward) -> Iterator[Finding]:
     days = ward.parts.settings.get("historyRetentionDays")
     found = _tables_of(ward).compare(ward.now, timedelta(days=days) if days else None)
     problems = []
-    command = "bbm rediscover --since 8d"
+    command = f"bbm rediscover --since 8d{_scope_option(ward, found)}"
     if found.without_item:
         problems.append(
             f"{len(found.without_item)} running jobs have a history and no item: "
@@ -455,6 +468,14 @@ def records(ward: Ward) -> Iterator[Finding]:
         command=command,
         section="when-tables-are-lost",
     )
+
+
+def _scope_option(ward: Ward, found: Records) -> str:
+    """The option that names the scope of the first job, if it is not the deployment's own."""
+    first = next(iter((*found.without_item, *found.older)), "")
+    if not is_job_arn(first) or (scope := JobArn.parse(first).scope) == ward.parts.deployment.scope:
+        return ""
+    return f" --scope {scope}"
 
 
 def unread_jobs(ward: Ward) -> Iterator[Finding]:

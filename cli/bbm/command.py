@@ -156,6 +156,12 @@ _SINCE: Final = typer.Option(
     metavar="TIME", help="Start time: 30m, 24h, 7d, or an ISO 8601 time (UTC)."
 )
 Since = Annotated[str, _SINCE]
+OtherScope = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ACCOUNT/REGION", help="Another account and Region that the deployment monitors."
+    ),
+]
 
 
 def register(app: typer.Typer, function: Callable[..., bool | None]) -> None:

@@ -17,8 +17,16 @@ from importlib import resources
 from itertools import pairwise
 from typing import Any, Final
 
+from bbm.count_writes import writes_per_job
 from bedrock_batch_monitor.domain.discovery import OVERLAP
-from bedrock_batch_monitor.domain.summary import JOBS_DISCOVERED, STEADY_METRICS
+from bedrock_batch_monitor.domain.list_summaries import FETCH_EACH_UP_TO
+from bedrock_batch_monitor.domain.summary import (
+    EVENTS_SENT,
+    HEARTBEAT,
+    JOBS_CHANGED,
+    JOBS_DISCOVERED,
+    JOBS_ENDED,
+)
 
 LAMBDA_REQUEST: Final = Fraction("0.20") / 10**6
 LAMBDA_GB_SECOND: Final = Fraction("0.0000133334")
@@ -48,23 +56,39 @@ PRICES: Final[Mapping[str, tuple[Fraction, int, str]]] = {
 }
 
 DAYS: Final = 30
-# With discovery, the metric of discovered jobs is also published.
-METRICS: Final = len({*STEADY_METRICS, JOBS_DISCOVERED})
-ALARMS: Final = 11
+ALARMS: Final = 8
+TRANSITIONS_PER_JOB: Final = 5
+# Published for each job that changes, by so many changes of a job. CloudWatch bills a metric for
+# each hour in which it is published.
+METRICS_OF_CHANGES: Final[Mapping[str, int]] = {
+    JOBS_CHANGED: TRANSITIONS_PER_JOB,
+    JOBS_ENDED: 1,
+    EVENTS_SENT: 1,
+    JOBS_DISCOVERED: 1,
+}
 # An upper bound. A test compares it with the log of a real poll.
-LOG_BYTES: Final = 2200
-# An assumption, not documented: how often Lambda polls an empty queue.
+LOG_BYTES: Final = 1700
+# Lambda processes five batches of a queue at once when traffic is low. With a maximum concurrency,
+# which the inbox has, it does not go down to two (Lambda developer guide, "Configuring scaling
+# behavior for SQS event source mappings").
 QUEUE_POLLERS: Final = 5
+# An assumption: each of them makes long polls of the longest duration.
 SECONDS_PER_QUEUE_POLL: Final = 20
 # With this memory a function has one CPU (Lambda developer guide, "Configure Lambda function
 # memory").
 MEGABYTES_PER_CPU: Final = 1769
-# The calls to Bedrock and other services also take time.
-LEAST_SECONDS: Final = 1
-TRANSITIONS_PER_JOB: Final = 5
+# An invocation waits for so many calls one after the other; a poll reads up to 32 jobs at once. A
+# test compares this with the calls of a real poll.
+CALLS: Final = 8
+# An assumption: how long a call in the Region takes.
+SECONDS_PER_CALL: Final = Fraction("0.05")
 
 _BOOKMARK_MINUTES: Final = OVERLAP / 3 // timedelta(minutes=1)
-_MINUTES: Final = DAYS * 24 * 60
+_HOURS: Final = DAYS * 24
+_MINUTES: Final = _HOURS * 60
+_JOBS_PER_PAGE: Final = 1000
+# A function for one job reads the job from Bedrock and from a table, and writes.
+_CALLS_FOR_ONE_JOB: Final = 3
 # The states of one iteration: wait, ask Bedrock, choose.
 _STATES_PER_ITERATION: Final = 3
 _EVENTS_PER_EXECUTION: Final = 25_000
@@ -128,7 +152,7 @@ def counts() -> Counts:
     polls: dict[str, dict[int, Mapping[str, float]]] = {}
     for poll in found["polls"]:
         if poll["ended"] == 0:
-            polls.setdefault(poll["contestant"], {})[poll["jobs"]] = poll
+            polls.setdefault(poll["subject"], {})[poll["jobs"]] = poll
     return Counts(polls, found["steps"])
 
 
@@ -140,7 +164,7 @@ def bill(workload: Workload) -> list[Line]:
     received = ended * TRANSITIONS_PER_JOB
     seconds = poll_seconds(workload, "monitor")
     gigabytes = Fraction(workload.memory_megabytes, 1024)
-    gb_seconds = (polls * seconds + received * LEAST_SECONDS) * gigabytes
+    gb_seconds = (polls * seconds + received * CALLS * SECONDS_PER_CALL) * gigabytes
     # Each event causes one consistent read of its job.
     reads = polls * counted.at("monitor", "readUnits", jobs) + received
     writes = _write_units(workload)
@@ -148,7 +172,7 @@ def bill(workload: Workload) -> list[Line]:
     queue_requests = QUEUE_POLLERS * DAYS * 86400 // SECONDS_PER_QUEUE_POLL + 3 * received
     log_gb = Fraction((polls + received) * LOG_BYTES, 10**9)
     lines = [
-        Line("Custom metrics", f"{METRICS}", "$0.30 each", METRICS * CUSTOM_METRIC),
+        *metrics(workload),
         Line("Alarms", f"{ALARMS}", "$0.10 each", ALARMS * ALARM),
         *(
             Line(
@@ -182,16 +206,50 @@ def bill(workload: Workload) -> list[Line]:
 
 def _write_units(workload: Workload) -> dict[str, Fraction]:
     """The DynamoDB write units of a month, by purpose."""
-    refreshes = workload.jobs * (_MINUTES // workload.progress_minutes)
+    refreshes = workload.ended * count_writes_per_job(workload)
     # The first transition is recorded with the start of tracking, the last one with the event.
     units_per_job = (
-        _step("takenUp") + (TRANSITIONS_PER_JOB - 2) * _step("transition") + _step("ending")
+        _step("discovery") + (TRANSITIONS_PER_JOB - 2) * _step("transition") + _step("end")
     )
     return {
         "record counts": refreshes * _step("counts"),
         "transitions": workload.ended * units_per_job,
         "bookmarks": Fraction(_MINUTES // _BOOKMARK_MINUTES),
     }
+
+
+def metrics(workload: Workload) -> list[Line]:
+    """What the metrics of a month cost, in which nothing is wrong."""
+    changes = sum(
+        (metric_months(workload.ended * times) for times in METRICS_OF_CHANGES.values()),
+        Fraction(0),
+    )
+    return [
+        Line(f"Metric {HEARTBEAT}, of every poll", "1", "$0.30 each", CUSTOM_METRIC),
+        Line(
+            "Metrics of changes, in hours with a change",
+            f"{float(changes):.2f}",
+            "$0.30 each",
+            changes * CUSTOM_METRIC,
+        ),
+    ]
+
+
+def metric_months(changes: int) -> Fraction:
+    """The share of a month's hours in which at least one of so many changes is expected.
+
+    The changes are independent and equally likely at any time. Changes at the same time cost less.
+    """
+    return Fraction(1) - Fraction(round((1 - 1 / _HOURS) ** changes, 4)).limit_denominator(10_000)
+
+
+def count_writes_per_job(workload: Workload) -> int:
+    """How often the record counts of a job are written, without its transitions."""
+    return writes_per_job(
+        workload.hours_per_job,
+        interval_minutes=workload.interval_minutes,
+        progress_minutes=workload.progress_minutes,
+    )
 
 
 def total(lines: Sequence[Line]) -> Fraction:
@@ -214,9 +272,15 @@ def alternatives(workload: Workload) -> list[Alternative]:
 
 
 def poll_seconds(workload: Workload, design: str) -> Fraction:
-    """The duration of a poll in seconds: the measured CPU time at the function's part of a CPU."""
+    """The duration of a poll in seconds.
+
+    That is the measured CPU time at the function's part of a CPU, and the time in which the poll
+    waits for calls. Those of an alternative count as if they were made at once, too.
+    """
     cpu = counts().at(design, "cpuSeconds", workload.jobs)
-    return max(Fraction(LEAST_SECONDS), cpu * MEGABYTES_PER_CPU / workload.memory_megabytes)
+    pages = workload.jobs // _JOBS_PER_PAGE if workload.jobs > FETCH_EACH_UP_TO else 0
+    calls = (CALLS + pages) * SECONDS_PER_CALL
+    return calls + cpu * MEGABYTES_PER_CPU / workload.memory_megabytes
 
 
 def _scan(workload: Workload) -> Alternative:
@@ -255,7 +319,7 @@ def _function_per_job(workload: Workload) -> Alternative:
     iterations = workload.polls * workload.jobs
     gigabytes = Fraction(workload.memory_megabytes, 1024)
     lines = [
-        _duration(iterations * LEAST_SECONDS * gigabytes),
+        _duration(iterations * _CALLS_FOR_ONE_JOB * SECONDS_PER_CALL * gigabytes),
         _requests(iterations),
         _schedules(iterations),
     ]
@@ -282,6 +346,7 @@ def as_json(workload: Workload) -> dict[str, Any]:
         "hoursPerJob": workload.hours_per_job,
         "progressIntervalMinutes": workload.progress_minutes,
         "functionMemoryMegabytes": workload.memory_megabytes,
+        "recordCountWritesPerJob": count_writes_per_job(workload),
         "dollarsPerMonth": _dollars(total(lines)),
         "lines": [
             {

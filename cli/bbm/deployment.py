@@ -25,6 +25,7 @@ class Deployment:
     partition: str
     scope: Scope
     record_messages: bool = True
+    state_table: str = ""
 
     def job_arn(self, job_id: str) -> str:
         """The ARN of the job with this id in the deployment's own account and Region."""
@@ -63,6 +64,8 @@ def find(clients: Clients, stack: str) -> Deployment:
             function=outputs["MonitorFunctionName"],
             partition=partition or "aws",
             scope=Scope(account, region),
+            # A stack of an earlier version does not have it.
+            state_table=outputs.get("StateTableName", ""),
             record_messages=outputs.get("RecordMessages") != "false",
         )
     except KeyError as error:

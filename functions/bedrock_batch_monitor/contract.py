@@ -9,6 +9,7 @@ from typing import Final
 JOB_ARN: Final = "jobArn"
 SEQUENCE: Final = "sequence"
 STATUS: Final = "status"
+MODEL_ID: Final = "modelId"
 OBSERVED_AT: Final = "observedAt"
 EVENT_ID: Final = "eventId"
 OUTCOME: Final = "outcome"
@@ -50,6 +51,12 @@ EXPIRES_AT: Final = "expiresAt"
 
 # State table: the monitor's own bookmarks, one item per monitored account and Region.
 STATE_KEY: Final = "scope"
+
+
+def slots_key(scope: str) -> str:
+    """The key of the item about slots of an account and Region, in the state table."""
+    return f"{scope}#slots"
+
 
 # Outbox table: what readers of the jobs table must not see (task tokens), and what an item that is
 # put again would lose (pending events of conditions). Key: `jobArn` and this; items have

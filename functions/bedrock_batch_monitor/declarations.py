@@ -155,8 +155,8 @@ class DeclaredSettings:
     progress_interval_minutes: int = _setting(
         Whole(0, 1440, _MINUTE),
         5,
-        "Write changed record counts of a job at most once in this many minutes; 0 writes them at "
-        "every poll.",
+        "Write changed record counts of a job at most once in this many minutes, when they are "
+        "news; 0 writes each change at every poll.",
         path="rules.progress_interval",
     )
     stalled_after_minutes: int | None = _optional(
@@ -184,6 +184,20 @@ class DeclaredSettings:
         description="Whether the tags of a job are read once and put into its item and events; see "
         "`docs/owners.md`.",
         path="rules.read_tags",
+    )
+    read_quotas: bool = _setting(
+        Flag(),
+        default=True,
+        description="Whether the account's quotas for active batch jobs are read once a day, to "
+        "show the slots of each model; see `docs/owners.md`.",
+        path="function.read_quotas",
+    )
+    emit_slots_available: bool = _setting(
+        Flag(),
+        default=False,
+        description="Also send an event when slots of a model become free after all were in use. "
+        "Needs `readQuotas`.",
+        path="function.emit_slots_available",
     )
     deadline_tag: str = _setting(
         # `TagKey` in Bedrock's service model.

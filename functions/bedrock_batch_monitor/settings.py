@@ -63,7 +63,8 @@ class Settings:
     `discovery_prefix` is the prefix of the names of jobs to discover: empty for all jobs, None if
     discovery is off. `discovery_pattern` and `discovery_models` limit discovery further; `wanted`
     combines the three. `backfill` is how long before the start of discovery ended jobs are
-    recorded. `task_tokens` says whether Step Functions tasks can wait for a job. `others` are all
+    recorded. `task_tokens` says whether Step Functions tasks can wait for a job. `read_quotas` and
+    `emit_slots_available` are about the slots of models. `others` are all
     monitored accounts and Regions, None if it is only `scope`; `members` is how other accounts are
     read, None without any. `usage` is None if no manifest is read.
     """
@@ -84,6 +85,8 @@ class Settings:
     discovery_models: frozenset[str] = frozenset()
     backfill: timedelta = timedelta(0)
     task_tokens: bool = True
+    read_quotas: bool = False
+    emit_slots_available: bool = False
     partition: str = "aws"
     topic_arns: tuple[str | None, str | None] = (None, None)
 
@@ -147,10 +150,14 @@ class NotificationSettings:
 
 @dataclass(frozen=True, slots=True)
 class OverviewSettings:
-    """What the function behind the dashboard's widget works with: the tables that it reads."""
+    """What the function behind the dashboard's widget works with: the tables that it reads.
+
+    It shows no slots without `state_table_name`.
+    """
 
     jobs_table_name: str
     history_table_name: str
+    state_table_name: str | None = None
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> OverviewSettings:
@@ -158,6 +165,7 @@ class OverviewSettings:
         return cls(
             jobs_table_name=_text(environment, JOBS_TABLE_NAME),
             history_table_name=_text(environment, HISTORY_TABLE_NAME),
+            state_table_name=environment.get(STATE_TABLE_NAME) or None,
         )
 
 

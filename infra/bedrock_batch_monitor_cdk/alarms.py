@@ -1,14 +1,18 @@
 """The alarms on the monitor itself, and the topic that they report to.
 
 An alarm costs $0.10 a month. So there is no alarm on a cause that another alarm covers soon enough.
-If the function is throttled, the schedule is disabled or a table refuses calls, no poll succeeds;
-if the inbox function fails, dead letters remain; if the bus is missing or refuses events, events
-wait; if Bedrock throttles so much that it matters, reads are late.
+If the function fails or is throttled, the schedule is disabled or a table refuses calls, no poll
+succeeds; if the inbox function fails, dead letters remain; if the bus is missing or refuses events,
+events wait; if Bedrock throttles so much that it matters, reads are late. If only some polls fail,
+reads are a few minutes late, and the next poll repeats the work. Alarms about jobs that have the
+same first command are one, on a metric of its own: an alarm on an expression costs $0.10 for each
+metric in it.
 
 No alarm is on for as long as a single job or item is wrong, because it would hide the next outage:
-`JobsUnreachable` counts new cases, and the total of `Errors` leaves errors of single items out.
+`JobsNeedAttention` counts new cases, and the total of `Errors` leaves errors of single items out.
 
-Most metrics are published only when they are not zero, so missing data does not breach.
+Every metric but the heartbeat is published only when it is news, so missing data does not breach.
+Missing data of the heartbeat does.
 
 Each other account or Region has its own alarms, with its name in theirs, on what can go wrong only
 there: five, one more in another account, and one with `stalledAfterMinutes`.
@@ -35,7 +39,6 @@ from bedrock_batch_monitor_cdk.findings import acknowledge
 from bedrock_batch_monitor_cdk.service import service_of
 
 if TYPE_CHECKING:
-    from aws_cdk import aws_lambda as lambda_
     from aws_cdk import aws_sqs as sqs
 
     from bedrock_batch_monitor.domain.arns import Scope
@@ -47,6 +50,7 @@ ROLE_REFUSED_CODE: Final = "STS.AccessDenied"
 
 _LONGEST_WAIT_SECONDS: Final = 15 * 60
 _INBOX_STOPPED_SECONDS: Final = 10 * 60
+_LATE_SECONDS: Final = 10 * 60
 _INTERVALS: Final = 3
 # An unreachable job is read only every 15 minutes, and its refusals should keep one alarm in alarm.
 _UNREACHABLE_WINDOW_MINUTES: Final = 20
@@ -62,16 +66,13 @@ class Meaning:
 
 
 NO_POLL: Final = "NoPoll"
-POLL_FAILS: Final = "PollFails"
 DEAD_LETTERS: Final = "DeadLetters"
 EVENTS_WAITING: Final = "EventsWaiting"
-JOBS_UNREACHABLE: Final = "JobsUnreachable"
+JOBS_NEED_ATTENTION: Final = "JobsNeedAttention"
 JOBS_STALLED: Final = "JobsStalled"
-READS_LATE: Final = "ReadsLate"
-DETECTION_LATE: Final = "DetectionLate"
+JOBS_LATE: Final = "JobsLate"
 INBOX_STOPPED: Final = "InboxStopped"
 BEDROCK_DENIES: Final = "BedrockDenies"
-UNKNOWN_STATUS: Final = "UnknownStatus"
 ERRORS_PERSIST: Final = "ErrorsPersist"
 ROLE_REFUSED: Final = "RoleRefused"
 
@@ -79,25 +80,15 @@ ROLE_REFUSED: Final = "RoleRefused"
 ALARMS: Final[Mapping[str, Meaning]] = MappingProxyType(
     {
         NO_POLL: Meaning(
-            summary.JOBS_READ,
+            summary.HEARTBEAT,
             "Triggers when no poll has succeeded for several intervals, or since the deployment: "
-            "no job is followed. A poll that had jobs to read and read none is not a success.",
+            "no job is followed. Polls do not run, fail, or had jobs to read and read none.",
         ),
-        READS_LATE: Meaning(
-            summary.OLDEST_READ_SECONDS,
-            "Triggers when an active job has not been read for more than three intervals: its end "
-            "is detected late.",
-        ),
-        DETECTION_LATE: Meaning(
-            summary.DETECTION_SECONDS,
-            "Triggers when a change of a job was recorded more than 15 minutes, or three "
-            "intervals, after it happened.",
-        ),
-        POLL_FAILS: Meaning(
-            "Errors of AWS/Lambda",
-            "Triggers when the monitor function fails in two of three intervals, with an error or "
-            "a timeout.",
-            "bbm poll",
+        JOBS_LATE: Meaning(
+            summary.LATE_SECONDS,
+            "Triggers when an active job has not been read for more than 10 minutes, or three "
+            "intervals, or when a change of a job was recorded so long after it happened: ends are "
+            "detected late.",
         ),
         DEAD_LETTERS: Meaning(
             "ApproximateNumberOfMessagesVisible of AWS/SQS",
@@ -114,10 +105,11 @@ ALARMS: Final[Mapping[str, Meaning]] = MappingProxyType(
             summary.OLDEST_PENDING_EVENT_SECONDS,
             "Triggers when an event or a task callback has been pending for more than 15 minutes.",
         ),
-        JOBS_UNREACHABLE: Meaning(
-            summary.JOBS_NEWLY_UNREACHABLE,
-            "Triggers when another tracked job cannot be read any more: not found, denied, or "
-            "refused. It clears while the job is still unreachable.",
+        JOBS_NEED_ATTENTION: Meaning(
+            summary.JOBS_NEED_ATTENTION,
+            "Triggers when another tracked job cannot be read any more (not found, denied, or "
+            "refused), or has a status that this version does not know. It clears although the job "
+            "is still like that.",
             "bbm jobs",
         ),
         JOBS_STALLED: Meaning(
@@ -129,12 +121,6 @@ ALARMS: Final[Mapping[str, Meaning]] = MappingProxyType(
             f"{summary.ERRORS}, {summary.ERROR_CODE} {summary.REFUSED}",
             "Triggers when Bedrock refuses the monitor's calls, for example with AccessDenied, "
             "because a Region is not enabled, or for an unknown operation: jobs are not read.",
-        ),
-        UNKNOWN_STATUS: Meaning(
-            summary.UNKNOWN_STATUSES,
-            "Triggers when Bedrock reports a status that this version does not know. It is treated "
-            "as non-terminal.",
-            "bbm jobs",
         ),
         ERRORS_PERSIST: Meaning(
             summary.ERRORS,
@@ -159,7 +145,6 @@ class Alarms(Construct):
         construct_id: str,
         *,
         config: MonitorConfig,
-        function: lambda_.IFunction,
         events: Events,
         inbox: sqs.IQueue,
         dashboard_name: str,
@@ -173,7 +158,7 @@ class Alarms(Construct):
         self.topic = self._build_topic(config)
         self._action = actions.SnsAction(self.topic)
         self.alarms: list[cloudwatch.IAlarm] = []
-        self._build_alarms_on_polls(function)
+        self._build_alarms_on_polls()
         self._build_alarms_on_jobs(stalled=config.stalled_after_minutes is not None)
         self._build_alarms_on_errors()
         self._alarm(
@@ -199,15 +184,10 @@ class Alarms(Construct):
 
     def _build_alarms_on_scope(self, scope: Scope, *, stalled: bool, assumes_role: bool) -> None:
         self._alarm_on_no_poll(scope)
-        self._alarm_on_late_reads(scope)
+        self._alarm_on_late_jobs(scope)
         self._alarm_on_events_waiting(scope)
         self._alarm_on_errors(scope)
-        metrics = {JOBS_UNREACHABLE: summary.JOBS_NEWLY_UNREACHABLE}
-        if stalled:
-            metrics[JOBS_STALLED] = summary.JOBS_STALLED
-        for alarm_id, name in metrics.items():
-            metric = self._metric(name, cloudwatch.Stats.MAXIMUM, self._window(), scope=scope)
-            self._alarm(alarm_id, metric, of=scope)
+        self._build_alarms_on_jobs(scope, stalled=stalled)
         if assumes_role:
             metric = self._metric(
                 summary.ERRORS,
@@ -241,23 +221,9 @@ class Alarms(Construct):
         )
         return topic
 
-    def _build_alarms_on_polls(self, function: lambda_.IFunction) -> None:
+    def _build_alarms_on_polls(self) -> None:
         self._alarm_on_no_poll()
-        self._alarm_on_late_reads()
-        self._alarm(
-            DETECTION_LATE,
-            self._metric(summary.DETECTION_SECONDS, cloudwatch.Stats.MAXIMUM, self._window()),
-            threshold=max(_LONGEST_WAIT_SECONDS, _INTERVALS * self._interval * 60),
-        )
-        self._alarm(
-            POLL_FAILS,
-            function.metric_errors(
-                statistic=cloudwatch.Stats.SUM, period=Duration.minutes(self._interval)
-            ),
-            # The next poll repeats the work of a single failed poll.
-            periods=3,
-            breaching_periods=2,
-        )
+        self._alarm_on_late_jobs()
         self._alarm_on_events_waiting()
 
     def _alarm_on_no_poll(self, scope: Scope | None = None) -> None:
@@ -266,25 +232,20 @@ class Alarms(Construct):
         samples = cloudwatch.Stats.SAMPLE_COUNT
         self._alarm(
             NO_POLL,
-            self._metric(summary.JOBS_READ, samples, self._window(), scope=scope),
+            self._metric(summary.HEARTBEAT, samples, self._window(), scope=scope),
             comparison=cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD,
             threshold=1,
             missing=cloudwatch.TreatMissingData.BREACHING,
             of=scope,
         )
 
-    def _alarm_on_late_reads(self, scope: Scope | None = None) -> None:
+    def _alarm_on_late_jobs(self, scope: Scope | None = None) -> None:
         self._alarm(
-            READS_LATE,
+            JOBS_LATE,
             self._metric(
-                summary.OLDEST_READ_SECONDS,
-                cloudwatch.Stats.MAXIMUM,
-                self._period(),
-                scope=scope,
+                summary.LATE_SECONDS, cloudwatch.Stats.MAXIMUM, self._window(), scope=scope
             ),
-            threshold=_INTERVALS * self._interval * 60,
-            # One job that is late once is read by now.
-            periods=2,
+            threshold=max(_LATE_SECONDS, _INTERVALS * self._interval * 60),
             of=scope,
         )
 
@@ -310,15 +271,13 @@ class Alarms(Construct):
             of=scope,
         )
 
-    def _build_alarms_on_jobs(self, *, stalled: bool) -> None:
-        metrics = {
-            JOBS_UNREACHABLE: summary.JOBS_NEWLY_UNREACHABLE,
-            UNKNOWN_STATUS: summary.UNKNOWN_STATUSES,
-        }
+    def _build_alarms_on_jobs(self, scope: Scope | None = None, *, stalled: bool) -> None:
+        metrics = {JOBS_NEED_ATTENTION: summary.JOBS_NEED_ATTENTION}
         if stalled:
             metrics[JOBS_STALLED] = summary.JOBS_STALLED
-        for alarm_id, metric in metrics.items():
-            self._alarm(alarm_id, self._metric(metric, cloudwatch.Stats.MAXIMUM, self._window()))
+        for alarm_id, name in metrics.items():
+            metric = self._metric(name, cloudwatch.Stats.MAXIMUM, self._window(), scope=scope)
+            self._alarm(alarm_id, metric, of=scope)
 
     def _build_alarms_on_errors(self) -> None:
         self._alarm(
@@ -372,7 +331,6 @@ class Alarms(Construct):
         ),
         threshold: float = 0,
         periods: int = 1,
-        breaching_periods: int | None = None,
         missing: cloudwatch.TreatMissingData = cloudwatch.TreatMissingData.NOT_BREACHING,
         of: Scope | None = None,
     ) -> None:
@@ -390,7 +348,6 @@ class Alarms(Construct):
             comparison_operator=comparison,
             threshold=threshold,
             evaluation_periods=periods,
-            datapoints_to_alarm=breaching_periods,
             treat_missing_data=missing,
         )
         alarm.add_alarm_action(self._action)

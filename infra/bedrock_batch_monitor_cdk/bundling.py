@@ -34,6 +34,7 @@ SERVICE_MODELS: Final = (
     "dynamodb",
     "events",
     "s3",
+    "service-quotas",
     "sns",
     "stepfunctions",
     "sts",

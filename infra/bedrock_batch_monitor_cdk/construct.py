@@ -81,7 +81,6 @@ class BedrockBatchMonitor(Construct):
             self,
             "Alarms",
             config=config,
-            function=self.function,
             events=events,
             inbox=self._inbox.queue,
             dashboard_name=dashboard_name(self),
@@ -224,6 +223,7 @@ class BedrockBatchMonitor(Construct):
         outputs = {
             "JobsTableName": self.jobs_table.table_name,
             "HistoryTableName": self.history_table.table_name,
+            "StateTableName": self._tables.state.table_name,
             "EventBusName": self.event_bus.event_bus_name,
             "MonitorFunctionName": self.function.function_name,
             "DeadLetterQueueUrl": self.dead_letter_queue.queue_url,

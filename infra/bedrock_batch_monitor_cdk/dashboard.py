@@ -21,9 +21,14 @@ if TYPE_CHECKING:
     from aws_cdk import aws_logs as logs_
     from aws_cdk import aws_sqs as sqs
 
-JOBS: Final = (summary.JOBS_ACTIVE, summary.JOBS_READ, summary.JOBS_NEWLY_UNREACHABLE)
+JOBS: Final = (
+    summary.JOBS_READ,
+    summary.JOBS_ACTIVE,
+    summary.JOBS_NEWLY_UNREACHABLE,
+    summary.JOBS_NEED_ATTENTION,
+)
 READS: Final = (summary.OLDEST_READ_SECONDS,)
-DETECTION: Final = (summary.DETECTION_SECONDS,)
+LATE: Final = (summary.LATE_SECONDS, summary.DETECTION_SECONDS, summary.POLL_SECONDS)
 TRANSITIONS: Final = (
     summary.JOBS_DISCOVERED,
     summary.JOBS_CHANGED,
@@ -47,7 +52,7 @@ TROUBLE: Final = (
 
 # Titles, metrics and statistics of the graphs with a line for each other account and Region.
 BY_SCOPE: Final = (
-    ("Jobs at each poll, elsewhere", summary.JOBS_ACTIVE, "Maximum"),
+    ("Jobs read at each poll, elsewhere", summary.JOBS_READ, "Maximum"),
     ("Endings, elsewhere", summary.JOBS_ENDED, "Sum"),
     ("Errors, elsewhere", summary.ERRORS, "Sum"),
 )
@@ -166,7 +171,7 @@ class Dashboard(Construct):
             ],
             [_question("Is anything late?")],
             [
-                self._graph("Longest detection, in seconds", DETECTION, maximum),
+                self._graph("Late detections and long polls, in seconds", LATE, maximum),
                 asked.latency,
                 asked.times,
             ],
@@ -185,7 +190,7 @@ class Dashboard(Construct):
             ],
             [_question("What does it cost?")],
             [
-                self._graph("Seconds per poll", (summary.POLL_SECONDS,), maximum),
+                asked.poll_seconds,
                 durations,
                 _writes_graph(tables),
             ],

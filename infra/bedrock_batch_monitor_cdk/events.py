@@ -91,8 +91,8 @@ class Events(Construct):
     def _build_failed_polls(self) -> sqs.Queue:
         """Why a poll failed or did not start, for one day.
 
-        It has no alarm: the next poll repeats the work, and `NoPoll` and `PollFails` report polls
-        that keep failing. In the dead-letter queue, one failed poll would be an alarm until
+        It has no alarm: the next poll repeats the work, and `NoPoll` reports polls that keep
+        failing. In the dead-letter queue, one failed poll would be an alarm until
         somebody empties the queue.
         """
         queue = sqs.Queue(

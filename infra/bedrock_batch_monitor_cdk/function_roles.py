@@ -20,6 +20,7 @@ from bedrock_batch_monitor_cdk.member_access import function_role_name
 from bedrock_batch_monitor_cdk.statements import (
     KEY_TO_SEND,
     KEY_TO_WRITE_TABLES,
+    READ_QUOTAS,
     allow,
     allow_key,
     every_batch_job,
@@ -80,8 +81,11 @@ def monitor_role(  # noqa: PLR0913 - what it may use, all named
     # has no resource type (Service Authorization Reference, Amazon Bedrock).
     allow(role, "ListBatchJobs", ["bedrock:ListModelInvocationJobs"], ["*"])
     acknowledge_wildcard(
-        role, "*", "Neither listing jobs nor task callbacks have a resource type to restrict."
+        role, "*", "Listing jobs, quotas and task callbacks have no resource type to restrict."
     )
+    if config.read_quotas:
+        # The operation has no resource type either (Service Authorization Reference).
+        allow(role, "ReadQuotas", READ_QUOTAS, ["*"])
     _allow_failed_polls(role, events)
     allow_key(role, "UseKeyOfTables", KEY_TO_WRITE_TABLES, events.key, through="dynamodb")
     allow_key(role, "UseKeyOfQueues", KEY_TO_SEND, events.key, through="sqs")
@@ -174,6 +178,8 @@ def widget_role(
         ],
     )
     allow(role, "ReadJobs", ["dynamodb:BatchGetItem"], [tables.jobs.table_arn])
+    if config.read_quotas:
+        allow(role, "ReadSlots", ["dynamodb:BatchGetItem"], [tables.state.table_arn])
     allow_key(role, "UseKeyOfTables", ["kms:Decrypt"], events.key, through="dynamodb")
     return role.without_policy_updates()
 

@@ -58,6 +58,10 @@ LATENCY: Final = (
         "max(latencySeconds) as longest by bin(15m)"
     ),
 )
+POLL_SECONDS: Final = (
+    _POLLS,
+    "stats avg(summary.seconds) as mean, max(summary.seconds) as longest by bin(15m)",
+)
 TROUBLE: Final = (
     'filter level in ["WARNING", "ERROR"] or message = "poll failed"',
     "stats count(*) as lines, latest(@timestamp) as last by message",
@@ -76,12 +80,13 @@ class LogWidgets:
     records: cloudwatch.IWidget
     latency: cloudwatch.IWidget
     trouble: cloudwatch.IWidget
+    poll_seconds: cloudwatch.IWidget
 
 
 def widgets(
     log_groups: Sequence[logs.ILogGroup], poll_interval: Duration, *, by_scope: bool
 ) -> LogWidgets:
-    """Active and ended jobs, records, latency and warnings."""
+    """Active and ended jobs, records, latency, seconds of polls, and warnings."""
 
     def ask(
         title: str, query: Sequence[str], view: cloudwatch.LogQueryVisualizationType
@@ -101,6 +106,7 @@ def widgets(
         times=ask("Time in queue and running, in minutes, by model", TIMES, _VIEW.TABLE),
         records=ask("Records of ended jobs, each hour", RECORDS, _VIEW.STACKEDAREA),
         latency=ask("Seconds from a change until it was recorded", LATENCY, _VIEW.LINE),
+        poll_seconds=ask("Seconds per poll", POLL_SECONDS, _VIEW.LINE),
         trouble=ask("Warnings and errors in the logs", TROUBLE, _VIEW.TABLE),
     )
 

@@ -101,6 +101,7 @@ class MemberStack(Stack):
                 config.member_external_id or contract.external_id(home.account, home.region)
             ),
             reads_tags=config.read_tags,
+            reads_quotas=config.read_quotas,
         )
         resource = cast("CfnResource", role.node.default_child)
         resource.cfn_options.condition = elsewhere

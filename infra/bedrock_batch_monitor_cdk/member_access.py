@@ -10,7 +10,12 @@ from aws_cdk import aws_iam as iam
 
 from bedrock_batch_monitor.domain import requests
 from bedrock_batch_monitor_cdk.findings import acknowledge_wildcard
-from bedrock_batch_monitor_cdk.statements import every_batch_job, only_events, reads_of_jobs
+from bedrock_batch_monitor_cdk.statements import (
+    READ_QUOTAS,
+    every_batch_job,
+    only_events,
+    reads_of_jobs,
+)
 
 if TYPE_CHECKING:
     from aws_cdk import aws_events as eventbridge
@@ -43,6 +48,7 @@ def member_role(  # noqa: PLR0913 - what it trusts and allows, all named
     trusted_roles: list[str],
     external_id: str,
     reads_tags: bool,
+    reads_quotas: bool,
 ) -> iam.Role:
     """The role with which a monitor of another account reads the jobs here, and nothing else.
 
@@ -62,7 +68,7 @@ def member_role(  # noqa: PLR0913 - what it trusts and allows, all named
         ),
         inline_policies={
             "ReadBatchJobs": iam.PolicyDocument(
-                statements=_reading_jobs(scope, reads_tags=reads_tags)
+                statements=_reading_jobs(scope, reads_tags=reads_tags, reads_quotas=reads_quotas)
             )
         },
     )
@@ -72,22 +78,27 @@ def member_role(  # noqa: PLR0913 - what it trusts and allows, all named
         "Jobs are created after the deployment, under ids that Bedrock chooses.",
     )
     acknowledge_wildcard(
-        role, "*", "ListModelInvocationJobs has no resource type to restrict it by."
+        role, "*", "Listing jobs and quotas has no resource type to restrict it by."
     )
     return role
 
 
-def _reading_jobs(scope: Construct, *, reads_tags: bool) -> list[iam.PolicyStatement]:
+def _reading_jobs(
+    scope: Construct, *, reads_tags: bool, reads_quotas: bool
+) -> list[iam.PolicyStatement]:
     return [
         iam.PolicyStatement(
             sid="ReadBatchJobs",
             actions=list(reads_of_jobs(with_tags=reads_tags)),
             resources=[every_batch_job(scope)],
         ),
-        # The operation has no resource type; the Region is the only way to restrict it.
+        # The operations have no resource type; the Region is the only way to restrict them.
         iam.PolicyStatement(
             sid="ListBatchJobs",
-            actions=["bedrock:ListModelInvocationJobs"],
+            actions=[
+                "bedrock:ListModelInvocationJobs",
+                *(READ_QUOTAS if reads_quotas else ()),
+            ],
             resources=["*"],
             conditions={"StringEquals": {"aws:RequestedRegion": Stack.of(scope).region}},
         ),

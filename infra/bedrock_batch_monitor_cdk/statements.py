@@ -24,6 +24,7 @@ KEY_TO_WRITE_TABLES: Final = (
     "kms:ReEncryptFrom",
     "kms:ReEncryptTo",
 )
+READ_QUOTAS: Final = ("servicequotas:ListServiceQuotas",)
 # SNS and SQS decrypt a data key in order to use it again for the next messages.
 KEY_TO_SEND: Final = ("kms:Decrypt", "kms:GenerateDataKey")
 

@@ -49,6 +49,11 @@ class Widget(Construct):
             environment={
                 settings.JOBS_TABLE_NAME: tables.jobs.table_name,
                 settings.HISTORY_TABLE_NAME: tables.history.table_name,
+                **(
+                    {settings.STATE_TABLE_NAME: tables.state.table_name}
+                    if config.read_quotas
+                    else {}
+                ),
                 "POWERTOOLS_SERVICE_NAME": service_of(self),
                 "POWERTOOLS_LOG_LEVEL": config.log_level,
             },

@@ -82,7 +82,7 @@ def _as_json(results: Results) -> dict[str, object]:
         "polls": [
             {
                 # The name that `bbm cost` reads.
-                "contestant": measured.subject,
+                "subject": measured.subject,
                 "jobs": measured.jobs,
                 "ended": measured.changed,
                 "bedrockCalls": measured.counted.bedrock_calls,

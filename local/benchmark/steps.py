@@ -21,10 +21,10 @@ _SECONDS: Final = 120.0
 _RUNNING_SECONDS: Final = 1200.0
 # By the keys that `bbm cost` reads.
 _NAMES: Final = {
-    "takenUp": "discovery, with the first status",
+    "discovery": "discovery, with the first status",
     "transition": "a transition",
     "counts": "changed record counts",
-    "ending": "the end, with its event",
+    "end": "the end, with its event",
 }
 
 
@@ -74,7 +74,7 @@ def measure(environment: Environment) -> Iterator[Step]:
         return cost
 
     environment.bedrock.advance(1)
-    yield _step("takenUp", poll())
+    yield _step("discovery", poll())
     environment.bedrock.advance(_SECONDS)
     yield _step("transition", poll())
     environment.bedrock.advance(_SECONDS)
@@ -82,7 +82,7 @@ def measure(environment: Environment) -> Iterator[Step]:
     environment.bedrock.advance(_RUNNING_SECONDS / 2)
     yield _step("counts", poll())
     environment.bedrock.advance(_RUNNING_SECONDS)
-    yield _step("ending", poll())
+    yield _step("end", poll())
 
 
 def _step(key: str, cost: Cost) -> Step:

@@ -202,8 +202,8 @@ def test_layout_of_the_widget_needs_no_at_rule(show: Show) -> None:
         (".bbm .jobs{max-width:300px;overflow-x:scroll}", "scrolls sideways"),
     ],
 )
-def test_layout_check_notices_what_is_broken(show: Show, rule: str, problem: str) -> None:
-    """The check itself, on a page that is broken on purpose."""
+def test_layout_check_finds_broken_layouts(show: Show, rule: str, problem: str) -> None:
+    """The check itself, on pages that are broken intentionally."""
     page = show(widget(awkward()), width=1000)
     page.evaluate(
         "(r) => { document.body.appendChild(document.createElement('style')).textContent = r }",

@@ -1,4 +1,4 @@
-"""The report and the widget as a person sees them: in a browser, of any width, in both themes."""
+"""The report and the widget in a browser, at any width, in both themes."""
 
 from __future__ import annotations
 
@@ -69,8 +69,7 @@ def colour(page: Any, selector: str, name: str) -> str:
     )
 
 
-def test_no_jobs(show: Show) -> None:
-    """An empty report says in each section that there is nothing."""
+def test_empty_report_has_a_text_in_each_section(show: Show) -> None:
     page = show(report(0))
 
     assert page.locator("section .nothing").count() >= 5
@@ -78,8 +77,8 @@ def test_no_jobs(show: Show) -> None:
 
 
 @pytest.mark.parametrize("number", [1, 1000])
-def test_report_counts_its_jobs(show: Show, number: int) -> None:
-    """Every job has a lane, and tiles, legend and outcomes agree on how many there are."""
+def test_report_shows_consistent_numbers_of_jobs(show: Show, number: int) -> None:
+    """Every job has a lane; tiles, legend and outcomes agree on their number."""
     made = report_of(sample(number))
     page = show(render(made))
 
@@ -95,8 +94,8 @@ def test_report_counts_its_jobs(show: Show, number: int) -> None:
 
 
 @pytest.mark.parametrize("number", [0, 1, 1000])
-def test_widget_counts_its_jobs(show: Show, number: int) -> None:
-    """The widget shows a bounded number of jobs, and says how many more there are."""
+def test_widget_shows_how_many_jobs_it_omits(show: Show, number: int) -> None:
+    """The number of jobs in the widget is bounded."""
     some = sample(number)
     page = show(live(some))
     active = sum("tracking" in job for job in some.jobs)
@@ -113,8 +112,10 @@ def test_widget_counts_its_jobs(show: Show, number: int) -> None:
 
 
 @pytest.mark.parametrize("page_of", [lambda some: render(report_of(some)), live])
-def test_hostile_texts_are_texts(show: Show, page_of: Callable[[Sample], str]) -> None:
-    """Whatever a job is called and Bedrock says of it, it is read and never run."""
+def test_hostile_texts_are_shown_and_never_run(
+    show: Show, page_of: Callable[[Sample], str]
+) -> None:
+    """Job names and Bedrock's messages contain markup and scripts."""
     page = show(page_of(hostile()))
     page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true })")
 
@@ -130,7 +131,7 @@ def test_hostile_texts_are_texts(show: Show, page_of: Callable[[Sample], str]) -
 
 
 def test_no_script_runs_in_a_report(show: Show) -> None:
-    """The policy in the page stops what the escaping would have let through."""
+    """The policy of the page blocks scripts that escaping would miss."""
     attack = "<script>document.title = 'owned'</script><svg onload=\"document.title = 'owned'\">"
     page = show(report(1).replace("<main>", f"<main>{attack}"), may_complain=True)
 
@@ -139,8 +140,8 @@ def test_no_script_runs_in_a_report(show: Show) -> None:
 
 
 @pytest.mark.parametrize("dark", [False, True])
-def test_report_follows_the_theme(show: Show, *, dark: bool) -> None:
-    """The browser's preference decides; paper is light in any case."""
+def test_report_follows_the_theme_of_the_browser(show: Show, *, dark: bool) -> None:
+    """Paper is light in any case."""
     page = show(report(20), dark=dark)
     background = colour(page, "body", "background-color")
 
@@ -151,8 +152,8 @@ def test_report_follows_the_theme(show: Show, *, dark: bool) -> None:
 
 
 @pytest.mark.parametrize("dark", [False, True])
-def test_widget_follows_the_dashboard(show: Show, *, dark: bool) -> None:
-    """The dashboard's theme decides, not the browser's preference."""
+def test_widget_follows_the_theme_of_the_dashboard(show: Show, *, dark: bool) -> None:
+    """It ignores the browser's preference."""
     page = show(live(sample(20), dark=dark), dark=not dark)
 
     assert (colour(page, ".bbm", "background-color") == "rgb(255, 255, 255)") is not dark
@@ -160,16 +161,18 @@ def test_widget_follows_the_dashboard(show: Show, *, dark: bool) -> None:
 
 @pytest.mark.parametrize("page_of", [lambda some: render(report_of(some)), live])
 @pytest.mark.parametrize("some", [sample(60), hostile()], ids=["usual", "hostile"])
-def test_fits_a_phone(show: Show, page_of: Callable[[Sample], str], some: Sample) -> None:
-    """Nothing is wider than a phone, with everything opened; what must be scrolls by itself."""
+def test_pages_fit_the_width_of_a_phone(
+    show: Show, page_of: Callable[[Sample], str], some: Sample
+) -> None:
+    """With everything opened; an element that must scroll does so by itself."""
     page = show(page_of(some), width=PHONE)
     page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true })")
 
     assert fits(page)
 
 
-def test_everything_is_reached_by_keyboard(show: Show) -> None:
-    """The tab key comes to links, days and jobs in order, shows where it is, and Enter opens."""
+def test_every_control_is_reachable_by_keyboard(show: Show) -> None:
+    """The tab key visits links, days and jobs in order, focus is visible, and Enter opens."""
     page = show(report(12))
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.className") == "skip"
@@ -191,8 +194,8 @@ def test_everything_is_reached_by_keyboard(show: Show) -> None:
     assert page.locator(".lane .more").first.is_visible()
 
 
-def test_a_failure_leads_to_its_lane(show: Show) -> None:
-    """The link of a failed job opens the day that its lane is in."""
+def test_failure_link_opens_its_lane(show: Show) -> None:
+    """Also the day that contains the lane."""
     page = show(report(400))
     group = page.locator(".group").first
     group.locator("summary").click()

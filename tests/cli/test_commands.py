@@ -28,7 +28,7 @@ def ended(bbm: Bbm, status: str = "Failed", **attributes: Any) -> str:
 
 
 def test_track_puts_the_attributes_of_the_contract(bbm: Bbm) -> None:
-    """`jobArn` and `tracking`, and the time of the command; the answer says so."""
+    """`jobArn` and `tracking`, and the time of the command, which the result contains."""
     arn = arn_of("abcdefghijkl")
     answer = bbm("track", arn)
     assert answer.code == 0
@@ -118,7 +118,7 @@ def test_untrack_of_an_unknown_name_fails(bbm: Bbm) -> None:
 
 
 @pytest.mark.parametrize("text", ["abcdefghijkl", arn_of("abcdefghijkl")])
-def test_untrack_before_the_first_poll_keeps_discovery_from_tracking(bbm: Bbm, text: str) -> None:
+def test_untrack_before_the_first_poll_prevents_discovery(bbm: Bbm, text: str) -> None:
     """A job without an item gets an item without `tracking`. The exit code is 0."""
     answer = bbm("untrack", text)
     assert (answer.code, answer.err) == (0, "")
@@ -211,7 +211,7 @@ def nothing() -> None:
         ("untracked", "resumed", "ACTIVE"),
     ],
 )
-def test_track_tries_again_after_a_conflict(
+def test_track_retries_after_a_conflict(
     bbm: Bbm, before_update: str, result: str, tracking: str | None
 ) -> None:
     """Between the put that finds an item and the update, the item is deleted, ends or changes."""
@@ -238,7 +238,7 @@ def test_track_tries_again_after_a_conflict(
     assert (bbm.cloud.job(arn) or {}).get("tracking") == tracking
 
 
-def test_untrack_tries_again_after_a_conflict(bbm: Bbm) -> None:
+def test_untrack_retries_after_a_conflict(bbm: Bbm) -> None:
     """The monitor puts the item at the moment at which the command finds none."""
     arn = arn_of("abcdefghijkl")
     racing = Racing(bbm.clients.dynamodb, nothing, lambda: bbm.cloud.track(arn))
@@ -340,8 +340,8 @@ def test_jobs_all_includes_ended_jobs_after_the_active_ones(bbm: Bbm) -> None:
     assert [job["jobArn"] for job in bbm.json("jobs", "--all")["jobs"]] == [going, over]
 
 
-def test_jobs_with_a_status_means_the_status_now(bbm: Bbm) -> None:
-    """A job that was Validating earlier is left out. Ended jobs come from the history."""
+def test_jobs_are_filtered_by_their_current_status(bbm: Bbm) -> None:
+    """A job that was Validating earlier is omitted. Ended jobs come from the history."""
     arn = bbm.cloud.add_job(RUNS)
     bbm.cloud.poll()
     failed = ended(bbm)
@@ -412,8 +412,10 @@ def test_jobs_fails_after_eight_calls_without_an_item(bbm: Bbm) -> None:
         (("--status", "Failed"), "No job has the status Failed."),
     ],
 )
-def test_jobs_without_a_result_says_so(bbm: Bbm, options: tuple[str, ...], said: str) -> None:
-    """A sentence for people, an empty list for programs."""
+def test_jobs_without_a_result_prints_a_sentence(
+    bbm: Bbm, options: tuple[str, ...], said: str
+) -> None:
+    """And an empty list for programs."""
     assert said in bbm("jobs", *options).out
     assert bbm.json("jobs", *options) == {"jobs": []}
 
@@ -450,8 +452,8 @@ def test_ended_job_is_found_by_its_name(bbm: Bbm) -> None:
     assert bbm.json("replay", "nightly")["resources"] == [arn]
 
 
-def test_history_of_a_job_not_polled_yet_and_of_an_unknown_job(bbm: Bbm) -> None:
-    """Only the unknown job is an error."""
+def test_history_of_an_unknown_job_fails_and_of_a_new_job_succeeds(bbm: Bbm) -> None:
+    """A job that no poll has read is not an error."""
     bbm("track", "abcdefghijkl")
     assert "Nothing is recorded" in bbm("history", "abcdefghijkl").out
     assert bbm.json("history", "abcdefghijkl")["history"] == []
@@ -507,7 +509,7 @@ def test_find_without_a_status_lists_every_ended_job(bbm: Bbm) -> None:
     assert shown.splitlines()[-1].startswith("2 Completed, 1 Expired")
 
 
-def test_several_statuses_combine(bbm: Bbm) -> None:
+def test_several_statuses_are_combined(bbm: Bbm) -> None:
     """In `find` and in `jobs`, active and ended ones, in any order and each once."""
     failed, expired = ended(bbm), ended(bbm, "Expired")
     ended(bbm, "Completed")
@@ -527,8 +529,8 @@ def test_several_statuses_combine(bbm: Bbm) -> None:
     )
 
 
-def test_outcomes_find_completed_jobs_whose_records_failed(bbm: Bbm) -> None:
-    """In `find` and in `jobs`; the status column says so."""
+def test_outcome_filter_finds_completed_jobs_with_failed_records(bbm: Bbm) -> None:
+    """In `find` and in `jobs`; the status column shows the outcome."""
     for name, share in (("good", 0.0), ("partly", 0.1), ("bad", 1.0)):
         script = Script((Phase("InProgress", 600), Phase("Completed", None)), error_share=share)
         bbm.cloud.add_job(script, job_name=name, total_records=1000)
@@ -561,15 +563,15 @@ def test_outcomes_find_completed_jobs_whose_records_failed(bbm: Bbm) -> None:
     assert "unknown outcome 'Broken'" in answer.err
 
 
-def test_jobs_with_since_names_find(bbm: Bbm) -> None:
-    """A usage error with the command to run in its place, with the same statuses."""
+def test_jobs_with_since_suggests_find(bbm: Bbm) -> None:
+    """A usage error contains the command to run instead, with the same statuses."""
     answer = bbm("jobs", "--since", "24h", "--status", "failed")
     assert (answer.code, answer.out) == (2, "")
     assert "run `bbm find --status Failed --since 24h`" in answer.err
 
 
 def test_find_reads_every_page(bbm: Bbm) -> None:
-    """More than one page of DynamoDB."""
+    """Of DynamoDB's response."""
     for n in range(30):
         bbm.cloud.dynamodb.put_item(
             TableName="history",
@@ -601,7 +603,7 @@ def test_replay_sends_the_same_event_again(bbm: Bbm) -> None:
 
 
 def test_replay_publishes_no_message_with_record_messages_false(bbm: Bbm) -> None:
-    """`recordMessages=false` holds for what was recorded before, and for the command line too."""
+    """`recordMessages=false` applies to recorded messages, and to the command line too."""
     arn = ended(bbm, job_name="nightly")
     [first] = bbm.cloud.new_events()
     assert first["detail"]["data"]["message"]
@@ -614,7 +616,7 @@ def test_replay_publishes_no_message_with_record_messages_false(bbm: Bbm) -> Non
 
 
 def test_replay_sends_nothing_while_the_state_of_the_bus_is_unknown(bbm: Bbm) -> None:
-    """DescribeEventBus that fails says nothing about the bus: an event could be lost."""
+    """If DescribeEventBus fails, the bus may be missing, and an event could be lost."""
     arn = ended(bbm)
     bbm.cloud.new_events()
 
@@ -672,7 +674,7 @@ def test_replay_to_a_deleted_bus_fails(bbm: Bbm) -> None:
 
 
 def test_poll_shows_the_summary_of_the_function(bbm: Bbm) -> None:
-    """The figures are those of the function."""
+    """The numbers are those of the function."""
     bbm.cloud.add_job("Completed")
     summary = bbm.json("poll")
     assert (summary["jobsEnded"], summary["complete"]) == (1, True)
@@ -683,7 +685,7 @@ def test_poll_shows_the_summary_of_the_function(bbm: Bbm) -> None:
     assert "Poll finished in 0.0 s" in text
 
 
-def test_poll_of_another_scope(bbm: Bbm) -> None:
+def test_poll_accepts_another_scope(bbm: Bbm) -> None:
     """The payload has account and Region. Another text is a usage error."""
     bbm.clients.functions.payload = {"account": "222222222222", "region": "eu-west-1"}
     assert bbm("poll", "--scope", "222222222222/eu-west-1").code == 0
@@ -724,8 +726,8 @@ def test_several_names_need_one_read_of_all_jobs(bbm: Bbm) -> None:
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 120])
-def test_nothing_is_wider_than_the_terminal(bbm: Bbm, width: int) -> None:
-    """Long names are cut, and less important columns are left out, with and without color."""
+def test_output_is_never_wider_than_the_terminal(bbm: Bbm, width: int) -> None:
+    """Long names are truncated, and less important columns are omitted, with and without color."""
     bbm.cloud.add_job(
         RUNS, job_name="a-job-whose-name-was-made-by-a-machine-" + "x" * 24, total_records=10**9
     )
@@ -742,7 +744,7 @@ def test_nothing_is_wider_than_the_terminal(bbm: Bbm, width: int) -> None:
     assert ("RECORDS" in text) is (width == 120)
 
 
-def test_job_with_a_deleted_item_is_left_out(bbm: Bbm) -> None:
+def test_job_with_a_deleted_item_is_omitted(bbm: Bbm) -> None:
     """The history still has the job, but there is no item to show."""
     arn = ended(bbm)
     bbm.cloud.dynamodb.delete_item(TableName="jobs", Key={"jobArn": {"S": arn}})
@@ -751,7 +753,7 @@ def test_job_with_a_deleted_item_is_left_out(bbm: Bbm) -> None:
 
 
 def test_item_with_unexpected_types_is_shown(bbm: Bbm) -> None:
-    """Attributes of other types than the contract's, a binary, markup and escapes."""
+    """The attributes have other types than in the contract: a binary, markup and escapes."""
     bbm.cloud.dynamodb.put_item(
         TableName="jobs",
         Item={

@@ -1,4 +1,4 @@
-"""What the monitor costs: the bill adds up and grows as it should, whatever is asked for."""
+"""The cost estimate: the lines add up, and the cost grows with the workload."""
 
 import json
 from fractions import Fraction
@@ -21,15 +21,15 @@ WORKLOADS = st.builds(
 
 
 @given(WORKLOADS)
-def test_no_cost_is_negative(workload: Workload) -> None:
-    """Of any line or alternative."""
+def test_cost_is_never_negative(workload: Workload) -> None:
+    """For every line and alternative."""
     assert all(line.dollars >= 0 for line in bill(workload))
     assert all(other.dollars >= 0 for other in alternatives(workload))
 
 
 @given(WORKLOADS)
-def test_the_document_says_what_the_bill_says(workload: Workload) -> None:
-    """The lines of `--json` add up to its sum, to within their rounding."""
+def test_json_document_agrees_with_the_bill(workload: Workload) -> None:
+    """The lines of `--json` add up to its sum, within their rounding."""
     document = as_json(workload)
     lines = [line["dollarsPerMonth"] for line in document["lines"]]
 
@@ -52,7 +52,7 @@ def test_more_jobs_never_cost_less(jobs: int, interval: int) -> None:
 
 
 def test_counts_are_interpolated_between_measured_sizes() -> None:
-    """And extrapolated beyond them, but never below zero."""
+    """They are extrapolated beyond these sizes, but never below zero."""
     found = Counts({"monitor": {10: {"reads": 1.0}, 30: {"reads": 5.0}}}, {})
 
     assert found.at("monitor", "reads", 20) == 3
@@ -66,11 +66,11 @@ def test_counts_are_interpolated_between_measured_sizes() -> None:
 def test_counts_of_the_benchmark_are_complete() -> None:
     """For every design that the estimate uses, and for every step."""
     assert {"monitor", "scan", "pool"} <= counts().polls.keys()
-    assert counts().steps.keys() == {"takenUp", "transition", "counts", "ending"}
+    assert counts().steps.keys() == {"discovery", "transition", "counts", "end"}
     assert all(units >= 1 for units in counts().steps.values())
 
 
-def test_a_minute_loop_costs_what_its_transitions_cost() -> None:
+def test_step_functions_loop_costs_its_transitions() -> None:
     """Three transitions a minute, at $25 a million: $3.24 for each job and month."""
     [loop] = [other for other in alternatives(Workload(jobs=100)) if "Step Functions" in other.name]
 
@@ -78,7 +78,7 @@ def test_a_minute_loop_costs_what_its_transitions_cost() -> None:
     assert "46 hours" in loop.remark
 
 
-def test_the_command_needs_no_account() -> None:
+def test_cost_command_needs_no_account() -> None:
     """Neither credentials nor a stack; the sum is at the end of the bill."""
     result = CliRunner().invoke(app, ["cost", "--jobs", "1000", "--interval", "5"])
 

@@ -1,4 +1,4 @@
-"""The demo's own views and scenario; `make demo` itself needs the emulator."""
+"""The views and the scenario of the demo; `make demo` itself needs the emulator."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def event(job: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("width", [60, 80, 120])
 def test_live_view_of_the_demo_fits_the_terminal(width: int) -> None:
-    """With every job and every event, and nothing wider than the terminal."""
+    """It has every job and every event, and no line is wider than the terminal."""
     jobs = [item(number, planned) for number, planned in enumerate(scenario.JOBS)]
     console = Console(width=width, record=True, file=io.StringIO())
     console.print(view.screen(jobs, [event(job) for job in jobs], NOW, "polls: 1", width))
@@ -57,7 +57,7 @@ def test_live_view_of_the_demo_fits_the_terminal(width: int) -> None:
 
 
 def test_lines_of_the_demo_fit_80_columns() -> None:
-    """Those of a pipe, for the longest name and status."""
+    """They are the output in a pipe, for the longest name and status."""
     longest = max(scenario.JOBS, key=lambda job: len(job.name))
     job = item(0, longest) | {
         "status": statuses.PARTIALLY_COMPLETED,
@@ -67,16 +67,16 @@ def test_lines_of_the_demo_fit_80_columns() -> None:
     assert len(view.event_line(event(job))) <= 80
 
 
-def test_a_job_of_the_demo_completes_with_failed_records() -> None:
-    """All five ends occur, and one job shows that Completed is not always without failures."""
+def test_demo_has_every_terminal_status_and_failed_records() -> None:
+    """One job is Completed with failed records."""
     completed = [job for job in scenario.JOBS if job.script.phases[-1].status == "Completed"]
     assert any(job.script.error_share * job.records >= 1 for job in completed)
     ends = {job.script.phases[-1].status for job in scenario.JOBS if not job.stopped_by_user}
     assert ends | {statuses.STOPPED} == {*statuses.TERMINAL}
 
 
-def test_demo_says_at_once_what_happens_when_not_in_a_terminal() -> None:
-    """The first lines come before the emulator starts, which is where this run ends."""
+def test_demo_prints_its_first_lines_before_the_emulator_starts() -> None:
+    """Not in a terminal; this run ends where the emulator would start."""
     program = (
         "import local.demo.__main__ as demo\n"
         "def local_cloud(**_): raise SystemExit('the cloud starts')\n"

@@ -65,28 +65,26 @@ def test_page_has_no_sample_that_nothing_generates() -> None:
     assert {command for _, command in others} >= OF_STACK
 
 
-def test_no_help_is_left_of_a_command_that_is_gone() -> None:
-    """The page documents what there is."""
+def test_page_has_no_help_of_a_removed_command() -> None:
     assert set(documented()) == set(commands())
 
 
 @pytest.mark.parametrize("command", [command for command in commands() if command])
 def test_every_command_has_a_section_with_an_example(command: str) -> None:
-    """A heading of its own, and a line to type."""
+    """It has its own heading, and a command line."""
     assert f"\n## bbm {command}\n" in TEXT
     assert any(example.split()[1] == command for example in EXAMPLES)
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
-def test_examples_use_what_there_is(example: str) -> None:
-    """Commands and options of the examples exist."""
+def test_examples_use_existing_commands_and_options(example: str) -> None:
     _, command, *rest = shlex.split(example.partition(" | ")[0])
     used = {word.partition("=")[0] for word in rest if word.startswith("-")}
     assert used <= options_of(command)
 
 
 def test_every_option_is_on_the_page() -> None:
-    """In the help texts, at least."""
+    """At least in the help texts."""
     for command in commands()[1:]:
         assert {
             option
@@ -95,8 +93,8 @@ def test_every_option_is_on_the_page() -> None:
         } == set()
 
 
-def test_json_shapes(bbm: Bbm, tmp_path: Path) -> None:
-    """The page names exactly the keys that the documents have."""
+def test_page_names_the_keys_of_json_documents(bbm: Bbm, tmp_path: Path) -> None:
+    """Exactly the keys that the documents have."""
     rows = re.findall(r"^\| `bbm (\w+)` \| (.*?) \|$", TEXT, re.MULTILINE)
     on_page = {command: set(re.findall(r"`(\w+)`", keys)) for command, keys in rows}
     arn = bbm.cloud.add_job(Script((Phase("Failed", None, "why"),)))
@@ -124,13 +122,11 @@ def test_json_shapes(bbm: Bbm, tmp_path: Path) -> None:
     }
 
 
-def test_results_of_track_and_untrack() -> None:
-    """The page explains every value of `result`."""
+def test_page_explains_every_result_of_track_and_untrack() -> None:
     assert set(re.findall(r"^- `(\w+)`: ", TEXT, re.MULTILINE)) == {str(c) for c in Change}
 
 
-def test_samples_are_json() -> None:
-    """What the page shows as a document is one."""
+def test_json_samples_of_the_page_are_valid() -> None:
     documents: list[Any] = [
         json.loads(text) for text in re.findall(r"```json\n(.*?)```", TEXT, re.DOTALL)
     ]

@@ -207,8 +207,8 @@ CASES = (
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_an_error_is_one_line_with_its_remedy(bbm: Bbm, case: Case) -> None:
-    """On standard error alone, without a traceback, with the right exit code."""
+def test_error_is_one_line_with_its_remedy(bbm: Bbm, case: Case) -> None:
+    """Only on standard error, without a traceback, with the right exit code."""
     case.fault(bbm)
     for options in ((), ("--json",)):
         answer = bbm(*case.command, *options)
@@ -229,7 +229,7 @@ def test_debug_shows_the_traceback_before_the_line(bbm: Bbm) -> None:
     assert answer.err.splitlines()[-1].startswith("Error: bbm itself failed")
 
 
-def test_note_on_a_shared_name_is_on_standard_error_alone(bbm: Bbm) -> None:
+def test_note_on_a_shared_name_is_only_on_standard_error(bbm: Bbm) -> None:
     """Standard output stays one document, of the newest job."""
     older = bbm.cloud.add_job("InProgress", job_name="nightly")
     bbm.cloud.bedrock.clock.advance(3600)
@@ -288,7 +288,7 @@ def test_replay_explains_an_item_with_wrong_types(bbm: Bbm) -> None:
     assert "an item of the tables cannot be read: attribute" in answer.err
 
 
-def test_transient_errors_are_missing_answers_and_busy_services() -> None:
+def test_transient_errors_are_missing_responses_and_busy_services() -> None:
     """Refusals and missing credentials are not transient."""
     assert is_transient(sdk.ConnectTimeoutError(endpoint_url="x"))
     assert is_transient(refusal("ThrottlingException", "Query"))
@@ -297,8 +297,8 @@ def test_transient_errors_are_missing_answers_and_busy_services() -> None:
     assert isinstance(refusal("x", "y"), ClientError)
 
 
-def test_clients_are_made_as_boto3_makes_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Region and endpoint come from the environment, options go before them."""
+def test_clients_follow_the_configuration_of_boto3(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Region and endpoint come from the environment; options take precedence."""
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")

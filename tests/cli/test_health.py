@@ -1,4 +1,4 @@
-"""Timelines, dead letters, and the options of the commands that repair."""
+"""Timelines, dead letters, and the options of the repair commands."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_age_of_the_oldest_read_over_environments(
 
 
 def test_dead_letters_have_a_kind_and_no_body() -> None:
-    """The kind follows from how AWS marks the message; a task token in a body is not shown."""
+    """The kind follows from the attributes of AWS; a task token in a body is not shown."""
 
     class Queue:
         calls = 0
@@ -159,7 +159,7 @@ def test_references_of_the_template_are_resolved() -> None:
 
 
 def test_replay_since_sends_every_end_with_its_id(cloud: Cloud, bbm: Bbm) -> None:
-    """All jobs that ended since then, or those with a status; a running job has no event."""
+    """All jobs that ended since then, or those with a status; a running job has no end event."""
     failed, completed = cloud.add_job("Failed"), cloud.add_job("Completed")
     cloud.add_job("InProgress")
     cloud.poll()
@@ -177,16 +177,19 @@ def test_replay_since_sends_every_end_with_its_id(cloud: Cloud, bbm: Bbm) -> Non
     assert bbm("replay", "--since", "1h", "--status", "InProgress").code == 2
 
 
-def test_poll_all_and_rediscover_ask_the_function(bbm: Bbm) -> None:
+def test_poll_sends_all_and_rediscover_to_the_function(bbm: Bbm) -> None:
     """The options are in the payload of the invocation."""
     bbm.clients.functions.payload = {"all": True}
     assert bbm.json("poll", "--all")["jobsActive"] == 0
     bbm.clients.functions.payload = {"rediscoverSince": "2026-11-24T19:00:00.000Z"}
     assert bbm.json("rediscover", "--since", "1h")["jobsActive"] == 0
+    bbm.clients.functions.payload |= {"account": "222222222222", "region": "eu-west-1"}
+    there = ("--scope", "222222222222/eu-west-1")
+    assert bbm.json("rediscover", "--since", "1h", *there)["jobsActive"] == 0
 
 
 def test_history_shows_whether_the_event_is_pending(cloud: Cloud, bbm: Bbm) -> None:
-    """The end of a job has its event published, and when."""
+    """Once the event of the end is published, it shows the time."""
     arn = cloud.add_job("Completed")
     cloud.poll()
 

@@ -1,4 +1,4 @@
-"""Hostile texts from tables, answers and arguments never reach a terminal, pipe or log."""
+"""Hostile texts from tables, responses and arguments never reach a terminal, pipe or log."""
 
 from __future__ import annotations
 
@@ -203,7 +203,7 @@ def delete_all(bbm: Bbm) -> Callable[[], None]:
 
 
 @pytest.mark.parametrize("mode", MODES, ids=str)
-def test_no_command_lets_a_hostile_text_through(hostile: Bbm, mode: dict[str, Any]) -> None:
+def test_no_command_prints_hostile_characters(hostile: Bbm, mode: dict[str, Any]) -> None:
     """Every command, in terminals and pipes, with and without `--json`, in any encoding."""
     for command in COMMANDS:
         # JSON is the same in every terminal.
@@ -222,8 +222,8 @@ def test_no_command_lets_a_hostile_text_through(hostile: Bbm, mode: dict[str, An
                 hostile.slept.clear()
 
 
-def test_hostile_texts_are_shown_without_what_is_hostile(hostile: Bbm) -> None:
-    """The text itself is there, or the test above would prove nothing."""
+def test_hostile_texts_are_shown_without_hostile_characters(hostile: Bbm) -> None:
+    """The text itself is shown, or the test above would prove nothing."""
     assert hostile("jobs", "--all").out.count("]52;c;cHduZWQ=") >= 8
     for command in (("history", f"{ARN[:-1]}1"), ("find", "--status", "Failed", "--since", "9d")):
         assert "]52;c;cHduZWQ=" in hostile(*command).out
@@ -232,8 +232,8 @@ def test_hostile_texts_are_shown_without_what_is_hostile(hostile: Bbm) -> None:
     assert "(last status: x]52;c;cHduZWQ=" in hostile("untrack", ARN).out
 
 
-def test_poll_that_fails_with_a_hostile_error(hostile: Bbm) -> None:
-    """What the function raised quotes what it read."""
+def test_error_of_the_function_is_shown_without_hostile_characters(hostile: Bbm) -> None:
+    """The error that the function raised quotes its input."""
     answer = {"errorType": ALL_KEYS, "errorMessage": ALL_KEYS * 1000}
     hostile.clients.functions = Functions(lambda: answer, error="Unhandled")
     for options in ((), ("--json",), ("--debug",)):
@@ -243,7 +243,7 @@ def test_poll_that_fails_with_a_hostile_error(hostile: Bbm) -> None:
         assert_harmless(failed)
 
 
-def test_poll_that_answers_with_json_that_is_too_deep(hostile: Bbm) -> None:
+def test_response_that_is_nested_too_deeply_is_an_error(hostile: Bbm) -> None:
     """The error says that no summary came back."""
 
     class Deep:
@@ -259,7 +259,7 @@ def test_poll_that_answers_with_json_that_is_too_deep(hostile: Bbm) -> None:
 
 
 def test_note_on_a_name_of_many_jobs_lists_a_few(bbm: Bbm) -> None:
-    """The note stays a line that a person can read, whatever the name and the times are."""
+    """The note stays a readable line, whatever the name and the times are."""
     for number in range(30):
         arn = f"{ARN[:-2]}{number:02}"
         item = {"tracking": {"S": "ACTIVE"}, "jobName": {"S": STORABLE}, "jobArn": {"S": arn}}
@@ -289,7 +289,9 @@ COUNTS: Final = (
 
 
 @pytest.mark.parametrize("number", NUMBERS)
-def test_implausible_numbers_and_times_are_no_error(bbm: Bbm, number: str, tmp_path: Path) -> None:
+def test_implausible_numbers_and_times_cause_no_error(
+    bbm: Bbm, number: str, tmp_path: Path
+) -> None:
     """Neither as a bar, nor in a sum, nor as a year."""
     for place, moment in enumerate(MOMENTS):
         others = {"endTime", "submitTime", "estimatedEndTime", "jobExpirationTime"}
@@ -343,8 +345,8 @@ def delete_all_tracked(bbm: Bbm) -> Callable[[], None]:
 
 
 @pytest.mark.parametrize("attribute", ["jobName", "message", "modelId", "status", "changedAt"])
-def test_huge_text_is_cut_where_it_is_shown(bbm: Bbm, attribute: str) -> None:
-    """An item of 390 KB takes a few lines, and no time."""
+def test_huge_text_is_truncated_in_the_output(bbm: Bbm, attribute: str) -> None:
+    """An item of 390 KB takes a few lines, and little time."""
     item = {"jobArn": {"S": ARN}, "sequence": {"N": "1"}, "observedAt": {"S": "2026-11-24"}}
     item |= {"status": {"S": "Failed"}, "eventId": {"S": "x"}, attribute: {"S": "y" * 390_000}}
     put(bbm, "jobs", item)
@@ -404,8 +406,8 @@ def test_output_survives_every_encoding(bbm: Bbm, charset: str, terminal: int | 
         ("é", "no such encoding", "?"),
     ],
 )
-def test_showable_text(text: str, encoding: str, shown: str) -> None:
-    """Lines stay lines, and a replaced character takes as many columns as before."""
+def test_showable_text_keeps_lines_and_columns(text: str, encoding: str, shown: str) -> None:
+    """A replaced character takes as many columns as before."""
     assert showable(text, encoding) == shown
 
 
@@ -415,7 +417,7 @@ def test_process_with_another_encoding_prints_every_command(
     encoding: str,
     terminal: bool,  # noqa: FBT001 - a case of the test
 ) -> None:
-    """A real process, whose standard output is what a Windows pipe or an old terminal is."""
+    """Standard output has the encoding of a Windows pipe or an old terminal."""
     program = (
         "import sys; from tests.cli.scene import PREFIX, scene; from bbm.environment import "
         "Environment; from bbm.main import app\n"
@@ -474,8 +476,10 @@ items = st.fixed_dictionaries(
     st.sampled_from([None, 40, 80, 160]),
     st.sampled_from(["utf-8", "ascii", "cp1252"]),
 )
-def test_views_take_any_item(found: list[dict[str, Any]], width: int | None, encoding: str) -> None:
-    """Whatever an item holds: no error, no hostile character, and a few kilobytes at most."""
+def test_views_accept_any_item(
+    found: list[dict[str, Any]], width: int | None, encoding: str
+) -> None:
+    """Whatever an item contains: no error, no hostile character, and a few kilobytes at most."""
     tables = [usage_by(by, [*map(job_of, found)]) for by in (None, "model", "day", "tag:team")]
     total = Totals.of_all(row.totals for row in tables[0].rows)
     for shown in (

@@ -25,8 +25,8 @@ def two_nights(bbm: Bbm, status: str = "Completed") -> tuple[str, str]:
     return arns[0], arns[1]
 
 
-def test_shared_name_means_the_newest_job_in_every_command(bbm: Bbm) -> None:
-    """Each notes the other job with its id and time."""
+def test_shared_name_selects_the_newest_job(bbm: Bbm) -> None:
+    """In every command, with a note that has the ID and time of the other job."""
     older, newer = two_nights(bbm, "InProgress")
     for command in ("history", "replay", "untrack"):
         answer = bbm(command, "nightly", "--json")
@@ -35,7 +35,7 @@ def test_shared_name_means_the_newest_job_in_every_command(bbm: Bbm) -> None:
     assert "tracking" in (bbm.cloud.job(older) or {})
 
 
-def test_all_means_every_job_of_the_name(bbm: Bbm) -> None:
+def test_all_selects_every_job_of_the_name(bbm: Bbm) -> None:
     """The newest first, without a note."""
     older, newer = two_nights(bbm, "InProgress")
     shown = bbm.json("history", "nightly", "--all")["jobs"]
@@ -58,7 +58,7 @@ def completed(arguments: str, setting: Scene) -> list[str]:
 
 
 def test_completion_offers_names_then_ids_of_jobs() -> None:
-    """Ended jobs only where they matter, and nothing that a shell would expand."""
+    """Ended jobs only where they are useful, and no text that a shell would expand."""
     with scene() as setting:
         setting.put({"jobArn": f"{PREFIX}aaaaaaaaaaaa", "jobName": "$(rm)", "tracking": "ACTIVE"})
         active = completed("bbm untrack ", setting)
@@ -74,8 +74,8 @@ def test_completion_offers_names_then_ids_of_jobs() -> None:
         assert completed("bbm find --status Sto", setting) == ["Stopping", "Stopped"]
 
 
-def test_completion_offers_nothing_if_aws_cannot_be_reached(bbm: Bbm) -> None:
-    """No error reaches the line that a person types."""
+def test_completion_is_empty_if_aws_cannot_be_reached(bbm: Bbm) -> None:
+    """No error appears in the command line."""
     bbm.raising = EndpointConnectionError(endpoint_url="http://127.0.0.1:1")
     assert bbm.complete("bbm history ").strip() == ""
 
@@ -90,14 +90,14 @@ def test_completion_offers_nothing_if_aws_cannot_be_reached(bbm: Bbm) -> None:
         ({}, None, "us-east-1"),
     ],
 )
-def test_region_is_that_of_the_cdk(
+def test_region_is_resolved_as_by_the_cdk(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
     variables: dict[str, str],
     option: str | None,
     expected: str,
 ) -> None:
-    """`AWS_REGION`, then `AWS_DEFAULT_REGION`, then the profile; an option before all of them."""
+    """`AWS_REGION`, then `AWS_DEFAULT_REGION`, then the profile; an option takes precedence."""
     config = tmp_path / "config"
     config.write_text("[default]\nregion = us-east-1\n")
     for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"):
@@ -108,8 +108,8 @@ def test_region_is_that_of_the_cdk(
     assert SessionClients(None, option).region == expected
 
 
-def test_history_of_an_item_that_can_never_be_read_says_why() -> None:
-    """With the reason and what to do, for people and for programs."""
+def test_history_of_an_invalid_item_has_the_reason() -> None:
+    """With the reason and the remedy, for people and for programs."""
     with scene() as setting:
         shown = setting.run(("history", WRONG_ARN), None)
         assert "has never been read: InvalidJobArn" in shown

@@ -165,7 +165,7 @@ def run(dynamodb: DynamoDB, bbm: Bbm, folder: Path) -> tuple[dict[str, Any], dic
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(cases, max_size=12))
 def test_every_surface_counts_the_same_jobs(bbm: Bbm, tmp_path: Path, these: list[Case]) -> None:
-    """Whatever became of items and history entries: one number for one question."""
+    """For any items and history entries, the same question has one number."""
     ended = [case for case in these if case.has_ended and case.is_in_period]
     active = [case for case in these if case.is_active]
     final = [case.second_end or case.status for case in ended]

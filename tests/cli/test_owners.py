@@ -53,7 +53,7 @@ def test_ended_jobs_are_found_by_tag(tagged: Bbm) -> None:
     ]
 
 
-def test_usage_by_tag_has_a_group_for_jobs_without_it(tagged: Bbm) -> None:
+def test_usage_by_tag_has_a_group_for_jobs_without_the_tag(tagged: Bbm) -> None:
     """By value and month."""
     document = tagged.json("usage", "--by", "tag:team")
     assert document["by"] == "tag:team"
@@ -68,15 +68,15 @@ def test_usage_by_tag_has_a_group_for_jobs_without_it(tagged: Bbm) -> None:
 
 
 @pytest.mark.parametrize(("by", "key"), [("model", "modelId"), ("day", "day")])
-def test_usage_by_model_or_day_is_one_row_here(tagged: Bbm, by: str, key: str) -> None:
-    """The other part of the group is left out."""
+def test_usage_by_model_or_day_omits_the_other_column(tagged: Bbm, by: str, key: str) -> None:
+    """The jobs have one model and one day, so that the result is one row."""
     (row,) = tagged.json("usage", "--by", by)["usage"]
     assert row["jobs"] == 3
     assert {"modelId", "day"}.intersection(row) == {key}
 
 
 def test_track_sets_a_deadline_for_new_and_known_jobs(bbm: Bbm) -> None:
-    """A text until the submission is known, then a moment, which replaces the one before."""
+    """A text until the submission time is known, then a time, which replaces the earlier one."""
     arn = bbm.cloud.bedrock.add_job(account=ACCOUNT, region=REGION, script=DONE)
     bbm("track", arn, "--deadline", "4h")
     assert (bbm.cloud.job(arn) or {})["deadline"] == "4h"
@@ -88,8 +88,8 @@ def test_track_sets_a_deadline_for_new_and_known_jobs(bbm: Bbm) -> None:
 
 
 @pytest.mark.parametrize("deadline", ["06:00", "06:00 Europe/Berlni", "2020-01-01T00:00:00Z"])
-def test_deadline_that_is_none_is_a_usage_error(bbm: Bbm, deadline: str) -> None:
-    """Nothing is tracked then."""
+def test_invalid_deadline_is_a_usage_error(bbm: Bbm, deadline: str) -> None:
+    """No job is tracked then."""
     arn = bbm.cloud.bedrock.add_job(account=ACCOUNT, region=REGION, script=DONE)
     answer = bbm("track", arn, "--deadline", deadline)
     assert answer.code == 2
@@ -97,8 +97,8 @@ def test_deadline_that_is_none_is_a_usage_error(bbm: Bbm, deadline: str) -> None
     assert bbm.cloud.job(arn) is None
 
 
-def test_forecast_rests_on_the_completed_jobs_of_the_model(bbm: Bbm) -> None:
-    """Unknown with fewer than five jobs; then quantiles and the chance to be done in time."""
+def test_forecast_uses_the_completed_jobs_of_the_model(bbm: Bbm) -> None:
+    """Unknown with fewer than five jobs; otherwise quantiles and the chance to end in time."""
     for _ in range(4):
         bbm.cloud.add_job(DONE, total_records=100)
     poll_for_two_hours(bbm)

@@ -60,7 +60,7 @@ def found(text: str, table: Table) -> str:
 
 @pytest.mark.parametrize("status", statuses.KNOWN)
 def test_status_is_accepted_in_any_capitalization(status: str) -> None:
-    """Each of the ten."""
+    """For each of the ten."""
     assert inputs.status(status) == inputs.status(status.lower()) == status
 
 
@@ -70,7 +70,7 @@ def test_status_is_accepted_with_spaces_or_hyphens() -> None:
     assert inputs.status("partially-completed") == "PartiallyCompleted"
 
 
-def test_an_unknown_status_lists_the_ten_and_the_nearest() -> None:
+def test_error_of_an_unknown_status_lists_all_and_the_nearest() -> None:
     """The remedy is in the error."""
     with pytest.raises(UsageProblem) as raised:
         inputs.status("Faild")
@@ -95,7 +95,7 @@ def test_an_unknown_status_lists_the_ten_and_the_nearest() -> None:
     ],
 )
 def test_since_accepts_durations_and_times(text: str, expected: datetime) -> None:
-    """A duration counts back from now, a time without a zone is UTC."""
+    """A duration counts back from now; a time without a zone is UTC."""
     assert inputs.since(text, NOW) == expected
 
 
@@ -113,8 +113,8 @@ def test_since_raises_only_usage_problems(text: str) -> None:
         assert inputs.since(text, NOW).tzinfo is UTC
 
 
-def test_a_job_is_named_by_arn_id_or_name() -> None:
-    """All three give the same ARN. An ARN needs no read, an id the active jobs, a name all jobs."""
+def test_job_is_found_by_arn_id_or_name() -> None:
+    """All three give the same ARN. An ARN needs no read, an ID the active jobs, a name all jobs."""
     items = [item("abcdefghijkl", "nightly"), item("mnopqrstuvwx", "other")]
     arn = PREFIX + "abcdefghijkl"
     assert found(arn, Table()) == arn
@@ -122,7 +122,7 @@ def test_a_job_is_named_by_arn_id_or_name() -> None:
     assert found("nightly", Table(items=items)) == arn
 
 
-def test_id_without_an_active_job_means_the_own_account_and_region() -> None:
+def test_id_without_an_active_job_is_in_the_own_account_and_region() -> None:
     """An active job with this id in another account takes precedence."""
     assert found("abcdefghijkl", Table(actives=[])) == PREFIX + "abcdefghijkl"
     elsewhere = "arn:aws:bedrock:eu-west-1:210987654321:model-invocation-job/"
@@ -130,7 +130,7 @@ def test_id_without_an_active_job_means_the_own_account_and_region() -> None:
     assert found("abcdefghijkl", Table(actives=active)) == elsewhere + "abcdefghijkl"
 
 
-def test_name_of_several_jobs_means_the_newest() -> None:
+def test_name_of_several_jobs_selects_the_newest() -> None:
     """By the time of submission. A job that no poll has read yet is the newest."""
     items = [
         item("aaaaaaaaaaaa", "nightly", "2026-11-22T22:00:00.000Z"),
@@ -145,7 +145,7 @@ def test_name_of_several_jobs_means_the_newest() -> None:
 
 
 def test_note_lists_the_other_jobs_of_the_name_with_their_times() -> None:
-    """The newest first, and not more than a line can hold."""
+    """The newest first, and at most as many as fit into a line."""
     items = [
         item(f"abcdefghij{day:02}", "nightly", f"2026-11-{day:02}T22:00:00.000Z")
         for day in range(1, 25)
@@ -159,7 +159,7 @@ def test_note_lists_the_other_jobs_of_the_name_with_their_times() -> None:
 
 
 def test_id_of_several_active_jobs_is_an_error_with_their_arns() -> None:
-    """Only one of them can be meant, and neither is newer."""
+    """The ID does not say which one is meant."""
     elsewhere = "arn:aws:bedrock:eu-west-1:210987654321:model-invocation-job/"
     active = [item("abcdefghijkl"), item("abcdefghijkl", prefix=elsewhere)]
     with pytest.raises(Problem, match="is the id of 2 jobs: give one of their ARNs") as raised:
@@ -174,8 +174,8 @@ def test_id_takes_precedence_over_a_name_that_looks_like_an_id() -> None:
     assert found("abcdefghijkl", Table(actives=[named])) == named["jobArn"]
 
 
-def test_key_that_is_not_an_arn_names_its_item() -> None:
-    """So that `bbm untrack` and `bbm history` can be used on it, tracked or not."""
+def test_key_that_is_not_an_arn_selects_its_item() -> None:
+    """`bbm untrack` and `bbm history` accept it, tracked or not."""
     guardrail = "arn:aws:bedrock:us-east-1:123456789012:guardrail/gr4zkq1xq9ab"
     table = Table(items=[{"jobArn": "i-am-no-arn"}, {"jobArn": guardrail}])
     assert found("i-am-no-arn", table) == "i-am-no-arn"
@@ -205,7 +205,7 @@ def test_only_arns_and_ids_can_be_tracked() -> None:
         (90_000, "1 d 1 h"),
     ],
 )
-def test_durations_have_two_units_at_most(seconds: float, text: str) -> None:
+def test_durations_have_at_most_two_units(seconds: float, text: str) -> None:
     """No more precision than a person reads."""
     assert plain_text.duration(seconds) == text
 

@@ -100,15 +100,14 @@ DOCUMENT = {
 }
 
 
-def test_errors_are_grouped(job: Bbm) -> None:
-    """The document is that of the contract, by name, id and ARN."""
+def test_errors_document_has_the_groups(job: Bbm) -> None:
+    """It is the document of the contract, by name, ID and ARN."""
     for reference in ("nightly", JOB_ID, ARN):
         assert job.json("errors", reference) == DOCUMENT
 
 
 @pytest.mark.parametrize("width", [None, 60, 120])
-def test_errors_are_shown(job: Bbm, width: int | None) -> None:
-    """People see the counts, the codes and the patterns."""
+def test_errors_output_has_counts_codes_and_patterns(job: Bbm, width: int | None) -> None:
     answer = job("errors", "nightly", terminal=width)
     assert answer.code == 0, answer.err
     assert "7 records: 2 succeeded, 3 failed, 2 missing" in answer.out
@@ -155,7 +154,7 @@ def test_retry_file_is_submitted_by_the_printed_commands(job: Bbm, tmp_path: Pat
     ("codes", "ids"),
     [("429", ["a4"]), ("400, 429", ["a2", "a4", "b2"]), ("missing,429", ["a3", "a4", "b1"])],
 )
-def test_only_code_selects_what_is_retried(
+def test_only_code_selects_the_records_to_retry(
     job: Bbm, tmp_path: Path, codes: str, ids: list[str]
 ) -> None:
     """The groups stay the same."""
@@ -166,7 +165,7 @@ def test_only_code_selects_what_is_retried(
 
 
 def test_retry_file_is_replaced_only_with_force(job: Bbm, tmp_path: Path) -> None:
-    """Otherwise nothing is read."""
+    """Otherwise no record is read."""
     path = tmp_path / "retry.jsonl"
     path.write_text("mine")
     answer = job("errors", "nightly", "--retry-file", str(path))
@@ -179,7 +178,7 @@ def test_retry_file_is_replaced_only_with_force(job: Bbm, tmp_path: Path) -> Non
 def test_retry_file_that_appears_meanwhile_is_not_replaced(
     job: Bbm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The name is given in one step that never replaces a file."""
+    """The file gets its name in one step that never replaces a file."""
     path = tmp_path / "retry.jsonl"
     chunks = JobFilesInS3.chunks
 
@@ -204,7 +203,7 @@ def test_no_retry_file_without_records_to_retry(job: Bbm, tmp_path: Path) -> Non
 def test_file_that_cannot_be_read_is_reported(
     job: Bbm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The others count. Its records are not missing, and are not in a retry file."""
+    """The other files count. Its records are not missing, and are not in a retry file."""
     get = job.clients.s3.get_object
 
     def get_object(**call: Any) -> Any:
@@ -220,8 +219,8 @@ def test_file_that_cannot_be_read_is_reported(
     assert "no retry file was written" in answer.err
 
 
-def test_what_does_not_fit_together_is_reported(job: Bbm) -> None:
-    """Bad lines, duplicates and records without an id are counted in notes."""
+def test_inconsistent_results_are_reported_in_notes(job: Bbm) -> None:
+    """Bad lines, duplicates and records without an ID are counted."""
     put(f"{RESULTS}b.jsonl.out", success("b1") * 2 + "{\n" + '{"recordId":"b2","modelOut')
     put("in/b.jsonl", input_of("b1", "b2", "b2") + '{"modelInput":{}}\n')
     answer = job("errors", "nightly")
@@ -248,8 +247,8 @@ def test_missing_results_are_reported(job: Bbm) -> None:
     assert "there are no results" in answer.err
 
 
-def test_interrupt_shows_what_was_found(job: Bbm, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The exit code says that it is not everything."""
+def test_interrupt_shows_the_partial_result(job: Bbm, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The exit code says that it is incomplete."""
     chunks = JobFilesInS3.chunks
 
     def interrupted(self: JobFilesInS3, file: StoredFile) -> Iterator[bytes]:
@@ -264,7 +263,7 @@ def test_interrupt_shows_what_was_found(job: Bbm, monkeypatch: pytest.MonkeyPatc
 
 
 def test_hostile_texts_do_not_reach_the_terminal(job: Bbm) -> None:
-    """Messages, codes, ids and names of files are chosen by others."""
+    """Messages, codes, IDs and file names come from outside."""
     evil = "\x1b[2J\u202e"
     put(f"{RESULTS}b.jsonl.out", failure(f"b{evil}", f"no {evil}", f"E{evil}"))
     answer = job("errors", "nightly")
@@ -284,9 +283,7 @@ def test_hostile_texts_do_not_reach_the_terminal(job: Bbm) -> None:
         (ARN, "--only-code", "429,", "--retry-file", "x"),
     ],
 )
-def test_options_that_do_not_go_together_are_usage_errors(
-    job: Bbm, arguments: tuple[str, ...]
-) -> None:
+def test_incompatible_options_are_usage_errors(job: Bbm, arguments: tuple[str, ...]) -> None:
     """The exit code is 2."""
     answer = job("errors", *arguments)
     assert (answer.code, answer.out) == (2, "")
@@ -301,8 +298,8 @@ def test_retry_file_needs_the_input(job: Bbm, tmp_path: Path) -> None:
     assert "--input" in answer.err
 
 
-def test_commands_of_an_unknown_job_have_names_to_fill_in() -> None:
-    """Nothing is made up."""
+def test_commands_of_an_unknown_job_have_placeholders() -> None:
+    """No value is invented."""
     copy, submit = commands(Path("r.jsonl"), ARN, {})
     assert copy == f"aws s3 cp r.jsonl 's3://<bucket>/{JOB_ID}-retry/r.jsonl'"
     assert "--model-id '<model id>'" in submit

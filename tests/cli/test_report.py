@@ -1,4 +1,4 @@
-"""`bbm report`: what it reads and writes, and what it leaves unchanged."""
+"""`bbm report`: the data that it reads, the file that it writes, and the files that it keeps."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def two_jobs(bbm: Bbm) -> tuple[str, str]:
 
 
 def test_report_has_active_and_ended_jobs(bbm: Bbm, tmp_path: Path) -> None:
-    """One page with both jobs, and the figures for programs."""
+    """One page has both jobs, and one document the numbers for programs."""
     two_jobs(bbm)
     target = tmp_path / "report.html"
     document = bbm.json("report", "-o", str(target))
@@ -71,7 +71,7 @@ def test_report_has_a_job_whose_item_was_deleted(bbm: Bbm, tmp_path: Path) -> No
     assert "went-wrong" in target.read_text(encoding="utf-8")
 
 
-def test_report_on_standard_output_is_the_page_alone(bbm: Bbm) -> None:
+def test_report_on_standard_output_is_only_the_page(bbm: Bbm) -> None:
     """`-` means standard output."""
     answer = bbm("report", "-o", "-")
 
@@ -108,7 +108,7 @@ def test_existing_target_stays_if_the_new_page_cannot_be_written(bbm: Bbm, tmp_p
         (("--since", "2030-01-01"), "is not in the past"),
     ],
 )
-def test_bad_usage_is_rejected_before_any_call(
+def test_invalid_usage_is_rejected_before_any_call(
     bbm: Bbm, arguments: tuple[str, ...], told: str
 ) -> None:
     """The exit code is 2."""

@@ -99,8 +99,8 @@ def test_unknown_usage_is_counted_and_is_not_zero(used: Bbm) -> None:
     }
 
 
-def test_usage_leaves_out_earlier_jobs(used: Bbm) -> None:
-    """Nothing ended in the period."""
+def test_usage_omits_jobs_that_ended_before_the_period(used: Bbm) -> None:
+    """No job ended in the period."""
     completed(used)
     used.cloud.bedrock.clock.advance(8 * DAY)
     document = used.json("usage", "--since", "7d")
@@ -131,7 +131,7 @@ def test_usage_table_has_a_row_for_each_day_and_model(used: Bbm) -> None:
 
 
 def test_usage_in_a_narrow_terminal_always_shows_model_and_cost(used: Bbm) -> None:
-    """Figures are never cut, and the version at the end of the model stays."""
+    """Numbers are never truncated, and the version at the end of the model is kept."""
     completed(used, manifest={"inputTokenCount": 1_000_000, "outputTokenCount": 100_000})
     lines = used("usage", terminal=70).lines
     assert all("1.00 M" in line and "0.3750" in line for line in lines[1:])

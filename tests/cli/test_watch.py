@@ -84,7 +84,7 @@ def test_watch_shows_the_monitors_estimate(bbm: Bbm) -> None:
 
 
 def test_watch_without_arns_watches_the_jobs_active_at_its_start(bbm: Bbm) -> None:
-    """Later jobs are not watched. An item with an invalid ARN is left out with a note."""
+    """Later jobs are not watched. An item with an invalid ARN is omitted, with a note."""
     first = bbm.cloud.add_job(Script((Phase("InProgress", 10), Phase("Completed", None))))
     bbm.cloud.track("i-am-no-arn")
     bbm.cloud.poll()
@@ -124,13 +124,13 @@ def test_watch_without_active_jobs_succeeds_at_once(bbm: Bbm) -> None:
 
 
 def test_watch_of_an_unknown_job_is_an_error(bbm: Bbm) -> None:
-    """It would never end otherwise."""
+    """Otherwise the command would never end."""
     assert bbm("watch", "zzzzzzzzzzzz").code == 1
 
 
 @pytest.mark.parametrize("how", ["untrack", "delete"])
 def test_watch_ends_when_the_job_is_no_longer_polled(bbm: Bbm, how: str) -> None:
-    """An untracked or deleted job does not change any more, and did not complete."""
+    """An untracked or deleted job no longer changes, and did not complete."""
     arn = bbm.cloud.add_job(RUNS)
     bbm.cloud.poll()
 
@@ -161,8 +161,8 @@ def test_watch_shows_why_a_job_failed(bbm: Bbm) -> None:
         assert re.search(rf"nightly .*Failed[^\n]*{between}The input has no recordId\.\n", text)
 
 
-def test_watch_tells_jobs_of_one_name_apart_and_keeps_the_order_of_jobs(bbm: Bbm) -> None:
-    """Ids in a pipe and in a terminal; the job that changed last comes first, as in `bbm jobs`."""
+def test_watch_shows_ids_of_jobs_that_share_a_name(bbm: Bbm) -> None:
+    """In a pipe and in a terminal; the job that changed last is first, as in `bbm jobs`."""
     arns = []
     for _ in range(3):
         arns.append(bbm.cloud.add_job(RUNS, job_name="nightly"))
@@ -179,8 +179,8 @@ def test_watch_tells_jobs_of_one_name_apart_and_keeps_the_order_of_jobs(bbm: Bbm
     assert all(job_id in drawn for job_id in ids)
 
 
-def test_watch_shows_when_it_read_and_when_a_poll_last_wrote(bbm: Bbm) -> None:
-    """A view that does not change because no poll runs can be recognized."""
+def test_watch_shows_the_times_of_its_read_and_of_the_last_write(bbm: Bbm) -> None:
+    """The output shows if no poll runs."""
     arn = bbm.cloud.add_job(Script((Phase("InProgress", 100), Phase("Completed", None))))
     bbm.cloud.poll()
     bbm.cloud.bedrock.clock.advance(90)
@@ -227,7 +227,7 @@ def test_watch_shows_the_time_of_the_last_poll(bbm: Bbm) -> None:
 
 @pytest.mark.parametrize("code", ["AccessDeniedException", "ThrottlingException"])
 def test_watch_needs_no_permission_for_the_log(bbm: Bbm, code: str) -> None:
-    """The time of the last change stands in for the time of the last poll."""
+    """Without it, the time of the last change replaces the time of the last poll."""
     arn = bbm.cloud.add_job(RUNS)
     bbm.cloud.poll()
 
@@ -243,7 +243,7 @@ def test_watch_needs_no_permission_for_the_log(bbm: Bbm, code: str) -> None:
 
 
 def test_watch_continues_after_transient_errors(bbm: Bbm) -> None:
-    """A lost connection and throttling are noted and tried again."""
+    """A lost connection and throttling are reported and retried."""
     arn = bbm.cloud.add_job(Script((Phase("InProgress", 5), Phase("Completed", None))))
     bbm.cloud.poll()
     failing = Failing(bbm.clients.dynamodb)
@@ -287,8 +287,8 @@ def test_watch_reads_consistently_and_never_calls_bedrock(bbm: Bbm) -> None:
 
 
 @pytest.mark.parametrize("width", [80, 120])
-def test_watch_redraws_in_a_terminal(bbm: Bbm, width: int) -> None:
-    """Once for each read, within the height of the terminal. The cursor returns at the end."""
+def test_watch_redraws_the_terminal_once_per_read(bbm: Bbm, width: int) -> None:
+    """Within the height of the terminal. The cursor is shown again at the end."""
     for n in range(24):
         script = Script((Phase("InProgress", 100), Phase("Completed", None)))
         bbm.cloud.add_job(script, job_name=f"job-{n}", total_records=1000)
@@ -303,7 +303,7 @@ def test_watch_redraws_in_a_terminal(bbm: Bbm, width: int) -> None:
 
 
 @pytest.mark.parametrize("terminal", [False, True])
-def test_ctrl_c_leaves_the_terminal_whole(cloud: Cloud, terminal: bool) -> None:  # noqa: FBT001
+def test_ctrl_c_restores_the_terminal(cloud: Cloud, terminal: bool) -> None:  # noqa: FBT001
     """Exit code 130, no traceback, and the cursor is shown again."""
     # What is started in the background of a shell ignores the signal, and so would its children.
     program = (

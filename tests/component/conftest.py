@@ -166,7 +166,7 @@ def monitor_on(bedrock: StandIn, settings: Settings, log: TextIO) -> Monitor:
 # Reads of the monitor that may be stale, by operation and table, and why. Every other read of a
 # table must be consistent; what an index says is never consistent, and conditions decide.
 MAY_BE_STALE = {
-    ("GetItem", "state"): "a bookmark that lags repeats work",
+    ("GetItem", "state"): "a bookmark that lags repeats work; writes about slots have conditions",
     ("BatchGetItem", "jobs", "jobArn"): "discovery asks what is known: the put's condition decides",
 }
 

@@ -1,4 +1,4 @@
-"""Every alarm on the monitor's own metrics, set off by the fault that it is for."""
+"""Every alarm on the monitor's own metrics, triggered by the fault that it is for."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from local.bedrock import Phase, Script
 from .conftest import REGION, SETTINGS, Cloud, InlineExecutor
 from .test_handler import Context
 
-# AWS publishes these metrics, of the function and of the queue.
-NOT_OURS = {alarms.POLL_FAILS, alarms.DEAD_LETTERS, alarms.INBOX_STOPPED}
+# AWS publishes these metrics, of the queues.
+NOT_OURS = {alarms.DEAD_LETTERS, alarms.INBOX_STOPPED}
 # Of other accounts alone: see `test_scopes.py`.
 OF_OTHERS = alarms.ROLE_REFUSED
 MINUTE = 60
@@ -141,38 +141,40 @@ def stalled(cloud: Cloud) -> None:
     cloud.add_job("Scheduled")
 
 
-FAULTS: dict[str, Callable[[Cloud], None]] = {
-    alarms.EVENTS_WAITING: without_a_bus,
-    alarms.JOBS_UNREACHABLE: unreachable,
-    alarms.JOBS_STALLED: stalled,
-    alarms.READS_LATE: throttled,
-    alarms.DETECTION_LATE: failing_for_a_while,
-    alarms.BEDROCK_DENIES: denied,
-    alarms.UNKNOWN_STATUS: unknown_status,
-    alarms.ERRORS_PERSIST: failing,
-}
+FAULTS: tuple[tuple[str, Callable[[Cloud], None]], ...] = (
+    (alarms.EVENTS_WAITING, without_a_bus),
+    (alarms.JOBS_NEED_ATTENTION, unreachable),
+    (alarms.JOBS_NEED_ATTENTION, unknown_status),
+    (alarms.JOBS_STALLED, stalled),
+    (alarms.JOBS_LATE, throttled),
+    (alarms.JOBS_LATE, failing_for_a_while),
+    (alarms.BEDROCK_DENIES, denied),
+    (alarms.ERRORS_PERSIST, failing),
+)
 
 
-def test_every_alarm_has_its_fault() -> None:
-    """No alarm on our own metrics is left out of what follows."""
-    assert set(FAULTS) | NOT_OURS | {alarms.NO_POLL, OF_OTHERS} == set(ALARMS)
+def test_every_alarm_has_a_fault_that_triggers_it() -> None:
+    """No alarm on the monitor's own metrics is missing in the test below."""
+    tested = {alarm_id for alarm_id, _ in FAULTS}
+    assert tested | NOT_OURS | {alarms.NO_POLL, OF_OTHERS} == set(ALARMS)
 
 
-@pytest.mark.parametrize("alarm_id", sorted(FAULTS))
-def test_the_fault_sets_off_its_alarm(
+@pytest.mark.parametrize(("alarm_id", "fault"), FAULTS)
+def test_fault_triggers_its_alarm(  # noqa: PLR0913, PLR0917 - fixtures and a table
     cloud: Cloud,
     template: dict[str, Any],
     invoke: Callable[[], None],
     capsys: pytest.CaptureFixture[str],
     alarm_id: str,
+    fault: Callable[[Cloud], None],
 ) -> None:
-    """The metric that the code publishes under the fault is the one that the alarm looks at."""
+    """The metric that the code publishes under the fault is the one of the alarm."""
     alarm = alarm_of(template, alarm_id)
     invoke()
     sound = published(capsys.readouterr().out, alarm)
     assert not [value for value in sound if value > alarm["Threshold"]]
 
-    FAULTS[alarm_id](cloud)
+    fault(cloud)
     for _ in range(45):
         invoke()
         cloud.bedrock.clock.advance(MINUTE)
@@ -191,7 +193,7 @@ def test_the_fault_sets_off_its_alarm(
         ("ValidationException", True),
     ],
 )
-def test_every_refusal_that_is_not_about_one_job_sets_off_the_alarm(  # noqa: PLR0913, PLR0917 - fixtures and a table
+def test_refusal_that_affects_every_job_triggers_the_alarm(  # noqa: PLR0913, PLR0917 - fixtures and a table
     cloud: Cloud,
     template: dict[str, Any],
     invoke: Callable[[], None],
@@ -200,7 +202,7 @@ def test_every_refusal_that_is_not_about_one_job_sets_off_the_alarm(  # noqa: PL
     code: str,
     is_about_one_job: bool,  # noqa: FBT001 - a parameter of the table
 ) -> None:
-    """A Region that is not enabled refuses as a missing permission does; a wrong ARN does not."""
+    """A Region that is not enabled refuses like a missing permission; an invalid ARN does not."""
     cloud.add_job("InProgress")
 
     def refuse(*_: object) -> None:
@@ -216,13 +218,13 @@ def test_every_refusal_that_is_not_about_one_job_sets_off_the_alarm(  # noqa: PL
     )
 
 
-def test_no_successful_poll_is_an_alarm(
+def test_absence_of_successful_polls_triggers_an_alarm(
     cloud: Cloud,
     template: dict[str, Any],
     invoke: Callable[[], None],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """A poll that succeeds gives one sample, even without jobs; one that fails gives none."""
+    """A poll that succeeds gives one sample, also without jobs; one that fails gives none."""
     alarm = alarm_of(template, alarms.NO_POLL)
     assert (alarm["Statistic"], alarm["ComparisonOperator"]) == (
         "SampleCount",

@@ -33,8 +33,8 @@ def backfilling(cloud: Cloud) -> Cloud:
     return cloud.with_settings(discovery_prefix="", backfill=30 * DAY)
 
 
-def test_finished_jobs_go_into_the_history_without_events(backfilling: Cloud) -> None:
-    """A first deployment records them with one transition each; what runs is followed as ever."""
+def test_ended_jobs_are_recorded_without_events(backfilling: Cloud) -> None:
+    """A first deployment records them with one transition each; running jobs are tracked."""
     cloud = backfilling
     arns = [finished(cloud, days) for days in (1, 10, 29)]
     older, running = finished(cloud, 31), submit(cloud, submitted_at=START - DAY)
@@ -55,8 +55,8 @@ def test_finished_jobs_go_into_the_history_without_events(backfilling: Cloud) ->
     assert cloud.new_events() == []
 
 
-def test_what_ends_after_the_deployment_has_its_event(backfilling: Cloud) -> None:
-    """Backfill ends where discovery began: an ending since then is told of, backfill or not."""
+def test_job_that_ends_after_the_deployment_has_its_event(backfilling: Cloud) -> None:
+    """The backfill ends where discovery began, so a later end is published in any case."""
     cloud = backfilling
     before = finished(cloud, 1)
     script = Script((Phase("InProgress", 86400), Phase("Completed", None)))
@@ -71,8 +71,8 @@ def test_what_ends_after_the_deployment_has_its_event(backfilling: Cloud) -> Non
     assert [event["resources"] for event in cloud.new_events()] == [[since]]
 
 
-def test_it_is_done_once(backfilling: Cloud) -> None:
-    """Once it has come as far back as the setting says, no more lists are asked for it."""
+def test_backfill_runs_once(backfilling: Cloud) -> None:
+    """Once it has reached its limit, it makes no more list calls."""
     cloud = backfilling
     finished(cloud, 5)
     cloud.poll()
@@ -84,8 +84,8 @@ def test_it_is_done_once(backfilling: Cloud) -> None:
     assert cloud.bedrock.calls["ListModelInvocationJobs", "OK"] - before == 1
 
 
-def test_a_setting_that_is_raised_goes_on_from_there(backfilling: Cloud) -> None:
-    """A later deployment with more days takes up what is older, and with fewer nothing."""
+def test_raised_setting_continues_the_backfill(backfilling: Cloud) -> None:
+    """A later deployment with more days backfills older jobs, and with fewer days none."""
     cloud = backfilling
     near, far = finished(cloud, 20), finished(cloud, 50)
     cloud.poll()
@@ -98,8 +98,8 @@ def test_a_setting_that_is_raised_goes_on_from_there(backfilling: Cloud) -> None
     assert cloud.new_events() == []
 
 
-def test_a_deployment_that_discovered_before_can_begin_it(cloud: Cloud) -> None:
-    """The setting can come later: what had ended before discovery began is taken up then."""
+def test_backfill_can_begin_after_discovery(cloud: Cloud) -> None:
+    """Jobs that had ended before discovery began are backfilled then."""
     arn = finished(cloud, 3)
     discovering = cloud.with_settings(discovery_prefix="")
     discovering.poll()
@@ -111,8 +111,8 @@ def test_a_deployment_that_discovered_before_can_begin_it(cloud: Cloud) -> None:
     assert [event["resources"] for event in cloud.new_events()] == [[ended_since]]
 
 
-def test_filters_hold_for_it_too(cloud: Cloud) -> None:
-    """A finished job that discovery would not take up is left alone."""
+def test_backfill_applies_the_job_filter(cloud: Cloud) -> None:
+    """An ended job that discovery would not track is not backfilled."""
     cloud = cloud.with_settings(discovery_prefix="", discovery_pattern="*-prod", backfill=30 * DAY)
     wanted = finished(cloud, 3, job_name="a-prod")
     finished(cloud, 3, job_name="a-test")
@@ -120,16 +120,18 @@ def test_filters_hold_for_it_too(cloud: Cloud) -> None:
     assert [item["jobArn"] for item in cloud.items("jobs")] == [wanted]
 
 
-def test_a_known_job_stays_as_it_is(backfilling: Cloud) -> None:
-    """A job that has an item is not touched: one that is tracked by hand has its event."""
+def test_backfill_does_not_change_known_jobs(backfilling: Cloud) -> None:
+    """A manually tracked job has its event."""
     arn = backfilling.track(finished(backfilling, 3))
     summary = backfilling.poll()
     assert (summary.jobs_backfilled, summary.jobs_ended, summary.events_sent) == (0, 1, 1)
     assert "backfilled" not in (backfilling.job(arn) or {})
 
 
-def test_a_long_list_is_resumed(backfilling: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Polls that run out of time take up the rest, newest first, and repeat nothing."""
+def test_long_list_is_resumed_by_the_next_poll(
+    backfilling: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Polls that run out of time backfill the rest, newest first, and repeat nothing."""
     cloud = backfilling
     monkeypatch.setattr(discover, "BATCH", 5)
     arns = [finished(cloud, days) for days in range(1, 29)]
@@ -151,10 +153,10 @@ def test_a_long_list_is_resumed(backfilling: Cloud, monkeypatch: pytest.MonkeyPa
     assert cloud.new_events() == []
 
 
-def test_a_crash_between_take_up_and_record_makes_no_event(
+def test_crash_before_the_record_of_a_backfilled_job_causes_no_event(
     backfilling: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the put said holds for the next poll, though the index does not tell it."""
+    """The flag of the put item applies in the next poll, though the index does not have it."""
     cloud = backfilling
     arn = finished(cloud, 3)
 
@@ -175,7 +177,7 @@ def test_a_crash_between_take_up_and_record_makes_no_event(
     assert cloud.new_events() == []
 
 
-def test_a_crash_before_the_bookmark_repeats_nothing(
+def test_crash_before_the_bookmark_repeats_no_record(
     backfilling: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The next poll lists the same jobs again and finds them known."""
@@ -194,8 +196,8 @@ def test_a_crash_before_the_bookmark_repeats_nothing(
     assert backfilling.new_events() == []
 
 
-def test_one_that_cannot_be_read_sends_no_event_either(cloud: Cloud) -> None:
-    """It says why in its item, and is recorded without an event once it can be read."""
+def test_unreadable_backfilled_job_has_no_event(cloud: Cloud) -> None:
+    """Its item has the error, and it is recorded without an event once it can be read."""
     cloud = cloud.with_settings(
         discovery_prefix="",
         backfill=30 * DAY,
@@ -213,8 +215,8 @@ def test_one_that_cannot_be_read_sends_no_event_either(cloud: Cloud) -> None:
     assert cloud.new_events() == []
 
 
-def test_one_that_is_unreachable_after_a_crash_sends_no_event(cloud: Cloud) -> None:
-    """The index does not say that it is there for the history alone; the item does."""
+def test_unreachable_backfilled_job_after_a_crash_has_no_event(cloud: Cloud) -> None:
+    """The index does not have the flag that only the history is wanted; the item has it."""
     cloud = cloud.with_settings(
         rules=replace(cloud.monitor.reconciler.rules, unreachable_after_polls=2)
     )
@@ -231,10 +233,10 @@ def test_one_that_is_unreachable_after_a_crash_sends_no_event(cloud: Cloud) -> N
     assert cloud.new_events() == []
 
 
-def test_one_that_runs_after_all_is_a_job_as_any_other(
+def test_backfilled_job_that_still_runs_has_its_event(
     backfilling: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A list that was wrong about the end costs no event: the end that is seen has its own."""
+    """A list that was wrong about the end costs no event: the end that is read has its own."""
     cloud = backfilling
     arn = finished(cloud, 3)
     bedrock = type(cloud.monitor.reconciler.bedrock)
@@ -251,7 +253,7 @@ def test_one_that_runs_after_all_is_a_job_as_any_other(
     assert [event["resources"] for event in cloud.new_events()] == [[arn]]
 
 
-def test_a_list_that_fails_is_repeated(backfilling: Cloud) -> None:
+def test_failed_list_is_repeated(backfilling: Cloud) -> None:
     """Without the permission to list, the bookmark stays where it was."""
     arn = finished(backfilling, 3)
     fault = backfilling.bedrock.faults.deny(operation="ListModelInvocationJobs")
@@ -262,10 +264,10 @@ def test_a_list_that_fails_is_repeated(backfilling: Cloud) -> None:
     assert len(backfilling.history(arn)) == 1
 
 
-def test_the_end_is_not_recorded_loudly_while_the_item_cannot_be_read(
+def test_backfilled_end_has_no_event_while_the_item_cannot_be_read(
     backfilling: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The condition of the write decides, not what a poll happens to know."""
+    """The condition of the write decides, not the state that a poll has read."""
     cloud = backfilling
     arn = finished(cloud, 3)
     cloud.dynamodb.put_item(

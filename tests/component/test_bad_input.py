@@ -73,8 +73,10 @@ items_of_table = st.lists(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(items=items_of_table)
-def test_bad_items_stop_no_poll(cloud: Cloud, items: list[tuple[str, dict[str, Any]]]) -> None:
-    """Whatever is in the jobs table, a poll goes on, says so in the item, and keeps it."""
+def test_invalid_items_do_not_stop_a_poll(
+    cloud: Cloud, items: list[tuple[str, dict[str, Any]]]
+) -> None:
+    """Whatever is in the jobs table, a poll continues and writes the error into the item."""
     poll_among(cloud, items)
 
 
@@ -84,7 +86,7 @@ def test_bad_items_stop_no_poll(cloud: Cloud, items: list[tuple[str, dict[str, A
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(items=items_of_table)
-def test_thousand_bad_items_stop_no_poll(
+def test_thousand_invalid_items_do_not_stop_a_poll(
     cloud: Cloud, items: list[tuple[str, dict[str, Any]]]
 ) -> None:
     """The same with a thousand random items."""

@@ -1,4 +1,4 @@
-"""What the bus is known to have taken, and what a backlog of pending events may cost a poll."""
+"""Proof that the bus accepted an event, and the cost of a backlog of pending events per poll."""
 
 from __future__ import annotations
 
@@ -65,10 +65,10 @@ def watched(cloud: Cloud, *looks: Any) -> tuple[Cloud, Watched]:
     ],
     ids=lambda value: value if isinstance(value, str) else None,
 )
-def test_nothing_is_sent_to_a_bus_that_is_not_known_to_exist(
+def test_events_are_sent_only_to_a_bus_that_exists(
     cloud: Cloud, look: Exception, code: str
 ) -> None:
-    """PutEvents answers success for a bus that is gone: without a look the events stay pending."""
+    """PutEvents reports success for a bus that is gone: without a check the events stay pending."""
     for _ in range(3):
         cloud.add_job("Failed")
     unknown, client = watched(cloud, look)
@@ -89,10 +89,10 @@ def test_nothing_is_sent_to_a_bus_that_is_not_known_to_exist(
     ],
     ids=lambda value: value if isinstance(value, str) else None,
 )
-def test_nothing_is_acknowledged_unless_the_bus_exists_after_the_call(
+def test_events_are_acknowledged_only_if_the_bus_exists_after_the_call(
     cloud: Cloud, second: Any, code: str
 ) -> None:
-    """A bus that is deleted while a poll runs swallows no event for good."""
+    """A bus that is deleted while a poll runs loses no event permanently."""
     cloud.add_job("Failed")
     changing, client = watched(cloud, THERE, second)
     summary = changing.poll()
@@ -103,7 +103,7 @@ def test_nothing_is_acknowledged_unless_the_bus_exists_after_the_call(
 
 
 def test_entry_has_the_time_of_the_observation(cloud: Cloud) -> None:
-    """An event that waited is not taken for one that happened when it was sent."""
+    """An event that was pending does not look as if it happened when it was sent."""
     arn = cloud.add_job("Failed")
     refusing, _ = faulty(cloud, denied)
     refusing.poll()
@@ -126,10 +126,10 @@ def test_entry_has_the_time_of_the_observation(cloud: Cloud) -> None:
     ],
     ids=str,
 )
-def test_answer_that_does_not_name_each_entry_acknowledges_none(
+def test_response_without_an_id_per_entry_acknowledges_none(
     cloud: Cloud, monkeypatch: pytest.MonkeyPatch, answer: dict[str, Any]
 ) -> None:
-    """Only an EventId of its own says that an event was taken."""
+    """Only an EventId for each entry proves that an event was accepted."""
     for _ in range(2):
         cloud.add_job("Failed")
     odd, client = faulty(cloud, lambda _call, _entries: ())
@@ -145,8 +145,8 @@ def refusing_all(_call: int, entries: list[Any]) -> Iterable[int]:
     return range(len(entries))
 
 
-def test_bus_that_refuses_every_entry_keeps_no_job_from_being_read(cloud: Cloud) -> None:
-    """After a call in which nothing was accepted no other is made for the backlog."""
+def test_bus_that_refuses_every_entry_delays_no_read(cloud: Cloud) -> None:
+    """After a call in which nothing was accepted, the backlog makes no other call."""
     for _ in range(35):
         cloud.add_job("Failed")
     refusing, client = faulty(cloud, refusing_all)
@@ -160,8 +160,8 @@ def test_bus_that_refuses_every_entry_keeps_no_job_from_being_read(cloud: Cloud)
     assert cloud.poll().events_sent == 35
 
 
-def test_events_that_the_bus_refuses_do_not_come_first_each_time(cloud: Cloud) -> None:
-    """The ten oldest are refused for good; those behind them are sent by the next polls."""
+def test_refused_events_do_not_block_later_events(cloud: Cloud) -> None:
+    """The ten oldest are refused permanently; the next polls send the events after them."""
     for _ in range(10):
         cloud.add_job("Failed")
     bad: set[str] = {item["jobArn"] for item in cloud.items("jobs")}
@@ -184,7 +184,7 @@ def test_events_that_the_bus_refuses_do_not_come_first_each_time(cloud: Cloud) -
     assert {item["jobArn"] for item in cloud.items("jobs") if "pendingEvents" in item} == bad
 
 
-def test_backlog_takes_a_share_of_the_time_alone(
+def test_backlog_uses_only_a_part_of_the_time(
     cloud: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A slow bus with many pending events leaves time for every job."""
@@ -220,7 +220,7 @@ def test_backlog_takes_a_share_of_the_time_alone(
 def test_restored_end_keeps_the_task_that_waits_for_it(
     waiting: Waiting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The item was put again, and the process ends right after the restore: the token is there."""
+    """The item was put again, and the process ends right after the restore: the token is kept."""
     cloud = waiting.cloud
     arn = submit(cloud, RUNNING)
     waiting.track(arn)
@@ -238,7 +238,7 @@ def test_restored_end_keeps_the_task_that_waits_for_it(
     assert waiting.nothing_left(arn)
 
 
-def test_clients_try_few_times_and_serve_every_thread() -> None:
+def test_clients_have_two_attempts_and_a_connection_per_thread() -> None:
     """The poll has its own budget: an SDK that retries for long starves the other jobs."""
     session = boto3.Session("key", "secret", region_name="us-east-1")
     config = TaskClient.connect(session, 7)._client.meta.config  # type: ignore[attr-defined]

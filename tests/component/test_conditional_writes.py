@@ -715,10 +715,10 @@ def rows() -> Iterator[Any]:
 
 
 @pytest.mark.parametrize(("write", "item", "outcome"), list(rows()))
-def test_conditional_write_tells_whether_the_item_is_still_the_expected_one(
+def test_conditional_write_reports_whether_the_item_is_as_expected(
     tables: Tables, write: Write, item: Item | None, outcome: WriteOutcome
 ) -> None:
-    """Done, it changes what it says and no more; lost, it changes nothing."""
+    """A write that succeeds changes only its attributes; one with a conflict changes nothing."""
     if item is not None:
         tables.put(item)
     before, stored = tables.everything(), tables.stored()
@@ -765,7 +765,7 @@ def test_transition_whose_sequence_the_history_has_is_not_written(
 
 
 @pytest.mark.parametrize("happened", ["moved on", "ended", "put again", "deleted"])
-def test_transition_of_a_job_that_moved_is_a_lost_race_whatever_the_history_says(
+def test_transition_of_a_changed_job_is_a_conflict_for_any_history(
     tables: Tables, happened: str
 ) -> None:
     """Both conditions fail: the item decides, and the next poll reads it."""
@@ -789,7 +789,7 @@ def test_transition_of_a_job_that_moved_is_a_lost_race_whatever_the_history_says
         (NOT_PENDING, LOST),
     ],
 )
-def test_settling_many_jobs_is_all_or_nothing(
+def test_acknowledging_many_jobs_is_all_or_nothing(
     tables: Tables, changes: Mapping[str, Any], outcome: WriteOutcome
 ) -> None:
     """A job that has another pending event by now keeps it, and stays in the index."""
@@ -806,8 +806,8 @@ def test_settling_many_jobs_is_all_or_nothing(
         assert tables.everything() == before
 
 
-def test_event_of_a_condition_has_a_copy_that_a_replaced_item_does_not_lose(tables: Tables) -> None:
-    """The copy is in the same transaction as the pending event."""
+def test_condition_event_has_a_copy_in_the_outbox(tables: Tables) -> None:
+    """It is in the same transaction as the pending event, and outlives a replaced item."""
     tables.put(RUNNING)
     name = "refresh that finds a stall"
     assert WRITES[name].call(tables, WRITES[name].job).is_done
@@ -815,7 +815,7 @@ def test_event_of_a_condition_has_a_copy_that_a_replaced_item_does_not_lose(tabl
     assert (copy["jobArn"], copy["entry"]) == (ARN, f"event#{STALLED}")
 
 
-def test_pending_events_of_an_item_that_was_put_again_are_pending_with_the_error(
+def test_pending_events_of_a_replaced_item_survive_a_read_error(
     tables: Tables,
 ) -> None:
     """A job that cannot be read does not keep its older events from being sent."""

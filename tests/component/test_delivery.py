@@ -62,8 +62,8 @@ def all_pending(cloud: Cloud) -> set[str]:
     return {item["jobArn"] for item in cloud.items("jobs") if "eventPending" in item}
 
 
-def test_entries_go_in_calls_of_ten(cloud: Cloud) -> None:
-    """Twenty-five endings make three calls, and every one of them arrives."""
+def test_events_are_sent_in_calls_of_ten(cloud: Cloud) -> None:
+    """Twenty-five events make three calls, and every one of them arrives."""
     arns = {cloud.add_job("Completed") for _ in range(25)}
     recorded, client = faulty(cloud, lambda _call, _entries: ())
     summary = recorded.poll()
@@ -73,8 +73,8 @@ def test_entries_go_in_calls_of_ten(cloud: Cloud) -> None:
     assert all_pending(cloud) == set()
 
 
-def test_what_went_out_in_one_call_is_settled_in_one(cloud: Cloud) -> None:
-    """Each call of PutEvents has one transaction that takes the marks of its jobs away."""
+def test_events_of_one_call_are_acknowledged_in_one_transaction(cloud: Cloud) -> None:
+    """It removes the pending events of the jobs of one PutEvents call."""
     cloud.poll()  # the first poll of a deployment notes that discovery is off
     for _ in range(21):
         cloud.add_job("Completed")
@@ -87,8 +87,8 @@ def test_what_went_out_in_one_call_is_settled_in_one(cloud: Cloud) -> None:
     assert all_pending(cloud) == set()
 
 
-def test_a_job_that_owes_more_by_now_holds_up_no_other(cloud: Cloud) -> None:
-    """A pending event that came meanwhile stays, and the other jobs of the call have none."""
+def test_job_with_a_newer_pending_event_delays_no_acknowledgement(cloud: Cloud) -> None:
+    """The newer event stays pending, and the other jobs of the call have none."""
     arns = [cloud.add_job("Completed") for _ in range(10)]
 
     def comes_meanwhile(_call: int, _entries: list[Any]) -> Iterable[int]:
@@ -108,8 +108,8 @@ def test_a_job_that_owes_more_by_now_holds_up_no_other(cloud: Cloud) -> None:
     assert item["pendingEvents"] == {"StatusChanged#1"}
 
 
-def test_marks_that_cannot_be_taken_away_mean_copies(cloud: Cloud) -> None:
-    """Where the transaction is throttled every job keeps its mark, and its event goes out again."""
+def test_failed_acknowledgement_causes_a_duplicate(cloud: Cloud) -> None:
+    """If the transaction is throttled, every event stays pending and is sent again."""
     arns = {cloud.add_job("Completed") for _ in range(10)}
     client: Any = cloud.monitor.jobs._client
     write = client.transact_write_items
@@ -132,8 +132,8 @@ def test_marks_that_cannot_be_taken_away_mean_copies(cloud: Cloud) -> None:
     assert set(ids.values()) == {2}
 
 
-def test_each_entry_of_an_answer_is_looked_at(cloud: Cloud) -> None:
-    """Refused entries of a call that succeeded stay pending, and the next poll sends just those."""
+def test_refused_entries_of_a_successful_call_stay_pending(cloud: Cloud) -> None:
+    """The next poll sends only those."""
     arns = sorted(cloud.add_job("Failed") for _ in range(10))
     recorded, _ = faulty(cloud, lambda call, _: (2, 7) if call == 1 else ())
     summary = recorded.poll()
@@ -151,8 +151,8 @@ def test_each_entry_of_an_answer_is_looked_at(cloud: Cloud) -> None:
     assert sorted(ids) == sorted({cloud.history(arn)[-1]["eventId"] for arn in arns})
 
 
-def test_left_over_events_are_sent_first(cloud: Cloud) -> None:
-    """What an earlier poll left over goes out before Bedrock is asked for anything."""
+def test_events_pending_from_an_earlier_poll_are_sent_first(cloud: Cloud) -> None:
+    """They are sent before the first call to Bedrock."""
     cloud.add_job("Completed")
     recorded, _ = faulty(cloud, lambda _, entries: range(len(entries)))
     recorded.poll()
@@ -164,8 +164,7 @@ def test_left_over_events_are_sent_first(cloud: Cloud) -> None:
     assert seen == [0]
 
 
-def test_nobody_scans(cloud: Cloud) -> None:
-    """Neither active jobs nor left-over events are found by a scan."""
+def test_active_jobs_and_pending_events_are_found_without_a_scan(cloud: Cloud) -> None:
     cloud.add_job("Completed")
     recorded, _ = faulty(cloud, lambda _, entries: range(len(entries)))
     with cloud.counting() as made:
@@ -176,8 +175,8 @@ def test_nobody_scans(cloud: Cloud) -> None:
     assert made["Query"] == 6
 
 
-def test_a_crash_before_the_event_is_repaired(cloud: Cloud) -> None:
-    """A poll that dies between the write and the event leaves a mark, and the next one sends."""
+def test_event_is_sent_after_a_crash_before_the_call(cloud: Cloud) -> None:
+    """The poll that ended between write and call leaves a pending event for the next poll."""
     arn = cloud.add_job("Expired")
 
     def dies(_call: int, _entries: list[Any]) -> Iterable[int]:
@@ -194,8 +193,8 @@ def test_a_crash_before_the_event_is_repaired(cloud: Cloud) -> None:
     assert all_pending(cloud) == set()
 
 
-def test_a_crash_after_the_event_repeats_it_whole(cloud: Cloud) -> None:
-    """A poll that dies before it clears the mark causes a copy: same id, same detail."""
+def test_crash_before_the_acknowledgement_repeats_the_event(cloud: Cloud) -> None:
+    """The duplicate has the same ID and the same detail."""
     cloud.add_job(Script((Phase("InProgress", MINUTE), Phase("Stopped", None))))
     cloud.poll()
     cloud.bedrock.clock.advance(2 * MINUTE)
@@ -214,8 +213,8 @@ def test_a_crash_after_the_event_repeats_it_whole(cloud: Cloud) -> None:
     assert cloud.poll().events_sent == 0
 
 
-def test_a_timed_out_call_counts_as_not_sent(cloud: Cloud) -> None:
-    """Nobody knows what a call without an answer did, so its events are sent again."""
+def test_call_without_a_response_leaves_its_events_pending(cloud: Cloud) -> None:
+    """Its effect is unknown, so its events are sent again."""
     cloud.add_job("Completed")
 
     def times_out(call: int, entries: list[Any]) -> Iterable[int]:
@@ -233,8 +232,8 @@ def test_a_timed_out_call_counts_as_not_sent(cloud: Cloud) -> None:
     assert first["detail"] == second["detail"]
 
 
-def test_a_bus_that_is_down_keeps_no_job_from_being_recorded(cloud: Cloud) -> None:
-    """Jobs are read and recorded while events wait, and waiting ones cost one call a poll."""
+def test_unavailable_bus_delays_no_record(cloud: Cloud) -> None:
+    """Jobs are read and recorded while events are pending, and these cost one call a poll."""
     first = [cloud.add_job("Completed") for _ in range(30)]
     recorded, client = faulty(cloud, denied)
     summary = recorded.poll()
@@ -251,8 +250,8 @@ def test_a_bus_that_is_down_keeps_no_job_from_being_recorded(cloud: Cloud) -> No
     assert {event["resources"][0] for event in cloud.new_events()} == {*first, *second}
 
 
-def test_a_malformed_entry_holds_up_no_other(cloud: Cloud) -> None:
-    """Where one entry makes EventBridge refuse the whole call, the other nine go out alone."""
+def test_malformed_entry_delays_no_other(cloud: Cloud) -> None:
+    """If one entry makes EventBridge refuse the whole call, the other nine are sent alone."""
     bad, *good = sorted(cloud.add_job("Completed") for _ in range(10))
 
     def picky(_call: int, entries: list[Any]) -> Iterable[int]:
@@ -269,8 +268,8 @@ def test_a_malformed_entry_holds_up_no_other(cloud: Cloud) -> None:
     assert recorded.poll().errors == {"EventBridge.ValidationException": 1}
 
 
-def test_an_ending_outlives_its_history(cloud: Cloud) -> None:
-    """The event of an ending needs no history item, which may have reached its retention."""
+def test_end_event_is_sent_without_its_history_item(cloud: Cloud) -> None:
+    """The history item may have reached its retention."""
     arn = cloud.add_job("Completed")
     recorded, _ = faulty(cloud, lambda _, entries: range(len(entries)))
     recorded.poll()
@@ -283,8 +282,8 @@ def test_an_ending_outlives_its_history(cloud: Cloud) -> None:
     assert event["detail"]["metadata"]["eventId"] == item["eventId"]
 
 
-def test_status_changes_are_emitted_on_request(cloud: Cloud) -> None:
-    """With the setting, every non-terminal transition is an event too, and the end still one."""
+def test_status_change_events_are_sent_with_the_setting(cloud: Cloud) -> None:
+    """Then every non-terminal transition has an event too, and the end still has one."""
     cloud = cloud.with_rules(emit_status_changes=True)
     cloud.add_job(Script((Phase("Submitted", 60), Phase("InProgress", 60), Phase("Failed", None))))
     for _ in range(4):
@@ -300,8 +299,8 @@ def test_status_changes_are_emitted_on_request(cloud: Cloud) -> None:
     assert all_pending(cloud) == set()
 
 
-def test_several_events_of_one_job_can_wait(cloud: Cloud) -> None:
-    """While the bus is down a job's events pile up as marks; none pushes out another."""
+def test_several_events_of_one_job_can_be_pending(cloud: Cloud) -> None:
+    """While the bus is unavailable, events of a job accumulate; none replaces another."""
     cloud = cloud.with_rules(emit_status_changes=True)
     arn = cloud.add_job(Script((Phase("Submitted", 60), Phase("Completed", None))))
     recorded, _ = faulty(cloud, lambda _, entries: range(len(entries)))
@@ -322,8 +321,8 @@ def test_several_events_of_one_job_can_wait(cloud: Cloud) -> None:
     assert not {"pendingEvents", "eventPending", "pendingSince"} & set(after)
 
 
-def test_a_status_change_without_history_is_given_up_and_counted(cloud: Cloud) -> None:
-    """A non-terminal event whose history item has expired cannot be told any more."""
+def test_status_change_event_without_history_is_dropped_and_counted(cloud: Cloud) -> None:
+    """A non-terminal event whose history item has expired cannot be composed."""
     cloud = cloud.with_rules(emit_status_changes=True)
     arn = cloud.add_job(Script((Phase("Submitted", 60), Phase("InProgress", None))))
     recorded, _ = faulty(cloud, lambda _, entries: range(len(entries)))
@@ -346,10 +345,10 @@ def test_a_status_change_without_history_is_given_up_and_counted(cloud: Cloud) -
         ("no-arn", f"Stalled#0#{TOO_EARLY}#{TOO_EARLY}", "InvalidMark"),
     ],
 )
-def test_an_item_made_by_hand_cannot_stop_the_events_of_others(
+def test_manually_written_item_does_not_block_events_of_others(
     cloud: Cloud, arn: str, pending_event: str, code: str
 ) -> None:
-    """A mark on an item that is no job, or with an impossible time, is counted and passed over."""
+    """A pending event of an invalid item, or with an implausible time, is counted and skipped."""
     waiting = cloud.add_job("Completed")
     recorded, _ = faulty(cloud, lambda _, entries: range(len(entries)))
     recorded.poll()
@@ -369,7 +368,9 @@ def test_an_item_made_by_hand_cannot_stop_the_events_of_others(
 
 
 @pytest.mark.parametrize("pending_events", [None, {"SS": ["Nonsense"]}])
-def test_marks_made_by_hand_do_no_harm(cloud: Cloud, pending_events: dict[str, Any] | None) -> None:
+def test_manually_written_pending_event_is_harmless(
+    cloud: Cloud, pending_events: dict[str, Any] | None
+) -> None:
     """A job without a pending event leaves the index; an unknown pending event is counted."""
     arn = cloud.add_job("Completed")
     cloud.poll()
@@ -393,8 +394,8 @@ def test_marks_made_by_hand_do_no_harm(cloud: Cloud, pending_events: dict[str, A
     assert cloud.new_events() == []
 
 
-def test_the_event_of_a_risk_says_the_same_however_late_it_is_sent(cloud: Cloud) -> None:
-    """It tells of the moment at which it became due, though the job has gone on since."""
+def test_at_risk_event_has_the_facts_of_its_time_when_sent_late(cloud: Cloud) -> None:
+    """It describes the moment at which the job became at risk, though the job has changed since."""
     cloud = cloud.with_rules(emit_at_risk=True)
     slow = Script((Phase("InProgress", 40 * 3600), Phase("Completed", None)), steps=600)
     arn = cloud.add_job(slow)

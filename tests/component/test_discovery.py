@@ -32,8 +32,8 @@ def submit(cloud: Cloud, script: Script | str = "InProgress", **attributes: obje
     )
 
 
-def test_a_new_deployment_takes_up_what_still_runs(discovering: Cloud) -> None:
-    """Jobs that run when the monitor is deployed are recorded; those that had ended are not."""
+def test_first_poll_tracks_jobs_that_still_run(discovering: Cloud) -> None:
+    """Jobs that had ended before the deployment are not recorded."""
     running = submit(discovering, submitted_at=START - timedelta(days=6))
     ended = submit(discovering, "Failed", submitted_at=START - timedelta(hours=1))
     summary = discovering.poll()
@@ -47,7 +47,7 @@ def test_a_new_deployment_takes_up_what_still_runs(discovering: Cloud) -> None:
     assert discovering.new_events() == []
 
 
-def test_a_job_that_starts_and_ends_between_two_polls_is_recorded(discovering: Cloud) -> None:
+def test_job_that_starts_and_ends_between_two_polls_is_recorded(discovering: Cloud) -> None:
     """No job submitted after the deployment goes unrecorded, however short."""
     discovering.poll()
     discovering.bedrock.clock.advance(10)
@@ -59,8 +59,8 @@ def test_a_job_that_starts_and_ends_between_two_polls_is_recorded(discovering: C
     assert event["resources"] == [arn]
 
 
-def test_what_ran_while_the_monitor_was_down_is_recorded(discovering: Cloud) -> None:
-    """After an outage the list goes on where it stopped, and every ending gets its event."""
+def test_jobs_that_ran_during_an_outage_are_recorded(discovering: Cloud) -> None:
+    """After an outage the list continues where it stopped, and every end has its event."""
     discovering.poll()
     arns = set()
     for _ in range(30):
@@ -73,8 +73,8 @@ def test_what_ran_while_the_monitor_was_down_is_recorded(discovering: Cloud) -> 
     assert discovering.poll().jobs_discovered == 0
 
 
-def test_a_list_that_lags_hides_nothing(discovering: Cloud) -> None:
-    """A job that a list shows minutes late is still found, for each list reaches further back."""
+def test_stale_list_hides_no_job(discovering: Cloud) -> None:
+    """A job that a list shows minutes late is still found: each list overlaps the last one."""
     discovering.poll()
     discovering.bedrock.clock.advance(MINUTE)
     arn = submit(discovering, "Completed")
@@ -87,24 +87,24 @@ def test_a_list_that_lags_hides_nothing(discovering: Cloud) -> None:
     assert len(discovering.new_events()) == 1
 
 
-def test_a_list_without_statuses_serves(discovering: Cloud) -> None:
-    """The status is not among the members that a summary must have; Get tells it."""
+def test_list_without_statuses_is_enough(discovering: Cloud) -> None:
+    """The status is an optional member of a summary; Get returns it."""
     discovering.bedrock.faults.stale_lists(without=["status", "endTime"])
     running = submit(discovering, "InProgress")
     assert discovering.poll().jobs_discovered == 1
     assert [item["status"] for item in discovering.history(running)] == ["InProgress"]
 
 
-def test_pages_may_be_short_or_empty(discovering: Cloud) -> None:
-    """Every page is read to the last token, whatever the pages hold."""
+def test_short_or_empty_pages_hide_no_job(discovering: Cloud) -> None:
+    """Every page is read until there is no token, whatever the pages contain."""
     arns = {submit(discovering) for _ in range(25)}
     discovering.bedrock.faults.short_pages(3)
     assert discovering.poll().jobs_discovered == 25
     assert {item["jobArn"] for item in discovering.items("jobs")} == arns
 
 
-def test_the_prefix_is_kept_to(cloud: Cloud) -> None:
-    """With a prefix, jobs of other names stay alone, also where the prefix is inside a name."""
+def test_discovery_tracks_only_jobs_with_the_prefix(cloud: Cloud) -> None:
+    """Jobs with other names are not tracked, also if the prefix is inside the name."""
     cloud = cloud.with_settings(discovery_prefix="nightly-")
     wanted = submit(cloud, job_name="nightly-summaries")
     submit(cloud, job_name="not-nightly-summaries")
@@ -113,8 +113,8 @@ def test_the_prefix_is_kept_to(cloud: Cloud) -> None:
     assert [item["jobArn"] for item in cloud.items("jobs")] == [wanted]
 
 
-def test_pattern_and_models_are_kept_to(cloud: Cloud) -> None:
-    """With all limits set, only a job that keeps to each of them is taken up."""
+def test_discovery_tracks_only_jobs_that_match_every_limit(cloud: Cloud) -> None:
+    """Prefix, pattern and models are set."""
     cloud = cloud.with_settings(
         discovery_prefix="nightly-",
         discovery_pattern="*-prod",
@@ -129,8 +129,8 @@ def test_pattern_and_models_are_kept_to(cloud: Cloud) -> None:
     assert [item["jobArn"] for item in cloud.items("jobs")] == [wanted]
 
 
-def test_an_untracked_job_is_not_taken_up_again(discovering: Cloud) -> None:
-    """A person's decision stands: the job stays in the lists, and out of polling."""
+def test_untracked_job_is_not_tracked_again(discovering: Cloud) -> None:
+    """The job stays in the lists, and out of polling."""
     arn = submit(discovering)
     discovering.poll()
     discovering.dynamodb.update_item(
@@ -142,8 +142,8 @@ def test_an_untracked_job_is_not_taken_up_again(discovering: Cloud) -> None:
     assert "tracking" not in (discovering.job(arn) or {})
 
 
-def test_a_list_that_fails_is_repeated(discovering: Cloud) -> None:
-    """Without the permission to list, tracked jobs go on, and nothing is skipped afterwards."""
+def test_failed_list_is_repeated_by_the_next_poll(discovering: Cloud) -> None:
+    """Without the permission to list, tracked jobs are still read, and later no job is skipped."""
     tracked = discovering.add_job("InProgress")
     fault = discovering.bedrock.faults.deny(operation="ListModelInvocationJobs")
     summary = discovering.poll()
@@ -157,8 +157,8 @@ def test_a_list_that_fails_is_repeated(discovering: Cloud) -> None:
     assert len(discovering.history(arn)) == 1
 
 
-def test_nothing_new_costs_one_call_and_no_write(discovering: Cloud) -> None:
-    """A poll that finds nothing makes one List call and moves the bookmark now and then."""
+def test_list_without_new_jobs_costs_one_call_and_no_write(discovering: Cloud) -> None:
+    """The bookmark is stored now and then."""
     discovering.poll()
     written = []
     asked = discovering.bedrock.calls["ListModelInvocationJobs", "OK"]
@@ -171,7 +171,7 @@ def test_nothing_new_costs_one_call_and_no_write(discovering: Cloud) -> None:
     assert sum(written) == 2
 
 
-def test_a_poll_cut_short_goes_on_where_it_stopped(
+def test_interrupted_list_continues_in_the_next_poll(
     discovering: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """When time runs out within a long list, the next poll lists the rest."""
@@ -193,8 +193,8 @@ def test_a_poll_cut_short_goes_on_where_it_stopped(
     assert len(discovering.items("jobs")) == 62
 
 
-def test_a_broken_bookmark_is_no_reason_to_stop(discovering: Cloud) -> None:
-    """A state item that nobody can read is counted, and nothing counts as seen: nor is lost."""
+def test_invalid_bookmark_does_not_stop_discovery(discovering: Cloud) -> None:
+    """A state item that cannot be read is counted, and the list begins without a bookmark."""
     discovering.dynamodb.put_item(
         TableName="state",
         Item={"scope": {"S": f"{ACCOUNT}/{REGION}"}, "discoveredUntil": {"S": "yesterday"}},
@@ -206,8 +206,8 @@ def test_a_broken_bookmark_is_no_reason_to_stop(discovering: Cloud) -> None:
     assert discovering.poll().errors == {}
 
 
-def test_a_bookmark_that_cannot_be_read_now_is_kept(discovering: Cloud) -> None:
-    """While the state table refuses, discovery waits instead of taking itself for new."""
+def test_bookmark_that_cannot_be_read_now_is_kept(discovering: Cloud) -> None:
+    """While the state table refuses, discovery waits instead of starting without a bookmark."""
     discovering.poll()
     discovering.bedrock.clock.advance(MINUTE)
     arn = submit(discovering, "Failed")

@@ -48,7 +48,7 @@ def fail_writes(cloud: Cloud, operation: str, error: dict[str, Any], times: int)
 
 
 @pytest.mark.parametrize("share", [0.5, 0.9])
-def test_throttling_is_no_storm_and_starves_nobody(cloud: Cloud, share: float) -> None:
+def test_throttled_calls_stay_in_budget_and_starve_no_job(cloud: Cloud, share: float) -> None:
     """With half or nine tenths of all calls refused, calls stay in budget and all is recorded."""
     arns = [cloud.add_job("Completed") for _ in range(40)]
     cloud.bedrock.faults.throttle(share=share)
@@ -64,16 +64,16 @@ def test_throttling_is_no_storm_and_starves_nobody(cloud: Cloud, share: float) -
     assert len(cloud.new_events()) == 40
 
 
-def test_a_limit_on_our_calls_lets_everybody_have_a_turn(cloud: Cloud) -> None:
-    """Where only so many calls a poll get through, it is not the same jobs that get them."""
+def test_rate_limit_on_calls_starves_no_job(cloud: Cloud) -> None:
+    """If only so many calls succeed per poll, different jobs get them in each poll."""
     arns = [cloud.add_job("InProgress") for _ in range(30)]
     cloud.bedrock.faults.throttle(per_second=10 / MINUTE, burst=10)
     polls(cloud, 4)
     assert all(cloud.history(arn) for arn in arns)
 
 
-def test_an_unreachable_job_is_told_of_once(cloud: Cloud) -> None:
-    """The third poll in a row that cannot read a job emits one event; tracking goes on slowly."""
+def test_unreachable_job_has_one_event(cloud: Cloud) -> None:
+    """The third consecutive poll that cannot read it sends the event; tracking continues slowly."""
     arn, good = cloud.add_job("InProgress", job_name="gone"), cloud.add_job("InProgress")
     cloud.poll()
     cloud.bedrock.faults.hide(arn)
@@ -101,8 +101,8 @@ def test_an_unreachable_job_is_told_of_once(cloud: Cloud) -> None:
     assert len(cloud.history(good)) == 1
 
 
-def test_an_unreachable_job_that_comes_back_goes_on(cloud: Cloud) -> None:
-    """A job that reappears is recorded as if nothing had been, and may become unreachable again."""
+def test_unreachable_job_that_can_be_read_again_continues(cloud: Cloud) -> None:
+    """It is recorded as usual, and may become unreachable again."""
     arn = cloud.add_job(Script((Phase("InProgress", 2 * HOUR), Phase("Completed", None))))
     cloud.poll()
     for _ in range(2):
@@ -120,8 +120,8 @@ def test_an_unreachable_job_that_comes_back_goes_on(cloud: Cloud) -> None:
     assert [item["status"] for item in cloud.history(arn)] == ["InProgress", "Completed"]
 
 
-def test_passing_refusals_are_no_episode(cloud: Cloud) -> None:
-    """A job that is refused now and then, but not three polls in a row, emits nothing."""
+def test_occasional_refusals_have_no_event(cloud: Cloud) -> None:
+    """A job that is refused, but not in three consecutive polls, is not unreachable."""
     arn = cloud.add_job("InProgress")
     for _ in range(5):
         fault = cloud.bedrock.faults.deny(job_arn=arn)
@@ -132,7 +132,7 @@ def test_passing_refusals_are_no_episode(cloud: Cloud) -> None:
     assert "lastError" not in (cloud.job(arn) or {})
 
 
-def test_a_job_that_was_never_readable_is_told_of_too(cloud: Cloud) -> None:
+def test_job_that_was_never_readable_has_an_unreachable_event(cloud: Cloud) -> None:
     """An ARN that Bedrock does not know becomes unreachable without ever having had a status."""
     arn = cloud.track("arn:aws:bedrock:us-east-1:123456789012:model-invocation-job/doesnotexist")
     polls(cloud, 4)
@@ -143,8 +143,8 @@ def test_a_job_that_was_never_readable_is_told_of_too(cloud: Cloud) -> None:
     assert cloud.history(arn) == []
 
 
-def test_denied_access_to_all_jobs_shows_and_loses_nothing(cloud: Cloud) -> None:
-    """Without the permission every item says so; with it again everything carries on."""
+def test_denied_access_to_all_jobs_is_recorded_and_loses_nothing(cloud: Cloud) -> None:
+    """Every item has the error; once the permission is back, tracking continues."""
     arns = [cloud.add_job("Completed") for _ in range(5)]
     fault = cloud.bedrock.faults.deny()
     summary = cloud.poll()
@@ -156,8 +156,8 @@ def test_denied_access_to_all_jobs_shows_and_loses_nothing(cloud: Cloud) -> None
     assert all("lastError" not in (cloud.job(arn) or {}) for arn in arns)
 
 
-def test_a_stalled_job_is_told_of_once_for_each_stall(cloud: Cloud) -> None:
-    """No movement for the time set emits one event; movement ends the episode."""
+def test_stalled_job_has_one_event_per_stall(cloud: Cloud) -> None:
+    """No change for the configured time sends one event; a change ends the episode."""
     cloud = cloud.with_rules(stalled_after=timedelta(minutes=30), progress_interval=timedelta(0))
     arn = cloud.add_job(
         Script(
@@ -196,8 +196,8 @@ def test_a_stalled_job_is_told_of_once_for_each_stall(cloud: Cloud) -> None:
     assert "conditions" not in (cloud.job(arn) or {})
 
 
-def test_a_job_at_risk_is_told_of_once_until_it_catches_up(cloud: Cloud) -> None:
-    """An estimate past the expiration emits one event; one before it ends the episode."""
+def test_job_at_risk_has_one_event_until_it_catches_up(cloud: Cloud) -> None:
+    """An estimate past the expiration sends one event; one before it ends the episode."""
     cloud = cloud.with_rules(emit_at_risk=True)
     arn = cloud.add_job(
         Script(
@@ -238,8 +238,8 @@ def test_a_job_at_risk_is_told_of_once_until_it_catches_up(cloud: Cloud) -> None
     assert not {"recordsPerMinute", "estimatedEndTime"} & set(cloud.job(arn) or {})
 
 
-def test_an_estimate_costs_no_write_of_its_own(cloud: Cloud) -> None:
-    """One update for every five minutes in which the counts moved, estimate included."""
+def test_estimate_costs_no_additional_write(cloud: Cloud) -> None:
+    """One update per five minutes in which the counts changed includes the estimate."""
     arn = cloud.add_job(SLOW)
     cloud.poll()
     with cloud.counting() as made:
@@ -258,8 +258,8 @@ def test_condition_ends_when_its_setting_is_turned_off(cloud: Cloud) -> None:
     assert "conditions" not in (cloud.job(arn) or {})
 
 
-def test_events_of_episodes_stay_pending_like_those_of_endings(cloud: Cloud) -> None:
-    """The event of an episode waits for the bus as every other, and arrives whole."""
+def test_condition_events_stay_pending_like_end_events(cloud: Cloud) -> None:
+    """The event waits for the bus like any other, and arrives complete."""
     arn = cloud.add_job("InProgress")
     cloud.poll()
     cloud.bedrock.faults.hide(arn)
@@ -275,8 +275,8 @@ def test_events_of_episodes_stay_pending_like_those_of_endings(cloud: Cloud) -> 
     assert "pendingEvents" not in (cloud.job(arn) or {})
 
 
-def test_a_deleted_bus_swallows_nothing(cloud: Cloud) -> None:
-    """PutEvents to a missing bus answers success on AWS, so the monitor looks for itself first."""
+def test_deleted_bus_loses_no_event(cloud: Cloud) -> None:
+    """PutEvents to a missing bus reports success on AWS, so the monitor checks the bus first."""
     cloud.events.remove_targets(Rule="all", EventBusName="monitor", Ids=["queue"])
     cloud.events.delete_rule(Name="all", EventBusName="monitor")
     cloud.events.delete_event_bus(Name="monitor")
@@ -293,8 +293,8 @@ def test_a_deleted_bus_swallows_nothing(cloud: Cloud) -> None:
     assert "pendingEvents" not in (cloud.job(arn) or {})
 
 
-def test_messages_are_left_out_on_request(cloud: Cloud) -> None:
-    """With the setting, Bedrock's message is neither in the tables nor in the event."""
+def test_messages_are_omitted_with_record_messages_off(cloud: Cloud) -> None:
+    """Bedrock's message is neither in the tables nor in the event."""
     arn = cloud.add_job(Script((Phase("Failed", None, "a customer's text"),)))
     cloud.with_rules(record_messages=False).poll()
     [event] = cloud.new_events()
@@ -314,7 +314,7 @@ def test_messages_are_left_out_on_request(cloud: Cloud) -> None:
         },
     ],
 )
-def test_a_write_that_dynamodb_refuses_is_tried_again(cloud: Cloud, error: dict[str, Any]) -> None:
+def test_refused_write_is_repeated(cloud: Cloud, error: dict[str, Any]) -> None:
     """A transaction refused by DynamoDB changed nothing; the same poll or the next repeats it."""
     arn = cloud.add_job("Completed")
     fail_writes(cloud, "TransactWriteItems", error, times=1)
@@ -325,8 +325,8 @@ def test_a_write_that_dynamodb_refuses_is_tried_again(cloud: Cloud, error: dict[
     assert len(cloud.new_events()) == 1
 
 
-def test_a_conflict_of_transactions_is_a_lost_race(cloud: Cloud) -> None:
-    """A write that met another one on the same item is no error; the next poll sees the result."""
+def test_transaction_conflict_is_not_an_error(cloud: Cloud) -> None:
+    """It met another write of the same item; the next poll sees the result."""
     cloud.add_job("Completed")
     conflict = {
         "Error": {"Code": "TransactionCanceledException", "Message": "cancelled"},
@@ -338,8 +338,8 @@ def test_a_conflict_of_transactions_is_a_lost_race(cloud: Cloud) -> None:
     assert cloud.poll().jobs_ended == 1
 
 
-def test_a_read_without_an_answer_is_tried_again(cloud: Cloud) -> None:
-    """A time-out of Bedrock is an error that passes; the job is recorded in the same poll."""
+def test_read_without_a_response_is_retried(cloud: Cloud) -> None:
+    """A time-out of Bedrock is retryable; the job is recorded in the same poll."""
     arn = cloud.add_job("Completed")
     left = [1]
 
@@ -355,8 +355,8 @@ def test_a_read_without_an_answer_is_tried_again(cloud: Cloud) -> None:
     assert [item["status"] for item in cloud.history(arn)] == ["Completed"]
 
 
-def test_fields_that_the_sdk_does_not_know_do_no_harm(cloud: Cloud) -> None:
-    """A newer API may say more than the pinned SDK reads."""
+def test_unknown_fields_of_the_api_are_ignored(cloud: Cloud) -> None:
+    """A newer API may return more than the pinned SDK reads."""
     arn = cloud.add_job("Completed")
     cloud.bedrock.faults.override(arn, {"somethingNew": {"deep": [1, 2, 3]}})
     summary = cloud.poll()
@@ -364,7 +364,7 @@ def test_fields_that_the_sdk_does_not_know_do_no_harm(cloud: Cloud) -> None:
     assert "somethingNew" not in (cloud.job(arn) or {})
 
 
-def test_the_largest_answer_fits(cloud: Cloud) -> None:
+def test_largest_response_fits_item_and_event(cloud: Cloud) -> None:
     """A message of 2,048 characters of four bytes and long URIs make one item and one event."""
     arn = cloud.add_job(Script((Phase("Failed", None, "\U0001f40d" * 2048),)))
     cloud.bedrock.faults.override(
@@ -416,7 +416,7 @@ class Counted:
 
 @pytest.mark.parametrize("jobs", [5_000, pytest.param(50_000, marks=pytest.mark.scale)])
 def test_poll_of_many_jobs_with_slow_bedrock_keeps_time_and_memory(cloud: Cloud, jobs: int) -> None:
-    """The poll ends before its deadline, in bounded memory, and the next ones go round the rest."""
+    """The poll ends before its deadline, in bounded memory, and the next polls read the rest."""
     # Each answer costs a millisecond: a poll has time for half of the jobs.
     many = Counted(jobs)
     table = cloud.monitor.jobs
@@ -440,8 +440,8 @@ def test_poll_of_many_jobs_with_slow_bedrock_keeps_time_and_memory(cloud: Cloud,
     assert len(reached) > jobs - 100
 
 
-def test_the_pool_serves_as_many_calls_as_there_are_threads(cloud: Cloud) -> None:
-    """No thread waits for a connection, and the SDK leaves repeats to the poll and its budget."""
+def test_connection_pool_has_a_connection_per_thread(cloud: Cloud) -> None:
+    """No thread waits for a connection, and the SDK leaves retries to the poll and its budget."""
     bedrock = cloud.monitor.reconciler.bedrock
     assert isinstance(bedrock, BatchInferenceJobs)
     config = bedrock._client.meta.config

@@ -10,7 +10,7 @@ import pytest
 from bedrock_batch_monitor import contract, settings
 from bedrock_batch_monitor.app.poll import PollError
 from bedrock_batch_monitor.app.telemetry import logger, metrics
-from bedrock_batch_monitor.domain.summary import OCCASIONAL_METRICS, STEADY_METRICS
+from bedrock_batch_monitor.domain.summary import HEARTBEAT
 from bedrock_batch_monitor.handlers import monitor as module
 from local.bedrock import Script
 from tests.support.variables import DEFAULT_VARIABLES
@@ -48,6 +48,8 @@ def deployed(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Cloud:
         settings.MONITORED_PARTITION: "aws",
         **DEFAULT_VARIABLES,
         "DISCOVERY": "off",
+        # moto has no quotas of Bedrock.
+        "READ_QUOTAS": "false",
     }.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(metrics, "service", "BedrockBatchMonitor")
@@ -73,8 +75,8 @@ def published(output: str) -> dict[str, Any]:
     return document
 
 
-def test_a_poll_answers_with_its_summary(deployed: Cloud) -> None:
-    """The payload {} runs one poll; the answer is JSON and has the figures of the contract."""
+def test_poll_returns_its_summary(deployed: Cloud) -> None:
+    """The payload {} runs one poll; the response is JSON with the numbers of the contract."""
     deployed.add_job("Completed")
     deployed.add_job("InProgress")
     answer = json.loads(json.dumps(invoke()))
@@ -112,35 +114,70 @@ def test_a_poll_answers_with_its_summary(deployed: Cloud) -> None:
     }
 
 
-def test_the_figures_are_metrics(deployed: Cloud, capsys: pytest.CaptureFixture[str]) -> None:
-    """Each figure is a metric in the monitor's namespace with the stack's name as dimension."""
+def test_numbers_of_a_poll_are_metrics(deployed: Cloud, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each is a metric in the monitor's namespace with the stack's name as dimension."""
     deployed.add_job("Completed")
-    answer = invoke()
+    deployed.add_job("InProgress")
+    invoke()
     document = published(capsys.readouterr().out)
     [directive] = document["_aws"]["CloudWatchMetrics"]
     assert directive["Namespace"] == contract.METRICS_NAMESPACE
     assert directive["Dimensions"] == [["service"]]
     assert document["service"] == "BedrockBatchMonitor"
-    assert {metric["Name"] for metric in directive["Metrics"]} == set(STEADY_METRICS)
-    for name in STEADY_METRICS:
-        expected = {"Errors": 0, "PollSeconds": answer["seconds"]}.get(name)
-        key = name[0].lower() + name[1:]
-        assert document[name] == [answer[key] if expected is None else expected]
+    names = [metric["Name"] for metric in directive["Metrics"]]
+    assert {name: document[name] for name in names} == {
+        "JobsRead": [2],
+        "JobsChanged": [2],
+        "JobsEnded": [1],
+        "EventsSent": [1],
+    }
 
 
-def test_occasional_metrics_come_when_there_is_something(
+def test_poll_without_news_publishes_the_heartbeat_alone(
     deployed: Cloud, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A metric that is mostly zero is published, and paid for, only by polls in which it is not."""
+    """CloudWatch bills a metric for each hour in which it is published, also if it is zero."""
+    deployed.add_job("InProgress")
+    invoke()
+    capsys.readouterr()
+
+    invoke()
+
+    [directive] = published(capsys.readouterr().out)["_aws"]["CloudWatchMetrics"]
+    assert [metric["Name"] for metric in directive["Metrics"]] == [HEARTBEAT]
+
+
+def test_unknown_status_is_a_metric_and_needs_attention_once(
+    deployed: Cloud, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each poll counts it; the alarm reports the new case, and is free for the next one."""
     arn = deployed.add_job("InProgress")
     deployed.bedrock.faults.override(arn, {"status": "Paused"})
     invoke()
+    first = published(capsys.readouterr().out)
+    invoke()
+    second = published(capsys.readouterr().out)
+
+    assert (first["UnknownStatuses"], first["JobsNeedAttention"]) == ([1], [1])
+    assert second["UnknownStatuses"] == [1]
+    assert "JobsNeedAttention" not in second
+
+
+def test_jobs_active_is_a_metric_of_polls_that_do_not_read_each_job(
+    deployed: Cloud, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Otherwise it is the same as `JobsRead`."""
+    deployed.add_job("InProgress")
+    deployed.bedrock.faults.deny(job_arn=deployed.add_job("InProgress"))
+    invoke()
+
     document = published(capsys.readouterr().out)
-    assert document["UnknownStatuses"] == [1]
-    assert set(OCCASIONAL_METRICS) & set(document) == {"UnknownStatuses"}
+    assert (document["JobsActive"], document["JobsRead"]) == ([2], [1])
 
 
-def test_errors_are_metrics_by_code(deployed: Cloud, capsys: pytest.CaptureFixture[str]) -> None:
+def test_errors_are_counted_in_metrics_by_code(
+    deployed: Cloud, capsys: pytest.CaptureFixture[str]
+) -> None:
     """An error counts in the total and under its code; codes without errors cost no metric."""
     deployed.bedrock.faults.deny(job_arn=deployed.add_job("InProgress"))
     invoke()
@@ -158,8 +195,10 @@ def test_errors_are_metrics_by_code(deployed: Cloud, capsys: pytest.CaptureFixtu
     ]
 
 
-def test_messages_are_never_logged(deployed: Cloud, capsys: pytest.CaptureFixture[str]) -> None:
-    """A job's message reaches table and event, and no line of the log, even at level DEBUG."""
+def test_messages_of_jobs_are_never_logged(
+    deployed: Cloud, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A job's message is in table and event, and in no log line, even at level DEBUG."""
     log = StringIO()
     before = logger.registered_handler.setStream(log)
     logger.setLevel("DEBUG")
@@ -176,15 +215,17 @@ def test_messages_are_never_logged(deployed: Cloud, capsys: pytest.CaptureFixtur
     assert SECRET not in log.getvalue() + captured.out + captured.err
 
 
-def test_a_poll_that_cannot_list_jobs_fails_the_invocation(
+def test_poll_that_cannot_list_active_jobs_fails_the_invocation(
     deployed: Cloud, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """An invocation that did not look at the jobs is an error to Lambda, not a quiet success."""
+    """An invocation that did not read the jobs is an error to Lambda."""
     deployed.dynamodb.delete_table(TableName="jobs")
     with pytest.raises(PollError, match=r"cannot be listed: DynamoDB\.ResourceNotFoundException"):
         invoke()
     document = published(capsys.readouterr().out)
     # The Query for leftovers fails as the one for active jobs does.
     assert document["Errors"] == [2]
-    # An alarm tells by the absence of the steady metrics that no poll succeeds.
-    assert not (set(STEADY_METRICS) - {"Errors"}) & set(document)
+    # An alarm tells by the absence of the heartbeat that no poll succeeds.
+    assert [metric["Name"] for metric in document["_aws"]["CloudWatchMetrics"][0]["Metrics"]] == [
+        "Errors"
+    ]

@@ -85,8 +85,8 @@ def submit(cloud: Cloud, script: Script | str = LIFECYCLE, **attributes: Any) ->
     )
 
 
-def test_a_native_event_is_recorded_at_once(inbox: Inbox) -> None:
-    """The API's answer is recorded and its event sent, without waiting for a poll."""
+def test_native_event_is_recorded_at_once(inbox: Inbox) -> None:
+    """The job is read and recorded, and its event sent, without waiting for a poll."""
     cloud = inbox.cloud
     arn = cloud.track(submit(cloud))
     cloud.poll()
@@ -103,14 +103,14 @@ def test_a_native_event_is_recorded_at_once(inbox: Inbox) -> None:
     assert cloud.poll().jobs_active == 0
 
 
-def test_only_the_api_is_believed(inbox: Inbox) -> None:
-    """An event that says Failed of a job that runs records that it runs."""
+def test_native_event_does_not_override_the_api(inbox: Inbox) -> None:
+    """An event with the status Failed of a job that runs records that it runs."""
     arn = submit(inbox.cloud, "InProgress")
     assert inbox.receives(native(arn, "native-failed")) == []
     assert [item["status"] for item in inbox.cloud.history(arn)] == ["InProgress"]
 
 
-def test_many_events_of_one_job_are_one_look(inbox: Inbox) -> None:
+def test_many_events_of_one_job_cause_one_read(inbox: Inbox) -> None:
     """A burst, late and out of order, costs one read and records each transition once."""
     arn = submit(inbox.cloud, "Completed")
     assert inbox.receives(*[native(arn)] * 10) == []
@@ -122,8 +122,7 @@ def test_many_events_of_one_job_are_one_look(inbox: Inbox) -> None:
     assert len(inbox.cloud.new_events()) == 1
 
 
-def test_an_unknown_job_is_taken_up(inbox: Inbox) -> None:
-    """An event of a job that has no item yet is where its tracking begins."""
+def test_event_of_an_unknown_job_starts_tracking(inbox: Inbox) -> None:
     arn = submit(inbox.cloud, "InProgress")
     inbox.receives(native(arn, "native-bare"))
     job = inbox.cloud.job(arn)
@@ -131,8 +130,8 @@ def test_an_unknown_job_is_taken_up(inbox: Inbox) -> None:
     assert (job["trackedBy"], job["tracking"], job["status"]) == ("event", "ACTIVE", "InProgress")
 
 
-def test_without_discovery_unknown_jobs_are_left_alone(inbox: Inbox) -> None:
-    """With discovery off, or for other names, an event of an unknown job starts nothing."""
+def test_event_of_an_unknown_job_is_ignored_without_discovery(inbox: Inbox) -> None:
+    """Discovery is off, or limited to other names."""
     arn = submit(inbox.cloud, "InProgress", job_name="weekly")
     inbox.deployed(discovery_prefix=None)
     assert inbox.receives(native(arn)) == []
@@ -148,8 +147,8 @@ def test_without_discovery_unknown_jobs_are_left_alone(inbox: Inbox) -> None:
     assert [item["jobArn"] for item in inbox.cloud.items("jobs")] == [wanted]
 
 
-def test_commands_track_and_untrack(inbox: Inbox) -> None:
-    """A job is tracked, untracked and tracked again by events on the bus, and goes on."""
+def test_commands_track_and_untrack_a_job(inbox: Inbox) -> None:
+    """A job is tracked, untracked and tracked again by events on the bus."""
     cloud = inbox.cloud
     arn = submit(cloud)
     assert inbox.receives(command("Track", arn)) == []
@@ -170,8 +169,8 @@ def test_commands_track_and_untrack(inbox: Inbox) -> None:
     assert "tracking" not in (cloud.job(arn) or {})
 
 
-def test_untracking_an_unknown_job_keeps_discovery_from_it(inbox: Inbox) -> None:
-    """An Untrack command that comes before the job's item is not forgotten."""
+def test_untrack_command_for_an_unknown_job_prevents_discovery(inbox: Inbox) -> None:
+    """An Untrack command that arrives before the job's item is remembered."""
     arn = submit(inbox.cloud, "InProgress")
     assert inbox.receives(command("Untrack", arn)) == []
     assert "tracking" not in (inbox.cloud.job(arn) or {"tracking": None})
@@ -185,7 +184,7 @@ def test_untracking_an_unknown_job_keeps_discovery_from_it(inbox: Inbox) -> None
 def test_malformed_events_are_dropped_and_counted(
     inbox: Inbox, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """They poison nothing: the good one next to them is followed, and none comes back."""
+    """The valid event in the batch is processed, and none is delivered again."""
     arn = submit(inbox.cloud, "Completed")
     foreign = arn.replace(ACCOUNT, "210987654321")
     failed = inbox.receives(
@@ -201,8 +200,8 @@ def test_malformed_events_are_dropped_and_counted(
     assert [item["jobArn"] for item in inbox.cloud.items("jobs")] == [arn]
 
 
-def test_what_cannot_be_read_now_comes_back(inbox: Inbox) -> None:
-    """A throttled read fails its own messages alone; the queue delivers those again."""
+def test_throttled_read_returns_its_messages_to_the_queue(inbox: Inbox) -> None:
+    """It fails only its own messages; the queue delivers those again."""
     throttled, good = submit(inbox.cloud, "Completed"), submit(inbox.cloud, "Completed")
     fault = inbox.cloud.bedrock.faults.throttle(job_arn=throttled)
     failed = inbox.receives(native(throttled), native(good), native(throttled))
@@ -213,16 +212,16 @@ def test_what_cannot_be_read_now_comes_back(inbox: Inbox) -> None:
     assert len(inbox.cloud.history(throttled)) == 1
 
 
-def test_a_refused_read_is_noted_and_not_repeated(inbox: Inbox) -> None:
-    """What another try would not change is left to the polls, which count it."""
+def test_refused_read_is_recorded_and_not_repeated(inbox: Inbox) -> None:
+    """A retry would not help; the polls count refusals."""
     arn = submit(inbox.cloud, "InProgress")
     inbox.cloud.bedrock.faults.deny(job_arn=arn)
     assert inbox.receives(native(arn)) == []
     assert (inbox.cloud.job(arn) or {})["lastError"]["code"] == "AccessDeniedException"
 
 
-def test_a_missing_bus_leaves_the_event_to_the_polls(inbox: Inbox) -> None:
-    """An ending that is seen while there is no bus is recorded and pending."""
+def test_event_stays_pending_for_the_polls_without_a_bus(inbox: Inbox) -> None:
+    """An end that is read while there is no bus is recorded and pending."""
     cloud = inbox.cloud
     cloud.events.remove_targets(Rule="all", EventBusName="monitor", Ids=["queue"])
     cloud.events.delete_rule(Name="all", EventBusName="monitor")
@@ -235,7 +234,7 @@ def test_a_missing_bus_leaves_the_event_to_the_polls(inbox: Inbox) -> None:
 
 
 def test_job_that_was_put_again_is_recovered(inbox: Inbox) -> None:
-    """The path is that of a poll: history decides, and no sequence is used twice."""
+    """As in a poll, the history decides, and no sequence is used twice."""
     cloud = inbox.cloud
     arn = submit(cloud)
     inbox.receives(native(arn))

@@ -1,4 +1,4 @@
-"""The inbox at its edges: time that runs out, races that are lost, order, and hostile messages."""
+"""Edge cases of the inbox: no time left, conflicts, order, and hostile messages."""
 
 from __future__ import annotations
 
@@ -79,10 +79,8 @@ def published(output: str) -> dict[str, Any]:
 # Time
 
 
-def test_slow_hints_keep_no_command_from_being_followed(
-    inbox: Inbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A Bedrock that does not answer must not send an Untrack command to the dead letters."""
+def test_slow_hints_delay_no_command(inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Bedrock that does not respond must not send an Untrack command to the dead-letter queue."""
     cloud = inbox.cloud
     jobs = [cloud.track(submit(cloud, "InProgress")) for _ in range(20)]
     mine = cloud.track(submit(cloud, "InProgress"))
@@ -108,8 +106,8 @@ def test_slow_hints_keep_no_command_from_being_followed(
     assert len(asked) == len(set(asked)) == 4
 
 
-def test_without_time_nothing_is_begun(inbox: Inbox) -> None:
-    """Commands come back too, and no item says that they were followed."""
+def test_message_without_time_left_returns_to_the_queue(inbox: Inbox) -> None:
+    """Commands return too, and no item is changed by them."""
     arn = submit(inbox.cloud, "InProgress")
     messages = {"track": command("Track", arn), "hint": native(arn)}
     context = Ending(seconds=STOP_BEFORE_DEADLINE_SECONDS - 0.1)
@@ -123,10 +121,10 @@ def test_without_time_nothing_is_begun(inbox: Inbox) -> None:
 
 @pytest.mark.parametrize("together", [True, False])
 @pytest.mark.parametrize("last", ["Track", "Untrack"])
-def test_last_command_wins_in_whatever_order_they_come(
+def test_last_command_wins_in_any_order_of_delivery(
     inbox: Inbox, last: str, *, together: bool
 ) -> None:
-    """The queue promises no order; the time at which a command was sent decides."""
+    """The queue does not keep the order; the time at which a command was sent decides."""
     cloud = inbox.cloud
     arn = submit(cloud, "InProgress")
     first = sent(command("Untrack" if last == "Track" else "Track", arn), cloud)
@@ -141,8 +139,8 @@ def test_last_command_wins_in_whatever_order_they_come(
     assert ("tracking" in (cloud.job(arn) or {})) == (last == "Track")
 
 
-def test_track_that_races_with_a_running_poll_ends_up_tracked(inbox: Inbox) -> None:
-    """The poll moves the job between the command's read and its write: the command stands."""
+def test_track_command_wins_over_a_concurrent_poll(inbox: Inbox) -> None:
+    """The poll changes the job between the command's read and its write: the command is applied."""
     cloud = inbox.cloud
     arn = cloud.track(submit(cloud, "InProgress"))
 
@@ -170,7 +168,7 @@ def test_track_that_races_with_a_running_poll_ends_up_tracked(inbox: Inbox) -> N
         ("Untrack", False, "put_untracked"),
     ],
 )
-def test_command_that_loses_every_race_comes_back(  # noqa: PLR0913, PLR0917 - fixtures and a table
+def test_command_with_repeated_conflicts_returns_to_the_queue(  # noqa: PLR0913, PLR0917 - fixtures and a table
     inbox: Inbox,
     monkeypatch: pytest.MonkeyPatch,
     log: StringIO,
@@ -179,7 +177,7 @@ def test_command_that_loses_every_race_comes_back(  # noqa: PLR0913, PLR0917 - f
     has_item: bool,  # noqa: FBT001 - a parameter of the table
     write: str,
 ) -> None:
-    """After three lost races the queue keeps the message: a task would wait indefinitely."""
+    """After three conflicts the queue keeps the message: a task would wait indefinitely."""
     arn = submit(inbox.cloud, "InProgress")
     if has_item:
         inbox.cloud.track(arn)
@@ -205,7 +203,7 @@ def test_command_that_loses_every_race_comes_back(  # noqa: PLR0913, PLR0917 - f
 
 
 @pytest.mark.parametrize("code", ["ThrottlingException", "AccessDeniedException"])
-def test_command_that_dynamodb_does_not_take_comes_back(
+def test_command_that_dynamodb_refuses_returns_to_the_queue(
     inbox: Inbox,
     monkeypatch: pytest.MonkeyPatch,
     log: StringIO,
@@ -250,10 +248,10 @@ def test_command_that_dynamodb_does_not_take_comes_back(
     ],
     ids=range(15),
 )
-def test_poison_message_is_dropped_counted_and_fails_no_other(
+def test_poison_message_is_dropped_and_fails_no_other(
     inbox: Inbox, log: StringIO, capsys: pytest.CaptureFixture[str], event: Any
 ) -> None:
-    """The good message next to it is followed, and none comes back."""
+    """It is counted, the valid message in the batch is processed, and none is delivered again."""
     good = submit(inbox.cloud, "Completed")
     assert inbox.receives(event, native(good)) == []
     assert [item["jobArn"] for item in inbox.cloud.items("jobs")] == [good]
@@ -263,7 +261,7 @@ def test_poison_message_is_dropped_counted_and_fails_no_other(
     assert "\\u001b" not in line
 
 
-def test_one_job_has_one_item_whatever_partitions_are_named(inbox: Inbox) -> None:
+def test_arn_of_an_unknown_partition_creates_no_item(inbox: Inbox) -> None:
     """A hundred spellings of one ARN must not cost a hundred items and calls."""
     events = [command("Track", f"arn:aws-{number}{TAIL}") for number in range(20)]
     assert inbox.receives(*events) == []
@@ -287,22 +285,22 @@ def test_one_job_has_one_item_whatever_partitions_are_named(inbox: Inbox) -> Non
 @pytest.mark.parametrize(
     "detail_type", ["Track Batch Inference Job", "Untrack Batch Inference Job", TOKEN]
 )
-def test_no_log_line_has_a_token_wherever_it_was_put(
+def test_log_lines_never_contain_a_token(
     inbox: Inbox,
     log: StringIO,
     capsys: pytest.CaptureFixture[str],
     detail_type: str,
     detail: object,
 ) -> None:
-    """Neither the log nor a metric shows more of it than its first characters."""
+    """Wherever it was put, neither the log nor a metric shows more than its first characters."""
     inbox.receives({"detail-type": detail_type, "detail": detail})
     assert TOKEN[:13] not in log.getvalue() + capsys.readouterr().out
 
 
-def test_token_is_in_no_log_line_when_its_command_fails(
+def test_failed_command_does_not_log_its_token(
     inbox: Inbox, monkeypatch: pytest.MonkeyPatch, log: StringIO
 ) -> None:
-    """Also where the table refuses it with a text that quotes the request."""
+    """Also if the table refuses it with a text that quotes the request."""
     arn = submit(inbox.cloud, "InProgress")
     event = command("Track", arn)
     event["detail"]["taskToken"] = TOKEN
@@ -322,10 +320,10 @@ def test_token_is_in_no_log_line_when_its_command_fails(
 # Bus
 
 
-def test_missing_bus_is_one_error_of_a_batch_and_events_stay_pending(
+def test_missing_bus_is_one_error_per_batch(
     inbox: Inbox, log: StringIO, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The inbox looks for the bus once per batch and logs it, and a later poll sends the events."""
+    """The inbox checks the bus once per batch and logs it, and a later poll sends the events."""
     cloud = inbox.cloud
     ending = Script((Phase("Failed", None),))
     arns = [cloud.track(submit(cloud, ending)) for _ in range(3)]

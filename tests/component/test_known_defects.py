@@ -1,4 +1,4 @@
-"""Ten defects read in other people's monitors of batch jobs; each is a promise of this one."""
+"""Ten defects found in other monitors of batch jobs: none of them exists here."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def native(arn: str, **detail: Any) -> dict[str, Any]:
     }
 
 
-def test_defect_1_a_terminal_status_is_missing(cloud: Cloud) -> None:
-    """Stopped, Expired and PartiallyCompleted end a job as Completed and Failed do."""
+def test_defect_1_all_five_terminal_statuses_end_a_job(cloud: Cloud) -> None:
+    """Stopped, Expired and PartiallyCompleted as well as Completed and Failed."""
     arns = {ending: cloud.add_job(ending) for ending in statuses.TERMINAL}
     cloud.poll()
     ended = {event["detail"]["data"]["status"] for event in cloud.new_events()}
@@ -57,8 +57,8 @@ def test_defect_1_a_terminal_status_is_missing(cloud: Cloud) -> None:
     assert cloud.poll().jobs_active == 0
 
 
-def test_defect_2_the_event_arrives_before_the_row(cloud: Cloud) -> None:
-    """An event of a job that has no item yet is neither dropped nor waited out."""
+def test_defect_2_event_before_the_item_is_not_lost(cloud: Cloud) -> None:
+    """An event of a job without an item is processed at once."""
     arn = submit(cloud, "Completed")
     look(cloud, native(arn))
     assert [item["status"] for item in cloud.history(arn)] == ["Completed"]
@@ -66,23 +66,25 @@ def test_defect_2_the_event_arrives_before_the_row(cloud: Cloud) -> None:
 
 
 @pytest.mark.parametrize("detail", [{}, {"status": "Failed"}, {"failureMessage": None}])
-def test_defect_3_an_event_with_less_in_it_crashes(cloud: Cloud, detail: dict[str, Any]) -> None:
-    """Without failureMessage, status or anything but the ARN an event is as good a hint."""
+def test_defect_3_event_with_missing_fields_is_processed(
+    cloud: Cloud, detail: dict[str, Any]
+) -> None:
+    """Without failureMessage, status or anything but the ARN an event is still a hint."""
     arn = submit(cloud, "Failed")
     look(cloud, native(arn, **detail))
     assert len(cloud.new_events()) == 1
 
 
-def test_defect_3_a_job_of_somebody_else_crashes(cloud: Cloud) -> None:
-    """An event of another account's job is refused with a reason, before any call."""
+def test_defect_3_event_of_another_account_is_refused(cloud: Cloud) -> None:
+    """With a reason, before any call."""
     arn = submit(cloud).replace(ACCOUNT, "210987654321")
     with pytest.raises(MalformedEventError, match="names 210987654321/us-east-1"):
         look(cloud, native(arn))
     assert cloud.asked() == 0
 
 
-def test_defect_4_overlapping_runs_do_the_work_twice(cloud: Cloud) -> None:
-    """Two polls that overlap record and send once, and neither order of crash loses the event."""
+def test_defect_4_overlapping_polls_record_and_send_once(cloud: Cloud) -> None:
+    """Whichever of them ends in between, no event is lost."""
     arn = cloud.add_job("Failed")
     between_read_and_write(cloud, cloud.with_settings().poll)
     cloud.poll()
@@ -90,8 +92,8 @@ def test_defect_4_overlapping_runs_do_the_work_twice(cloud: Cloud) -> None:
     assert len(cloud.new_events()) == 1
 
 
-def test_defect_5_jobs_that_fail_for_ever_starve_the_others(cloud: Cloud) -> None:
-    """Denied and deleted jobs at the head of the index keep no job behind them from being read."""
+def test_defect_5_failing_jobs_do_not_starve_others(cloud: Cloud) -> None:
+    """Denied and deleted jobs at the beginning of the index delay no job after them."""
     bad = sorted(submit(cloud) for _ in range(30))
     for arn in bad:
         cloud.bedrock.faults.hide(arn)
@@ -110,8 +112,8 @@ def test_defect_5_jobs_that_fail_for_ever_starve_the_others(cloud: Cloud) -> Non
     assert cloud.asked() - asked == len(bad)
 
 
-def test_defect_6_a_throttled_call_is_not_seen_as_one(cloud: Cloud) -> None:
-    """Throttling is told apart from other errors, and the same poll tries once more."""
+def test_defect_6_throttled_call_is_recognized_and_retried(cloud: Cloud) -> None:
+    """Throttling is distinguished from other errors; the same poll retries once."""
     arn = cloud.add_job("Completed")
     cloud.bedrock.faults.throttle(next_calls=1)
     summary = cloud.poll()
@@ -119,8 +121,8 @@ def test_defect_6_a_throttled_call_is_not_seen_as_one(cloud: Cloud) -> None:
     assert [item["status"] for item in cloud.history(arn)] == ["Completed"]
 
 
-def test_defect_6_the_first_page_is_taken_for_everything(cloud: Cloud) -> None:
-    """All pages of a list are read, and no event costs a scan of a table."""
+def test_defect_6_every_page_of_a_list_is_read(cloud: Cloud) -> None:
+    """No event costs a scan of a table."""
     cloud = cloud.with_settings(discovery_prefix="")
     arns = {submit(cloud) for _ in range(30)}
     cloud.bedrock.faults.short_pages(7)
@@ -130,16 +132,16 @@ def test_defect_6_the_first_page_is_taken_for_everything(cloud: Cloud) -> None:
     assert made["Scan"] == 0
 
 
-def test_defect_7_the_output_path_lacks_the_job(cloud: Cloud) -> None:
-    """The output URI ends in the folder of the job's id, where Bedrock puts it."""
+def test_defect_7_output_uri_ends_with_the_folder_of_the_job(cloud: Cloud) -> None:
+    """Bedrock writes into the folder with the job's ID."""
     arn = cloud.add_job("Completed")
     cloud.poll()
     [event] = cloud.new_events()
     assert event["detail"]["data"]["outputS3Uri"].endswith(f"/{arn.rsplit('/', 1)[-1]}/")
 
 
-def test_defect_7_an_absent_count_becomes_zero(cloud: Cloud) -> None:
-    """A job that never ran has no counts, in no place."""
+def test_defect_7_absent_count_stays_absent(cloud: Cloud) -> None:
+    """A job that never ran has no counts, neither in the tables nor in events."""
     arn = cloud.add_job("Expired")
     cloud.poll()
     [event] = cloud.new_events()
@@ -147,8 +149,8 @@ def test_defect_7_an_absent_count_becomes_zero(cloud: Cloud) -> None:
     assert not [name for name in cloud.job(arn) or {} if name.endswith("RecordCount")]
 
 
-def test_defect_8_a_permission_is_found_missing_in_production() -> None:
-    """Every Bedrock operation that the runtime calls is one of three, which the roles allow."""
+def test_defect_8_every_bedrock_operation_is_permitted() -> None:
+    """The runtime calls three Bedrock operations, which the roles allow."""
     runtime = Path(__file__).parents[2] / "functions" / "bedrock_batch_monitor"
     model = botocore.session.get_session().get_service_model("bedrock")
     names = {botocore.xform_name(name): name for name in model.operation_names}
@@ -159,8 +161,8 @@ def test_defect_8_a_permission_is_found_missing_in_production() -> None:
     assert all(f'"bedrock:{name}"' in template.read_text() for name in called)
 
 
-def test_defect_9_a_waiter_gives_up(cloud: Cloud) -> None:
-    """A job that runs for its whole 168 hours is followed to its end."""
+def test_defect_9_job_is_tracked_for_168_hours(cloud: Cloud) -> None:
+    """A job that runs for its whole time-out is tracked to its end."""
     script = Script((Phase("InProgress", 168 * HOUR), Phase("PartiallyCompleted", None)))
     arn = cloud.add_job(script)
     for _ in range(29):
@@ -169,8 +171,8 @@ def test_defect_9_a_waiter_gives_up(cloud: Cloud) -> None:
     assert [item["status"] for item in cloud.history(arn)] == ["InProgress", "PartiallyCompleted"]
 
 
-def test_defect_9_a_write_turns_a_terminal_status_back(cloud: Cloud) -> None:
-    """Once the end is recorded, no answer and no event moves the job again."""
+def test_defect_9_terminal_status_is_never_reverted(cloud: Cloud) -> None:
+    """Once the end is recorded, no response and no event changes the job."""
     arn = cloud.add_job("Completed")
     cloud.poll()
     before = cloud.job(arn)
@@ -181,8 +183,8 @@ def test_defect_9_a_write_turns_a_terminal_status_back(cloud: Cloud) -> None:
     assert len(cloud.history(arn)) == 1
 
 
-def test_defect_10_a_callback_is_lost_while_all_looks_well(cloud: Cloud) -> None:
-    """An event that could not be sent shows in the summary, with its age, until it is sent."""
+def test_defect_10_unsent_event_is_in_the_summary(cloud: Cloud) -> None:
+    """An event that could not be sent is in the summary, with its age, until it is sent."""
     cloud.events.remove_targets(Rule="all", EventBusName="monitor", Ids=["queue"])
     cloud.events.delete_rule(Name="all", EventBusName="monitor")
     cloud.events.delete_event_bus(Name="monitor")
@@ -196,8 +198,8 @@ def test_defect_10_a_callback_is_lost_while_all_looks_well(cloud: Cloud) -> None
     assert (summary.events_sent, summary.events_pending) == (1, 0)
 
 
-def test_defect_10_a_job_is_lost_whose_id_nobody_kept(cloud: Cloud) -> None:
-    """A job whose submitter lost its ARN is found, recorded and told of all the same."""
+def test_defect_10_job_whose_arn_was_lost_is_discovered(cloud: Cloud) -> None:
+    """It is recorded and its end is published."""
     cloud = cloud.with_settings(discovery_prefix="")
     cloud.poll()
     cloud.bedrock.clock.advance(MINUTE)

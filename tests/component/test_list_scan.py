@@ -1,4 +1,4 @@
-"""The list scan alone against the stand-in: what its lists confirm, and at how many calls."""
+"""The list scan alone against the stand-in: what its lists confirm, and how many calls it makes."""
 
 from __future__ import annotations
 
@@ -78,8 +78,8 @@ def scan(
     return Scanned(result.unchanged, errors, asked)
 
 
-def test_a_thousand_jobs_in_mixed_statuses(cloud: Cloud) -> None:
-    """A page per status confirms those that are unchanged; nothing is written and nothing got."""
+def test_thousand_unchanged_jobs_are_confirmed_by_lists_alone(cloud: Cloud) -> None:
+    """One list per status confirms them; nothing is written and nothing fetched."""
     jobs = add_jobs(cloud, *([*statuses.NON_TERMINAL] * 196), *[ENDING] * 20)
     cloud.bedrock.clock.advance(HOUR - 1)
     with cloud.counting() as made:
@@ -91,12 +91,12 @@ def test_a_thousand_jobs_in_mixed_statuses(cloud: Cloud) -> None:
     assert made == {}
 
 
-def test_few_jobs_make_no_list(cloud: Cloud) -> None:
-    """Up to the number set, each is fetched."""
+def test_few_jobs_are_fetched_without_a_list(cloud: Cloud) -> None:
+    """Up to the limit, each job is fetched."""
     assert scan(cloud, add_jobs(cloud, *["InProgress"] * 3)).asked == {}
 
 
-def test_a_list_that_lags_confirms_until_it_shows_the_end(cloud: Cloud) -> None:
+def test_stale_list_confirms_until_it_shows_the_end(cloud: Cloud) -> None:
     """An end is delayed by the lag of the list, and not hidden."""
     jobs = add_jobs(cloud, ENDING, *["Scheduled"] * 5)
     ending = next(iter(jobs))
@@ -116,7 +116,7 @@ def test_a_list_that_lags_confirms_until_it_shows_the_end(cloud: Cloud) -> None:
         ("unusable", "Bedrock.UnusableAnswer", 4),
     ],
 )
-def test_no_job_is_confirmed_without_lists(cloud: Cloud, fault: str, code: str, calls: int) -> None:
+def test_failed_list_confirms_no_job(cloud: Cloud, fault: str, code: str, calls: int) -> None:
     """A list that is refused, throttled or unusable is counted, and its jobs are fetched."""
     jobs = add_jobs(cloud, *["Scheduled", "InProgress"] * 5)
     faults = cloud.bedrock.faults
@@ -131,8 +131,8 @@ def test_no_job_is_confirmed_without_lists(cloud: Cloud, fault: str, code: str, 
     assert scanned == Scanned(frozenset(), Counter({code: calls}), Counter({LIST: calls}))
 
 
-def test_a_list_that_is_throttled_midway_keeps_what_it_confirmed(cloud: Cloud) -> None:
-    """The first page stands; the jobs of the others are fetched."""
+def test_list_throttled_midway_keeps_its_confirmed_jobs(cloud: Cloud) -> None:
+    """The first page counts; the jobs of the other pages are fetched."""
     jobs = add_jobs(cloud, *["InProgress"] * 30)
     cloud.bedrock.faults.short_pages(10)
 
@@ -148,25 +148,25 @@ def test_a_list_that_is_throttled_midway_keeps_what_it_confirmed(cloud: Cloud) -
 
 
 @pytest.mark.parametrize(("without", "confirmed"), [("status", 0), ("lastModifiedTime", 10)])
-def test_summaries_may_lack_what_the_api_does_not_promise(
+def test_summary_without_optional_members_is_handled(
     cloud: Cloud, without: str, confirmed: int
 ) -> None:
-    """Without a status nothing is confirmed; without a time of change the status is enough."""
+    """Without a status no job is confirmed; without a modification time the status is enough."""
     jobs = add_jobs(cloud, *["Scheduled"] * 10)
     cloud.bedrock.faults.stale_lists(without=[without])
     scanned = scan(cloud, jobs)
     assert (len(scanned.unchanged), scanned.errors) == (confirmed, {})
 
 
-def test_a_job_that_is_on_no_page_is_not_confirmed(cloud: Cloud) -> None:
-    """Whatever it means that a list leaves a job out."""
+def test_job_on_no_page_is_not_confirmed(cloud: Cloud) -> None:
+    """Whatever the reason is for which a list omits a job."""
     jobs = add_jobs(cloud, *["InProgress"] * 10)
     left_out = list(jobs)[:2]
     cloud.bedrock.faults.stale_lists(leave_out=left_out)
     assert scan(cloud, jobs).unchanged == set(jobs) - set(left_out)
 
 
-def test_ended_jobs_do_not_swell_a_list(cloud: Cloud) -> None:
+def test_ended_jobs_do_not_lengthen_a_list(cloud: Cloud) -> None:
     """The list of a status has no page of jobs that have ended since the oldest was submitted."""
     jobs = add_jobs(cloud, *["InProgress", "Scheduled"] * 10)
     for number in range(300):
@@ -180,8 +180,8 @@ def test_ended_jobs_do_not_swell_a_list(cloud: Cloud) -> None:
     assert (scanned.unchanged, scanned.asked) == (set(jobs), {LIST: 2})
 
 
-def test_a_list_that_other_jobs_swell_is_abandoned(cloud: Cloud) -> None:
-    """It costs no more than to get each of its jobs; what it confirmed until then stands."""
+def test_list_with_many_other_jobs_is_abandoned(cloud: Cloud) -> None:
+    """It costs no more than fetching each of its jobs; jobs confirmed until then stay confirmed."""
     others = 50
     for number in range(others):
         cloud.bedrock.add_job(
@@ -197,7 +197,7 @@ def test_a_list_that_other_jobs_swell_is_abandoned(cloud: Cloud) -> None:
     assert len(scanned.unchanged) < 10
 
 
-def test_an_empty_next_token_ends_a_list(cloud: Cloud) -> None:
+def test_empty_next_token_ends_a_list(cloud: Cloud) -> None:
     """An empty token is never sent back, and no error is counted."""
     jobs = add_jobs(cloud, *["InProgress", "Scheduled"] * 10)
 
@@ -209,7 +209,7 @@ def test_an_empty_next_token_ends_a_list(cloud: Cloud) -> None:
     assert scan(cloud, jobs) == Scanned(frozenset(jobs), Counter(), Counter({LIST: 2}))
 
 
-def test_a_stalled_job_is_not_confirmed(cloud: Cloud) -> None:
+def test_stalled_job_is_not_confirmed(cloud: Cloud) -> None:
     """The stall is recorded from a Get, at its time."""
     rules = Rules(
         progress_interval=RULES.progress_interval,
@@ -224,7 +224,7 @@ def test_a_stalled_job_is_not_confirmed(cloud: Cloud) -> None:
     assert scan(cloud, jobs, rules=rules).unchanged == frozenset()
 
 
-def test_an_unknown_status_is_not_confirmed(cloud: Cloud) -> None:
+def test_job_with_an_unknown_status_is_not_confirmed(cloud: Cloud) -> None:
     """A status that this version does not know is read in each poll, which counts it."""
     jobs = add_jobs(cloud, *["InProgress"] * 10)
     first = next(iter(jobs))
@@ -232,8 +232,8 @@ def test_an_unknown_status_is_not_confirmed(cloud: Cloud) -> None:
     assert scan(cloud, jobs).unchanged == set(jobs) - {first}
 
 
-def test_slow_lists_stop_when_the_time_is_up(cloud: Cloud) -> None:
-    """The time is looked at before each page, also where pages are short or empty."""
+def test_slow_list_stops_when_the_time_is_over(cloud: Cloud) -> None:
+    """The scan checks the time before each page, also if pages are short or empty."""
     jobs = add_jobs(cloud, *["InProgress"] * 20)
     cloud.bedrock.faults.short_pages(1)
     left = iter([True] * 4)

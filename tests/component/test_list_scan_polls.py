@@ -1,4 +1,4 @@
-"""Whole polls of many active jobs: what the list scan saves, may hide, and costs."""
+"""Whole polls of many active jobs: the calls that the list scan saves, and its delays."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def with_active(cloud: Cloud, jobs: list[TrackedJob]) -> Cloud:
 def test_many_unchanged_jobs_cost_few_calls_and_no_write(
     cloud: Cloud, number: int, pages: int
 ) -> None:
-    """Lists by status, the resync's share of the day, discovery's list; of changes each one Get."""
+    """Lists by status, the resync's part of the day, discovery's list; one Get for each change."""
     ending = number // 100
     cloud = cloud.with_settings(discovery_prefix="")
     cloud.poll()
@@ -146,8 +146,8 @@ def test_many_unchanged_jobs_cost_few_calls_and_no_write(
     assert len(cloud.items("history")) == ending
 
 
-def test_few_jobs_are_got_each(cloud: Cloud) -> None:
-    """Ten jobs are read without a list, and nothing is noted for a resync."""
+def test_few_jobs_are_each_fetched(cloud: Cloud) -> None:
+    """Ten jobs are read without a list, and no resync state is stored."""
     for _ in range(10):
         cloud.add_job("InProgress")
     cloud.poll()
@@ -157,8 +157,8 @@ def test_few_jobs_are_got_each(cloud: Cloud) -> None:
     assert made["UpdateItem"] == 0
 
 
-def test_from_the_first_sight_to_the_end(scanning: Cloud) -> None:
-    """Lists spare the unchanged their Get, and every transition is recorded from one."""
+def test_scanned_job_is_recorded_from_discovery_to_its_end(scanning: Cloud) -> None:
+    """Lists save the Get of unchanged jobs, and every transition is recorded from a Get."""
     changing = [
         scanning.add_job(Script.ending("Failed", running=10 * MINUTE, submitted=0, validating=0))
         for _ in range(2)
@@ -176,8 +176,8 @@ def test_from_the_first_sight_to_the_end(scanning: Cloud) -> None:
     assert len(scanning.new_events()) == 2
 
 
-def test_a_list_that_lags_delays_and_hides_nothing(scanning: Cloud) -> None:
-    """An ending that lists do not show yet is recorded once they do."""
+def test_stale_list_delays_an_end_and_hides_none(scanning: Cloud) -> None:
+    """An end that lists do not show yet is recorded once they do."""
     ending = scanning.add_job(Script((Phase("InProgress", MINUTE), Phase("Completed", None))))
     others = [scanning.add_job("InProgress") for _ in range(9)]
     scanning.poll()
@@ -191,8 +191,8 @@ def test_a_list_that_lags_delays_and_hides_nothing(scanning: Cloud) -> None:
     assert all(len(scanning.history(arn)) == 1 for arn in others)
 
 
-def test_a_list_that_stands_still_hides_nothing_for_long(cloud: Cloud) -> None:
-    """Within the time set each job is got, though the list never shows that it has ended."""
+def test_resync_finds_ends_that_a_stale_list_hides(cloud: Cloud) -> None:
+    """Within the resync period each job is fetched, though the list never shows its end."""
     cloud = cloud.with_rules(full_read=timedelta(hours=1))
     cloud = scanning_from(cloud, 3)
     for _ in range(20):
@@ -209,8 +209,8 @@ def test_a_list_that_stands_still_hides_nothing_for_long(cloud: Cloud) -> None:
     assert max(ended) <= 5
 
 
-def test_the_resync_goes_on_in_a_new_environment(cloud: Cloud) -> None:
-    """How far it has come is written once an hour; what was done since is done again."""
+def test_resync_continues_in_a_new_environment(cloud: Cloud) -> None:
+    """Its cursor is stored once an hour; reads since then are repeated."""
     cloud = cloud.with_rules(full_read=timedelta(hours=24))
     for _ in range(40):
         cloud.add_job("InProgress")
@@ -230,8 +230,8 @@ def test_the_resync_goes_on_in_a_new_environment(cloud: Cloud) -> None:
 
 
 @pytest.mark.parametrize(("fault", "tried"), [("denied", 1), ("throttled", 4)])
-def test_without_lists_each_job_is_got(scanning: Cloud, fault: str, tried: int) -> None:
-    """Lists that are refused or throttled are counted, and cost no job its reading."""
+def test_each_job_is_fetched_without_lists(scanning: Cloud, fault: str, tried: int) -> None:
+    """Lists that are refused or throttled are counted, and delay no read."""
     for status in ["Scheduled", "InProgress"] * 5:
         scanning.add_job(Script((Phase(status, MINUTE), Phase("Completed", None))))
     scanning.poll()
@@ -250,8 +250,8 @@ def test_without_lists_each_job_is_got(scanning: Cloud, fault: str, tried: int) 
     assert (summary.jobs_ended, summary.jobs_listed) == (10, 0)
 
 
-def test_a_job_that_is_on_no_page_is_got(scanning: Cloud) -> None:
-    """A job that is missing from the list is asked for, whatever that means."""
+def test_job_on_no_page_is_fetched(scanning: Cloud) -> None:
+    """Whatever the reason is for which a list omits it."""
     arns = [scanning.add_job("InProgress") for _ in range(10)]
     scanning.poll()
     scanning.bedrock.faults.stale_lists(leave_out=arns[:2])
@@ -263,8 +263,8 @@ def test_a_job_that_is_on_no_page_is_got(scanning: Cloud) -> None:
     assert scanning.poll().errors == {"Bedrock.ResourceNotFoundException": 1}
 
 
-def test_a_stall_is_found_and_counted(cloud: Cloud) -> None:
-    """A job that does not move is told of once, and counts as stalled though lists spare it."""
+def test_stall_is_found_and_counted_with_a_list_scan(cloud: Cloud) -> None:
+    """A job that does not change has one event, and counts as stalled though lists confirm it."""
     cloud = scanning_from(cloud.with_rules(stalled_after=timedelta(minutes=30)), 3)
     for _ in range(10):
         cloud.add_job("Scheduled")
@@ -276,8 +276,8 @@ def test_a_stall_is_found_and_counted(cloud: Cloud) -> None:
     assert len(cloud.new_events()) == 10
 
 
-def test_an_unknown_status_is_counted_at_each_poll(scanning: Cloud) -> None:
-    """A status that this version does not know is no reason to look away."""
+def test_unknown_status_is_counted_at_each_poll(scanning: Cloud) -> None:
+    """A job with a status that this version does not know is read in each poll."""
     arns = [scanning.add_job("InProgress") for _ in range(10)]
     scanning.bedrock.faults.override(arns[0], {"status": "Paused"})
     for _ in range(3):
@@ -285,7 +285,7 @@ def test_an_unknown_status_is_counted_at_each_poll(scanning: Cloud) -> None:
 
 
 def test_counts_are_written_as_without_a_list_scan(scanning: Cloud) -> None:
-    """Record counts that move every minute are written every five, from a Get each time."""
+    """Record counts that change every minute are written every five, from a Get each time."""
     arns = [
         scanning.add_job(Script((Phase("InProgress", 25 * MINUTE), Phase("Completed", None))))
         for _ in range(10)
@@ -303,7 +303,7 @@ def test_counts_are_written_as_without_a_list_scan(scanning: Cloud) -> None:
 
 
 def test_slow_lists_leave_time_for_the_jobs(scanning: Cloud) -> None:
-    """Lists take half of the time at the most; then each job is got."""
+    """Lists take at most half of the time; then each job is fetched."""
     for _ in range(20):
         scanning.add_job("InProgress")
     scanning.poll()
@@ -322,8 +322,8 @@ def test_slow_lists_leave_time_for_the_jobs(scanning: Cloud) -> None:
     assert left[0] > 25
 
 
-def test_the_first_to_be_read_is_where_the_last_poll_stopped(scanning: Cloud) -> None:
-    """The order holds in a list scan: the first job that was not reached comes first next time."""
+def test_poll_continues_where_the_last_one_stopped(scanning: Cloud) -> None:
+    """The order applies in a list scan: the first job that was not reached is first next time."""
     arns = sorted(scanning.add_job("InProgress") for _ in range(10))
     scanning.bedrock.faults.stale_lists(leave_out=arns)
     scanning.poll()
@@ -342,6 +342,6 @@ def test_the_first_to_be_read_is_where_the_last_poll_stopped(scanning: Cloud) ->
     assert asked_for == arns[:8]
 
 
-def test_the_default_rules_have_a_day() -> None:
-    """Each active job is got once in a day unless another time is set."""
+def test_default_resync_period_is_one_day() -> None:
+    """Each active job is fetched once a day unless another period is set."""
     assert RULES.full_read == timedelta(hours=24)

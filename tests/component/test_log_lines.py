@@ -18,8 +18,8 @@ def lines_of(cloud: Cloud, message: str) -> list[dict[str, Any]]:
     return [line for line in lines if line["message"] == message]
 
 
-def test_each_transition_has_one_line(cloud: Cloud) -> None:
-    """A job that does not move has none, so that the log costs little."""
+def test_each_transition_has_one_log_line(cloud: Cloud) -> None:
+    """A job that does not change has none, so that the log costs little."""
     arn = cloud.add_job(
         Script((Phase("InProgress", MINUTE), Phase("Failed", None, "a customer's text")))
     )
@@ -35,10 +35,10 @@ def test_each_transition_has_one_line(cloud: Cloud) -> None:
     assert "customer" not in cloud.log.getvalue()
 
 
-def test_jobs_are_counted_by_the_status_that_they_have_by_the_end_of_the_poll(
+def test_jobs_are_counted_by_their_status_at_the_end_of_the_poll(
     cloud: Cloud,
 ) -> None:
-    """A job that has just moved counts under its new status, and one that ended not at all."""
+    """A job that has just changed counts under its new status; an ended job is not counted."""
     cloud.add_job("Scheduled")
     cloud.add_job(Script((Phase("Submitted", MINUTE), Phase("InProgress", None))))
     cloud.add_job(Script((Phase("Submitted", MINUTE), Phase("Completed", None))))
@@ -57,7 +57,7 @@ def test_jobs_are_counted_by_the_status_that_they_have_by_the_end_of_the_poll(
     }
 
 
-def test_counts_before_validation_are_nowhere(cloud: Cloud) -> None:
+def test_counts_before_validation_are_absent_everywhere(cloud: Cloud) -> None:
     """Bedrock reports 0 for all of them: item, history, events and log have no count."""
     cloud = cloud.with_rules(emit_status_changes=True)
     arn = cloud.add_job(
@@ -79,8 +79,8 @@ def test_counts_before_validation_are_nowhere(cloud: Cloud) -> None:
     assert (cloud.job(arn) or {})["processedRecordCount"] == 0
 
 
-def test_messages_that_were_recorded_before_are_published_no_more(cloud: Cloud) -> None:
-    """With recordMessages=false an end that is sent again has no message, whatever is stored."""
+def test_recorded_message_is_not_published_after_record_messages_off(cloud: Cloud) -> None:
+    """An end that is sent again has no message, although one is stored."""
     arn = cloud.add_job(Script((Phase("Failed", None, "a customer's text"),)))
     cloud.poll()
     [first] = cloud.new_events()
@@ -94,8 +94,8 @@ def test_messages_that_were_recorded_before_are_published_no_more(cloud: Cloud) 
     assert again["detail"]["metadata"]["eventId"] == first["detail"]["metadata"]["eventId"]
 
 
-def test_pending_event_of_an_earlier_deployment_has_no_message_either(cloud: Cloud) -> None:
-    """What was pending when the setting changed is sent without the message."""
+def test_pending_event_of_an_earlier_deployment_is_sent_without_message(cloud: Cloud) -> None:
+    """The setting at the time of sending decides."""
     cloud.events.remove_targets(Rule="all", EventBusName="monitor", Ids=["queue"])
     cloud.events.delete_rule(Name="all", EventBusName="monitor")
     cloud.events.delete_event_bus(Name="monitor")

@@ -98,7 +98,7 @@ def invoke(event: Any) -> None:
     module.handler(event, Context())  # type: ignore[arg-type]
 
 
-def test_an_event_reaches_both_topics(topics: Topics) -> None:
+def test_event_reaches_both_topics(topics: Topics) -> None:
     """A mail has a subject and plain text, a chat message is a custom notification."""
     invoke(failed())
     [mail], [chat] = topics.received("mails"), topics.received("chat")
@@ -111,8 +111,8 @@ def test_an_event_reaches_both_topics(topics: Topics) -> None:
     assert message["content"]["title"].endswith("Batch job nightly-summaries failed")
 
 
-def test_the_log_says_which_and_not_what(topics: Topics) -> None:
-    """A line for each notification names job and outcome; no customer data is logged."""
+def test_log_line_names_job_and_outcome_without_customer_data(topics: Topics) -> None:
+    """There is one line for each notification."""
     invoke(failed())
 
     [line] = topics.lines("notification sent")
@@ -128,10 +128,9 @@ def test_the_log_says_which_and_not_what(topics: Topics) -> None:
         (settings.CHAT_TOPIC_ARN, "mails", "chat"),
     ],
 )
-def test_one_topic_alone(
+def test_deployment_with_one_topic_publishes_to_it(
     topics: Topics, monkeypatch: pytest.MonkeyPatch, unset: str, reached: str, silent: str
 ) -> None:
-    """A deployment with one of the settings publishes to the one topic that it has."""
     monkeypatch.delenv(unset)
     invoke(failed())
 
@@ -140,8 +139,10 @@ def test_one_topic_alone(
 
 
 @pytest.mark.parametrize(("gone", "reached"), [("mails", "chat"), ("chat", "mails")])
-def test_one_topic_fails(topics: Topics, gone: str, reached: str) -> None:
-    """What one topic refuses reaches the other, and the invocation fails, so that it is retried."""
+def test_failed_topic_fails_the_invocation_and_not_the_other_topic(
+    topics: Topics, gone: str, reached: str
+) -> None:
+    """The invocation is retried."""
     topics.sns.delete_topic(TopicArn=topics.arns[gone])
     with pytest.raises(module.NotSentError, match=r"SNS\.NotFound"):
         invoke(failed())
@@ -152,8 +153,8 @@ def test_one_topic_fails(topics: Topics, gone: str, reached: str) -> None:
     assert SECRET not in topics.log.getvalue()
 
 
-def test_a_repeated_event_is_told_again(topics: Topics) -> None:
-    """Delivery is at least once here too, with the same id in the chat message."""
+def test_repeated_event_is_notified_again(topics: Topics) -> None:
+    """Delivery is at least once here too, with the same ID in the chat message."""
     invoke(failed())
     invoke(failed())
     messages = [json.loads(message["Message"]) for message in topics.received("chat")]
@@ -164,10 +165,10 @@ def test_a_repeated_event_is_told_again(topics: Topics) -> None:
 
 
 @pytest.mark.parametrize("event", [{}, [], {"detail-type": "Batch Inference Job Ended"}])
-def test_what_cannot_be_told_is_dropped(
+def test_forged_event_is_dropped_and_counted(
     topics: Topics, event: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A forged event is logged with the reason and counted; to try it again would be no use."""
+    """It is logged with the reason; a retry would not help."""
     invoke(event)
 
     assert topics.received("mails") == topics.received("chat") == []
@@ -180,7 +181,7 @@ def test_what_cannot_be_told_is_dropped(
 
 @pytest.mark.parametrize("status", [None, "", 7])
 def test_event_of_an_arn_that_was_never_readable_is_dropped(topics: Topics, status: Any) -> None:
-    """The poll sends one summary of these; an event each would be a flood that anybody can open."""
+    """The poll sends one summary of these; a message each could be a flood."""
     event = copy.deepcopy(UNREACHABLE)
     del event["detail"]["data"]["status"]
     if status is not None:
@@ -193,14 +194,14 @@ def test_event_of_an_arn_that_was_never_readable_is_dropped(topics: Topics, stat
 
 
 def test_event_of_a_job_that_was_readable_before_is_sent(topics: Topics) -> None:
-    """A job with a status is one that somebody waits for."""
+    """A job that has had a status exists."""
     invoke(UNREACHABLE)
 
     assert len(topics.received("mails")) == len(topics.received("chat")) == 1
 
 
 def test_summary_reaches_both_topics(topics: Topics) -> None:
-    """One mail and one message, however many ARNs; nothing without any."""
+    """One mail and one message for any number of ARNs; none without an ARN."""
     arn = SAMPLE["resources"][0]
     assert module.notifier().publish_never_readable(()) == ()
     assert module.notifier().publish_never_readable([(arn, "AccessDeniedException")] * 500) == ()
@@ -213,7 +214,7 @@ def test_summary_reaches_both_topics(topics: Topics) -> None:
 
 @pytest.mark.parametrize(("gone", "reached"), [("mails", "chat"), ("chat", "mails")])
 def test_summary_reports_the_topic_that_failed(topics: Topics, gone: str, reached: str) -> None:
-    """The other topic has the summary; the caller decides what to do about the error."""
+    """The other topic gets the summary; the caller handles the error."""
     topics.sns.delete_topic(TopicArn=topics.arns[gone])
     [error] = module.notifier().publish_never_readable([(SAMPLE["resources"][0], "x")])
 
@@ -221,8 +222,7 @@ def test_summary_reports_the_topic_that_failed(topics: Topics, gone: str, reache
     assert len(topics.received(reached)) == 1
 
 
-def test_the_longest_texts_are_taken(topics: Topics) -> None:
-    """SNS takes whatever an event can have in it."""
+def test_longest_texts_are_accepted_by_sns(topics: Topics) -> None:
     invoke(failed(jobName="ü" * 300, message="\x00\u2028" + "x" * 5000, outputS3Uri="s3://" * 999))
 
     [mail] = topics.received("mails")
@@ -230,8 +230,8 @@ def test_the_longest_texts_are_taken(topics: Topics) -> None:
     assert mail["Subject"].startswith("Bedrock batch job failed: ???")
 
 
-def test_composed_without_a_call(topics: Topics) -> None:
-    """Both topics are of one client, which has called nothing yet."""
+def test_notifier_is_composed_without_a_call(topics: Topics) -> None:
+    """Both topics share one client, which has made no call yet."""
     made = module.notifier()
 
     assert made.mails is not None

@@ -48,7 +48,7 @@ def of_type(events: list[dict[str, Any]], detail_type: str) -> list[dict[str, An
 
 
 def test_tags_are_read_once_and_are_in_item_history_and_events(cloud: Cloud) -> None:
-    """The end of the job has them, too."""
+    """The end event has them, too."""
     cloud = cloud.with_rules(read_tags=True, emit_status_changes=True)
     arn = cloud.add_job(RUNS_AN_HOUR, tags=TAGS)
     cloud.poll()
@@ -73,7 +73,7 @@ def test_tags_are_not_read_with_read_tags_off(cloud: Cloud) -> None:
 
 
 def test_throttled_tags_delay_no_event_and_are_read_by_a_later_poll(cloud: Cloud) -> None:
-    """The first record is there at once; after a failure, the reads of tags pause."""
+    """The first record is written at once; after a failure, the reads of tags pause."""
     cloud = cloud.with_rules(read_tags=True)
     fault = cloud.bedrock.faults.throttle(operation="ListTagsForResource")
     arns = [cloud.add_job(RUNS_AN_HOUR, tags=TAGS) for _ in range(5)]
@@ -92,8 +92,8 @@ def test_throttled_tags_delay_no_event_and_are_read_by_a_later_poll(cloud: Cloud
     assert tag_calls(cloud) == 1 + len(arns)
 
 
-def test_refused_tags_are_no_tags_and_are_counted(cloud: Cloud) -> None:
-    """A permission that is missing must not cost a call per job and poll."""
+def test_refused_read_of_tags_is_counted_and_not_repeated(cloud: Cloud) -> None:
+    """A missing permission must not cost a call per job and poll."""
     cloud = cloud.with_rules(read_tags=True)
     cloud.bedrock.faults.deny(operation="ListTagsForResource")
     arn = cloud.add_job("InProgress", tags=TAGS)
@@ -104,8 +104,8 @@ def test_refused_tags_are_no_tags_and_are_counted(cloud: Cloud) -> None:
     assert (cloud.job(arn) or {})["status"] == "InProgress"
 
 
-def test_hostile_tags_are_cleaned(cloud: Cloud) -> None:
-    """No control or bidirectional character reaches an item or an event."""
+def test_hostile_tags_are_cleaned_in_item_and_event(cloud: Cloud) -> None:
+    """No control or bidirectional character is stored or published."""
     cloud = cloud.with_rules(read_tags=True)
     arn = cloud.add_job("Completed")
     entries = [{"key": "team\u202e", "value": "\x1b[2Jse\narch"}, {"key": 1}, None]
@@ -130,8 +130,8 @@ def test_job_that_waits_is_at_risk_shortly_before_it_expires(cloud: Cloud) -> No
     }
 
 
-def test_tag_gives_the_deadline_and_the_job_is_at_risk_before_it_misses_it(cloud: Cloud) -> None:
-    """Both events once, without `emitAtRisk`, and the item keeps that it was missed."""
+def test_deadline_of_a_tag_is_at_risk_and_then_missed(cloud: Cloud) -> None:
+    """Both events are sent once, without `emitAtRisk`, and the item records the missed deadline."""
     cloud = cloud.with_rules(read_tags=True)
     script = Script((Phase("InProgress", 4 * HOUR), Phase("Completed", None)), steps=400)
     arn = cloud.add_job(script, tags={"bbm:deadline": "2h"}, total_records=4000)
@@ -153,7 +153,7 @@ def test_tag_gives_the_deadline_and_the_job_is_at_risk_before_it_misses_it(cloud
 
 
 def test_job_that_ended_late_between_two_polls_has_missed_its_deadline(cloud: Cloud) -> None:
-    """The end and the deadline come together, and one that ended in time missed nothing."""
+    """The end and the missed deadline are found together; one that ended in time missed nothing."""
     cloud = cloud.with_rules(deadlines=(DeadlineRule("late-*", "30m"), DeadlineRule("*", "2h")))
     late = cloud.add_job(RUNS_AN_HOUR, job_name="late-1")
     cloud.add_job(RUNS_AN_HOUR, job_name="on-time")
@@ -165,8 +165,8 @@ def test_job_that_ended_late_between_two_polls_has_missed_its_deadline(cloud: Cl
     assert len(of_type(events, ENDED)) == 2
 
 
-def test_another_deadline_can_be_missed_again(cloud: Cloud) -> None:
-    """Once per job and deadline, with an id of its own each."""
+def test_new_deadline_can_be_missed_again(cloud: Cloud) -> None:
+    """One event per job and deadline, each with its own ID."""
     arn = cloud.add_job("InProgress")
     for deadline in ("1h", "3h"):
         cloud.dynamodb.update_item(
@@ -185,7 +185,7 @@ def test_another_deadline_can_be_missed_again(cloud: Cloud) -> None:
 
 
 @pytest.mark.parametrize("text", ["soon", "06:00", ""])
-def test_deadline_in_an_item_that_is_none_counts_as_absent(cloud: Cloud, text: str) -> None:
+def test_invalid_deadline_in_an_item_is_ignored(cloud: Cloud, text: str) -> None:
     """Anyone who can write to the table can write any text."""
     arn = cloud.add_job("InProgress")
     cloud.dynamodb.put_item(
@@ -222,7 +222,7 @@ def follow(cloud: Cloud, event: dict[str, Any]) -> InboxBatch:
 
 
 def test_track_command_sets_a_deadline_that_no_tag_replaces(cloud: Cloud) -> None:
-    """A duration becomes a moment when the job is first read; a second command replaces it."""
+    """A duration becomes a time when the job is first read; a second command replaces it."""
     arn = cloud.add_job("InProgress", tags={"bbm:deadline": "1h"})
     cloud.dynamodb.delete_item(TableName="jobs", Key={"jobArn": {"S": arn}})
     follow(cloud, track_command(arn, deadline="4h"))
@@ -234,10 +234,8 @@ def test_track_command_sets_a_deadline_that_no_tag_replaces(cloud: Cloud) -> Non
 
 
 @pytest.mark.parametrize("deadline", ["soon", "06:00", 4, "2020-01-01T00:00:00Z", {"at": "4h"}])
-def test_track_command_with_a_deadline_that_is_none_is_dropped(
-    cloud: Cloud, deadline: object
-) -> None:
-    """Counted as malformed and logged; nothing is tracked."""
+def test_track_command_with_an_invalid_deadline_is_dropped(cloud: Cloud, deadline: object) -> None:
+    """It is counted as malformed and logged; no job is tracked."""
     arn = cloud.add_job("InProgress")
     cloud.dynamodb.delete_item(TableName="jobs", Key={"jobArn": {"S": arn}})
     batch = follow(cloud, track_command(arn, deadline=deadline))

@@ -38,8 +38,8 @@ class Ticking:
         return self.left
 
 
-def test_a_job_from_first_sight_to_its_end(cloud: Cloud) -> None:
-    """Each observed status is one history item, the last one ends tracking and emits one event."""
+def test_job_is_recorded_from_its_first_read_to_its_end(cloud: Cloud) -> None:
+    """Each observed status is one history item; the last one ends tracking and sends one event."""
     arn = cloud.add_job(LIFECYCLE)
     for _ in range(5):
         cloud.poll()
@@ -76,8 +76,8 @@ def test_a_job_from_first_sight_to_its_end(cloud: Cloud) -> None:
 
 
 @pytest.mark.parametrize("ending", statuses.TERMINAL)
-def test_every_ending_is_recorded_and_emitted(cloud: Cloud, ending: str) -> None:
-    """Each of the five endings, PartiallyCompleted and Expired among them, ends the job."""
+def test_every_terminal_status_is_recorded_and_published(cloud: Cloud, ending: str) -> None:
+    """Each of the five ends the job, PartiallyCompleted and Expired among them."""
     arn = cloud.add_job(ending)
     summary = cloud.poll()
     assert (summary.jobs_changed, summary.jobs_ended, summary.events_sent) == (1, 1, 1)
@@ -88,8 +88,8 @@ def test_every_ending_is_recorded_and_emitted(cloud: Cloud, ending: str) -> None
     assert "previousStatus" not in event["detail"]["data"]
 
 
-def test_the_job_repeats_its_last_history_item(cloud: Cloud) -> None:
-    """Whatever the history item says, the job's item says too."""
+def test_job_item_repeats_its_last_history_item(cloud: Cloud) -> None:
+    """Every attribute of the history item is in the job's item."""
     arn = cloud.add_job(Script.ending("Failed", message="model access was revoked"))
     for _ in range(3):
         cloud.poll()
@@ -100,8 +100,8 @@ def test_the_job_repeats_its_last_history_item(cloud: Cloud) -> None:
     assert {key: job.get(key) for key in last} == last
 
 
-def test_states_may_be_skipped(cloud: Cloud) -> None:
-    """Only what was observed is recorded: a slow poller has fewer entries, still without gaps."""
+def test_skipped_statuses_leave_no_gap_in_the_history(cloud: Cloud) -> None:
+    """Only observed statuses are recorded: a slow poller has fewer entries, without gaps."""
     arn = cloud.add_job(LIFECYCLE)
     cloud.poll()
     cloud.bedrock.clock.advance(2 * HOUR)
@@ -114,8 +114,8 @@ def test_states_may_be_skipped(cloud: Cloud) -> None:
     assert event["detail"]["data"]["durations"] == {"totalSeconds": 3780}
 
 
-def test_an_unchanged_job_costs_no_write(cloud: Cloud) -> None:
-    """A poll in which nothing changed reads the index once, asks for each job, writes nothing."""
+def test_unchanged_job_costs_no_write(cloud: Cloud) -> None:
+    """A poll without changes reads the index once, fetches each job, and writes nothing."""
     for _ in range(20):
         cloud.add_job("Scheduled")
     cloud.poll()
@@ -129,7 +129,7 @@ def test_an_unchanged_job_costs_no_write(cloud: Cloud) -> None:
 
 
 def test_counts_are_written_once_per_interval(cloud: Cloud) -> None:
-    """Record counts that move every minute are written every five, with no history item."""
+    """Record counts that change every minute are written every five, with no history item."""
     cloud.poll()  # the first poll of a deployment notes that discovery is off
     arn = cloud.add_job(Script((Phase("InProgress", 25 * MINUTE), Phase("Completed", None))))
     written = []
@@ -166,8 +166,8 @@ def test_every_page_of_the_index_is_read(cloud: Cloud) -> None:
     assert [item["status"] for item in cloud.history(arn)] == ["Completed"]
 
 
-def test_one_bad_job_stops_no_other(cloud: Cloud) -> None:
-    """Denied, hidden, failing and garbled jobs are counted by code; the good ones are recorded."""
+def test_failing_job_does_not_affect_others(cloud: Cloud) -> None:
+    """Denied, hidden, failing and garbled jobs are counted by code; the others are recorded."""
     denied, hidden, failing, reset, truncated, garbage = (
         cloud.add_job("InProgress") for _ in range(6)
     )
@@ -224,8 +224,10 @@ def test_one_bad_job_stops_no_other(cloud: Cloud) -> None:
         ),
     ],
 )
-def test_an_arn_out_of_reach_says_why_and_costs_no_call(cloud: Cloud, arn: str, code: str) -> None:
-    """Such an item keeps its place with `lastError`, and is never asked of Bedrock."""
+def test_arn_outside_the_monitored_scopes_has_an_error_and_costs_no_call(
+    cloud: Cloud, arn: str, code: str
+) -> None:
+    """The item stays, with `lastError`, and is never requested from Bedrock."""
     cloud.poll()  # the first poll of a deployment notes that discovery is off
     cloud.track(arn)
     good = cloud.add_job("Completed")
@@ -241,8 +243,8 @@ def test_an_arn_out_of_reach_says_why_and_costs_no_call(cloud: Cloud, arn: str, 
     assert made["UpdateItem"] == 2  # the error noted once, the good job's mark cleared
 
 
-def test_a_malformed_item_says_what_is_wrong(cloud: Cloud) -> None:
-    """An item whose attributes have other types is left alone, and says which and what to do."""
+def test_malformed_item_gets_an_error_with_the_remedy(cloud: Cloud) -> None:
+    """An item with attributes of other types is kept; the error says which one and what to do."""
     arn = cloud.bedrock.add_job(account=ACCOUNT, region="us-east-1")
     cloud.dynamodb.put_item(
         TableName="jobs",
@@ -262,7 +264,7 @@ def test_a_malformed_item_says_what_is_wrong(cloud: Cloud) -> None:
     assert cloud.poll().jobs_changed == 1
 
 
-def test_an_untracked_job_stays_untracked(cloud: Cloud) -> None:
+def test_untracked_job_stays_untracked(cloud: Cloud) -> None:
     """Removing `tracking` takes a job out of polling, even between the read and the write."""
     arn = cloud.add_job(LIFECYCLE)
     cloud.poll()
@@ -281,8 +283,8 @@ def test_an_untracked_job_stays_untracked(cloud: Cloud) -> None:
     assert cloud.poll().jobs_active == 0
 
 
-def test_a_deleted_job_does_not_come_back(cloud: Cloud) -> None:
-    """An item that a person deletes while it is polled is not written again."""
+def test_deleted_job_is_not_written_again(cloud: Cloud) -> None:
+    """Also if a person deletes the item while it is polled."""
     first, second = cloud.add_job("InProgress"), cloud.add_job("InProgress")
     between_read_and_write(
         cloud,
@@ -298,8 +300,8 @@ def test_a_deleted_job_does_not_come_back(cloud: Cloud) -> None:
     assert cloud.items("history") == []
 
 
-def test_a_lost_race_is_a_normal_outcome(cloud: Cloud) -> None:
-    """Two polls that see the same transition record it once and count a race, not an error."""
+def test_conflict_of_two_polls_is_not_an_error(cloud: Cloud) -> None:
+    """Two polls that see the same transition record it once and count a conflict."""
     arn = cloud.add_job("Completed")
     other = cloud.with_settings()
     between_read_and_write(cloud, other.poll)
@@ -310,8 +312,8 @@ def test_a_lost_race_is_a_normal_outcome(cloud: Cloud) -> None:
     assert "pendingEvents" not in (cloud.job(arn) or {})
 
 
-def test_what_was_not_reached_comes_first_next_time(cloud: Cloud) -> None:
-    """A poll that runs out of time stops in good order; the next ones go on where it stopped."""
+def test_jobs_that_were_not_reached_are_read_first_next_time(cloud: Cloud) -> None:
+    """A poll that runs out of time stops in order; the next polls continue where it stopped."""
     arns = sorted(cloud.add_job("InProgress") for _ in range(10))
     reached: list[set[str]] = []
     for _ in range(3):
@@ -331,8 +333,8 @@ def test_what_was_not_reached_comes_first_next_time(cloud: Cloud) -> None:
     assert all("startAt" not in item for item in cloud.items("state"))
 
 
-def test_an_older_answer_is_ignored_and_counted(cloud: Cloud) -> None:
-    """An answer from before what is known moves nothing back."""
+def test_older_response_is_ignored_and_counted(cloud: Cloud) -> None:
+    """A response that is older than the recorded state changes nothing."""
     arn = cloud.add_job(LIFECYCLE)
     cloud.bedrock.clock.advance(10 * MINUTE)
     cloud.poll()
@@ -345,8 +347,8 @@ def test_an_older_answer_is_ignored_and_counted(cloud: Cloud) -> None:
     assert cloud.job(arn) == before
 
 
-def test_an_unknown_status_is_recorded_as_it_came(cloud: Cloud) -> None:
-    """A status that the SDK does not know is recorded, counted, and followed like any other."""
+def test_unknown_status_is_recorded_unchanged(cloud: Cloud) -> None:
+    """A status that the SDK does not know is recorded, counted, and tracked like any other."""
     arn = cloud.add_job("InProgress")
     cloud.bedrock.faults.override(arn, {"status": "Paused"})
     summary = cloud.poll()
@@ -358,8 +360,8 @@ def test_an_unknown_status_is_recorded_as_it_came(cloud: Cloud) -> None:
     assert (cloud.job(arn) or {})["tracking"] == "ACTIVE"
 
 
-def test_an_answer_without_a_time_is_recorded(cloud: Cloud) -> None:
-    """Bedrock may leave lastModifiedTime out; the status is recorded, the time left out."""
+def test_response_without_a_time_is_recorded(cloud: Cloud) -> None:
+    """Bedrock may omit lastModifiedTime; the status is recorded without the time."""
     arn = cloud.add_job("Completed")
     cloud.bedrock.faults.override(arn, {"lastModifiedTime": None})
     assert cloud.poll().jobs_ended == 1
@@ -369,8 +371,8 @@ def test_an_answer_without_a_time_is_recorded(cloud: Cloud) -> None:
     assert "changedAt" not in event["detail"]["data"]
 
 
-def test_tracking_again_what_has_ended(cloud: Cloud) -> None:
-    """`tracking` set on a job whose end is recorded is taken away again, without a call."""
+def test_tracking_of_an_ended_job_is_removed_without_a_call(cloud: Cloud) -> None:
+    """`tracking` was set on a job whose end is recorded."""
     arn = cloud.add_job("Stopped")
     cloud.poll()
     cloud.new_events()
@@ -388,7 +390,7 @@ def test_tracking_again_what_has_ended(cloud: Cloud) -> None:
 
 
 def test_ended_job_that_is_put_again_is_restored(cloud: Cloud) -> None:
-    """A put over a recorded job loses nothing: item, history and event id are as before."""
+    """A put over a recorded job loses nothing: item, history and event ID are as before."""
     arn = cloud.add_job(LIFECYCLE)
     for _ in range(3):
         cloud.poll()
@@ -411,7 +413,7 @@ def test_ended_job_that_is_put_again_is_restored(cloud: Cloud) -> None:
 
 
 def test_running_job_that_is_put_again_continues(cloud: Cloud) -> None:
-    """A put over a job under way goes on with the next sequence, and durations stay known."""
+    """A put over a running job continues with the next sequence, and durations stay known."""
     arn = cloud.add_job(LIFECYCLE)
     cloud.bedrock.clock.advance(10 * MINUTE)
     cloud.poll()
@@ -440,15 +442,17 @@ def test_history_expires_if_a_retention_is_set(cloud: Cloud) -> None:
     assert "expiresAt" not in (cloud.job(arn) or {})
 
 
-def test_without_the_jobs_table_the_poll_fails(cloud: Cloud) -> None:
+def test_poll_fails_without_the_jobs_table(cloud: Cloud) -> None:
     """When the active jobs cannot be listed the poll raises, so that the invocation fails."""
     cloud.dynamodb.delete_table(TableName="jobs")
     with pytest.raises(PollError, match=r"DynamoDB\.ResourceNotFoundException"):
         cloud.poll()
 
 
-def test_a_defect_in_one_job_stops_no_other(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An exception that no service caused is counted and logged without its text."""
+def test_defect_in_one_job_does_not_affect_others(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An exception that is not a service error is counted and logged without its text."""
     arns = sorted(cloud.add_job("Completed") for _ in range(3))
     record = type(cloud.monitor.reconciler.writes).record
     customer_text = f"for {ACCOUNT} only"

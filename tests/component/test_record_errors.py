@@ -1,4 +1,4 @@
-"""The function that reads the errors of ended jobs, on moto's tables, bus and buckets."""
+"""The function that reads the record errors of ended jobs, on moto's tables, bus and buckets."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def handle(subject: RecordErrors, body: str, seconds: float = 900) -> Handled:
 
 
 def test_errors_of_an_ended_job_are_stored_and_reported(ended: tuple[Cloud, str, str]) -> None:
-    """Item, event and retry file say the same."""
+    """Item, event and retry file agree."""
     cloud, arn, body = ended
     assert handle(function(cloud), body) is Handled.SENT
     item = cloud.job(arn)
@@ -126,10 +126,10 @@ def test_every_delivery_sends_the_same_event(ended: tuple[Cloud, str, str]) -> N
     assert first["detail"] == second["detail"]
 
 
-def test_crash_before_the_event_is_repaired_by_the_next_delivery(
+def test_event_is_sent_by_the_next_delivery_after_a_crash(
     ended: tuple[Cloud, str, str],
 ) -> None:
-    """What the bus does not accept, or a bus that is gone, lets the queue deliver again."""
+    """What the bus does not accept, or a missing bus, lets the queue deliver again."""
     cloud, arn, body = ended
 
     class Gone:
@@ -167,7 +167,7 @@ def test_conflict_sends_what_the_other_delivery_has_stored(
     assert first["detail"] == second["detail"]
 
 
-def test_only_codes_and_counts_without_messages(ended: tuple[Cloud, str, str]) -> None:
+def test_record_messages_off_stores_only_codes_and_counts(ended: tuple[Cloud, str, str]) -> None:
     """No text and no id of a record is stored, sent or logged."""
     cloud, arn, body = ended
     handle(function(cloud, record_messages=False, retry_prefix=None), body)
@@ -178,8 +178,10 @@ def test_only_codes_and_counts_without_messages(ended: tuple[Cloud, str, str]) -
     assert "secret" not in json.dumps(cloud.job(arn), default=str) + cloud.log.getvalue()
 
 
-def test_end_of_the_time_is_reported(ended: tuple[Cloud, str, str]) -> None:
-    """There is no retry file, because it would have records that succeeded."""
+def test_analysis_without_enough_time_reports_an_incomplete_result(
+    ended: tuple[Cloud, str, str],
+) -> None:
+    """There is no retry file, because it would contain records that succeeded."""
     cloud, _, body = ended
     assert handle(function(cloud), body, seconds=30) is Handled.SENT
     (event,) = cloud.new_events()
@@ -188,7 +190,7 @@ def test_end_of_the_time_is_reported(ended: tuple[Cloud, str, str]) -> None:
     assert "Contents" not in s3().list_objects_v2(Bucket="batch", Prefix="retries/")
 
 
-def test_places_that_no_setting_names_are_not_read(ended: tuple[Cloud, str, str]) -> None:
+def test_buckets_that_no_setting_names_are_not_read(ended: tuple[Cloud, str, str]) -> None:
     """A job can name any bucket as its output."""
     cloud, _, body = ended
     subject = function(cloud, buckets=(OutputBucket("batch", "other/"),))
@@ -211,7 +213,7 @@ def test_places_that_no_setting_names_are_not_read(ended: tuple[Cloud, str, str]
     ],
     ids=lambda value: str(value)[:20],
 )
-def test_message_that_is_no_event_is_dropped(cloud: Cloud, body: str, handled: Handled) -> None:
+def test_message_that_is_not_an_event_is_dropped(cloud: Cloud, body: str, handled: Handled) -> None:
     """Anyone who may put events on the bus can send one."""
     assert handle(function(cloud), body) is handled
 
@@ -226,7 +228,7 @@ def test_job_that_has_not_ended_is_not_read(cloud: Cloud) -> None:
 
 
 def test_job_without_failed_records_is_not_read(ended: tuple[Cloud, str, str]) -> None:
-    """Its counts say so."""
+    """The counts of the job are enough."""
     cloud, arn, body = ended
     cloud.dynamodb.update_item(
         TableName="jobs",
@@ -237,14 +239,14 @@ def test_job_without_failed_records_is_not_read(ended: tuple[Cloud, str, str]) -
     assert handle(function(cloud), body) is Handled.NO_ERRORS
 
 
-def test_results_that_are_not_there_are_no_error(ended: tuple[Cloud, str, str]) -> None:
+def test_missing_results_are_not_an_error(ended: tuple[Cloud, str, str]) -> None:
     """A job that was stopped early has none."""
     cloud, arn, body = ended
     s3().delete_object(Bucket="batch", Key=f"out/{arn.rsplit('/', 1)[-1]}/a.jsonl.out")
     assert handle(function(cloud), body) is Handled.NO_RESULTS
 
 
-def test_bucket_that_is_refused_lets_the_queue_deliver_again(
+def test_refused_bucket_lets_the_queue_deliver_again(
     ended: tuple[Cloud, str, str],
 ) -> None:
     """After five times, the message is a dead letter, which an alarm reports."""

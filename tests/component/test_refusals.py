@@ -1,4 +1,4 @@
-"""Jobs that cannot be read: what is a refusal, what may pass, and when each is noted."""
+"""Jobs that cannot be read: what is a refusal, what is temporary, and when each is recorded."""
 
 from __future__ import annotations
 
@@ -73,10 +73,10 @@ def polls(cloud: Cloud, count: int, seconds: float = MINUTE) -> list[PollSummary
         ("SomethingNewException", 400),
     ],
 )
-def test_every_refusal_is_noted_at_once_and_makes_the_job_unreachable(
+def test_every_refusal_is_recorded_at_once_and_makes_the_job_unreachable(
     cloud: Cloud, code: str, status: int
 ) -> None:
-    """A Region that is not enabled, for a day: the item says why, and people are notified."""
+    """A Region that is not enabled, for a day: the item has the reason, and people are notified."""
     arn = cloud.add_job("InProgress")
     refuse(cloud.monitor.reconciler.bedrock, code, status)
     first = cloud.poll()
@@ -92,8 +92,8 @@ def test_every_refusal_is_noted_at_once_and_makes_the_job_unreachable(
     assert all(each.conditions["Unreachable"] == 1 for each in summaries)
 
 
-def test_job_whose_host_cannot_be_resolved_is_noted_after_an_hour(cloud: Cloud) -> None:
-    """What may pass costs no write per poll; once it has lasted an hour, it is as a refusal."""
+def test_job_whose_host_cannot_be_resolved_has_an_error_after_an_hour(cloud: Cloud) -> None:
+    """A temporary error costs no write per poll; after an hour it is handled like a refusal."""
     arn = cloud.add_job("InProgress")
     cloud.poll()
     cloud.bedrock.clock.advance(MINUTE)
@@ -118,8 +118,8 @@ def test_job_whose_host_cannot_be_resolved_is_noted_after_an_hour(cloud: Cloud) 
     assert cloud.new_events() == []
 
 
-def test_hour_of_failing_reads_goes_on_in_a_new_environment(cloud: Cloud) -> None:
-    """A deployment in the middle of it does not start the hour again."""
+def test_hour_of_failing_reads_continues_in_a_new_environment(cloud: Cloud) -> None:
+    """A deployment during the hour does not restart it."""
     arn = cloud.add_job("InProgress")
     cloud.poll()
     cloud.bedrock.faults.fail()
@@ -131,8 +131,8 @@ def test_hour_of_failing_reads_goes_on_in_a_new_environment(cloud: Cloud) -> Non
     assert (cloud.job(arn) or {})["lastError"]["code"] == "InternalServerException"
 
 
-def test_one_good_read_ends_the_hour(cloud: Cloud) -> None:
-    """A Bedrock that fails now and then makes no job unreachable."""
+def test_successful_read_ends_the_hour_of_failing_reads(cloud: Cloud) -> None:
+    """Occasional failures of Bedrock make no job unreachable."""
     arn = cloud.add_job("InProgress")
     for _ in range(3):
         fault = cloud.bedrock.faults.fail()
@@ -145,7 +145,7 @@ def test_one_good_read_ends_the_hour(cloud: Cloud) -> None:
 
 
 def test_refused_hints_make_no_job_unreachable(inbox: Inbox) -> None:
-    """Three events within seconds are no three polls."""
+    """Three events within seconds are not three polls."""
     arn = inbox.cloud.track(submit(inbox.cloud, "InProgress"))
     inbox.cloud.poll()
     inbox.cloud.bedrock.faults.deny(job_arn=arn)
@@ -160,7 +160,7 @@ def test_refused_hints_make_no_job_unreachable(inbox: Inbox) -> None:
 
 
 def test_arn_that_was_never_readable_is_untracked_after_seven_days(inbox: Inbox) -> None:
-    """The item says so, and the ARN can be tracked again by hand and by command."""
+    """Its item has the reason, and the ARN can be tracked again manually and by command."""
     cloud = inbox.cloud
     unknown = cloud.track(
         "arn:aws:bedrock:us-east-1:123456789012:model-invocation-job/doesnotexist"
@@ -202,8 +202,8 @@ class Told:
         return ()
 
 
-def test_people_get_one_summary_of_arns_that_were_never_readable(cloud: Cloud) -> None:
-    """However many ARNs somebody tracks, a poll sends one message about them, once."""
+def test_arns_that_were_never_readable_are_notified_in_one_summary(cloud: Cloud) -> None:
+    """However many ARNs are tracked, a poll sends one message about them, once."""
     told = Told()
     cloud = replace(
         cloud,
@@ -218,8 +218,8 @@ def test_people_get_one_summary_of_arns_that_were_never_readable(cloud: Cloud) -
 
 
 @pytest.mark.parametrize("fault", ["denied", "throttled"])
-def test_command_without_a_token_is_done_whatever_bedrock_says(inbox: Inbox, fault: str) -> None:
-    """The jobs table has it, and the polls see to the rest: no command reaches the dead letters."""
+def test_command_without_a_token_does_not_depend_on_bedrock(inbox: Inbox, fault: str) -> None:
+    """The jobs table has it, and the polls do the rest: no command becomes a dead letter."""
     arn = submit(inbox.cloud, "InProgress")
     faults = inbox.cloud.bedrock.faults
     _ = faults.deny() if fault == "denied" else faults.throttle()

@@ -1,4 +1,4 @@
-"""The requests that the monitor makes are checked in these tests, and not at each call."""
+"""These tests validate the monitor's requests, which the clients do not do at each call."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ from bedrock_batch_monitor.adapters.errors import ServiceError
 from .conftest import Cloud
 
 
-def test_a_request_that_the_api_would_refuse_is_noticed(
-    cloud: Cloud, malformed_requests: list[str]
-) -> None:
-    """What the API's model rules out is in the list; what only the service knows is its error."""
+def test_invalid_request_is_reported(cloud: Cloud, malformed_requests: list[str]) -> None:
+    """What the API's model forbids is in the list; what only the service checks is its error."""
     with pytest.raises(ServiceError):
         cloud.monitor.jobs.get("")
     assert malformed_requests == []

@@ -1,4 +1,4 @@
-"""Tables that were restored, replaced or emptied, and answers and times that make no sense."""
+"""Restored, replaced or emptied tables, and responses and times that are implausible."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def restore(cloud: Cloud, table: str, items: list[dict[str, Any]]) -> None:
 
 
 def test_status_that_becomes_known_as_terminal_has_its_end_published(cloud: Cloud) -> None:
-    """An earlier version recorded it as any other status; nobody was told that the job ended."""
+    """An earlier version recorded it as any other status and published no end."""
     arn = cloud.add_job("Completed")
     cloud.poll()
     cloud.new_events()
@@ -62,8 +62,8 @@ def test_status_that_becomes_known_as_terminal_has_its_end_published(cloud: Clou
     assert cloud.poll().jobs_active == 0
 
 
-def test_deleted_items_of_running_jobs_are_back_within_a_day(discovering: Cloud) -> None:
-    """The sequence goes on where the history ends, and the end has its one event."""
+def test_deleted_items_of_running_jobs_are_restored_within_a_day(discovering: Cloud) -> None:
+    """The sequence continues where the history ends, and the end has one event."""
     cloud = discovering
     script = Script((Phase("InProgress", 30 * HOUR), Phase("Completed", None)))
     arn = submit(cloud, script)
@@ -80,10 +80,8 @@ def test_deleted_items_of_running_jobs_are_back_within_a_day(discovering: Cloud)
 
 
 @pytest.mark.parametrize("lost", ["jobs", "state", "history"])
-def test_end_is_published_with_one_id_whatever_table_is_restored(
-    discovering: Cloud, lost: str
-) -> None:
-    """One table of an earlier moment, the others of now: no end is lost, and none has two ids."""
+def test_end_has_one_event_id_after_any_restore(discovering: Cloud, lost: str) -> None:
+    """One table is of an earlier moment, the others are current: no end is lost or has two IDs."""
     cloud = discovering
     running = submit(cloud, Script((Phase("InProgress", 2 * HOUR), Phase("Failed", None))))
     cloud.poll()
@@ -129,10 +127,10 @@ def test_replaced_table_is_listed_in_full_at_once(
 
 
 @pytest.mark.parametrize("moment", ["2090-01-01T00:00:00Z", "0001-01-01T00:00:00Z"])
-def test_submission_time_that_makes_no_sense_ends_no_discovery(
+def test_implausible_submission_time_does_not_end_discovery(
     discovering: Cloud, moment: str
 ) -> None:
-    """One odd summary hides none of the jobs around it, now or later."""
+    """One summary with such a time hides no other job, now or later."""
     cloud = discovering
     odd = submit(cloud)
     cloud.bedrock.faults.override(odd, {"submitTime": moment}, operation=LIST)
@@ -146,8 +144,8 @@ def test_submission_time_that_makes_no_sense_ends_no_discovery(
     assert state["discoveredUntil"] <= "2026-11-24T20:30:00.000Z"
 
 
-def test_older_answer_that_comes_late_takes_nothing_back(cloud: Cloud) -> None:
-    """Another poll has written newer counts meanwhile: they stay, and no stall is announced."""
+def test_older_response_that_arrives_late_changes_nothing(cloud: Cloud) -> None:
+    """Another poll has written newer counts meanwhile: they stay, and no stall is published."""
     cloud = cloud.with_rules(stalled_after=timedelta(minutes=30))
     arn = cloud.bedrock.add_job(
         script=Script((Phase("InProgress", HOUR), Phase("Completed", None)), steps=60),
@@ -173,8 +171,8 @@ def test_older_answer_that_comes_late_takes_nothing_back(cloud: Cloud) -> None:
     assert cloud.new_events() == []
 
 
-def test_time_of_an_item_that_lies_in_the_future_keeps_no_job_from_moving(cloud: Cloud) -> None:
-    """Somebody, or a wrong clock, wrote it: the next answer is believed all the same."""
+def test_item_time_in_the_future_does_not_block_transitions(cloud: Cloud) -> None:
+    """A person or a wrong clock wrote it: the next response is still recorded."""
     arn = cloud.add_job(Script((Phase("Scheduled", MINUTE), Phase("InProgress", None))))
     cloud.poll()
     cloud.dynamodb.update_item(
@@ -188,8 +186,8 @@ def test_time_of_an_item_that_lies_in_the_future_keeps_no_job_from_moving(cloud:
     assert [entry["status"] for entry in cloud.history(arn)] == ["Scheduled", "InProgress"]
 
 
-def test_counts_of_an_answer_without_them_are_kept(cloud: Cloud) -> None:
-    """What Bedrock leaves out is as it was known, and no count falls."""
+def test_counts_are_kept_if_a_response_omits_them(cloud: Cloud) -> None:
+    """What Bedrock omits stays as it was, and no count falls."""
     arn = cloud.add_job("InProgress", total_records=100)
     cloud.poll()
     counts = {

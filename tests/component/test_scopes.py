@@ -1,4 +1,4 @@
-"""One deployment that monitors two accounts in two regions, on moto and the stand-in."""
+"""One deployment that monitors two accounts in two Regions, on moto and the stand-in."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bedrock_batch_monitor.app.composition import Container
 from bedrock_batch_monitor.app.telemetry import logger, metrics
 from bedrock_batch_monitor.domain.arns import Scope
 from bedrock_batch_monitor.domain.scopes import PayloadError, Scopes
-from bedrock_batch_monitor.domain.summary import STEADY_METRICS, PollSummary
+from bedrock_batch_monitor.domain.summary import PollSummary
 from bedrock_batch_monitor.handlers import inbox as inbox_module
 from bedrock_batch_monitor.handlers import monitor as monitor_module
 from bedrock_batch_monitor.settings import MemberRoles
@@ -101,8 +101,8 @@ def job_in(cloud: Cloud, scope: Scope, status: str = "InProgress") -> str:
     return cloud.bedrock.add_job(script=script, account=scope.account, region=scope.region)
 
 
-def test_a_poll_reads_the_jobs_of_its_scope(cloud: Cloud, parts: Container) -> None:
-    """Each poll takes up, reads and ends the jobs of its scope, and those alone."""
+def test_poll_reads_only_the_jobs_of_its_scope(cloud: Cloud, parts: Container) -> None:
+    """Each poll discovers, reads and ends the jobs of its scope."""
     tracked = {scope: cloud.track(job_in(cloud, scope, "Failed")) for scope in SCOPES}
     discovered = {scope: job_in(cloud, scope, "Completed") for scope in SCOPES}
     for scope in reversed(list(SCOPES)):
@@ -114,10 +114,10 @@ def test_a_poll_reads_the_jobs_of_its_scope(cloud: Cloud, parts: Container) -> N
     assert {item["scope"] for item in cloud.items("state")} == {str(scope) for scope in SCOPES}
 
 
-def test_a_role_is_assumed_once_for_each_scope(
+def test_role_is_assumed_once_for_each_scope(
     cloud: Cloud, parts: Container, session: Session
 ) -> None:
-    """The own account needs none, and another's serves every poll until it expires."""
+    """The own account needs none; the session of another account serves polls until it expires."""
     for scope in SCOPES:
         cloud.track(job_in(cloud, scope))
     for _ in range(3):
@@ -130,10 +130,10 @@ def test_a_role_is_assumed_once_for_each_scope(
     assert len(session.assumed) == 3
 
 
-def test_a_refused_role_is_one_scopes_trouble(
+def test_refused_role_affects_only_its_scope(
     cloud: Cloud, parts: Container, session: Session
 ) -> None:
-    """Its jobs say why, and become unreachable; one call of STS a poll; the others know nothing."""
+    """Its jobs get the error and become unreachable; each poll calls STS once."""
     session.closed = True
     jobs = [cloud.track(job_in(cloud, MEMBER_HERE)) for _ in range(3)]
     mine = cloud.track(job_in(cloud, HOME, "Completed"))
@@ -162,8 +162,8 @@ def test_a_refused_role_is_one_scopes_trouble(
     assert "lastError" not in (cloud.job(jobs[0]) or {})
 
 
-def test_home_takes_what_is_nobodys(cloud: Cloud, parts: Container) -> None:
-    """An item of no monitored scope, or of no job, gets its error from home alone."""
+def test_home_poll_handles_items_of_no_monitored_scope(cloud: Cloud, parts: Container) -> None:
+    """An item of another scope, or with an invalid ARN, gets its error from the home poll."""
     foreign = cloud.track(job_in(cloud, Scope("333333333333", THERE)))
     odd = [cloud.track(text) for text in ("a", "arn:aws:bedrock:", "zzz", "arn:aws:bedrock:zz")]
     for scope in SCOPES:
@@ -180,8 +180,8 @@ def test_home_takes_what_is_nobodys(cloud: Cloud, parts: Container) -> None:
     assert str(MEMBER_HERE) in message
 
 
-def test_each_poll_sends_what_its_own_jobs_owe(cloud: Cloud, parts: Container) -> None:
-    """An event that waits is sent by the poll of its scope, and what is nobody's by home's."""
+def test_each_poll_sends_the_pending_events_of_its_scope(cloud: Cloud, parts: Container) -> None:
+    """Events of items outside the monitored scopes are sent by the home poll."""
     arns = {scope: cloud.track(job_in(cloud, scope, "Failed")) for scope in SCOPES}
     for scope in SCOPES:
         poll(parts, scope)
@@ -202,8 +202,8 @@ def test_each_poll_sends_what_its_own_jobs_owe(cloud: Cloud, parts: Container) -
         assert [event["resources"] for event in cloud.new_events()] == [[arns[scope]]]
 
 
-def test_tokens_counted_by_poll_of_own_scope_alone(cloud: Cloud, session: Session) -> None:
-    """A manifest that comes late is read once, and its tokens are in the metrics of its scope."""
+def test_tokens_are_counted_only_by_the_poll_of_their_scope(cloud: Cloud, session: Session) -> None:
+    """A late manifest is read once, and its tokens are in the metrics of its scope."""
     boto3.client("s3", region_name=REGION).create_bucket(Bucket=BUCKET)
     parts = Container(
         replace(DEPLOYED, usage=USAGE),
@@ -226,8 +226,10 @@ def test_tokens_counted_by_poll_of_own_scope_alone(cloud: Cloud, session: Sessio
     assert sorted(of_its_scope.tokens.values()) == sorted(TOKENS.values())
 
 
-def test_a_round_goes_on_where_it_stopped(cloud: Cloud, parts: Container) -> None:
-    """A poll of a scope that had to stop is followed by one that begins there, within its range."""
+def test_interrupted_poll_of_a_scope_continues_where_it_stopped(
+    cloud: Cloud, parts: Container
+) -> None:
+    """The next poll begins there, within the key partition of the scope."""
     arns = sorted(cloud.track(job_in(cloud, MEMBER_HERE)) for _ in range(5))
     for scope in (HOME, HOME_THERE, MEMBER_THERE):
         cloud.track(job_in(cloud, scope))
@@ -263,10 +265,10 @@ def documents(output: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in output.splitlines() if '"_aws"' in line]
 
 
-def test_the_metrics_of_a_scope_name_it(
+def test_metrics_of_another_scope_have_its_dimension(
     functions: Cloud, session: Session, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Another scope's metrics and errors have its dimension; home's have none, as ever."""
+    """Metrics and errors of the home scope have none."""
     session.closed = True
     functions.track(job_in(functions, MEMBER_THERE))
     monitor_module.handler({"account": MEMBER, "region": THERE}, Context())  # type: ignore[arg-type]
@@ -274,7 +276,8 @@ def test_the_metrics_of_a_scope_name_it(
     scope = {"service": "BedrockBatchMonitor", "scope": f"{MEMBER}/{THERE}"}
     assert scope.items() <= figures.items()
     # A poll that read none of its jobs does not count as one, so it has no `JobsRead`.
-    assert set(STEADY_METRICS) - set(figures) == {"JobsRead"}
+    published = {metric["Name"] for metric in figures["_aws"]["CloudWatchMetrics"][0]["Metrics"]}
+    assert published == {"JobsActive", "Errors"}
     assert set(figures["_aws"]["CloudWatchMetrics"][0]["Dimensions"][0]) == set(scope)
     assert (scope | {"code": "STS.AccessDenied", "Errors": [2]}).items() <= by_code.items()
     assert (scope | {"code": "Bedrock.Refused", "Errors": [2]}).items() <= refused.items()
@@ -285,7 +288,7 @@ def test_the_metrics_of_a_scope_name_it(
 
 
 def test_log_lines_name_the_scope(functions: Cloud) -> None:
-    """Each line says whose poll wrote it."""
+    """Each line contains the scope of its poll."""
     lines: list[dict[str, Any]] = []
     formatter = logger.registered_handler
     before, formatter.emit = (
@@ -308,17 +311,17 @@ def test_log_lines_name_the_scope(functions: Cloud) -> None:
     ]
 
 
-def test_a_payload_of_no_scope_fails_the_invocation(functions: Cloud) -> None:
-    """It reaches the dead-letter queue with the value that is wrong."""
+def test_payload_without_a_monitored_scope_fails_the_invocation(functions: Cloud) -> None:
+    """It reaches the dead-letter queue with the invalid value."""
     with pytest.raises(PayloadError, match=f"asks for '333333333333/{REGION}'"):
         monitor_module.handler({"account": "333333333333"}, Context())  # type: ignore[arg-type]
     assert functions.asked() == 0
 
 
-def test_the_inbox_reads_a_job_where_its_arn_says(
+def test_inbox_reads_a_job_in_the_scope_of_its_arn(
     functions: Cloud, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Events and commands of every scope are followed; one of no scope is dropped and counted."""
+    """Events and commands of every scope are processed; one of no scope is dropped and counted."""
     heard = job_in(functions, MEMBER_THERE, "Failed")
     commanded = job_in(functions, HOME_THERE, "Completed")
     foreign = job_in(functions, Scope("333333333333", THERE))

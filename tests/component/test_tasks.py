@@ -1,4 +1,4 @@
-"""Step Functions tasks that wait for jobs, from the command to the answer."""
+"""Step Functions tasks that wait for jobs, from the command to the callback."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def waiting(inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> Waiting:
     return Waiting(inbox, monkeypatch)
 
 
-def test_a_task_is_answered_when_its_job_ends(waiting: Waiting) -> None:
+def test_task_is_called_back_when_its_job_ends(waiting: Waiting) -> None:
     """The output of the task is the detail of the event of the job's end."""
     cloud = waiting.cloud
     arn = submit(cloud, RUNNING)
@@ -162,10 +162,10 @@ def test_a_task_is_answered_when_its_job_ends(waiting: Waiting) -> None:
 
 @pytest.mark.parametrize("status", statuses.TERMINAL)
 @pytest.mark.parametrize("flag", [None, False, True])
-def test_each_ending_succeeds_or_fails_the_task(
+def test_each_terminal_status_succeeds_or_fails_the_task(
     waiting: Waiting, status: str, *, flag: bool | None
 ) -> None:
-    """Completed succeeds, PartiallyCompleted on request, and the rest fail with the status."""
+    """Completed succeeds, PartiallyCompleted on request, and the others fail with the status."""
     message = None if status == "Completed" else "no capacity"
     arn = submit(waiting.cloud, Script((Phase(status, None, message),)))
     detail = {} if flag is None else {"partiallyCompletedIsSuccess": flag}
@@ -179,8 +179,8 @@ def test_each_ending_succeeds_or_fails_the_task(
     assert len(waiting.cloud.new_events()) == 1
 
 
-def test_messages_that_are_not_recorded_reach_no_task(waiting: Waiting) -> None:
-    """With recordMessages=false neither cause nor output has Bedrock's message."""
+def test_callback_has_no_message_with_record_messages_off(waiting: Waiting) -> None:
+    """Neither cause nor output has Bedrock's message."""
     waiting.deployed(discovery_prefix="", rules=replace(SETTINGS.rules, record_messages=False))
     for partially in (False, True):
         waiting.client.open.add(TOKEN)
@@ -191,8 +191,8 @@ def test_messages_that_are_not_recorded_reach_no_task(waiting: Waiting) -> None:
     assert "the patient's text" not in json.dumps([failure, success])
 
 
-def test_a_task_of_a_job_that_has_ended_is_answered_at_once(waiting: Waiting) -> None:
-    """The job's item knows the end: nobody asks Bedrock, and the event is not sent again."""
+def test_task_of_an_ended_job_is_called_back_at_once(waiting: Waiting) -> None:
+    """The item has the end: Bedrock is not called, and the event is not sent again."""
     arn = waiting.cloud.track(submit(waiting.cloud, "Completed"))
     waiting.cloud.poll()
     waiting.cloud.new_events()
@@ -204,8 +204,8 @@ def test_a_task_of_a_job_that_has_ended_is_answered_at_once(waiting: Waiting) ->
     assert waiting.cloud.new_events() == []
 
 
-def test_several_tasks_wait_for_one_job(waiting: Waiting) -> None:
-    """Each has its own answer, by its own flag."""
+def test_several_tasks_of_one_job_are_each_called_back(waiting: Waiting) -> None:
+    """Each by its own flag."""
     tokens = [f"{TOKEN}-{number}" for number in range(3)]
     waiting.client.open.update(tokens)
     script = Script((Phase("InProgress", MINUTE), Phase("PartiallyCompleted", None)))
@@ -219,8 +219,8 @@ def test_several_tasks_wait_for_one_job(waiting: Waiting) -> None:
     assert waiting.nothing_left(arn)
 
 
-def test_junk_tokens_do_not_crowd_out_a_real_one(waiting: Waiting) -> None:
-    """However many tokens somebody sends for a job, the task that really waits is called back."""
+def test_junk_tokens_do_not_block_a_valid_one(waiting: Waiting) -> None:
+    """However many tokens are sent for a job, the task that waits is called back."""
     arn = submit(waiting.cloud, RUNNING)
     junk = 2 * PAGE + 5
     outbox = waiting.cloud.monitor.callbacks.outbox
@@ -237,8 +237,8 @@ def test_junk_tokens_do_not_crowd_out_a_real_one(waiting: Waiting) -> None:
     assert summaries[-1].tasks_pending == 0
 
 
-def test_the_same_command_twice_is_one_task(waiting: Waiting) -> None:
-    """SQS may deliver a message again while the job runs: nothing is answered twice."""
+def test_repeated_command_is_one_task(waiting: Waiting) -> None:
+    """SQS may deliver a message again while the job runs: there is one callback."""
     arn = submit(waiting.cloud, RUNNING)
     waiting.track(arn)
     waiting.track(arn)
@@ -248,8 +248,8 @@ def test_the_same_command_twice_is_one_task(waiting: Waiting) -> None:
 
 
 @pytest.mark.parametrize("tracked", [True, False])
-def test_a_command_takes_a_job_up(waiting: Waiting, *, tracked: bool) -> None:
-    """A job that nobody knows, or that was untracked, is followed for the task's sake."""
+def test_command_with_a_token_starts_tracking(waiting: Waiting, *, tracked: bool) -> None:
+    """A job that is unknown, or that was untracked, is tracked for the task."""
     arn = submit(waiting.cloud, RUNNING)
     if tracked:
         waiting.inbox.receives(command("Track", arn), command("Untrack", arn))
@@ -259,8 +259,8 @@ def test_a_command_takes_a_job_up(waiting: Waiting, *, tracked: bool) -> None:
     assert waiting.cloud.poll().tasks_answered == 1
 
 
-def test_a_backfilled_job_answers_and_sends_no_event(waiting: Waiting) -> None:
-    """A task may wait for a job that is there for the history alone."""
+def test_backfilled_job_has_a_callback_and_no_event(waiting: Waiting) -> None:
+    """A task may wait for a job that is recorded in the history only."""
     arn = submit(waiting.cloud, "Completed")
     waiting.cloud.dynamodb.put_item(
         TableName="jobs",
@@ -284,10 +284,10 @@ def register(inbox: Any, task: Track) -> object:
 
 
 @pytest.mark.parametrize("end_first", [True, False])
-def test_token_and_end_meet(
+def test_concurrent_token_and_end_cause_one_callback(
     waiting: Waiting, monkeypatch: pytest.MonkeyPatch, *, end_first: bool
 ) -> None:
-    """The write that comes second sees the other, and the task's callback is pending once."""
+    """The write that comes second sees the other one."""
     cloud = waiting.cloud
     arn = cloud.track(submit(cloud, RUNNING))
     cloud.poll()
@@ -321,10 +321,10 @@ def test_token_and_end_meet(
 # Crashes and refusals
 
 
-def test_the_token_survives_a_crash_before_the_answer(
+def test_token_survives_a_crash_before_the_callback(
     waiting: Waiting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The mark was written with the end: the next poll answers."""
+    """The pending event was written with the end: the next poll sends the callback."""
     cloud = waiting.cloud
     arn = submit(cloud, RUNNING)
     waiting.track(arn)
@@ -342,10 +342,10 @@ def test_the_token_survives_a_crash_before_the_answer(
     assert waiting.nothing_left(arn)
 
 
-def test_a_late_token_survives_a_crash_before_the_answer(
+def test_late_token_survives_a_crash_before_the_callback(
     waiting: Waiting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """For a job that has ended the mark is in the write that brings the token."""
+    """For an ended job, the write of the token makes the callback pending."""
     arn = waiting.cloud.track(submit(waiting.cloud, "Failed"))
     waiting.cloud.poll()
 
@@ -361,10 +361,10 @@ def test_a_late_token_survives_a_crash_before_the_answer(
     ("owner", "method", "refused"),
     [(OutboxTable, "delete_task", 1), (Acks, "ack_callbacks", 0)],
 )
-def test_a_crash_after_the_answer_is_no_alarm(
+def test_crash_after_the_callback_is_not_an_error(
     waiting: Waiting, monkeypatch: pytest.MonkeyPatch, owner: type, method: str, refused: int
 ) -> None:
-    """A repeat is refused, which is counted as that and as no error, and noted in the item."""
+    """The repeat is refused, which is counted separately and recorded in the item."""
     arn = submit(waiting.cloud, RUNNING)
     waiting.track(arn)
     waiting.cloud.bedrock.clock.advance(2 * MINUTE)
@@ -381,10 +381,10 @@ def test_a_crash_after_the_answer_is_no_alarm(
 
 
 @pytest.mark.parametrize("code", ["TaskTimedOut", "TaskDoesNotExist", "InvalidToken"])
-def test_an_expired_token_is_recorded_and_dropped(
+def test_expired_token_is_recorded_and_dropped(
     waiting: Waiting, log: StringIO, capsys: pytest.CaptureFixture[str], code: str
 ) -> None:
-    """The item says so, a metric counts it, a log line without the token tells, and it is over."""
+    """The item, a metric and a log line without the token report it once."""
     cloud = waiting.cloud
     waiting.client.fault = refusing_with(code)
     by_inbox = submit(cloud, "Completed")
@@ -411,7 +411,7 @@ def test_an_expired_token_is_recorded_and_dropped(
 
 
 def test_callback_that_fails_otherwise_stays_pending(waiting: Waiting) -> None:
-    """Throttled answers wait for the next poll, which counts how long, and tries again."""
+    """Throttled callbacks stay pending; the next poll retries them and reports their age."""
     cloud = waiting.cloud
     arn = submit(cloud, RUNNING)
     waiting.track(arn)
@@ -428,8 +428,8 @@ def test_callback_that_fails_otherwise_stays_pending(waiting: Waiting) -> None:
     assert waiting.nothing_left(arn)
 
 
-def test_a_late_token_is_not_late_for_the_alarm(waiting: Waiting) -> None:
-    """An answer is due since the token came, not since a job of last week ended."""
+def test_age_of_a_late_token_begins_with_the_token(waiting: Waiting) -> None:
+    """A callback is pending since the token arrived, not since the end of the job."""
     cloud = waiting.cloud
     arn = cloud.track(submit(cloud, "Completed"))
     cloud.poll()
@@ -441,8 +441,8 @@ def test_a_late_token_is_not_late_for_the_alarm(waiting: Waiting) -> None:
     assert cloud.poll().oldest_pending_event_seconds == MINUTE
 
 
-def test_step_functions_that_is_down_costs_one_call_a_poll(waiting: Waiting) -> None:
-    """Events and jobs go on; the answers that wait are not all tried against a closed door."""
+def test_unavailable_step_functions_costs_one_call_per_poll(waiting: Waiting) -> None:
+    """Events and jobs continue; the circuit breaker skips the other callbacks."""
     cloud = waiting.cloud
     tokens = [f"{TOKEN}-{number}" for number in range(30)]
     waiting.client.open.update(tokens)
@@ -463,8 +463,8 @@ def test_step_functions_that_is_down_costs_one_call_a_poll(waiting: Waiting) -> 
     assert cloud.poll().tasks_answered == 30
 
 
-def test_one_state_machine_s_key_holds_up_no_other(waiting: Waiting) -> None:
-    """A key that cannot be used is of one state machine: others are answered past it."""
+def test_unusable_key_of_one_state_machine_delays_no_other(waiting: Waiting) -> None:
+    """The callbacks of other state machines are sent."""
     cloud = waiting.cloud
     arns = [submit(cloud, RUNNING) for _ in range(3)]
     waiting.client.open.update(arns)
@@ -484,8 +484,8 @@ def test_one_state_machine_s_key_holds_up_no_other(waiting: Waiting) -> None:
     assert (second.tasks_answered, second.tasks_pending) == (0, 1)
 
 
-def test_a_bus_that_is_down_holds_up_no_answer(waiting: Waiting) -> None:
-    """The task behind more pending events than one call takes is called back all the same."""
+def test_unavailable_bus_delays_no_callback(waiting: Waiting) -> None:
+    """The task behind more pending events than one call contains is called back."""
     cloud = waiting.cloud
     for number in range(15):
         cloud.track(submit(cloud, "Failed", job_name=f"job-{number}"))
@@ -505,10 +505,8 @@ def test_a_bus_that_is_down_holds_up_no_answer(waiting: Waiting) -> None:
 
 
 @pytest.mark.parametrize("code", ["ValidationException", "SomethingNew"])
-def test_a_token_that_is_refused_for_its_own_sake_holds_up_no_other(
-    waiting: Waiting, code: str
-) -> None:
-    """One token that nobody can use must not stand before the tasks of all other jobs."""
+def test_refused_token_delays_no_other_task(waiting: Waiting, code: str) -> None:
+    """One token that is invalid must not block the tasks of all other jobs."""
     cloud = waiting.cloud
     arns = sorted(submit(cloud, RUNNING) for _ in range(5))
     waiting.client.open.update(arns)
@@ -530,8 +528,8 @@ def test_a_token_that_is_refused_for_its_own_sake_holds_up_no_other(
     assert all(waiting.nothing_left(arn) for arn in arns)
 
 
-def test_a_task_behind_more_than_a_hundred_pending_jobs_is_called_back(waiting: Waiting) -> None:
-    """A bus that is down for long must not keep a task from its callback."""
+def test_task_behind_more_than_100_pending_jobs_is_called_back(waiting: Waiting) -> None:
+    """A bus that is unavailable for long must not delay a callback."""
     cloud = waiting.cloud
     refusing = cloud.with_bus(EventBus(Faulty(cloud.events, denied), "monitor"))  # type: ignore[arg-type]
     for number in range(105):
@@ -563,10 +561,10 @@ def test_a_task_behind_more_than_a_hundred_pending_jobs_is_called_back(waiting: 
         ({"jobArn": TOKEN}, "jobArn is not the ARN of a batch inference job"),
     ],
 )
-def test_malformed_commands_are_dropped_without_the_token(
+def test_malformed_command_is_dropped_without_logging_its_token(
     waiting: Waiting, log: StringIO, detail: dict[str, Any], reason: str
 ) -> None:
-    """The reason names the field and never quotes what may be a token."""
+    """The reason contains the name of the field and never a possible token."""
     arn = submit(waiting.cloud, "Completed")
     event = command("Track", arn)
     event["detail"] |= {"taskToken": TOKEN, **detail}
@@ -578,7 +576,7 @@ def test_malformed_commands_are_dropped_without_the_token(
     assert waiting.cloud.items("jobs") == []
 
 
-def test_a_detail_that_is_text_is_not_quoted(waiting: Waiting, log: StringIO) -> None:
+def test_detail_that_is_a_text_is_not_quoted(waiting: Waiting, log: StringIO) -> None:
     """A detail that is encoded twice does not put the token into the log."""
     event = command("Track", "") | {"detail": json.dumps({"taskToken": TOKEN})}
     assert waiting.inbox.receives(event, json.dumps(json.dumps(event))) == []
@@ -587,10 +585,8 @@ def test_a_detail_that_is_text_is_not_quoted(waiting: Waiting, log: StringIO) ->
     assert TOKEN not in out
 
 
-def test_with_the_setting_off_tokens_are_refused_with_the_remedy(
-    inbox: Inbox, log: StringIO
-) -> None:
-    """Nothing waits that nobody may answer; a command without a token is followed as ever."""
+def test_token_is_refused_with_the_remedy_if_callbacks_are_off(inbox: Inbox, log: StringIO) -> None:
+    """No task waits without a callback; a command without a token is processed as usual."""
     inbox.deployed(discovery_prefix="", task_tokens=False)
     arn = submit(inbox.cloud, "InProgress")
     event = command("Track", arn)
@@ -607,8 +603,8 @@ def test_with_the_setting_off_tokens_are_refused_with_the_remedy(
 # What people do to an item
 
 
-def test_a_token_for_an_item_that_cannot_be_read_comes_back(waiting: Waiting) -> None:
-    """The queue keeps it, and then the dead letters: it has no place in such an item."""
+def test_token_for_an_invalid_item_returns_to_the_queue(waiting: Waiting) -> None:
+    """After the last delivery it is a dead letter: such an item has no place for it."""
     arn = waiting.cloud.track(submit(waiting.cloud, "InProgress"))
     waiting.cloud.dynamodb.update_item(
         TableName="jobs",
@@ -620,8 +616,8 @@ def test_a_token_for_an_item_that_cannot_be_read_comes_back(waiting: Waiting) ->
     assert waiting.track(arn) == ["message-0"]
 
 
-def test_an_attribute_of_another_type_is_reported(waiting: Waiting) -> None:
-    """Somebody wrote into the count of tasks: the end waits, and the item says why."""
+def test_invalid_task_attribute_is_reported_in_the_item(waiting: Waiting) -> None:
+    """The end stays unrecorded until the attribute is fixed, and the item has the reason."""
     arn = waiting.cloud.track(submit(waiting.cloud, "Completed"))
     waiting.cloud.dynamodb.update_item(
         TableName="jobs",
@@ -639,8 +635,8 @@ def test_an_attribute_of_another_type_is_reported(waiting: Waiting) -> None:
     assert waiting.cloud.poll().jobs_ended == 1
 
 
-def test_an_entry_without_a_token_holds_up_nobody(waiting: Waiting) -> None:
-    """An entry of the outbox that the monitor did not write is passed over."""
+def test_outbox_entry_without_a_token_is_skipped(waiting: Waiting) -> None:
+    """The monitor did not write it."""
     arn = submit(waiting.cloud, RUNNING)
     waiting.track(arn)
     waiting.cloud.dynamodb.put_item(
@@ -653,8 +649,8 @@ def test_an_entry_without_a_token_holds_up_nobody(waiting: Waiting) -> None:
     assert waiting.nothing_left(arn)
 
 
-def test_a_mark_whose_token_is_gone_is_cleared(waiting: Waiting) -> None:
-    """Nobody waits any more: the job leaves the index of pending events."""
+def test_pending_callback_without_a_token_is_removed(waiting: Waiting) -> None:
+    """No task waits any more: the job leaves the index of pending events."""
     arn = submit(waiting.cloud, RUNNING)
     waiting.track(arn)
     waiting.cloud.bedrock.clock.advance(2 * MINUTE)

@@ -84,8 +84,8 @@ class SlowJob:
         return self._get(job_arn)
 
 
-def test_poll_leaves_in_time_and_a_thread_that_outlasts_it_writes_nothing(cloud: Cloud) -> None:
-    """What is back in time is recorded; the rest is read by the next poll, and once only."""
+def test_poll_ends_in_time_and_a_late_thread_writes_nothing(cloud: Cloud) -> None:
+    """Responses in time are recorded; the next poll reads the rest, and only once."""
     arns = sorted(cloud.add_job("Completed") for _ in range(4))
     slow = SlowJob(cloud, arns[0])
     threads = Threads(4)

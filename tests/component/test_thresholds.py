@@ -1,4 +1,4 @@
-"""What changes where a number is exceeded: entries of a call, jobs of a poll, keys of a batch."""
+"""What changes when a number is exceeded: entries of a call, jobs of a poll, keys of a batch."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def unprocessed(
     monkeypatch.setattr(client, "batch_get_item", some)
 
 
-def test_more_events_than_one_call_takes_are_all_sent_while_jobs_are_read(cloud: Cloud) -> None:
-    """Ten entries a call, and the first call does not wait for the last job to be read."""
+def test_events_beyond_one_call_are_sent_while_jobs_are_read(cloud: Cloud) -> None:
+    """Ten entries per call, and the first call does not wait for the last job to be read."""
     cloud, client = faulty(cloud, lambda _call, _entries: ())
     asked_at_call: list[int] = []
     put = client.put_events
@@ -67,10 +67,10 @@ def test_more_events_than_one_call_takes_are_all_sent_while_jobs_are_read(cloud:
     assert all("pendingEvents" not in item for item in cloud.items("jobs"))
 
 
-def test_state_that_cannot_be_read_stops_no_poll_of_many_jobs(
+def test_unreadable_state_does_not_stop_a_poll_of_many_jobs(
     cloud: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without its bookmarks a poll reads every job, whatever a list could have confirmed."""
+    """Without its bookmarks a poll fetches every job, whatever a list could have confirmed."""
     number = FETCH_EACH_UP_TO + 2
     for _ in range(number):
         cloud.add_job("InProgress")
@@ -90,7 +90,7 @@ def test_state_that_cannot_be_read_stops_no_poll_of_many_jobs(
 def test_pending_events_that_a_batch_does_not_return_stay_pending(
     cloud: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Unprocessed keys are counted as an error, sent by the next poll, and hold up no other."""
+    """Unprocessed keys are counted as an error, sent by the next poll, and delay no other."""
     arns = [cloud.add_job("Failed") for _ in range(3)]
     refusing, _ = faulty(cloud, denied)
     assert refusing.poll().events_pending == 3
@@ -107,7 +107,7 @@ def test_pending_events_that_a_batch_does_not_return_stay_pending(
 def test_known_jobs_that_a_batch_does_not_return_keep_their_items(
     cloud: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Discovery takes them for unknown; its put overwrites nothing that is there."""
+    """Discovery treats them as unknown; its put overwrites no existing item."""
     cloud = cloud.with_settings(discovery_prefix="")
     arn = cloud.add_job(Script((Phase("Scheduled", MINUTE), Phase("InProgress", None))))
     cloud.poll()
@@ -126,7 +126,7 @@ def test_known_jobs_that_a_batch_does_not_return_keep_their_items(
 
 
 def test_second_discovery_of_the_same_jobs_writes_nothing(cloud: Cloud) -> None:
-    """What is known is looked up in one batch, and is not put again."""
+    """Known jobs are read in one batch, and are not put again."""
     cloud = cloud.with_settings(discovery_prefix="")
     for _ in range(5):
         cloud.bedrock.add_job(
@@ -143,9 +143,7 @@ def test_second_discovery_of_the_same_jobs_writes_nothing(cloud: Cloud) -> None:
 @pytest.mark.parametrize(
     "operation", ["UpdateItem", "TransactWriteItems"], ids=["one by one", "together"]
 )
-def test_event_that_was_sent_and_could_not_be_acknowledged_is_sent_once_more(
-    cloud: Cloud, operation: str
-) -> None:
+def test_sent_event_without_acknowledgement_is_sent_again(cloud: Cloud, operation: str) -> None:
     """Delivery is at least once: the repeat has the same id, and the error is counted."""
     number = 1 if operation == "UpdateItem" else 3
     for _ in range(number):

@@ -1,4 +1,4 @@
-"""What a job used: read at its end, or later, and never in the way of its event."""
+"""Token counts of a job: read at its end or later, without a delay of its event."""
 
 from __future__ import annotations
 
@@ -121,8 +121,8 @@ def tokens_follow(cloud: Cloud, arn: str) -> None:
 
 
 @pytest.mark.parametrize("ending", ["Completed", "PartiallyCompleted"])
-def test_tokens_and_cost_in_job_history_and_event(used: Cloud, ending: str) -> None:
-    """A manifest that is there at the end is in all three, in the same figures."""
+def test_tokens_and_cost_are_in_job_history_and_event(used: Cloud, ending: str) -> None:
+    """The manifest exists at the end; all three have the same numbers."""
     arn = add_job(used, ending)
     write_manifest(arn)
     summary = used.poll()
@@ -138,8 +138,8 @@ def test_tokens_and_cost_in_job_history_and_event(used: Cloud, ending: str) -> N
 
 
 @pytest.mark.parametrize("ending", ["Failed", "Stopped", "Expired"])
-def test_job_that_processed_no_record_has_no_manifest(used: Cloud, ending: str) -> None:
-    """The monitor looks for none, now or later."""
+def test_manifest_of_a_job_without_processed_records_is_not_read(used: Cloud, ending: str) -> None:
+    """Neither now nor later."""
     quiet = with_s3(used, client := FakeS3(refusal("AccessDenied")))
     arn = add_job(quiet, ending)
     quiet.poll()
@@ -164,8 +164,8 @@ def add_charged_job(cloud: Cloud, ending: str) -> str:
 
 
 @pytest.mark.parametrize("ending", ["Failed", "Stopped", "Expired"])
-def test_job_that_processed_records_is_charged_whatever_its_end(used: Cloud, ending: str) -> None:
-    """Its manifest, if there is one, is read as that of a completed job."""
+def test_job_with_processed_records_is_charged_for_any_end(used: Cloud, ending: str) -> None:
+    """Its manifest, if it exists, is read like the one of a completed job."""
     arn = add_charged_job(used, ending)
     write_manifest(arn)
     used.poll()
@@ -188,8 +188,7 @@ def test_usage_without_a_manifest_is_unknown_and_not_zero(used: Cloud, ending: s
     assert given_up == 0
 
 
-def test_without_a_price_there_are_tokens_alone(used: Cloud) -> None:
-    """A model that no price names has no estimate."""
+def test_model_without_a_price_has_tokens_and_no_cost(used: Cloud) -> None:
     arn = add_job(used, model_id="amazon.nova-lite-v1:0")
     write_manifest(arn)
     used.poll()
@@ -198,8 +197,8 @@ def test_without_a_price_there_are_tokens_alone(used: Cloud) -> None:
     assert "estimatedCostUsd" not in {**data, **item(used, arn)}
 
 
-def test_a_count_that_is_absent_is_unknown(used: Cloud) -> None:
-    """What the manifest has is told, what it lacks is left out, and nobody looks again."""
+def test_absent_token_count_is_unknown(used: Cloud) -> None:
+    """The other counts are published, and the manifest is not read again."""
     arn = add_job(used)
     write_manifest(arn, {"inputTokenCount": 5, "inputAudioSecond": 3})
     used.poll()
@@ -208,8 +207,8 @@ def test_a_count_that_is_absent_is_unknown(used: Cloud) -> None:
     assert not {"estimatedCostUsd", "usagePending"} & set(item(used, arn))
 
 
-def test_a_manifest_without_counts_is_the_end_of_it(used: Cloud) -> None:
-    """There is nothing to wait for, and the item says why there are no figures."""
+def test_manifest_without_counts_is_not_read_again(used: Cloud) -> None:
+    """The item has the reason why there are no numbers."""
     arn = add_job(used)
     write_manifest(arn, {"totalRecordCount": 5})
     used.poll()
@@ -218,8 +217,8 @@ def test_a_manifest_without_counts_is_the_end_of_it(used: Cloud) -> None:
     assert "usagePending" not in item(used, arn)
 
 
-def test_a_manifest_that_comes_late(used: Cloud) -> None:
-    """The event goes out without figures at once; a later poll adds them to the job's item."""
+def test_late_manifest_is_read_by_a_later_poll(used: Cloud) -> None:
+    """The event is sent at once without numbers; a later poll adds them to the job's item."""
     arn = add_job(used)
     used.poll()
     assert "tokens" not in data_of(used.new_events())
@@ -230,8 +229,8 @@ def test_a_manifest_that_comes_late(used: Cloud) -> None:
 
 
 @pytest.mark.parametrize("content", [b"{", [], b"\xff", b" " * 70_000], ids=range(4))
-def test_a_manifest_that_is_malformed(used: Cloud, content: object) -> None:
-    """It is as one that is not there: it may be written again."""
+def test_malformed_manifest_is_read_again(used: Cloud, content: object) -> None:
+    """It is handled like a missing one: it may be written again."""
     arn = add_job(used)
     write_manifest(arn, content)
     used.poll()
@@ -248,8 +247,10 @@ def test_a_manifest_that_is_malformed(used: Cloud, content: object) -> None:
         (ReadTimeoutError(endpoint_url="https://s3"), "ReadTimeoutError"),
     ],
 )
-def test_a_manifest_that_cannot_be_read(used: Cloud, error: Exception, code: str) -> None:
-    """Forbidden, throttled or too slow: the event goes out, and the figures follow."""
+def test_manifest_that_cannot_be_read_delays_no_event(
+    used: Cloud, error: Exception, code: str
+) -> None:
+    """Forbidden, throttled or too slow: the event is sent, and the numbers follow."""
     arn = add_job(used)
     with_s3(used, FakeS3(error)).poll()
     assert "tokens" not in data_of(used.new_events())
@@ -257,8 +258,8 @@ def test_a_manifest_that_cannot_be_read(used: Cloud, error: Exception, code: str
     tokens_follow(used, arn)
 
 
-def test_slow_storage_is_waited_for_once(used: Cloud) -> None:
-    """A call without an answer keeps the others of the next minute from waiting for theirs."""
+def test_unresponsive_storage_is_called_once_a_minute(used: Cloud) -> None:
+    """A call without a response prevents the others of the next minute."""
     slow = with_s3(used, client := FakeS3(ReadTimeoutError(endpoint_url="https://s3")))
     for _ in range(20):
         add_job(slow)
@@ -270,8 +271,8 @@ def test_slow_storage_is_waited_for_once(used: Cloud) -> None:
     assert client.calls == 2
 
 
-def test_an_answer_that_is_no_keeps_nobody_from_asking(used: Cloud) -> None:
-    """Each job asks for its own manifest where S3 answers."""
+def test_refused_manifest_does_not_prevent_other_reads(used: Cloud) -> None:
+    """Each job reads its own manifest if S3 responds."""
     denied = with_s3(used, client := FakeS3(refusal("AccessDenied")))
     for _ in range(5):
         add_job(denied)
@@ -280,8 +281,8 @@ def test_an_answer_that_is_no_keeps_nobody_from_asking(used: Cloud) -> None:
 
 
 @pytest.mark.parametrize("uri", ["s3://other/nightly/", f"s3://{BUCKET}/nightly-2/"])
-def test_a_bucket_that_is_not_named_is_not_read(used: Cloud, uri: str) -> None:
-    """Neither another bucket nor another folder; the item says so."""
+def test_bucket_that_is_not_named_is_not_read(used: Cloud, uri: str) -> None:
+    """Neither another bucket nor another folder; the item has the reason."""
     quiet = with_s3(used, client := FakeS3(refusal("AccessDenied")))
     arn = add_job(quiet, uri=uri)
     quiet.poll()
@@ -290,8 +291,8 @@ def test_a_bucket_that_is_not_named_is_not_read(used: Cloud, uri: str) -> None:
     assert "usagePending" not in item(quiet, arn)
 
 
-def test_nothing_is_read_or_marked_without_the_setting(cloud: Cloud) -> None:
-    """By default a job has no word of tokens anywhere."""
+def test_usage_is_neither_read_nor_pending_without_the_setting(cloud: Cloud) -> None:
+    """By default no item or event has tokens."""
     arn = add_job(cloud)
     cloud.poll()
     names = set(item(cloud, arn)) | set(data_of(cloud.new_events()))
@@ -299,8 +300,8 @@ def test_nothing_is_read_or_marked_without_the_setting(cloud: Cloud) -> None:
     assert cloud.monitor.usage is cloud.monitor.reconciler.usage is None
 
 
-def test_it_is_looked_for_ever_more_rarely_and_then_given_up(used: Cloud) -> None:
-    """A dozen looks in a day; then log and item say that nobody looks any more."""
+def test_missing_manifest_is_read_more_rarely_and_dropped_after_a_day(used: Cloud) -> None:
+    """After a dozen reads, the log and the item report that no more follow."""
     denied = with_s3(used, client := FakeS3(refusal("AccessDenied")))
     arn = add_job(denied)
     denied.poll()
@@ -317,8 +318,7 @@ def test_it_is_looked_for_ever_more_rarely_and_then_given_up(used: Cloud) -> Non
     assert "usage given up" in denied.log.getvalue()
 
 
-def test_no_ending_waits_in_a_poll_that_is_nearly_over(used: Cloud) -> None:
-    """When the time is short, S3 is asked after the event is sent."""
+def test_event_is_sent_before_the_manifest_if_time_is_short(used: Cloud) -> None:
     arn = add_job(used)
     write_manifest(arn)
     used.poll(seconds_left=18)
@@ -327,8 +327,8 @@ def test_no_ending_waits_in_a_poll_that_is_nearly_over(used: Cloud) -> None:
     assert "usageReadAt" in item(used, arn)
 
 
-def test_a_repeated_event_tells_the_same_as_the_first(used: Cloud) -> None:
-    """Figures that came after the end are not in an event of the end, however often it is sent."""
+def test_repeated_event_has_no_usage_that_the_first_did_not_have(used: Cloud) -> None:
+    """Numbers that came after the end are not in an end event, however often it is sent."""
     arn = add_job(used)
     used.poll()
     [first] = used.new_events()
@@ -342,8 +342,8 @@ def test_a_repeated_event_tells_the_same_as_the_first(used: Cloud) -> None:
     assert second["detail"] == first["detail"]
 
 
-def test_a_repeated_event_has_the_figures_of_the_first(used: Cloud) -> None:
-    """Figures that were known at the end are in each copy of its event."""
+def test_repeated_event_has_the_usage_of_the_first(used: Cloud) -> None:
+    """Numbers that were known at the end are in each copy of its event."""
     arn = add_job(used)
     write_manifest(arn)
     used.poll()
@@ -357,7 +357,7 @@ def test_a_repeated_event_has_the_figures_of_the_first(used: Cloud) -> None:
 
 @pytest.mark.parametrize("is_late", [False, True])
 def test_job_that_is_put_again_has_its_token_counts(used: Cloud, *, is_late: bool) -> None:
-    """From the history where it has them, or by another look; its event is as before."""
+    """From the history, or from another read; its event is as before."""
     arn = add_job(used)
     if not is_late:
         write_manifest(arn)
@@ -376,8 +376,8 @@ def test_job_that_is_put_again_has_its_token_counts(used: Cloud, *, is_late: boo
     assert "usagePending" not in item(used, arn)
 
 
-def test_figures_that_are_not_due_yet_are_not_looked_for(used: Cloud) -> None:
-    """Another poll has just looked: the index may lag, and the item says when it is time."""
+def test_usage_is_not_read_before_it_is_due(used: Cloud) -> None:
+    """Another poll has just read it: the index may lag, and the item has the due time."""
     arn = add_job(used)
     used.poll()
     before = item(used, arn)
@@ -389,8 +389,8 @@ def test_figures_that_are_not_due_yet_are_not_looked_for(used: Cloud) -> None:
     assert item(used, arn) == before
 
 
-def test_two_polls_at_once_add_the_figures_once(used: Cloud) -> None:
-    """The second write finds the mark gone, and counts no tokens."""
+def test_concurrent_polls_add_usage_once(used: Cloud) -> None:
+    """The second write has a conflict, and counts no tokens."""
     arn = add_job(used)
     used.poll()
     write_manifest(arn)
@@ -423,8 +423,8 @@ class Stale:
         return getattr(self._jobs, name)
 
 
-def test_an_item_changed_by_hand_does_not_stand_before_the_others(used: Cloud) -> None:
-    """It is taken out of the index, and neither the jobs after it nor its own event wait."""
+def test_manually_changed_item_does_not_block_others(used: Cloud) -> None:
+    """It leaves the index, and neither the jobs after it nor its own event wait."""
     broken, good = add_job(used), add_job(used)
     used.poll()
     used.dynamodb.update_item(
@@ -443,8 +443,8 @@ def test_an_item_changed_by_hand_does_not_stand_before_the_others(used: Cloud) -
     assert [event["resources"] for event in used.new_events()] == [[broken]]
 
 
-def test_running_jobs_come_first(used: Cloud) -> None:
-    """A poll without time reads no manifests, and the next one does."""
+def test_running_jobs_are_read_before_manifests(used: Cloud) -> None:
+    """A poll without time left reads no manifests, and the next one does."""
     arn = add_job(used)
     used.poll()
     write_manifest(arn)
@@ -455,8 +455,8 @@ def test_running_jobs_come_first(used: Cloud) -> None:
     assert item(used, arn)["tokens"] == TOKENS
 
 
-def test_a_refused_table_is_counted_and_tried_again(used: Cloud) -> None:
-    """An index that cannot be read fails no poll: all that matters is done by then."""
+def test_refused_index_is_counted_and_read_again(used: Cloud) -> None:
+    """An index that cannot be read fails no poll: the rest of the poll is done by then."""
     arn = add_job(used)
     follower = used.monitor.usage
     assert follower is not None
@@ -489,7 +489,7 @@ def make_due(cloud: Cloud, arn: str) -> None:
     )
 
 
-def test_running_to_its_end(used: Cloud) -> None:
+def test_running_job_has_no_usage_before_its_end(used: Cloud) -> None:
     """The whole way of a job: nothing of tokens before its end."""
     script = Script((Phase("InProgress", 600), Phase("Completed", None)))
     arn = add_job(used, script)

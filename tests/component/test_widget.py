@@ -1,4 +1,4 @@
-"""The function behind the dashboard's widget, on moto's tables."""
+"""The function of the dashboard's widget, on moto's tables."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from bedrock_batch_monitor.handlers import widget as module
 from bedrock_batch_monitor.presentation.job_table import ATTENTION_ROWS, MOST_BYTES
 from local.bedrock import Phase, Script
 from tests.support.hostile import STORABLE, hostile_characters_in
+from tests.support.monitor import ACCOUNT, REGION
 
 from .conftest import Cloud
 from .test_handler import Context
@@ -39,8 +40,8 @@ def invoke(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Invoke:
     return call
 
 
-def test_live_table(cloud: Cloud, invoke: Invoke) -> None:
-    """Active jobs and those ended in the time range, with their names, messages and output."""
+def test_live_table_shows_active_and_recently_ended_jobs(cloud: Cloud, invoke: Invoke) -> None:
+    """With their names, messages and output."""
     cloud.add_job("InProgress", job_name="runs-on")
     cloud.add_job(Script((Phase("Failed", None, "line <7> is wrong"),)), job_name="went-wrong")
     cloud.poll()
@@ -54,8 +55,8 @@ def test_live_table(cloud: Cloud, invoke: Invoke) -> None:
     assert "/s3/buckets/" in html
 
 
-def test_endings_before_the_time_range_are_left_out(cloud: Cloud, invoke: Invoke) -> None:
-    """The dashboard's time range, or the part that is zoomed to, decides which are shown."""
+def test_jobs_that_ended_before_the_time_range_are_omitted(cloud: Cloud, invoke: Invoke) -> None:
+    """The range is the one of the dashboard, or the part of it that is zoomed in."""
     cloud.add_job("Completed", job_name="yesterday")
     cloud.poll()
     cloud.bedrock.clock.advance(24 * 3600)
@@ -90,7 +91,7 @@ def test_failure_is_shown_however_many_jobs_ended_after_it(cloud: Cloud, invoke:
     assert "and 3 more jobs not shown" in html
 
 
-def test_concerns_that_are_not_shown_are_counted(cloud: Cloud, invoke: Invoke) -> None:
+def test_concerns_beyond_the_limit_are_counted(cloud: Cloud, invoke: Invoke) -> None:
     """The panel is bounded."""
     for index in range(ATTENTION_ROWS + 3):
         cloud.add_job(Script((Phase("Failed", None),)), job_name=f"bad-{index}")
@@ -111,13 +112,12 @@ def test_age_of_the_data_is_shown(cloud: Cloud, invoke: Invoke) -> None:
     assert "tables read at 24 Nov 2026, 22:00 UTC, newest change recorded 2 h before" in invoke()
 
 
-def test_theme(invoke: Invoke) -> None:
-    """The colours are those of the dashboard's theme."""
+def test_theme_of_the_dashboard_selects_the_colours(invoke: Invoke) -> None:
     assert invoke(theme="dark") != invoke(theme="light")
 
 
-def test_documentation(invoke: Invoke) -> None:
-    """CloudWatch asks what a widget is for, and is told in Markdown."""
+def test_documentation_of_the_widget_is_markdown(invoke: Invoke) -> None:
+    """CloudWatch requests it with `describe`."""
     assert invoke(describe=True).startswith("## Batch inference jobs")
 
 
@@ -131,13 +131,13 @@ def test_documentation(invoke: Invoke) -> None:
         {"widgetContext": {"timeRange": {"start": -1e15}}},
     ],
 )
-def test_any_context(invoke: Invoke, event: dict[str, Any]) -> None:
-    """A context that lacks something, or has something else in its place, is no obstacle."""
+def test_any_context_makes_a_page(invoke: Invoke, event: dict[str, Any]) -> None:
+    """A context may lack values, or have others in their place."""
     assert "No active job" in invoke(**event)
 
 
-def test_tables_that_cannot_be_read(cloud: Cloud, invoke: Invoke) -> None:
-    """The widget says why it shows nothing."""
+def test_unreadable_tables_are_reported(cloud: Cloud, invoke: Invoke) -> None:
+    """The widget shows the error code."""
     cloud.dynamodb.delete_table(TableName="jobs")
 
     assert "DynamoDB.ResourceNotFoundException" in invoke()
@@ -146,8 +146,10 @@ def test_tables_that_cannot_be_read(cloud: Cloud, invoke: Invoke) -> None:
 @pytest.mark.parametrize(
     ("characters", "told"), [(200, "500 jobs ended"), (2048, "More than 447 jobs ended")]
 )
-def test_bounded_with_many_jobs(cloud: Cloud, invoke: Invoke, characters: int, told: str) -> None:
-    """With 1,000 jobs the widget makes a few calls, and shows as many jobs as it may."""
+def test_widget_is_bounded_with_many_jobs(
+    cloud: Cloud, invoke: Invoke, characters: int, told: str
+) -> None:
+    """With 1,000 jobs the widget makes a few calls, and shows as many jobs as fit."""
     for index in range(1000):
         status = "Failed" if index % 2 else "InProgress"
         arn = f"arn:aws:bedrock:us-east-1:123456789012:model-invocation-job/many{index:08}"
@@ -215,8 +217,8 @@ def deep(levels: int) -> dict[str, Any]:
     [STORABLE * 200, "😀" * 1000, '"' * 1000, "x" * 40_000],
     ids=["hostile", "four bytes each", "escaped", "long"],
 )
-def test_hostile_items_keep_to_the_limit(cloud: Cloud, invoke: Invoke, text: str) -> None:
-    """Whatever items hold, the answer is a page of a bounded size without hostile characters."""
+def test_hostile_items_make_a_bounded_page(cloud: Cloud, invoke: Invoke, text: str) -> None:
+    """The page has no hostile characters, whatever the items contain."""
     for number in range(80):
         item = hostile_item(number, text)
         entry = {"sequence": {"N": "1"}, "observedAt": {"S": "2026-11-24T19:30:01.000Z"}}
@@ -235,8 +237,8 @@ def test_hostile_items_keep_to_the_limit(cloud: Cloud, invoke: Invoke, text: str
     assert len(json.dumps(html)) <= MOST_BYTES
 
 
-def test_a_job_that_ended_just_now_is_not_active(cloud: Cloud, invoke: Invoke) -> None:
-    """The index only nominates: the item decides."""
+def test_job_that_just_ended_is_not_active(cloud: Cloud, invoke: Invoke) -> None:
+    """The index may lag: the item decides."""
     arn = cloud.add_job("InProgress", job_name="over-by-now")
     cloud.poll()
     cloud.dynamodb.update_item(
@@ -248,3 +250,26 @@ def test_a_job_that_ended_just_now_is_not_active(cloud: Cloud, invoke: Invoke) -
     )
 
     assert "No active job" in invoke()
+
+
+def test_slots_are_shown_where_quotas_are_known(
+    cloud: Cloud, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing without them, and nothing where there are more jobs than the widget reads."""
+    model = "anthropic.claude-3-haiku-20240307-v1:0"
+    cloud.add_job("InProgress", model_id=model)
+    cloud.poll()
+    assert "slots" not in invoke()
+    monkeypatch.setenv(settings.STATE_TABLE_NAME, "state")
+    module.overview.cache_clear()
+    assert "slots" not in invoke()
+    cloud.dynamodb.put_item(
+        TableName="state",
+        Item={
+            "scope": {"S": f"{ACCOUNT}/{REGION}#slots"},
+            "quotas": {"M": {"Claude 3 Haiku": {"N": "20"}}},
+        },
+    )
+    assert "Claude 3 Haiku: 1 of 20 slots" in invoke()
+    monkeypatch.setattr(overview, "ACTIVE_SHOWN", 0)
+    assert "slots" not in invoke()

@@ -33,7 +33,7 @@ def json_of(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Json:
     return run
 
 
-def test_a_job_from_track_to_replay(cloud: Cloud, json_of: Json) -> None:
+def test_every_command_works_on_the_deployed_stack(cloud: Cloud, json_of: Json) -> None:
     """Every command against what `cdk deploy` made; the event comes again with its eventId."""
     script = Script((Phase("InProgress", 3600), Phase("Failed", None, "for a reason")))
     arn = cloud.bedrock.add_job(script=script, job_name="cli-nightly", total_records=1000)

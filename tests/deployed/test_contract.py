@@ -88,7 +88,7 @@ def denied(cloud: Cloud, action: str, *, role: str | None = None) -> Iterator[No
         iam.delete_role_policy(RoleName=role, PolicyName="denied")
 
 
-def test_a_job_goes_through_the_whole_contract(cloud: Cloud) -> None:
+def test_tracked_job_is_recorded_and_published_to_its_end(cloud: Cloud) -> None:
     """Two attributes put a job in; statuses, history, event and the end of tracking come out."""
     running = Script((Phase("InProgress", 3600), Phase("Completed", None)))
     arn = cloud.bedrock.add_job(script=running, job_name="nightly", total_records=1000)
@@ -116,7 +116,7 @@ def test_a_job_goes_through_the_whole_contract(cloud: Cloud) -> None:
 
 
 @pytest.mark.parametrize("ending", statuses.TERMINAL)
-def test_every_ending_reaches_a_subscriber_of_just_that_ending(cloud: Cloud, ending: str) -> None:
+def test_every_end_reaches_a_subscriber_to_its_status_only(cloud: Cloud, ending: str) -> None:
     """A rule on the status receives the jobs that ended so, and no others."""
     pattern = {
         "source": ["bedrock-batch-monitor"],
@@ -131,14 +131,14 @@ def test_every_ending_reaches_a_subscriber_of_just_that_ending(cloud: Cloud, end
     assert_keeps_to_schema(events[0])
 
 
-def test_the_schedule_polls_by_itself(cloud: Cloud) -> None:
+def test_schedule_polls_without_an_invocation(cloud: Cloud) -> None:
     """A tracked job is recorded within two intervals though nobody invokes the function."""
     arn = job_in(cloud, "Failed")
     wait_for(lambda: cloud.monitor.history(arn), 130, what="the schedule to poll")
     assert [item["status"] for item in cloud.monitor.history(arn)] == ["Failed"]
 
 
-def test_everything_that_failed_since_is_one_query(cloud: Cloud) -> None:
+def test_one_query_returns_every_failure_since_a_time(cloud: Cloud) -> None:
     """The by-status index answers with what a person needs to see, from one moment on."""
     earlier = job_in(cloud, "Failed", job_name="earlier")
     poll_until_recorded(cloud, earlier)
@@ -157,7 +157,7 @@ def test_everything_that_failed_since_is_one_query(cloud: Cloud) -> None:
     assert {"sequence", "modelId", "changedAt"} <= set(item)
 
 
-def test_many_endings_at_once(cloud: Cloud) -> None:
+def test_many_simultaneous_ends_are_published_exactly_once(cloud: Cloud) -> None:
     """Three hundred jobs that end together are recorded and emitted, each exactly once."""
     with cloud.monitor.subscribe() as subscription:
         arns = {job_in(cloud, "Completed") for _ in range(300)}
@@ -168,7 +168,7 @@ def test_many_endings_at_once(cloud: Cloud) -> None:
     assert all(len(cloud.monitor.history(arn)) == 1 for arn in arns)
 
 
-def test_overlapping_polls_record_once(cloud: Cloud) -> None:
+def test_overlapping_polls_record_each_transition_once(cloud: Cloud) -> None:
     """Polls at the same time write one history item per transition and leave no event pending."""
     arns = [job_in(cloud, "Stopped") for _ in range(40)]
     with cloud.monitor.subscribe() as subscription, ThreadPoolExecutor(3) as threads:
@@ -181,7 +181,7 @@ def test_overlapping_polls_record_once(cloud: Cloud) -> None:
     assert ids == {cloud.monitor.history(arn)[0]["eventId"] for arn in arns}
 
 
-def test_an_arn_that_is_none_says_so_in_its_item(cloud: Cloud) -> None:
+def test_invalid_arn_gets_an_error_in_its_item(cloud: Cloud) -> None:
     """A mistaken item keeps its place with the reason and the remedy, and others go on."""
     cloud.monitor.track("i-am-no-arn")
     try:
@@ -199,7 +199,7 @@ def test_an_arn_that_is_none_says_so_in_its_item(cloud: Cloud) -> None:
         )
 
 
-def test_bedrock_faults_pass_without_loss(cloud: Cloud) -> None:
+def test_temporary_bedrock_faults_lose_no_job(cloud: Cloud) -> None:
     """Throttled, denied and failing reads are noted or waited out; all is recorded in the end."""
     arns = [job_in(cloud, "PartiallyCompleted") for _ in range(20)]
     faults = cloud.bedrock.faults
@@ -219,7 +219,7 @@ def test_bedrock_faults_pass_without_loss(cloud: Cloud) -> None:
     assert "lastError" not in (cloud.monitor.job(arns[0]) or {})
 
 
-def test_the_role_may_do_what_it_needs_and_nothing_beside(cloud: Cloud) -> None:
+def test_role_allows_only_the_operations_in_use(cloud: Cloud) -> None:
     """Bedrock's stand-in asks nobody, so the role's own policy is asked what it allows there."""
     may = cloud.monitor.may
     assert may("bedrock:GetModelInvocationJob", OWN_JOBS)
@@ -231,7 +231,7 @@ def test_the_role_may_do_what_it_needs_and_nothing_beside(cloud: Cloud) -> None:
     assert not may("dynamodb:Scan")
 
 
-def test_without_the_events_permission_nothing_is_lost(cloud: Cloud) -> None:
+def test_denied_put_events_loses_no_event(cloud: Cloud) -> None:
     """Endings are recorded while the bus refuses; the events follow once it is allowed again."""
     with cloud.monitor.subscribe() as subscription:
         with denied(cloud, "events:PutEvents"):
@@ -247,7 +247,7 @@ def test_without_the_events_permission_nothing_is_lost(cloud: Cloud) -> None:
     assert {event["resources"][0] for event in events} == arns
 
 
-def test_failed_poll_is_reported_in_its_queue_and_the_next_poll_repeats_the_work(
+def test_failed_poll_is_in_its_queue_and_the_next_poll_succeeds(
     cloud: Cloud,
 ) -> None:
     """Without access to the jobs table an invocation fails visibly, and leaves no dead letter."""
@@ -270,7 +270,7 @@ def test_failed_poll_is_reported_in_its_queue_and_the_next_poll_repeats_the_work
     poll_until_recorded(cloud, arn)
 
 
-def test_messages_reach_tables_and_events_and_no_log(cloud: Cloud) -> None:
+def test_messages_are_in_tables_and_events_and_in_no_log(cloud: Cloud) -> None:
     """A job's message can hold customer data: it is stored and emitted, never logged."""
     script = Script((Phase("Failed", None, SECRET),))
     arn = cloud.bedrock.add_job(script=script)
@@ -290,7 +290,7 @@ def test_messages_reach_tables_and_events_and_no_log(cloud: Cloud) -> None:
     assert SECRET not in log
 
 
-def test_a_job_that_nobody_tracks_is_discovered(cloud: Cloud) -> None:
+def test_job_without_a_command_is_discovered(cloud: Cloud) -> None:
     """With the default settings a job needs no more than to be submitted."""
     cloud.monitor.poll()
     with cloud.monitor.subscribe() as subscription:
@@ -301,7 +301,7 @@ def test_a_job_that_nobody_tracks_is_discovered(cloud: Cloud) -> None:
     assert (cloud.monitor.job(arn) or {})["trackedBy"] == "discovery"
 
 
-def test_many_jobs_are_listed_and_the_changed_ones_got(cloud: Cloud) -> None:
+def test_many_jobs_are_listed_and_changed_ones_fetched(cloud: Cloud) -> None:
     """With many active jobs lists spare most of their Get, and an ending is recorded as ever."""
     ending = Script((Phase("InProgress", 3600), Phase("Failed", None)))
     still = [job_in(cloud, status) for status in ("Scheduled", "InProgress") * 25]
@@ -322,7 +322,7 @@ def test_many_jobs_are_listed_and_the_changed_ones_got(cloud: Cloud) -> None:
         )
 
 
-def test_commands_on_the_bus_track_and_untrack(cloud: Cloud) -> None:
+def test_commands_on_the_bus_track_and_untrack_a_job(cloud: Cloud) -> None:
     """An application tracks a job, and takes it out again, with an event on the monitor's bus."""
     arn = cloud.bedrock.add_job(script=Script((Phase("InProgress", None),)))
     cloud.monitor.send("Track Batch Inference Job", {"jobArn": arn})
@@ -333,7 +333,7 @@ def test_commands_on_the_bus_track_and_untrack(cloud: Cloud) -> None:
     )
 
 
-def test_a_native_event_reaches_the_history_without_a_poll(cloud: Cloud) -> None:
+def test_native_event_is_recorded_without_a_poll(cloud: Cloud) -> None:
     """Bedrock's own event matches the rule, and what its target gets is followed at once.
 
     Nobody but AWS may put an event with this source, so the pattern is tested with
@@ -365,7 +365,7 @@ def test_a_native_event_reaches_the_history_without_a_poll(cloud: Cloud) -> None
     cloud.bedrock.faults.remove(hidden)
 
 
-def test_a_dead_letter_can_be_redriven(cloud: Cloud) -> None:
+def test_dead_letter_can_be_redriven(cloud: Cloud) -> None:
     """What the inbox could not follow five times is a dead letter that still can be followed.
 
     `StartMessageMoveTask`, which moves letters on AWS, is not in the local cloud: the letter is put

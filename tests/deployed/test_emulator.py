@@ -121,7 +121,7 @@ def _policy(statement: dict[str, Any]) -> dict[str, Any]:
     return {"Version": "2012-10-17", "Statement": [statement]}
 
 
-def test_stopping_leaves_no_process_and_no_file(emulator: Emulator) -> None:
+def test_stop_leaves_no_process_and_no_file(emulator: Emulator) -> None:
     """After `stop`, neither the server nor a function that it ran nor its directory is there."""
     create_function(emulator, create_role(emulator, "role", {"Service": "lambda.amazonaws.com"}))
     invoke(emulator)
@@ -134,7 +134,7 @@ def test_stopping_leaves_no_process_and_no_file(emulator: Emulator) -> None:
     assert not directory.exists()
 
 
-def test_stopping_does_not_wait_for_a_function_at_work(emulator: Emulator) -> None:
+def test_stop_does_not_wait_for_a_running_function(emulator: Emulator) -> None:
     """A function in the middle of an invocation is ended with the server."""
     create_function(emulator, create_role(emulator, "role", {"Service": "lambda.amazonaws.com"}))
     emulator.client("lambda").invoke(
@@ -151,7 +151,7 @@ def test_stopping_does_not_wait_for_a_function_at_work(emulator: Emulator) -> No
     assert time.monotonic() - before < 10
 
 
-def test_nothing_outlives_a_starter_that_was_killed() -> None:
+def test_server_ends_with_a_killed_parent_process() -> None:
     """The server ends with the process that started it, even if that one could not clean up."""
     program = (
         "import sys; from local.emulator import Emulator; emulator = Emulator(); emulator.start();"
@@ -174,7 +174,7 @@ def test_nothing_outlives_a_starter_that_was_killed() -> None:
     assert not Path(directory).exists()
 
 
-def test_a_server_that_cannot_start_says_why() -> None:
+def test_failed_start_raises_the_error_of_the_server() -> None:
     """The error of a failed start has the server's own words."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -212,7 +212,7 @@ def test_state_and_address_survive_a_restart(emulator: Emulator) -> None:
     assert [schedule["Name"] for schedule in schedules] == ["schedule"]
 
 
-def test_a_given_directory_keeps_the_state_for_the_next_emulator(tmp_path: Path) -> None:
+def test_given_directory_keeps_the_state_for_the_next_emulator(tmp_path: Path) -> None:
     """A directory that was given stays, and an emulator started on it later finds its state."""
     with Emulator(directory=tmp_path) as first:
         create_table(first, "table")
@@ -221,7 +221,7 @@ def test_a_given_directory_keeps_the_state_for_the_next_emulator(tmp_path: Path)
         assert second.client("dynamodb").list_tables()["TableNames"] == ["table"]
 
 
-def test_a_function_may_do_what_its_role_allows_and_no_more(emulator: Emulator) -> None:
+def test_function_can_do_only_what_its_role_allows(emulator: Emulator) -> None:
     """With IAM enforced, a function writes to the table its role names and is denied another."""
     for table in ("allowed", "other"):
         create_table(emulator, table)
@@ -235,7 +235,7 @@ def test_a_function_may_do_what_its_role_allows_and_no_more(emulator: Emulator) 
     assert invoke(emulator, table="other") == "AccessDeniedException"
 
 
-def test_a_transaction_needs_the_permission_of_each_item(emulator: Emulator) -> None:
+def test_transaction_needs_the_permission_for_each_item(emulator: Emulator) -> None:
     """With IAM enforced, one item that the caller may not put refuses the whole transaction."""
     for table in ("allowed", "other"):
         create_table(emulator, table)
@@ -263,7 +263,7 @@ def test_a_transaction_needs_the_permission_of_each_item(emulator: Emulator) -> 
             put("allowed", "other")
 
 
-def test_an_unknown_access_key_is_refused_once_iam_is_enforced(emulator: Emulator) -> None:
+def test_unknown_access_key_is_refused_with_iam_enforced(emulator: Emulator) -> None:
     """With IAM enforced, an access key that was never issued opens nothing; root's does."""
     emulator.enforce_iam()
     stranger = Clients(emulator.url, access_key="AKIANOBODY", secret_key="x", region="us-east-1")  # noqa: S106 - belongs to nobody
@@ -274,7 +274,7 @@ def test_an_unknown_access_key_is_refused_once_iam_is_enforced(emulator: Emulato
     assert emulator.client("sqs").list_queues()["QueueUrls"] == []
 
 
-def test_accounts_and_regions_are_apart(emulator: Emulator) -> None:
+def test_accounts_and_regions_are_separate(emulator: Emulator) -> None:
     """A table of one account and region is not seen from another account, nor another region."""
     create_table(emulator, "table")
 
@@ -284,7 +284,7 @@ def test_accounts_and_regions_are_apart(emulator: Emulator) -> None:
         assert elsewhere.list_tables()["TableNames"] == []
 
 
-def test_the_users_own_aws_settings_reach_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_aws_settings_of_the_user_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     """A profile, credentials or an endpoint of the user neither break the emulator nor leak in."""
     monkeypatch.setenv("AWS_PROFILE", "no-such-profile")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAUSER")
@@ -304,7 +304,7 @@ def test_the_users_own_aws_settings_reach_nothing(monkeypatch: pytest.MonkeyPatc
         assert seen["AWS_SESSION_TOKEN"] == ""
 
 
-def test_a_failed_deployment_has_the_commands_own_output(
+def test_failed_deployment_raises_the_output_of_the_command(
     emulator: Emulator, tmp_path: Path
 ) -> None:
     """What the app printed before it failed is in the error."""
@@ -314,7 +314,7 @@ def test_a_failed_deployment_has_the_commands_own_output(
         cdk_deploy(emulator, tmp_path, stack="Any")
 
 
-def test_deploying_where_iam_is_enforced_is_refused(emulator: Emulator) -> None:
+def test_deployment_with_iam_enforced_is_refused(emulator: Emulator) -> None:
     """The order of deployment and enforcement cannot be got wrong without being told."""
     emulator.enforce_iam()
 
@@ -322,7 +322,7 @@ def test_deploying_where_iam_is_enforced_is_refused(emulator: Emulator) -> None:
         cdk_deploy(emulator, ROOT, stack="Any")
 
 
-def test_a_subscription_receives_what_matches_and_nothing_else(cloud: Cloud) -> None:
+def test_subscription_receives_only_matching_events(cloud: Cloud) -> None:
     """Events on the deployed bus reach a subscriber in EventBridge's envelope, filtered."""
     with cloud.monitor.subscribe({"source": ["emulator-test"], "detail": {"n": [2]}}) as events:
         for n in (1, 2):
@@ -337,7 +337,7 @@ def test_a_subscription_receives_what_matches_and_nothing_else(cloud: Cloud) -> 
         assert events.receive(0) == []
 
 
-def test_dead_letters_are_taken_in_spite_of_the_queues_tls_policy(cloud: Cloud) -> None:
+def test_dead_letters_are_read_despite_the_tls_policy(cloud: Cloud) -> None:
     """A message in the dead-letter queue, which refuses calls without TLS, is read once."""
     cloud.monitor.client("sqs").send_message(
         QueueUrl=cloud.monitor.outputs.dead_letter_queue_url, MessageBody="lost"
@@ -347,7 +347,7 @@ def test_dead_letters_are_taken_in_spite_of_the_queues_tls_policy(cloud: Cloud) 
     assert "lost" not in cloud.monitor.take_dead_letters()
 
 
-def test_the_deployed_function_polls_with_its_own_role(cloud: Cloud) -> None:
+def test_deployed_function_polls_with_its_own_role(cloud: Cloud) -> None:
     """With IAM enforced the deployed function reads a job from Bedrock and records it."""
     arn = cloud.bedrock.add_job()
     cloud.monitor.track(arn)
@@ -361,7 +361,7 @@ def test_the_deployed_function_polls_with_its_own_role(cloud: Cloud) -> None:
     assert cloud.monitor.function_log()
 
 
-def test_the_role_is_asked_about_what_the_emulator_does_not_see(cloud: Cloud) -> None:
+def test_role_policy_is_evaluated_for_calls_to_bedrock(cloud: Cloud) -> None:
     """The deployed role allows reading this region's jobs, and neither stopping nor other ones."""
     arn = cloud.bedrock.add_job()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ CHECKS = {
     "stack",
     "version",
     "poll",
+    "errors",
     "reads",
     "schedule",
     "alarms",
@@ -28,6 +30,8 @@ CHECKS = {
     "inbox",
     "bus",
     "tables",
+    "records",
+    "unread",
     "pendingEvents",
     "permissions",
 }
@@ -62,7 +66,7 @@ def is_well(run: Run, check: str) -> bool:
     return all(finding["ok"] for finding in found)
 
 
-def test_doctor_checks_everything(run: Run) -> None:
+def test_doctor_has_a_result_for_every_check(run: Run) -> None:
     """Each check has a result of its own, in the form of the contract."""
     run("poll")
     code, document = run("doctor")
@@ -124,7 +128,7 @@ def test_trace_proves_publication(cloud: Cloud, run: Run) -> None:
     assert history["history"][-1]["event"] == "published"
 
 
-def test_bus_that_was_deleted_is_found_and_created_again(cloud: Cloud, run: Run) -> None:
+def test_deleted_bus_is_found_and_created_again(cloud: Cloud, run: Run) -> None:
     """Nothing is published or lost while the bus is missing; afterwards events can be repeated."""
     events, bus = cloud.monitor.client("events"), cloud.monitor.outputs.event_bus_name
     rules = events.list_rules(EventBusName=bus)["Rules"]
@@ -158,7 +162,7 @@ def test_bus_that_was_deleted_is_found_and_created_again(cloud: Cloud, run: Run)
     assert arn in {each["jobArn"] for each in again["sent"]}
 
 
-def test_lost_items_are_discovered_again(cloud: Cloud, run: Run) -> None:
+def test_deleted_items_are_discovered_again(cloud: Cloud, run: Run) -> None:
     """Items that somebody deleted come back, with the end of a job that ended meanwhile."""
     script = Script((Phase("InProgress", 60), Phase("Stopped", None)))
     arn = cloud.bedrock.add_job(script=script, job_name="lost")
@@ -186,4 +190,26 @@ def test_dead_letters_are_listed_by_kind(cloud: Cloud, run: Run) -> None:
     _, document = run("letters")
     assert "bbm letters --drop" in document["letters"][-1]["advice"]
     run("letters", "--drop", "--yes")
+    assert is_well(run, "deadLetters")
+
+
+def test_dead_letters_are_moved_back(cloud: Cloud, run: Run) -> None:
+    """The command in a letter is followed after all, and no letter is left."""
+    arn = cloud.bedrock.add_job(script=Script((Phase("InProgress", None),)), job_name="late")
+    body = {
+        "source": "test",
+        "detail-type": "Track Batch Inference Job",
+        "time": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "detail": {"jobArn": arn},
+    }
+    cloud.monitor.client("sqs").send_message(
+        QueueUrl=cloud.monitor.outputs.dead_letter_queue_url,
+        MessageBody=json.dumps(body),
+        MessageAttributes={"RULE_ARN": {"DataType": "String", "StringValue": "arn:aws:events"}},
+    )
+    [finding] = findings(run, "deadLetters")
+    assert not finding["ok"]
+    assert run("letters", "--redrive") == (0, {"moved": True})
+
+    wait_for(lambda: cloud.monitor.job(arn), 30, what="the job of the command")
     assert is_well(run, "deadLetters")

@@ -75,7 +75,7 @@ class Received(list[dict[str, Any]]):
         return [message for message in self if job_arn in message["Message"]]
 
 
-def test_every_ending_but_completed_is_told(cloud: Cloud) -> None:
+def test_every_end_except_completed_is_notified(cloud: Cloud) -> None:
     """By default a job that did not complete is told in mail and chat, and one that did is not."""
     with subscribed(cloud, "ChatTopicArn") as chat, subscribed(cloud, "EmailTopicArn") as mails:
         # The one that is not told is the first, and would be told before the others.
@@ -97,7 +97,7 @@ def test_every_ending_but_completed_is_told(cloud: Cloud) -> None:
         assert chat.of(completed) == mails.of(completed) == []
 
 
-def test_a_job_that_cannot_be_read_any_more_is_notified(cloud: Cloud) -> None:
+def test_job_that_becomes_unreachable_is_notified(cloud: Cloud) -> None:
     """A job that becomes unreachable is notified like an end, which could go unnoticed."""
     arn = job_in(cloud, "InProgress")
     poll_until_recorded(cloud, arn)
@@ -117,7 +117,7 @@ def test_a_job_that_cannot_be_read_any_more_is_notified(cloud: Cloud) -> None:
     assert "*Error:* AccessDeniedException" in message["content"]["description"]
 
 
-def test_every_permission_is_needed(cloud: Cloud) -> None:
+def test_every_permission_of_notifications_is_needed(cloud: Cloud) -> None:
     """Without its permission to publish the function says so; every other it has is Lambda's."""
     function = cloud.monitor.client("lambda").get_function_configuration(
         FunctionName=next(

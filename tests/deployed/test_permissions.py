@@ -31,6 +31,8 @@ NOT_SEEN = {
     "bedrock:GetModelInvocationJob",
     "bedrock:ListModelInvocationJobs",
     "bedrock:ListTagsForResource",
+    # A refusal is only logged.
+    "servicequotas:ListServiceQuotas",
     # Lambda itself writes logs and dead letters in the function's name.
     "logs:CreateLogStream",
     "logs:PutLogEvents",
@@ -152,7 +154,7 @@ def is_missed(cloud: Cloud, action: str) -> bool:
         return bool(refusals(cloud))
 
 
-def test_every_permission_is_needed(cloud: Cloud) -> None:
+def test_every_permission_of_the_monitor_is_needed(cloud: Cloud) -> None:
     """Take any action from the role, and a poll that has everything to do reports the refusal."""
     actions = actions_of(cloud, role_of(cloud))
     for action in sorted(set(actions) - NOT_SEEN):
@@ -269,7 +271,7 @@ def refused() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("module", ["monitor", "inbox"])
-def test_functions_look_up_their_bus_and_no_other(cloud: Cloud, module: str) -> None:
+def test_functions_describe_only_their_own_bus(cloud: Cloud, module: str) -> None:
     """A bus that exists is seen as existing by the function's role, and only that one."""
     name = cloud.monitor.outputs.event_bus_name
     with acting_as(cloud, functions_of(cloud)[module]) as client:
@@ -284,7 +286,7 @@ def test_functions_look_up_their_bus_and_no_other(cloud: Cloud, module: str) -> 
             client("events").delete_event_bus(Name=name)
 
 
-def test_a_missing_bus_is_told_from_a_refusal(cloud: Cloud) -> None:
+def test_missing_bus_is_distinguished_from_a_refusal(cloud: Cloud) -> None:
     """The look-up of a bus that was deleted answers that there is none."""
     events = cloud.monitor.client("events")
     role = role_of(cloud)
@@ -306,7 +308,7 @@ def test_a_missing_bus_is_told_from_a_refusal(cloud: Cloud) -> None:
 
 
 @pytest.mark.parametrize("module", ["monitor", "inbox"])
-def test_functions_query_put_and_delete_in_the_outbox(cloud: Cloud, module: str) -> None:
+def test_functions_only_query_put_and_delete_in_the_outbox(cloud: Cloud, module: str) -> None:
     """The three actions that deliver and acknowledge are permitted, and no other."""
     function = functions_of(cloud)[module]
     table = function["Environment"]["Variables"]["OUTBOX_TABLE_NAME"]
@@ -355,7 +357,7 @@ def test_monitor_identifies_the_jobs_table(cloud: Cloud) -> None:
         client("dynamodb").describe_table(TableName=table)
 
 
-def test_monitor_publishes_to_the_topics_of_notifications_alone(cloud: Cloud) -> None:
+def test_monitor_publishes_only_to_the_topics_of_notifications(cloud: Cloud) -> None:
     """Its summary of ARNs that were never readable goes to these topics, and nowhere else."""
     function = functions_of(cloud)["monitor"]
     variables = function["Environment"]["Variables"]

@@ -31,7 +31,7 @@ def ended_job(cloud: Cloud) -> str:
     return arn
 
 
-def test_errors_are_analyzed(cloud: Cloud) -> None:
+def test_record_errors_are_analyzed_and_published(cloud: Cloud) -> None:
     """Event, item, retry file and `bbm errors` say the same."""
     with cloud.monitor.subscribe() as subscription:
         arn = ended_job(cloud)
@@ -79,7 +79,7 @@ def test_errors_are_analyzed(cloud: Cloud) -> None:
     assert document["groups"][:5] == data["errorGroups"]
 
 
-def test_role_reads_what_the_settings_name_and_nothing_else(cloud: Cloud) -> None:
+def test_role_of_record_errors_reads_only_the_configured_buckets(cloud: Cloud) -> None:
     """Inputs and results; retry files are written and not read."""
     functions = cloud.monitor.client("lambda").list_functions()["Functions"]
     (role,) = (

@@ -43,7 +43,7 @@ def poll(cloud: Cloud, scope: tuple[str, str]) -> dict[str, Any]:
     return summary
 
 
-def test_four_scopes_are_one_monitor(cloud: Cloud) -> None:
+def test_jobs_of_four_scopes_are_published_on_one_bus(cloud: Cloud) -> None:
     """Jobs of all four, discovered or tracked, end with an event on the one bus."""
     # Discovery takes up what was submitted since it began, which it does with the first poll.
     for scope in MONITORED:
@@ -70,7 +70,7 @@ def test_four_scopes_are_one_monitor(cloud: Cloud) -> None:
             assert [item["sequence"] for item in cloud.monitor.history(arn)] == [1]
 
 
-def test_an_account_without_the_role_delays_nobody(cloud: Cloud) -> None:
+def test_account_without_the_role_delays_no_other_scope(cloud: Cloud) -> None:
     """Its job says why it is not read, and is unreachable; the others' polls know nothing of it."""
     closed = job_in(cloud, (CLOSED, THERE), "InProgress")
     cloud.monitor.track(closed)
@@ -95,7 +95,7 @@ def test_an_account_without_the_role_delays_nobody(cloud: Cloud) -> None:
         assert poll(cloud, scope)["errors"] == {}
 
 
-def test_the_external_id_is_asked_for(cloud: Cloud) -> None:
+def test_member_role_requires_the_external_id(cloud: Cloud) -> None:
     """Without the external id, the member's role refuses the monitor's role."""
     iam = cloud.emulator.clients(MEMBER)("iam")
     name = f"BedrockBatchMonitorMember-{HERE}"
@@ -114,14 +114,14 @@ def test_the_external_id_is_asked_for(cloud: Cloud) -> None:
     assert sts.assume_role(**request, ExternalId=f"{ACCOUNT}/{HERE}")["Credentials"]
 
 
-def test_a_scope_that_is_not_monitored_is_refused(cloud: Cloud) -> None:
+def test_scope_that_is_not_monitored_is_refused(cloud: Cloud) -> None:
     """A payload that names another scope fails with the scopes that there are."""
     with pytest.raises(PollError, match=r"asks for '222222222222/eu-central-1'"):
         poll(cloud, (MEMBER, "eu-central-1"))
 
 
 @pytest.mark.parametrize("scope", MONITORED[1:])
-def test_a_members_native_event_is_followed(cloud: Cloud, scope: tuple[str, str]) -> None:
+def test_native_event_of_a_member_is_recorded(cloud: Cloud, scope: tuple[str, str]) -> None:
     """The member's rule matches it and names the monitor's bus, whose rule hands it to the inbox.
 
     Nobody outside of Bedrock may put an event with this source, and the emulator forwards between
@@ -165,7 +165,7 @@ def target_for(events: Any, event: dict[str, Any], bus: str = "default") -> dict
     return dict(target)
 
 
-def test_the_monitor_may_assume_those_roles_and_no_other(cloud: Cloud) -> None:
+def test_monitor_can_assume_only_the_roles_of_the_members(cloud: Cloud) -> None:
     """The function's role allows AssumeRole on the roles of the settings alone."""
     role = f"arn:aws:iam::{MEMBER}:role/BedrockBatchMonitorMember-{THERE}"
     assert cloud.monitor.may("sts:AssumeRole", role)

@@ -130,7 +130,7 @@ class Execution:
         raise AssertionError(history)
 
 
-def test_the_example_branches_on_each_ending(cloud: Cloud, machine: str) -> None:
+def test_example_branches_on_each_terminal_status(cloud: Cloud, machine: str) -> None:
     """Submitted through Step Functions, tracked by its event, answered, and on from there."""
     runs = {ending: Execution(cloud, machine, ending, partially=False) for ending in ENDINGS}
     arns = {ending: run.job() for ending, run in runs.items()}
@@ -182,9 +182,7 @@ def test_partially_completed_is_a_success_on_request(cloud: Cloud, machine: str)
     assert json.loads(run.ended()["output"])["complete"] is False
 
 
-def test_an_execution_that_gave_up_is_noted_and_holds_up_nothing(
-    cloud: Cloud, machine: str
-) -> None:
+def test_aborted_execution_is_recorded_and_delays_no_event(cloud: Cloud, machine: str) -> None:
     """The token of an execution that was aborted is refused, and the job's event sent all the same.
 
     The emulator keeps the token of a stopped execution open, so the token here is one that it never

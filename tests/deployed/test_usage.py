@@ -31,7 +31,7 @@ def ending_of(cloud: Cloud, arn: str, subscription: Any) -> dict[str, Any]:
     return data
 
 
-def test_tokens_in_item_history_and_event(cloud: Cloud) -> None:
+def test_tokens_are_in_item_history_and_event(cloud: Cloud) -> None:
     """The function reads the manifest with its role, and all three say what is in it."""
     with cloud.monitor.subscribe() as subscription:
         arn = completed_job(cloud)
@@ -44,7 +44,7 @@ def test_tokens_in_item_history_and_event(cloud: Cloud) -> None:
         assert (place["tokens"], place["estimatedCostUsd"]) == (tokens, round(cost, 6))
 
 
-def test_a_forbidden_manifest_holds_nothing_up(cloud: Cloud) -> None:
+def test_forbidden_manifest_delays_no_event(cloud: Cloud) -> None:
     """The event goes out without tokens, and they follow once they may be read."""
     role = cloud.monitor.client("lambda").get_function_configuration(
         FunctionName=cloud.monitor.outputs.monitor_function_name
@@ -73,7 +73,7 @@ def test_a_forbidden_manifest_holds_nothing_up(cloud: Cloud) -> None:
     assert not {"usagePending", "usageError"} & set(cloud.monitor.job(arn) or {})
 
 
-def test_of_the_results_only_the_manifest_may_be_read(cloud: Cloud) -> None:
+def test_role_reads_only_the_manifest_of_the_results(cloud: Cloud) -> None:
     """Neither the records next to it, nor another bucket, nor the list of what is there."""
     bucket = f"arn:aws:s3:::{OUTPUT_BUCKET}"
     assert cloud.monitor.may("s3:GetObject", f"{bucket}/nightly/abcdef123456/manifest.json.out")

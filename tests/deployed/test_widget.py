@@ -44,7 +44,7 @@ def shown(cloud: Cloud, event: dict[str, Any] | None = None) -> str:
     return str(payload)
 
 
-def test_live_table(cloud: Cloud) -> None:
+def test_live_table_shows_a_job_from_start_to_end(cloud: Cloud) -> None:
     """The function that the dashboard names shows a job that runs, and then its end."""
     script = Script((Phase("InProgress", 3600), Phase("Failed", None, "line <7> is wrong")))
     arn = cloud.bedrock.add_job(script=script, job_name="on-the-dashboard", total_records=1000)
@@ -61,7 +61,7 @@ def test_live_table(cloud: Cloud) -> None:
     assert shown(cloud, {"describe": True}).startswith("## ")
 
 
-def test_every_permission_is_needed(cloud: Cloud) -> None:
+def test_every_permission_of_the_widget_is_needed(cloud: Cloud) -> None:
     """Take any action from its role, and the widget says that it was refused."""
     poll_until_recorded(cloud, cloud.bedrock.add_job(script=Script((Phase("Completed", None),))))
     configuration = cloud.monitor.client("lambda").get_function_configuration(
@@ -76,7 +76,9 @@ def test_every_permission_is_needed(cloud: Cloud) -> None:
     assert "AccessDenied" not in shown(cloud)
 
 
-def test_report(cloud: Cloud, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_report_has_the_job_of_the_deployed_tables(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """`bbm report` reads the deployed tables and writes a page with the job."""
     script = Script((Phase("Failed", None, "for a reason"),))
     arn = cloud.bedrock.add_job(script=script, job_name="in-the-report")

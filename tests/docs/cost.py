@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typer.testing import CliRunner
 
-from bbm.cost import ALARM, ALARMS, CUSTOM_METRIC, METRICS, PRICES, Workload, bill, total
+from bbm.cost import ALARM, ALARMS, CUSTOM_METRIC, PRICES, Workload, bill, metrics, total
+from bbm.count_writes import HOURS, writes_per_job
 from bbm.main import app
 from bedrock_batch_monitor_cdk.alarms import (
     ERRORS_PERSIST,
     EVENTS_WAITING,
-    JOBS_UNREACHABLE,
+    JOBS_LATE,
+    JOBS_NEED_ATTENTION,
     NO_POLL,
-    READS_LATE,
     ROLE_REFUSED,
 )
 
@@ -20,7 +21,7 @@ INDEX_ENTRY_BYTES = 400
 JOB_ITEM_BYTES = 2048
 # The alarms of one scope of another account.
 ALARMS_OF_SCOPE = len(
-    {NO_POLL, READS_LATE, EVENTS_WAITING, ERRORS_PERSIST, JOBS_UNREACHABLE, ROLE_REFUSED}
+    {NO_POLL, JOBS_LATE, EVENTS_WAITING, ERRORS_PERSIST, JOBS_NEED_ATTENTION, ROLE_REFUSED}
 )
 
 
@@ -64,17 +65,33 @@ def sentence() -> str:
     """The README's line."""
     return (
         f"About ${float(total(bill(Workload()))):.2f} a month for a poll every minute with 20 jobs "
-        f"active all the time, at us-east-1 list prices. ${float(METRICS * CUSTOM_METRIC):.2f} of "
-        f"that is {METRICS} CloudWatch metrics, and ${float(ALARMS * ALARM):.2f} is {ALARMS} "
-        "alarms.\n"
+        f"active all the time, at us-east-1 list prices. ${float(total(metrics(Workload()))):.2f} "
+        f"of that is CloudWatch metrics, and ${float(ALARMS * ALARM):.2f} is {ALARMS} alarms. With "
+        f"1,000 jobs it is ${float(total(bill(Workload(jobs=1000)))):.2f}.\n"
     )
 
 
 def scope_sentence() -> str:
     """What another account and Region costs, apart from its polls and jobs."""
-    metrics, alarms = METRICS * CUSTOM_METRIC, ALARMS_OF_SCOPE * ALARM
+    alarms = ALARMS_OF_SCOPE * ALARM
     return (
-        f"So a scope of another account costs about ${float(metrics + alarms):.2f} a month before "
-        f"its first job: ${float(metrics):.2f} for {METRICS} metrics and ${float(alarms):.2f} for "
-        f"{ALARMS_OF_SCOPE} alarms.\n"
+        f"So a scope of another account costs about ${float(CUSTOM_METRIC + alarms):.2f} a month "
+        f"before its first job: ${float(CUSTOM_METRIC):.2f} for the metric of every poll and "
+        f"${float(alarms):.2f} for {ALARMS_OF_SCOPE} alarms. Its changes are published as metrics "
+        "of their own: see [Cost](cost.md#what-is-assumed).\n"
+    )
+
+
+def count_writes() -> str:
+    """How often record counts are written, by the length of a job."""
+    return "\n".join(
+        [
+            "| Hours of a job | Writes | Writes an hour |",
+            "|---:|---:|---:|",
+            *(
+                f"| {hours} | {writes_per_job(hours)} | {writes_per_job(hours) / hours:.1f} |"
+                for hours in HOURS
+            ),
+            "",
+        ]
     )

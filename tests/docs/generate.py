@@ -30,12 +30,18 @@ from tests.support.tables import create_tables
 
 
 def event_fields() -> str:
-    """Every field of every detail-type, in the order of the schemas."""
+    """Every field of every detail-type, in the order of the schemas.
+
+    An event about a model has some fields of the events about jobs, which the page says elsewhere.
+    """
+    of_jobs = {kind.detail_type for kind in event_kinds.KINDS if kind.is_about_job}
     fields: dict[str, tuple[str, Mapping[str, Any], bool]] = {}
     carried: dict[str, list[str]] = {}
     for detail_type in FILES:
         detail = schema_of(detail_type)["properties"]["detail"]
         for path, schema, always in _fields(detail):
+            if path in fields and detail_type not in of_jobs:
+                continue
             if path in fields:
                 _, known, known_always = fields[path]
                 fields[path] = (path, known, known_always and always)
@@ -45,9 +51,9 @@ def event_fields() -> str:
     lines = ["| Field of `detail` | Type | What it holds |", "|---|---|---|"]
     for path, schema, always in fields.values():
         words = [schema["description"]]
-        if always and len(carried[path]) == len(FILES):
+        if always and set(carried[path]) == of_jobs:
             words.append("Always.")
-        if len(carried[path]) < len(FILES):
+        if set(carried[path]) != of_jobs:
             words.append("Only in " + ", ".join(f"`{name}`" for name in carried[path]) + ".")
         lines.append(f"| `{path}` | {schema['type']} | {' '.join(words)} |")
     return "\n".join(lines) + "\n"
@@ -156,7 +162,8 @@ def events() -> str:
 def samples() -> str:
     """A sample of each kind of event."""
     return "\n".join(
-        f"### {kind.detail_type.removeprefix('Batch Inference Job ')}\n\n{kind.description}\n\n"
+        f"### {kind.detail_type.removeprefix('Batch Inference ').removeprefix('Job ')}\n\n"
+        f"{kind.description}\n\n"
         f"<!-- sample event: {FILES[kind.detail_type]} -->\n```json\n"
         f"{_published('samples', kind)}```\n"
         for kind in event_kinds.KINDS
@@ -185,6 +192,7 @@ REGIONS = {
     ("docs/events.md", "generated: samples"): samples,
     ("docs/notifications.md", "generated: outcomes"): outcomes,
     ("docs/cost.md", "generated: cost"): cost.table,
+    ("docs/cost.md", "generated: count writes"): cost.count_writes,
     ("docs/cost.md", "generated: prices"): cost.prices,
     ("docs/command-line.md", "generated: bbm cost"): cost.sample,
     ("docs/operating.md", "generated: alarms"): alarms,

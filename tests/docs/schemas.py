@@ -15,13 +15,14 @@ from typing import Any, Final
 
 from bedrock_batch_monitor import contract
 from bedrock_batch_monitor.domain import statuses
-from bedrock_batch_monitor.domain.arns import PARTITIONS
+from bedrock_batch_monitor.domain.arns import PARTITIONS, Scope
 from bedrock_batch_monitor.domain.conditions import Finding
 from bedrock_batch_monitor.domain.error_analysis import ErrorGroup, RecordTotals, analysis_of
 from bedrock_batch_monitor.domain.event_kinds import (
     ENDED,
     ERRORS_ANALYZED,
     KINDS,
+    SLOTS_AVAILABLE,
     STATUS_CHANGED,
     DataField,
     EventKind,
@@ -33,6 +34,7 @@ from bedrock_batch_monitor.domain.events import (
     condition_event,
     errors_event,
     pending_condition,
+    slots_event,
     status_event,
 )
 from bedrock_batch_monitor.domain.jobs import (
@@ -47,6 +49,7 @@ from bedrock_batch_monitor.domain.jobs import (
 )
 from bedrock_batch_monitor.domain.locations import S3Uri
 from bedrock_batch_monitor.domain.outcomes import OUTCOMES
+from bedrock_batch_monitor.domain.slots import PendingSlots
 from bedrock_batch_monitor.domain.times import from_iso
 from bedrock_batch_monitor.domain.transitions import end_id
 from tests.support.contracts import FILES, SCHEMAS, as_delivered
@@ -58,6 +61,9 @@ _UUID: Final = r"^[0-9a-f]{8}-[0-9a-f]{4}-5[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f
 _ARN: Final = (
     f"^arn:({'|'.join(sorted(PARTITIONS))}):bedrock:[a-z0-9-]{{1,20}}:[0-9]{{12}}"
     ":model-invocation-job/[a-z0-9]{12}$"
+)
+_MODEL_ARN: Final = (
+    f"^arn:({'|'.join(sorted(PARTITIONS))}):bedrock:[a-z0-9-]{{1,20}}::foundation-model/.+$"
 )
 
 
@@ -100,8 +106,11 @@ def schema_for(kind: EventKind) -> Schema:
                     "type": "array",
                     "minItems": 1,
                     "maxItems": 1,
-                    "items": {"type": "string", "pattern": _ARN},
-                    "description": "The job's ARN.",
+                    "items": {
+                        "type": "string",
+                        "pattern": _ARN if kind.is_about_job else _MODEL_ARN,
+                    },
+                    "description": "The job's ARN." if kind.is_about_job else "The model's ARN.",
                 },
                 "detail": _object(
                     {"metadata": _metadata(kind), "data": _data(kind)}, ("metadata", "data")
@@ -124,8 +133,10 @@ def _metadata(kind: EventKind) -> Schema:
             pattern=_UUID,
         ),
         "sequence": _whole(
-            "The number of the recorded transition: with the job's ARN, the key of its history "
-            "item."
+            "The number of the event: a higher one of the same account and Region is newer."
+            if not kind.is_about_job
+            else "The number of the recorded transition: with the job's ARN, the key of its "
+            "history item."
             if is_transition
             else "How many transitions of the job are recorded; 0 for a job that was never read.",
             minimum=int(is_transition),
@@ -140,6 +151,8 @@ def _metadata(kind: EventKind) -> Schema:
 
 
 def _data(kind: EventKind) -> Schema:
+    if not kind.is_about_job:
+        return _data_of_model(kind)
     properties = _job(kind)
     required = ["jobArn", "account", "region"]
     if kind is not STATUS_CHANGED:
@@ -166,6 +179,17 @@ def _data(kind: EventKind) -> Schema:
             "sent.",
         )
     return _object(properties, required, description="The job.")
+
+
+def _data_of_model(kind: EventKind) -> Schema:
+    properties: Schema = {
+        "account": _text("The account of the slots.", pattern="^[0-9]{12}$"),
+        "region": _text("The Region of the slots."),
+    }
+    required = ["account", "region"]
+    for each in kind.fields:
+        _add(properties, required, each)
+    return _object(properties, required, description="The model and its slots.")
 
 
 def _job(kind: EventKind) -> Schema:
@@ -429,6 +453,18 @@ def _event_of(kind: EventKind) -> MonitorEvent:
         if kind is ERRORS_ANALYZED:
             return errors_event(StoredJob(_ARN_OF_SAMPLE, record), _ANALYSIS)
         return status_event(record, entry)
+    if kind is SLOTS_AVAILABLE:
+        values = {field.name: field.example for field in kind.fields}
+        pending = PendingSlots(
+            model_id=str(values["modelId"]),
+            sequence=3,
+            since=from_iso(str(values["fullSince"])),
+            detected_at=_NOW,
+            active=18,
+            limit=20,
+            name=str(values["slots.quotaName"]),
+        )
+        return slots_event(pending, Scope("123456789012", "us-east-1"), "aws")
     if kind is STATUS_CHANGED:
         entry = replace(_ENTRY, counts=RecordCounts(total=1000))
         return status_event(JobRecord(_OBSERVATION, entry, _STARTED, _TAGS), entry)

@@ -1,4 +1,4 @@
-"""The diagrams of the pages can be drawn, and show what the code has."""
+"""The diagrams of the pages are valid, and agree with the code."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_state_diagram_has_every_status_and_only_terminal_ones_leave_it(lines: l
 
 
 def test_crash_points_of_the_diagram_are_explained() -> None:
-    """The page says of each crash point what happens after it."""
+    """The page says for each crash point what happens after it."""
     [page] = {block.page for block in DIAGRAMS}
     [lines] = diagram("sequenceDiagram")
     drawn = {line.rpartition(" ")[2] for line in lines if "crash point" in line}

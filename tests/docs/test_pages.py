@@ -1,4 +1,4 @@
-"""What the pages say of names, numbers and files is what the code has."""
+"""Names, numbers and files on the pages agree with the code."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from urllib.parse import unquote
 import pytest
 
 from bbm.cost import ALARMS as ALARMS_BY_DEFAULT
-from bbm.cost import LOG_BYTES
+from bbm.cost import CALLS, LOG_BYTES
 from bedrock_batch_monitor import contract
 from bedrock_batch_monitor.adapters import errors
 from bedrock_batch_monitor.adapters.dynamodb import attributes, items
@@ -27,9 +27,10 @@ from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.jobs import HistoryEntry, RecordCounts, Usage
 from bedrock_batch_monitor.domain.summary import (
     ERRORS,
-    OCCASIONAL_METRICS,
+    HEARTBEAT,
+    METRICS,
+    NEWS_FROM_SECONDS,
     REFUSED,
-    STEADY_METRICS,
     THROTTLED,
     PollSummary,
 )
@@ -74,13 +75,12 @@ def anchors(name: str) -> set[str]:
 
 @pytest.mark.parametrize(("page", "mark"), REGIONS)
 def test_generated_parts_are_current(page: str, mark: str) -> None:
-    """What is generated is what `python -m tests.docs.generate` would write now."""
+    """`python -m tests.docs.generate` would not change the pages."""
     assert region(read(page), mark) == REGIONS[page, mark]()
 
 
 @pytest.mark.parametrize("page", [*PAGE_NAMES, "SECURITY.md"])
-def test_links_lead_somewhere(page: str) -> None:
-    """Every link to a file finds it, and every anchor is a heading there."""
+def test_links_lead_to_existing_files_and_headings(page: str) -> None:
     for match in LINK.finditer(without_blocks(read(page))):
         target, _, anchor = unquote(match["target"]).partition("#")
         if "://" in target:
@@ -90,7 +90,7 @@ def test_links_lead_somewhere(page: str) -> None:
         assert not anchor or anchor in anchors(path.relative_to(ROOT).as_posix()), match[0]
 
 
-def test_every_page_is_reached_from_the_readme() -> None:
+def test_every_page_is_reachable_from_the_readme() -> None:
     """No page is an orphan."""
     linked = {match["target"].partition("#")[0] for match in LINK.finditer(read("README.md"))}
 
@@ -99,8 +99,8 @@ def test_every_page_is_reached_from_the_readme() -> None:
 
 
 @pytest.mark.parametrize("page", PAGE_NAMES)
-def test_make_targets_exist(page: str) -> None:
-    """Every `make <target>` that a page names is a target of the Makefile."""
+def test_make_targets_on_pages_exist(page: str) -> None:
+    """Every `make <target>` is in the Makefile."""
     text = read(page)
     targets = set(re.findall(r"^([a-z]+):", read("Makefile"), re.MULTILINE))
     mentioned = set(re.findall(r"`make ([a-z]+)", text)) | set(
@@ -111,8 +111,8 @@ def test_make_targets_exist(page: str) -> None:
 
 
 @pytest.mark.parametrize("page", PAGE_NAMES)
-def test_settings_exist(page: str) -> None:
-    """Every setting that a page gives with `-c` is one of the app's."""
+def test_settings_on_pages_exist(page: str) -> None:
+    """Every setting of a `-c` option is one of the app's."""
     settings = {
         code(cells[0])[0] for cells in rows(region(read("docs/settings.md"), "generated: settings"))
     }
@@ -124,8 +124,8 @@ def test_settings_exist(page: str) -> None:
     assert set(re.findall(r"-c (\w+)=", read(page))) <= settings
 
 
-def test_outputs_exist(synthesize: Callable[[MonitorConfig], Template]) -> None:
-    """Every stack output that a page names is one of the stack's, with every setting given."""
+def test_stack_outputs_on_pages_exist(synthesize: Callable[[MonitorConfig], Template]) -> None:
+    """In the stack with every setting."""
     outputs = set(synthesize(EVERYWHERE)["Outputs"])
     text = "\n".join(map(read, PAGE_NAMES))
     mentioned = set(re.findall(r"output `(\w+)`|\(output (\w+)\)", text))
@@ -134,15 +134,15 @@ def test_outputs_exist(synthesize: Callable[[MonitorConfig], Template]) -> None:
     assert len(mentioned) >= len(outputs) - 1
 
 
-def test_endings_are_all_there() -> None:
-    """The README's table has exactly the terminal statuses."""
+def test_readme_has_every_terminal_status() -> None:
+    """The table has no other."""
     table = rows(read("README.md").partition("## Try it")[0])
 
     assert sorted(code(cells[0])[0] for cells in table) == sorted(statuses.TERMINAL)
 
 
-def test_jobs_table_attributes() -> None:
-    """The page describes every attribute of a job's item and no other."""
+def test_page_describes_the_attributes_of_jobs() -> None:
+    """Every attribute of a job's item and no other."""
     described = [
         name
         for cells in rows(section("docs/tables.md", "## Jobs table"))
@@ -152,8 +152,8 @@ def test_jobs_table_attributes() -> None:
     assert sorted(described) == sorted(attributes.names_of(attributes.JOB_ATTRIBUTES))
 
 
-def test_history_table_attributes() -> None:
-    """The page describes every attribute of a history item and no other."""
+def test_page_describes_the_attributes_of_history_items() -> None:
+    """Every attribute and no other."""
     known = {
         field.name: "text" for field in fields(HistoryEntry) if field.type in {"str", "str | None"}
     }
@@ -180,8 +180,8 @@ def test_history_table_attributes() -> None:
     assert of_an_end == {*attributes.OBSERVED, "firstInProgressAt"} - set(described)
 
 
-def test_outbox_table_attributes() -> None:
-    """The page describes every attribute of an outbox item and no other."""
+def test_page_describes_the_attributes_of_outbox_items() -> None:
+    """Every attribute and no other."""
     client = Mock()
     table = OutboxTable(client, "outbox")
     now = datetime(2026, 11, 24, tzinfo=UTC)
@@ -197,8 +197,8 @@ def test_outbox_table_attributes() -> None:
     assert sorted(described) == sorted({*task, *event})
 
 
-def test_indexes() -> None:
-    """The page has each index with its key and what `by-status` carries."""
+def test_page_describes_the_indexes() -> None:
+    """Each with its key, and the attributes of `by-status`."""
     page = read("docs/tables.md")
     table = rows(page.partition("## Track")[0])
 
@@ -225,7 +225,9 @@ def test_indexes() -> None:
         *attributes.BOOKMARK_ATTRIBUTES,
         *attributes.LIST_POSITION_ATTRIBUTES,
     )
-    assert sorted(described) == sorted((contract.STATE_KEY, *attributes.names_of(stored)))
+    assert sorted(described) == sorted(
+        (contract.STATE_KEY, *attributes.names_of(stored), *attributes.OF_SLOTS)
+    )
 
 
 ADAPTERS = "functions/bedrock_batch_monitor/adapters"
@@ -239,8 +241,8 @@ def calls_in_function() -> Iterator[ast.Call]:
                 yield node
 
 
-def test_error_codes_of_items() -> None:
-    """The page explains every code that `lastError` can have."""
+def test_page_explains_the_error_codes_of_items() -> None:
+    """Every code that `lastError` can have."""
     own = {
         argument.value
         for call in calls_in_function()
@@ -254,33 +256,33 @@ def test_error_codes_of_items() -> None:
     assert {code(cells[0])[0] for cells in table} == own | COMMON_REFUSALS | {refused}
 
 
-def test_reasons_for_unknown_tokens() -> None:
-    """The page explains every code of the monitor's own that `usageError` can have."""
+def test_page_explains_the_reasons_for_unknown_tokens() -> None:
+    """Every code of the monitor's own that `usageError` can have."""
     table = rows(section("docs/usage.md", "## When the manifest is not there"))
     of_s3 = {"AccessDenied", "NoSuchKey"}
 
     assert {code(cells[0])[0] for cells in table} == {*OWN_CODES, *of_s3}
 
 
-def test_summary_and_metrics() -> None:
-    """The page explains each figure of a poll's summary next to its metric, and no other."""
+def test_page_explains_each_number_of_a_poll_and_its_metric() -> None:
+    """And no other."""
     table = rows(section("docs/operating.md", "## What a poll reports"))
     figures = [(code(cells[0]), code(cells[1])) for cells in table]
 
     assert sorted(name for figure, _ in figures for name in figure) == sorted(
         PollSummary().as_json()
     )
-    assert sorted(name for _, metric in figures for name in metric) == sorted(
-        (*STEADY_METRICS, *OCCASIONAL_METRICS)
-    )
-    steady = [code(cells[1])[0] for cells in table if "(steady)" in cells[1]]
-    assert sorted(steady) == sorted(STEADY_METRICS)
+    assert sorted(name for _, metric in figures for name in metric) == sorted(METRICS)
+    assert [code(cells[1])[0] for cells in table if "(heartbeat)" in cells[1]] == [HEARTBEAT]
+    for name, seconds in NEWS_FROM_SECONDS.items():
+        (line,) = (cells[-1] for cells in table if code(cells[1]) == [name])
+        assert f"from {seconds} seconds" in line
     assert f"`{contract.METRICS_NAMESPACE}`" in read("docs/operating.md")
     assert f"metric `{ERRORS}`" in section("docs/operating.md", "## Error codes")
 
 
-def test_every_alarm_has_an_entry() -> None:
-    """The page has an entry for each alarm of the stack, with what to look at and what to do."""
+def test_every_alarm_has_an_entry_with_a_remedy() -> None:
+    """The entry says what to look at and what to do."""
     text = section("docs/operating.md", "## Alarms")
     entries = re.findall(r"^### (\w+)$", text, re.MULTILINE)
 
@@ -292,8 +294,8 @@ def test_every_alarm_has_an_entry() -> None:
         assert "- **Do**" in entry
 
 
-def test_alarms_are_those_of_the_template(template: Template) -> None:
-    """A deployment without settings has as many alarms as the bill says, of the names listed."""
+def test_number_of_alarms_is_that_of_the_template(template: Template) -> None:
+    """A deployment without settings has the alarms listed, as many as the bill counts."""
     ids = [
         logical_id
         for logical_id, resource in template["Resources"].items()
@@ -317,8 +319,8 @@ def own_codes_of_services() -> Iterator[str]:
                 yield f"{service[1]}.{name}"
 
 
-def test_error_codes() -> None:
-    """The page explains each code of the monitor's own making, and every service that has codes."""
+def test_page_explains_the_error_codes_of_the_monitor() -> None:
+    """And every service that has codes."""
     source = "\n".join(path.read_text() for path in (ROOT / "functions").rglob("*.py"))
     own = set(re.findall(r'"((?:Item|EventBridge|DynamoDB)\.\w+)"', source))
     own |= set(own_codes_of_services())
@@ -343,8 +345,8 @@ def test_error_codes() -> None:
     }
 
 
-def test_log_lines_exist() -> None:
-    """The log lines that the page lists are those that the function writes."""
+def test_log_lines_on_the_page_exist() -> None:
+    """The function writes them."""
     written = {
         text.value
         for call in calls_in_function()
@@ -359,8 +361,10 @@ def test_log_lines_exist() -> None:
     assert sorted(listed) == sorted(written)
 
 
-def test_cost_assumptions(deployed: Cloud, capsys: pytest.CaptureFixture[str]) -> None:
-    """The bytes and calls that the bill counts with are not below those of a real poll."""
+def test_cost_estimate_uses_realistic_sizes(
+    deployed: Cloud, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The bytes that the bill counts are not below those of a real poll."""
     for _ in range(20):
         deployed.add_job("InProgress")
     log = StringIO()
@@ -397,10 +401,10 @@ def size_of(item: dict[str, dict[str, object]]) -> int:
     ("discovery", "more"),
     [(None, []), ("", ["DescribeTable", "ListModelInvocationJobs", "BatchGetItem"])],
 )
-def test_a_poll_reads_what_the_bill_says(
+def test_poll_makes_the_calls_of_the_cost_estimate(
     cloud: Cloud, discovery: str | None, more: list[str]
 ) -> None:
-    """A poll in which nothing changed makes these calls next to those for jobs, and no write."""
+    """A poll without changes makes these calls in addition to those for jobs, and no write."""
     cloud = cloud.with_settings(discovery_prefix=discovery)
     cloud.add_job("InProgress")
     # An active job is known to be there; of one that has ended discovery has to find that out.
@@ -410,20 +414,21 @@ def test_a_poll_reads_what_the_bill_says(
     for client in (cloud.monitor.jobs._client, cloud.monitor.reconciler.bedrock._client):
         client.meta.events.register("before-call", lambda model, **_: made.append(model.name))
     cloud.poll()
+    # The reads of up to 32 jobs are made at once.
+    assert len(made) <= CALLS
     made.remove("GetModelInvocationJob")
 
     assert made == ["GetItem", "Query", "Query", *more]
 
 
-def test_layout_exists() -> None:
-    """What the layout names is there."""
+def test_files_of_the_layout_exist() -> None:
     (layout,) = [block for block in blocks() if block.mark == "layout"]
 
     assert all((ROOT / line.split()[0]).exists() for line in layout.text.splitlines())
 
 
-def test_the_picture_is_sound() -> None:
-    """The picture is well-formed, says what it shows, adapts to dark pages, and names no event."""
+def test_architecture_picture_is_valid() -> None:
+    """It is well-formed, has a description, adapts to dark pages, and contains no event name."""
     text = read("docs/architecture.svg")
     root = ET.fromstring(text)  # noqa: S314 - a file of this repository
 
@@ -440,22 +445,22 @@ def test_the_picture_is_sound() -> None:
 
 
 @pytest.mark.parametrize("page", [*PAGE_NAMES, "SECURITY.md"])
-def test_commands_of_bbm_exist(page: str) -> None:
-    """Every `bbm <command>` that a page names is a command of the command line."""
+def test_commands_of_bbm_on_pages_exist(page: str) -> None:
+    """Every `bbm <command>` exists."""
     named = re.findall(r"(?:`|^\$ |^(?:\.venv/bin/)?)bbm ([a-z]+)", read(page), re.MULTILINE)
 
     assert set(named) <= set(commands())
 
 
 def test_readme_has_at_most_1200_words() -> None:
-    """Code blocks, generated markers and the targets of links do not count."""
+    """Code blocks, generated markers and link targets do not count."""
     text = re.sub(r"<!--.*?-->|<[^>]*>|\]\([^)]*\)", " ", without_blocks(read("README.md")))
 
     assert len(re.findall(r"[^\s|]*\w[^\s|]*", text)) <= 1200
 
 
-def test_reliability_counts_the_ways_of_breaking_the_monitor() -> None:
-    """All variants but the one that does no harm, each of which a test of the explorer finds."""
+def test_page_has_the_number_of_seeded_bugs() -> None:
+    """All variants except the harmless one; a test of the explorer finds each."""
     tests = (ROOT / "tests/explorer/test_explorer.py").read_text()
     used = set(re.findall(r"\bvariants\.(\w+)", tests))
     tree = ast.parse((ROOT / "tests/explorer/variants.py").read_text())

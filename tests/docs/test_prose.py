@@ -49,7 +49,7 @@ def test_sentences_have_at_most_35_words(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", TEXTS)
-def test_no_phrase_to_avoid_is_used(name: str) -> None:
+def test_banned_phrases_are_not_used(name: str) -> None:
     """`BANNED` says what to write instead."""
     found = [each for paragraph in TEXTS[name] for each in banned_phrases(paragraph)]
 
@@ -57,7 +57,7 @@ def test_no_phrase_to_avoid_is_used(name: str) -> None:
 
 
 def test_sentences_of_a_page_are_found() -> None:
-    """Headings, tables, code blocks and comments are no sentences; list items stand alone."""
+    """Headings, tables, code blocks and comments are not sentences; list items are separate."""
     page = (
         "# A heading\n\nOne is\nshort. Two has `a name`, e.g. [a link](to.md).\n"
         "| a | table |\n|---|---|\n<!-- a comment -->\n- First item\n- Second item\n"
@@ -72,7 +72,7 @@ def test_sentences_of_a_page_are_found() -> None:
 
 
 def test_long_sentence_is_found_and_a_name_in_code_is_one_word() -> None:
-    """The limit itself is allowed."""
+    """A sentence with exactly the limit is allowed."""
     allowed = " ".join(["word"] * (MOST_WORDS - 1)) + " `a long name in code`."
 
     assert words(allowed) == MOST_WORDS
@@ -81,7 +81,7 @@ def test_long_sentence_is_found_and_a_name_in_code_is_one_word() -> None:
 
 
 def test_each_banned_phrase_is_found() -> None:
-    """Whatever the case of its letters."""
+    """In any capitalization."""
     texts = ["For ever", "it tells of", "a name that is none", "Took up", "by way of"]
 
     assert [len(banned_phrases(text)) for text in texts] == [1] * len(texts)

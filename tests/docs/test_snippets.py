@@ -164,7 +164,7 @@ def put_failures(cloud: Cloud) -> tuple[str, str]:
 
 
 def test_every_block_is_tested_or_marked(any_block: Block) -> None:
-    """A block is in a language whose blocks are tested, or says that it is sample output."""
+    """A block is in a language whose blocks are tested, or is marked as sample output."""
     tested = any_block.language in {"bash", "python", "mermaid"} or any_block.mark.startswith(
         ("matches:", "sample event:", "part of:", "layout")
     )
@@ -172,8 +172,8 @@ def test_every_block_is_tested_or_marked(any_block: Block) -> None:
     assert tested or any_block.mark == "sample output"
 
 
-def test_parts_of_files_are_in_them() -> None:
-    """A block that says that it is part of a file has nothing that the file has not."""
+def test_parts_of_files_exist_in_their_files() -> None:
+    """A block that is marked as part of a file contains only text of the file."""
     quoted = [block for block in blocks() if block.mark.startswith("part of:")]
 
     assert quoted
@@ -191,23 +191,25 @@ def is_part(part: Any, whole: Any) -> bool:
     return any(is_part(part, inner) for inner in whole.values() if isinstance(inner, dict))
 
 
-def test_shell_blocks_are_sound(bash_block: Block) -> None:
-    """Bash can parse every shell block."""
+def test_shell_blocks_are_valid(bash_block: Block) -> None:
+    """Bash parses every shell block."""
     result = subprocess.run(
         ["/bin/bash", "-n"], input=bash_block.text, text=True, capture_output=True, check=False
     )
     assert result.returncode == 0, result.stderr
 
 
-def test_aws_commands_run(aws_block: Block, run: Run, variables: dict[str, str]) -> None:
-    """Every block of AWS CLI commands succeeds against tables like the stack's."""
+def test_aws_commands_on_pages_succeed(
+    aws_block: Block, run: Run, variables: dict[str, str]
+) -> None:
+    """Every block of AWS CLI commands, against tables like the stack's."""
     preface = snippet("README.md", "output()").text if "$(output" in aws_block.text else ""
     if "$(table_of" in aws_block.text:
         preface += snippet("docs/operating.md", "table_of()").text
     succeeds(run, variables, preface + aws_block.text)
 
 
-def test_other_commands_are_known(other_bash_block: Block) -> None:
+def test_other_commands_are_covered_by_tests(other_bash_block: Block) -> None:
     """Other blocks begin with a command that another test covers."""
     known = {"make", "git", "cd", "bbm", ".venv/bin/bbm", ".venv/bin/pytest", ".venv/bin/python"}
     # Of the examples and the construct, which have tests of their own.
@@ -218,7 +220,7 @@ def test_other_commands_are_known(other_bash_block: Block) -> None:
 
 
 def test_programs_of_the_repository_exist() -> None:
-    """The files and folders that commands outside of the AWS CLI name are there."""
+    """Commands other than the AWS CLI name existing files and folders."""
     text = "\n".join(block.text for block in blocks() if block.language == "bash")
     for folder in re.findall(r"pytest (?:-m \S+)?(\S*)", text):
         assert (ROOT / folder).is_dir()
@@ -227,7 +229,7 @@ def test_programs_of_the_repository_exist() -> None:
     assert '"aws-cdk"' in (ROOT / "package.json").read_text()
 
 
-def test_outputs_become_variables(run: Run) -> None:
+def test_stack_outputs_become_variables(run: Run) -> None:
     """The README's function finds a stack output by its name."""
     script = snippet("README.md", "output()").text + 'echo "$JOBS_TABLE $HISTORY_TABLE $EVENT_BUS"'
 
@@ -235,8 +237,10 @@ def test_outputs_become_variables(run: Run) -> None:
 
 
 @pytest.mark.parametrize("page", ["docs/tracking.md", "docs/tables.md"])
-def test_tracking_by_command(cloud: Cloud, run: Run, variables: dict[str, str], page: str) -> None:
-    """The command puts exactly two attributes, and the next poll follows the job."""
+def test_track_command_puts_an_item_that_is_polled(
+    cloud: Cloud, run: Run, variables: dict[str, str], page: str
+) -> None:
+    """The command puts exactly two attributes, and the next poll reads the job."""
     succeeds(run, variables, snippet(page, "put-item --table-name").text)
 
     assert cloud.job(variables["JOB_ARN"]) == {
@@ -246,8 +250,8 @@ def test_tracking_by_command(cloud: Cloud, run: Run, variables: dict[str, str], 
     assert cloud.poll().jobs_changed == 1
 
 
-def test_untracking_by_command(cloud: Cloud, run: Run, variables: dict[str, str]) -> None:
-    """The command takes a job out of polling and keeps its item."""
+def test_untrack_command_keeps_the_item(cloud: Cloud, run: Run, variables: dict[str, str]) -> None:
+    """Polls no longer read the job."""
     cloud.track(variables["JOB_ARN"])
     succeeds(run, variables, snippet("docs/tables.md", "REMOVE tracking").text)
 
@@ -258,7 +262,7 @@ def test_untracking_by_command(cloud: Cloud, run: Run, variables: dict[str, str]
 def test_tracking_an_ended_job_again_repeats_its_event(
     cloud: Cloud, run: Run, variables: dict[str, str]
 ) -> None:
-    """The same put-item has a job's ending sent once more, with the same id."""
+    """The same put-item sends the end event of a job again, with the same ID."""
     put = snippet("docs/tables.md", "put-item --table-name").text
     succeeds(run, variables, put)
     cloud.bedrock.clock.advance(10 * 86400)
@@ -273,10 +277,10 @@ def test_tracking_an_ended_job_again_repeats_its_event(
 @pytest.mark.parametrize(
     ("page", "request_"), [("docs/tracking.md", Track), ("docs/events.md", Untrack)]
 )
-def test_commands_on_the_bus(
+def test_command_on_the_bus_is_read_by_the_inbox(
     cloud: Cloud, run: Run, variables: dict[str, str], page: str, request_: type
 ) -> None:
-    """The command that is put on the bus is read by the inbox as what the page says."""
+    """The inbox reads it as the page says."""
     cloud.events.put_rule(
         Name="all", EventBusName="monitor", EventPattern=json.dumps({"source": ["my-pipeline"]})
     )
@@ -289,8 +293,8 @@ def test_commands_on_the_bus(
     assert request.job_arn == variables["JOB_ARN"]
 
 
-def test_moving_dead_letters_back(run: Run) -> None:
-    """The commands move the messages from the dead-letter queue to the queue they came from."""
+def test_dead_letters_return_to_their_queue(run: Run) -> None:
+    """The commands move the messages from the dead-letter queue to their source queue."""
     script = snippet("README.md", "output()").text
     script += snippet("docs/operating.md", "start-message-move-task").text
     result = succeeds(run, {}, script)
@@ -302,10 +306,10 @@ def test_moving_dead_letters_back(run: Run) -> None:
 
 
 @pytest.mark.parametrize("ending", statuses.TERMINAL)
-def test_subscribing_by_command(
+def test_rule_of_the_readme_delivers_jobs_in_trouble(
     cloud: Cloud, run: Run, variables: dict[str, str], ending: str
 ) -> None:
-    """The rule of the README delivers the endings that need a look, and not Completed."""
+    """It delivers every end that needs attention, and not Completed."""
     cloud.events.remove_targets(Rule="all", EventBusName="monitor", Ids=["queue"])
     succeeds(run, variables, snippet("README.md", "put-rule").text)
     cloud.add_job(ending)
@@ -315,8 +319,10 @@ def test_subscribing_by_command(
     assert received == ([ending] if ending in TROUBLE else [])
 
 
-def test_queue_policy(cloud: Cloud, run: Run, variables: dict[str, str]) -> None:
-    """The command lets EventBridge, for this rule, send to this queue."""
+def test_queue_policy_admits_only_the_rule(
+    cloud: Cloud, run: Run, variables: dict[str, str]
+) -> None:
+    """EventBridge can send to this queue only for this rule."""
     succeeds(run, variables, snippet("docs/events.md", "set-queue-attributes").text)
     answer = cloud.sqs.get_queue_attributes(QueueUrl=cloud.queue_url, AttributeNames=["Policy"])
 
@@ -325,8 +331,9 @@ def test_queue_policy(cloud: Cloud, run: Run, variables: dict[str, str]) -> None
     assert statement["Condition"] == {"ArnEquals": {"aws:SourceArn": variables["RULE_ARN"]}}
 
 
-def test_history_by_command(cloud: Cloud, run: Run, variables: dict[str, str]) -> None:
-    """The query returns a job's transitions in their order."""
+def test_history_command_returns_transitions_in_order(
+    cloud: Cloud, run: Run, variables: dict[str, str]
+) -> None:
     cloud.track(variables["JOB_ARN"])
     cloud.poll()
     cloud.bedrock.clock.advance(10 * 86400)
@@ -338,16 +345,19 @@ def test_history_by_command(cloud: Cloud, run: Run, variables: dict[str, str]) -
     assert items[-1]["status"]["S"] == "Completed"
 
 
-def test_failures_by_command(cloud: Cloud, run: Run, variables: dict[str, str]) -> None:
-    """The query finds the failures since yesterday, and none before."""
+def test_failures_command_returns_recent_failures(
+    cloud: Cloud, run: Run, variables: dict[str, str]
+) -> None:
+    """Those since yesterday, and none before."""
     recent, _ = put_failures(cloud)
     result = succeeds(run, variables, snippet("docs/history-queries.md", "'#status = :failed").text)
 
     assert [item["jobArn"]["S"] for item in json.loads(result.stdout)["Items"]] == [recent]
 
 
-def test_failures_in_partiql(cloud: Cloud, run: Run, variables: dict[str, str]) -> None:
-    """The statement finds the failures, and no other status."""
+def test_partiql_statement_returns_only_failures(
+    cloud: Cloud, run: Run, variables: dict[str, str]
+) -> None:
     failures = put_failures(cloud)
     cloud.add_job("Completed")
     cloud.poll()
@@ -356,8 +366,10 @@ def test_failures_in_partiql(cloud: Cloud, run: Run, variables: dict[str, str]) 
     assert {item["jobArn"]["S"] for item in json.loads(result.stdout)["Items"]} == set(failures)
 
 
-def test_unreadable_jobs_by_command(cloud: Cloud, run: Run, variables: dict[str, str]) -> None:
-    """The query of the active jobs finds those that have an error."""
+def test_unreadable_jobs_command_returns_jobs_with_an_error(
+    cloud: Cloud, run: Run, variables: dict[str, str]
+) -> None:
+    """It queries the active jobs."""
     cloud.add_job("InProgress")
     mistaken = cloud.track("arn:aws:bedrock:us-east-1:123456789012:guardrail/gr4zkq1xq9ab")
     cloud.poll()
@@ -366,8 +378,10 @@ def test_unreadable_jobs_by_command(cloud: Cloud, run: Run, variables: dict[str,
     assert [item["jobArn"]["S"] for item in json.loads(result.stdout)["Items"]] == [mistaken]
 
 
-def test_pending_events_by_command(cloud: Cloud, run: Run, variables: dict[str, str]) -> None:
-    """The query of the pending events finds the job whose event the bus did not take."""
+def test_pending_events_command_returns_the_unsent_event(
+    cloud: Cloud, run: Run, variables: dict[str, str]
+) -> None:
+    """It finds the job whose event the bus did not accept."""
     arn = cloud.add_job("Failed")
     cloud.events.remove_targets(Rule="all", EventBusName="monitor", Ids=["queue"])
     cloud.events.delete_rule(Name="all", EventBusName="monitor")
@@ -379,7 +393,7 @@ def test_pending_events_by_command(cloud: Cloud, run: Run, variables: dict[str, 
 
 
 def test_python_blocks_compile(python_block: Block) -> None:
-    """Every block of Python is Python."""
+    """Every block of Python is valid."""
     compile(python_block.text, str(python_block), "exec")
 
 
@@ -398,8 +412,8 @@ def in_environment(variables: dict[str, str], monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.usefixtures("in_environment")
-def test_tracking_in_python(cloud: Cloud, tmp_path: Path) -> None:
-    """The page's Python creates a job and tracks it, and the next poll follows it."""
+def test_python_snippet_creates_and_tracks_a_job(cloud: Cloud, tmp_path: Path) -> None:
+    """The next poll reads the job."""
     arn = run_python(snippet("docs/tracking.md", "create_model_invocation_job"), tmp_path)[
         "job_arn"
     ]
@@ -409,16 +423,18 @@ def test_tracking_in_python(cloud: Cloud, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("in_environment")
-def test_failures_in_python(cloud: Cloud, tmp_path: Path) -> None:
-    """The page's Python finds the failures since yesterday, and none before."""
+def test_python_snippet_returns_recent_failures(cloud: Cloud, tmp_path: Path) -> None:
+    """Those since yesterday, and none before."""
     recent, _ = put_failures(cloud)
     failed = run_python(snippet("docs/history-queries.md", "get_paginator"), tmp_path)["failed"]
 
     assert [item["jobArn"]["S"] for item in failed] == [recent]
 
 
-def test_handling_once(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The receiver's Python calls an event new the first time, and its copy not."""
+def test_python_snippet_recognizes_a_duplicate_event(
+    cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The receiver's Python reports an event as new the first time, and its duplicate not."""
     cloud.dynamodb.create_table(
         TableName="handled",
         BillingMode="PAY_PER_REQUEST",
@@ -431,8 +447,10 @@ def test_handling_once(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert [is_new(ENDED), is_new(ENDED), is_new(CHANGED)] == [True, False, True]
 
 
-def test_construct(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The page's app synthesizes a monitor with its grant and its rule."""
+def test_app_of_the_page_synthesizes_a_monitor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With its grant and its rule."""
     app = partial(
         aws_cdk.App,
         context={"aws:cdk:bundling-stacks": []},
@@ -452,8 +470,8 @@ def test_construct(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert any(name.startswith("BatchesAlarmsJobsStalled") for name in made)
 
 
-def test_the_construct_is_described() -> None:
-    """The page lists the attributes and the methods of the construct, and no others."""
+def test_page_lists_attributes_and_methods_of_the_construct() -> None:
+    """And no others."""
     members = {
         name: member
         for name, member in vars(BedrockBatchMonitor).items()
@@ -468,8 +486,8 @@ def test_the_construct_is_described() -> None:
     assert methods == set(members) - attributes
 
 
-def test_every_example_is_described() -> None:
-    """The page of examples lists each folder, and no other."""
+def test_page_lists_every_example() -> None:
+    """Each folder, and no other."""
     folders = {path.name for path in (ROOT / "examples").iterdir() if path.is_dir()}
     listed = re.findall(
         r"^\| \[([\w-]+)\]\(", (ROOT / "examples/README.md").read_text(), re.MULTILINE
@@ -478,15 +496,15 @@ def test_every_example_is_described() -> None:
     assert sorted(listed) == sorted(folders)
 
 
-def test_patterns(pattern_block: Block) -> None:
-    """Each pattern is valid, and matches the events that the page says and no others."""
+def test_each_pattern_matches_the_events_that_the_page_names(pattern_block: Block) -> None:
+    """And no others."""
     expected = pattern_block.mark.removeprefix("matches: ").split(", ")
 
     assert matched_by(json.loads(pattern_block.text)) == set(expected)
 
 
 def test_patterns_are_accepted_for_a_rule(cloud: Cloud) -> None:
-    """PutRule takes each pattern for a rule on the monitor's bus."""
+    """PutRule accepts each pattern for a rule on the monitor's bus."""
     patterns = [block.text for block in blocks() if block.mark.startswith("matches: ")]
 
     assert patterns
@@ -494,8 +512,7 @@ def test_patterns_are_accepted_for_a_rule(cloud: Cloud) -> None:
         cloud.events.put_rule(Name="rule", EventBusName="monitor", EventPattern=pattern)
 
 
-def test_no_pattern_takes_what_is_not_the_monitors() -> None:
-    """Events of another source match no pattern of the pages."""
+def test_no_pattern_matches_events_of_another_source() -> None:
     foreign = {**ENDED, "source": "somebody-else"}
     for block in blocks():
         if block.mark.startswith("matches:"):
@@ -503,8 +520,8 @@ def test_no_pattern_takes_what_is_not_the_monitors() -> None:
             assert not pattern.matches_event(foreign), str(block)
 
 
-def test_sample_events(event_block: Block) -> None:
-    """A sample event on a page is the published sample, which keeps to its schema."""
+def test_sample_events_equal_the_published_ones(event_block: Block) -> None:
+    """They are valid under their schema."""
     file = event_block.mark.removeprefix("sample event: ")
     event = json.loads(event_block.text)
 
@@ -512,8 +529,8 @@ def test_sample_events(event_block: Block) -> None:
     assert_keeps_to_schema(event)
 
 
-def test_sample_summary(cloud: Cloud) -> None:
-    """The sample of a poll's answer is that of a poll with one job ended and one running."""
+def test_sample_summary_equals_a_real_one(cloud: Cloud) -> None:
+    """It is the result of a poll with one ended and one running job."""
     cloud.add_job("Completed")
     cloud.add_job("InProgress")
     answer = cloud.poll().as_json()
@@ -522,8 +539,8 @@ def test_sample_summary(cloud: Cloud) -> None:
     assert sample == {**answer, "seconds": sample["seconds"]}
 
 
-def test_event_types_are_all_there() -> None:
-    """The page lists each detail-type under its exact name."""
+def test_page_lists_each_detail_type() -> None:
+    """Under its exact name."""
     text = (ROOT / "docs" / "events.md").read_text()
     listed = re.findall(r"^\| \[`(Batch Inference[^`]+)`\]\(", text, re.MULTILINE)
 

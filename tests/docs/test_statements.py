@@ -1,4 +1,4 @@
-"""What the pages say of tables that are lost, of items that are put again, and of discovery."""
+"""Statements of the pages on lost tables, replaced items, and discovery."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_item_without_a_history_starts_again_and_its_end_keeps_its_id(cloud: Clo
 
 
 def test_lost_history_leaves_a_gap_and_the_next_sequence_continues(cloud: Cloud) -> None:
-    """docs/operating.md: the job's item knows the sequence."""
+    """docs/operating.md: the sequence is in the job's item."""
     arn = cloud.add_job(RUNS)
     cloud.poll()
     lose(cloud, "history")
@@ -94,7 +94,7 @@ def test_lost_history_leaves_a_gap_and_the_next_sequence_continues(cloud: Cloud)
 
 
 def test_lost_history_drops_a_pending_status_change_and_sends_a_pending_end(cloud: Cloud) -> None:
-    """docs/operating.md: the item has all of the end."""
+    """docs/operating.md: the item contains everything for the end."""
     cloud = cloud.with_rules(emit_status_changes=True)
     arn = cloud.add_job(Script((Phase("InProgress", 60), Phase("Completed", None))))
     cloud.events.delete_event_bus(Name="monitor")
@@ -128,7 +128,7 @@ def test_lost_outbox_calls_no_task_back_and_leaves_nothing_pending(cloud: Cloud)
 
 
 def test_jobs_that_ended_while_discovery_was_off_are_recorded_without_events(cloud: Cloud) -> None:
-    """docs/operating.md: what runs by then has its events, and a put item causes none."""
+    """docs/operating.md: jobs that still run have their events, and a put item causes none."""
     on, off = cloud.with_settings(discovery_prefix=""), cloud.with_settings(discovery_prefix=None)
     on.poll()
     later(cloud, minutes=1)
@@ -153,7 +153,7 @@ def test_jobs_that_ended_while_discovery_was_off_are_recorded_without_events(clo
 
 
 def test_stored_message_comes_back_with_the_item_and_is_not_published(cloud: Cloud) -> None:
-    """SECURITY.md: what `recordMessages=false` leaves in the tables."""
+    """SECURITY.md: the messages that remain in the tables with `recordMessages=false`."""
     arn = cloud.add_job(FAILS)
     later(cloud, minutes=2)
     cloud.poll()

@@ -1,4 +1,4 @@
-"""The examples deployed around a monitor: what each of them does when jobs end."""
+"""The examples deployed with a monitor: what each of them does when jobs end."""
 
 from __future__ import annotations
 
@@ -124,8 +124,9 @@ def received(deployed: Deployed, queue_url: str, count: int) -> dict[str, Any]:
         ("RuleToSqs", "QueueUrl"),
     ],
 )
-def test_queues(deployed: Deployed, jobs: dict[str, str], stack: str, output: str) -> None:
-    """The queue has the endings of jobs in trouble, and no others."""
+def test_queue_of_the_example_gets_only_jobs_in_trouble(
+    deployed: Deployed, jobs: dict[str, str], stack: str, output: str
+) -> None:
     expected = {status: [jobs[status]] for status in set(ENDINGS) & TROUBLE}
     events = received(deployed, deployed.outputs[stack][output], len(expected))
 
@@ -138,7 +139,9 @@ def consumed(deployed: Deployed, jobs: dict[str, str]) -> dict[str, Any]:
     return received(deployed, deployed.outputs["ConsumerBus"]["QueueUrl"], len(jobs))
 
 
-def test_consumer(jobs: dict[str, str], consumed: dict[str, Any]) -> None:
+def test_consumer_in_another_account_gets_every_end(
+    jobs: dict[str, str], consumed: dict[str, Any]
+) -> None:
     """Every ending went from the monitor's bus to the consumer's, and to the queue there.
 
     Both are of one account here, for the emulator delivers to no other: test_rules.py looks at the
@@ -149,8 +152,10 @@ def test_consumer(jobs: dict[str, str], consumed: dict[str, Any]) -> None:
     }
 
 
-def test_function(deployed: Deployed, jobs: dict[str, str]) -> None:
-    """The function has counted the jobs with output, under its own role."""
+def test_function_of_the_example_counts_jobs_with_output(
+    deployed: Deployed, jobs: dict[str, str]
+) -> None:
+    """It runs with its own role."""
     table = deployed.outputs["RuleToLambda"]["TotalsTableName"]
     dynamodb = deployed.emulator.client("dynamodb")
 
@@ -166,8 +171,8 @@ def test_function(deployed: Deployed, jobs: dict[str, str]) -> None:
     assert int(total["recordsRead"]["N"]) == sum(item["successRecordCount"] for item in done) > 0
 
 
-def test_state_machine(deployed: Deployed, jobs: dict[str, str]) -> None:
-    """Each ending has started an execution, which succeeds if there is output."""
+def test_each_end_starts_an_execution(deployed: Deployed, jobs: dict[str, str]) -> None:
+    """The execution succeeds if the job has output."""
     client = deployed.emulator.client("stepfunctions")
     arn = deployed.outputs["RuleToStepFunctions"]["StateMachineArn"]
 
@@ -196,8 +201,10 @@ def test_state_machine(deployed: Deployed, jobs: dict[str, str]) -> None:
     assert results["Failed"]["cause"] == jobs["Failed"]
 
 
-def test_terraform_pattern(deployed: Deployed, consumed: dict[str, Any]) -> None:
-    """EventBridge finds that the pattern matches the events that were sent of jobs in trouble."""
+def test_terraform_pattern_matches_jobs_in_trouble(
+    deployed: Deployed, consumed: dict[str, Any]
+) -> None:
+    """EventBridge evaluates it for the events that were sent."""
     matched = {
         status
         for status, event in consumed.items()
@@ -210,7 +217,9 @@ def test_terraform_pattern(deployed: Deployed, consumed: dict[str, Any]) -> None
 
 
 @pytest.mark.parametrize("program", ["with_boto3.py", "with_partiql.py"])
-def test_queries(deployed: Deployed, jobs: dict[str, str], reader: Caller, program: str) -> None:
+def test_queries_of_the_examples_return_the_failed_job(
+    deployed: Deployed, jobs: dict[str, str], reader: Caller, program: str
+) -> None:
     """The program answers from the deployed tables, with boto3 as who was granted to query.
 
     PartiQL runs as root: the emulator asks for an action that AWS does not have, ExecuteStatement,
@@ -242,8 +251,8 @@ def test_queries(deployed: Deployed, jobs: dict[str, str], reader: Caller, progr
     assert "Failed" in str(transition["status"])
 
 
-def test_what_the_submitter_may(deployed: Deployed, submitter: Caller) -> None:
-    """Who was granted to track can track and untrack, and neither delete nor read nor falsify."""
+def test_submitter_can_only_track_and_untrack(deployed: Deployed, submitter: Caller) -> None:
+    """The grant allows neither deleting nor reading nor changing the history."""
     table = deployed.monitor.outputs.jobs_table_name
     dynamodb = submitter.client("dynamodb")
     key = {"jobArn": {"S": deployed.bedrock.add_job()}}
@@ -263,8 +272,10 @@ def test_what_the_submitter_may(deployed: Deployed, submitter: Caller) -> None:
             call()
 
 
-def test_what_the_reader_may(deployed: Deployed, jobs: dict[str, str], reader: Caller) -> None:
-    """Who was granted to query can neither scan nor write."""
+def test_reader_can_neither_scan_nor_write(
+    deployed: Deployed, jobs: dict[str, str], reader: Caller
+) -> None:
+    """The grant allows queries."""
     table = deployed.monitor.outputs.jobs_table_name
     dynamodb = reader.client("dynamodb")
     key = {"jobArn": {"S": jobs["Failed"]}}

@@ -50,8 +50,8 @@ def totals() -> list[dict[str, Any]]:
     return items
 
 
-def test_an_emitted_event_is_counted_once(cloud: Cloud, handler: Handler) -> None:
-    """An event that the monitor sent adds the job to its model; a copy of it adds nothing."""
+def test_published_event_is_counted_once(cloud: Cloud, handler: Handler) -> None:
+    """An event adds the job to its model; a duplicate adds nothing."""
     arn = cloud.add_job(
         Script.ending("Completed", error_share=0.002), total_records=1000, model_id="amazon.nova-v1"
     )
@@ -68,7 +68,7 @@ def test_an_emitted_event_is_counted_once(cloud: Cloud, handler: Handler) -> Non
     assert "amazon.nova-v1" in total["modelId"]
 
 
-def test_jobs_of_one_model_add_up(handler: Handler) -> None:
+def test_jobs_of_one_model_are_added(handler: Handler) -> None:
     """Two jobs are two events; counts that Bedrock did not report add nothing."""
     other = copy.deepcopy(ENDED)
     other["detail"]["metadata"]["eventId"] = "11111111-1111-5111-8111-111111111111"
@@ -86,8 +86,8 @@ def test_jobs_of_one_model_add_up(handler: Handler) -> None:
     ]
 
 
-def test_what_failed_is_tried_again(cloud: Cloud, handler: Handler) -> None:
-    """An event whose work failed does not count as handled: Lambda's retry counts the job."""
+def test_failed_event_is_processed_again(cloud: Cloud, handler: Handler) -> None:
+    """An event whose processing failed is not handled: Lambda's retry counts the job."""
     table = cloud.dynamodb.describe_table(TableName="totals")["Table"]
     cloud.dynamodb.delete_table(TableName="totals")
     with pytest.raises(ClientError, match="ResourceNotFoundException"):
@@ -102,8 +102,8 @@ def test_what_failed_is_tried_again(cloud: Cloud, handler: Handler) -> None:
     assert [total["jobs"] for total in totals()] == [1]
 
 
-def test_an_event_without_an_id_is_refused(handler: Handler) -> None:
-    """What is no event of the monitor's raises, and counts nothing."""
+def test_event_without_an_id_is_refused(handler: Handler) -> None:
+    """An event that is not the monitor's raises an error, and counts nothing."""
     with pytest.raises(IdempotencyKeyError):
         handler({"detail": {"metadata": {}, "data": {}}}, CONTEXT)
 

@@ -1,4 +1,4 @@
-"""The examples' queries with boto3 and the AWS CLI, on moto's tables. PartiQL: test_deployed.py."""
+"""The queries of the examples with boto3 and the AWS CLI, on moto's tables."""
 
 from __future__ import annotations
 
@@ -58,8 +58,7 @@ def jobs(cloud: Cloud) -> dict[str, str]:
 
 
 @pytest.mark.usefixtures("variables")
-def test_with_boto3(jobs: dict[str, str]) -> None:
-    """Each function answers its question."""
+def test_boto3_queries_return_their_jobs(jobs: dict[str, str]) -> None:
     ask = SimpleNamespace(**names_of("queries/with_boto3.py"))
     yesterday = datetime.now(UTC) - timedelta(days=1)
 
@@ -81,8 +80,7 @@ def test_with_boto3(jobs: dict[str, str]) -> None:
 
 
 @pytest.mark.usefixtures("variables")
-def test_pages(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The answer of several pages is whole."""
+def test_boto3_queries_read_every_page(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     ask = SimpleNamespace(**names_of("queries/with_boto3.py"))
     arns = {cloud.track(f"{NO_JOB}{number}") for number in range(5)}
     query = ask.jobs.query
@@ -110,8 +108,9 @@ def answers(
     return found
 
 
-def test_with_the_aws_cli(jobs: dict[str, str], answers: dict[str, list[str]]) -> None:
-    """The script answers the same questions."""
+def test_aws_cli_script_returns_the_same_jobs(
+    jobs: dict[str, str], answers: dict[str, list[str]]
+) -> None:
     active, unreadable, failed, status, history = answers.values()
 
     assert sorted(active) == sorted([jobs["running"], jobs["no job"]])

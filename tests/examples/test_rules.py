@@ -1,4 +1,4 @@
-"""The examples' rules match what they say, and EventBridge may deliver to their targets."""
+"""The rules of the examples match the intended events, and can deliver to their targets."""
 
 from __future__ import annotations
 
@@ -12,13 +12,26 @@ from typing import Any
 import aws_cdk
 import pytest
 
+from bedrock_batch_monitor.domain.event_kinds import CONDITIONS, SLOTS_AVAILABLE
+from bedrock_batch_monitor.domain.outcomes import OUTCOMES
+from bedrock_batch_monitor.domain.statuses import NON_TERMINAL
 from tests.examples.conftest import EXAMPLES, names_of
-from tests.support.patterns import ENDED, ENDINGS, TROUBLE, matched_by, matches
+from tests.support.contracts import FILES
+from tests.support.patterns import (
+    ENDED,
+    ENDINGS,
+    SAMPLES,
+    TROUBLE,
+    matched_by,
+    matches,
+    sample_events,
+)
 
 Synthesize = Callable[[Callable[[aws_cdk.App], object]], dict[str, Any]]
 
 MONITOR_ACCOUNT = "123456789012"
 CONSUMER_ACCOUNT = "210987654321"
+TEAMS = ["search", "ads"]
 
 
 def rules_of(template: dict[str, Any]) -> list[dict[str, Any]]:
@@ -50,6 +63,9 @@ def templates(synthesize: Synthesize) -> dict[str, Any]:
         names_of("rule-to-step-functions/rule_to_step_functions.py")["RuleToStepFunctions"](
             app, "RuleToStepFunctions", event_bus_name=bus
         )
+        names_of("owner-routing/owner_routing.py")["OwnerRouting"](
+            app, "OwnerRouting", event_bus_name=bus, teams=TEAMS
+        )
         another["ConsumerBus"](app, "ConsumerBus", monitor_account=MONITOR_ACCOUNT)
         another["RuleToConsumer"](
             app, "RuleToConsumer", event_bus_name=bus, consumer_account=CONSUMER_ACCOUNT
@@ -67,8 +83,9 @@ def templates(synthesize: Synthesize) -> dict[str, Any]:
         ("RuleToConsumer", ENDINGS),
     ],
 )
-def test_rule(templates: dict[str, Any], stack: str, matched: set[str]) -> None:
-    """Each rule is on the monitor's bus, and matches the endings that the example is for."""
+def test_each_rule_matches_its_events_on_the_bus_of_the_monitor(
+    templates: dict[str, Any], stack: str, matched: set[str]
+) -> None:
     (rule,) = rules_of(templates[stack])
 
     assert rule["EventBusName"] == "monitor"
@@ -77,16 +94,58 @@ def test_rule(templates: dict[str, Any], stack: str, matched: set[str]) -> None:
     assert "Arn" in target["DeadLetterConfig"]
 
 
-def test_rule_of_the_construct(templates: dict[str, Any]) -> None:
-    """The rule that the construct makes is on its own bus, next to the one for commands."""
+@pytest.mark.parametrize(
+    ("tags", "owner"),
+    [
+        ({"team": "search"}, "Teamsearch"),
+        ({"team": "ads", "stage": "search"}, "Teamads"),
+        ({"team": "Search"}, "Nobody"),
+        ({"team": ""}, "Nobody"),
+        ({"stage": "ads"}, "Nobody"),
+        (None, "Nobody"),
+    ],
+)
+def test_events_go_to_the_topic_of_the_owner_and_to_no_other(
+    templates: dict[str, Any], tags: dict[str, str] | None, owner: str
+) -> None:
+    """Each event that a team wants to know of has exactly one target, also without tags."""
+    resources = templates["OwnerRouting"]["Resources"]
+    rules = rules_of(templates["OwnerRouting"])
+    assert len(rules) == len(TEAMS) + 1
+    events = {name: event for name, event in sample_events() if name not in NON_TERMINAL}
+    assert len(events) == len(OUTCOMES) + len(CONDITIONS)
+    for event in events.values():
+        event["detail"]["data"].pop("tags", None)
+        if tags is not None:
+            event["detail"]["data"]["tags"] = tags
+        (rule,) = [rule for rule in rules if matches(rule["EventPattern"], event)]
+        (target,) = rule["Targets"]
+        assert rule["EventBusName"] == "monitor"
+        assert target["Arn"]["Ref"].startswith(owner)
+        assert resources[target["Arn"]["Ref"]]["Type"] == "AWS::SNS::Topic"
+        assert "Arn" in target["DeadLetterConfig"]
+
+
+def test_events_that_are_not_about_the_owner_of_a_job_go_to_no_topic(
+    templates: dict[str, Any],
+) -> None:
+    """Status changes are many, and an event about slots has no owner."""
+    slots = json.loads((SAMPLES / FILES[SLOTS_AVAILABLE.detail_type]).read_text())
+    others = [event for name, event in sample_events() if name in NON_TERMINAL]
+    for rule in rules_of(templates["OwnerRouting"]):
+        assert not any(matches(rule["EventPattern"], event) for event in (slots, *others))
+
+
+def test_rule_of_the_construct_is_on_its_own_bus(templates: dict[str, Any]) -> None:
+    """Next to the rule for commands."""
     by_bus = [rule for rule in rules_of(templates["Pipeline"]) if "EventBusName" in rule]
 
     assert len({str(rule["EventBusName"]) for rule in by_bus}) == 1
     assert [matched_by(rule["EventPattern"]) for rule in by_bus] == [set(), TROUBLE]
 
 
-def test_consumer(templates: dict[str, Any]) -> None:
-    """The consumer's bus takes endings from the monitor's account; the rule there knows both."""
+def test_consumer_bus_admits_the_account_of_the_monitor(templates: dict[str, Any]) -> None:
+    """The rule there matches both accounts."""
     by_type = {
         resource["Type"]: resource["Properties"]
         for resource in templates["ConsumerBus"]["Resources"].values()
@@ -111,8 +170,7 @@ def test_consumer(templates: dict[str, Any]) -> None:
     ]
 
 
-def test_cfn_lint(templates: dict[str, Any], tmp_path: Path) -> None:
-    """cfn-lint has nothing to say of any example."""
+def test_examples_pass_cfn_lint(templates: dict[str, Any], tmp_path: Path) -> None:
     files = []
     for name, template in templates.items():
         file = tmp_path / f"{name}.json"
@@ -128,8 +186,8 @@ def test_cfn_lint(templates: dict[str, Any], tmp_path: Path) -> None:
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
 
 
-def test_every_app_says_how_it_is_run() -> None:
-    """Each folder with a CDK app has a `cdk.json` that runs the program there."""
+def test_every_example_app_has_a_cdk_json() -> None:
+    """It runs the program in the same folder."""
     for file in EXAMPLES.glob("*/cdk.json"):
         program = file.parent / f"{file.parent.name.replace('-', '_')}.py"
         assert program.name in file.read_text()

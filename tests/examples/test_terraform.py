@@ -1,4 +1,4 @@
-"""The Terraform example, read with python-hcl2: `terraform` itself is no package of Python's."""
+"""The Terraform example, read with python-hcl2: no Python package contains `terraform`."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ def document() -> dict[str, Any]:
     return loaded
 
 
-def test_rule(document: dict[str, Any]) -> None:
-    """The rule is on the monitor's bus, and matches the endings of jobs in trouble."""
+def test_rule_of_terraform_matches_jobs_in_trouble(document: dict[str, Any]) -> None:
+    """It is on the monitor's bus."""
     [rule] = named("aws_cloudwatch_event_rule", document)
     [target] = named("aws_cloudwatch_event_target", document)
 
@@ -65,8 +65,8 @@ def test_rule(document: dict[str, Any]) -> None:
     assert matched_by(rule_pattern()) == TROUBLE
 
 
-def test_delivery(document: dict[str, Any]) -> None:
-    """Both queues of the target let EventBridge send to them, for this rule only."""
+def test_queues_of_terraform_admit_only_the_rule(document: dict[str, Any]) -> None:
+    """The target and its dead-letter queue."""
     [target] = named("aws_cloudwatch_event_target", document)
     policies = {
         policy["resources"][0]: policy
@@ -89,8 +89,8 @@ def test_delivery(document: dict[str, Any]) -> None:
         ]
 
 
-def test_references(document: dict[str, Any]) -> None:
-    """Every reference leads to a block that is there, and to something that it exports."""
+def test_references_of_terraform_resolve(document: dict[str, Any]) -> None:
+    """Every reference leads to an existing block, and to an attribute that it exports."""
     declared = {
         (kind, name)
         for section in ("resource", "data")

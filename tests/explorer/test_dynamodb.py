@@ -253,8 +253,8 @@ def contents(client: Any, table: str) -> list[Any]:
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(steps=st.lists(operations, min_size=1, max_size=12))
-def test_it_answers_as_moto_does(moto_client: Any, steps: list[Operation]) -> None:
-    """Any row of writes has the same results, the same errors and the same contents on both."""
+def test_fake_dynamodb_responds_like_moto(moto_client: Any, steps: list[Operation]) -> None:
+    """Any sequence of writes has the same results, errors and contents on both."""
     table = f"table-{next(_tables)}"
     ours = DynamoDB()
     for client in (moto_client, ours):
@@ -270,8 +270,8 @@ def test_it_answers_as_moto_does(moto_client: Any, steps: list[Operation]) -> No
     moto_client.delete_table(TableName=table)
 
 
-def test_an_index_can_answer_from_its_past() -> None:
-    """A query so many versions ago finds what the index said then; the table itself has no past."""
+def test_query_of_an_index_can_return_an_earlier_version() -> None:
+    """The query names the number of versions to go back; the table itself is always current."""
     client = DynamoDB()
     client.create_table(TableName="table", **SCHEMA)
     item = {"id": {"S": "x"}, "n": {"N": "1"}, "flag": {"S": "yes"}}
@@ -308,8 +308,8 @@ def test_an_index_can_answer_from_its_past() -> None:
         {"UpdateExpression": ""},
     ],
 )
-def test_what_is_malformed_is_refused(request_: dict[str, Any]) -> None:
-    """A mistake in a request that DynamoDB would find is found here, and nothing is written."""
+def test_malformed_request_is_refused(request_: dict[str, Any]) -> None:
+    """A mistake that DynamoDB finds in a request is found here too, and nothing is written."""
     client = DynamoDB()
     client.create_table(TableName="table", **SCHEMA)
     key = {"id": {"S": "x"}, "n": {"N": "1"}}

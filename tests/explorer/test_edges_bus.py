@@ -1,4 +1,4 @@
-"""A bus at its edges: it accepts events when it does not exist, and refuses some entries."""
+"""Edge cases of the bus: it accepts events while it does not exist, and refuses some entries."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def ended_without_bus(story: Story, count: int) -> list[str]:
     return arns
 
 
-def test_events_stay_pending_while_it_is_unknown_whether_the_bus_exists() -> None:
+def test_events_stay_pending_while_the_bus_cannot_be_described() -> None:
     """DescribeEventBus fails once while the bus is missing: nothing is sent or acknowledged."""
     story = Story()
     arns = ended_without_bus(story, 40)
@@ -39,7 +39,7 @@ def test_events_stay_pending_while_it_is_unknown_whether_the_bus_exists() -> Non
     assert all(story.has_ended(arn) for arn in arns)
 
 
-def test_events_are_sent_once_the_bus_can_be_looked_at_again() -> None:
+def test_events_are_sent_once_the_bus_can_be_described_again() -> None:
     """DescribeEventBus fails in every poll of an hour, though the bus is there."""
     story = Story()
     arn = story.job()
@@ -54,8 +54,8 @@ def test_events_are_sent_once_the_bus_can_be_looked_at_again() -> None:
     assert story.pending(arn) == []
 
 
-def test_bus_that_is_deleted_between_look_and_send_loses_no_event() -> None:
-    """EventBridge accepts what is sent to the bus that is gone."""
+def test_bus_that_is_deleted_between_check_and_call_loses_no_event() -> None:
+    """EventBridge accepts what is sent to the missing bus."""
     story = Story()
     arn = story.job()
     story.end(arn)
@@ -66,8 +66,8 @@ def test_bus_that_is_deleted_between_look_and_send_loses_no_event() -> None:
     assert story.has_ended(arn)
 
 
-def test_bus_that_is_deleted_and_created_again_around_a_call_loses_no_event() -> None:
-    """Both looks find a bus, but not the same one."""
+def test_bus_that_is_recreated_around_a_call_loses_no_event() -> None:
+    """Both checks find a bus, but not the same one."""
     story = Story()
     arn = story.job()
     story.end(arn)
@@ -82,8 +82,8 @@ def test_bus_that_is_deleted_and_created_again_around_a_call_loses_no_event() ->
     assert story.has_ended(arn)
 
 
-def test_look_that_fails_after_the_call_leaves_events_pending() -> None:
-    """Sent, but nobody knows to which bus: they are sent again, with the same id."""
+def test_check_that_fails_after_the_call_leaves_events_pending() -> None:
+    """The events may have gone to another bus: they are sent again, with the same ID."""
     story = Story()
     arn = story.job()
     story.end(arn)
@@ -100,8 +100,8 @@ def _hide(story: Story) -> None:
     story.world.bus_is_hidden = True
 
 
-def test_entries_that_are_refused_one_by_one_stay_pending_and_the_others_do_not() -> None:
-    """An answer of 200 with FailedEntryCount: only an entry's own EventId counts."""
+def test_refused_entries_alone_stay_pending() -> None:
+    """A response of 200 with FailedEntryCount: only an EventId for the entry counts."""
     story = Story()
     arns = story.jobs(3)
     story.end(*arns)
@@ -111,8 +111,7 @@ def test_entries_that_are_refused_one_by_one_stay_pending_and_the_others_do_not(
     assert all(story.has_ended(arn) for arn in arns)
 
 
-def test_status_changes_and_conditions_wait_for_the_bus_too() -> None:
-    """Every kind of event is kept while the bus is missing."""
+def test_every_kind_of_event_stays_pending_without_a_bus() -> None:
     rules = replace(RULES, emit_status_changes=True, stalled_after=timedelta(minutes=5))
     story = Story(replace(SETTINGS, rules=rules))
     arn = story.job(statuses.SCHEDULED, *("InProgress", "Failed"))

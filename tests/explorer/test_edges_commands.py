@@ -1,4 +1,4 @@
-"""Commands at their edges: races with polls, wrong orders, redelivery, and jobs without an item."""
+"""Edge cases of commands: races with polls, wrong order, redelivery, and jobs without an item."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def sent(minute: int, kind: type[Track | Untrack]) -> Request:
 
 @pytest.mark.parametrize("operation", ["GetItem", "UpdateItem"])
 def test_track_command_that_races_with_a_poll_leaves_the_job_tracked(operation: str) -> None:
-    """A poll records a transition while the command is followed, before each of its calls."""
+    """A poll records a transition before each of the calls of the command."""
     story = Story()
     arn = story.job(statuses.SCHEDULED, statuses.IN_PROGRESS, statuses.COMPLETED)
     story.poll()
@@ -56,10 +56,10 @@ def test_track_command_that_races_with_a_poll_leaves_the_job_tracked(operation: 
 @pytest.mark.parametrize("order", list(permutations([1, 2, 3])))
 @pytest.mark.parametrize("last", [Track, Untrack])
 @pytest.mark.parametrize("settings", [SETTINGS, DISCOVERING], ids=["by hand", "discovery"])
-def test_last_command_wins_in_whatever_order_commands_arrive(
+def test_last_command_wins_in_any_order_of_arrival(
     order: Sequence[int], last: type[Track | Untrack], settings: object
 ) -> None:
-    """Three commands, the last one sent decides; each is delivered twice."""
+    """Of three commands, the last one sent decides; each is delivered twice."""
     other = Untrack if last is Track else Track
     commands = {1: sent(1, last), 2: sent(2, other), 3: sent(3, last)}
     story = Story(settings)  # type: ignore[arg-type]
@@ -76,10 +76,10 @@ def test_last_command_wins_in_whatever_order_commands_arrive(
 
 
 @pytest.mark.parametrize("first", [Track, Untrack])
-def test_commands_of_one_batch_are_followed_in_the_order_in_which_they_were_sent(
+def test_commands_of_one_batch_run_in_the_order_of_sending(
     first: type[Track | Untrack],
 ) -> None:
-    """The queue promises no order within a batch either."""
+    """The queue does not keep the order within a batch either."""
     story = Story()
     story.job()
     story.poll()
@@ -88,8 +88,8 @@ def test_commands_of_one_batch_are_followed_in_the_order_in_which_they_were_sent
     assert story.is_tracked(ONE) is (last is Track)
 
 
-def test_untrack_command_before_the_job_has_an_item_keeps_discovery_from_tracking_it() -> None:
-    """Neither the list of the next poll, nor Bedrock's event, nor the daily full list does."""
+def test_untrack_command_before_the_item_prevents_discovery() -> None:
+    """Neither the next poll's list, nor Bedrock's event, nor the daily full list tracks the job."""
     story = Story(DISCOVERING)
     story.job(tracked=False)
     assert story.follow(sent(1, Untrack)) == []
@@ -100,7 +100,7 @@ def test_untrack_command_before_the_job_has_an_item_keeps_discovery_from_trackin
 
 
 def test_untrack_command_that_races_with_discovery_wins() -> None:
-    """Discovery puts the item between the command's look and its put."""
+    """Discovery puts the item between the read and the put of the command."""
     story = Story(DISCOVERING)
     story.job(tracked=False)
 
@@ -112,8 +112,8 @@ def test_untrack_command_that_races_with_discovery_wins() -> None:
     assert not story.is_tracked(ONE)
 
 
-def test_track_command_after_seven_days_without_a_readable_job_gives_it_time_again() -> None:
-    """What made the job unreadable is forgotten, so that it is not untracked in the next poll."""
+def test_track_command_restarts_the_seven_days_of_an_unreadable_job() -> None:
+    """The earlier error is removed, so that the next poll does not untrack the job."""
     story = Story()
     story.job()
     job = story.world.jobs.pop(ONE)
@@ -143,10 +143,10 @@ def test_track_command_for_an_ended_job_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("commanded", ["9999-12-31T00:00:00.000Z", "0001-01-01T00:00:00.000Z"])
-def test_time_of_a_command_that_makes_no_sense_in_an_item_does_not_block_later_commands(
+def test_implausible_command_time_in_an_item_blocks_no_later_command(
     commanded: str,
 ) -> None:
-    """`commandAt` can come from a clock that was wrong: it must not outrank every command."""
+    """`commandAt` can come from a wrong clock: it must not take precedence over every command."""
     story = Story()
     story.job()
     story.poll()
@@ -155,7 +155,7 @@ def test_time_of_a_command_that_makes_no_sense_in_an_item_does_not_block_later_c
     assert not story.is_tracked(ONE)
 
 
-def test_task_that_is_registered_while_its_job_is_untracked_and_tracked_is_called_back() -> None:
+def test_task_of_a_job_untracked_and_tracked_again_is_called_back() -> None:
     """Untrack, then Track with a token, in one batch with a hint."""
     story = Story()
     story.job()
@@ -168,8 +168,8 @@ def test_task_that_is_registered_while_its_job_is_untracked_and_tracked_is_calle
     assert story.world.answered == {"token": statuses.COMPLETED}
 
 
-def test_task_of_a_superseded_track_command_is_called_back_all_the_same() -> None:
-    """A later Untrack wins over the polling, and the task is told the end once it is recorded."""
+def test_task_of_a_superseded_track_command_is_called_back() -> None:
+    """A later Untrack stops polling, and the task gets the end once it is recorded."""
     story = Story()
     story.job()
     story.poll()
@@ -186,10 +186,10 @@ def test_task_of_a_superseded_track_command_is_called_back_all_the_same() -> Non
 
 @pytest.mark.parametrize("settings", [SETTINGS, DISCOVERING], ids=["by hand", "discovery"])
 @pytest.mark.parametrize("fault", ["throttled", "denied", "put by hand"])
-def test_job_that_is_tracked_again_while_a_poll_gives_it_up_stays_tracked(
+def test_job_that_is_tracked_while_a_poll_untracks_it_stays_tracked(
     fault: str, settings: Settings
 ) -> None:
-    """The poll was refused, and a week is over; the Track comes before its write."""
+    """The poll was refused after a week of errors; the Track command comes before its write."""
     story = Story(settings)
     arn = story.job(statuses.IN_PROGRESS, statuses.COMPLETED)
     job = story.world.jobs.pop(arn)

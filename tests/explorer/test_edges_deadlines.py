@@ -1,4 +1,4 @@
-"""Deadlines of polls and of the inbox: what there was no time for is left to the next one."""
+"""Deadlines of polls and of the inbox: the next one does the rest."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WITHIN = 55.0
 
 
 def test_slow_hints_send_no_command_to_the_dead_letter_queue() -> None:
-    """99 hints while Bedrock hangs, and one Untrack: the command is followed in the first batch."""
+    """99 hints while Bedrock does not respond, and one Untrack that runs in the first batch."""
     story = Story(replace(SETTINGS, discovery_prefix=""))
     arns = story.jobs(99)
     mine = story.job()
@@ -42,7 +42,7 @@ def test_slow_hints_send_no_command_to_the_dead_letter_queue() -> None:
 
 
 @pytest.mark.parametrize("settings", [DISCOVERING, BACKFILLING], ids=["discovery", "backfill"])
-def test_list_of_empty_pages_never_outlasts_the_poll_and_comes_to_its_end(
+def test_list_of_empty_pages_ends_in_time_and_is_completed_later(
     settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """400 pages of 0.4 s each: every poll ends in time, and a job on the last page is found."""
@@ -90,8 +90,8 @@ def test_jobs_of_earlier_pages_are_tracked_although_a_later_page_fails() -> None
     assert all(story.is_tracked(arn) for arn in arns)
 
 
-def test_reads_that_hang_leave_the_rest_to_the_next_poll_which_begins_there() -> None:
-    """Each read takes 7 s, so that a poll of 55 s has time for six of ten."""
+def test_slow_reads_leave_the_rest_to_the_next_poll() -> None:
+    """Each read takes 7 s, so that a poll of 55 s reads six of ten jobs; the next begins there."""
     story = Story()
     arns = story.jobs(10)
     story.end(*arns)
@@ -106,8 +106,8 @@ def test_reads_that_hang_leave_the_rest_to_the_next_poll_which_begins_there() ->
     assert all(story.has_ended(arn) for arn in arns)
 
 
-def test_discovery_that_was_off_records_what_ended_meanwhile_without_events() -> None:
-    """Switched off for a month and on again: no flood of events, and running jobs are followed."""
+def test_discovery_records_ends_while_it_was_off_without_events() -> None:
+    """Switched off for a month and on again: no flood of events, and running jobs are tracked."""
     on = replace(SETTINGS, discovery_prefix="")
     story = Story(on)
     story.poll()
@@ -136,8 +136,8 @@ def test_discovery_that_was_off_records_what_ended_meanwhile_without_events() ->
     assert story.events(running, event_kinds.ENDED.detail_type)
 
 
-def test_discovery_does_not_begin_when_the_time_is_up() -> None:
-    """A read near the deadline was slow; a list that begins after it could be killed."""
+def test_discovery_does_not_begin_after_the_deadline() -> None:
+    """A read near the deadline was slow; Lambda could end a list that begins after it."""
     story = Story(replace(SETTINGS, discovery_prefix=""))
     arn = story.job(statuses.IN_PROGRESS, statuses.COMPLETED)
     story.poll()

@@ -1,4 +1,4 @@
-"""Ids and histories that start again: expired entries, new tables, items that were put again."""
+"""IDs and histories that start again: expired entries, new tables, items that were put again."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def lived(story: Story, *, steps: int) -> str:
     return arn
 
 
-def test_no_id_of_an_earlier_deployment_is_used_for_the_end_of_a_job() -> None:
-    """Removed and deployed again: the receiver that drops known ids still sees the end."""
+def test_end_after_a_new_deployment_has_a_new_event_id() -> None:
+    """A receiver that drops known IDs still gets it. Each status has its own ID, too."""
     story = Story(TALKATIVE)
     arn = lived(story, steps=3)
     story.world.lose("jobs", "history", "state", "outbox")
@@ -50,7 +50,7 @@ def test_no_id_of_an_earlier_deployment_is_used_for_the_end_of_a_job() -> None:
 
 
 def test_two_deployments_publish_the_end_of_a_job_with_one_id() -> None:
-    """The second one, with tables of its own, saw the job later."""
+    """The second one, with its own tables, saw the job later."""
     story, other = Story(), Story()
     arn = lived(story, steps=4)
     other.world.jobs, other.world.now = story.world.jobs, story.world.now
@@ -64,7 +64,7 @@ def test_two_deployments_publish_the_end_of_a_job_with_one_id() -> None:
 def test_item_that_is_put_again_after_entries_expired_does_not_fork_the_history(
     expired: int,
 ) -> None:
-    """An ended job, whose first, second, third or all entries have reached their time to live."""
+    """An ended job, whose first, second, third or all entries have expired."""
     story = Story(KEPT_FOR_A_DAY)
     arn = lived(story, steps=4)
     ids = story.ids(arn)
@@ -78,8 +78,8 @@ def test_item_that_is_put_again_after_entries_expired_does_not_fork_the_history(
 
 
 @pytest.mark.parametrize("expired", [0, 1, 2])
-def test_running_job_that_is_put_again_goes_on_after_its_newest_entry(expired: int) -> None:
-    """Its first entries have expired while it ran."""
+def test_running_job_that_is_put_again_continues_its_history(expired: int) -> None:
+    """Its first entries expired while it ran."""
     story = Story(KEPT_FOR_A_DAY)
     arn = lived(story, steps=3)
     for sequence in range(1, expired + 1):
@@ -94,8 +94,8 @@ def test_running_job_that_is_put_again_goes_on_after_its_newest_entry(expired: i
 
 
 @pytest.mark.parametrize("kind", ["gone", "denied"])
-def test_ended_job_that_bedrock_no_longer_returns_is_restored_as_it_was(kind: str) -> None:
-    """Put again by hand: no Unreachable event, the whole item, and its end once more."""
+def test_ended_job_that_bedrock_no_longer_returns_is_restored(kind: str) -> None:
+    """It is put again manually: the complete item and its end, without an Unreachable event."""
     story = Story()
     arn = lived(story, steps=4)
     before = story.item(arn)
@@ -115,8 +115,8 @@ def test_ended_job_that_bedrock_no_longer_returns_is_restored_as_it_was(kind: st
     assert len(story.ids(arn)) == 1
 
 
-def test_running_job_that_is_refused_when_put_again_keeps_its_sequence_and_says_why() -> None:
-    """The item goes on from the history; once the job can be read again it has everything."""
+def test_refused_job_that_is_put_again_keeps_its_sequence() -> None:
+    """The item continues from the history, with the error; a successful read completes it."""
     story = Story()
     arn = lived(story, steps=2)
     before = story.item(arn)
@@ -131,7 +131,7 @@ def test_running_job_that_is_refused_when_put_again_keeps_its_sequence_and_says_
 
 
 def test_item_that_is_put_again_keeps_its_pending_events() -> None:
-    """Status changes and conditions that the bus had not taken are sent all the same."""
+    """Status changes and conditions that the bus had not accepted are still sent."""
     rules = replace(
         RULES, emit_status_changes=True, stalled_after=timedelta(minutes=5), emit_at_risk=True
     )
@@ -170,7 +170,7 @@ def test_unreachable_event_that_is_pending_survives_an_item_that_is_put_again() 
 
 
 def test_status_that_becomes_known_as_terminal_is_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Recorded by a version that did not know it; the event and the task's callback follow."""
+    """An earlier version recorded it as unknown; the event and the task's callback follow."""
     for is_put_again in (False, True):
         story = Story()
         arn = story.job(statuses.IN_PROGRESS, "Cancelled")

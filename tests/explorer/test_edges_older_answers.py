@@ -1,4 +1,4 @@
-"""Older answers change nothing: counts and times never move backwards."""
+"""Older responses change nothing: counts and times never go backwards."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ def overlapped(story: Story, between: Callable[[], object]) -> None:
     assert done
 
 
-def test_counts_do_not_fall_when_an_older_answer_is_written_last() -> None:
-    """Poll B has recorded 31 records when poll A comes with its answer of 1."""
+def test_counts_do_not_fall_when_an_older_response_is_written_last() -> None:
+    """Poll B has recorded 31 records when poll A writes its response with 1."""
     story = Story(OFTEN)
     arn = story.job()
     story.poll()
@@ -62,8 +62,8 @@ def test_counts_do_not_fall_when_an_older_answer_is_written_last() -> None:
     assert story.world.backwards == ()
 
 
-def test_no_stall_is_announced_for_a_job_that_has_just_moved() -> None:
-    """Poll A found it stalled, poll B recorded its movement first."""
+def test_stall_is_not_published_for_a_job_that_has_just_progressed() -> None:
+    """Poll A found it stalled, but poll B recorded its progress first."""
     story = Story(STALLING)
     arn = story.job()
     story.poll()
@@ -99,10 +99,10 @@ def test_last_modified_time_does_not_go_back_within_a_status() -> None:
 @pytest.mark.parametrize("count", ["totalRecordCount", "processedRecordCount"])
 @pytest.mark.parametrize("modified", ["newer", "equal", "missing", "older"])
 @pytest.mark.parametrize("moves", [False, True], ids=["same status", "next status"])
-def test_count_that_bedrock_reports_lower_is_kept(
+def test_lower_count_of_a_replica_does_not_replace_a_higher_one(
     count: str, modified: str, *, moves: bool
 ) -> None:
-    """Answers come from replicas: the next one can be behind, whatever its time says."""
+    """Responses come from replicas: the next one can be behind, whatever its time is."""
     story = Story(OFTEN)
     arn = story.job(statuses.SCHEDULED, statuses.IN_PROGRESS, statuses.COMPLETED)
     story.answer(arn, processedRecordCount=50)
@@ -121,8 +121,8 @@ def test_count_that_bedrock_reports_lower_is_kept(
 
 
 @pytest.mark.parametrize("name", ["submitTime", "jobExpirationTime"])
-def test_time_that_a_later_answer_lacks_is_kept(name: str) -> None:
-    """A field that is missing once does not erase what is known."""
+def test_time_is_kept_if_a_later_response_omits_it(name: str) -> None:
+    """A field that is missing once does not remove its known value."""
     story = Story(OFTEN)
     arn = story.job()
     story.poll()
@@ -137,8 +137,8 @@ def test_time_that_a_later_answer_lacks_is_kept(name: str) -> None:
     ("first", "second"),
     [(statuses.IN_PROGRESS, statuses.SCHEDULED), (statuses.STOPPING, statuses.IN_PROGRESS)],
 )
-def test_order_of_statuses_decides_where_times_are_equal(first: str, second: str) -> None:
-    """Two answers of the same second, the older status comes later."""
+def test_order_of_statuses_decides_between_equal_times(first: str, second: str) -> None:
+    """Two responses have the same second; the one with the older status arrives later."""
     story = Story()
     arn = story.job(first, statuses.STOPPED)
     story.poll()
@@ -148,7 +148,7 @@ def test_order_of_statuses_decides_where_times_are_equal(first: str, second: str
 
 
 def test_thread_of_an_earlier_invocation_writes_nothing() -> None:
-    """Lambda freezes it before its write, and thaws it when the next poll has recorded more."""
+    """Lambda freezes it before its write, and resumes it when the next poll has recorded more."""
     story = Story(OFTEN)
     arn = story.job()
     story.poll()

@@ -1,4 +1,4 @@
-"""Nothing that is refused keeps other work waiting: entries, poison, tokens, the bus, reads."""
+"""Nothing that is refused delays other work: entries, poison messages, tokens, the bus, reads."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def backlog(story: Story, count: int) -> None:
         story.write(job_arn(number), pendingSince=since)
 
 
-def test_bus_that_refuses_entry_by_entry_keeps_no_job_from_being_read() -> None:
+def test_bus_that_refuses_every_entry_delays_no_read() -> None:
     """A backlog of 3,000 events; each call of DynamoDB takes 8 ms, and polls have 55 s."""
     story = Story()
     backlog(story, 3000)
@@ -48,8 +48,8 @@ def test_bus_that_refuses_entry_by_entry_keeps_no_job_from_being_read() -> None:
     assert watched.made["PutEvents"] <= 2
 
 
-def test_refused_entry_at_the_front_of_the_backlog_holds_up_none_behind_it() -> None:
-    """Ten entries that EventBridge never takes; the next flush begins after them."""
+def test_refused_entry_at_the_front_of_the_backlog_delays_no_other() -> None:
+    """EventBridge refuses ten entries permanently; the next flush begins after them."""
     story = Story()
     arns = story.jobs(30)
     story.poll()
@@ -75,8 +75,8 @@ def test_refused_entry_at_the_front_of_the_backlog_holds_up_none_behind_it() -> 
     assert all(story.has_ended(arn) for arn in arns)
 
 
-def test_item_with_a_pending_event_that_nobody_can_read_holds_up_none_behind_it() -> None:
-    """A hundred items that say nonsense, pending for longest."""
+def test_malformed_pending_event_delays_no_other() -> None:
+    """A hundred items with such an event have been pending for longest."""
     story = Story()
     arns = story.jobs(5)
     story.poll()
@@ -111,10 +111,8 @@ def waited_for(story: Story, tokens: Mapping[str, str]) -> list[str]:
 @pytest.mark.parametrize(
     "code", ["ValidationException", "KmsAccessDeniedException", "InvalidToken", "SomethingNew"]
 )
-def test_token_that_is_refused_keeps_no_other_task_waiting(
-    code: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its job ended first, so it comes first in every poll."""
+def test_refused_token_delays_no_other_task(code: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its job ended first, so it is first in every poll."""
     story = Story()
     arns = waited_for(story, dict.fromkeys(["bad", "good-1", "good-2"], ""))
     answer = World._answer
@@ -132,8 +130,8 @@ def test_token_that_is_refused_keeps_no_other_task_waiting(
     assert story.world.answered.keys() == {"good-1", "good-2"}
 
 
-def test_step_functions_that_denies_for_an_hour_loses_no_callback_and_no_event() -> None:
-    """Access denied concerns every token: all of them wait, events do not."""
+def test_access_denied_by_step_functions_loses_no_callback() -> None:
+    """The error affects every token: all callbacks stay pending, and events are sent."""
     story = Story()
     arns = waited_for(story, dict.fromkeys(["one", "two"], ""))
     story.end(*arns)
@@ -146,9 +144,7 @@ def test_step_functions_that_denies_for_an_hour_loses_no_callback_and_no_event()
 
 
 @pytest.mark.parametrize("is_missing", [False, True], ids=["refusing bus", "missing bus"])
-def test_task_behind_many_pending_events_is_called_back_while_the_bus_is_down(
-    *, is_missing: bool
-) -> None:
+def test_task_behind_many_pending_events_is_called_back_without_a_bus(*, is_missing: bool) -> None:
     """Its first callback failed; 150 jobs have been pending for longer."""
     story = Story()
     arns = story.jobs(150)
@@ -165,8 +161,8 @@ def test_task_behind_many_pending_events_is_called_back_while_the_bus_is_down(
     assert story.world.answered.keys() == {"token"}
 
 
-def test_resync_slot_is_not_used_up_by_a_write_that_failed() -> None:
-    """Lists stand still; the read in the job's slot meets a conflict and is made again."""
+def test_failed_write_does_not_consume_a_resync_slot() -> None:
+    """Lists are stale; the read in the job's slot has a conflict and is repeated."""
     rules = replace(SETTINGS.rules, full_read=SETTINGS.rules.poll_interval * 60)
     story = Story(replace(SETTINGS, rules=rules), sweeps=True)
     story.world.list_page_size = 1000
@@ -182,7 +178,7 @@ def test_resync_slot_is_not_used_up_by_a_write_that_failed() -> None:
         assert (story.world.now - ended).total_seconds() < HOUR + 5 * MINUTE
 
 
-def test_jobs_that_bedrock_denies_do_not_keep_others_from_being_read() -> None:
+def test_denied_jobs_do_not_delay_reads_of_others() -> None:
     """Forty denied jobs and one that can be read, whose ARN is the last."""
     story = Story()
     arns = story.jobs(41)
@@ -193,8 +189,8 @@ def test_jobs_that_bedrock_denies_do_not_keep_others_from_being_read() -> None:
     assert len(denied) == 40
 
 
-def test_events_of_bedrocks_alone_never_make_a_job_unreachable() -> None:
-    """Three hints within seconds, right after the job was created."""
+def test_hints_alone_never_make_a_job_unreachable() -> None:
+    """Three events within seconds, right after the job was created."""
     story = Story(replace(SETTINGS, discovery_prefix=""))
     story.poll()
     arn = story.job(tracked=False)
@@ -211,8 +207,8 @@ def test_events_of_bedrocks_alone_never_make_a_job_unreachable() -> None:
 
 
 @pytest.mark.parametrize("kind", ["denied", "throttled"])
-def test_job_that_cannot_be_read_for_a_day_says_why(kind: str) -> None:
-    """A refusal is noted at once; throttling after an hour, without a write per poll until then."""
+def test_job_that_cannot_be_read_for_a_day_has_an_error(kind: str) -> None:
+    """A refusal is recorded at once; throttling after an hour, with no write per poll before."""
     story = Story()
     arn = story.job()
     story.poll()

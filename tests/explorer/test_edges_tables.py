@@ -1,4 +1,4 @@
-"""Tables that are lost or restored, one at a time, and items that are deleted."""
+"""Lost or restored tables, one at a time, and deleted items."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def three_jobs() -> tuple[Story, list[str]]:
 @pytest.mark.parametrize("table", ["jobs", "history", "state", "outbox"])
 @pytest.mark.parametrize("how", ["restore", "lose"])
 @pytest.mark.parametrize("is_known", [False, True], ids=["new environment", "same environment"])
-def test_no_end_is_lost_with_one_table(table: str, how: str, *, is_known: bool) -> None:
-    """Whichever table is restored to an earlier point, or is lost: every end is published once."""
+def test_loss_of_one_table_loses_no_end(table: str, how: str, *, is_known: bool) -> None:
+    """Each table is restored to an earlier point, or lost: every end is published once."""
     story, arns = three_jobs()
     getattr(story.world, how)(table)
     if not is_known:
@@ -49,8 +49,8 @@ def test_no_end_is_lost_with_one_table(table: str, how: str, *, is_known: bool) 
 
 
 @pytest.mark.parametrize("tables", [("jobs", "state"), ("jobs", "history", "state", "outbox")])
-def test_no_end_is_lost_with_several_tables(tables: tuple[str, ...]) -> None:
-    """Restored together, to the same point: what was discovered since is discovered again."""
+def test_restore_of_several_tables_loses_no_end(tables: tuple[str, ...]) -> None:
+    """They are restored to the same point: jobs that were discovered since are discovered again."""
     story, arns = three_jobs()
     story.world.restore(*tables)
     story.poll(3)
@@ -60,7 +60,7 @@ def test_no_end_is_lost_with_several_tables(tables: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize("operation", ["GetModelInvocationJob", "DescribeTable", "PutItem"])
-def test_jobs_table_that_is_replaced_in_the_middle_of_a_poll_loses_no_job(operation: str) -> None:
+def test_jobs_table_replaced_during_a_poll_loses_no_job(operation: str) -> None:
     """The poll has read the items of the old table, and discovery lists for the new one."""
     story, arns = three_jobs()
     lose = Watched(story.world, at=(operation, 1, lambda: story.world.lose("jobs", "history")))
@@ -72,8 +72,8 @@ def test_jobs_table_that_is_replaced_in_the_middle_of_a_poll_loses_no_job(operat
 
 
 @pytest.mark.parametrize("is_ended", [False, True])
-def test_deleted_item_of_a_discovered_job_comes_back_within_a_day(*, is_ended: bool) -> None:
-    """Nobody says so, and no table was replaced: the daily full list finds the job."""
+def test_deleted_item_of_a_discovered_job_is_restored_within_a_day(*, is_ended: bool) -> None:
+    """No command is sent, and no table is replaced: the daily full list finds the job."""
     story, arns = three_jobs()
     story.world.delete(arns[0])
     if is_ended:
@@ -84,7 +84,7 @@ def test_deleted_item_of_a_discovered_job_comes_back_within_a_day(*, is_ended: b
     assert all(story.has_ended(arn) for arn in arns)
 
 
-def test_task_whose_registration_a_restored_item_does_not_show_is_called_back() -> None:
+def test_task_missing_in_a_restored_item_is_called_back() -> None:
     """The backup is older than the task, the outbox is not."""
     story, arns = three_jobs()
     story.world.waiting["token"] = arns[0]
@@ -95,8 +95,8 @@ def test_task_whose_registration_a_restored_item_does_not_show_is_called_back() 
     assert story.world.answered == {"token": statuses.COMPLETED}
 
 
-def test_ended_job_of_a_restored_table_is_restored_although_bedrock_no_longer_has_it() -> None:
-    """Its end is in the history alone."""
+def test_ended_job_of_a_restored_table_is_restored_from_the_history() -> None:
+    """Bedrock no longer returns it."""
     story, arns = three_jobs()
     story.end(*arns)
     story.poll()
@@ -109,7 +109,7 @@ def test_ended_job_of_a_restored_table_is_restored_although_bedrock_no_longer_ha
     assert len(story.ids(arns[0])) == 1
 
 
-def test_bookmark_in_the_state_table_of_another_life_loses_no_job() -> None:
+def test_bookmark_of_a_newer_state_table_loses_no_job() -> None:
     """The state table was restored to a point that is after the other tables."""
     story, arns = three_jobs()
     story.world.lose("jobs", "history", "outbox")
@@ -120,8 +120,8 @@ def test_bookmark_in_the_state_table_of_another_life_loses_no_job() -> None:
 
 
 @pytest.mark.parametrize("had_error", [False, True])
-def test_end_is_restored_where_bedrock_no_longer_returns_the_job(*, had_error: bool) -> None:
-    """The backup of the jobs table may have an error of a read that was refused before."""
+def test_end_is_restored_if_bedrock_no_longer_returns_the_job(*, had_error: bool) -> None:
+    """The backup of the jobs table may have the error of an earlier refused read."""
     story = Story()
     arn = story.job(statuses.IN_PROGRESS, statuses.COMPLETED)
     story.poll()

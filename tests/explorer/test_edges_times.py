@@ -1,4 +1,4 @@
-"""Times from outside that make no sense: none blocks a job, or the jobs around it."""
+"""Implausible times from outside: none blocks a job, or the jobs discovered around it."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ BEDROCKS = ("submitTime", "lastModifiedTime", "endTime", "jobExpirationTime")
 
 @pytest.mark.parametrize("odd", ODD)
 @pytest.mark.parametrize("name", BEDROCKS)
-def test_time_of_bedrocks_that_makes_no_sense_harms_no_job(name: str, odd: str) -> None:
-    """One job has it in every answer: it and the jobs discovered later are followed to the end."""
+def test_implausible_time_of_bedrock_affects_no_job(name: str, odd: str) -> None:
+    """One job has it in every response: it and later jobs are tracked to their end."""
     story = Story(DISCOVERING)
     story.poll()
     # Bedrock's list may not show it: it orders and selects by these times.
@@ -60,7 +60,7 @@ STATE = (
 
 
 @pytest.mark.parametrize("odd", [*ODD_TEXTS, "not a time"])
-def test_bookmarks_that_make_no_sense_lose_no_job(odd: str) -> None:
+def test_implausible_bookmarks_lose_no_job(odd: str) -> None:
     """Each time in the state table is wrong, one at a time and all together."""
     probe = Story(DISCOVERING)
     probe.poll()
@@ -104,10 +104,10 @@ OF_ITEMS = (
 @pytest.mark.parametrize("odd", ODD_TEXTS)
 @pytest.mark.parametrize("name", OF_ITEMS)
 @pytest.mark.parametrize("sweeps", [False, True], ids=["each fetched", "compared with lists"])
-def test_time_in_an_item_that_makes_no_sense_keeps_no_end_from_being_recorded(
+def test_implausible_time_in_an_item_does_not_block_the_end(
     name: str, odd: str, *, sweeps: bool
 ) -> None:
-    """Written by a clock that was wrong, or by a person."""
+    """A wrong clock or a person wrote it."""
     rules = replace(RULES, stalled_after=timedelta(minutes=10), emit_at_risk=True)
     story = Story(replace(SETTINGS, rules=rules), sweeps=sweeps)
     arn, other = story.jobs(2)
@@ -123,7 +123,7 @@ def test_time_in_an_item_that_makes_no_sense_keeps_no_end_from_being_recorded(
 
 @pytest.mark.parametrize("minutes", [-90, 90, -3 * 24 * 60, 3 * 24 * 60])
 @pytest.mark.parametrize("sweeps", [False, True])
-def test_clock_that_was_wrong_for_an_hour_loses_nothing(minutes: int, *, sweeps: bool) -> None:
+def test_clock_that_was_wrong_for_an_hour_loses_no_event(minutes: int, *, sweeps: bool) -> None:
     """The monitor's clock is set forwards or back, and an hour later it is right again."""
     story = Story(replace(SETTINGS, discovery_prefix=""), sweeps=sweeps)
     arns = [story.job(tracked=False) for _ in range(2)]
@@ -142,8 +142,8 @@ def test_clock_that_was_wrong_for_an_hour_loses_nothing(minutes: int, *, sweeps:
     assert [arn for arn in everything if not story.has_ended(arn)] == []
 
 
-def test_hint_and_command_of_a_wrong_time_are_followed() -> None:
-    """The inbox's own clock runs ahead by days, then is right again."""
+def test_hint_and_command_under_a_wrong_clock_are_processed() -> None:
+    """The inbox's own clock is ahead by days, then right again."""
     story = Story()
     arn = story.job(tracked=False)
     story.world.skew = timedelta(days=3)

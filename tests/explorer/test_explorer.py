@@ -8,7 +8,7 @@ import pytest
 
 from tests.explorer import invariants, variants
 from tests.explorer.__main__ import main
-from tests.explorer.explore import PAIRS, Planned, Sample, cases, explore, plan
+from tests.explorer.explore import PAIRS, Planned, Sample, cases, explore, most_of_each, plan
 from tests.explorer.scenarios import SCENARIOS, _beginning, play, run
 from tests.explorer.schedules import Case
 
@@ -55,8 +55,20 @@ def beginnings() -> Iterator[None]:
     _beginning.cache_clear()
 
 
-def test_a_share_of_all_cases_keeps_every_promise() -> None:
-    """Some thousand cases, spread over all scenarios and kinds of faults: nothing is broken."""
+@pytest.mark.parametrize(
+    ("at_most", "expected"), [(30, 10), (40, 15), (65, 40), (10, 10 / 3), (1000, 45)]
+)
+def test_small_scenarios_are_run_in_full_and_large_ones_are_sampled(
+    at_most: int, expected: float
+) -> None:
+    """The number of cases of each scenario adds up to what was asked for."""
+    sizes = [45, 10, 15]
+    assert most_of_each(sizes, at_most) == pytest.approx(expected)
+    assert sum(min(size, expected) for size in sizes) == pytest.approx(min(at_most, 70))
+
+
+def test_sample_of_all_cases_has_no_violation() -> None:
+    """Some thousand cases, spread over all scenarios and kinds of faults."""
     report = explore(plans(*SCENARIOS, preemptions=0), Sample(fraction=0.06, pairs=0))
     report.add(explore(plans(*INTERRUPTED), Sample(fraction=0.02, pairs=0)))
     assert report.found == []
@@ -68,8 +80,8 @@ def test_a_share_of_all_cases_keeps_every_promise() -> None:
     assert report.repeated
 
 
-def test_pairs_of_faults_keep_every_promise() -> None:
-    """A second fault after each first one, where it hurts most: at the end of a job."""
+def test_sample_of_pairs_of_faults_has_no_violation() -> None:
+    """A second fault follows each first one, at the end of a job."""
     report = explore(plans("ends-Completed", preemptions=0), Sample(fraction=0.6, pairs=0.1))
     assert report.found == []
     assert report.by_family[PAIRS] > 100
@@ -134,8 +146,8 @@ def test_pairs_of_faults_keep_every_promise() -> None:
     ],
     ids=lambda value: getattr(value, "__name__", value),
 )
-def test_a_broken_monitor_is_found_out(broken: Broken, scenario: str, kind: str) -> None:
-    """The explorer can fail: each way to break the runtime shows as the violation it leads to."""
+def test_seeded_bug_is_reported_as_its_violation(broken: Broken, scenario: str, kind: str) -> None:
+    """The explorer can fail: each seeded bug is reported as the violation that it causes."""
     with broken():
         case = found_in(scenario, kind)
         assert case is not None
@@ -145,8 +157,8 @@ def test_a_broken_monitor_is_found_out(broken: Broken, scenario: str, kind: str)
     assert main(["--replay", str(case)]) == 0
 
 
-def test_figures_that_come_late_stay_out_of_the_event() -> None:
-    """A monitor whose repeated event has more than its first copy is found out."""
+def test_late_usage_in_a_repeated_event_is_a_violation() -> None:
+    """A monitor whose repeated event has more than its first copy is reported."""
     # The manifest is written, and the backlog is read a poll later than the figures.
     case = Case.parse("counted-late | W1 A. B. E. | A2:throttled")
     assert play(case).violations == ()
@@ -154,15 +166,15 @@ def test_figures_that_come_late_stay_out_of_the_event() -> None:
         assert invariants.OTHER_DETAIL in {each.kind for each in play(case).violations}
 
 
-def test_two_conditions_guard_the_order_of_the_history() -> None:
-    """Where the job's condition is dropped the history's own one still keeps the order."""
+def test_history_condition_keeps_the_order_without_the_job_condition() -> None:
+    """Two conditions protect the order of the history."""
     with variants.job_condition_dropped():
         report = explore(plans("deleted"), Sample(fraction=0.03, pairs=0))
     assert report.violations[invariants.LOST] == report.violations[invariants.HISTORY] == 0
 
 
-def test_a_trusted_index_costs_copies_alone() -> None:
-    """To send what a late index has loses nothing: it repeats more, with the same id."""
+def test_trusted_index_causes_duplicates_and_no_loss() -> None:
+    """Sending what a stale index contains loses nothing: it repeats more, with the same ID."""
     telling = plans("pending")
     sample = Sample(fraction=0.3, pairs=0)
     report = explore(telling, sample)
@@ -172,8 +184,8 @@ def test_a_trusted_index_costs_copies_alone() -> None:
     assert trusting.repeated > report.repeated
 
 
-def test_a_case_is_text_and_back() -> None:
-    """What a failure prints names scenario, schedule and faults, and is read again as it was."""
+def test_case_survives_a_round_trip_as_text() -> None:
+    """A failure prints scenario, schedule and faults, which `--replay` reads again."""
     text = "ends-Stopped | A3 B. E2 A. E. | A5:crash-after E1:throttled"
     assert str(Case.parse(text)) == text
 
@@ -182,21 +194,21 @@ def test_a_case_is_text_and_back() -> None:
     "text",
     ["ends-Stopped", "ends-Stopped | A3 b. | ", "ends-Stopped | A. | A5", "nothing | A. | "],
 )
-def test_a_text_that_is_no_case_is_refused(text: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """`--replay` says what is wrong on stderr and exits with 2."""
+def test_invalid_case_is_refused(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """`--replay` prints the error to stderr and exits with 2."""
     assert main(["--replay", text]) == 2
     assert capsys.readouterr().err
 
 
-def test_a_schedule_is_followed_to_the_call() -> None:
-    """Each actor makes as many calls as its turn says, and the same ones each time."""
+def test_schedule_is_followed_exactly() -> None:
+    """Each actor makes as many calls as its turn contains, and the same ones each time."""
     case = Case.parse("ends-Completed | A3 B4 E1 A5 B. E. | ")
     first, again = (run(case, recording=True).trace for _ in range(2))
     assert "".join(call.actor for call in first[:13]) == "AAABBBBEAAAAA"
     assert first == again
 
 
-def test_a_crash_ends_an_actor_at_once() -> None:
+def test_crash_ends_an_actor_at_once() -> None:
     """After the call at which it crashes an actor makes no other."""
     turns = run(Case.parse("ends-Completed | A. B. E. | A6:crash-after"), recording=True)
     assert turns.crashed == {"A"}

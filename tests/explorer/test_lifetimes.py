@@ -1,4 +1,4 @@
-"""Longer lives than the explorer enumerates: many jobs, deploys, bad clocks, people, and faults."""
+"""Longer lifetimes than the explorer enumerates: many jobs, deployments, bad clocks and faults."""
 
 from __future__ import annotations
 
@@ -388,10 +388,10 @@ TestDiscovered.settings = BOUNDS
         variants.random_event_id,
     ],
 )
-def test_a_broken_monitor_does_not_live_long(
+def test_seeded_bug_is_found_in_a_lifetime(
     broken: Callable[[], AbstractContextManager[None]],
 ) -> None:
-    """These lives, too, find out a monitor that is broken in one place."""
+    """The random lifetimes, too, find a bug that is seeded in one place."""
     with broken(), pytest.raises(AssertionError):
         run_state_machine_as_test(Lifetimes, settings=QUICKLY)
 
@@ -420,7 +420,7 @@ def _a_clock_that_is_ahead(life: Discovered) -> None:
 def test_lists_that_do_not_overlap_lose_jobs(
     monkeypatch: pytest.MonkeyPatch, name: str, story: Callable[[Discovered], None]
 ) -> None:
-    """Each margin of discovery's lists is needed: without it, a job is lost."""
+    """Each margin of discovery's lists is required: without it, a job is lost."""
 
     def live() -> None:
         life = Discovered()

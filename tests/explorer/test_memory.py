@@ -1,4 +1,4 @@
-"""What the cases of a scenario share changes no verdict."""
+"""The memory that the cases of a scenario share does not change a verdict."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def chosen(plans: list[Planned], sample: Sample) -> list[Case]:
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_a_verdict_is_the_same_with_a_memory(scenario: str) -> None:
-    """Some cases of each scenario, one after another with a memory and each alone without."""
+def test_verdict_is_the_same_with_a_memory(scenario: str) -> None:
+    """Some cases of each scenario, one after another with a memory and each alone without one."""
     memory = Memory()
     some = chosen(plan(scenario, 0), Sample(fraction=0.02, pairs=0.1))
     assert some
@@ -50,10 +50,10 @@ def test_a_verdict_is_the_same_with_a_memory(scenario: str) -> None:
         (variants.poll_without_deadline, "slow-reads"),
     ],
 )
-def test_a_broken_monitor_has_the_same_verdicts_with_a_memory(
+def test_seeded_bug_has_the_same_verdicts_with_a_memory(
     broken: Callable[[], AbstractContextManager[None]], scenario: str
 ) -> None:
-    """All cases of some schedules, for a monitor that keeps its promises and some that do not."""
+    """All cases of some schedules, for a correct monitor and some with a seeded bug."""
     memory = Memory()
     with broken():
         some = chosen(plan(scenario, 1)[:_SCHEDULES], Sample(pairs=0))
@@ -63,13 +63,13 @@ def test_a_broken_monitor_has_the_same_verdicts_with_a_memory(
     assert any(verdict.violations for verdict in remembered) == (broken is not nullcontext)
 
 
-def test_a_monitor_that_depends_on_chance_is_refused() -> None:
-    """One that does something else after the same answers cannot be remembered, and says so."""
+def test_nondeterministic_monitor_is_refused() -> None:
+    """A monitor that acts differently after the same responses cannot be remembered."""
     with variants.random_event_id(), pytest.raises(OtherConductError):
         explore(plan("ends-Completed", 1), Sample(pairs=0))
 
 
-def test_worlds_that_differ_have_other_digests() -> None:
+def test_different_worlds_have_different_digests() -> None:
     """Items, jobs, the time and every other field of a world are part of its digest."""
     world = World.empty()
     arn = world.add_job("InProgress", "Completed")
@@ -100,8 +100,8 @@ def test_worlds_that_differ_have_other_digests() -> None:
     assert is_new()
 
 
-def test_the_report_says_how_many_cases_of_each_scenario_ran() -> None:
-    """Single faults and schedules of how many there are, and pairs of faults on their own."""
+def test_report_has_the_number_of_cases_of_each_scenario() -> None:
+    """Single faults and schedules with their total, and pairs of faults separately."""
     report = explore(plan("pending", 0), Sample(fraction=0.5, pairs=0.2))
     [line] = [line for line in str(report).splitlines() if line.startswith("  pending ")]
     ran, planned, pairs = (int(part.replace(",", "")) for part in line.split()[1:])

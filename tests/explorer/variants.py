@@ -202,7 +202,7 @@ def acknowledged_first() -> Iterator[None]:
     def broken(self: Relay, sent: Any, watch: Any) -> Any:
         for event in sent:
             try:
-                self.jobs.ack(event.job_arn, event.pending_event)
+                self.jobs.ack(event.resource, event.pending_event)
             except ServiceError:
                 continue
         return deliver(self, sent, watch)

@@ -1,4 +1,4 @@
-"""The alarms: what they look at is what the function publishes, and they reach the topic."""
+"""The alarms: their metrics are those that the function publishes, and they reach the topic."""
 
 import json
 import re
@@ -32,20 +32,16 @@ STALLED = MonitorConfig(stalled_after_minutes=60)
 # Metric, statistic, period in seconds, periods, threshold; with a poll every minute.
 EXPECTED = {
     "NoPoll": ("JobsRead", "SampleCount", 300, 1, 1),
-    "ReadsLate": ("OldestReadSeconds", "Maximum", 300, 2, 180),
-    "DetectionLate": ("DetectionSeconds", "Maximum", 300, 1, 900),
-    "PollFails": ("Errors", "Sum", 60, 3, 0),
+    "JobsLate": ("LateSeconds", "Maximum", 300, 1, 600),
     "DeadLetters": ("ApproximateNumberOfMessagesVisible", "Maximum", 300, 1, 0),
     "InboxStopped": ("ApproximateAgeOfOldestMessage", "Maximum", 300, 1, 600),
     "EventsWaiting": ("OldestPendingEventSeconds", "Maximum", 300, 1, 900),
-    "JobsUnreachable": ("JobsNewlyUnreachable", "Maximum", 300, 1, 0),
+    "JobsNeedAttention": ("JobsNeedAttention", "Maximum", 300, 1, 0),
     "JobsStalled": ("JobsStalled", "Maximum", 300, 1, 0),
     "BedrockDenies": ("Errors", "Sum", 1200, 1, 0),
-    "UnknownStatus": ("UnknownStatuses", "Maximum", 300, 1, 0),
     "ErrorsPersist": ("Errors", "Sum", 300, 12, 0),
 }
 DIMENSIONS = {
-    "PollFails": {("FunctionName", "<MonitorFunction39E4128B>")},
     "DeadLetters": {("QueueName", "<EventsDeadLetters8A90034E.QueueName>")},
     "InboxStopped": {("QueueName", "<InboxQueue96F60793.QueueName>")},
     "BedrockDenies": {SERVICE, ("code", "Bedrock.Refused")},
@@ -72,8 +68,8 @@ def dimensions(alarm: dict[str, Any]) -> set[tuple[str, str]]:
     return {(dimension["Name"], dimension["Value"]) for dimension in alarm["Dimensions"]}
 
 
-def test_alarms(alarms: Alarms) -> None:
-    """Each alarm looks at its metric in this way, and every one is in the list for the docs."""
+def test_each_alarm_has_its_metric_and_threshold(alarms: Alarms) -> None:
+    """Every alarm is in the list for the docs."""
     found = alarms(STALLED)
 
     assert {
@@ -94,13 +90,12 @@ def test_alarms(alarms: Alarms) -> None:
     assert all(ALARMS[name].metric.startswith(alarm["MetricName"]) for name, alarm in found.items())
 
 
-def test_stalled_only_on_demand(alarms: Alarms) -> None:
-    """Where no job is ever found to have stalled, no alarm is paid for that."""
+def test_stalled_alarm_exists_only_with_the_setting(alarms: Alarms) -> None:
+    """If no job is ever found to have stalled, there is no alarm to pay for."""
     assert set(ALARMS) - set(alarms(MonitorConfig())) == {JOBS_STALLED, ROLE_REFUSED}
 
 
-def test_silence(alarms: Alarms) -> None:
-    """Missing data is an alarm for the polls themselves and for nothing else."""
+def test_missing_data_triggers_only_the_alarm_for_absent_polls(alarms: Alarms) -> None:
     found = alarms(STALLED)
     breaching = {name for name, alarm in found.items() if alarm["TreatMissingData"] == "breaching"}
 
@@ -113,22 +108,15 @@ def test_silence(alarms: Alarms) -> None:
     } == {("notBreaching", "GreaterThanThreshold")}
 
 
-def test_one_failure_wakes_nobody(alarms: Alarms) -> None:
-    """A single failed poll is made good for by the next; two out of three are an alarm."""
-    alarm = alarms(MonitorConfig())["PollFails"]
-
-    assert (alarm["DatapointsToAlarm"], alarm["EvaluationPeriods"]) == (2, 3)
-
-
 @pytest.mark.parametrize("minutes", [1, 2, 3, 15, 60])
-def test_every_period_has_a_poll(alarms: Alarms, minutes: int) -> None:
-    """Whatever the interval, no alarm comes and goes only because no poll was due."""
+def test_every_alarm_period_contains_a_poll(alarms: Alarms, minutes: int) -> None:
+    """For any interval, no alarm changes its state only because no poll was due."""
     found = alarms(MonitorConfig(poll_interval_minutes=minutes))
     own = [alarm for alarm in found.values() if alarm["Namespace"] == contract.METRICS_NAMESPACE]
 
     assert all(alarm["Period"] >= 2 * 60 * minutes for alarm in own)
     assert found["NoPoll"]["Period"] == 60 * max(5, 3 * minutes)
-    assert found["PollFails"]["Period"] == 60 * minutes
+    assert found["JobsLate"]["Threshold"] == 60 * max(10, 3 * minutes)
     assert found["ErrorsPersist"]["Period"] * found["ErrorsPersist"]["EvaluationPeriods"] >= 3000
     # What CloudWatch allows: a day in all for periods below an hour, a week for others.
     assert all(
@@ -138,15 +126,15 @@ def test_every_period_has_a_poll(alarms: Alarms, minutes: int) -> None:
     )
 
 
-def test_the_function_publishes_what_alarms_look_at(
+def test_function_publishes_the_metrics_of_the_alarms(
     alarms: Alarms, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Namespace, name and dimensions of every metric of ours are those that a poll publishes."""
+    """Namespace, name and dimensions of every metric are those that a poll publishes."""
     monkeypatch.setattr(telemetry.metrics, "service", SERVICE[1])
     figures = summary.PollSummary(
         conditions=Counter({"Stalled": 1}),
         newly_unreachable=1,
-        detection_seconds=1,
+        detection_seconds=600,
         oldest_pending_event_seconds=1,
         unknown_statuses=1,
     )
@@ -172,14 +160,14 @@ def test_the_function_publishes_what_alarms_look_at(
     assert looked_at <= published
 
 
-def test_codes_are_those_of_the_runtime() -> None:
-    """A call that Bedrock throttles has the code that the total of the errors leaves out."""
+def test_error_codes_of_alarms_are_those_of_the_runtime() -> None:
+    """A call that Bedrock throttles has the code that the total of errors excludes."""
     reason = summary.THROTTLED.partition(".")[2]
     assert errors.ServiceError(bedrock.SERVICE, reason, "").code == summary.THROTTLED
 
 
 @pytest.mark.parametrize("config", [STALLED, ALL_KEYS])
-def test_alarms_reach_the_topic(alarms: Alarms, config: MonitorConfig) -> None:
+def test_alarms_publish_to_the_topic(alarms: Alarms, config: MonitorConfig) -> None:
     """Every alarm reports to the topic when it triggers and clears, with meaning and remedy."""
     for name, alarm in alarms(config).items():
         assert alarm["AlarmActions"] == alarm["OKActions"] == [TOPIC]
@@ -193,10 +181,10 @@ def test_alarms_reach_the_topic(alarms: Alarms, config: MonitorConfig) -> None:
 
 
 @pytest.mark.parametrize("config", [MonitorConfig(), ALL_KEYS])
-def test_topic(
+def test_topic_allows_alarms_of_this_account_to_publish(
     synthesize: Synthesize, of_type: OfType, render: Render, config: MonitorConfig
 ) -> None:
-    """Alarms of this account may publish, which the topic's own policy has to say."""
+    """The topic's own policy has the statement."""
     (policy,) = [
         policy
         for policy in of_type(synthesize(config), "AWS::SNS::TopicPolicy").values()
@@ -219,10 +207,10 @@ def test_topic(
     ]
 
 
-def test_subscription(
+def test_alarm_email_subscribes_to_the_topic(
     template: Template, synthesize: Synthesize, of_type: OfType, render: Render
 ) -> None:
-    """`alarmEmail` subscribes to the topic; without it there is no subscription."""
+    """Without `alarmEmail` there is no subscription."""
     kind = "AWS::SNS::Subscription"
     subscriptions = [
         render(subscription["Properties"])

@@ -33,8 +33,10 @@ def run(
     )
 
 
-def test_synthesis(cdk_json: Mapping[str, Any], template: dict[str, Any], tmp_path: Path) -> None:
-    """The app synthesizes its one stack, the same in every process, without network or settings."""
+def test_app_synthesizes_one_stack_reproducibly(
+    cdk_json: Mapping[str, Any], template: dict[str, Any], tmp_path: Path
+) -> None:
+    """It is the same in every process, without network or settings."""
     context = {**cdk_json["context"], "aws:cdk:bundling-stacks": []}
     result = run(
         [sys.executable, "app.py"],
@@ -47,8 +49,8 @@ def test_synthesis(cdk_json: Mapping[str, Any], template: dict[str, Any], tmp_pa
     assert json.loads(file.read_text()) == template
 
 
-def test_wrong_settings_end_cdk_synth(tmp_path: Path) -> None:
-    """`cdk synth` with wrong settings ends with what is wrong, on stderr, and no traceback."""
+def test_invalid_settings_end_cdk_synth_with_the_reason(tmp_path: Path) -> None:
+    """`cdk synth` prints what is wrong to stderr, without a traceback."""
     result = run(
         [
             str(ROOT / "node_modules" / ".bin" / "cdk"),
@@ -79,8 +81,8 @@ def synthesized(
     return result, json.loads(file.read_text())["Metadata"] if file.is_file() else None
 
 
-def test_settings_file(cdk_json: Mapping[str, Any], tmp_path: Path) -> None:
-    """The app reads the file; the command line comes first, and keys of other apps are ignored."""
+def test_app_reads_the_settings_file(cdk_json: Mapping[str, Any], tmp_path: Path) -> None:
+    """The command line takes precedence, and keys of other apps are ignored."""
     (tmp_path / "mine.json").write_text('{"logLevel": "DEBUG", "kms": "customer"}')
     (tmp_path / ".cdk.json").write_text('{"context": {"region": "eu-west-1"}}')
     context = {**cdk_json["context"], "logLevel": "ERROR", "region": "eu-west-1"}
@@ -95,7 +97,7 @@ def test_settings_file(cdk_json: Mapping[str, Any], tmp_path: Path) -> None:
     )
 
 
-def test_wrong_settings_file_ends_the_app(cdk_json: Mapping[str, Any], tmp_path: Path) -> None:
+def test_invalid_settings_file_ends_the_app(cdk_json: Mapping[str, Any], tmp_path: Path) -> None:
     """A file that cannot be read never means default settings."""
     (tmp_path / "settings.json").write_text("{")
     result, metadata = synthesized(
@@ -116,7 +118,7 @@ def test_node_comes_with_the_python_environment() -> None:
     assert Path(found.stdout.strip()).parent == Path(sys.executable).parent, found.stderr
 
 
-def test_cdk_json(cdk_json: Mapping[str, Any]) -> None:
-    """`cdk` runs the app with the packages of `make setup`, and cdk.json changes no default."""
+def test_cdk_json_runs_the_app_without_changing_defaults(cdk_json: Mapping[str, Any]) -> None:
+    """`cdk` runs the app with the packages of `make setup`."""
     assert cdk_json["app"] == ".venv/bin/python app.py"
     assert all(key.startswith("@aws-cdk") for key in cdk_json["context"])

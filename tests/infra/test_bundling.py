@@ -1,4 +1,4 @@
-"""The function's bundle: what goes into it, and when pip runs. pip itself is a stub here."""
+"""The function's bundle: its content, and when pip runs. pip itself is a stub here."""
 
 import importlib.util
 import re
@@ -94,8 +94,8 @@ def files(directory: Path) -> list[str]:
     )
 
 
-def test_content(into: Bundler) -> None:
-    """The bundle has what the functions run with, and nothing that names the machine."""
+def test_bundle_contains_what_the_functions_need(into: Bundler) -> None:
+    """It contains nothing that depends on the machine."""
     output = into("out", StubPip())
 
     assert files(output) == [
@@ -108,7 +108,7 @@ def test_content(into: Bundler) -> None:
 
 
 def test_model_of_every_client_is_in_the_bundle() -> None:
-    """A client of a service whose model was left out could not be made."""
+    """Without its model, the client of a service could not be created."""
     made = {
         service
         for file in SOURCE.rglob("*.py")
@@ -117,8 +117,10 @@ def test_model_of_every_client_is_in_the_bundle() -> None:
     assert made == set(SERVICE_MODELS)
 
 
-def test_pip_is_asked_for_pinned_wheels_of_the_function(into: Bundler, requirements: Path) -> None:
-    """Pip checks the hashes and takes wheels for Lambda's platform, whatever this machine is."""
+def test_pip_installs_pinned_wheels_for_the_platform_of_lambda(
+    into: Bundler, requirements: Path
+) -> None:
+    """It checks the hashes, on every machine."""
     pip = StubPip()
     into("out", pip)
 
@@ -145,7 +147,7 @@ def test_pip_runs_once_per_requirements(into: Bundler, source: Path, requirement
 
 
 def test_failed_install_leaves_nothing_to_reuse(into: Bundler, tmp_path: Path) -> None:
-    """An install that broke off half way is not taken for a whole one by the next synthesis."""
+    """The next synthesis does not use an incomplete install."""
     stub = StubPip()
 
     def broken(arguments: Sequence[str]) -> None:
@@ -174,7 +176,7 @@ def test_empty_install_is_never_reused(into: Bundler, tmp_path: Path) -> None:
 def test_incomplete_install_of_an_earlier_version_is_replaced(
     into: Bundler, tmp_path: Path
 ) -> None:
-    """What is kept from an earlier synthesis is used only if it has every requirement."""
+    """An earlier install is reused only if it contains every requirement."""
     pip = StubPip()
     into("first", pip)
     (kept,) = (tmp_path / "cache").iterdir()
@@ -220,7 +222,7 @@ CONFIGURED = "[install]\nuser = true\nprefix = {0}\nroot = {0}\ntarget = {0}\n"
 def test_settings_of_pip_do_not_move_the_bundle(
     tmp_path: Path, wheel: Path, monkeypatch: pytest.MonkeyPatch, without: str | None
 ) -> None:
-    """Real pip, or the one that Python contains, installs to --target whatever it is told."""
+    """Real pip, or the one that Python contains, installs to --target with any configuration."""
     elsewhere = tmp_path / "elsewhere"
     for name, value in environment(tmp_path, CONFIGURED.format(elsewhere)).items():
         monkeypatch.setenv(name, value)
@@ -235,15 +237,15 @@ def test_settings_of_pip_do_not_move_the_bundle(
     assert not elsewhere.exists()
 
 
-def test_python_without_any_pip_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An environment without pip, of a Python whose wheel of pip was removed, is explained."""
+def test_python_without_pip_has_an_error_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment has no pip, and the wheel of pip was removed from Python."""
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
 
     with pytest.raises(BundlingError, match="has no pip, which installs the function's req"):
         run_pip(["install"])
 
 
-def test_pip_failure_is_told_in_its_own_words() -> None:
-    """What pip said is in the error, for the user has to act on it."""
+def test_pip_failure_is_quoted_in_the_error() -> None:
+    """The error contains the output of pip, which the user needs."""
     with pytest.raises(BundlingError, match="no such option: --no-such-option"):
         run_pip(["install", "--no-such-option"])

@@ -1,4 +1,4 @@
-"""The template as a whole: other people's rules over it, and what changed since last time."""
+"""The whole template: the rules of cdk-nag and cfn-lint, and the changes since last time."""
 
 import json
 import re
@@ -35,16 +35,20 @@ CONFIGS = [
 ]
 
 
-def test_snapshot(template: dict[str, Any], snapshot: SnapshotAssertion) -> None:
-    """Every change of the template is seen in review; `pytest --snapshot-update` accepts it."""
+def test_template_equals_its_snapshot(
+    template: dict[str, Any], snapshot: SnapshotAssertion
+) -> None:
+    """Every change of the template is reviewed; `pytest --snapshot-update` accepts it."""
     masked = re.sub("[0-9a-f]{64}", "<asset hash>", json.dumps(template))
 
     assert json.loads(masked) == snapshot(extension_class=JSONSnapshotExtension)
 
 
 @pytest.mark.parametrize("config", CONFIGS)
-def test_cdk_nag(make_app: Callable[[], aws_cdk.App], config: MonitorConfig) -> None:
-    """The stack meets the AWS Solutions rules, but for what it acknowledges with a reason."""
+def test_stack_meets_the_rules_of_cdk_nag(
+    make_app: Callable[[], aws_cdk.App], config: MonitorConfig
+) -> None:
+    """These are the AWS Solutions rules, except for findings acknowledged with a reason."""
     app = make_app()
     stack_of(app, config)
     report = AwsSolutionsChecks(app).validate_scope(app)
@@ -55,8 +59,8 @@ def test_cdk_nag(make_app: Callable[[], aws_cdk.App], config: MonitorConfig) -> 
     app.synth()
 
 
-def test_cdk_nag_finds(make_app: Callable[[], aws_cdk.App]) -> None:
-    """The check can fail: a queue without TLS and without dead letters is found."""
+def test_cdk_nag_finds_an_unprotected_queue(make_app: Callable[[], aws_cdk.App]) -> None:
+    """The check can fail: the queue has neither TLS nor dead letters."""
     app = make_app()
     sqs.Queue(aws_cdk.Stack(app, "Careless"), "Queue")
     report = AwsSolutionsChecks(app).validate_scope(app)
@@ -68,10 +72,9 @@ def test_cdk_nag_finds(make_app: Callable[[], aws_cdk.App]) -> None:
 
 
 @pytest.mark.parametrize("config", CONFIGS)
-def test_cfn_lint(
+def test_cfn_lint_has_no_findings(
     synthesize: Callable[[MonitorConfig], dict[str, Any]], config: MonitorConfig, tmp_path: Path
 ) -> None:
-    """cfn-lint has nothing to say of the template."""
     file = tmp_path / "template.json"
     file.write_text(json.dumps(synthesize(config)))
     result = subprocess.run(  # noqa: S603 - our own command

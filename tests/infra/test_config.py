@@ -1,4 +1,4 @@
-"""The settings: the values that they accept, and the messages for other values."""
+"""The settings: the values that they accept, and the errors for other values."""
 
 import json
 from dataclasses import replace
@@ -300,8 +300,8 @@ def value_of(config: MonitorConfig, key: str) -> object:
     return getattr(config, FIELDS[key])
 
 
-def test_defaults() -> None:
-    """Without context every setting has its declared default; released defaults do not change."""
+def test_defaults_are_the_declared_ones() -> None:
+    """Without context every setting has its default; released defaults do not change."""
     config = MonitorConfig.from_context({})
     defaults = {setting.key: setting.default for setting in all_settings()}
 
@@ -310,8 +310,10 @@ def test_defaults() -> None:
 
 
 @pytest.mark.parametrize(("key", "given_value", "expected"), GOOD)
-def test_allowed_value(key: str, given_value: object, expected: object) -> None:
-    """A setting takes the text of `-c` and the JSON of cdk.json, and has its own type."""
+def test_allowed_value_is_read_from_the_context(
+    key: str, given_value: object, expected: object
+) -> None:
+    """A setting accepts the text of `-c` and the JSON of cdk.json, and has its own type."""
     context = {key: given_value, **NEEDED.get(key, {})}
     value = value_of(MonitorConfig.from_context(context), key)
 
@@ -320,8 +322,10 @@ def test_allowed_value(key: str, given_value: object, expected: object) -> None:
 
 
 @pytest.mark.parametrize(("key", "given_value", "shown", "allowed"), BAD)
-def test_wrong_value(key: str, given_value: object, shown: str, allowed: str) -> None:
-    """The message for a wrong value contains the key, the value, and what is allowed."""
+def test_invalid_value_is_refused_with_what_is_allowed(
+    key: str, given_value: object, shown: str, allowed: str
+) -> None:
+    """The error contains the key, the value, and what is allowed."""
     with pytest.raises(ConfigError) as caught:
         MonitorConfig.from_context({key: given_value})
 
@@ -330,8 +334,10 @@ def test_wrong_value(key: str, given_value: object, shown: str, allowed: str) ->
 
 
 @pytest.mark.parametrize(("key", "given_value", "expected"), GOOD)
-def test_allowed_value_in_code(key: str, given_value: object, expected: object) -> None:
-    """A configuration made in code is the one that the same values in the context make."""
+def test_allowed_value_in_code_equals_the_context(
+    key: str, given_value: object, expected: object
+) -> None:
+    """The same values in code and in the context make equal configurations."""
     context = {key: given_value, **NEEDED.get(key, {})}
     made = MonitorConfig(**{FIELDS[name]: value for name, value in context.items()})
 
@@ -340,8 +346,10 @@ def test_allowed_value_in_code(key: str, given_value: object, expected: object) 
 
 
 @pytest.mark.parametrize(("key", "given_value", "shown", "allowed"), BAD)
-def test_wrong_value_in_code(key: str, given_value: object, shown: str, allowed: str) -> None:
-    """The message for a wrong value in code contains argument, value, and what is allowed."""
+def test_invalid_value_in_code_is_refused_with_what_is_allowed(
+    key: str, given_value: object, shown: str, allowed: str
+) -> None:
+    """The error contains the argument, the value, and what is allowed."""
     with pytest.raises(ConfigError) as caught:
         MonitorConfig(**{FIELDS[key]: given_value})
 
@@ -349,8 +357,8 @@ def test_wrong_value_in_code(key: str, given_value: object, shown: str, allowed:
     assert problem.startswith(f"{FIELDS[key]} is {shown}: it must be {allowed}")
 
 
-def test_all_problems_in_code_at_once() -> None:
-    """Every wrong argument is reported in one error, None among them where there is a default."""
+def test_all_problems_in_code_are_reported_at_once() -> None:
+    """Also a None for a setting that has a default."""
     with pytest.raises(ConfigError) as caught:
         MonitorConfig(poll_interval_minutes=0, log_level=cast("str", None))
 
@@ -365,22 +373,21 @@ PRICE = {MODEL: {"input": 0.000125, "output": 0.000625}}
 
 
 @pytest.mark.parametrize("given_value", [PRICE, json.dumps(PRICE)])
-def test_prices_come_as_json_or_as_its_text(given_value: object) -> None:
-    """`cdk.json` and `-c tokenPrices='{...}'` say the same, exactly."""
+def test_prices_are_read_from_json_or_its_text(given_value: object) -> None:
+    """`cdk.json` and `-c tokenPrices='{...}'` have exactly the same result."""
     context = {"outputBuckets": "results", "tokenPrices": given_value}
     assert MonitorConfig.from_context(context).token_prices == (
         TokenPrice(MODEL, Decimal("0.000125"), Decimal("0.000625")),
     )
 
 
-def test_prices_without_buckets_would_do_nothing() -> None:
-    """Prices without buckets are refused: without a manifest there are no tokens to price."""
+def test_prices_without_buckets_are_refused() -> None:
+    """Without a manifest there are no tokens to price."""
     with pytest.raises(ConfigError, match="tokenPrices is set and outputBuckets is not: name the"):
         MonitorConfig.from_context({"tokenPrices": PRICE})
 
 
-def test_buckets_fit_into_the_policies_of_a_role() -> None:
-    """The number of buckets is limited by what the policies of a role can name."""
+def test_number_of_buckets_is_limited_by_the_policies_of_a_role() -> None:
     buckets = [f"bucket-{number:03}" for number in range(MOST_BUCKETS + 1)]
     assert len(MonitorConfig(output_buckets=buckets[1:]).output_buckets or ()) == 240
     with pytest.raises(ConfigError, match="outputBuckets names 241 buckets: the policies of a"):
@@ -397,7 +404,7 @@ def test_buckets_fit_into_the_policies_of_a_role() -> None:
     ],
 )
 def test_unknown_region_is_refused(region: str, said: str) -> None:
-    """A misspelled Region stops the deployment, because it would be polled without end."""
+    """The deployment of a misspelled Region would poll it indefinitely."""
     with pytest.raises(ConfigError) as caught:
         MonitorConfig(regions=("us-east-1", region))
 
@@ -428,7 +435,7 @@ def test_region_of_another_partition_is_refused() -> None:
         (BUS.replace("aws", "aws-cn"), "memberOf: us-east-1 is in the partition aws, and the ARN"),
     ],
 )
-def test_bus_of_an_impossible_place_is_refused(bus: str, said: str) -> None:
+def test_bus_arn_with_an_invalid_region_is_refused(bus: str, said: str) -> None:
     """The ARN of the monitor's bus has a Region of its partition."""
     with pytest.raises(ConfigError, match=said):
         MonitorConfig(member_of=bus)
@@ -437,7 +444,7 @@ def test_bus_of_an_impossible_place_is_refused(bus: str, said: str) -> None:
 @pytest.mark.parametrize(
     "half", [{"vpcSubnetIds": "subnet-0a1b2c3d"}, {"vpcSecurityGroupIds": "sg-0a1b2c3d"}], ids=str
 )
-def test_half_a_vpc_is_refused(half: dict[str, str]) -> None:
+def test_incomplete_vpc_settings_are_refused(half: dict[str, str]) -> None:
     """Lambda needs subnets and security groups together."""
     with pytest.raises(ConfigError, match="vpcSubnetIds and vpcSecurityGroupIds belong together"):
         MonitorConfig.from_context(half)
@@ -453,15 +460,15 @@ def test_outcomes_without_a_recipient_are_refused() -> None:
     )
 
 
-def test_outcomes_by_default() -> None:
-    """By default every outcome except Completed is notified, conditions included."""
+def test_notified_outcomes_exclude_completed_by_default() -> None:
+    """Conditions are included."""
     notified = MonitorConfig(notify_chat=True).notified_outcomes
     assert set(notified) == set(NOTIFIABLE) - {"Completed"}
 
 
 @pytest.mark.parametrize("setting", all_settings(), ids=lambda setting: setting.key)
-def test_every_setting_refuses_another_type(setting: Setting) -> None:
-    """No setting accepts everything, and each says what it allows."""
+def test_every_setting_refuses_a_value_of_another_type(setting: Setting) -> None:
+    """The error says what is allowed."""
     with pytest.raises(ConfigError) as caught:
         MonitorConfig.from_context({setting.key: {"a": 1}})
 
@@ -479,8 +486,8 @@ def test_every_setting_refuses_another_type(setting: Setting) -> None:
         ("removePolicy", "removalPolicy"),
     ],
 )
-def test_unknown_key_similar_to_a_setting(key: str, meant: str) -> None:
-    """A misspelled setting is an error that suggests the closest one and lists all settings."""
+def test_unknown_key_similar_to_a_setting_has_a_suggestion(key: str, meant: str) -> None:
+    """The error suggests the closest setting and lists all settings."""
     with pytest.raises(ConfigError) as caught:
         MonitorConfig.from_context({key: "1"})
 
@@ -489,16 +496,15 @@ def test_unknown_key_similar_to_a_setting(key: str, meant: str) -> None:
     assert known == EVERY_KEY
 
 
-def test_unknown_key_unlike_any_setting() -> None:
-    """An unknown setting that resembles none is an error without a suggestion."""
+def test_unknown_key_unlike_any_setting_has_no_suggestion() -> None:
     with pytest.raises(ConfigError) as caught:
         MonitorConfig.from_context({"zzz": None})
 
     assert caught.value.problems[0] == "zzz is not a setting"
 
 
-def test_all_problems_at_once() -> None:
-    """Every wrong setting is reported in one error, one line each."""
+def test_all_problems_are_reported_at_once() -> None:
+    """One error has one line for each."""
     with pytest.raises(ConfigError) as caught:
         MonitorConfig.from_context({"pollIntervalMinutes": 0, "logLevel": "loud", "foo": 1})
 
@@ -511,8 +517,8 @@ def test_all_problems_at_once() -> None:
     ]
 
 
-def test_context_of_the_cdk_is_no_setting(cdk_json: dict[str, Any]) -> None:
-    """The CDK's flags, options and lookup results are ignored."""
+def test_context_of_the_cdk_is_ignored(cdk_json: dict[str, Any]) -> None:
+    """These are the CDK's flags, options and lookup results."""
     context = {**cdk_json["context"], **CDK_CONTEXT}
 
     assert MonitorConfig.from_context(context) == MonitorConfig()
@@ -520,7 +526,7 @@ def test_context_of_the_cdk_is_no_setting(cdk_json: dict[str, Any]) -> None:
 
 @given(st.dictionaries(st.sampled_from(sorted(FIELDS)) | st.text(), JSON))
 def test_any_context_is_accepted_or_refused(context: dict[str, object]) -> None:
-    """Any context gives a configuration or an error that says what is wrong."""
+    """Any context makes a configuration or an error that says what is wrong."""
     try:
         MonitorConfig.from_context(context)
     except ConfigError as error:
@@ -531,15 +537,15 @@ HOME = Scope("111111111111", "us-east-1")
 
 
 def test_number_of_scopes_is_limited() -> None:
-    """Regions times accounts are bounded by what a stack can hold."""
+    """Regions times accounts is limited by the size of a stack."""
     many = tuple(f"{number:012}" for number in range(50))
     assert len(MonitorConfig(accounts=many[1:]).scopes(HOME).others) == 49
     with pytest.raises(ConfigError, match="make 51 pairs of an account and a Region: one monitor"):
         MonitorConfig(accounts=many).scopes(HOME)
 
 
-def test_concurrency_for_every_scope() -> None:
-    """Reserved concurrency that lets polls of different scopes wait for each other is refused."""
+def test_concurrency_below_the_number_of_scopes_is_refused() -> None:
+    """With it, polls of different scopes would wait for each other."""
     config = MonitorConfig(accounts=("222222222222",), function_reserved_concurrency=2)
     assert len(config.scopes(HOME).others) == 1
     config = replace(config, function_reserved_concurrency=1)
@@ -550,14 +556,14 @@ def test_concurrency_for_every_scope() -> None:
 
 
 @given(st.integers(min_value=1, max_value=60))
-def test_text_and_number_agree(minutes: int) -> None:
+def test_number_is_read_from_text_or_json(minutes: int) -> None:
     """`-c pollIntervalMinutes=5` and `"pollIntervalMinutes": 5` are the same setting."""
     assert MonitorConfig.from_context(
         {"pollIntervalMinutes": str(minutes)}
     ) == MonitorConfig.from_context({"pollIntervalMinutes": minutes})
 
 
-def test_log_retention_is_what_cloudwatch_accepts(tmp_path: Path) -> None:
+def test_log_retention_allows_the_values_of_cloudwatch(tmp_path: Path) -> None:
     """Every number of days that the CDK knows is allowed, and no other."""
     app = aws_cdk.App(outdir=str(tmp_path))
     stack = aws_cdk.Stack(app, "Stack")
@@ -573,8 +579,8 @@ def test_log_retention_is_what_cloudwatch_accepts(tmp_path: Path) -> None:
     assert found == {*setting.kind.numbers, None}
 
 
-def test_settings_table() -> None:
-    """The documentation's table has each setting with its default and what it allows."""
+def test_settings_table_has_every_setting() -> None:
+    """Each with its default and what it allows."""
     _, _, *rows = settings().splitlines()
 
     assert [row.split("`")[1] for row in rows] == list(FIELDS)

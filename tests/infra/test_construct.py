@@ -1,4 +1,4 @@
-"""The construct in any app: attributes, grants, rules, two of them in one stack."""
+"""The construct in any app: attributes, grants, rules, and two of them in one stack."""
 
 import json
 import re
@@ -101,8 +101,7 @@ def template_of(stack: aws_cdk.Stack) -> Template:
     return template
 
 
-def test_attributes(stack: aws_cdk.Stack) -> None:
-    """The attributes are the parts that the outputs name."""
+def test_attributes_are_the_resources_of_the_outputs(stack: aws_cdk.Stack) -> None:
     monitor = BedrockBatchMonitor(stack, "Batches")
     monitor.add_outputs()
     outputs = {name: output["Value"] for name, output in template_of(stack)["Outputs"].items()}
@@ -110,6 +109,7 @@ def test_attributes(stack: aws_cdk.Stack) -> None:
     assert {name: stack.resolve(value) for name, value in outputs.items()} == {
         "JobsTableName": stack.resolve(monitor.jobs_table.table_name),
         "HistoryTableName": stack.resolve(monitor.history_table.table_name),
+        "StateTableName": stack.resolve(monitor._tables.state.table_name),
         "EventBusName": stack.resolve(monitor.event_bus.event_bus_name),
         "MonitorFunctionName": stack.resolve(monitor.function.function_name),
         "DeadLetterQueueUrl": stack.resolve(monitor.dead_letter_queue.queue_url),
@@ -155,15 +155,17 @@ def test_stages_and_nested_stacks_have_different_bus_names(
     assert len(stages | nested) == 4
 
 
-def test_long_names_of_stacks_make_an_allowed_bus_name(make_app: Callable[[], aws_cdk.App]) -> None:
+def test_long_stack_names_make_an_allowed_bus_name(make_app: Callable[[], aws_cdk.App]) -> None:
     """EventBridge allows 256 letters, digits, dots, hyphens and underscores."""
     stack = aws_cdk.Stack(make_app(), "P" * 200, stack_name="s" * 128)
 
     assert re.fullmatch(r"[A-Za-z0-9._-]{129,256}", bus_name(stack))
 
 
-def test_alarms_report_to_the_topic(stack: aws_cdk.Stack, of_type: OfType) -> None:
-    """`alarms` are all alarms, and `alarm_topic` is what they report to."""
+def test_alarms_attribute_has_every_alarm_of_the_topic(
+    stack: aws_cdk.Stack, of_type: OfType
+) -> None:
+    """`alarms` are all alarms, which publish to `alarm_topic`."""
     monitor = BedrockBatchMonitor(stack, "Batches")
     topic = stack.resolve(monitor.alarm_topic.topic_arn)
     arns = {str(stack.resolve(alarm.alarm_arn)) for alarm in monitor.alarms}
@@ -193,8 +195,10 @@ def granted(stack: aws_cdk.Stack, of_type: OfType, render: Render) -> dict[Any, 
 
 
 @pytest.mark.parametrize("helper", GRANTED)
-def test_grants(stack: aws_cdk.Stack, of_type: OfType, render: Render, helper: str) -> None:
-    """Each grant allows exactly this, and says that it took effect."""
+def test_grant_allows_exactly_its_actions(
+    stack: aws_cdk.Stack, of_type: OfType, render: Render, helper: str
+) -> None:
+    """The returned grant succeeded."""
     monitor = BedrockBatchMonitor(stack, "Batches")
     role = iam.Role(stack, "Somebody", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
     grant = getattr(monitor, helper)(role)
@@ -205,7 +209,7 @@ def test_grants(stack: aws_cdk.Stack, of_type: OfType, render: Render, helper: s
 
 @pytest.mark.parametrize("kms", ["aws", "customer"])
 @pytest.mark.parametrize("helper", GRANTED)
-def test_grant_does_not_reach_task_tokens(
+def test_grant_does_not_include_task_tokens(
     stack: aws_cdk.Stack, of_type: OfType, render: Render, helper: str, kms: str
 ) -> None:
     """No statement of a grant names the outbox table, nor every table."""
@@ -221,10 +225,10 @@ def test_grant_does_not_reach_task_tokens(
 
 
 @pytest.mark.parametrize("helper", GRANTED)
-def test_grants_with_a_key(
+def test_grant_on_tables_includes_the_customer_key(
     stack: aws_cdk.Stack, of_type: OfType, render: Render, helper: str
 ) -> None:
-    """With `kms=customer` the grants on tables bring the use of the key, by way of DynamoDB."""
+    """With `kms=customer` it allows the use of the key through DynamoDB."""
     monitor = BedrockBatchMonitor(stack, "Batches", config=MonitorConfig(kms="customer"))
     role = iam.Role(stack, "Somebody", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
     getattr(monitor, helper)(role)
@@ -235,8 +239,8 @@ def test_grants_with_a_key(
     assert granted(stack, of_type, render) == {**GRANTED[helper], **key}
 
 
-def test_rules_on_endings(stack: aws_cdk.Stack) -> None:
-    """A rule matches the endings asked for, all by default, and what else `data` says."""
+def test_rule_on_ended_matches_the_given_statuses(stack: aws_cdk.Stack) -> None:
+    """All by default, with further conditions on `data`."""
     monitor = BedrockBatchMonitor(stack, "Batches")
     queue = targets.SqsQueue(sqs.Queue(stack, "Queue"))
     made = {
@@ -266,15 +270,15 @@ def test_rules_on_endings(stack: aws_cdk.Stack) -> None:
 
 
 @pytest.mark.parametrize("wrong", [["Complete"], ["Failed", "InProgress"], [], "Failed"])
-def test_endings_that_are_none(stack: aws_cdk.Stack, wrong: list[str]) -> None:
-    """A status that is not terminal is refused, and the message lists the terminal ones."""
+def test_rule_on_a_non_terminal_status_is_refused(stack: aws_cdk.Stack, wrong: list[str]) -> None:
+    """The error lists the terminal statuses."""
     monitor = BedrockBatchMonitor(stack, "Batches")
 
     with pytest.raises(ValueError, match="Completed, PartiallyCompleted, Failed, Stopped, Expired"):
         monitor.on_job_ended("Rule", statuses=wrong)
 
 
-def test_status_given_twice(stack: aws_cdk.Stack) -> None:
+def test_rule_with_two_statuses_arguments_is_refused(stack: aws_cdk.Stack) -> None:
     """The status comes from one of the two arguments."""
     monitor = BedrockBatchMonitor(stack, "Batches")
 
@@ -296,8 +300,8 @@ def services(template: Template) -> set[str]:
     return found
 
 
-def test_two_monitors_in_one_stack(stack: aws_cdk.Stack) -> None:
-    """Each has resources, logs and metrics of its own."""
+def test_two_monitors_in_one_stack_are_separate(stack: aws_cdk.Stack) -> None:
+    """Each has its own resources, logs and metrics."""
     BedrockBatchMonitor(stack, "Orders")
     group = aws_cdk.Stack(stack.node.root, "Alone")
     BedrockBatchMonitor(stack, "Invoices", config=MonitorConfig(discovery_name_prefix="invoice-"))
@@ -322,8 +326,10 @@ def test_two_monitors_in_one_stack(stack: aws_cdk.Stack) -> None:
 @pytest.mark.parametrize(
     "environment", [None, aws_cdk.Environment(account="123456789012", region="eu-west-1")]
 )
-def test_cdk_nag(tmp_path: Path, environment: aws_cdk.Environment | None, kms: str) -> None:
-    """The construct meets the AWS Solutions rules in any stack, of a known environment or not."""
+def test_construct_meets_the_rules_of_cdk_nag(
+    tmp_path: Path, environment: aws_cdk.Environment | None, kms: str
+) -> None:
+    """In any stack, with a known environment or without."""
     app = aws_cdk.App(context={"aws:cdk:bundling-stacks": []}, outdir=str(tmp_path))
     stack = aws_cdk.Stack(app, "Pipeline", env=environment)
     config = MonitorConfig(kms=kms, output_buckets=ALL_KEYS.output_buckets)
@@ -333,10 +339,10 @@ def test_cdk_nag(tmp_path: Path, environment: aws_cdk.Environment | None, kms: s
     assert [(finding.rule_name, finding.description) for finding in report.violations] == []
 
 
-def test_the_stack_adds_nothing_to_the_names(
+def test_own_stack_adds_no_prefix_to_names(
     make_app: Callable[[], aws_cdk.App], template: Template
 ) -> None:
-    """In the stack of its own the monitor has the stack's name, and ids without a prefix."""
+    """In its own stack the monitor has the stack's name, and IDs without a prefix."""
     app = make_app()
     alone = MonitorStack(app, STACK_ID, config=MonitorConfig())
 

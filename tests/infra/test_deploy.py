@@ -95,10 +95,10 @@ def deployment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Deployment:
 BEFORE = template(alarmEmail="me@example.com", logLevel="DEBUG")
 
 
-def test_removed_setting_is_shown_and_asked_for(
+def test_removed_setting_is_shown_and_requires_confirmation(
     deployment: Deployment, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """An earlier `-c alarmEmail=…` is not lost without a question."""
+    """An earlier `-c alarmEmail=…` is not removed without a question."""
     status = deployment(StubCloudFormation(BEFORE), template(logLevel="DEBUG"))
 
     output = capsys.readouterr()
@@ -129,7 +129,7 @@ def test_option_confirms_removal(deployment: Deployment, option: str) -> None:
 def test_other_changes_are_shown_without_a_question(
     deployment: Deployment, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """New values and defaults are shown as they are."""
+    """New values and defaults are shown."""
     after = template(alarmEmail="you@example.com", logLevel="DEBUG", kms="customer")
 
     assert deployment(StubCloudFormation(json.dumps(BEFORE)), after) == 0
@@ -149,10 +149,10 @@ def test_other_changes_are_shown_without_a_question(
     ],
     ids=["no stack", "earlier version", "no change"],
 )
-def test_deployment_without_changes_asks_nothing(
+def test_deployment_without_changes_needs_no_confirmation(
     deployment: Deployment, client: StubCloudFormation, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A first deployment, and one over a version that recorded no settings, compare nothing."""
+    """Neither a first deployment nor one over a version without recorded settings is compared."""
     assert deployment(client, BEFORE) == 0
     assert capsys.readouterr().out == ""
     assert (deployment.questions, deployment.commands) == ([], ["synth", "deploy"])
@@ -164,7 +164,7 @@ def test_deployment_without_changes_asks_nothing(
 def test_unreadable_settings_stop_the_deployment(
     deployment: Deployment, error: Exception, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What cannot be compared could be removed unseen."""
+    """Without a comparison a setting could be removed unnoticed."""
     assert deployment(StubCloudFormation(error=error), template()) == 1
     assert capsys.readouterr().err.startswith("The deployed settings cannot be compared: ")
     assert deployment.commands == ["synth"]
@@ -227,7 +227,7 @@ def test_role_is_assumed_in_the_place_of_the_caller(monkeypatch: pytest.MonkeyPa
 
 
 def test_failed_synthesis_stops_the_deployment() -> None:
-    """Wrong settings end with the exit status of the synthesis."""
+    """Invalid settings end with the exit status of the synthesis."""
 
     def fail(_: Sequence[str]) -> int:
         return 3
@@ -235,10 +235,10 @@ def test_failed_synthesis_stops_the_deployment() -> None:
     assert deploy.main([], run=fail) == 3
 
 
-def test_answer_without_a_terminal_is_no(
+def test_confirmation_without_a_terminal_is_refused(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """In a pipeline nobody can answer: the question is printed and the deployment stops."""
+    """In a pipeline the question is printed and the deployment stops."""
     monkeypatch.setattr("sys.stdin", io.StringIO("y"))
 
     assert deploy._confirm("Deploy? ") is False
@@ -261,7 +261,7 @@ def test_settings_are_read_with_the_profile_of_the_deployment(
     assert deploy._profile_in(arguments) == profile
 
 
-def test_synthesis_gets_its_own_options_alone() -> None:
+def test_synthesis_gets_only_its_own_options() -> None:
     """Options of `cdk deploy` that `cdk synth` does not know are not passed to it."""
     settings = ["-c", "kms=aws", "--context=logLevel=DEBUG", "-c", "x=-c", "--profile", "prod"]
     of_deploy = ["--require-approval", "never", "--outputs-file=o.json", "--yes"]
@@ -269,8 +269,8 @@ def test_synthesis_gets_its_own_options_alone() -> None:
     assert deploy._of_synthesis([*of_deploy[:2], *settings, *of_deploy[2:]]) == settings
 
 
-def test_recorded_settings_are_settings_again() -> None:
-    """Each recorded text is what `-c key=value` takes, for every setting."""
+def test_recorded_settings_survive_a_round_trip() -> None:
+    """Each recorded text is a valid `-c key=value`, for every setting."""
     recorded = texts_of(EVERYWHERE)
 
     assert MonitorConfig.from_context(recorded) == EVERYWHERE
@@ -283,7 +283,9 @@ TEXTS = st.dictionaries(st.sampled_from([one.key for one in all_settings()]), st
 
 
 @given(TEXTS, TEXTS)
-def test_changes_lead_from_one_to_the_other(before: dict[str, str], after: dict[str, str]) -> None:
+def test_changes_applied_to_deployed_settings_make_the_new_ones(
+    before: dict[str, str], after: dict[str, str]
+) -> None:
     """Applying the changes to the deployed settings gives the new ones, and each is a change."""
     found = changes(before, after)
     result = dict(before)
@@ -298,6 +300,6 @@ def test_changes_lead_from_one_to_the_other(before: dict[str, str], after: dict[
 
 
 def test_template_of_an_earlier_version_has_no_settings() -> None:
-    """Unknown is not the same as none."""
+    """Unknown settings are not the same as no settings."""
     assert settings_in({"Metadata": {}}) is None
     assert settings_in(template()) == {}

@@ -1,4 +1,4 @@
-"""The customer-managed key: what it encrypts, and who may use it."""
+"""The customer-managed key: what it encrypts, and who can use it."""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,8 +20,8 @@ CUSTOMER = MonitorConfig(kms="customer")
 NOTIFYING = MonitorConfig(kms="customer", notify_email="team@example.com", notify_chat=True)
 
 
-def test_no_key_by_default(template: Template, of_type: OfType) -> None:
-    """Without `kms=customer` a deployment creates and references no key."""
+def test_default_deployment_has_no_key(template: Template, of_type: OfType) -> None:
+    """Without `kms=customer` it creates and references none."""
     assert of_type(template, "AWS::KMS::Key") == {}
     assert all(
         "KmsMasterKeyId" not in resource.get("Properties", {})
@@ -31,14 +31,14 @@ def test_no_key_by_default(template: Template, of_type: OfType) -> None:
 
 
 @pytest.mark.parametrize(("config", "more"), [(CUSTOMER, (0, 0)), (NOTIFYING, (2, 1))])
-def test_what_is_encrypted(
+def test_customer_key_encrypts_every_store(
     synthesize: Synthesize,
     of_type: OfType,
     render: Render,
     config: MonitorConfig,
     more: tuple[int, int],
 ) -> None:
-    """With `kms=customer` every table, queue, log group and topic of mails is under the one key."""
+    """With `kms=customer` every table, queue, log group and topic of mails uses the one key."""
     template = render(synthesize(config))
     more_topics, more_logs = more
     tables = [
@@ -65,22 +65,26 @@ def test_what_is_encrypted(
     assert len(tables) == 4
 
 
-def test_bus_has_no_key(synthesize: Synthesize, of_type: OfType) -> None:
-    """The event bus keeps AWS's own key, so that subscribers do not depend on the customer's."""
+def test_bus_does_not_use_the_customer_key(synthesize: Synthesize, of_type: OfType) -> None:
+    """It has the AWS owned key, so that subscribers do not depend on the customer's key."""
     (bus,) = of_type(synthesize(CUSTOMER), "AWS::Events::EventBus").values()
 
     assert "KmsKeyIdentifier" not in bus["Properties"]
 
 
-def test_tables_keep_their_ids(synthesize: Synthesize, of_type: OfType, template: Template) -> None:
+def test_tables_keep_their_logical_ids_with_a_key(
+    synthesize: Synthesize, of_type: OfType, template: Template
+) -> None:
     """CloudFormation replaces no table when the key of a deployment changes."""
     kind = "AWS::DynamoDB::GlobalTable"
 
     assert set(of_type(synthesize(CUSTOMER), kind)) == set(of_type(template, kind))
 
 
-def test_key_policy(synthesize: Synthesize, of_type: OfType, render: Render) -> None:
-    """The account's policies decide on the key; of the services, EventBridge has no condition."""
+def test_key_policy_admits_the_account_and_two_services(
+    synthesize: Synthesize, of_type: OfType, render: Render
+) -> None:
+    """The statement for CloudWatch Logs has a condition, the one for EventBridge has none."""
     key = render(of_type(synthesize(CUSTOMER), "AWS::KMS::Key")[KEY])["Properties"]
     account, *services = key["KeyPolicy"]["Statement"]
 
@@ -114,7 +118,7 @@ def test_key_policy(synthesize: Synthesize, of_type: OfType, render: Render) -> 
 
 
 @pytest.mark.parametrize(("config", "policy"), [(CUSTOMER, "Retain"), (ALL_KEYS, "Delete")])
-def test_key_goes_with_the_data(
+def test_key_is_retained_with_the_tables(
     synthesize: Synthesize, of_type: OfType, config: MonitorConfig, policy: str
 ) -> None:
     """The key outlives the stack exactly if the tables do, which are unreadable without it."""

@@ -1,4 +1,4 @@
-"""What the functions share: code and settings."""
+"""What the functions have in common: code and settings."""
 
 from collections.abc import Callable
 from typing import Any
@@ -45,10 +45,10 @@ def test_functions_share_code_and_settings(
     assert monitor["Code"]["S3Key"]
 
 
-def test_function_that_reads_errors_finds_its_settings(
+def test_function_of_record_errors_has_only_its_settings(
     synthesize: Callable[[MonitorConfig], dict[str, Any]], render: Callable[[Any], Any]
 ) -> None:
-    """Its environment has what it reads, and the names of nothing else."""
+    """Its environment contains the variables that it reads, and no other names."""
     function = synthesize(ALL_KEYS)["Resources"][RECORD_ERRORS]["Properties"]
     read = RecordErrorSettings.from_environment(render(function["Environment"]["Variables"]))
 
@@ -59,7 +59,7 @@ def test_function_that_reads_errors_finds_its_settings(
     assert function["Timeout"] == 900
 
 
-def test_discovery_off_reaches_both_functions(
+def test_discovery_off_is_set_in_both_functions(
     synthesize: Callable[[MonitorConfig], dict[str, Any]], render: Callable[[Any], Any]
 ) -> None:
     """With `discovery=off` no function discovers jobs, even with a prefix."""

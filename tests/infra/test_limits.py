@@ -1,4 +1,4 @@
-"""Settings that are allowed one by one, and exceed a limit of AWS together."""
+"""Settings that are allowed one by one, and together exceed a limit of AWS."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -53,7 +53,7 @@ COUNTED = {"outputBuckets": "results", "tokenPrices": PRICES}
 def test_environment_that_is_too_long_is_refused(
     make_app: Callable[[], aws_cdk.App], context: Mapping[str, Any], named: list[str]
 ) -> None:
-    """The message says which settings take how much, largest first, and what to do."""
+    """The error contains the sizes of the settings, largest first, and the remedy."""
     config = MonitorConfig.from_context(context)
     with pytest.raises(ConfigError) as caught:
         stack_of(make_app(), config)
@@ -76,7 +76,7 @@ def test_environment_is_measured_as_json_in_bytes(size: int) -> None:
     assert (problem is None) == (size <= ENVIRONMENT_BYTES)
 
 
-def test_names_of_a_nested_stack_are_counted_with_their_greatest_length(
+def test_nested_stack_names_count_with_their_maximum_length(
     make_app: Callable[[], aws_cdk.App],
 ) -> None:
     """A stack whose name is known only at deployment has space for fewer prices."""

@@ -1,4 +1,4 @@
-"""What is in the templates for other accounts and Regions, and only with the settings for them."""
+"""The templates for other accounts and Regions, which need the settings for them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bedrock_batch_monitor.adapters.errors import ROLE_REFUSED
 from bedrock_batch_monitor.domain.arns import Scope
 from bedrock_batch_monitor.domain.requests import Hint, request_of
 from bedrock_batch_monitor.domain.scopes import Scopes
-from bedrock_batch_monitor.domain.summary import ERRORS, JOBS_ACTIVE, JOBS_ENDED
+from bedrock_batch_monitor.domain.summary import ERRORS, JOBS_ENDED, JOBS_READ
 from bedrock_batch_monitor.settings import MONITORED_ACCOUNT, Settings
 from bedrock_batch_monitor_cdk.alarms import ROLE_REFUSED_CODE
 from bedrock_batch_monitor_cdk.config import ConfigError, MonitorConfig
@@ -55,7 +55,7 @@ FUNCTION_ROLES = [
 def test_roles_of_monitors_of_one_region_have_different_names(
     synthesize: Synthesize, of_type: OfType
 ) -> None:
-    """A monitor with a bus of its own name has roles of its own, which its members trust."""
+    """A monitor with another bus name has its own roles, which its members trust."""
     monitor = synthesize(replace(MEMBERS, event_bus_name="jobs"))
     member = synthesize(MonitorConfig(member_of=BUS_ARN.replace(DEFAULT_BUS_NAME, "jobs")))
     made = {
@@ -92,8 +92,8 @@ def statements(template: Template, of_type: OfType, sid: str) -> list[dict[str, 
     ]
 
 
-def test_one_schedule_for_each_scope(synthesize: Synthesize, of_type: OfType) -> None:
-    """Each scope's schedule invokes the function with it, at the one rate; home's with nothing."""
+def test_each_scope_has_its_own_schedule(synthesize: Synthesize, of_type: OfType) -> None:
+    """It invokes the function with the scope as payload, at the same rate; home's is empty."""
     schedules = [
         schedule["Properties"]
         for schedule in of_type(synthesize(MEMBERS), "AWS::Scheduler::Schedule").values()
@@ -110,10 +110,10 @@ def test_one_schedule_for_each_scope(synthesize: Synthesize, of_type: OfType) ->
 
 
 @pytest.mark.parametrize("config", [MEMBERS, REGION_ALONE, replace(EVERYWHERE, regions=None)])
-def test_functions_get_the_scopes(
+def test_environment_of_the_functions_has_the_scopes(
     synthesize: Synthesize, of_type: OfType, config: MonitorConfig
 ) -> None:
-    """What the functions read from their environment is what the settings name."""
+    """The functions read the scopes of the settings."""
     template = synthesize(config)
     home = Scope(str(HOME.account), str(HOME.region))
     functions = of_type(template, "AWS::Lambda::Function").values()
@@ -134,8 +134,10 @@ def test_functions_get_the_scopes(
             )
 
 
-def test_permissions_beyond_the_own_account(synthesize: Synthesize, of_type: OfType) -> None:
-    """Both functions may read the own account's jobs in its Regions, and assume just the roles."""
+def test_functions_can_assume_only_the_roles_of_the_members(
+    synthesize: Synthesize, of_type: OfType
+) -> None:
+    """Both functions can read jobs of their own account in its Regions."""
     template = synthesize(MEMBERS)
     reads = statements(template, of_type, "ReadBatchJobs")
     assumes = statements(template, of_type, "AssumeMemberRoles")
@@ -154,8 +156,8 @@ def test_permissions_beyond_the_own_account(synthesize: Synthesize, of_type: OfT
     assert statements(synthesize(REGION_ALONE), of_type, "AssumeMemberRoles") == []
 
 
-def test_the_roles_that_members_trust_have_names(synthesize: Synthesize, of_type: OfType) -> None:
-    """The functions' roles are named as members' trust policies have them, and only for members."""
+def test_roles_that_members_trust_have_fixed_names(synthesize: Synthesize, of_type: OfType) -> None:
+    """They are those of the members' trust policies, and exist only with members."""
     named = {
         f"arn:aws:iam::111111111111:role/{role['Properties']['RoleName']}"
         for role in of_type(synthesize(MEMBERS), "AWS::IAM::Role").values()
@@ -169,8 +171,10 @@ def test_the_roles_that_members_trust_have_names(synthesize: Synthesize, of_type
         )
 
 
-def test_the_member_role(synthesize: Synthesize, of_type: OfType, render: Render) -> None:
-    """It trusts the monitor's two roles with the external id, and may read jobs, nothing else."""
+def test_member_role_trusts_the_monitor_and_only_reads_jobs(
+    synthesize: Synthesize, of_type: OfType, render: Render
+) -> None:
+    """It trusts the monitor's two roles with the external ID."""
     template = synthesize(MEMBER_STACK)
     roles = {name: render(role) for name, role in of_type(template, "AWS::IAM::Role").items()}
     role, forward = (
@@ -201,7 +205,7 @@ def test_the_member_role(synthesize: Synthesize, of_type: OfType, render: Render
             "null",
         ),
         (
-            json.dumps("bedrock:ListModelInvocationJobs"),
+            json.dumps(["bedrock:ListModelInvocationJobs", "servicequotas:ListServiceQuotas"]),
             "*",
             '{"StringEquals": {"aws:RequestedRegion": "<AWS::Region>"}}',
         ),
@@ -211,8 +215,10 @@ def test_the_member_role(synthesize: Synthesize, of_type: OfType, render: Render
     assert not of_type(template, "AWS::IAM::Policy")
 
 
-def test_names_of_a_members_role_are_settings(synthesize: Synthesize, of_type: OfType) -> None:
-    """Monitor and member take the role's name and the external id from the same settings."""
+def test_role_name_and_external_id_of_a_member_are_settings(
+    synthesize: Synthesize, of_type: OfType
+) -> None:
+    """Monitor and member read both from the same settings."""
     config = replace(
         MEMBER_STACK, member_role_name="ReadBatchJobs", member_external_id="shared-by-both"
     )
@@ -228,8 +234,8 @@ def test_names_of_a_members_role_are_settings(synthesize: Synthesize, of_type: O
     assert all(":role/ReadBatchJobs-" in arn for arn in assumes["Resource"])
 
 
-def test_a_member_forwards_native_events(synthesize: Synthesize, of_type: OfType) -> None:
-    """The member's rule on its default bus has the monitor's bus as its one target, for an hour."""
+def test_member_forwards_native_events_to_the_bus(synthesize: Synthesize, of_type: OfType) -> None:
+    """Its rule on the default bus has the monitor's bus as its only target, for an hour."""
     rule = only(of_type(synthesize(MEMBER_STACK), "AWS::Events::Rule"))
     assert "EventBusName" not in rule
     assert rule["EventPattern"] == {
@@ -264,7 +270,7 @@ def native_event(**detail: Any) -> dict[str, Any]:
         (False, {}, True),
     ],
 )
-def test_no_message_reaches_the_bus_without_record_messages(
+def test_member_forwards_no_messages_with_record_messages_off(
     synthesize: Synthesize,
     of_type: OfType,
     *,
@@ -272,7 +278,7 @@ def test_no_message_reaches_the_bus_without_record_messages(
     detail: dict[str, Any],
     forwarded: bool,
 ) -> None:
-    """A member with `recordMessages=false` forwards the events that have no message, as hints."""
+    """It forwards only the events without a message, as hints."""
     config = replace(MEMBER_STACK, record_messages=record_messages)
     rule = only(of_type(synthesize(config), RULE))
 
@@ -280,10 +286,10 @@ def test_no_message_reaches_the_bus_without_record_messages(
 
 
 @pytest.mark.parametrize("config", [MonitorConfig(record_messages=False), EVERYWHERE])
-def test_no_message_reaches_a_queue_without_record_messages(
+def test_inbox_queue_gets_no_messages_with_record_messages_off(
     synthesize: Synthesize, of_type: OfType, config: MonitorConfig
 ) -> None:
-    """With `recordMessages=false` the inbox queue gets the ARN alone, and it is the same hint."""
+    """It gets only the ARN, which is the same hint."""
     event = native_event(failureMessage="record 7 of patient X is not valid")
     arn = event["detail"]["batchJobArn"]
     scopes = Scopes(Scope(MEMBER, "us-east-1"))
@@ -308,13 +314,13 @@ def test_no_message_reaches_a_queue_without_record_messages(
         assert request_of(sent, scopes, now) == request_of(event, scopes, now) == Hint(arn)
 
 
-def test_events_are_queued_as_they_are_by_default(template: Template, of_type: OfType) -> None:
-    """With messages recorded, no input transformer stands between an event and the queue."""
+def test_events_are_queued_unchanged_by_default(template: Template, of_type: OfType) -> None:
+    """With messages recorded, the target has no input transformer."""
     assert "InputTransformer" not in json.dumps(of_type(template, RULE))
 
 
-def test_the_bus_takes_native_events_of_members(synthesize: Synthesize, of_type: OfType) -> None:
-    """The bus admits the named accounts, or the organization's, for Bedrock's events alone."""
+def test_bus_admits_only_native_events_of_members(synthesize: Synthesize, of_type: OfType) -> None:
+    """From the named accounts, or the organization's."""
     every_event = {
         "ForAllValues:StringEquals": {
             "events:source": ["aws.bedrock"],
@@ -344,7 +350,7 @@ def test_the_bus_takes_native_events_of_members(synthesize: Synthesize, of_type:
 def test_forwarded_events_reach_the_inbox(
     synthesize: Synthesize, of_type: OfType, render: Render, config: MonitorConfig
 ) -> None:
-    """A rule on the monitor's bus hands them to the queue that the default bus's events go to."""
+    """A rule on the monitor's bus has the same queue as target as the rule on the default bus."""
     rules = [render(rule["Properties"]) for rule in of_type(synthesize(config), RULE).values()]
     native = [rule for rule in rules if rule["EventPattern"].get("source") == ["aws.bedrock"]]
     assert sorted(rule.get("EventBusName", "default") for rule in native) == [
@@ -354,8 +360,8 @@ def test_forwarded_events_reach_the_inbox(
     assert native[0]["Targets"][0]["Arn"] == native[1]["Targets"][0]["Arn"]
 
 
-def test_alarms_name_their_scope(synthesize: Synthesize, of_type: OfType) -> None:
-    """Every other scope has its own, on the metrics with its dimension; home's are as without."""
+def test_each_other_scope_has_its_own_alarms(synthesize: Synthesize, of_type: OfType) -> None:
+    """On the metrics with its dimension; those of the home scope do not change."""
     by_scope: dict[str, set[str]] = {}
     for name, alarm in of_type(synthesize(MEMBERS), "AWS::CloudWatch::Alarm").items():
         properties = alarm["Properties"]
@@ -371,10 +377,10 @@ def test_alarms_name_their_scope(synthesize: Synthesize, of_type: OfType) -> Non
             by_scope.setdefault(scope, set()).add(kind)
     alarms = {
         "JobsRead",
-        "OldestReadSeconds",
+        "LateSeconds",
         "OldestPendingEventSeconds",
         "Errors",
-        "JobsNewlyUnreachable",
+        "JobsNeedAttention",
     }
     assert by_scope == {
         "111111111111/eu-west-1": alarms,
@@ -385,7 +391,7 @@ def test_alarms_name_their_scope(synthesize: Synthesize, of_type: OfType) -> Non
     assert ROLE_REFUSED_CODE == ROLE_REFUSED
 
 
-def test_the_dashboard_has_a_line_for_each_scope(synthesize: Synthesize, of_type: OfType) -> None:
+def test_dashboard_has_a_line_for_each_scope(synthesize: Synthesize, of_type: OfType) -> None:
     """One search for each graph finds every other scope; without others there is none."""
 
     def searches(config: MonitorConfig) -> list[str]:
@@ -394,20 +400,20 @@ def test_the_dashboard_has_a_line_for_each_scope(synthesize: Synthesize, of_type
         return [part for part in body.split("SEARCH(")[1:] if "service,scope" in part]
 
     assert len(searches(MEMBERS)) == 3
-    for name, search in zip((JOBS_ACTIVE, JOBS_ENDED, ERRORS), searches(MEMBERS), strict=True):
+    for name, search in zip((JOBS_READ, JOBS_ENDED, ERRORS), searches(MEMBERS), strict=True):
         assert name in search
     assert searches(MonitorConfig()) == []
 
 
-def test_the_default_template_has_none_of_it(template: Template) -> None:
-    """Without the settings no resource, role name, variable or output is there for others."""
+def test_default_template_has_no_resources_for_members(template: Template) -> None:
+    """Nor role names, variables or outputs for them."""
     text = json.dumps(template)
     for word in ("AssumeMemberRoles", "MONITORED_REGIONS", "EventBusArn", "RoleName"):
         assert word not in text
 
 
-def test_the_own_account_must_be_known(make_app: Callable[[], aws_cdk.App]) -> None:
-    """Without them the other scopes cannot be determined; the message contains the remedy."""
+def test_settings_of_members_require_a_known_account(make_app: Callable[[], aws_cdk.App]) -> None:
+    """Without account and Region the scopes cannot be determined; the error has the remedy."""
     with pytest.raises(ConfigError, match="have AWS credentials and a Region in the environment"):
         MonitorStack(make_app(), STACK_ID, config=MEMBERS)
 
@@ -422,10 +428,10 @@ def test_the_own_account_must_be_known(make_app: Callable[[], aws_cdk.App]) -> N
         ),
     ],
 )
-def test_the_app(
+def test_app_creates_the_member_or_the_monitor(
     cdk_json: Mapping[str, Any], tmp_path: Path, settings: dict[str, str], files: set[str]
 ) -> None:
-    """`app.py` creates the member or the monitor, which gets its account and Region."""
+    """The monitor gets its account and Region."""
     context = {**cdk_json["context"], "aws:cdk:bundling-stacks": [], **settings}
     environment = {
         "CDK_CONTEXT_JSON": json.dumps(context),

@@ -42,8 +42,8 @@ def notifying_rules(template: Template, of_type: OfType, render: Render) -> list
     ]
 
 
-def test_nothing_by_default(template: Template) -> None:
-    """A deployment without these settings has none of it, and the alarms' topic alone."""
+def test_default_stack_has_no_notifications(template: Template) -> None:
+    """It has only the topic of the alarms."""
     resources = template["Resources"]
 
     assert not [name for name in resources if name.startswith(("Notifications", "Schemas"))]
@@ -62,14 +62,14 @@ def test_nothing_by_default(template: Template) -> None:
         (ALL_KEYS, {"Completed", "Failed"}),
     ],
 )
-def test_notified_outcomes_reach_the_function(
+def test_rules_match_only_the_notified_outcomes(
     synthesize: Synthesize,
     of_type: OfType,
     render: Render,
     config: MonitorConfig,
     notified: set[str],
 ) -> None:
-    """The events that reach the function are those of the outcomes set, each once."""
+    """The function gets exactly the events of the configured outcomes, each once."""
     matched = [
         name
         for rule in notifying_rules(synthesize(config), of_type, render)
@@ -103,10 +103,10 @@ def test_unreachable_notification_requires_a_job_that_was_read(
         (MonitorConfig(), {}),
     ],
 )
-def test_monitor_function_knows_topics_of_its_summary(
+def test_monitor_function_has_the_topics_of_its_summary(
     synthesize: Synthesize, render: Render, config: MonitorConfig, topics: dict[str, str]
 ) -> None:
-    """The monitor function has the topics if unreachable jobs are notified; the inbox never has."""
+    """Only if unreachable jobs are notified; the inbox function never has them."""
     resources = render(synthesize(config)["Resources"])
     monitor, inbox = (
         resources[name]["Properties"]["Environment"]["Variables"]
@@ -117,8 +117,10 @@ def test_monitor_function_knows_topics_of_its_summary(
     assert not [name for name in inbox if "TOPIC" in name]
 
 
-def test_rules(synthesize: Synthesize, of_type: OfType, render: Render) -> None:
-    """The rules are on the monitor's bus, may invoke the function, and keep what they cannot."""
+def test_rules_on_the_bus_invoke_the_notification_function(
+    synthesize: Synthesize, of_type: OfType, render: Render
+) -> None:
+    """Events that cannot be delivered are kept."""
     template = synthesize(BOTH)
     rules = notifying_rules(template, of_type, render)
     permissions = render(list(of_type(template, "AWS::Lambda::Permission").values()))
@@ -137,8 +139,8 @@ def test_rules(synthesize: Synthesize, of_type: OfType, render: Render) -> None:
     }
 
 
-def test_function(synthesize: Synthesize, render: Render) -> None:
-    """The function knows its topics and nothing of the monitor's tables."""
+def test_notification_function_has_only_its_topics(synthesize: Synthesize, render: Render) -> None:
+    """Its environment has nothing of the monitor's tables."""
     properties = render(synthesize(BOTH)["Resources"][FUNCTION]["Properties"])
 
     assert properties["Handler"] == "bedrock_batch_monitor.handlers.notify.handler"
@@ -159,17 +161,18 @@ def test_function(synthesize: Synthesize, render: Render) -> None:
         (CHAT, NotificationSettings(None, CHAT_TOPIC)),
     ],
 )
-def test_settings_reach_the_function(
+def test_settings_of_the_stack_are_read_by_the_function(
     synthesize: Synthesize, render: Render, config: MonitorConfig, read: NotificationSettings
 ) -> None:
-    """What the stack writes into the environment is what the function reads there."""
     variables = render(synthesize(config)["Resources"][FUNCTION]["Properties"]["Environment"])
 
     assert NotificationSettings.from_environment(variables["Variables"]) == read
 
 
-def test_failed_invocations(synthesize: Synthesize, of_type: OfType, render: Render) -> None:
-    """Lambda tries a notification three times, and keeps what was in vain."""
+def test_failed_notifications_are_retried_and_kept(
+    synthesize: Synthesize, of_type: OfType, render: Render
+) -> None:
+    """Lambda tries three times, and keeps what failed."""
     [invocation] = [
         config
         for config in render(
@@ -194,14 +197,14 @@ def test_failed_invocations(synthesize: Synthesize, of_type: OfType, render: Ren
         (CHAT, {"ChatTopicArn": CHAT_TOPIC}),
     ],
 )
-def test_topics(
+def test_topics_are_encrypted_and_admit_only_the_function(
     synthesize: Synthesize,
     of_type: OfType,
     render: Render,
     config: MonitorConfig,
     topics: dict[str, str],
 ) -> None:
-    """A topic for each way that is set, encrypted, to which the function alone publishes."""
+    """One topic for each configured way."""
     template = synthesize(config)
     made = {
         f"<{name}>": render(topic["Properties"])
@@ -227,8 +230,10 @@ def test_topics(
     assert {name: value for name, value in values.items() if name in TOPICS} == topics
 
 
-def test_subscription(synthesize: Synthesize, of_type: OfType, render: Render) -> None:
-    """`notifyEmail` subscribes to its topic; the chat topic has no subscription here."""
+def test_notify_email_subscribes_to_its_topic(
+    synthesize: Synthesize, of_type: OfType, render: Render
+) -> None:
+    """The chat topic has no subscription here."""
     found = render(
         [one["Properties"] for one in of_type(synthesize(BOTH), "AWS::SNS::Subscription").values()]
     )
@@ -236,8 +241,8 @@ def test_subscription(synthesize: Synthesize, of_type: OfType, render: Render) -
     assert found == [{"Protocol": "email", "Endpoint": "team@example.com", "TopicArn": EMAIL_TOPIC}]
 
 
-def test_dashboard_shows_the_function(synthesize: Synthesize, of_type: OfType) -> None:
-    """The dashboard shows the function's metrics with those of the others."""
+def test_dashboard_shows_the_notification_function(synthesize: Synthesize, of_type: OfType) -> None:
+    """With the metrics of the other functions."""
     [dashboard] = of_type(synthesize(CHAT), "AWS::CloudWatch::Dashboard").values()
 
     assert {"Ref": FUNCTION} in dashboard["Properties"]["DashboardBody"]["Fn::Join"][1]

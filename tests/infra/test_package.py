@@ -35,8 +35,8 @@ def made(template: Template) -> Template:
     return standalone(template, code_key="functions.zip")
 
 
-def test_template_needs_nothing_of_the_cdk(made: Template) -> None:
-    """Neither a bootstrap version nor its bucket is left."""
+def test_template_does_not_need_the_cdk(made: Template) -> None:
+    """It has neither a bootstrap version nor the bootstrap bucket."""
     assert sorted(made["Parameters"]) == MADE
     assert "Rules" not in made
     assert "cdk-hnb659fds" not in json.dumps(made)
@@ -52,14 +52,13 @@ def test_only_the_bucket_has_no_default(made: Template) -> None:
 
 
 def test_bucket_of_the_package_is_the_default(template: Template) -> None:
-    """`make package BUCKET=name` fills it in."""
+    """`make package BUCKET=name` sets it."""
     parameters = standalone(template, code_key="k", code_bucket="mine")["Parameters"]
 
     assert (parameters["CodeBucket"]["Default"], parameters["CodeKey"]["Default"]) == ("mine", "k")
 
 
-def test_template_is_not_changed(template: Template) -> None:
-    """The synthesized template stays as it is."""
+def test_synthesized_template_is_not_changed(template: Template) -> None:
     before = json.dumps(template)
     standalone(template, code_key="k")
 
@@ -79,8 +78,10 @@ def substituted(value: Any, values: Mapping[str, Any]) -> Any:
             return value
 
 
-def test_defaults_are_those_of_the_synthesis(template: Template, made: Template) -> None:
-    """With the defaults, each resource is what the CDK deploys, except for the code."""
+def test_default_parameters_make_the_template_of_the_cdk(
+    template: Template, made: Template
+) -> None:
+    """Except for the code."""
     values = {name: one.get("Default", "") for name, one in made["Parameters"].items()}
     plain = substituted(made["Resources"], values)
     for name, resource in template["Resources"].items():
@@ -96,10 +97,10 @@ def test_defaults_are_those_of_the_synthesis(template: Template, made: Template)
     assert set(plain) - set(template["Resources"]) == {"AlarmEmailSubscription"}
 
 
-def test_chosen_settings_are_the_defaults(
+def test_chosen_settings_are_the_defaults_of_parameters(
     synthesize: Callable[[MonitorConfig], Template], of_type: OfType
 ) -> None:
-    """What `settings.json` has at the time of the package is the default of its parameter."""
+    """`settings.json` is read when the package is made."""
     made = standalone(synthesize(ALL_KEYS), code_key="k")
     defaults = {name: one.get("Default") for name, one in made["Parameters"].items()}
 
@@ -142,10 +143,9 @@ def test_functions_read_the_parameters(made: Template, of_type: OfType) -> None:
 
 
 @pytest.mark.parametrize("config", [MonitorConfig(), ALL_KEYS], ids=["default", "all settings"])
-def test_cfn_lint(
+def test_plain_template_passes_cfn_lint(
     synthesize: Callable[[MonitorConfig], Template], config: MonitorConfig, tmp_path: Path
 ) -> None:
-    """The plain template is valid."""
     file = tmp_path / "template.json"
     file.write_text(json.dumps(standalone(synthesize(config), code_key="k")))
     result = subprocess.run(  # noqa: S603 - our own command
@@ -162,8 +162,8 @@ def test_cfn_lint(
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
 
 
-def test_terraform_module_fits_the_package(made: Template) -> None:
-    """The module sets parameters that the template has, and reads outputs that it has."""
+def test_terraform_module_matches_the_package(made: Template) -> None:
+    """Its parameters and outputs exist in the template."""
     file = ROOT / "examples" / "terraform" / "monitor" / "main.tf"
     options = hcl2.SerializationOptions(
         with_comments=False, explicit_blocks=False, strip_string_quotes=True
@@ -199,7 +199,7 @@ def assembly(template: Template, tmp_path: Path) -> Path:
 
 
 def test_package_is_the_same_on_every_machine(assembly: Path, tmp_path: Path) -> None:
-    """The name of the archive follows from its content, and the template has the name."""
+    """The name of the archive follows from its content, and the template contains the name."""
     first, template = package.package(assembly, tmp_path / "first", bucket=None)
     second, _ = package.package(assembly, tmp_path / "second", bucket=None)
     (assembly / "asset.1" / "boto3.py").write_text("changed")

@@ -1,4 +1,4 @@
-"""What the roles may do: all of it, so that a permission more or less is seen in review."""
+"""The permissions of the roles: complete, so that each added or removed one is reviewed."""
 
 import ast
 import json
@@ -42,6 +42,7 @@ STATEMENTS = {
         (("events:DescribeEventBus", "events:PutEvents"), (BUS,)),
         (READ_JOBS, (EVERY_BATCH_JOB,)),
         (("bedrock:ListModelInvocationJobs",), ("*",)),
+        (("servicequotas:ListServiceQuotas",), ("*",)),
         (ANSWER_TASKS, ("*",)),
         (("sqs:SendMessage",), (FAILED_POLLS,)),
     },
@@ -68,6 +69,7 @@ STATEMENTS = {
         (("logs:CreateLogStream", "logs:PutLogEvents"), ("<WidgetLog0299BEC9.Arn>",)),
         (("dynamodb:Query",), (f"{HISTORY}/index/by-status", f"{JOBS}/index/active-jobs")),
         (("dynamodb:BatchGetItem",), (JOBS,)),
+        (("dynamodb:BatchGetItem",), (STATE,)),
     },
     "PollRole8FB8B3F0": {
         (("lambda:InvokeFunction",), ("<MonitorFunction39E4128B.Arn>",)),
@@ -114,6 +116,7 @@ USE_KEY_OF_TOPICS = key_statement("sns")
 
 SERVICES = Path(__file__).resolve().parents[2] / "functions" / "bedrock_batch_monitor" / "adapters"
 PREFIXES = {
+    "service_quotas": "servicequotas",
     "bedrock": "bedrock",
     "dynamodb": "dynamodb",
     "eventbridge": "events",
@@ -143,12 +146,12 @@ def as_tuple(value: str | list[str]) -> tuple[str, ...]:
     return (value,) if isinstance(value, str) else tuple(value)
 
 
-def test_statements(
+def test_each_role_has_exactly_its_statements(
     template: dict[str, Any],
     of_type: Callable[[dict[str, Any], str], dict[str, Any]],
     render: Callable[[Any], Any],
 ) -> None:
-    """Each role has exactly these actions on exactly these resources."""
+    """Exactly these actions on exactly these resources."""
     found: dict[str, set[tuple[tuple[str, ...], tuple[str, ...]]]] = {}
     for policy in of_type(template, "AWS::IAM::Policy").values():
         properties = policy["Properties"]
@@ -164,7 +167,7 @@ def test_statements(
 
 
 @pytest.mark.parametrize("config", [MonitorConfig(), ALL_KEYS, EVERYWHERE])
-def test_outbox_is_reached_by_the_two_functions_alone(
+def test_only_two_functions_can_reach_the_outbox(
     synthesize: Callable[[MonitorConfig], dict[str, Any]],
     of_type: Callable[[dict[str, Any], str], dict[str, Any]],
     render: Callable[[Any], Any],
@@ -195,12 +198,12 @@ def test_outbox_is_reached_by_the_two_functions_alone(
     assert "TablesOutbox" not in json.dumps(template["Outputs"])
 
 
-def test_discovery_off(
+def test_monitor_cannot_put_jobs_with_discovery_off(
     synthesize: Callable[[MonitorConfig], dict[str, Any]],
     of_type: Callable[[dict[str, Any], str], dict[str, Any]],
     render: Callable[[Any], Any],
 ) -> None:
-    """Without discovery the monitor function cannot put jobs; everything else stays as it is."""
+    """Every other statement stays."""
     found: dict[str, set[tuple[tuple[str, ...], tuple[str, ...]]]] = {}
     for policy in of_type(synthesize(MonitorConfig(discovery=False)), "AWS::IAM::Policy").values():
         (role,) = policy["Properties"]["Roles"]
@@ -216,12 +219,12 @@ def test_discovery_off(
     }
 
 
-def test_output_buckets(
+def test_functions_can_read_only_manifests_of_output_buckets(
     synthesize: Callable[[MonitorConfig], dict[str, Any]],
     of_type: Callable[[dict[str, Any], str], dict[str, Any]],
     render: Callable[[Any], Any],
 ) -> None:
-    """With the setting, both functions may read manifests where it says, and nothing else there."""
+    """Both functions, with the setting."""
     config = replace(MonitorConfig(), output_buckets=ALL_KEYS.output_buckets)
     more: dict[str, set[tuple[tuple[str, ...], tuple[str, ...]]]] = {}
     for policy in of_type(synthesize(config), "AWS::IAM::Policy").values():
@@ -244,12 +247,12 @@ def test_output_buckets(
     }
 
 
-def test_record_errors(
+def test_role_of_record_errors_reads_only_the_configured_buckets(
     synthesize: Callable[[MonitorConfig], dict[str, Any]],
     of_type: Callable[[dict[str, Any], str], dict[str, Any]],
     render: Callable[[Any], Any],
 ) -> None:
-    """One role more can read inputs and results where the setting says, and write retry files."""
+    """With the setting, it can read inputs and results, and write retry files."""
     usage = replace(MonitorConfig(), output_buckets=ALL_KEYS.output_buckets)
     config = replace(usage, record_errors="on", retry_file_prefix="s3://retries/batch")
 
@@ -285,11 +288,10 @@ def test_record_errors(
     assert allowed == {"events:detail-type": ["Batch Inference Job Errors Analyzed"]}
 
 
-def test_task_tokens_off(
+def test_functions_cannot_send_callbacks_with_task_tokens_off(
     synthesize: Callable[[MonitorConfig], dict[str, Any]],
     of_type: Callable[[dict[str, Any], str], dict[str, Any]],
 ) -> None:
-    """Without task tokens neither function may answer a task."""
     template = synthesize(MonitorConfig(task_tokens=False))
     actions = {
         action
@@ -301,12 +303,12 @@ def test_task_tokens_off(
     assert not any(action.startswith("states:") for action in actions)
 
 
-def test_customer_key(
+def test_each_role_can_use_the_customer_key_through_its_services(
     synthesize: Callable[[MonitorConfig], dict[str, Any]],
     of_type: Callable[[dict[str, Any], str], dict[str, Any]],
     render: Callable[[Any], Any],
 ) -> None:
-    """With a key of its own each role may use it as its services need, and nothing else is new."""
+    """Nothing else is added."""
     on_key: dict[str, set[tuple[tuple[str, ...], str]]] = {}
     others: dict[str, set[tuple[tuple[str, ...], tuple[str, ...]]]] = {}
     template = synthesize(MonitorConfig(kms="customer"))
@@ -326,12 +328,12 @@ def test_customer_key(
     assert others == STATEMENTS
 
 
-def test_notifications(
+def test_only_two_functions_can_publish_notifications(
     synthesize: Callable[[MonitorConfig], dict[str, Any]],
     of_type: Callable[[dict[str, Any], str], dict[str, Any]],
     render: Callable[[Any], Any],
 ) -> None:
-    """The notification function publishes to its topics, and so does the monitor; no other role."""
+    """The notification function and the monitor function publish to the topics."""
     config = MonitorConfig(kms="customer", notify_email="team@example.com", notify_chat=True)
     found: dict[str, list[dict[str, Any]]] = {}
     for policy in of_type(synthesize(config), "AWS::IAM::Policy").values():
@@ -362,7 +364,7 @@ def test_notifications(
     }
 
 
-def test_monitor_publishes_nothing_when_nobody_asks_for_unreachable_jobs(
+def test_monitor_cannot_publish_without_unreachable_outcome(
     synthesize: Callable[[MonitorConfig], dict[str, Any]],
     of_type: Callable[[dict[str, Any], str], dict[str, Any]],
 ) -> None:
@@ -417,20 +419,20 @@ def called_operations(source: str) -> Iterator[str]:
         (MonitorConfig(), PREFIXES | READERS, {"s3:GetObject"}),
         (MEMBERS, PREFIXES | READERS, {"s3:GetObject"}),
         (
-            replace(EVERYWHERE, discovery=True, task_tokens=True, read_tags=True),
+            replace(EVERYWHERE, discovery=True, task_tokens=True, read_tags=True, read_quotas=True),
             PREFIXES | READERS | NOTIFYING | RECORD_ERRORS,
             set(),
         ),
     ],
 )
-def test_what_is_called_is_granted(
+def test_functions_can_call_exactly_the_operations_in_use(
     synthesize: Callable[[MonitorConfig], dict[str, Any]],
     of_type: Callable[[dict[str, Any], str], dict[str, Any]],
     config: MonitorConfig,
     prefixes: dict[str, str],
     without: set[str],
 ) -> None:
-    """The functions may call every operation that their settings have them call, and no other."""
+    """For their settings."""
     granted = {
         action
         for policy in of_type(synthesize(config), "AWS::IAM::Policy").values()
@@ -450,8 +452,8 @@ def test_what_is_called_is_granted(
     assert granted == called - without
 
 
-def test_every_service_is_looked_at() -> None:
-    """No other module of the runtime makes a client."""
+def test_every_module_with_a_client_is_checked() -> None:
+    """No other module of the runtime creates a client."""
     makers = {
         path.relative_to(SERVICES).parts[0].removesuffix(".py")
         for path in SERVICES.parent.rglob("*.py")
@@ -461,12 +463,12 @@ def test_every_service_is_looked_at() -> None:
     assert makers == set(PREFIXES | NOTIFYING | RECORD_ERRORS)
 
 
-def test_wildcards(
+def test_wildcards_are_limited_to_jobs_lists_and_callbacks(
     template: dict[str, Any],
     of_type: Callable[[dict[str, Any], str], dict[str, Any]],
     render: Callable[[Any], Any],
 ) -> None:
-    """Wildcards are the id of an own batch job, the list of jobs, and the tasks to answer."""
+    """The ID of a batch job of the account, lists of jobs and quotas, and tasks to call back."""
     statements = [
         statement
         for policy in of_type(template, "AWS::IAM::Policy").values()
@@ -479,17 +481,17 @@ def test_wildcards(
     ]
 
     assert sorted(name for name in named if "*" in name) == [
-        *("*", "*", "*"),
+        *("*", "*", "*", "*"),
         *(EVERY_BATCH_JOB, EVERY_BATCH_JOB),
     ]
 
 
-def test_roles(
+def test_roles_have_no_managed_policy_and_one_service(
     template: dict[str, Any],
     of_type: Callable[[dict[str, Any], str], dict[str, Any]],
     render: Callable[[Any], Any],
 ) -> None:
-    """No role has a managed policy, and each is for one service of this account alone."""
+    """Each trusts one service, of this account only."""
     roles = {
         name: render(role["Properties"])
         for name, role in of_type(template, "AWS::IAM::Role").items()

@@ -130,7 +130,7 @@ def test_no_service_is_admitted_without_a_condition(
     render: Render,
     tmp_path: Path,
 ) -> None:
-    """Only the documented key statement for encrypted queues is open, and Lambda's trust."""
+    """Except in the documented key statement for encrypted queues, and in Lambda's trust policy."""
     flags = cdk_json["context"] if flagged else {}
     found = open_statements(statements(resources_of(*case, flags, tmp_path), render))
     trust = [one for one in found if one.kind == "AWS::IAM::Role"]
@@ -163,10 +163,10 @@ def test_feature_flags_change_no_policy(
     assert {one.kind for one in without} >= {"AWS::IAM::Role", "AWS::SQS::QueuePolicy"}
 
 
-def test_queues_admit_the_rules_of_the_monitor_alone(
+def test_queues_admit_only_the_rules_of_the_monitor(
     case: tuple[MonitorConfig, aws_cdk.Environment | None], render: Render, tmp_path: Path
 ) -> None:
-    """Each queue takes the events of exactly the rules that have it as target or dead letters."""
+    """Each queue admits exactly the rules that have it as target or dead-letter queue."""
     resources = resources_of(*case, {}, tmp_path)
     admitted = {
         (json.loads(one.condition)["ArnEquals"]["aws:SourceArn"], resource)
@@ -187,7 +187,7 @@ def test_queues_admit_the_rules_of_the_monitor_alone(
     assert len({queue for _, queue in admitted}) == 2 + case[0].reads_record_errors
 
 
-def test_every_kind_of_policy_is_looked_at(
+def test_every_kind_of_policy_is_checked(
     case: tuple[MonitorConfig, aws_cdk.Environment | None], tmp_path: Path
 ) -> None:
     """No resource has a policy under a name that these tests do not read."""
@@ -216,8 +216,8 @@ def test_member_admits_no_service_without_a_condition(
     assert open_statements(iter(found)) == []
 
 
-def test_an_open_policy_is_found(render: Render, tmp_path: Path) -> None:
-    """The check can fail: a topic that EventBridge of every account may publish to is found."""
+def test_open_policy_is_found_by_the_check(render: Render, tmp_path: Path) -> None:
+    """The check can fail: EventBridge of every account may publish to this topic."""
     app = aws_cdk.App(outdir=str(tmp_path))
     stack = aws_cdk.Stack(app, "Careless")
     topic = sns.Topic(stack, "Topic")

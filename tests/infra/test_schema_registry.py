@@ -1,4 +1,4 @@
-"""The schema registry: what is published there is what the repository publishes."""
+"""The schema registry: it contains the schemas that the repository publishes."""
 
 import copy
 import json
@@ -38,12 +38,12 @@ def paths(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
                 yield from paths(inner, (*path, key))
 
 
-def test_resources(
+def test_registry_has_a_schema_for_each_detail_type(
     synthesize: Callable[[MonitorConfig], dict[str, Any]],
     of_type: Callable[[dict[str, Any], str], dict[str, Any]],
     render: Callable[[Any], Any],
 ) -> None:
-    """A registry with a schema for each detail-type, named as discovered ones are."""
+    """Their names are those that schema discovery would use."""
     template = synthesize(WITH_REGISTRY)
     (registry,) = of_type(template, "AWS::EventSchemas::Registry")
     schemas = [
@@ -67,8 +67,8 @@ def test_resources(
 
 
 @pytest.mark.parametrize("detail_type", FILES)
-def test_content(detail_type: str) -> None:
-    """A schema is valid Draft 4, marked with its source and detail-type, and takes its sample."""
+def test_schema_is_valid_and_accepts_its_sample(detail_type: str) -> None:
+    """It is Draft 4, and has its source and detail-type."""
     (schema,) = [one for one in registry_schemas() if one.detail_type == detail_type]
 
     jsonschema.Draft4Validator.check_schema(schema.content)
@@ -81,8 +81,8 @@ def test_content(detail_type: str) -> None:
 
 
 @given(st.sampled_from(sorted(FILES)), st.data())
-def test_verdicts_are_the_same(detail_type: str, data: st.DataObject) -> None:
-    """Whatever is wrong with an event is wrong by the published schema and by the registry's."""
+def test_registry_schema_and_published_schema_agree(detail_type: str, data: st.DataObject) -> None:
+    """An event that one of them refuses is refused by the other."""
     published = schema_of(detail_type)
     event = copy.deepcopy(SAMPLES[detail_type])
     *above, key = data.draw(st.sampled_from(list(paths(event))))

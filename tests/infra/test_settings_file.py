@@ -1,4 +1,4 @@
-"""`settings.json`, and the contexts that the CDK reads elsewhere."""
+"""`settings.json`, and the contexts that the CDK reads from other files."""
 
 import json
 from pathlib import Path
@@ -63,8 +63,10 @@ def test_unknown_key_in_the_file_is_refused() -> None:
     ],
     ids=["no JSON", "list", "text", "no UTF-8", "too deep"],
 )
-def test_file_that_is_no_object_is_refused(tmp_path: Path, content: str | bytes, said: str) -> None:
-    """The message names the file and what is wrong in it."""
+def test_file_that_is_not_an_object_is_refused(
+    tmp_path: Path, content: str | bytes, said: str
+) -> None:
+    """The error names the file and what is wrong in it."""
     file = tmp_path / "settings.json"
     file.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(ConfigError) as caught:
@@ -73,8 +75,8 @@ def test_file_that_is_no_object_is_refused(tmp_path: Path, content: str | bytes,
     assert caught.value.problems[0].startswith(said)
 
 
-def test_keys_of_other_apps_are_ignored() -> None:
-    """The CDK gives the context of `~/.cdk.json` to every app: a note says what is ignored."""
+def test_keys_of_other_apps_are_ignored_with_a_note() -> None:
+    """The CDK passes the context of `~/.cdk.json` to every app."""
     users_own = {"region": "eu-west-1", "kms": "customer", "@aws-cdk/core:x": True, "stage": "dev"}
 
     assert ignored_keys(users_own, {"stage": "prod"}) == {
@@ -91,7 +93,7 @@ def test_context_of_a_file_without_context_is_empty(tmp_path: Path) -> None:
     assert read_context(file, "cdk.json") == {}
 
 
-def test_example_is_valid() -> None:
+def test_example_of_settings_is_valid() -> None:
     """The file to copy has settings that are allowed."""
     example = json.loads((ROOT / "settings.example.json").read_text())
 

@@ -59,20 +59,20 @@ def only(resources: dict[str, Any]) -> dict[str, Any]:
     return properties
 
 
-def test_logical_ids_of_tables(template: Template, of_type: OfType) -> None:
-    """The tables keep their logical ids: under another id CloudFormation makes an empty table."""
+def test_tables_keep_their_logical_ids(template: Template, of_type: OfType) -> None:
+    """Under another ID CloudFormation creates an empty table."""
     assert set(of_type(template, TABLE)) == {JOBS, HISTORY, STATE, OUTBOX}
 
 
-def test_generated_names(template: Template, of_type: OfType) -> None:
-    """No table has a fixed name, so that a second stack can be deployed."""
+def test_table_names_are_generated(template: Template, of_type: OfType) -> None:
+    """A second stack can be deployed."""
     assert all(
         "TableName" not in table["Properties"] for table in of_type(template, TABLE).values()
     )
 
 
-def test_jobs_table(template: Template) -> None:
-    """A job is found by its ARN; sparse indexes list the active ones and what is still to do."""
+def test_jobs_table_has_its_key_and_sparse_indexes(template: Template) -> None:
+    """Indexes list the active jobs, and those with pending work."""
     table = template["Resources"][JOBS]["Properties"]
 
     assert table["KeySchema"] == keys(("jobArn", "HASH"))
@@ -101,8 +101,8 @@ def test_jobs_table(template: Template) -> None:
     assert "TimeToLiveSpecification" not in table
 
 
-def test_history_table(template: Template) -> None:
-    """A job's transitions are in order under its ARN, expire by `expiresAt`, and by status."""
+def test_history_table_has_its_keys_and_index(template: Template) -> None:
+    """Transitions are in order under the ARN, expire by `expiresAt`, and are found by status."""
     table = template["Resources"][HISTORY]["Properties"]
 
     assert table["KeySchema"] == keys(("jobArn", "HASH"), ("sequence", "RANGE"))
@@ -121,8 +121,8 @@ def test_history_table(template: Template) -> None:
     ]
 
 
-def test_state_table(template: Template) -> None:
-    """The bookmarks have a key and no protection: they can be created again."""
+def test_state_table_has_a_key_and_no_protection(template: Template) -> None:
+    """Bookmarks can be created again."""
     table = template["Resources"][STATE]
 
     assert table["Properties"]["KeySchema"] == keys(("scope", "HASH"))
@@ -130,7 +130,7 @@ def test_state_table(template: Template) -> None:
     assert table["DeletionPolicy"] == table["UpdateReplacePolicy"] == "Delete"
 
 
-def test_outbox_table(template: Template) -> None:
+def test_outbox_table_has_its_key_and_time_to_live(template: Template) -> None:
     """Entries are found by their job, expire by `expiresAt`, and are in no index and no output."""
     table = template["Resources"][OUTBOX]["Properties"]
 
@@ -142,8 +142,8 @@ def test_outbox_table(template: Template) -> None:
 
 
 @pytest.mark.parametrize("name", [JOBS, HISTORY, OUTBOX])
-def test_data_is_kept_by_default(template: Template, name: str) -> None:
-    """These tables outlive the stack, cannot be deleted by mistake, and can be restored."""
+def test_tables_are_protected_by_default(template: Template, name: str) -> None:
+    """They outlive the stack, cannot be deleted by mistake, and can be restored."""
     table = template["Resources"][name]
     (replica,) = table["Properties"]["Replicas"]
 
@@ -153,8 +153,7 @@ def test_data_is_kept_by_default(template: Template, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [JOBS, HISTORY, OUTBOX])
-def test_data_is_thrown_away_on_demand(synthesize: Synthesize, name: str) -> None:
-    """With `removalPolicy=destroy` nothing keeps the tables from going with the stack."""
+def test_tables_are_deleted_with_removal_policy_destroy(synthesize: Synthesize, name: str) -> None:
     table = synthesize(MonitorConfig(removal_policy="destroy"))["Resources"][name]
     (replica,) = table["Properties"]["Replicas"]
 
@@ -162,8 +161,9 @@ def test_data_is_thrown_away_on_demand(synthesize: Synthesize, name: str) -> Non
     assert replica["DeletionProtectionEnabled"] is False
 
 
-def test_event_bus(template: Template, of_type: OfType, synthesize: Synthesize) -> None:
-    """The bus has a generated name, or the one that the setting gives it."""
+def test_event_bus_has_a_generated_or_the_configured_name(
+    template: Template, of_type: OfType, synthesize: Synthesize
+) -> None:
     default = only(of_type(template, "AWS::Events::EventBus"))
     named = only(of_type(synthesize(MonitorConfig(event_bus_name="jobs")), "AWS::Events::EventBus"))
 
@@ -172,22 +172,21 @@ def test_event_bus(template: Template, of_type: OfType, synthesize: Synthesize) 
     assert named["Name"] == "jobs"
 
 
-def test_dead_letter_queue(template: Template) -> None:
-    """Dead letters stay for two weeks, encrypted."""
+def test_dead_letters_are_encrypted_and_kept_for_two_weeks(template: Template) -> None:
     queue = template["Resources"][DEAD_LETTERS]["Properties"]
 
     assert queue == {"MessageRetentionPeriod": 14 * 24 * 3600, "SqsManagedSseEnabled": True}
 
 
-def test_failed_polls(template: Template) -> None:
-    """Why a poll failed is kept for a day, without an alarm that somebody has to end."""
+def test_failed_polls_are_kept_for_one_day(template: Template) -> None:
+    """No alarm that a person must end is on the queue."""
     queue = template["Resources"][FAILED_POLLS]["Properties"]
 
     assert queue == {"MessageRetentionPeriod": 24 * 3600, "SqsManagedSseEnabled": True}
 
 
-def test_inbox_queue(template: Template) -> None:
-    """What the inbox cannot handle in five attempts is a dead letter; the queue is encrypted."""
+def test_inbox_queue_is_encrypted_with_five_attempts(template: Template) -> None:
+    """After the fifth failed attempt, a message is a dead letter."""
     queue = template["Resources"][INBOX]["Properties"]
 
     assert queue == {
@@ -201,10 +200,9 @@ def test_inbox_queue(template: Template) -> None:
 
 
 @pytest.mark.parametrize("config", [MonitorConfig(), ALL_KEYS])
-def test_messages_travel_over_tls_alone(
+def test_queues_and_topics_refuse_calls_without_tls(
     synthesize: Synthesize, of_type: OfType, render: Render, config: MonitorConfig
 ) -> None:
-    """Every queue and topic refuses calls without TLS."""
     template = synthesize(config)
     refused = {
         target
@@ -227,8 +225,10 @@ def test_messages_travel_over_tls_alone(
     }
 
 
-def test_inbox_function(template: Template, of_type: OfType, render: Render) -> None:
-    """The inbox takes its queue in batches, two at a time, and answers for each message."""
+def test_inbox_function_reads_its_queue_in_batches(
+    template: Template, of_type: OfType, render: Render
+) -> None:
+    """Two batches at a time, with a result for each message."""
     function = render(template["Resources"][INBOX_FUNCTION]["Properties"])
     monitor = render(template["Resources"][FUNCTION]["Properties"])
     source = render(only(of_type(template, "AWS::Lambda::EventSourceMapping")))
@@ -248,8 +248,10 @@ def test_inbox_function(template: Template, of_type: OfType, render: Render) -> 
     }
 
 
-def test_rules(template: Template, of_type: OfType, render: Render) -> None:
-    """Bedrock's events on the default bus and commands on ours go to the inbox, or are kept."""
+def test_rules_send_native_events_and_commands_to_the_inbox(
+    template: Template, of_type: OfType, render: Render
+) -> None:
+    """From the default bus and from the monitor's bus; what cannot be delivered is kept."""
     rules = [render(rule["Properties"]) for rule in of_type(template, "AWS::Events::Rule").values()]
 
     assert {rule.get("EventBusName"): rule["EventPattern"] for rule in rules} == {
@@ -268,8 +270,8 @@ def test_rules(template: Template, of_type: OfType, render: Render) -> None:
     )
 
 
-def test_function(template: Template, render: Render) -> None:
-    """The monitor function is the runtime package's handler on Python 3.14 and arm64."""
+def test_monitor_function_runs_on_python_3_14_and_arm64(template: Template, render: Render) -> None:
+    """Its handler is the one of the runtime package."""
     function = render(template["Resources"][FUNCTION]["Properties"])
 
     assert function["Handler"] == "bedrock_batch_monitor.handlers.monitor.handler"
@@ -308,8 +310,8 @@ def test_function(template: Template, render: Render) -> None:
     assert "ReservedConcurrentExecutions" not in function
 
 
-def test_everything_is_set() -> None:
-    """What the tests take for everything set leaves no setting at its default."""
+def test_maximum_configuration_sets_every_setting() -> None:
+    """The configuration for maximal templates has no setting at its default."""
     default = MonitorConfig()
 
     assert [
@@ -321,8 +323,9 @@ def test_everything_is_set() -> None:
     ] == []
 
 
-def test_settings_reach_the_function(synthesize: Synthesize, render: Render) -> None:
-    """What the stack writes into the environment is what the function reads there."""
+def test_settings_of_the_stack_are_read_by_the_function(
+    synthesize: Synthesize, render: Render
+) -> None:
     config = replace(ALL_KEYS, discovery=True)
     function = render(synthesize(config)["Resources"][FUNCTION]["Properties"])
 
@@ -351,8 +354,10 @@ def test_settings_reach_the_function(synthesize: Synthesize, render: Render) -> 
     assert function["MemorySize"] == 1024
 
 
-def test_log_group(template: Template, of_type: OfType, synthesize: Synthesize) -> None:
-    """A function's log is kept for as long as the setting says and goes with the stack."""
+def test_log_groups_have_the_configured_retention(
+    template: Template, of_type: OfType, synthesize: Synthesize
+) -> None:
+    """They are deleted with the stack."""
     logs = of_type(template, "AWS::Logs::LogGroup").values()
     longer = of_type(synthesize(MonitorConfig(log_retention_days=400)), "AWS::Logs::LogGroup")
 
@@ -361,8 +366,10 @@ def test_log_group(template: Template, of_type: OfType, synthesize: Synthesize) 
     assert all(log["Properties"] == {"RetentionInDays": 400} for log in longer.values())
 
 
-def test_schedule(template: Template, of_type: OfType, render: Render) -> None:
-    """Once a minute, on time, with the payload `{}`; what cannot be delivered is kept for a day."""
+def test_schedule_polls_every_minute_with_an_empty_payload(
+    template: Template, of_type: OfType, render: Render
+) -> None:
+    """What cannot be delivered is kept for a day."""
     schedule = render(only(of_type(template, "AWS::Scheduler::Schedule")))
 
     assert schedule["ScheduleExpression"] == "rate(1 minute)"
@@ -381,10 +388,10 @@ def test_schedule(template: Template, of_type: OfType, render: Render) -> None:
     ("minutes", "rate", "timeout"),
     [(2, "rate(2 minutes)", 115), (15, "rate(15 minutes)", 895), (60, "rate(1 hour)", 900)],
 )
-def test_poll_interval(
+def test_poll_interval_sets_rate_and_time_limits(
     synthesize: Synthesize, of_type: OfType, minutes: int, rate: str, timeout: int
 ) -> None:
-    """The interval sets the rate, how long an attempt is worth making, and ends a poll in time."""
+    """The rate, the maximum age of an invocation, and the time-out of a poll."""
     template = synthesize(MonitorConfig(poll_interval_minutes=minutes))
     schedule = only(of_type(template, "AWS::Scheduler::Schedule"))
     invocation = only(of_type(template, "AWS::Lambda::EventInvokeConfig"))
@@ -395,8 +402,10 @@ def test_poll_interval(
     assert template["Resources"][FUNCTION]["Properties"]["Timeout"] == timeout
 
 
-def test_failed_invocations(template: Template, of_type: OfType, render: Render) -> None:
-    """A failed poll is not run again, for the next is due, and no alarm is on for its record."""
+def test_failed_poll_is_recorded_and_not_retried(
+    template: Template, of_type: OfType, render: Render
+) -> None:
+    """The next poll is due within the interval."""
     invocation = render(only(of_type(template, "AWS::Lambda::EventInvokeConfig")))
 
     assert invocation == {
@@ -408,11 +417,12 @@ def test_failed_invocations(template: Template, of_type: OfType, render: Render)
     }
 
 
-def test_outputs(template: Template, render: Render) -> None:
+def test_outputs_are_those_of_the_contract(template: Template, render: Render) -> None:
     """The outputs are those of the public contract and no other."""
     assert {name: render(output["Value"]) for name, output in template["Outputs"].items()} == {
         "JobsTableName": f"<{JOBS}>",
         "HistoryTableName": f"<{HISTORY}>",
+        "StateTableName": f"<{STATE}>",
         "EventBusName": "<EventsBus45DE4339>",
         "MonitorFunctionName": f"<{FUNCTION}>",
         "DeadLetterQueueUrl": f"<{DEAD_LETTERS}>",
@@ -423,8 +433,8 @@ def test_outputs(template: Template, render: Render) -> None:
     }
 
 
-def test_settings_are_in_the_template(synthesize: Synthesize) -> None:
-    """A deployment can show what it changes: the template has what is not at its default."""
+def test_template_records_changed_settings(synthesize: Synthesize) -> None:
+    """A deployment can show what it changes: the template has every setting not at its default."""
     template = synthesize(MonitorConfig(alarm_email="a@example.com", discovery=False))
 
     assert template["Metadata"]["BedrockBatchMonitor"] == {
@@ -433,15 +443,14 @@ def test_settings_are_in_the_template(synthesize: Synthesize) -> None:
     }
 
 
-def test_version_is_a_tag(make_app: Callable[[], aws_cdk.App]) -> None:
-    """Resources show by their tags which version they belong to."""
+def test_version_is_a_tag_of_resources(make_app: Callable[[], aws_cdk.App]) -> None:
     stack = MonitorStack(make_app(), STACK_ID, config=MonitorConfig())
 
     assert stack.tags.tag_values() == {"bedrock-batch-monitor:version": __version__}
 
 
-def test_version_is_that_of_the_package() -> None:
-    """The functions, whose bundle has no metadata, and the package have one version."""
+def test_functions_have_the_version_of_the_package() -> None:
+    """Their bundle has no metadata."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
     assert project["version"] == __version__
@@ -450,8 +459,10 @@ def test_version_is_that_of_the_package() -> None:
 VPC = {"SubnetIds": ["subnet-0a1b2c3d", "subnet-4e5f6a7b"], "SecurityGroupIds": ["sg-0a1b2c3d"]}
 
 
-def test_functions_in_a_vpc(synthesize: Synthesize, of_type: OfType, template: Template) -> None:
-    """With the settings every function is in the VPC; without them none is."""
+def test_functions_are_in_the_configured_vpc(
+    synthesize: Synthesize, of_type: OfType, template: Template
+) -> None:
+    """Every function with the settings, none without them."""
     inside = synthesize(
         MonitorConfig(
             vpc_subnet_ids=("subnet-0a1b2c3d", "subnet-4e5f6a7b"),
@@ -474,8 +485,10 @@ def test_functions_in_a_vpc(synthesize: Synthesize, of_type: OfType, template: T
     assert allowed == [list(NETWORK_INTERFACES)] * 4
 
 
-def test_dashboard_of_jobs(template: Template, of_type: OfType, render: Render) -> None:
-    """The live table is the widget's function, which has the two tables' names and no more."""
+def test_dashboard_of_jobs_uses_the_widget_function(
+    template: Template, of_type: OfType, render: Render
+) -> None:
+    """The function has the names of three tables and no other."""
     dashboard = only(of_type(template, "AWS::CloudWatch::Dashboard"))
     widgets = json.loads(render(dashboard["DashboardBody"]))["widgets"]
     (custom,) = (widget for widget in widgets if widget["type"] == "custom")
@@ -487,18 +500,21 @@ def test_dashboard_of_jobs(template: Template, of_type: OfType, render: Render) 
     assert function["Environment"]["Variables"] == {
         "JOBS_TABLE_NAME": f"<{JOBS}>",
         "HISTORY_TABLE_NAME": f"<{HISTORY}>",
+        "STATE_TABLE_NAME": f"<{STATE}>",
         "POWERTOOLS_SERVICE_NAME": "BedrockBatchMonitor",
         "POWERTOOLS_LOG_LEVEL": "INFO",
     }
 
 
-def test_dashboard_asks_the_logs(template: Template, of_type: OfType, render: Render) -> None:
-    """The queries are of both functions' logs, and of fields that their lines have."""
+def test_dashboard_queries_read_the_logs_of_both_functions(
+    template: Template, of_type: OfType, render: Render
+) -> None:
+    """Their fields are in the log lines."""
     dashboard = only(of_type(template, "AWS::CloudWatch::Dashboard"))
     widgets = json.loads(render(dashboard["DashboardBody"]))["widgets"]
     queries = [widget["properties"]["query"] for widget in widgets if widget["type"] == "log"]
 
-    assert len(queries) == 6
+    assert len(queries) == 7
     for query in queries:
         assert query.startswith("SOURCE '<MonitorLogEC78DC2E>' | SOURCE '<InboxLog75BA9A4E>' | ")
     asked = " ".join(queries)
@@ -515,16 +531,18 @@ def test_dashboard_asks_the_logs(template: Template, of_type: OfType, render: Re
     ("minutes", "by_scope", "ends"),
     [(1, False, "bin(5m)"), (15, False, "bin(15m)"), (1, True, "bin(1m)"), (15, True, "bin(15m)")],
 )
-def test_active_jobs_are_counted_once(minutes: int, *, by_scope: bool, ends: str) -> None:
-    """Of several polls of one scope in a step the most counts; several scopes add up."""
+def test_dashboard_counts_active_jobs_once(minutes: int, *, by_scope: bool, ends: str) -> None:
+    """The maximum of the polls of one scope counts; scopes are added."""
     _, stats = logged.active_jobs(Duration.minutes(minutes), by_scope=by_scope)
 
     assert stats.startswith("stats sum(" if by_scope else "stats max(")
     assert stats.endswith(ends)
 
 
-def test_dashboard_of_tokens(synthesize: Synthesize, of_type: OfType, render: Render) -> None:
-    """With output buckets there are tokens a day by model, of this deployment and no other."""
+def test_dashboard_has_tokens_with_output_buckets(
+    synthesize: Synthesize, of_type: OfType, render: Render
+) -> None:
+    """Tokens per day by model, of this deployment only."""
     template = synthesize(ALL_KEYS)
     dashboard = only(of_type(template, "AWS::CloudWatch::Dashboard"))
     *_, used, made = [
@@ -539,8 +557,8 @@ def test_dashboard_of_tokens(synthesize: Synthesize, of_type: OfType, render: Re
         assert (graph["start"], graph["period"], graph["stacked"]) == ("-P14D", 86400, True)
 
 
-def test_dashboard(template: Template, of_type: OfType, render: Render) -> None:
-    """The dashboard shows alarms, every metric, the functions, the queues and Bedrock."""
+def test_dashboard_shows_every_metric(template: Template, of_type: OfType, render: Render) -> None:
+    """Also alarms, functions, queues and Bedrock."""
     dashboard = only(of_type(template, "AWS::CloudWatch::Dashboard"))
     widgets = json.loads(render(dashboard["DashboardBody"]))["widgets"]
     (status,) = (widget["properties"] for widget in widgets if widget["type"] == "alarm")
@@ -552,9 +570,7 @@ def test_dashboard(template: Template, of_type: OfType, render: Render) -> None:
     assert status["alarms"] == [
         f"<{name}.Arn>" for name in of_type(template, "AWS::CloudWatch::Alarm")
     ]
-    assert sorted(metric[1] for metric in own) == sorted(
-        (*summary.STEADY_METRICS, *summary.OCCASIONAL_METRICS)
-    )
+    assert sorted(metric[1] for metric in own) == sorted(summary.METRICS)
     assert {tuple(metric[2:4]) for metric in own} == {("service", "BedrockBatchMonitor")}
     assert {metric[1] for metric in metrics if metric[0] == "AWS/Lambda"} == {
         "Invocations",

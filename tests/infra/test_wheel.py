@@ -1,4 +1,4 @@
-"""The wheel: installed into an environment with nothing else than what it asks for, it works."""
+"""The wheel works in an environment with only its requirements."""
 
 import email
 import json
@@ -112,24 +112,24 @@ def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return python
 
 
-def test_requirements_are_met(python: Path) -> None:
-    """Whatever the wheel and its requirements ask for is in the environment, in that version."""
+def test_requirements_of_the_wheel_are_installed(python: Path) -> None:
+    """Each requirement is in the environment, in an allowed version."""
     answer = run(sys.executable, "-m", "pip", "--python", python, "check", cwd=python.parent)
 
     assert "No broken requirements found" in answer
 
 
-def test_nothing_else_is_there(python: Path) -> None:
-    """The environment is not this one: neither the checkout nor the tools of the tests are seen."""
+def test_environment_has_only_the_requirements(python: Path) -> None:
+    """It contains neither the checkout nor the tools of the tests."""
     script = "import importlib.util as u; print([u.find_spec(n) for n in ('pytest', 'local')])"
 
     assert run(python, "-c", script, cwd=python.parent) == "[None, None]\n"
 
 
-def test_an_app_with_the_construct(
+def test_app_with_the_construct_synthesizes(
     python: Path, template: Any, of_type: OfType, tmp_path: Path
 ) -> None:
-    """An app of a few lines synthesizes, its asset is the function's code as in the checkout."""
+    """Its asset is the function's code as in the checkout."""
     out = tmp_path / "cdk.out"
     # What pip would install, from where the checkout keeps it.
     installed = install_requirements(REQUIREMENTS, dependencies_of(out), run_pip)
@@ -154,8 +154,7 @@ def test_an_app_with_the_construct(
     }
 
 
-def test_files_that_are_no_code(python: Path) -> None:
-    """The schemas and the mark of a typed package come along."""
+def test_wheel_contains_schemas_and_type_marker(python: Path) -> None:
     script = """if True:
         from bedrock_batch_monitor_cdk import packaged
         print(packaged.CHECKOUT, (packaged._HERE / "py.typed").is_file())
@@ -167,6 +166,6 @@ def test_files_that_are_no_code(python: Path) -> None:
     assert second.split() == sorted(path.name for path in (ROOT / "schemas/v1").glob("*.json"))
 
 
-def test_command_line(python: Path) -> None:
+def test_wheel_installs_the_command_line(python: Path) -> None:
     """The wheel installs `bbm`."""
     assert "bbm [OPTIONS] COMMAND" in run(python.with_name("bbm"), "--help", cwd=python.parent)

@@ -1,4 +1,4 @@
-"""The GitHub workflows run what exists, and every supported Python."""
+"""The GitHub workflows run existing commands, on every supported Python."""
 
 import re
 import tomllib
@@ -22,7 +22,7 @@ def jobs_of(file: Path) -> dict[str, Any]:
 
 @pytest.mark.parametrize("file", WORKFLOWS, ids=lambda file: file.name)
 def test_commands_of_workflows_exist(file: Path) -> None:
-    """Every `make` target is in the Makefile, and every job ends by itself."""
+    """Every `make` target is in the Makefile, and every job has a time-out."""
     jobs = jobs_of(file)
     used = re.findall(
         r"\bmake ([a-z]+)",
@@ -35,7 +35,7 @@ def test_commands_of_workflows_exist(file: Path) -> None:
 
 
 def test_every_supported_python_is_tested() -> None:
-    """From the first version that the package accepts to the one that the functions run on."""
+    """From the oldest version that the package accepts to the one of the functions."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     (tested,) = (
         job["strategy"]["matrix"]["python"]
@@ -47,7 +47,7 @@ def test_every_supported_python_is_tested() -> None:
     assert project["requires-python"] == f">={tested[0]}"
 
 
-def test_workflows_get_no_more_than_they_need() -> None:
+def test_workflows_have_least_permissions() -> None:
     """Only the job that publishes may write, and it runs nothing of the repository."""
     writers = [
         (file.name, name)
@@ -65,7 +65,7 @@ def test_workflows_get_no_more_than_they_need() -> None:
     "file", sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml")), ids=lambda file: file.name
 )
 def test_issue_templates_are_complete(file: Path) -> None:
-    """GitHub ignores a form that lacks one of these."""
+    """GitHub ignores a form that lacks one of these keys."""
     form = yaml.safe_load(file.read_text())
     if file.name == "config.yml":
         assert form["contact_links"]

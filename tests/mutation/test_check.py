@@ -100,7 +100,7 @@ def project(tmp_path: Path) -> Callable[[str, str], tuple[Project, Any]]:
     return make
 
 
-def test_survivors_are_those_that_no_test_notices(
+def test_survivors_are_mutants_that_no_test_detects(
     project: Callable[[str, str], tuple[Project, Any]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -142,7 +142,7 @@ def test_survivors_are_those_that_no_test_notices(
 def test_tests_that_depend_on_their_order_are_refused(
     project: Callable[[str, str], tuple[Project, Any]],
 ) -> None:
-    """A test that fails after another one would count as a mutant that is noticed."""
+    """A test that fails after another one would count as a detected mutant."""
     tests = """
         import time
         from pack.code import Clamp
@@ -185,7 +185,7 @@ REQUEST = Request("code.py", 0, ("test_a", "test_b"), (0.0, 0.0))
 def test_child_that_ends_early_counts_as_killed(
     words: tuple[str, ...], outcome: str, test: str | None
 ) -> None:
-    """A mutant that ends the process was noticed, by the test that ran."""
+    """The test that ran detected a mutant that ends the process."""
 
     def work(tell: Callable[[str], None]) -> None:
         for word in words:
@@ -195,8 +195,8 @@ def test_child_that_ends_early_counts_as_killed(
     assert (verdict.outcome, verdict.test) == (outcome, test)
 
 
-def test_endless_test_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A child that says nothing for too long is ended."""
+def test_endless_test_is_ended_by_a_time_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A child without output for too long is ended."""
     monkeypatch.setattr(worker, "_LEAST_SECONDS", 0.1)
 
     def work(tell: Callable[[str], None]) -> None:
@@ -208,7 +208,7 @@ def test_endless_test_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_slow_test_and_busy_machine_get_more_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The limit grows with what the test takes without a mutant, and with the load."""
+    """The limit grows with the time of the test without a mutant, and with the load."""
     message = {"path": "code.py", "number": 0, "tests": ["a", "b"], "seconds": [0.0, 10.0]}
     request = request_of(message)
     monkeypatch.setattr("os.cpu_count", lambda: 2)
@@ -235,8 +235,8 @@ def mutant(name: str, line: int = 3) -> Mutant:
     )
 
 
-def test_report_counts_what_was_not_tried() -> None:
-    """Mutants that the time did not allow for are said, and are no part of the score."""
+def test_report_counts_mutants_that_were_not_tried() -> None:
+    """Mutants for which there was no time are reported, and are not part of the score."""
     text = report(
         [
             Tried(FIXED, mutant("a"), KILLED, 1, 1),

@@ -50,7 +50,7 @@ def planned(found: list[Mutant], **changes: object) -> list[tuple[str, str]]:
 
 
 def test_fixed_set_has_every_mutant_of_its_functions(found: list[Mutant]) -> None:
-    """A class stands for all of its methods; what is fixed is in no other part."""
+    """A class stands for all of its methods; a fixed mutant is in no other part."""
     parts = planned(found, fixed=frozenset({"pack.code:Table"}), changed={PATH: {4}})
     count = sum(mutant.qualname.startswith("Table") for mutant in found)
     assert sum(part == FIXED for part, _ in parts) == count
@@ -58,15 +58,15 @@ def test_fixed_set_has_every_mutant_of_its_functions(found: list[Mutant]) -> Non
     assert CHANGED not in {part for part, _ in parts}
 
 
-def test_changed_lines_are_a_part_of_their_own(found: list[Mutant]) -> None:
-    """Every mutant of a changed line is tried, in packages that are not sampled as well."""
+def test_changed_lines_have_their_own_part(found: list[Mutant]) -> None:
+    """Every mutant of a changed line is tried, also in packages that are not sampled."""
     parts = planned(found, changed={PATH: {8}}, sampled=[])
     assert {name for _, name in parts} == {"other"}
     assert {part for part, _ in parts} == {CHANGED}
 
 
-def test_sample_is_the_same_for_a_seed_and_another_for_another(found: list[Mutant]) -> None:
-    """The seed decides which mutants there are and in which order."""
+def test_sample_is_determined_by_its_seed(found: list[Mutant]) -> None:
+    """The seed decides which mutants are tried, and their order."""
     assert planned(found, size=3) == planned(found, size=3)
     assert len(planned(found, size=3)) == 3
     assert {tuple(planned(found, size=3, seed=str(seed))) for seed in range(20)} != {
@@ -74,14 +74,14 @@ def test_sample_is_the_same_for_a_seed_and_another_for_another(found: list[Mutan
     }
 
 
-def test_a_run_that_is_cut_short_has_tried_of_both_parts(found: list[Mutant]) -> None:
-    """Changed lines and sample come by turns."""
+def test_interrupted_run_has_tried_both_parts(found: list[Mutant]) -> None:
+    """Changed lines and the sample alternate."""
     parts = planned(found, changed={PATH: {4, 6}})
     assert {part for part, _ in parts[:3]} == {CHANGED, SAMPLE}
 
 
 def test_diff_names_the_new_lines() -> None:
-    """Lines that were only removed are none of a file; a removed file has none."""
+    """Removed lines and removed files have none."""
     text = """\
 --- a/pack/code.py
 +++ b/pack/code.py
@@ -103,7 +103,7 @@ def test_diff_names_the_new_lines() -> None:
     assert parse_diff(text) == {PATH: {3, 4, 19}}
 
 
-def test_changes_are_counted_from_where_the_branch_began(tmp_path: Path) -> None:
+def test_changes_are_counted_from_the_start_of_the_branch(tmp_path: Path) -> None:
     """Committed, uncommitted and untracked changes count, those of the main branch do not."""
 
     def git(*arguments: str) -> None:
@@ -140,8 +140,8 @@ def test_tests_that_run_the_line_are_chosen_quickest_first(found: list[Mutant]) 
     assert touched.tests_of(mutant) == ("quick", "slow")
 
 
-def test_constant_is_tested_where_it_is_used(found: list[Mutant]) -> None:
-    """A change at import leads to the tests of the statements that name it."""
+def test_constant_is_tested_by_tests_of_its_uses(found: list[Mutant]) -> None:
+    """A change at import selects the tests of the statements that name it."""
     touched = Touched(
         seconds={"user": 1.0, "elsewhere": 0.1},
         tests={(PATH, 4): frozenset({"user"}), (PATH, 8): frozenset({"elsewhere"})},

@@ -128,7 +128,7 @@ def mutations_of(source: str, operator: str) -> list[str]:
         ),
     ],
 )
-def test_operator_makes_these_mutants(code: str, operator: str, expected: list[str]) -> None:
+def test_operator_makes_the_listed_mutants(code: str, operator: str, expected: list[str]) -> None:
     """Each operator's changes, as the report and the list of accepted ones show them."""
     assert mutations_of(code, operator) == expected
 
@@ -150,7 +150,7 @@ def test_operator_makes_these_mutants(code: str, operator: str, expected: list[s
     ],
 )
 def test_texts_types_and_guards_are_not_mutated(code: str) -> None:
-    """What no test can see, or what would be equivalent, makes no mutants."""
+    """No test could detect these mutants, or they would be equivalent."""
     assert [
         mutant
         for mutant in mutants_of(
@@ -160,8 +160,8 @@ def test_texts_types_and_guards_are_not_mutated(code: str) -> None:
     ] == []
 
 
-def test_function_that_may_answer_none_answers_none() -> None:
-    """Only where the annotation says so, and not where None is the answer already."""
+def test_optional_function_returns_none() -> None:
+    """Only with an optional return type, and only where None is not returned already."""
     found = mutants_of(
         """
         def f(a) -> int | None:
@@ -176,7 +176,7 @@ def test_function_that_may_answer_none_answers_none() -> None:
     assert [(each.qualname, each.mutation) for each in wanted] == [("f", "return a -> return None")]
 
 
-def test_answer_of_a_predicate_is_negated() -> None:
+def test_result_of_a_predicate_is_negated() -> None:
     """A call that a function of type bool returns is negated; a comparison has its own mutant."""
     found = mutants_of(
         """
@@ -207,8 +207,8 @@ def test_enum_member_becomes_the_next_one() -> None:
     ]
 
 
-def test_argument_with_a_default_is_left_out() -> None:
-    """Only arguments that the function, or the dataclass, can do without."""
+def test_argument_with_a_default_is_omitted() -> None:
+    """Only arguments that are optional for the function or the dataclass."""
     found = mutants_of(
         """
         @dataclass
@@ -227,7 +227,7 @@ def test_argument_with_a_default_is_left_out() -> None:
     ]
 
 
-def test_mutant_of_a_definition_says_what_uses_it() -> None:
+def test_mutant_of_a_definition_has_the_names_to_find_its_tests() -> None:
     """Constants, fields and defaults are changed at import; their names lead to the tests."""
     found = mutants_of(
         """
@@ -251,8 +251,8 @@ def test_mutant_of_a_definition_says_what_uses_it() -> None:
     assert found[3].statement == 6
 
 
-def test_key_holds_when_lines_move() -> None:
-    """Neither comments nor line numbers are part of what identifies a mutant."""
+def test_key_is_stable_when_lines_move() -> None:
+    """Neither comments nor line numbers are part of the key."""
     before = mutants_of("def f(a):\n    return a + 1\n")
     after = mutants_of("import os\n\n\ndef f(a):\n    # Why.\n    return (\n        a + 1\n    )\n")
     assert [each.key for each in before] == [each.key for each in after]
@@ -277,7 +277,7 @@ def test_mutant_is_found_again_by_its_number() -> None:
         mutated(source, facts, 99)
 
 
-def test_statement_that_is_left_out_shows_in_the_difference() -> None:
+def test_omitted_statement_is_in_the_difference() -> None:
     """The report has the statement before and after in one line each."""
     [mutant] = [each for each in mutants_of("def f(a):\n    a(\n    )\n") if each.line]
     assert mutant.difference == ("a()", "pass")

@@ -42,8 +42,8 @@ def lines_run(probes: Probes, call: Callable[[], Any]) -> list[int]:
     return sorted(probes.place(number)[1] for number in probes.hits)
 
 
-def test_probes_tell_which_statements_ran() -> None:
-    """Branches, handlers and `elif` are told apart, and nothing else is changed."""
+def test_probes_record_which_statements_ran() -> None:
+    """Branches, handlers and `elif` are distinguished, and nothing else is changed."""
     probes = Probes(["other.py", "code.py"])
     names: dict[str, Any] = {}
     exec(compile(probes.instrumented("code.py", ast.parse(SOURCE)), "code.py", "exec"), names)  # noqa: S102
@@ -57,7 +57,7 @@ def test_probes_tell_which_statements_ran() -> None:
 
 
 def test_uses_of_a_name_are_found() -> None:
-    """The statement in a function, whether the name stands alone or after a dot."""
+    """The statement in a function, with the plain name or after a dot."""
     found = statements_using({"code.py": SOURCE, "other.py": "def g():\n    return code.LIMIT\n"})
     assert ("code.py", 14) in found["LIMIT"]
     assert ("other.py", 2) in found["LIMIT"]
@@ -82,7 +82,7 @@ def loaded(tmp_path: Path) -> Callable[[str], tuple[dict[str, Any], Callable[[in
     return load
 
 
-def test_functions_that_live_are_changed(
+def test_existing_references_to_a_function_are_changed(
     loaded: Callable[[str], tuple[dict[str, Any], Callable[[int], None]]],
 ) -> None:
     """A holder of the function, such as a cache or an instance, runs the mutant."""
@@ -112,10 +112,10 @@ def test_functions_that_live_are_changed(
     assert count([0, 1]) == [0]
 
 
-def test_change_of_what_runs_at_import_cannot_be_patched(
+def test_change_at_import_cannot_be_patched(
     loaded: Callable[[str], tuple[dict[str, Any], Callable[[int], None]]],
 ) -> None:
-    """Then the module has to be imported again: the worker says so, and changes nothing."""
+    """The module has to be imported again: the worker reports it, and changes nothing."""
     _, mutate = loaded("LIMIT = 3\n\ndef f():\n    return LIMIT\n")
     with pytest.raises(UnpatchableError):
         mutate(0)

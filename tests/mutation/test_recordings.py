@@ -32,7 +32,7 @@ def test_recording_is_split_by_file() -> None:
 
 
 def test_parts_take_about_the_same_time() -> None:
-    """The slowest file has a core of its own where the others are quicker together."""
+    """The slowest file has its own core if the others are faster together."""
     assert in_parts({"a": 5.0, "b": 1.0, "c": 2.0, "d": 1.5}, 2) == [["a"], ["b", "c", "d"]]
     assert in_parts({"a": 5.0}, 2) == [["a"]]
 
@@ -46,7 +46,7 @@ def test_parts_take_about_the_same_time() -> None:
         ("README.md", []),
     ],
 )
-def test_only_what_changed_is_recorded_again(
+def test_only_changed_tests_are_recorded_again(
     tmp_path: Path, changed: str, expected: list[str]
 ) -> None:
     """A test by its own file, all of them when the code or a helper has changed."""
@@ -67,8 +67,8 @@ def test_only_what_changed_is_recorded_again(
     assert sorted(name for name in after if after[name] != before[name]) == expected
 
 
-def test_ring_names_folders_or_files(tmp_path: Path) -> None:
-    """One file of tests can stand for itself."""
+def test_ring_contains_folders_or_files(tmp_path: Path) -> None:
+    """A single file of tests is a valid entry."""
     for name in ("checks/test_one.py", "checks/test_two.py", "checks/helper.py"):
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)

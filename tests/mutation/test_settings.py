@@ -29,8 +29,8 @@ def test_fixed_set_names_functions_that_exist(code: Code) -> None:
     assert unresolved(code, names) == []
 
 
-def test_name_of_nothing_is_found(code: Code) -> None:
-    """Neither a module nor a function that is not there resolves, nor a variable."""
+def test_name_without_a_definition_is_found(code: Code) -> None:
+    """Neither a missing module nor a missing function resolves, nor does a variable."""
     module = "bedrock_batch_monitor.adapters.dynamodb.writes"
     wrong = [
         f"{module}:DONE",
@@ -41,15 +41,15 @@ def test_name_of_nothing_is_found(code: Code) -> None:
 
 
 def test_rings_name_folders_and_tests_that_exist() -> None:
-    """A ring without tests would have only survivors, and an exclusion of nothing helps nobody."""
+    """A ring without tests would have only survivors, and an exclusion of nothing is useless."""
     for ring in read_settings().rings:
         assert list((ROOT / ring.source).glob("*.py"))
         for name in (*ring.tests, *ring.exclude):
             assert (ROOT / name.partition("::")[0]).exists(), name
 
 
-def test_excluded_are_a_folder_a_file_or_a_test() -> None:
-    """A name that only begins like one that is excluded is not."""
+def test_exclusion_matches_a_folder_a_file_or_a_test() -> None:
+    """A name that only begins like an excluded one does not match."""
     ring = read_settings().rings[0]
     assert ring.is_excluded("tests/component/bedrock_stand_in/test_a.py::test_b")
     assert ring.is_excluded("tests/explorer/test_dynamodb.py::test_b[1]")
@@ -64,8 +64,7 @@ def test_mutant_of_the_repository_is_found_by_an_accepted_entry(code: Code) -> N
     assert all(entry.reason for entry in read_accepted())
 
 
-def test_accepted_entry_is_read(tmp_path: Path) -> None:
-    """Name, mutation and reason."""
+def test_accepted_entry_has_name_mutation_and_reason(tmp_path: Path) -> None:
     path = tmp_path / "accepted.toml"
     path.write_text("[[accepted]]\nname = 'a:b'\nmutation = 'c -> d'\nreason = 'equal'\n")
     assert read_accepted(path) == (Accepted("a:b", "c -> d", "equal"),)
@@ -84,7 +83,7 @@ def test_accepted_entry_is_read(tmp_path: Path) -> None:
         ("[[accepted", "is not valid TOML"),
     ],
 )
-def test_wrong_accepted_entry_is_named(tmp_path: Path, text: str, message: str) -> None:
+def test_invalid_accepted_entry_is_named(tmp_path: Path, text: str, message: str) -> None:
     """An entry needs all three, once."""
     path = tmp_path / "accepted.toml"
     path.write_text(text)
@@ -93,7 +92,7 @@ def test_wrong_accepted_entry_is_named(tmp_path: Path, text: str, message: str) 
 
 
 def test_ring_without_tests_is_named(tmp_path: Path) -> None:
-    """What a ring lacks is said with its file."""
+    """The error contains the file."""
     path = tmp_path / "mutation.toml"
     path.write_text("[[ring]]\nname = 'a'\nsource = 'b'\nsampled = true\n")
     assert tomllib.loads(path.read_text())

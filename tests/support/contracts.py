@@ -31,7 +31,7 @@ def as_delivered(event: MonitorEvent) -> dict[str, Any]:
     return {
         "source": contract.EVENT_SOURCE,
         "detail-type": event.detail_type,
-        "resources": [event.job_arn],
+        "resources": [event.resource],
         "detail": json.loads(event.detail),
     }
 

@@ -9,8 +9,8 @@ MOST = 32
 
 
 @given(st.lists(st.booleans(), max_size=300))
-def test_the_limit_stays_between_one_and_the_most(answers: list[bool]) -> None:
-    """Whatever comes back, at least one call may be under way and never more than the most."""
+def test_limit_stays_between_one_and_the_maximum(answers: list[bool]) -> None:
+    """Whatever the API answers, at least one call may run, and never more than the maximum."""
     concurrency = AdaptiveConcurrency(MOST)
     for good in answers:
         if good:
@@ -20,24 +20,24 @@ def test_the_limit_stays_between_one_and_the_most(answers: list[bool]) -> None:
         assert 1 <= concurrency.limit <= MOST
 
 
-def test_a_burst_of_refusals_halves_once() -> None:
-    """The refusals of calls begun before the last decrease are the same news."""
+def test_burst_of_throttled_calls_halves_the_limit_once() -> None:
+    """Calls that began before the last decrease do not halve the limit again."""
     concurrency = AdaptiveConcurrency(MOST)
     for left in range(31, -1, -1):
         concurrency.on_throttle(left)
     assert concurrency.limit == MOST // 2
 
 
-def test_lasting_refusals_lead_to_one_call_at_a_time() -> None:
-    """An API that keeps refusing is asked by one call at a time after a few rounds."""
+def test_constant_throttling_reduces_the_limit_to_one() -> None:
+    """An API that always throttles gets one call at a time after a few decreases."""
     concurrency = AdaptiveConcurrency(MOST)
     for _ in range(200):
         concurrency.on_throttle(0)
     assert concurrency.limit == 1
 
 
-def test_lasting_refusals_slow_a_poll_that_keeps_calls_under_way() -> None:
-    """Each round of refusals halves the number of calls, also while others are under way."""
+def test_constant_throttling_halves_the_limit_while_calls_are_in_flight() -> None:
+    """Each generation of throttled calls halves the limit, also while other calls are in flight."""
     concurrency = AdaptiveConcurrency(MOST)
     limits = []
     for _ in range(6):
@@ -49,8 +49,8 @@ def test_lasting_refusals_slow_a_poll_that_keeps_calls_under_way() -> None:
     assert limits == [16, 8, 4, 2, 1, 1]
 
 
-def test_answers_raise_the_limit_again() -> None:
-    """When the API answers again, the poll is back at full width after some hundred calls."""
+def test_successful_calls_raise_the_limit_to_the_maximum() -> None:
+    """When the API answers again, the limit is back at its maximum after some hundred calls."""
     concurrency = AdaptiveConcurrency(MOST)
     for _ in range(200):
         concurrency.on_throttle(0)
@@ -60,8 +60,8 @@ def test_answers_raise_the_limit_again() -> None:
 
 
 @given(st.integers(min_value=0, max_value=20_000))
-def test_the_budget_bounds_the_calls_of_a_poll(jobs: int) -> None:
-    """Repeats are at most half the jobs, at least ten, and a thousand at the most."""
+def test_retry_budget_bounds_the_retries_of_a_poll(jobs: int) -> None:
+    """Retries are at most half the number of jobs, at least 10 and at most 1,000."""
     concurrency = AdaptiveConcurrency(MOST)
     for _ in range(jobs):
         concurrency.on_first_call()

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bedrock_batch_monitor.domain.arns import PARTITIONS, InvalidJobArnError, JobArn, Scope
-from tests.support.contracts import FILES, schema_of
+from bedrock_batch_monitor.domain.event_kinds import KINDS
+from tests.support.contracts import schema_of
 from tests.support.hostile import HOSTILE_TEXTS, hostile_characters_in
 from tests.support.strategies import ARN
 
@@ -17,16 +18,16 @@ TAIL = ":bedrock:us-east-1:123456789012:model-invocation-job/abcdef123456"
 SESSION = botocore.session.get_session()
 
 
-def test_partitions_are_those_of_botocore() -> None:
-    """Both lists that botocore has name the same partitions, and they are ours."""
+def test_partitions_are_equal_to_those_of_botocore() -> None:
+    """Both lists that botocore has name the same partitions, and so does the code."""
     endpoints = {one["partition"] for one in SESSION.get_data("endpoints")["partitions"]}
     assert {one["id"] for one in SESSION.get_data("partitions")["partitions"]} == endpoints
     assert set(PARTITIONS) == endpoints
 
 
 @pytest.mark.parametrize("partition", PARTITIONS)
-def test_parts_and_scope(partition: str) -> None:
-    """An ARN of any partition comes apart into what it names and goes together again."""
+def test_parsed_arn_has_its_parts_and_its_scope(partition: str) -> None:
+    """An ARN of any partition is split into its parts, and the parts make the same ARN."""
     text = f"arn:{partition}:bedrock:eu-west-1:123456789012:model-invocation-job/abc123def456"
     arn = JobArn.parse(text)
     assert arn == JobArn(partition, "eu-west-1", "123456789012", "abc123def456")
@@ -47,7 +48,7 @@ def test_parts_and_scope(partition: str) -> None:
     ),
     st.sampled_from(PARTITIONS),
 )
-def test_every_arn_of_the_service_model_is_accepted(text: str, partition: str) -> None:
+def test_every_arn_that_the_service_model_allows_is_accepted(text: str, partition: str) -> None:
     """What matches the API's own pattern of a job ARN parses, in every real partition."""
     _, _, rest = text.partition(":bedrock:")
     arn = f"arn:{partition}:bedrock:{rest}"
@@ -70,7 +71,7 @@ def test_every_arn_of_the_service_model_is_accepted(text: str, partition: str) -
     ],
 )
 def test_partition_that_does_not_exist_is_refused(partition: str) -> None:
-    """The partition is no free text: it cannot carry lines, markup or escape sequences."""
+    """The partition is not free text: it cannot contain lines, markup or escape sequences."""
     with pytest.raises(InvalidJobArnError) as caught:
         JobArn.parse(f"arn:{partition}{TAIL}")
     assert len(str(caught.value)) < 400
@@ -78,7 +79,7 @@ def test_partition_that_does_not_exist_is_refused(partition: str) -> None:
     assert len(str(caught.value).splitlines()) == 1
 
 
-@pytest.mark.parametrize("detail_type", FILES)
+@pytest.mark.parametrize("detail_type", [kind.detail_type for kind in KINDS if kind.is_about_job])
 def test_schemas_accept_the_arns_that_parse(detail_type: str) -> None:
     """`jobArn` and `resources` have one pattern, and it has the partitions of the code."""
     schema = schema_of(detail_type)["properties"]
@@ -107,23 +108,23 @@ def test_schemas_accept_the_arns_that_parse(detail_type: str) -> None:
         "arn:gcp:bedrock:us-east-1:123456789012:model-invocation-job/abcdef123456",
     ],
 )
-def test_other_texts_are_refused_by_name(text: str) -> None:
-    """What is no job ARN is refused with the text and the form that is expected."""
+def test_invalid_arn_is_quoted_in_the_error(text: str) -> None:
+    """The error quotes the text and shows the expected form."""
     with pytest.raises(InvalidJobArnError) as caught:
         JobArn.parse(text)
     assert repr(text) in str(caught.value)
     assert "model-invocation-job/<12 characters a-z0-9>" in str(caught.value)
 
 
-def test_a_huge_text_is_shown_cut() -> None:
-    """An error message stays readable whatever was put into the table."""
+def test_huge_invalid_arn_is_truncated_in_the_error() -> None:
+    """The error message stays readable, whatever was put into the table."""
     with pytest.raises(InvalidJobArnError) as caught:
         JobArn.parse("x" * 100_000)
     assert len(str(caught.value)) < 400
 
 
 @given(st.text())
-def test_parsing_raises_nothing_else(text: str) -> None:
+def test_parsing_raises_only_the_documented_error(text: str) -> None:
     """Any text at all either is an ARN or raises the one documented error."""
     with suppress(InvalidJobArnError):
         assert str(JobArn.parse(text)) == text

@@ -57,7 +57,7 @@ def test_field_of_the_state_has_an_attribute(
     assert {each.name for each in fields(domain_type)} - elsewhere == {each.field for each in rows}
 
 
-def test_answer_of_bedrock_is_stored_under_its_own_names() -> None:
+def test_response_of_bedrock_is_stored_under_its_own_names() -> None:
     """The rows of an observation are the members of GetModelInvocationJob's output shape."""
     operation = (
         botocore.session.get_session()
@@ -69,7 +69,7 @@ def test_answer_of_bedrock_is_stored_under_its_own_names() -> None:
     assert names == set(attributes.names_of(attributes.of_type(JobObservation)))
 
 
-def test_attribute_has_one_row() -> None:
+def test_attribute_has_exactly_one_row() -> None:
     names = attributes.names_of(attributes.JOB_ATTRIBUTES)
     assert len(names) == len(set(names))
 

@@ -24,10 +24,10 @@ days = st.integers(min_value=0, max_value=365).map(lambda number: number * DAY)
 
 
 @given(any_status, times, optional_times)
-def test_a_job_is_discovered_or_backfilled_never_both(
+def test_job_is_either_discovered_or_backfilled(
     status: str, submitted: datetime, ended: datetime | None
 ) -> None:
-    """What has ended before discovery began goes into the history, and all else is followed."""
+    """A job that ended before discovery began is backfilled; discovery tracks every other job."""
     job = ListedJob(ARN, "nightly", status, submitted, ended)
     is_tracked = tracking_of(job, bookmark=BOOKMARK, now=NOW, wanted=EVERY) is not None
     assert is_tracked != is_backfill(job, bookmark=BOOKMARK, now=NOW, wanted=EVERY)
@@ -47,27 +47,27 @@ def test_a_job_is_discovered_or_backfilled_never_both(
         (NOW + DAY, None, False),
     ],
 )
-def test_without_a_status_the_end_or_the_age_tells(
+def test_job_without_a_status_is_backfilled_by_its_end_or_its_age(
     submitted: datetime, ended: datetime | None, *, expected: bool
 ) -> None:
-    """A list may lack statuses; a job cannot run for longer than eight days."""
+    """A list may lack statuses; no job runs for longer than eight days."""
     assert timedelta(days=8) == LONGEST_JOB
     job = ListedJob(ARN, "nightly", None, submitted, ended)
     assert is_backfill(job, bookmark=BOOKMARK, now=NOW, wanted=EVERY) == expected
 
 
-def test_the_filter_holds() -> None:
-    """A job that discovery would not take up is not backfilled either."""
+def test_backfill_respects_the_job_filter() -> None:
+    """A job that discovery would not track is not backfilled either."""
     job = ListedJob(ARN, "nightly", "Failed", NOW - DAY)
     assert is_backfill(job, bookmark=BOOKMARK, now=NOW, wanted=JobFilter("night"))
     assert not is_backfill(job, bookmark=BOOKMARK, now=NOW, wanted=JobFilter("day"))
 
 
 @given(times.filter(lambda now: now.year > 2021), st.none() | days, days)
-def test_the_window_goes_back_from_where_it_came(
+def test_window_ends_where_the_last_one_began(
     now: datetime, back: timedelta | None, reach: timedelta
 ) -> None:
-    """It ends where the last one had come to, or where discovery began, and begins at the reach."""
+    """Or where discovery began, if it is the first. It begins at the limit of the backfill."""
     since = None if back is None else now - back
     bookmark = Bookmark(began_at=now, seen_until=now)
     window = open_window(bookmark, since, now=now, reach=reach)
@@ -83,19 +83,19 @@ def test_the_window_goes_back_from_where_it_came(
 
 
 @pytest.mark.parametrize("since", [NOW + DAY, NOW.replace(year=1)])
-def test_progress_that_makes_no_sense_starts_over(since: datetime) -> None:
-    """A stored time from nowhere must not end the backfill before its reach."""
+def test_implausible_progress_restarts_the_backfill(since: datetime) -> None:
+    """A stored time that is implausible must not end the backfill before its limit."""
     window = open_window(BOOKMARK, since, now=NOW, reach=DAY)
     assert window == open_window(BOOKMARK, None, now=NOW, reach=DAY)
 
 
 @given(st.sampled_from(statuses.KNOWN), st.integers(min_value=1, max_value=5), st.booleans())
-def test_only_an_end_at_first_sight_is_quiet(
+def test_backfilled_job_has_no_pending_event_if_first_read_as_ended(
     status: str,
     sequence: int,
     emits: bool,  # noqa: FBT001 - drawn by Hypothesis
 ) -> None:
-    """A job that was taken for finished, and runs, has the pending events of any other."""
+    """A job that was backfilled but still runs has the pending events of any other job."""
     identity = "an-id" if statuses.is_terminal(status) else None
     entry = HistoryEntry(ARN, sequence, status, NOW, "poll", event_id=identity)
     usual = pending_for([entry], emit_status_changes=emits)

@@ -1,4 +1,4 @@
-"""What the monitor makes of Bedrock's answers, through a real client without a network."""
+"""The Bedrock adapter parses Bedrock's responses: a real client without a network."""
 
 from __future__ import annotations
 
@@ -139,10 +139,10 @@ def test_empty_page_with_a_token_does_not_end_a_list(
     assert [job.job_name for page in reader.pages(LISTING) for job in page.jobs] == ["a", "b"]
 
 
-def test_page_is_asked_for_when_the_caller_wants_it(
+def test_page_is_requested_only_when_the_caller_reads_it(
     jobs: tuple[BatchInferenceJobs, Network],
 ) -> None:
-    """Between two pages the caller looks at the time, and can stop."""
+    """Between two pages the caller checks the time, and can stop."""
     reader, network = jobs
     network.answers = [page("a", token="1"), page("b", token="2"), page("c")]  # noqa: S106
     pages = reader.pages(LISTING)
@@ -156,8 +156,8 @@ def test_page_is_asked_for_when_the_caller_wants_it(
     assert len(network.sent) == 3
 
 
-def test_pages_before_one_that_fails_are_good(jobs: tuple[BatchInferenceJobs, Network]) -> None:
-    """The error comes after them, and the list goes on from the last token."""
+def test_pages_before_a_failed_page_are_returned(jobs: tuple[BatchInferenceJobs, Network]) -> None:
+    """The error follows them, and the list continues from the last token."""
     reader, network = jobs
     network.answers = [page("a", token="1"), 500]  # noqa: S106
     pages = reader.pages(LISTING)
@@ -180,10 +180,10 @@ def test_pages_before_one_that_fails_are_good(jobs: tuple[BatchInferenceJobs, Ne
         (["2", "1"], "1", 2),
     ],
 )
-def test_list_that_goes_in_a_circle_ends(
+def test_list_with_repeated_tokens_ends_with_an_error(
     jobs: tuple[BatchInferenceJobs, Network], tokens: list[str], begin: str | None, asked: int
 ) -> None:
-    """It is an unusable answer, whatever the length of the circle, and never goes on forever."""
+    """The response is unusable, however many pages pass before a token repeats."""
     reader, network = jobs
     network.answers = [page(token, token=token) for token in tokens]
     with pytest.raises(ServiceError, match=r"itself|circle") as caught:
@@ -194,7 +194,7 @@ def test_list_that_goes_in_a_circle_ends(
 
 
 @pytest.mark.parametrize("token", [5, 0.5, True])
-def test_token_that_is_not_a_text_is_refused(
+def test_token_that_is_not_a_string_is_refused(
     jobs: tuple[BatchInferenceJobs, Network], token: object
 ) -> None:
     reader, network = jobs
@@ -209,10 +209,10 @@ def test_token_that_is_not_a_text_is_refused(
     [page("a")[:20], b"<html><body>It works!</body></html>", b'"text"', b"[[]]"],
     ids=["cut off", "html", "text", "list"],
 )
-def test_answer_that_is_not_a_list_is_not_an_empty_list(
+def test_response_without_a_list_is_not_an_empty_list(
     jobs: tuple[BatchInferenceJobs, Network], body: bytes, token: str | None
 ) -> None:
-    """A list without jobs would move the discovery bookmark past jobs that nobody has seen."""
+    """An empty list would move the discovery bookmark past jobs that were never read."""
     reader, network = jobs
     network.answers = [body]
     with pytest.raises(ServiceError) as caught:
@@ -221,7 +221,7 @@ def test_answer_that_is_not_a_list_is_not_an_empty_list(
 
 
 @pytest.mark.parametrize("text", ["0001-01-01T00:00:00+05:00", "2026-11-24T20:00:00+24:00"])
-def test_time_out_of_range_hides_neither_its_job_nor_others(text: str) -> None:
+def test_time_out_of_range_hides_no_job_of_its_page(text: str) -> None:
     """Botocore reads times that have no equivalent in UTC; one of them must not spoil its page."""
     odd = parse_timestamp(text)
 
@@ -250,7 +250,7 @@ def test_time_out_of_range_hides_neither_its_job_nor_others(text: str) -> None:
     ],
     ids=str,
 )
-def test_list_without_jobs_is_a_list(
+def test_list_without_jobs_is_valid(
     jobs: tuple[BatchInferenceJobs, Network], answer: bytes | tuple[int, bytes, dict[str, str]]
 ) -> None:
     """Whether an empty page has the member `invocationJobSummaries` is not documented."""
@@ -259,7 +259,7 @@ def test_list_without_jobs_is_a_list(
     assert list(reader.pages(LISTING)) == [ListPage((), None)]
 
 
-def test_summary_that_names_no_job_is_passed_over(
+def test_summary_without_a_job_is_skipped(
     jobs: tuple[BatchInferenceJobs, Network],
 ) -> None:
     reader, network = jobs
@@ -292,10 +292,10 @@ def test_summary_that_names_no_job_is_passed_over(
     ],
     ids=str,
 )
-def test_error_has_the_kind_of_its_answer(
+def test_error_is_classified_by_its_response(
     jobs: tuple[BatchInferenceJobs, Network], answer: Any, kind: str
 ) -> None:
-    """The SDK tries once; the poll decides what to repeat."""
+    """The SDK tries once; the poll decides what to retry."""
     reader, network = jobs
     for call in (lambda: reader.get(ARN), lambda: reader.page(LISTING, None)):
         network.answers = [answer]
@@ -307,10 +307,10 @@ def test_error_has_the_kind_of_its_answer(
 
 
 @given(DOCUMENTS | VALUES, st.sampled_from([200, 302, 400, 403, 500]))
-def test_any_answer_is_a_job_or_an_error_of_bedrock(
+def test_any_response_becomes_a_job_or_a_service_error(
     reader: BatchInferenceJobs, document: Any, status: int
 ) -> None:
-    """Whatever is in it, one odd job does not end a poll."""
+    """Whatever one response contains, it does not end a poll."""
     if isinstance(document, dict):
         document |= {"jobArn": ARN, "status": "InProgress"}
     on(reader, (status, json.dumps(document).encode(), {}))
@@ -330,7 +330,7 @@ def test_any_answer_is_a_job_or_an_error_of_bedrock(
     )
     | VALUES
 )
-def test_any_answer_is_a_page_or_an_error_of_bedrock(
+def test_any_response_becomes_a_page_or_a_service_error(
     reader: BatchInferenceJobs, document: Any
 ) -> None:
     on(reader, json.dumps(document).encode())
@@ -341,7 +341,7 @@ def test_any_answer_is_a_page_or_an_error_of_bedrock(
         assert error.code.startswith("Bedrock.")  # noqa: PT017 - both are right
 
 
-def test_answer_that_is_nested_too_deeply_is_unusable(
+def test_response_that_is_nested_too_deeply_is_unusable(
     jobs: tuple[BatchInferenceJobs, Network],
 ) -> None:
     reader, network = jobs

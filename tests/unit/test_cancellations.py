@@ -1,4 +1,4 @@
-"""What a cancelled transaction means, by its reasons: a lost race, or an error to count."""
+"""What the reasons of a cancelled transaction mean: a conflict, or an error to count."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def record(reasons: list[str] | None, item: dict[str, Any] | None = None) -> Wri
     ],
     ids=str,
 )
-def test_transaction_that_met_another_write_is_a_lost_race(
+def test_transaction_that_met_another_write_is_a_conflict(
     reasons: list[str], outcome: WriteOutcome
 ) -> None:
     assert record(reasons) == WriteResult(outcome)
@@ -93,7 +93,7 @@ def test_transaction_that_failed_for_another_reason_is_an_error(
     code: str,
     is_retryable: bool,  # noqa: FBT001 - a parameter of the table
 ) -> None:
-    """A throttled write that passed for a lost race would be counted nowhere."""
+    """A throttled write that passes for a conflict would not be counted as an error."""
     with pytest.raises(ServiceError) as caught:
         record(reasons)
     assert caught.value.code == f"DynamoDB.{code}"

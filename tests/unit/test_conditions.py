@@ -100,7 +100,7 @@ def test_job_is_at_risk_while_its_estimated_end_is_past_its_expiration(
     assert (None if found is None else found.since) == expected
 
 
-def test_transition_ends_risk_and_stall() -> None:
+def test_transition_ends_at_risk_and_stalled() -> None:
     """The next status has an estimate and a time of its own."""
     job = replace(JOB, conditions={"AtRisk": SINCE, "Stalled": SINCE})
     decision = decide(
@@ -126,7 +126,7 @@ def test_stall_is_recorded_once_and_ends_with_the_first_change() -> None:
     assert ended == Refresh(moves, counts_moved=True, estimate=UNKNOWN)
 
 
-def test_risk_is_decided_with_the_estimate_that_is_written() -> None:
+def test_at_risk_is_decided_with_the_estimate_that_is_written() -> None:
     """The facts of the event are those of the estimate."""
     expiration = NOW + timedelta(minutes=119)
     moved = replace(MOVED, job_expiration_time=expiration)

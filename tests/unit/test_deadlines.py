@@ -1,4 +1,4 @@
-"""Deadlines: the forms, the moment that each means, and the texts of errors."""
+"""Deadlines: their forms, the time that each one means, and the error texts."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_deadline_means_the_next_moment_after_the_submission(
         ("4h" * 200, "is not a deadline"),
     ],
 )
-def test_text_that_is_no_deadline_is_refused_with_the_reason(text: str, problem: str) -> None:
+def test_invalid_deadline_is_refused_with_the_reason(text: str, problem: str) -> None:
     """The message quotes the text without its control characters."""
     with pytest.raises(DeadlineError, match=problem) as refused:
         parse_deadline(text)
@@ -82,8 +82,8 @@ def test_text_that_is_no_deadline_is_refused_with_the_reason(text: str, problem:
     assert moment_of(text, SUBMITTED) is None
 
 
-def test_deadline_in_the_past_is_refused_where_it_is_set() -> None:
-    """A moment before now, and a duration that was over, once the submission is known."""
+def test_deadline_in_the_past_is_refused() -> None:
+    """A time before now, and a duration that had passed once the submission time is known."""
     now = SUBMITTED + timedelta(hours=5)
     with pytest.raises(DeadlineError, match="is in the past"):
         checked_deadline("2026-11-24T21:00:00Z", submitted=None, now=now)
@@ -100,9 +100,7 @@ def test_deadline_in_the_past_is_refused_where_it_is_set() -> None:
         (SUBMITTED, None),
     ],
 )
-def test_note_says_which_rule_applies_at_a_change_of_the_clock(
-    submitted: datetime, note: str | None
-) -> None:
+def test_note_names_the_rule_at_a_clock_change(submitted: datetime, note: str | None) -> None:
     """Only where the local time occurs twice or not at all."""
     found = parse_deadline("02:30 Europe/Berlin").note(submitted)
     assert (found is None) if note is None else (found is not None and note in found)
@@ -124,10 +122,10 @@ def test_note_says_which_rule_applies_at_a_change_of_the_clock(
         ({}, None, None),
     ],
 )
-def test_tag_comes_before_the_first_pattern_that_matches(
+def test_tag_takes_precedence_over_the_first_matching_pattern(
     tags: dict[str, str], name: str | None, expected: tuple[str, SetBy] | None
 ) -> None:
-    """The deadline of a job that no person gave one."""
+    """Applies to a job for which nobody set a deadline."""
     rules = (DeadlineRule("nightly-*", "06:00 Europe/Berlin"), DeadlineRule("*", "1d"))
     found = chosen_deadline(
         tags=tags, tag="bbm:deadline", rules=rules, job_name=name, submitted=SUBMITTED
@@ -135,7 +133,7 @@ def test_tag_comes_before_the_first_pattern_that_matches(
     assert found == expected
 
 
-def test_deadlines_by_pattern_read_back_as_written() -> None:
+def test_deadlines_by_pattern_survive_a_round_trip() -> None:
     """From a JSON object and from its text."""
     rules = deadline_rules_of({"nightly-*": "06:00 Europe/Berlin", "*": "1d"})
     assert deadline_rules_of(deadline_rules_text(rules)) == rules

@@ -50,16 +50,16 @@ TABLE = TableInfo("table-1", NOW - HOUR, is_restored=False)
         ("Completed", NOW.replace(year=1), None),
     ],
 )
-def test_discovery_tracks_what_runs_or_ended_since_it_began(
+def test_discovery_tracks_jobs_that_run_or_ended_since_it_began(
     status: str | None, end_time: datetime | None, expected: Tracking | None
 ) -> None:
-    """What runs, and what ended since discovery began; not what had ended before."""
+    """A job that had ended before discovery began is not tracked."""
     job = ListedJob(ARN, "nightly", status, NOW - 3 * HOUR, end_time)
     assert tracking_of(job, bookmark=BOOKMARK, now=NOW, wanted=JobFilter()) == expected
 
 
-def test_job_whose_times_make_no_sense_is_tracked() -> None:
-    """An end that nobody can date is recorded rather than lost."""
+def test_job_with_implausible_times_is_tracked() -> None:
+    """An end without a plausible time is recorded rather than lost."""
     for submitted in (NOW.replace(year=1), NOW + timedelta(days=1)):
         job = ListedJob(ARN, "nightly", "Failed", submitted)
         assert tracking_of(job, bookmark=BOOKMARK, now=NOW, wanted=JobFilter()) is Tracking.LIVE
@@ -74,7 +74,7 @@ def test_job_whose_times_make_no_sense_is_tracked() -> None:
         (NOW - 10 * MINUTE, Tracking.LIVE),
     ],
 )
-def test_end_while_discovery_was_off_is_for_the_history_alone(
+def test_end_while_discovery_was_off_is_recorded_in_the_history_only(
     end_time: datetime, expected: Tracking
 ) -> None:
     """Nobody is notified of what happened while discovery was switched off."""
@@ -86,8 +86,8 @@ def test_end_while_discovery_was_off_is_for_the_history_alone(
 
 
 @given(any_status, st.text(min_size=1), st.text(min_size=1))
-def test_the_prefix_limits(status: str, name: str, prefix: str) -> None:
-    """With a prefix no job is tracked whose name begins otherwise."""
+def test_prefix_excludes_jobs_with_another_name(status: str, name: str, prefix: str) -> None:
+    """With a prefix, only jobs whose name starts with it are tracked."""
     job = ListedJob(ARN, name, status, NOW)
     tracking = tracking_of(job, bookmark=BOOKMARK, now=NOW, wanted=JobFilter(prefix))
     assert (tracking is not None) == name.startswith(prefix)
@@ -112,8 +112,8 @@ PROVISIONED = "arn:aws:bedrock:us-east-1:123456789012:provisioned-model/abcdef12
         ("a.b", "a-b", False),
     ],
 )
-def test_a_pattern_is_a_glob_of_the_whole_name(pattern: str, name: str, *, expected: bool) -> None:
-    """`*` and `?` stand for text, everything else for itself, upper and lower case apart."""
+def test_pattern_is_a_glob_of_the_whole_name(pattern: str, name: str, *, expected: bool) -> None:
+    """`*` and `?` are wildcards; every other character matches itself, case-sensitive."""
     assert JobFilter(name_pattern=pattern).wants(name, None) == expected
 
 
@@ -131,20 +131,18 @@ def test_a_pattern_is_a_glob_of_the_whole_name(pattern: str, name: str, *, expec
         (None, "amazon.nova-lite-v1:0", False),
     ],
 )
-def test_a_model_is_known_by_its_arn_or_its_id(
+def test_model_matches_by_its_arn_or_its_id(
     reported: str | None, given: str, *, expected: bool
 ) -> None:
-    """What Bedrock reports is compared as a whole, and by what follows the last slash."""
+    """What Bedrock reports is compared as a whole, and by the part after the last slash."""
     assert JobFilter(model_ids=frozenset({given})).wants("job", reported) == expected
 
 
 @given(
     st.text("ab-", max_size=4), st.text("ab-*?", max_size=6), st.text("ab-", min_size=1, max_size=8)
 )
-def test_every_limit_holds_and_the_list_is_not_cut_short(
-    prefix: str, pattern: str, name: str
-) -> None:
-    """A wanted name keeps to prefix and pattern, and has the text by which the list is asked."""
+def test_job_matches_when_prefix_and_pattern_match(prefix: str, pattern: str, name: str) -> None:
+    """The text by which the list is filtered on the server is part of every wanted name."""
     both = JobFilter(prefix, pattern)
     apart = JobFilter(prefix).wants(name, None) and JobFilter("", pattern).wants(name, None)
     assert both.wants(name, None) == apart
@@ -158,7 +156,7 @@ def resumed(
     return resume(stored, state_exists=state_exists, table=table, now=NOW)
 
 
-def test_first_list_has_every_job_that_may_still_run() -> None:
+def test_first_list_contains_every_job_that_can_still_run() -> None:
     """A job may run for seven days, so a new deployment looks back further than that."""
     bookmark = resumed(None)
     assert list_from(bookmark) == NOW - LONGEST_JOB - OVERLAP
@@ -178,10 +176,10 @@ def test_first_list_has_every_job_that_may_still_run() -> None:
         (replace(TABLE, created_at=NOW.replace(year=1)), NOW - LONGEST_JOB),
     ],
 )
-def test_lost_state_takes_the_age_of_the_table_for_the_beginning(
+def test_lost_state_is_replaced_by_the_age_of_the_table(
     table: TableInfo, began_at: datetime
 ) -> None:
-    """What ended since is recorded; of a restored table nobody knows, so nothing counts as seen."""
+    """Jobs that ended since are recorded. The age of a restored table proves nothing."""
     bookmark = resumed(None, state_exists=False, table=table)
     assert (bookmark.began_at, bookmark.seen_until) == (began_at, NOW - LONGEST_JOB)
 
@@ -199,11 +197,11 @@ def test_lost_state_takes_the_age_of_the_table_for_the_beginning(
         ({"table_id": None}, False),
     ],
 )
-def test_full_list_once_a_day_and_for_another_table(
+def test_full_list_is_due_once_a_day_and_for_a_new_table(
     changes: dict[str, Any],
     is_full: bool,  # noqa: FBT001 - a parameter of the table
 ) -> None:
-    """Items that were lost with a table, or deleted, are tracked again from it."""
+    """It tracks items again that were deleted, or lost with a table."""
     bookmark = resumed(replace(STORED, **changes))
     assert bookmark.seen_until == (NOW - LONGEST_JOB if is_full else STORED.seen_until)
     assert bookmark.full_list_at == (NOW if is_full else replace(STORED, **changes).full_list_at)
@@ -211,22 +209,22 @@ def test_full_list_once_a_day_and_for_another_table(
 
 
 def test_full_list_never_begins_later_than_the_bookmark() -> None:
-    """A discovery that is behind for longer than jobs run goes on where it was."""
+    """A discovery that is behind for longer than a job can run continues at its bookmark."""
     stored = replace(STORED, full_list_at=None, seen_until=NOW - 2 * LONGEST_JOB)
     assert resumed(stored).seen_until == stored.seen_until
 
 
 @pytest.mark.parametrize("moment", [NOW + SECOND, NOW.replace(year=2090), NOW.replace(year=1)])
-def test_bookmark_that_makes_no_sense_hides_no_job(moment: datetime) -> None:
-    """A time in the future would end discovery; in its place stands one that loses nothing."""
+def test_implausible_bookmark_hides_no_job(moment: datetime) -> None:
+    """A time in the future would end discovery; it is replaced by one that skips no job."""
     bookmark = resumed(replace(STORED, seen_until=moment))
     assert bookmark.seen_until == NOW - LONGEST_JOB
     began = resumed(replace(STORED, began_at=moment)).began_at
     assert began <= NOW
 
 
-def test_discovery_that_is_on_again_knows_since_when() -> None:
-    """Only the time without discovery is for the history alone."""
+def test_resumed_discovery_remembers_when_it_was_off() -> None:
+    """Only ends within the time without discovery are recorded in the history only."""
     bookmark = resumed(replace(STORED, off_since=NOW - HOUR))
     assert (bookmark.off_since, bookmark.on_again_at) == (NOW - HOUR, NOW)
     later = resume(bookmark, state_exists=True, table=TABLE, now=NOW + HOUR)
@@ -239,7 +237,7 @@ def test_discovery_that_is_on_again_knows_since_when() -> None:
     times,
     st.booleans(),
 )
-def test_lists_overlap_and_never_go_back(
+def test_bookmark_overlaps_the_last_list_and_never_goes_back(
     bookmark: Bookmark,
     last: datetime | None,
     now: datetime,
@@ -257,14 +255,14 @@ def test_lists_overlap_and_never_go_back(
 
 
 @given(times, st.timedeltas(min_value=timedelta(0), max_value=timedelta(minutes=119)))
-def test_a_clock_that_is_ahead_skips_nothing(now: datetime, ahead: timedelta) -> None:
-    """A job that is submitted now is in the next list, though our clock runs an hour or so fast."""
+def test_clock_that_is_ahead_skips_no_job(now: datetime, ahead: timedelta) -> None:
+    """A job that is submitted now is in the next list, also with a clock almost two hours ahead."""
     after = advanced(BOOKMARK, now=now + ahead, last=None, whole=True)
     assert list_from(after) < max(now, BOOKMARK.seen_until)
 
 
-def test_in_quiet_times_the_bookmark_follows() -> None:
-    """When no job has come for long, lists do not reach back to the last one indefinitely."""
+def test_bookmark_advances_while_no_job_is_submitted() -> None:
+    """When no job was submitted for long, lists do not reach back to the last one indefinitely."""
     later = NOW + timedelta(days=3)
     after = advanced(BOOKMARK, now=later, last=None, whole=True)
     assert after.seen_until == later - CLOCK_TOLERANCE
@@ -282,10 +280,10 @@ def test_in_quiet_times_the_bookmark_follows() -> None:
         ({"on_again_at": NOW}, True),
     ],
 )
-def test_bookmark_is_written_where_it_matters(
+def test_bookmark_is_stored_only_after_a_relevant_change(
     changes: dict[str, Any],
     expected: bool,  # noqa: FBT001 - a parameter of the table
 ) -> None:
-    """A poll that found nothing new costs no write; whatever is not a small delay does."""
+    """A poll that found nothing new writes nothing; a small advance is not stored."""
     assert is_worth_storing(replace(STORED, **changes), STORED) == expected
     assert is_worth_storing(STORED, None)

@@ -1,4 +1,4 @@
-"""Which errors of AWS services pass by themselves, and which are refusals."""
+"""Classification of AWS service errors: retryable, or a refusal."""
 
 from __future__ import annotations
 
@@ -96,10 +96,10 @@ def assert_kind(error: ServiceError, kind: Kind) -> None:
         ("TransactionConflictException", 400, TRANSIENT),
     ],
 )
-def test_error_of_an_answer_is_classified_by_code_and_status(
+def test_error_response_is_classified_by_code_and_status(
     service: str, code: str, status: int, kind: Kind
 ) -> None:
-    """One rule for every service: what is not known to pass is a refusal."""
+    """One rule for every service: what is not known to be temporary is a refusal."""
     error = raised(answered(code, status), service)
     assert (error.code, error.reason, error.status) == (f"{service}.{code}", code, status)
     assert error.message == "text"
@@ -129,7 +129,7 @@ def test_error_of_an_answer_is_classified_by_code_and_status(
 def test_error_without_a_code_is_classified_by_its_status(
     code: str | None, status: int | None, kind: Kind
 ) -> None:
-    """An answer of a proxy, or of a service that is broken, often has no code."""
+    """Responses of a proxy, or of a broken service, often have no code."""
     error = raised(answered(code, status))
     assert error.code == "Bedrock.Unknown"
     assert_kind(error, kind)
@@ -138,8 +138,8 @@ def test_error_without_a_code_is_classified_by_its_status(
 @pytest.mark.parametrize(
     "code", [7, ["a"], {"a": 1}, "two words", "line\nbreak", "\x1b[2J", "\ud800", "x" * 129]
 )
-def test_code_of_another_form_is_unknown(code: Any) -> None:
-    """A code is in items, log lines and metrics: no free text of a proxy gets there."""
+def test_malformed_error_code_is_unknown(code: Any) -> None:
+    """Codes are in items, log lines and metrics: free text of a proxy must not get there."""
     error = raised(answered(code, 403))
     assert error.code == "Bedrock.Unknown"
     assert_kind(error, REFUSAL)
@@ -148,11 +148,11 @@ def test_code_of_another_form_is_unknown(code: Any) -> None:
 @pytest.mark.parametrize(
     "code", ["AWS.SimpleQueueService.NonExistentQueue", "503", "a:b-c.d", "x" * 128]
 )
-def test_code_of_a_service_is_kept(code: str) -> None:
+def test_error_code_of_a_service_is_kept(code: str) -> None:
     assert raised(answered(code, 403)).reason == code
 
 
-def test_message_is_bounded_and_can_be_stored() -> None:
+def test_error_message_is_bounded_and_can_be_stored() -> None:
     """`lastError` has room for it, whatever the service says."""
     error = answered("ValidationException", 400)
     error.response["Error"]["Message"] = "bad \ud800 " + "x" * 1_000_000
@@ -185,7 +185,7 @@ def test_message_is_bounded_and_can_be_stored() -> None:
         ("ReadTimeoutError", NO_ANSWER),
     ],
 )
-def test_code_alone_classifies_an_entry_of_an_answer(code: str, kind: Kind) -> None:
+def test_entry_of_a_response_is_classified_by_its_code(code: str, kind: Kind) -> None:
     """Refused entries of PutEvents and reasons of a cancelled transaction have no HTTP status."""
     error = ServiceError("EventBridge", code, "")
     assert error.status is None
@@ -193,8 +193,8 @@ def test_code_alone_classifies_an_entry_of_an_answer(code: str, kind: Kind) -> N
 
 
 @pytest.mark.parametrize("status", [400, 404])
-def test_known_status_decides_over_the_code_of_a_server_error(status: int) -> None:
-    """A code that usually comes with a 5xx does not make a 4xx pass."""
+def test_client_error_status_overrides_the_code_of_a_server_error(status: int) -> None:
+    """A code that usually comes with a 5xx does not make a 4xx retryable."""
     assert_kind(raised(answered("InternalFailure", status)), REFUSAL)
 
 
@@ -218,8 +218,8 @@ def test_known_status_decides_over_the_code_of_a_server_error(status: int) -> No
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_call_without_an_answer_is_retryable(error: Exception) -> None:
-    """Time-outs, connections, hosts that do not resolve, credentials that cannot be had."""
+def test_call_without_a_response_is_retryable(error: Exception) -> None:
+    """Time-outs, failed connections, hosts that do not resolve, credentials that do not load."""
     result = raised(error)
     assert result.code == f"Bedrock.{type(error).__name__}"
     assert result.status is None
@@ -242,14 +242,14 @@ def test_request_that_the_sdk_does_not_send_is_a_refusal(error: Exception) -> No
     assert_kind(raised(error), REFUSAL)
 
 
-def test_name_of_an_sdk_exception_in_an_answer_is_a_refusal() -> None:
-    """An answer is an answer, whatever its code is called."""
+def test_sdk_exception_name_in_a_response_is_a_refusal() -> None:
+    """A response stays a response, whatever its code is called."""
     assert_kind(raised(answered("ConnectionError", 400)), REFUSAL)
 
 
 @pytest.mark.parametrize("status", [None, 200])
-def test_unusable_answer_counts_as_none(status: int | None) -> None:
-    """A body that is cut off or belongs to another job can be right at the next call."""
+def test_unusable_response_is_retryable(status: int | None) -> None:
+    """A body that is truncated or belongs to another job can be right at the next call."""
     assert_kind(ServiceError("Bedrock", UNUSABLE_ANSWER, "", status=status), NO_ANSWER)
 
 
@@ -264,7 +264,7 @@ def test_every_code_that_the_sdk_retries_is_retryable() -> None:
     assert all(ServiceError("S3", code, "").is_throttling for code in throttled)
 
 
-def test_other_exceptions_are_not_touched() -> None:
+def test_other_exceptions_are_not_translated() -> None:
     """A defect of the monitor is not an error of a service."""
     with pytest.raises(KeyError), calling("Bedrock"):
         raise KeyError

@@ -124,7 +124,7 @@ def test_schemas_are_draft_4_and_have_a_valid_sample(name: str) -> None:
 
 
 @given(tracked_jobs, observations, st.sampled_from(["poll", "event"]))
-def test_every_event_keeps_to_its_schema(
+def test_every_event_matches_its_schema(
     tracked: TrackedJob, observation: JobObservation, observed_by: str
 ) -> None:
     """Whatever was observed, the event is valid, described field by field, and small enough."""
@@ -151,7 +151,7 @@ def test_every_event_keeps_to_its_schema(
 
 
 @given(st.sampled_from(statuses.KNOWN) | st.just("Paused"))
-def test_status_changes_are_off_unless_asked_for(status: str) -> None:
+def test_status_change_events_are_off_by_default(status: str) -> None:
     """Only the end of a job has an event by default, and it always has one."""
     entry = replace(ENTRY, status=status)
     assert bool(pending_for([entry], emit_status_changes=False)) == statuses.is_terminal(status)
@@ -161,7 +161,7 @@ def test_status_changes_are_off_unless_asked_for(status: str) -> None:
 
 
 @given(st.sampled_from(statuses.KNOWN), st.booleans())
-def test_tasks_are_pending_with_the_end_alone(
+def test_callbacks_are_pending_only_with_the_end(
     status: str,
     backfilled: bool,  # noqa: FBT001 - drawn by Hypothesis
 ) -> None:
@@ -171,7 +171,7 @@ def test_tasks_are_pending_with_the_end_alone(
     assert ("Tasks#5" in pending_events) == statuses.is_terminal(status)
 
 
-def test_message_that_was_recorded_before_is_left_out_on_request() -> None:
+def test_recorded_message_is_omitted_with_record_messages_off() -> None:
     """With `recordMessages` off no event has a message, whatever is recorded."""
     entry = replace(ENTRY, status="Failed", message="a customer's text")
     record = replace(RECORD, last=entry)
@@ -194,8 +194,8 @@ def test_message_that_was_recorded_before_is_left_out_on_request() -> None:
         ("s3://out/a/b", "s3://out/a/b/abcdef123456/"),
     ],
 )
-def test_the_output_is_in_the_folder_of_the_job(prefix: str, expected: str) -> None:
-    """The output URI has the job's id, whether or not the configured prefix ends in a slash."""
+def test_output_uri_is_the_folder_of_the_job(prefix: str, expected: str) -> None:
+    """The output URI contains the job ID, whether or not the configured prefix ends in a slash."""
     observation = replace(ENDED, output_data_config={"s3OutputDataConfig": {"s3Uri": prefix}})
     data = detail(status_event(replace(RECORD, observation=observation), ENTRY))["data"]
     assert isinstance(data, dict)
@@ -213,7 +213,7 @@ def test_the_output_is_in_the_folder_of_the_job(prefix: str, expected: str) -> N
         (4000, 3720, {"queuedSeconds": 4000, "totalSeconds": 3720}),
     ],
 )
-def test_unknown_durations_are_left_out(
+def test_unknown_durations_are_absent(
     running_since: int | None, ended_at: int | None, expected: dict[str, int] | None
 ) -> None:
     """A duration is what the times say, or it is absent; it is never null and never negative."""
@@ -227,8 +227,8 @@ def test_unknown_durations_are_left_out(
 
 
 @given(st.lists(st.integers(min_value=1, max_value=BYTES_PER_CALL), max_size=60))
-def test_calls_hold_ten_entries_and_256_kilobytes(sizes: list[int]) -> None:
-    """Grouping keeps every event and its order, and no call is too long or too large."""
+def test_put_events_calls_have_at_most_10_entries_and_256_kb(sizes: list[int]) -> None:
+    """Batching keeps every event and its order, and no call is too long or too large."""
     events = [
         MonitorEvent(ARN, f"Ended#{position}", event_kinds.ENDED.detail_type, "x" * size, NOW)
         for position, size in enumerate(sizes, start=1)
@@ -252,8 +252,8 @@ TEXTS = [
 
 
 @pytest.mark.parametrize("text", TEXTS)
-def test_text_that_the_monitor_did_not_write_is_not_a_pending_event(text: str) -> None:
-    """The error names the text."""
+def test_malformed_pending_event_is_refused(text: str) -> None:
+    """The error quotes the text."""
     with pytest.raises(ValueError, match="is not a pending event") as caught:
         PendingEvent.parse(text)
     assert repr(text) in str(caught.value)
@@ -262,10 +262,10 @@ def test_text_that_the_monitor_did_not_write_is_not_a_pending_event(text: str) -
 @given(
     st.sampled_from(event_kinds.CONDITIONS), st.integers(min_value=0, max_value=10**6), times, times
 )
-def test_pending_event_reads_back(
+def test_pending_event_survives_a_round_trip(
     kind: EventKind, sequence: int, since: datetime, now: datetime
 ) -> None:
-    """What the item says of a pending event is enough to name it again, times included."""
+    """What the item stores of a pending event identifies it again, times included."""
     for pending_event in (PendingEvent("Ended", sequence), pending_of(kind, sequence, since, now)):
         assert PendingEvent.parse(str(pending_event)) == pending_event
         assert pending_event.is_condition == (pending_event.since is not None)
@@ -279,7 +279,7 @@ def test_pending_event_reads_back(
     st.none() | st.just(DENIED),
     st.sampled_from(event_kinds.CONDITIONS),
 )
-def test_every_event_of_a_condition_keeps_to_its_schema(  # noqa: PLR0913, PLR0917 - drawn by Hypothesis
+def test_every_condition_event_matches_its_schema(  # noqa: PLR0913, PLR0917 - drawn by Hypothesis
     tracked: TrackedJob,
     observation: JobObservation,
     was_seen: bool,  # noqa: FBT001 - drawn by Hypothesis
@@ -299,7 +299,7 @@ def test_every_event_of_a_condition_keeps_to_its_schema(  # noqa: PLR0913, PLR09
     assert event == condition_event(stored, PendingEvent.parse(event.pending_event))
 
 
-def test_transition_is_not_a_condition() -> None:
+def test_condition_event_of_a_transition_is_refused() -> None:
     """An event of a condition cannot be made from the pending event of a transition."""
     with pytest.raises(ValueError, match="Ended#5 is not the event of a condition"):
         condition_event(StoredJob(ARN), PendingEvent("Ended", 5))

@@ -40,8 +40,8 @@ def native(**detail: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", ["native-failed", "native-without-message", "native-bare"])
-def test_native_events_are_hints(name: str) -> None:
-    """Bedrock's event, whole or with fields missing and odd times, names one job to look at."""
+def test_native_event_is_a_hint_for_its_job(name: str) -> None:
+    """It requests the read of one job, also with missing fields and implausible times."""
     assert request_of(json.loads((EVENTS / f"{name}.json").read_text()), HERE, NOW) == Hint(ARN)
 
 
@@ -50,7 +50,7 @@ def test_native_events_are_hints(name: str) -> None:
     [("Track Batch Inference Job", Track), ("Untrack Batch Inference Job", Untrack)],
 )
 @pytest.mark.parametrize("source", ["my.app", "aws.bedrock", None])
-def test_commands_come_from_any_source(
+def test_command_is_accepted_from_any_source(
     detail_type: str, request_type: type, source: str | None
 ) -> None:
     """A caller that may put events on the bus may track or untrack a job."""
@@ -80,8 +80,8 @@ def test_commands_come_from_any_source(
         ({"detail-type": "Track Batch Inference Job", "detail": {}}, "jobArn must be a text"),
     ],
 )
-def test_what_cannot_be_followed_says_why(event: object, reason: str) -> None:
-    """An event that asks for nothing, or for a job of somebody else, is refused with the reason."""
+def test_unusable_event_is_refused_with_the_reason(event: object, reason: str) -> None:
+    """An event without a known request, or for a job outside the monitored scopes, is refused."""
     with pytest.raises(MalformedEventError) as caught:
         request_of(event, HERE, NOW)
     assert reason in str(caught.value)
@@ -116,8 +116,8 @@ def test_what_cannot_be_followed_says_why(event: object, reason: str) -> None:
         },
     )
 )
-def test_any_json_is_followed_or_refused(event: object) -> None:
-    """No event, however odd, raises anything but the one documented error."""
+def test_any_json_is_a_request_or_a_malformed_event(event: object) -> None:
+    """No event raises anything but the one documented error."""
     with pytest.raises(MalformedEventError) as caught:
         request_of(event, HERE, NOW)
     assert len(str(caught.value)) < 500
@@ -139,8 +139,8 @@ def test_any_json_is_followed_or_refused(event: object) -> None:
         (None, NOW),
     ],
 )
-def test_time_of_a_command_is_checked(sent: object, at: datetime) -> None:
-    """The last command wins by the time at which it was sent, as far as that makes sense."""
+def test_implausible_time_of_a_command_is_replaced_by_now(sent: object, at: datetime) -> None:
+    """The last command wins by the time at which it was sent, if that time is plausible."""
     event = {
         "time": sent,
         "detail-type": "Untrack Batch Inference Job",
@@ -192,8 +192,8 @@ TOKEN = "AQCkAAAAKgAAAAMAAAAAAAAAAd-secret-token"  # noqa: S105 - no real one
         },
     ],
 )
-def test_reason_never_quotes_a_token_wherever_it_was_put(event: object) -> None:
-    """What is shown of a value is too short to be a token."""
+def test_reason_never_quotes_a_task_token(event: object) -> None:
+    """Wherever the token is, the part of a value that the reason quotes is too short to be one."""
     with pytest.raises(MalformedEventError) as caught:
         request_of(event, HERE, NOW)
     assert TOKEN[:13] not in str(caught.value)
@@ -209,11 +209,11 @@ def test_arn_of_another_partition_is_refused(partition: str) -> None:
 
 
 @pytest.mark.parametrize(("length", "fits"), [(2048, True), (2049, False)])
-def test_token_is_measured_as_step_functions_does(
+def test_token_length_is_measured_in_utf16_code_units(
     length: int,
     fits: bool,  # noqa: FBT001 - a parameter of the table
 ) -> None:
-    """In UTF-16 code units: a character outside of the basic plane counts twice."""
+    """As Step Functions does: a character outside the Basic Multilingual Plane counts twice."""
     token = "\U0001f40d" * (length // 2) + "x" * (length % 2)
     detail = {"jobArn": ARN, "taskToken": token}
     event = {"detail-type": "Track Batch Inference Job", "detail": detail}

@@ -34,10 +34,8 @@ def transition(tracked: TrackedJob, observation: JobObservation) -> Transition |
 
 
 @given(tracked_jobs, observations)
-def test_what_a_transition_writes_reads_back(
-    tracked: TrackedJob, observation: JobObservation
-) -> None:
-    """A job's item gives back the observation and the transition, and so does the history item."""
+def test_transition_survives_a_round_trip(tracked: TrackedJob, observation: JobObservation) -> None:
+    """The job item and the history item contain the observation and the transition."""
     moved = transition(tracked, observation)
     if moved is None:
         return
@@ -60,10 +58,10 @@ def test_what_a_transition_writes_reads_back(
 
 
 @given(seen_jobs, observations, optional_times)
-def test_history_expires_only_if_asked_to(
+def test_history_expires_only_with_a_retention(
     tracked: TrackedJob, observation: JobObservation, expires_at: datetime | None
 ) -> None:
-    """The time to live is in epoch seconds, and absent when history is kept for ever."""
+    """The time to live is in epoch seconds, and absent when history is kept indefinitely."""
     moved = transition(tracked, observation)
     assert moved is not None
     item = items.history_item(moved.entry, expires_at)
@@ -114,14 +112,14 @@ def test_attributes_have_the_names_of_the_contract() -> None:
     }
 
 
-def test_a_job_tracked_by_hand_is_new() -> None:
-    """Two attributes are enough: nothing is known of such a job yet."""
+def test_manually_tracked_job_is_new() -> None:
+    """Two attributes are enough; nothing is known of such a job yet."""
     item = {"jobArn": items.text(ARN), "tracking": items.text("ACTIVE")}
     assert items.tracked_job(item) == TrackedJob(job_arn=ARN)
 
 
-def test_without_a_sequence_nothing_counts_as_recorded() -> None:
-    """A status put by hand cannot make a job look ended that the monitor never saw."""
+def test_item_without_a_sequence_is_a_new_job() -> None:
+    """A status that was written by hand cannot make a job look ended."""
     item = {"jobArn": items.text(ARN), "status": items.text("Completed")}
     assert items.tracked_job(item) == TrackedJob(job_arn=ARN)
 
@@ -145,10 +143,10 @@ def test_without_a_sequence_nothing_counts_as_recorded() -> None:
         ("changedAt", {"S": "x" * 5000}, "a time such as"),
     ],
 )
-def test_a_wrong_attribute_is_named_with_the_remedy(
+def test_invalid_attribute_is_named_with_the_remedy(
     attribute: str, value: dict[str, object], expected: str
 ) -> None:
-    """An attribute of the wrong type says its name, what was expected, and what to do."""
+    """The error contains the name of the attribute, what was expected, and what to do."""
     item = {
         "jobArn": items.text(ARN),
         "sequence": items.number(1),
@@ -167,8 +165,8 @@ def test_a_wrong_attribute_is_named_with_the_remedy(
     st.floats(min_value=1e-9, max_value=1e15).map(lambda pace: float(f"{pace:.6g}")),
     optional_times,
 )
-def test_an_estimate_reads_back(pace: float, ends_at: datetime | None) -> None:
-    """The next estimate begins with the very pace that was written, as a plain number."""
+def test_estimate_survives_a_round_trip(pace: float, ends_at: datetime | None) -> None:
+    """The next estimate starts from exactly the rate that was written, as a plain number."""
     written = items.estimate_attributes(Estimate(pace, ends_at))
     item = {
         "jobArn": items.text(ARN),
@@ -182,26 +180,26 @@ def test_an_estimate_reads_back(pace: float, ends_at: datetime | None) -> None:
     assert items.estimate_attributes(UNKNOWN) == {}
 
 
-def test_a_status_is_needed_beside_a_sequence() -> None:
-    """An item that lost its status is no job that can be followed."""
+def test_sequence_without_a_status_is_refused() -> None:
+    """An item that lost its status cannot be tracked."""
     with pytest.raises(items.InvalidItemError, match="attribute status is missing"):
         items.tracked_job({"jobArn": items.text(ARN), "sequence": items.number(2)})
 
 
 @pytest.mark.parametrize("value", [{"S": "denied"}, {"M": {}}, {"M": {"code": {"N": "1"}}}])
-def test_a_broken_last_error_counts_as_none(value: dict[str, object]) -> None:
-    """A `lastError` in another form is written again instead of being a reason to fail."""
+def test_invalid_last_error_is_ignored(value: dict[str, object]) -> None:
+    """A `lastError` in another form is written again instead of failing the read."""
     item = {"jobArn": items.text(ARN), "lastError": value}
     assert items.last_error(item) is None  # type: ignore[arg-type]
 
 
-def test_a_last_error_reads_back() -> None:
-    """What is noted of a job that cannot be read is read again at the next poll."""
+def test_last_error_survives_a_round_trip() -> None:
+    """The error of a job that cannot be read is known at the next poll."""
     noted = JobError("AccessDeniedException", "no")
     assert items.last_error({"jobArn": items.text(ARN), "lastError": items.error(noted)}) == noted
 
 
-def test_times_are_read_in_any_zone() -> None:
+def test_time_with_any_offset_is_read() -> None:
     """A time that a person wrote with another offset is the same moment."""
     item = {
         "jobArn": items.text(ARN),

@@ -98,12 +98,12 @@ def test_fetch_not_required_when_the_summary_agrees() -> None:
     ids=str,
 )
 def test_fetch_required_when_the_summary_differs(changes: dict[str, object]) -> None:
-    """No status, another one, an older time, counts that moved: only a Get can tell."""
+    """No status, another one, an older time, changed counts: only a Get can decide."""
     assert requires_fetch(JOB, replace(SUMMARY, **changes), now=NOW, rules=RULES)  # type: ignore[arg-type]
 
 
 def test_fetch_required_when_the_job_is_on_no_page() -> None:
-    """A job that the list does not show is asked for, whatever that means."""
+    """A job that the list does not contain is fetched, whatever the reason."""
     assert requires_fetch(JOB, None, now=NOW, rules=RULES)
 
 
@@ -130,15 +130,17 @@ def test_fetch_not_required_when_only_the_time_is_newer(modified: datetime | Non
     ],
     ids=str,
 )
-def test_job_not_confirmable(changes: dict[str, object]) -> None:
-    """Never read, unknown or terminal status, no plausible submit time, or trouble with reading."""
+def test_job_is_not_confirmable_without_a_status_and_plausible_times(
+    changes: dict[str, object],
+) -> None:
+    """Never read, unknown or terminal status, implausible submit time, or failed reads."""
     job = replace(JOB, **changes)  # type: ignore[arg-type]
     assert not is_confirmable(job, NOW)
     assert requires_fetch(job, replace(SUMMARY, status=job.status), now=NOW, rules=RULES)
 
 
 @pytest.mark.parametrize("submitted", [NOW - timedelta(days=8), NOW, NOW + timedelta(hours=2)])
-def test_job_confirmable_within_the_longest_run_and_the_clock_tolerance(
+def test_job_is_confirmable_within_the_longest_run_and_clock_tolerance(
     submitted: datetime,
 ) -> None:
     """Clocks may differ by two hours, and a job may run for a week after it was submitted."""
@@ -207,7 +209,7 @@ def test_one_list_per_status_with_most_jobs_first() -> None:
         assert [(each.listing.status, each.most_pages) for each in planned] == expected
 
 
-def test_a_list_begins_just_before_the_oldest_of_its_jobs() -> None:
+def test_list_begins_just_before_the_oldest_of_its_jobs() -> None:
     """`submitTimeAfter` leaves out its own moment; other statuses do not make a list longer."""
     jobs = [
         *jobs_in({"Scheduled": 2}).values(),
@@ -221,8 +223,10 @@ def test_a_list_begins_just_before_the_oldest_of_its_jobs() -> None:
 
 
 @given(st.lists(tracked_jobs, max_size=30), times)
-def test_no_list_costs_more_than_to_get_each(jobs: list[TrackedJob], submitted: datetime) -> None:
-    """Whatever the jobs are like: each list has a status in which jobs can be active."""
+def test_planned_list_never_costs_more_calls_than_fetching_each_job(
+    jobs: list[TrackedJob], submitted: datetime
+) -> None:
+    """For any jobs: each list has a status in which jobs can be active."""
     planned = plan_lists([replace(job, submit_time=submitted) for job in jobs])
     held = Counter(job.status for job in jobs)
     for each in planned:
@@ -300,8 +304,8 @@ FOUR = jobs_in({"InProgress": 4})
 FIRST, SECOND, THIRD, FOURTH = FOUR.values()
 
 
-def test_no_list_up_to_the_number_that_is_fetched_anyway() -> None:
-    """Thirty-two Gets run at once; the list begins with the thirty-third job."""
+def test_list_is_planned_only_above_the_number_of_parallel_gets() -> None:
+    """Thirty-two Gets run in parallel; the list begins with the thirty-third job."""
     lists = Lists({"InProgress": [page([])]})
     list_scan = ListScan(lists, RULES, lambda: NOW)  # type: ignore[arg-type]
     for jobs, calls in ((FETCH_EACH_UP_TO, 0), (FETCH_EACH_UP_TO + 1, 1)):
@@ -310,8 +314,8 @@ def test_no_list_up_to_the_number_that_is_fetched_anyway() -> None:
         assert len(lists.asked) == calls
 
 
-def test_jobs_on_the_pages_are_confirmed_and_others_are_not() -> None:
-    """Pages are read to the last; jobs that are not asked about are passed over."""
+def test_scan_confirms_exactly_the_jobs_on_its_pages() -> None:
+    """Pages are read to the last; jobs that are not tracked are skipped."""
     stranger = replace(JOB, job_arn="somebody else's")
     pages = [page([FIRST, stranger], "2"), page([], "3"), page([THIRD])]
     scanned = scan(FOUR, {"InProgress": pages})
@@ -319,14 +323,14 @@ def test_jobs_on_the_pages_are_confirmed_and_others_are_not() -> None:
     assert [token for _, token in scanned.asked] == [None, "2", "3"]
 
 
-def test_an_empty_next_token_ends_a_list() -> None:
+def test_empty_next_token_ends_a_list() -> None:
     """As botocore's paginator reads it, so that no call is made with an empty token."""
     scanned = scan(FOUR, {"InProgress": [page(FOUR.values(), "")]})
     assert scanned.unchanged == set(FOUR)
     assert scanned.asked == [("InProgress", None)]
 
 
-def test_a_list_is_abandoned_after_as_many_pages_as_it_has_jobs() -> None:
+def test_list_stops_after_as_many_pages_as_it_has_jobs() -> None:
     """What the pages confirmed stays confirmed; an endless list costs no more than the Gets."""
     endless = [page([[FIRST], []][number > 0], str(number)) for number in range(100)]
     scanned = scan(FOUR, {"InProgress": endless})
@@ -340,7 +344,7 @@ def test_a_list_is_abandoned_after_as_many_pages_as_it_has_jobs() -> None:
     ids=str,
 )
 @pytest.mark.parametrize("agrees_first", [True, False])
-def test_a_job_on_two_pages_is_confirmed_only_if_they_agree(
+def test_job_on_two_pages_is_confirmed_only_if_they_agree(
     again: dict[str, object], *, confirmed: bool, agrees_first: bool
 ) -> None:
     """A page that shows a job as recorded does not outweigh another one."""
@@ -350,7 +354,7 @@ def test_a_job_on_two_pages_is_confirmed_only_if_they_agree(
     assert (FIRST.job_arn in scan(FOUR, {"InProgress": pages}).unchanged) is confirmed
 
 
-def test_a_job_that_moved_between_two_lists_is_fetched() -> None:
+def test_job_that_changed_between_two_lists_is_fetched() -> None:
     """It was read in the list of its old status, and then in that of its new one."""
     jobs = jobs_in({"InProgress": 3, "Stopping": 2})
     moved, *others = jobs.values()
@@ -364,7 +368,7 @@ def test_a_job_that_moved_between_two_lists_is_fetched() -> None:
     assert scanned.unchanged == {job.job_arn for job in others[:2]}
 
 
-def test_jobs_that_are_not_confirmable_make_no_list() -> None:
+def test_jobs_that_are_not_confirmable_are_not_listed() -> None:
     """They are fetched whatever a list says, and their submit times make no list longer."""
     jobs = FOUR | jobs_in({"Scheduled": 5}, submit_time=datetime(1, 1, 1, tzinfo=UTC))
     jobs |= jobs_in({"Paused": 5}) | {"new": TrackedJob("new")}
@@ -373,8 +377,8 @@ def test_jobs_that_are_not_confirmable_make_no_list() -> None:
     assert scanned.asked == [("InProgress", None)]
 
 
-def test_a_throttled_page_is_asked_for_once_more() -> None:
-    """The list goes on where it was; the failure is counted and slows the poll down."""
+def test_throttled_page_is_retried_once() -> None:
+    """The list continues where it was; the failure is counted and slows the poll down."""
     concurrency = AdaptiveConcurrency(32)
     pages = [page([FIRST], "2"), THROTTLED, page([SECOND])]
     scanned = scan(FOUR, {"InProgress": pages}, concurrency=concurrency)
@@ -384,7 +388,7 @@ def test_a_throttled_page_is_asked_for_once_more() -> None:
     assert concurrency.limit < 32
 
 
-def test_a_page_that_fails_twice_ends_its_list_and_no_other() -> None:
+def test_page_that_fails_twice_ends_only_its_own_list() -> None:
     """What earlier pages confirmed stays confirmed, and the next status is listed."""
     jobs = FOUR | jobs_in({"Stopping": 2})
     failing = {
@@ -399,8 +403,8 @@ def test_a_page_that_fails_twice_ends_its_list_and_no_other() -> None:
     assert scanned.errors == {"Bedrock.ThrottlingException": 2}
 
 
-def test_a_failed_page_is_not_repeated_without_budget() -> None:
-    """The repeats of a poll are bounded, and lists take part in that."""
+def test_failed_page_is_not_retried_without_budget() -> None:
+    """The retry budget of a poll applies to lists, too."""
     concurrency = AdaptiveConcurrency(32)
     while concurrency.may_retry():
         pass
@@ -409,7 +413,7 @@ def test_a_failed_page_is_not_repeated_without_budget() -> None:
     assert scanned.unchanged == frozenset()
 
 
-def test_a_refusal_ends_the_scan() -> None:
+def test_refusal_ends_the_scan() -> None:
     """Another list would be refused as well; what was confirmed stays confirmed."""
     jobs = FOUR | jobs_in({"Stopping": 2})
     scanned = scan(jobs, {"InProgress": [page([FIRST], "2"), DENIED]})
@@ -419,8 +423,8 @@ def test_a_refusal_ends_the_scan() -> None:
 
 
 @pytest.mark.parametrize("answered", [0, 1, 2])
-def test_the_time_is_looked_at_before_each_page(answered: int) -> None:
-    """Empty pages that follow each other do not keep a poll from its jobs, nor do repeats."""
+def test_scan_checks_the_time_before_each_page(answered: int) -> None:
+    """Neither many empty pages nor retries keep a poll from its jobs."""
     jobs = FOUR | jobs_in({"Stopping": 3})
     looks = iter([True] * answered)
     pages = [page([FIRST], "2"), THROTTLED, page([SECOND], "3")]

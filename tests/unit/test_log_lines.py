@@ -15,7 +15,7 @@ from tests.support.strategies import ARN
 
 
 @pytest.mark.parametrize("status", statuses.TERMINAL)
-def test_line_of_an_end_has_what_the_dashboard_counts(status: str) -> None:
+def test_log_line_of_an_end_has_the_fields_of_the_dashboard(status: str) -> None:
     """Durations, records, and the status as a key; never the message."""
     assert loggable(ended(status)) == {
         "jobArn": ARN,
@@ -31,19 +31,19 @@ def test_line_of_an_end_has_what_the_dashboard_counts(status: str) -> None:
     }
 
 
-def test_count_of_zero_is_in_the_line_and_an_unknown_one_is_not() -> None:
+def test_log_line_has_zero_counts_and_omits_unknown_ones() -> None:
     """A graph of failed records shows 0 where none failed, and nothing where nobody knows."""
     line = loggable(ended("Completed", counts=RecordCounts(total=5, error=0)))
     assert line["records"] == {"total": 5, "error": 0}
 
 
-def test_line_of_a_job_of_which_little_is_known_has_no_empty_field() -> None:
+def test_log_line_omits_unknown_fields() -> None:
     """What is unknown is absent, never null and never empty."""
     assert loggable(running()) == {"jobArn": ARN, "sequence": 1, "status": "Validating"}
 
 
 @pytest.mark.parametrize(("failed", "message"), [(False, "poll finished"), (True, "poll failed")])
-def test_line_of_a_poll_has_its_summary_and_the_jobs_by_status(
+def test_log_line_of_a_poll_has_its_summary_and_jobs_by_status(
     *, failed: bool, message: str
 ) -> None:
     """Statuses without a job are 0, so that a graph falls to zero and does not end."""

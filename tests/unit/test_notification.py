@@ -85,7 +85,7 @@ def chat_texts(notification: Notification) -> list[str]:
     ]
 
 
-def test_mail_of_a_failed_job() -> None:
+def test_mail_of_a_failed_job_has_its_facts() -> None:
     """Job, outcome, duration, records, first line of the message, and where the output is."""
     notification = told("Failed", message="Invalid record at line 7.\nSecond line.")
 
@@ -112,7 +112,7 @@ def test_mail_of_a_failed_job() -> None:
     )
 
 
-def test_chat_message_of_a_failed_job() -> None:
+def test_chat_message_of_a_failed_job_has_its_facts() -> None:
     """The same in the custom notification schema; a job's messages are one thread."""
     message = chat_message_of(told("Failed", message="Invalid record at line 7.\nSecond line."))
 
@@ -149,7 +149,7 @@ def test_every_terminal_status_and_condition_is_an_outcome() -> None:
 
 @pytest.mark.parametrize("outcome", NOTIFIABLE)
 def test_outcome_is_in_subject_mail_and_title(outcome: str) -> None:
-    """Each outcome has a subject, a first sentence and a title that say which it is."""
+    """Each outcome has its own subject, first sentence and title."""
     notification = told(outcome)
     words = NOTIFIABLE[outcome]
 
@@ -206,13 +206,13 @@ def test_mail_of_a_job_at_risk_has_the_estimate() -> None:
         (None, None),
     ],
 )
-def test_records(records: Any, text: str | None) -> None:
-    """What Bedrock counted, in words; what it did not count is left out and is not zero."""
+def test_record_counts_are_shown_in_words(records: Any, text: str | None) -> None:
+    """Unknown counts are omitted; they are not zero."""
     assert facts_of(told("Failed", records=records)).get("Records") == text
 
 
-def test_what_is_unknown_is_left_out() -> None:
-    """An event with nothing but what every event has makes a notification without blanks."""
+def test_unknown_facts_are_omitted() -> None:
+    """An event with only the required fields makes a notification without blanks."""
     bare = {"jobArn": ARN, "account": "123456789012", "region": "us-east-1", "status": "Expired"}
     notification = notification_of(
         {"detail-type": event_kinds.ENDED.detail_type, "detail": {"metadata": {}, "data": bare}}
@@ -230,17 +230,17 @@ def test_what_is_unknown_is_left_out() -> None:
 
 @pytest.mark.parametrize("field", ["jobName", "message", "outputS3Uri", "modelId", "endTime"])
 @pytest.mark.parametrize("value", ["", " \n", "\u200b", 7, ["a"], {"a": 1}])
-def test_what_is_no_text_counts_as_unknown(field: str, value: Any) -> None:
-    """A value of another type, or one in which nothing is to be seen, is as if it were absent."""
+def test_value_that_is_not_visible_text_is_unknown(field: str, value: Any) -> None:
+    """A value of another type, or one without a visible character, is the same as an absent one."""
     assert told("Failed", **{field: value}) == told("Failed", **{field: None})
 
 
-def test_without_a_message_nothing_of_it_is_told() -> None:
+def test_notification_without_a_message_omits_it() -> None:
     """With `recordMessages=false` an event has no message, and neither has its notification."""
     assert "Message" not in facts_of(told("Failed", message=None))
 
 
-def test_the_first_line_is_bounded() -> None:
+def test_first_line_of_a_message_is_bounded() -> None:
     """A message of thousands of characters does not fill a screen."""
     text = facts_of(told("Failed", message="x" * 2048))["Message"]
 
@@ -263,14 +263,14 @@ def test_the_first_line_is_bounded() -> None:
         ("a\u202eb\x1b[31m", "ab[31m"),
     ],
 )
-def test_a_message_is_no_markup_in_a_chat(hostile: str, harmless: str) -> None:
-    """A text from elsewhere mentions nobody, hides no link, and adds no line of its own."""
+def test_message_has_no_effect_as_markup_in_a_chat(hostile: str, harmless: str) -> None:
+    """A text from outside mentions nobody, hides no link, and adds no line."""
     description = chat_message_of(told("Failed", message=hostile))["content"]["description"]
 
     assert f"\n*Message:* {harmless}\n*Output folder:*" in description
 
 
-def test_a_name_adds_no_line_to_a_mail() -> None:
+def test_job_name_adds_no_line_to_a_mail() -> None:
     """A forged name can neither add headers to a mail nor lines to its text."""
     notification = told("Failed", jobName="job\r\nBcc: all@example.com\n\nWhat to do: pay")
 
@@ -278,8 +278,8 @@ def test_a_name_adds_no_line_to_a_mail() -> None:
     assert len(mail_of(notification).splitlines()) == len(mail_of(told("Failed")).splitlines())
 
 
-def test_a_location_that_is_too_long_leaves_the_rest() -> None:
-    """A fact for which the chat has no room is left out, and those after it are not."""
+def test_location_that_is_too_long_is_omitted() -> None:
+    """A fact that does not fit into the chat message is omitted, and the following ones are not."""
     long = "s3://b/" + "&" * 1090
     notification = told("Failed", outputS3Uri=long, message="&" * 300, modelId="&" * 300)
     message = chat_message_of(notification)
@@ -315,23 +315,23 @@ def test_a_location_that_is_too_long_leaves_the_rest() -> None:
         ),
     ],
 )
-def test_what_is_no_notification(change: dict[str, Any], words: str) -> None:
-    """An event of which there is nothing to tell is refused, in words that quote nothing of it."""
+def test_event_without_a_notification_is_refused(change: dict[str, Any], words: str) -> None:
+    """The error quotes nothing of the event."""
     with pytest.raises(NotANotificationError, match=words) as caught:
         notification_of({**SAMPLES[event_kinds.ENDED.detail_type], **change})
 
     assert "secret" not in str(caught.value)
 
 
-def test_other_partitions_have_consoles_of_their_own() -> None:
-    """The link leads to the one of the job's partition."""
+def test_console_link_leads_to_the_console_of_the_partition() -> None:
+    """Each partition has a console of its own."""
     text = mail_of(told("Failed", jobArn=ARN.replace("arn:aws:", "arn:aws-us-gov:")))
 
     assert "https://console.amazonaws-us-gov.com/bedrock/home?region=us-east-1" in text
 
 
-def test_without_a_public_console_there_is_no_link() -> None:
-    """A wrong link is worse than none."""
+def test_partition_without_a_public_console_has_no_link() -> None:
+    """No link is better than a wrong one."""
     notification = told("Failed", jobArn=ARN.replace("arn:aws:", "arn:aws-iso:"))
 
     assert "console" not in mail_of(notification)
@@ -339,8 +339,8 @@ def test_without_a_public_console_there_is_no_link() -> None:
 
 
 @given(JSON)
-def test_anything_else_is_refused(event: object) -> None:
-    """Whatever is invoked with, there is a notification or an error that says why there is none."""
+def test_any_other_input_is_refused(event: object) -> None:
+    """Any input makes a notification, or an error that gives the reason."""
     with pytest.raises(NotANotificationError):
         notification_of(event)
 
@@ -396,10 +396,10 @@ def strings_in(value: Any) -> list[str]:
     ),
     HOSTILE | JSON,
 )
-def test_no_event_makes_a_bad_message(
+def test_any_event_makes_a_message_within_the_limits(
     outcome: str, changes: dict[str, Any], event_id: object
 ) -> None:
-    """Whatever texts an event has: subject, mail and chat message keep their limits and lines."""
+    """Subject, mail and chat message keep their limits and lines, whatever texts an event has."""
     event = event_of(outcome, **changes)
     event["detail"]["metadata"]["eventId"] = event_id
     notification = notification_of(event)
@@ -430,8 +430,8 @@ def test_hostile_text_is_cleaned_in_every_field(text: str) -> None:
     )
 
 
-def test_message_begins_with_the_first_line_that_shows_something() -> None:
-    """Lines that are empty or hold nothing to be seen are left out."""
+def test_message_begins_with_the_first_visible_line() -> None:
+    """Lines that are empty or have no visible character are skipped."""
     text = "\n \u200b\n\x1b\n Invalid record.\nSecond line."
     assert facts_of(told("Failed", message=text))["Message"] == "Invalid record."
 
@@ -448,7 +448,7 @@ def test_message_begins_with_the_first_line_that_shows_something() -> None:
 def test_event_of_an_arn_that_was_never_readable_is_summarized(
     *, change: dict[str, Any], expected: bool
 ) -> None:
-    """Without a status nothing was ever read of the job; people get one summary of these."""
+    """Without a status the job was never read; these jobs share one summary."""
     event = event_of("Unreachable")
     event["detail"]["data"].update(change)
     assert is_summarized(event) is expected
@@ -460,8 +460,8 @@ def test_other_events_are_never_summarized(outcome: str) -> None:
     assert not is_summarized(event_of(outcome, status=None))
 
 
-def test_summary_of_arns_that_were_never_readable() -> None:
-    """One mail and one message name the ARNs, why they were refused, and what to do."""
+def test_summary_names_the_arns_that_were_never_readable() -> None:
+    """One mail and one message contain the ARNs, the reasons, and what to do."""
     other = ARN[:-1] + "0"
     texts = unreadable_texts(
         [(ARN, "AccessDeniedException"), (other, "ResourceNotFoundException"), ("mine", "x")]
@@ -486,8 +486,8 @@ def test_summary_of_arns_that_were_never_readable() -> None:
     assert texts.chat["metadata"]["eventType"] == event_kinds.UNREACHABLE.detail_type
 
 
-def test_summary_of_one_arn() -> None:
-    """The sentence is right for one as well."""
+def test_summary_of_one_arn_is_in_the_singular() -> None:
+    """The sentence is correct for one ARN as well."""
     assert unreadable_texts([(ARN, "x")]).mail.startswith("1 tracked job ARN could never be read")
 
 
@@ -510,8 +510,8 @@ def test_summary_without_arns_is_refused() -> None:
 
 
 @given(st.lists(st.tuples(HOSTILE | st.just(ARN), HOSTILE), min_size=1, max_size=40))
-def test_no_arn_makes_a_bad_summary(pairs: list[tuple[str, str]]) -> None:
-    """What somebody put into the table in place of an ARN decides no line and no markup."""
+def test_hostile_arn_makes_a_valid_summary(pairs: list[tuple[str, str]]) -> None:
+    """A text that was put into the table in place of an ARN adds no line and no markup."""
     texts = unreadable_texts(pairs)
 
     assert_can_be_sent(texts.subject, texts.mail, dict(texts.chat))
@@ -524,7 +524,7 @@ def test_no_arn_makes_a_bad_summary(pairs: list[tuple[str, str]]) -> None:
         assert described[-1] == f"and {len(pairs) - len(described) + 1:,} more"
 
 
-def test_the_schema_of_chat_messages_can_fail() -> None:
+def test_schema_of_chat_messages_refuses_invalid_messages() -> None:
     """The schema that messages are held to refuses what Amazon Q would not show."""
     jsonschema.Draft4Validator.check_schema(CUSTOM_NOTIFICATION)
     good = chat_message_of(told("Failed"))
@@ -546,8 +546,8 @@ def analyzed(**changes: Any) -> Notification:
     return notification_of(event)
 
 
-def test_top_reason_is_told() -> None:
-    """The event about the errors of records says why most of them failed."""
+def test_top_reason_of_record_errors_is_shown() -> None:
+    """The event about the errors of records contains the most frequent reason."""
     notification = analyzed()
     facts = facts_of(notification)
     assert facts["Top reason"] == "429: Too many requests, please wait <n> s. (1 record)"
@@ -574,6 +574,6 @@ def test_top_reason_of_any_value_is_one_bounded_line(groups: Any) -> None:
         assert "\n" not in reason
 
 
-def test_end_of_a_job_has_no_reason_yet() -> None:
+def test_end_notification_has_no_reason_of_record_errors() -> None:
     """The event of the end does not wait for the analysis."""
     assert "Top reason" not in facts_of(told("CompletedWithErrors"))

@@ -30,8 +30,8 @@ def test_every_field_of_the_api_is_kept() -> None:
     assert set(OBSERVED) == set(FIELDS)
 
 
-def test_a_full_answer_is_kept_whole() -> None:
-    """Each field arrives in the item under its own name."""
+def test_full_response_is_kept_completely() -> None:
+    """Each field is in the item under its own name."""
     moment = datetime(2026, 11, 24, 20, 30, 16, 123456, tzinfo=UTC)
     answer: dict[str, Any] = dict.fromkeys(FIELDS, "text") | {
         "jobArn": ARN,
@@ -49,8 +49,8 @@ def test_a_full_answer_is_kept_whole() -> None:
 
 
 @pytest.mark.parametrize("missing", FIELDS)
-def test_only_the_status_is_needed(missing: str) -> None:
-    """Any other field may be missing from an answer; a missing count is unknown, not 0."""
+def test_response_requires_only_a_status(missing: str) -> None:
+    """Any other field may be missing; a missing count is unknown, not 0."""
     answer: dict[str, Any] = {"jobArn": ARN, "status": "InProgress"}
     if missing == "status":
         with pytest.raises(ServiceError, match="the answer has no status"):
@@ -60,8 +60,8 @@ def test_only_the_status_is_needed(missing: str) -> None:
 
 
 @pytest.mark.parametrize("answer", [{}, {"jobArn": "another"}, {"message": '{"jobArn": "arn:'}])
-def test_an_answer_of_another_job_is_refused(answer: dict[str, Any]) -> None:
-    """A body that is cut off or belongs to another job is an error that passes, not a state."""
+def test_response_of_another_job_is_refused(answer: dict[str, Any]) -> None:
+    """A truncated body, or one that belongs to another job, is a retryable error, not a state."""
     with pytest.raises(ServiceError) as caught:
         observation(ARN, answer)
     assert caught.value.code == "Bedrock.UnusableAnswer"
@@ -71,8 +71,8 @@ def test_an_answer_of_another_job_is_refused(answer: dict[str, Any]) -> None:
 @given(
     st.dictionaries(st.sampled_from(FIELDS), st.none() | st.booleans() | st.text() | st.floats())
 )
-def test_values_of_other_types_are_left_out(answer: dict[str, Any]) -> None:
-    """An answer with values of unexpected types is read as far as it makes sense, or refused."""
+def test_values_of_other_types_are_ignored(answer: dict[str, Any]) -> None:
+    """A response without a valid status is refused."""
     answer = {"jobArn": ARN, **answer}
     if not isinstance(answer.get("status"), str) or not answer["status"]:
         with pytest.raises(ServiceError, match="the answer has no status"):
@@ -83,7 +83,7 @@ def test_values_of_other_types_are_left_out(answer: dict[str, Any]) -> None:
     assert all(value["N"].isdigit() for value in item.values() if "N" in value)
 
 
-def test_texts_can_be_stored() -> None:
+def test_texts_with_surrogates_can_be_stored() -> None:
     """A lone surrogate, which JSON can carry, does not keep a job from being recorded."""
     answer = {
         "jobArn": ARN,
@@ -97,8 +97,8 @@ def test_texts_can_be_stored() -> None:
 
 
 @given(st.text(max_size=3000))
-def test_texts_are_bounded_and_say_so(text: str) -> None:
-    """A text within the API's limit is kept whole; a longer one says that it was cut."""
+def test_long_texts_are_truncated_with_a_note(text: str) -> None:
+    """A text within the API's limit is kept; a longer one is truncated, with a note at its end."""
     kept = bounded(text)
     if len(text) <= TEXT_CHARACTERS:
         assert kept == text
@@ -107,8 +107,8 @@ def test_texts_are_bounded_and_say_so(text: str) -> None:
         assert kept.endswith("(cut by the monitor)")
 
 
-def test_an_answer_beyond_every_limit_fits_an_item() -> None:
-    """Whatever size its texts and lists have, an answer becomes an item below 400 KB."""
+def test_response_beyond_every_limit_fits_an_item() -> None:
+    """Whatever size its texts and lists have, a response becomes an item below 400 KB."""
     huge = "\U0001f40d" * 10_000
     answer: dict[str, Any] = dict.fromkeys(FIELDS, huge) | {
         "jobArn": ARN,
@@ -121,6 +121,6 @@ def test_an_answer_beyond_every_limit_fits_an_item() -> None:
     assert item["vpcConfig"]["M"]["subnetIds"]["L"][-1] == {"S": "… (cut by the monitor)"}
 
 
-def test_an_empty_text_counts_as_none() -> None:
-    """Bedrock sends an empty message where there is nothing to say."""
+def test_empty_message_is_read_as_absent() -> None:
+    """Bedrock sends an empty message when there is none."""
     assert observation(ARN, {"jobArn": ARN, "status": "InProgress", "message": ""}).message is None

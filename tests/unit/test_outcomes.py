@@ -46,7 +46,7 @@ from tests.support.strategies import ARN, NOW, counts
         (RecordCounts(10, 10, 10, 20), 0, "AllRecordsFailed", 1),
     ],
 )
-def test_outcome_of_a_completed_job(
+def test_outcome_of_a_completed_job_depends_on_the_error_share(
     found: RecordCounts, max_error_share: float, outcome: str, share: float | None
 ) -> None:
     """The share of failed records among those processed decides."""
@@ -58,7 +58,7 @@ def test_outcome_of_a_completed_job(
 def test_outcome_is_the_status_unless_the_job_completed(
     status: str, found: RecordCounts, max_error_share: float
 ) -> None:
-    """Whatever the counts are, the outcome is a known one and the share is between 0 and 1."""
+    """For any counts, the outcome is a known one and the share is between 0 and 1."""
     outcome = outcome_of(status, found, max_error_share)
     assert outcome in OUTCOMES
     assert outcome == status or (status == "Completed" and outcome in WITH_FAILED_RECORDS)
@@ -70,7 +70,7 @@ def test_outcome_is_the_status_unless_the_job_completed(
 
 @given(st.sampled_from(statuses.KNOWN), counts)
 def test_only_an_ended_job_has_an_outcome(status: str, found: RecordCounts) -> None:
-    """In the history entry, from which item and event have it."""
+    """It is in the history entry, from which item and event get it."""
     observation = JobObservation(ARN, status, counts=found)
     rules = replace(RULES, max_error_share=0.5)
     decision = decide(TrackedJob(ARN), observation, now=NOW, observed_by="poll", rules=rules)
@@ -92,6 +92,6 @@ def test_only_an_ended_job_has_an_outcome(status: str, found: RecordCounts) -> N
         (1, "100 %"),
     ],
 )
-def test_share_as_people_read_it(share: float, text: str) -> None:
-    """A small share does not read as none, and a large one not as all."""
+def test_error_share_is_rounded_to_neither_zero_nor_one(share: float, text: str) -> None:
+    """A small share does not read as zero, and a large one not as all."""
     assert percent(share) == text

@@ -54,7 +54,7 @@ def test_payload_names_scope_and_options(payload: dict[str, object], request_: P
         ([], "the payload is"),
     ],
 )
-def test_payload_that_is_not_allowed_is_named(payload: object, named: str) -> None:
-    """The text says what is wrong."""
+def test_invalid_payload_is_refused_with_the_reason(payload: object, named: str) -> None:
+    """The error says what is wrong."""
     with pytest.raises(PayloadError, match=named):
         poll_request(payload, SCOPES)

@@ -81,10 +81,8 @@ def steady(start: Point, gaps_: list[timedelta], per_minute: float) -> list[Poin
 
 
 @given(odd_points, st.none() | st.integers(0, 10**12))
-def test_a_pace_is_positive_or_unknown_whatever_is_counted(
-    points: list[Point], total: int | None
-) -> None:
-    """Never negative, never NaN or infinite; and no end is before the count it comes from."""
+def test_rate_is_positive_or_unknown_for_any_counts(points: list[Point], total: int | None) -> None:
+    """Never negative, NaN or infinite; no estimated end is before the count that it is based on."""
     for point, pace in zip(points[1:], paces_of(points), strict=True):
         assert pace is None or (pace > 0 and math.isfinite(pace))
         ends_at = end_of(point, total, pace)
@@ -92,10 +90,10 @@ def test_a_pace_is_positive_or_unknown_whatever_is_counted(
 
 
 @given(tracked_jobs, observations, times, all_rules)
-def test_an_estimate_is_sound_or_unknown_for_any_job(
+def test_estimate_is_plausible_or_unknown_for_any_job(
     job: TrackedJob, observation: JobObservation, now: datetime, rules: Rules
 ) -> None:
-    """Whatever was recorded and is seen; and a job that does not run has none."""
+    """Whatever was recorded and observed; a job that does not run has no estimate."""
     estimate = estimate_after(job, observation, now=now)
     assert estimate.records_per_minute is None or estimate.records_per_minute > 0
     assert estimate.ends_at is None or estimate.ends_at >= now
@@ -108,8 +106,8 @@ def test_an_estimate_is_sound_or_unknown_for_any_job(
 
 
 @given(st.integers(0, 10**9), st.integers(0, 10**6))
-def test_one_point_tells_nothing(processed: int, seconds: int) -> None:
-    """A count that was seen once, or that has never moved, is no pace."""
+def test_rate_is_unknown_without_two_different_counts(processed: int, seconds: int) -> None:
+    """A count that was seen once, or that never changed, gives no rate."""
     point = Point(START, processed)
     later = Point(START + timedelta(seconds=seconds), processed)
     assert rate_after(None, point, later, running=HOUR) is None
@@ -117,8 +115,8 @@ def test_one_point_tells_nothing(processed: int, seconds: int) -> None:
 
 
 @given(st.lists(gaps, min_size=1, max_size=30), paces)
-def test_a_steady_pace_is_found_at_once_and_kept(gaps_: list[timedelta], pace: float) -> None:
-    """From the second point on, however irregularly the job is looked at."""
+def test_constant_rate_is_found_from_two_points(gaps_: list[timedelta], pace: float) -> None:
+    """From the second point on, however irregularly the job is read."""
     # Counts are whole: long enough between two looks for rounding to be a hundredth at most.
     assume(all(pace * (gap / MINUTE) >= 100 for gap in gaps_))
     for found in paces_of(steady(Point(START, 0), gaps_, pace)):
@@ -126,8 +124,8 @@ def test_a_steady_pace_is_found_at_once_and_kept(gaps_: list[timedelta], pace: f
 
 
 @given(paces, paces, st.integers(1, 60))
-def test_a_new_pace_is_followed(old: float, new: float, minutes: int) -> None:
-    """Six windows after a change nothing is left of the old pace that matters."""
+def test_rate_follows_a_change(old: float, new: float, minutes: int) -> None:
+    """Six windows after a change the old rate has no weight that matters."""
     gap = minutes * MINUTE
     looks = math.ceil(6 * WINDOW / gap)
     before = steady(Point(START, 0), [gap] * 20, old * 1000)
@@ -136,8 +134,8 @@ def test_a_new_pace_is_followed(old: float, new: float, minutes: int) -> None:
 
 
 @given(st.lists(st.tuples(gaps, st.integers(1, 10**6)), min_size=1, max_size=30))
-def test_a_pace_is_a_mean(moves: list[tuple[timedelta, int]]) -> None:
-    """It lies between the slowest and the fastest of what was seen."""
+def test_rate_is_between_the_slowest_and_the_fastest(moves: list[tuple[timedelta, int]]) -> None:
+    """It is a mean of the observed rates."""
     points = [Point(START, 0)]
     for gap, records in moves:
         points.append(Point(points[-1].at + gap, points[-1].processed + records))
@@ -146,7 +144,7 @@ def test_a_pace_is_a_mean(moves: list[tuple[timedelta, int]]) -> None:
         assert found is None or min(each) * 0.99 <= found <= max(each) * 1.01
 
 
-def test_within_the_window_it_is_the_mean_since_the_job_began_to_run() -> None:
+def test_rate_within_the_window_is_the_mean_since_the_start() -> None:
     """100 in five minutes, then 20 in ten: 120 in fifteen."""
     points = [
         Point(START + at * MINUTE, processed) for at, processed in ((0, 0), (5, 100), (15, 120))
@@ -154,21 +152,20 @@ def test_within_the_window_it_is_the_mean_since_the_job_began_to_run() -> None:
     assert paces_of(points) == [20, 8]
 
 
-def test_a_count_that_fell_makes_the_pace_unknown_until_it_rises() -> None:
-    """What was counted before cannot be trusted, and one point is no pace."""
+def test_count_that_fell_makes_the_rate_unknown_until_it_rises() -> None:
+    """Earlier counts cannot be trusted then, and one point gives no rate."""
     points = [Point(START + n * MINUTE, count) for n, count in enumerate((0, 100, 40, 50))]
     assert paces_of(points) == [100, None, 10]
 
 
-def test_a_clock_that_was_set_back_tells_nothing() -> None:
+def test_clock_that_was_set_back_keeps_the_rate() -> None:
     """The pace stays what it was."""
     before, after = Point(START, 100), Point(START - HOUR, 300)
     assert rate_after(60, before, after, running=HOUR) == 60
     assert rate_after(None, before, after, running=HOUR) is None
 
 
-def test_what_is_as_good_as_standing_still_has_no_pace() -> None:
-    """Less than a record a day."""
+def test_less_than_one_record_a_day_has_no_rate() -> None:
     assert rate_after(None, Point(START, 1), Point(START + 48 * HOUR, 2), running=HOUR) is None
 
 
@@ -183,15 +180,15 @@ def test_what_is_as_good_as_standing_still_has_no_pace() -> None:
         (10**18, 0.01, START + timedelta(days=365)),
     ],
 )
-def test_the_end_is_when_the_rest_is_done(
+def test_estimated_end_follows_from_the_remaining_records(
     total: int | None, pace: float | None, expected: datetime | None
 ) -> None:
-    """At the pace so far, a year ahead at most; unknown where the total is, or is too small."""
+    """At the current rate, at most a year ahead; unknown if the total is unknown or too small."""
     assert end_of(Point(START, 100), total, pace) == expected
 
 
-def test_an_estimate_needs_a_job_that_runs_and_moves() -> None:
-    """Two counts of a running job; of one that had stalled the first count is a beginning only."""
+def test_estimate_requires_a_running_job_with_progress() -> None:
+    """Two counts of a running job; the first count after a stall is only a starting point."""
     later = START + 5 * MINUTE
     job = running(0, START)
     assert estimate_after(job, seen(100), now=later) == Estimate(20, later + 45 * MINUTE)
@@ -202,8 +199,8 @@ def test_an_estimate_needs_a_job_that_runs_and_moves() -> None:
     assert estimate_after(stalled, seen(100), now=later) == UNKNOWN
 
 
-def test_how_far_an_end_is_past_the_expiration() -> None:
-    """Whole seconds, and nothing where it is in time or unknown."""
+def test_late_end_is_measured_in_whole_seconds_past_the_expiration() -> None:
+    """The value is absent if the end is in time or unknown."""
     assert seconds_past(START + MINUTE, START) == 60
     assert seconds_past(START, START) is None
     assert seconds_past(None, START) is None

@@ -1,4 +1,4 @@
-"""How old the oldest read is, and which polls followed their jobs."""
+"""The age of the oldest read, and which polls read their jobs."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def test_age_grows_until_the_job_is_read() -> None:
     assert ages.oldest_seconds(NOW + 5 * MINUTE) == 0
 
 
-def test_poll_that_read_none_has_not_followed() -> None:
-    """It stays the verdict while all jobs wait in the slow lane, until one is read."""
+def test_poll_that_read_no_job_has_not_followed_its_jobs() -> None:
+    """That remains while all jobs wait in the slow lane, until one is read."""
     ages = after(ReadAges(), 0, answered=set(), active={"a"})
     assert not ages.has_followed
     waiting = ages.after(
@@ -87,7 +87,7 @@ def test_job_that_was_not_collected_keeps_its_age() -> None:
     assert ages.oldest_seconds(NOW + 3 * MINUTE) == 180
 
 
-def test_job_that_does_not_exist_is_an_answer() -> None:
+def test_error_about_one_job_is_not_a_failure_of_the_service() -> None:
     """Errors about one job or item do not mean that the services fail."""
     assert ReconcileResult(errors=("Bedrock.ResourceNotFoundException",)).was_answered
     assert ReconcileResult(errors=("Item.InvalidJobArn",)).was_answered

@@ -89,10 +89,10 @@ def test_refusal_of_a_read_that_an_event_triggered_does_not_count() -> None:
         ({"unreachable_since": NOW}, FAILING_NOTED_AFTER, None),
     ],
 )
-def test_no_answer_is_noted_once_it_has_lasted_an_hour(
+def test_missing_responses_become_an_error_once_they_last_an_hour(
     changes: dict[str, Any], passed: timedelta, expected: object
 ) -> None:
-    """Throttling, 5xx and no answer: one write when it lasts, one after the hour, none between."""
+    """Throttling, 5xx and no response: one write at first, one after the hour, none between."""
     job = replace(TrackedJob(ARN), **changes)
     assert failing(job, DENIED, since=NOW, now=NOW + passed) == expected
 
@@ -110,11 +110,11 @@ def test_no_answer_is_noted_once_it_has_lasted_an_hour(
         ({"unreachable_since": NOW.replace(year=2090), "failing_since": NOW}, True),
     ],
 )
-def test_arn_that_was_never_readable_is_given_up_after_seven_days(
+def test_arn_that_was_never_readable_is_untracked_after_seven_days(
     changes: dict[str, Any],
     expected: bool,  # noqa: FBT001 - a parameter of the table
 ) -> None:
-    """A job of which something is recorded is never given up."""
+    """A job of which something is recorded stays tracked."""
     job = replace(TrackedJob(ARN), **changes)
     assert not is_given_up(job, NOW + GIVE_UP_AFTER - SECOND)
     assert is_given_up(job, NOW + GIVE_UP_AFTER) == expected

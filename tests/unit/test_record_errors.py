@@ -148,7 +148,7 @@ def test_text_that_looks_like_an_error_is_not_one(line: bytes) -> None:
     form=FORMS,
     prompt=TRICKY,
 )
-def test_quick_scan_says_what_parsing_says(
+def test_quick_scan_agrees_with_parsing(
     record_id: str, error: object, form: str, prompt: object
 ) -> None:
     line = result(record_id, error=error, form=form, prompt=prompt)
@@ -156,7 +156,7 @@ def test_quick_scan_says_what_parsing_says(
 
 
 @pytest.mark.parametrize("order", ["error first", "error last"])
-def test_error_is_found_in_any_place(order: str) -> None:
+def test_error_is_found_at_any_position(order: str) -> None:
     error = {"error": failed()}
     record = {"recordId": "a", "modelInput": {"modelOutput": {"recordId": "b"}}}
     record = error | record if order == "error first" else record | error
@@ -288,7 +288,7 @@ def test_every_record_is_in_exactly_one_of_three(
     seed=st.integers(),
     most=st.integers(1, 4),
 )
-def test_order_of_duplicates_and_of_many_patterns_is_no_matter(
+def test_order_of_duplicates_and_of_many_patterns_does_not_matter(
     found: list[bytes], seed: int, most: int
 ) -> None:
     def counted(given: list[bytes]) -> tuple[Any, ...]:
@@ -305,7 +305,7 @@ def test_order_of_duplicates_and_of_many_patterns_is_no_matter(
     assert counted(found)[2] == len(found) - distinct
 
 
-def test_there_are_a_hundred_groups_and_other() -> None:
+def test_errors_have_at_most_a_hundred_groups_and_other() -> None:
     words = [chr(97 + n // 26) + chr(97 + n % 26) for n in range(150)]
     found = [result(f"r{n}", error=failed(f"word {word}")) for n, word in enumerate(words)]
     report = report_of(Files(1000, a_jsonl_out=lines(*found, result("r", error=failed("word aa")))))
@@ -378,7 +378,7 @@ def test_duplicates_and_bad_lines_are_counted() -> None:
     assert (report.totals.success, report.totals.missing) == (1, 1)
 
 
-def test_end_of_the_time_leaves_what_was_read() -> None:
+def test_deadline_keeps_what_was_read() -> None:
     answers = iter([False, False, True, True, True, True])
     content = lines(result("a"), result("b"), result("c"))
     size = len(result("a")) + 1
@@ -388,7 +388,7 @@ def test_end_of_the_time_leaves_what_was_read() -> None:
     assert (report.is_complete, report.was_stopped) == (False, True)
 
 
-def test_interrupt_leaves_what_was_read() -> None:
+def test_interrupt_keeps_what_was_read() -> None:
     def interrupt(_: object) -> None:
         raise KeyboardInterrupt
 
@@ -509,7 +509,7 @@ def test_input_is_an_object_or_the_files_in_a_folder() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "bucket/key", "s3://", "s3:///key", "https://x/y"])
-def test_other_text_is_no_s3_uri(text: str) -> None:
+def test_invalid_s3_uri_is_refused(text: str) -> None:
     with pytest.raises(InvalidS3UriError):
         S3Uri.parse(text)
 

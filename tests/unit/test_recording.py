@@ -81,7 +81,7 @@ def recorded(writes: Any, status: str = "Failed") -> ReconcileResult:
 
 
 def test_end_is_written_over_the_returned_item_without_a_read() -> None:
-    """A task was registered that the index did not show: the item that DynamoDB returned has it."""
+    """The index did not show a task that was registered; the returned item has it."""
     writes = Writes([WriteResult(CONFLICT, WITH_TASK), DONE])
     result = recorded(writes)
     assert writes.calls == ["record", "record"]

@@ -1,4 +1,4 @@
-"""The pages as values: a text is always a text, and no item prevents a page."""
+"""The pages as values: texts are escaped, and no item prevents a page."""
 
 from __future__ import annotations
 
@@ -96,16 +96,18 @@ def contrast(one: str, other: str) -> float:
     return (lighter + 0.05) / (darker + 0.05)
 
 
-def test_contrast_of_black_and_white() -> None:
-    """The measure itself: 21 to 1 is the most that there is."""
+def test_contrast_of_black_and_white_is_21_to_1() -> None:
+    """It checks the measure itself: 21 to 1 is the maximum."""
     assert contrast("#000000", "#ffffff") == pytest.approx(21)
     assert contrast("#777777", "#ffffff") < 4.5
 
 
 @pytest.mark.parametrize(("theme", "colours"), LIGHT_AND_DARK)
 @pytest.mark.parametrize("background", palette.BACKGROUNDS)
-def test_every_colour_can_be_read(theme: str, colours: dict[str, str], background: str) -> None:
-    """Every text and every status has 4.5 to 1 on every background, as WCAG's AA asks."""
+def test_every_colour_has_a_readable_contrast(
+    theme: str, colours: dict[str, str], background: str
+) -> None:
+    """Every text and every status has at least 4.5 to 1 on every background (WCAG AA)."""
     on = colours[background]
     texts = {name: colours[name] for name in palette.TEXTS}
     looks = {**palette.LOOKS, "": palette.OTHER}
@@ -114,7 +116,7 @@ def test_every_colour_can_be_read(theme: str, colours: dict[str, str], backgroun
     assert {name for name, colour in texts.items() if contrast(colour, on) < 4.5} == set()
 
 
-def test_every_status_has_a_look_of_its_own() -> None:
+def test_every_status_has_its_own_colour_and_shape() -> None:
     """No two statuses share their colour, or their shape."""
     assert set(palette.LOOKS) == set(statuses.KNOWN)
     looks = [*palette.LOOKS.values(), palette.OTHER]
@@ -123,8 +125,8 @@ def test_every_status_has_a_look_of_its_own() -> None:
 
 
 @given(ANY_TEXT, ANY_TEXT)
-def test_any_text_is_a_text(inner: str, title: str) -> None:
-    """Whatever a text holds, it adds no element and no attribute, and can be written in UTF-8."""
+def test_any_text_is_escaped(inner: str, title: str) -> None:
+    """A text never adds an element or an attribute, and can be written in UTF-8."""
     page = element("p", inner, title=title)
     page.encode()
     reader = Reader(page)
@@ -133,8 +135,8 @@ def test_any_text_is_a_text(inner: str, title: str) -> None:
     assert letters("".join(reader.texts)) == letters(inner)
 
 
-def test_a_text_stays_what_it_is() -> None:
-    """Umlauts, emoji and scripts from right to left are kept; what reorders or hides is not."""
+def test_visible_characters_of_a_text_are_kept() -> None:
+    """Umlauts, emoji and right-to-left scripts are kept; what reorders or hides text is removed."""
     assert text("Übersicht 🔬 שלום") == "Übersicht 🔬 שלום"
     assert text("a\u202eb\x00c\ud800\uffff\x9b2J") == "abc2J"
 
@@ -150,14 +152,13 @@ def test_a_text_stays_what_it_is() -> None:
         ("img src=x", {}),
     ],
 )
-def test_what_cannot_be_written(name: str, attributes: dict[str, Any]) -> None:
-    """Links to anything but HTTPS, handlers, inline styles and names that are none are refused."""
+def test_unsafe_element_or_attribute_is_refused(name: str, attributes: dict[str, Any]) -> None:
+    """Links to anything but HTTPS, handlers, inline styles and invalid names."""
     with pytest.raises(ValueError, match=r"is not (?:allowed|an element name)"):
         element(name, **attributes)
 
 
-def test_a_style_sheet_cannot_be_left() -> None:
-    """CSS that could end its element is refused."""
+def test_style_sheet_that_ends_its_element_is_refused() -> None:
     with pytest.raises(ValueError, match="must not contain"):
         stylesheet("p{content:'</style>'}")
 
@@ -187,8 +188,8 @@ NAMES = st.sampled_from(
 @given(st.dictionaries(NAMES, VALUES), st.dictionaries(NAMES, VALUES))
 @example({"jobArn": ARN, "status": "Failed", "endTime": "0001-01-01T00:00:00Z"}, {})
 @example({"jobArn": ARN, "status": "InProgress", "jobExpirationTime": "9999-12-31T23:59:59Z"}, {})
-def test_no_item_stops_a_page(item: dict[str, Any], other: dict[str, Any]) -> None:
-    """An item that somebody wrote by hand is shown as far as it makes sense."""
+def test_any_item_makes_a_page(item: dict[str, Any], other: dict[str, Any]) -> None:
+    """An item that was written by hand is shown as far as it can be read."""
     items = [item, {**other, "tracking": "ACTIVE"}, {**item, "status": "Failed"}]
     jobs = [job_of(one) for one in items]
     report = report_of(Sample(items, [{**item, "sequence": 1, "status": "Failed"}]))
@@ -219,8 +220,8 @@ def test_widget_shows_as_many_jobs_as_fit(kept: int, monkeypatch: pytest.MonkeyP
     assert ("more active job" in page) is (kept != 100)
 
 
-def test_unknown_statuses_are_named_while_there_are_few() -> None:
-    """Anybody who can write items can make up statuses; a page has no room for thousands."""
+def test_unknown_statuses_are_named_up_to_a_limit() -> None:
+    """An item can contain any status; a page has no room for thousands."""
     counts = {"Failed": 2, "Paused": 7, **{f"s{number:04}": 1 for number in range(5000)}}
     page = parts.counts_by_status(counts)
 
@@ -242,7 +243,7 @@ def test_counts_of_a_job_that_is_not_validated_are_unknown() -> None:
 
 @pytest.mark.parametrize("number", [0, 1, 50])
 def test_pages_are_well_formed(number: int) -> None:
-    """What is opened is closed, and no id is there twice."""
+    """Every element is closed, and no ID occurs twice."""
     page = render(report_of(sample(number)))
     Reader(page)
     ids = [part.partition('"')[0] for part in page.split(' id="')[1:]]
@@ -250,7 +251,7 @@ def test_pages_are_well_formed(number: int) -> None:
     assert len(ids) == len(set(ids))
 
 
-def test_a_large_report_is_bounded() -> None:
+def test_large_report_is_bounded() -> None:
     """Ten thousand jobs make a page of a thousand lanes; its figures are of all of them."""
     base = sample(1000)
     jobs = [
@@ -281,8 +282,8 @@ def at(hours: float) -> datetime:
     return datetime(2026, 11, 24, tzinfo=UTC) + timedelta(hours=hours)
 
 
-def test_segments_are_cut_to_the_span() -> None:
-    """What was before the first recorded change is its previous status; an ending has no length."""
+def test_segments_are_clipped_to_the_period() -> None:
+    """Before the first change is the previous status; a terminal status has no length."""
     job = Job(ARN, "abcdefghijk1", status="Completed", submitted=at(-5))
     recorded = (
         Transition(3, "InProgress", "Scheduled", at(2)),
@@ -298,14 +299,14 @@ def test_segments_are_cut_to_the_span() -> None:
     assert segments(running, (), at(0), at(10)) == (("InProgress", at(0), at(10)),)
 
 
-def test_transition_without_a_time_or_status_is_none() -> None:
-    """An entry that does not tell what and when draws nothing."""
+def test_transition_without_a_time_or_status_is_skipped() -> None:
+    """An entry without a status or a time is not drawn."""
     assert transition_of({"status": "Failed", "sequence": 1}) is None
     assert transition_of({"changedAt": "2026-11-24T00:00:00Z", "sequence": 1}) is None
 
 
-def test_quantiles_and_bins() -> None:
-    """Half of the values are within the median; the bins run from the first in use to the last."""
+def test_spread_has_quantiles_and_bins() -> None:
+    """Half of the values are within the median; the bins run from the first to the last in use."""
     spread = figures.spread([None, 30, 90, 90, 7000])
 
     assert spread is not None
@@ -335,7 +336,7 @@ def test_messages_of_one_kind_are_one_group() -> None:
 
 @given(st.lists(st.timedeltas(timedelta(0), timedelta(days=900)), max_size=5))
 def test_ended_over_time_covers_the_ends(offsets: list[timedelta]) -> None:
-    """However far apart they are, some thirty steps cover them, and more on both sides."""
+    """However far apart they are, about thirty steps cover them, with a margin on both sides."""
     ends = [at(0) + offset for offset in offsets]
     jobs = [Job("a", "a", status="Failed", ended=end) for end in ends]
     buckets = figures.ended_over_time(jobs, at(0), at(24 * 900))
@@ -358,7 +359,7 @@ def test_ended_over_time_zooms_to_the_ends() -> None:
     assert buckets[-1].end <= at(2.25) + timedelta(minutes=7)
 
 
-def test_job_that_ended_in_another_period_counts_at_the_edge() -> None:
+def test_job_that_ended_before_the_period_counts_at_its_edge() -> None:
     """Its end was observed in the period of the report, so it is one of the jobs that ended."""
     [job] = [Job("a", "a", status="Failed", ended=at(-5))]
     buckets = figures.ended_over_time([job], at(0), at(2))
@@ -397,8 +398,8 @@ def test_job_observed_only_at_its_end_is_a_line_from_its_submission() -> None:
         (2500, "4,000 2,000 0"),
     ],
 )
-def test_axis_of_ended_jobs_has_numbers(peak: int, marks: str) -> None:
-    """Whole numbers, the last of them not below the largest column."""
+def test_axis_of_ended_jobs_has_whole_numbers(peak: int, marks: str) -> None:
+    """The last one is not below the largest column."""
     chart = charts.columns([figures.Bucket(at(0), at(1), Counter(Failed=peak))])
     axis = chart.partition('class="y"')[2].partition("</div>")[0]
 
@@ -416,8 +417,7 @@ def test_axis_of_ended_jobs_has_numbers(peak: int, marks: str) -> None:
         (8.03e9, "8.03 B"),
     ],
 )
-def test_short_numbers(value: int, told: str) -> None:
-    """Three digits and a unit."""
+def test_short_number_has_three_digits_and_a_unit(value: int, told: str) -> None:
     assert words.short(value) == told
 
 
@@ -435,8 +435,8 @@ def test_short_numbers(value: int, told: str) -> None:
         (1107 * 24 + 13, "since 12 Nov 2023"),
     ],
 )
-def test_period_is_said_as_people_say_it(hours: float, text: str) -> None:
-    """A whole number of units, or the time at which it begins."""
+def test_period_is_described_in_whole_units(hours: float, text: str) -> None:
+    """Otherwise by the time at which it begins."""
     assert words.since(at(-hours), at(0)) == text
 
 
@@ -451,20 +451,19 @@ def test_period_is_said_as_people_say_it(hours: float, text: str) -> None:
         (1107 * 24 + 13, "3 years"),
     ],
 )
-def test_span_between_two_times_has_fewer_units_when_longer(hours: float, text: str) -> None:
-    """Nobody says 1107 d 13 h."""
+def test_longer_span_is_shown_in_fewer_units(hours: float, text: str) -> None:
+    """It is "3 years", not "1107 d 13 h"."""
     assert words.between(at(hours), at(0)) == words.between(at(0), at(hours)) == text
 
 
 @pytest.mark.parametrize(
     ("minutes", "text"), [(1, "1 minute"), (90, "90 minutes"), (360, "6 hours"), (10080, "7 days")]
 )
-def test_step_of_an_axis_in_words(minutes: int, text: str) -> None:
-    """One whole number and its unit."""
+def test_step_of_an_axis_is_a_number_and_a_unit(minutes: int, text: str) -> None:
     assert words.step(timedelta(minutes=minutes)) == text
 
 
-def test_item_that_cannot_be_read_is_not_called_not_polled_yet() -> None:
+def test_unreadable_item_is_not_counted_as_not_polled_yet() -> None:
     """Polls tried it. It counts apart from the jobs that the next poll will read."""
     new = job_of({"jobArn": ARN, "tracking": "ACTIVE"})
     wrong = job_of({"jobArn": "wrong", "tracking": "ACTIVE", "lastError": {"code": "Invalid"}})
@@ -606,7 +605,7 @@ def test_concern_has_a_reason_and_a_next_step(
         (None, ""),
     ],
 )
-def test_concern_gives_the_most_frequent_reason(groups: Any, why: str) -> None:
+def test_concern_has_the_most_frequent_reason(groups: Any, why: str) -> None:
     """With `recordErrors`, the item has the groups of errors; anyone can have written them."""
     counts = {"totalRecordCount": 9, "processedRecordCount": 9, "errorRecordCount": 2}
     ended = {"status": "Completed", "outcome": "CompletedWithErrors"}
@@ -632,15 +631,15 @@ def test_concern_gives_the_most_frequent_reason(groups: Any, why: str) -> None:
         {},
     ],
 )
-def test_job_without_a_problem_is_no_concern(attributes: dict[str, Any]) -> None:
-    """Somebody stopped a job on purpose, and errors within `maxErrorShare` are allowed."""
+def test_job_without_a_problem_has_no_concern(attributes: dict[str, Any]) -> None:
+    """A job that was stopped on purpose, or has errors within `maxErrorShare`, has no problem."""
     job = job_of({"jobArn": ARN, "tracking": "ACTIVE", **attributes})
 
     assert concerns([job], at(0)) == []
 
 
-def test_concern_gives_the_reason_of_the_most_severe_condition() -> None:
-    """A job past its expiration that also stalled is told as past its expiration."""
+def test_concern_has_the_reason_of_the_most_severe_condition() -> None:
+    """A job past its expiration that also stalled is shown as past its expiration."""
     job = Job(
         "a", "a", status="InProgress", is_tracked=True, conditions={"Stalled": at(0)}, expires=at(0)
     )
@@ -691,7 +690,7 @@ def test_links_lead_to_the_console_of_the_partition(partition: str, console: str
     )
 
 
-def test_no_link_leads_nowhere() -> None:
+def test_link_is_absent_without_a_valid_target() -> None:
     """A partition without a public console, no ARN, and no S3 URI have no link."""
     assert bedrock_jobs(ARN.replace(":aws:", ":aws-iso:")) is None
     assert bedrock_jobs("hello") is None
@@ -721,7 +720,7 @@ def test_active_jobs_are_ordered_by_urgency() -> None:
     ]
 
 
-def test_badge_says_at_risk_before_the_expiration_and_past_expiration_after_it() -> None:
+def test_badge_changes_from_at_risk_to_past_expiration() -> None:
     """The estimated end is after the expiration of the job."""
     job = job_of(
         {
@@ -768,6 +767,5 @@ def test_badges_of_a_job_follow_from_its_item(
     assert [badge.text for badge in badges_of(job, at(0))] == expected
 
 
-def test_the_marker_of_markup_is_not_lost() -> None:
-    """Markup in markup is not escaped again."""
+def test_markup_in_markup_is_not_escaped_again() -> None:
     assert element("p", Html("<b>1</b>"), "<") == "<p><b>1</b>&lt;</p>"

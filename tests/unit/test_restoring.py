@@ -1,4 +1,4 @@
-"""What follows the history of a job whose item was put again or restored."""
+"""What follows from the history of a job whose item was put again or restored."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ def test_every_job_is_due_within_each_period_while_polls_conclude(
 
 
 @given(lanes, times, st.lists(st.floats(min_value=0, max_value=1), min_size=2, max_size=60))
-def test_a_concluded_job_is_read_once_per_period_while_others_conclude(
+def test_concluded_job_is_read_once_per_period_while_others_conclude(
     lane: ResyncLane, start: datetime, moments: list[float]
 ) -> None:
     """Polls within one period never read a job twice."""
@@ -90,7 +90,7 @@ def test_a_concluded_job_is_read_once_per_period_while_others_conclude(
 
 
 @given(lanes, times, gaps)
-def test_a_job_without_conclusion_is_due_in_every_poll(
+def test_job_without_conclusion_is_due_in_every_poll(
     lane: ResyncLane, now: datetime, gaps: list[timedelta]
 ) -> None:
     """From its slot on, whatever else is read, a job stays due until its read is concluded."""
@@ -105,7 +105,7 @@ def test_a_job_without_conclusion_is_due_in_every_poll(
     assert failing not in lane.due(jobs, lane.advance(jobs, cursor, jobs, now), now)
 
 
-def test_a_read_whose_write_failed_is_repeated_in_the_next_poll() -> None:
+def test_read_whose_write_failed_is_repeated_in_the_next_poll() -> None:
     """A slot is not used up by a read that reached no conclusion: the change is not a day late."""
     lane, jobs = ResyncLane(6 * HOUR), arns(8)
     for which in jobs:
@@ -131,7 +131,7 @@ def test_a_read_whose_write_failed_is_repeated_in_the_next_poll() -> None:
     ),
     st.sampled_from(["remembers", "forgets"]),
 )
-def test_a_job_waits_no_longer_than_a_period_and_the_time_without_conclusions(
+def test_job_waits_at_most_a_period_and_the_time_without_conclusions(
     lane: ResyncLane, polls: list[tuple[int, str]], process: str
 ) -> None:
     """Whatever polls are missed, fail, stop halfway or start from a stored cursor."""
@@ -159,7 +159,7 @@ def test_a_job_waits_no_longer_than_a_period_and_the_time_without_conclusions(
         assert all(now - at <= lane.period + lost + gap for at in last_read.values())
 
 
-def test_a_job_that_was_read_for_another_reason_counts_as_concluded() -> None:
+def test_job_that_was_read_for_another_reason_is_concluded() -> None:
     """A poll that fetched every job leaves none to resync, in whatever lane it is."""
     lane, jobs = ResyncLane(HOUR), arns(50)
     assert lane.advance(jobs, NOW - HOUR, jobs, NOW) == NOW
@@ -184,7 +184,7 @@ def test_every_job_is_due_when_the_cursor_is_unknown_or_a_period_old(
     assert lane.due(jobs, held, NOW) == set(jobs)
 
 
-def test_a_cursor_in_the_future_counts_as_now() -> None:
+def test_cursor_in_the_future_counts_as_now() -> None:
     """It neither makes jobs due nor keeps them from their next slots."""
     lane, jobs = ResyncLane(HOUR), arns(50)
     for future in (NOW + MILLISECOND, NOW + 400 * DAY, datetime.max.replace(tzinfo=UTC)):
@@ -219,9 +219,7 @@ def test_every_job_is_due_within_a_period_after_the_clock_was_set(
 
 
 @given(lanes, times, st.timedeltas(min_value=MILLISECOND, max_value=3 * DAY))
-def test_a_cursor_is_the_same_after_it_was_stored(
-    lane: ResyncLane, now: datetime, gap: timedelta
-) -> None:
+def test_cursor_is_unchanged_after_storage(lane: ResyncLane, now: datetime, gap: timedelta) -> None:
     """Times are stored in milliseconds and UTC; neither skips a slot nor repeats one."""
     jobs = arns(20)
     due = lane.due(jobs, now, now + gap)
@@ -234,8 +232,8 @@ def test_a_cursor_is_the_same_after_it_was_stored(
         assert lane.due(jobs, local, later) == lane.due(jobs, cursor, later)
 
 
-def test_a_cursor_is_saved_now_and_then() -> None:
-    """A stored cursor lags by a part of the period at most."""
+def test_cursor_is_saved_when_it_lags_by_an_hour() -> None:
+    """A stored cursor lags by at most a part of the period."""
     lane = ResyncLane(DAY)
     assert lane.is_worth_saving(NOW, None)
     assert not lane.is_worth_saving(NOW, NOW)
@@ -244,14 +242,14 @@ def test_a_cursor_is_saved_now_and_then() -> None:
 
 
 @pytest.mark.parametrize("period", [timedelta(0), -HOUR, timedelta(microseconds=999)])
-def test_a_period_without_a_slot_is_refused(period: timedelta) -> None:
-    """The error names the value and what is allowed."""
+def test_period_without_a_slot_is_refused(period: timedelta) -> None:
+    """The error contains the value and what is allowed."""
     with pytest.raises(ValueError, match=r"resync period of .* too short: use one millisecond"):
         ResyncLane(period)
 
 
-def test_no_jobs_move_the_cursor_to_now() -> None:
-    """A lane that was empty for long has no slots to catch up when a job comes."""
+def test_empty_lane_moves_the_cursor_to_now() -> None:
+    """A lane that was empty for long has no slots to catch up when a job is added."""
     assert ResyncLane(HOUR).advance([], None, [], NOW) == NOW
 
 
@@ -272,7 +270,7 @@ def test_reads_are_spread_over_the_polls(named: object, period: timedelta, jobs:
     assert max(taken) <= 3 * jobs / polls
 
 
-def test_a_job_that_fails_makes_no_other_be_read_again_where_reads_are_remembered() -> None:
+def test_failing_job_does_not_repeat_the_remembered_reads_of_others() -> None:
     """For two periods in which a job is never concluded, the others are read once in each."""
     lane, jobs = ResyncLane(HOUR), arns(300)
     cursor, memory, taken, failing = NOW, dict[str, datetime](), list[str](), jobs[150]
@@ -287,7 +285,7 @@ def test_a_job_that_fails_makes_no_other_be_read_again_where_reads_are_remembere
     assert Counter(taken) == Counter({arn: 2 for arn in jobs if arn != failing})
 
 
-def test_nothing_is_remembered_once_the_cursor_is_at_now() -> None:
+def test_memory_of_reads_is_empty_once_the_cursor_is_at_now() -> None:
     """The memory lasts as long as a read holds the cursor back."""
     held = remember({}, ["a"], cursor=NOW - MINUTE, now=NOW)
     assert held == {"a": NOW}

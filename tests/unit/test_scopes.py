@@ -40,8 +40,8 @@ monitored = st.builds(
 )
 
 
-def test_accounts_and_regions_make_scopes() -> None:
-    """Every account in every region named, with home first and no scope twice."""
+def test_scopes_are_every_account_in_every_region() -> None:
+    """The home scope is first, and no scope occurs twice."""
     assert list(SCOPES) == [
         HOME,
         Scope("111111111111", "eu-west-1"),
@@ -74,22 +74,22 @@ def test_job_is_covered_when_partition_account_and_region_match(partition: str) 
         assert not monitored.covers(JobArn(partition, scope.region, "999999999999", "abcdef123456"))
 
 
-def test_a_message_names_a_few_scopes() -> None:
-    """However many there are, the text stays short, and says how many it leaves out."""
+def test_text_of_many_scopes_names_a_few() -> None:
+    """The text stays short, and contains the number of those that it omits."""
     assert str(Scopes(HOME)) == "111111111111/us-east-1"
     many = Scopes.named(HOME, accounts=[f"{number:012}" for number in range(50)])
     assert str(many).endswith("000000000003/us-east-1 and 46 more")
 
 
 @given(monitored, keys)
-def test_every_key_is_in_one_share(monitored: Scopes, key: str) -> None:
-    """Whatever is in the table is some poll's, and no two polls look at it."""
+def test_every_key_is_in_exactly_one_key_partition(monitored: Scopes, key: str) -> None:
+    """Every item in the table belongs to exactly one poll."""
     assert [key in monitored.keys_of(scope) for scope in monitored].count(True) == 1
 
 
 @given(monitored, arns)
-def test_a_job_is_in_the_share_of_its_arn(monitored: Scopes, arn: str) -> None:
-    """A job of one of the others is that poll's, and any other is home's."""
+def test_job_is_in_the_key_partition_of_its_arn(monitored: Scopes, arn: str) -> None:
+    """A job of another scope belongs to that scope's poll, and any other job to the home poll."""
     _, partition, _, region, account, _ = arn.split(":")[:6]
     named = Scope(account, region)
     is_other = named in monitored.others and partition == monitored.partition
@@ -97,10 +97,10 @@ def test_a_job_is_in_the_share_of_its_arn(monitored: Scopes, arn: str) -> None:
 
 
 @given(monitored, st.lists(keys, min_size=1, unique=True), keys | st.none())
-def test_a_round_takes_every_key_once(
+def test_pass_over_a_key_partition_visits_every_key_once(
     monitored: Scopes, stored: list[str], start: str | None
 ) -> None:
-    """From wherever a round begins, it comes to each key of its share once, in order."""
+    """Wherever it begins, it visits each key once, in order."""
     share = monitored.keys_of(monitored.home)
     mine = sorted(key for key in stored if key in share)
     seen = [key for part in share.starting_at(start) for key in sorted(stored) if key in part]
@@ -110,8 +110,8 @@ def test_a_round_takes_every_key_once(
         assert seen == [key for key in mine if key >= start] + [key for key in mine if key < start]
 
 
-def test_without_others_a_poll_covers_everything() -> None:
-    """One account and region is one range without bounds, as one query reads it."""
+def test_poll_without_other_scopes_covers_all_keys() -> None:
+    """One account and Region is one unbounded range, which one query reads."""
     assert Scopes(HOME).keys_of(HOME) == ALL_KEYS == KeyPartition((KeyRange(),))
     assert ALL_KEYS.starting_at("k") == (KeyRange("k"), KeyRange("", "k"))
 
@@ -126,8 +126,8 @@ def test_without_others_a_poll_covers_everything() -> None:
         ({"account": "111111111111", "region": "us-east-1"}, HOME),
     ],
 )
-def test_a_payload_names_a_scope(payload: dict[str, str], scope: Scope) -> None:
-    """The empty payload is home; what a payload leaves out is home's."""
+def test_payload_selects_a_scope(payload: dict[str, str], scope: Scope) -> None:
+    """The empty payload is the home scope, and so is each part that a payload omits."""
     assert SCOPES.asked_for(payload) == scope
 
 
@@ -148,16 +148,16 @@ def test_a_payload_names_a_scope(payload: dict[str, str], scope: Scope) -> None:
         ({"\u202e" * 1000: 1}, r"the payload has '\\u202e"),
     ],
 )
-def test_another_payload_is_refused(payload: Any, reason: str) -> None:
-    """What is wrong is named, with what would be right."""
+def test_invalid_payload_is_refused(payload: Any, reason: str) -> None:
+    """The error says what is wrong, and what is allowed."""
     with pytest.raises(PayloadError, match=reason) as caught:
         SCOPES.asked_for(payload)
     assert len(str(caught.value)) < 500
     assert hostile_characters_in(str(caught.value)) == set()
 
 
-def test_payload_is_refused_however_deep_and_long() -> None:
-    """To quote a value costs nothing of what the value could hold."""
+def test_huge_payload_is_refused_quickly() -> None:
+    """Quoting a value costs nothing of the size of that value."""
     deep: list[Any] = []
     for _ in range(100_000):
         deep = [deep]
@@ -168,7 +168,7 @@ def test_payload_is_refused_however_deep_and_long() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "222222222222", "222222222222/", "2/eu-west-1", "a/b/c"])
-def test_a_scope_as_text(text: str) -> None:
-    """A scope reads back from its text, and nothing else does."""
+def test_scope_survives_a_round_trip_as_text(text: str) -> None:
+    """Only the text of a scope is read as one."""
     assert parse_scope(str(OTHER)) == OTHER
     assert parse_scope(text) is None

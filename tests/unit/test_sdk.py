@@ -1,4 +1,4 @@
-"""Requests of an invocation that is over: real clients of boto3, without a network."""
+"""No request is sent after the end of an invocation: real clients of boto3 without a network."""
 
 from __future__ import annotations
 
@@ -84,10 +84,10 @@ def test_call_under_way_at_the_end_is_not_retried(service: str, failure: int | E
     assert len(network.sent) == 1
 
 
-def test_end_in_the_pause_between_two_attempts_is_seen(
+def test_end_between_two_attempts_prevents_the_second(
     pauses: list[Callable[[], object]],
 ) -> None:
-    """The environment is most likely frozen there: a pause is the longest part of a retry."""
+    """The environment is frozen there most often: the pause is the longest part of a retry."""
     network, invocation = Network(500, 500), Invocation()
     pauses.append(invocation.end)
     with pytest.raises(InvocationOverError):
@@ -109,8 +109,8 @@ def test_refusal_to_send_is_not_retried_by_the_sdk() -> None:
 
 
 @pytest.mark.usefixtures("pauses")
-def test_retries_of_a_running_invocation_go_on() -> None:
-    """Without a guard, and with one in an invocation that runs, the SDK retries as ever."""
+def test_retries_continue_in_a_running_invocation() -> None:
+    """Without a guard, and with one in an invocation that runs, the SDK retries as usual."""
     network = Network(500, 503)
     run_in(Invocation(), WRITES["dynamodb"], client_on(network))
     assert len(network.sent) == 3
@@ -147,7 +147,7 @@ def test_thread_of_an_earlier_invocation_sends_nothing_in_the_next() -> None:
 
 
 def test_thread_belongs_to_an_invocation_for_one_call_only() -> None:
-    """A pool can serve the next invocation, and calls outside of any."""
+    """A pool can serve the next invocation, and calls outside an invocation."""
     network, invocation = Network(), Invocation()
     client = client_on(network)
     with ThreadPoolExecutor(1) as pool:
@@ -159,7 +159,7 @@ def test_thread_belongs_to_an_invocation_for_one_call_only() -> None:
     assert len(network.sent) == 4
 
 
-def test_innermost_invocation_decides() -> None:
+def test_innermost_invocation_takes_precedence() -> None:
     """A call within a call of `run_in` belongs to the innermost invocation."""
     network, outer, inner = Network(), Invocation(), Invocation()
     client = client_on(network)
@@ -171,8 +171,8 @@ def test_innermost_invocation_decides() -> None:
     assert len(network.sent) == 1
 
 
-def test_refusal_to_send_is_no_error_of_a_service() -> None:
-    """Nothing that handles errors of services takes it for a failure to count or repeat."""
+def test_refusal_to_send_is_not_a_service_error() -> None:
+    """No handler of service errors counts or retries it."""
     invocation = Invocation()
     invocation.end()
     with pytest.raises(InvocationOverError) as caught, calling("DynamoDB"):
@@ -180,14 +180,14 @@ def test_refusal_to_send_is_no_error_of_a_service() -> None:
     assert not isinstance(caught.value, ServiceError)
 
 
-def test_arguments_and_result_are_handed_on() -> None:
+def test_run_in_passes_arguments_and_result() -> None:
     def joined(first: str, *, second: str) -> str:
         return first + second
 
     assert run_in(Invocation(), joined, "a", second="b") == "ab"
 
 
-def test_end_can_be_repeated() -> None:
+def test_end_of_an_invocation_is_idempotent() -> None:
     invocation = Invocation()
     assert not invocation.is_over
     invocation.end()
@@ -195,7 +195,7 @@ def test_end_can_be_repeated() -> None:
     assert invocation.is_over
 
 
-def test_guarding_twice_is_guarding_once() -> None:
+def test_guard_of_a_client_is_idempotent() -> None:
     client = client_on(Network())
     assert guard(client) is client
     network, invocation = Network(), Invocation()
@@ -227,7 +227,7 @@ def test_check_comes_before_other_handlers(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_client_of_step_functions_is_guarded() -> None:
-    """An answer to a task is a write, too; the guard is there from the first call on."""
+    """A task callback is a write, too; the guard is there from the first call on."""
     tasks = TaskClient.connect(session(), concurrency=1)
     network, invocation = Network(), Invocation()
     client: Any = tasks._client
@@ -240,8 +240,8 @@ def test_client_of_step_functions_is_guarded() -> None:
 
 
 @pytest.mark.usefixtures("pauses")
-def test_answer_to_a_task_is_tried_twice_by_as_many_threads_as_asked_for() -> None:
-    """A poll has many answers to send: the rest is left to the next poll."""
+def test_task_callback_has_two_attempts_and_the_given_concurrency() -> None:
+    """A poll can have many callbacks to send; the next poll retries those that failed."""
     tasks = TaskClient.connect(session(), concurrency=7)
     network = Network(500, 500, 500)
     client: Any = tasks._client

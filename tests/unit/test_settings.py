@@ -27,8 +27,8 @@ COMPLETE = {
 }
 
 
-def test_a_complete_environment() -> None:
-    """The variables that the stack writes become typed settings."""
+def test_complete_environment_becomes_typed_settings() -> None:
+    """These are the variables that the stack writes."""
     assert Settings.from_environment(COMPLETE) == Settings(
         jobs_table_name="jobs",
         history_table_name="history",
@@ -49,17 +49,18 @@ def test_a_complete_environment() -> None:
             emit_at_risk=True,
             read_tags=True,
         ),
+        read_quotas=True,
     )
 
 
-def test_retention_is_optional() -> None:
+def test_history_retention_is_optional() -> None:
     """History is kept indefinitely unless a number of days is set."""
     settings = Settings.from_environment(COMPLETE | {"HISTORY_RETENTION_DAYS": "90"})
     assert settings.history_retention == timedelta(days=90)
 
 
-def test_discovery_is_of_all_of_some_or_of_no_jobs() -> None:
-    """Discovery tracks every job, those whose name has a prefix, or none."""
+def test_discovery_tracks_all_some_or_no_jobs() -> None:
+    """Every job, those whose name has a prefix, or none."""
     some = Settings.from_environment(COMPLETE | {"DISCOVERY_NAME_PREFIX": "nightly-"})
     none = Settings.from_environment(COMPLETE | {"DISCOVERY": "off"})
     assert some.discovery_prefix == "nightly-"
@@ -67,7 +68,7 @@ def test_discovery_is_of_all_of_some_or_of_no_jobs() -> None:
     assert none.wanted is None
 
 
-def test_discovery_has_several_limits() -> None:
+def test_discovery_combines_several_limits() -> None:
     """Prefix, pattern and models become one filter."""
     settings = Settings.from_environment(
         COMPLETE
@@ -80,25 +81,25 @@ def test_discovery_has_several_limits() -> None:
     assert settings.wanted == JobFilter("nightly-", "*-prod", frozenset({"a", "b"}))
 
 
-def test_backfill_is_a_number_of_days() -> None:
+def test_backfill_is_set_in_days() -> None:
     """How far back ended jobs are recorded."""
     settings = Settings.from_environment(COMPLETE | {"BACKFILL_DAYS": "30"})
     assert settings.backfill == timedelta(days=30)
 
 
-def test_tasks_can_be_turned_away() -> None:
-    """Step Functions tasks may wait for a job, or not."""
+def test_task_callbacks_can_be_switched_off() -> None:
+    """The setting allows Step Functions tasks to wait for a job, or not."""
     assert not Settings.from_environment(COMPLETE | {"TASK_TOKENS": "false"}).task_tokens
 
 
-def test_stalling_is_looked_for_on_request() -> None:
+def test_stalled_rule_is_off_by_default() -> None:
     """No job counts as stalled unless a number of minutes is set."""
     settings = Settings.from_environment(COMPLETE | {"STALLED_AFTER_MINUTES": "60"})
     assert settings.rules.stalled_after == timedelta(hours=1)
 
 
-def test_manifests_are_read_where_buckets_are_named() -> None:
-    """Buckets alone have tokens read; prices alone mean nothing."""
+def test_manifests_are_read_only_with_named_buckets() -> None:
+    """Buckets alone read tokens; prices alone have no effect."""
     buckets = {"OUTPUT_BUCKETS": "results/,shared/team-a/"}
     prices = {"TOKEN_PRICES": '{"m":{"input":0.1,"output":0.2}}'}
     named = (OutputBucket("results"), OutputBucket("shared", "team-a/"))
@@ -116,15 +117,15 @@ def test_manifests_are_read_where_buckets_are_named() -> None:
         ("TOKEN_PRICES", '{"m": 1}', "the price of m must have"),
     ],
 )
-def test_wrong_buckets_and_prices_are_named(name: str, value: str, said: str) -> None:
-    """The variable is named with its value, and what is wrong in it."""
+def test_invalid_buckets_and_prices_are_named(name: str, value: str, said: str) -> None:
+    """The error contains the variable, its value, and what is wrong in it."""
     environment = COMPLETE | {"OUTPUT_BUCKETS": "results"} | {name: value}
     with pytest.raises(SettingError, match=said) as caught:
         Settings.from_environment(environment)
     assert f"{name} is {value!r}" in str(caught.value)
 
 
-def test_partition_is_that_of_the_deployment() -> None:
+def test_partition_is_the_one_of_the_deployment() -> None:
     """ARNs of another partition are never monitored."""
     settings = Settings.from_environment(COMPLETE | {"MONITORED_PARTITION": "aws-us-gov"})
     assert settings.scopes.partition == "aws-us-gov"
@@ -134,8 +135,8 @@ def test_partition_is_that_of_the_deployment() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(COMPLETE))
-def test_a_missing_variable_is_named(name: str) -> None:
-    """Each variable that is missing is named, together with the remedy."""
+def test_missing_variables_are_named_with_the_remedy(name: str) -> None:
+    """The error contains every variable that is missing."""
     environment = {key: value for key, value in COMPLETE.items() if key != name}
     with pytest.raises(SettingError, match=f"{name} is not set: deploy the stack again"):
         Settings.from_environment(environment)
@@ -159,8 +160,7 @@ def test_a_missing_variable_is_named(name: str) -> None:
         ("HISTORY_RETENTION_DAYS", "-1", "a whole number from 1 to "),
     ],
 )
-def test_a_wrong_value_is_named_with_what_is_allowed(name: str, value: str, allowed: str) -> None:
-    """The message quotes the value and says what is allowed."""
+def test_invalid_value_is_quoted_with_what_is_allowed(name: str, value: str, allowed: str) -> None:
     with pytest.raises(SettingError) as caught:
         Settings.from_environment(COMPLETE | {name: value})
     assert name in str(caught.value)
@@ -182,11 +182,11 @@ def test_a_wrong_value_is_named_with_what_is_allowed(name: str, value: str, allo
 def test_notifications_have_one_topic_or_both(
     variables: dict[str, str], expected: NotificationSettings
 ) -> None:
-    """A deployment notifies by mail, in a chat, or in both ways."""
+    """A deployment notifies by mail, by chat, or both."""
     assert NotificationSettings.from_environment(variables) == expected
 
 
-def test_notifications_without_a_topic() -> None:
-    """A notification function without a topic is an error."""
+def test_notifications_without_a_topic_are_refused() -> None:
+    """A notification function needs at least one topic."""
     with pytest.raises(SettingError, match=r"neither .*EMAIL_TOPIC_ARN nor CHAT_TOPIC_ARN"):
         NotificationSettings.from_environment({})

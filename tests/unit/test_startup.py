@@ -19,8 +19,8 @@ def threshold() -> Iterator[None]:
     gc.set_threshold(*before)
 
 
-def test_nothing_is_collected_inside_and_everything_after() -> None:
-    """The collector pauses for the block alone, and passes over what was there by its end."""
+def test_garbage_collection_pauses_inside_the_block_only() -> None:
+    """After the block, the objects that existed by then are frozen."""
     gc.unfreeze()
     with no_garbage_collected():
         assert not gc.isenabled()
@@ -30,16 +30,16 @@ def test_nothing_is_collected_inside_and_everything_after() -> None:
     gc.unfreeze()
 
 
-def test_a_start_that_fails_leaves_the_collector_on() -> None:
-    """An exception passes, and garbage is collected again."""
+def test_failed_start_leaves_the_collector_on() -> None:
+    """The exception is raised, and garbage is collected again."""
     with pytest.raises(KeyError), no_garbage_collected():
         raise KeyError
     assert gc.isenabled()
     gc.unfreeze()
 
 
-def test_a_collector_that_was_off_stays_off() -> None:
-    """The caller that turned it off decides when it goes on again."""
+def test_collector_that_was_off_stays_off() -> None:
+    """The caller that turned it off decides when to turn it on."""
     gc.disable()
     try:
         with no_garbage_collected():

@@ -8,8 +8,8 @@ from bedrock_batch_monitor.domain import statuses
 from tests.support.strategies import any_status
 
 
-def test_the_ten_statuses_are_those_of_the_api() -> None:
-    """The list equals `ModelInvocationJobStatus` in the service model of the pinned SDK."""
+def test_known_statuses_are_those_of_the_api() -> None:
+    """The ten statuses equal `ModelInvocationJobStatus` in the service model of the pinned SDK."""
     model = botocore.session.get_session().get_service_model("bedrock")
     assert set(statuses.KNOWN) == set(model.shape_for("ModelInvocationJobStatus").enum)
     assert len(statuses.KNOWN) == 10
@@ -18,8 +18,7 @@ def test_the_ten_statuses_are_those_of_the_api() -> None:
 @pytest.mark.parametrize(
     "status", ["Completed", "PartiallyCompleted", "Failed", "Stopped", "Expired"]
 )
-def test_five_statuses_end_a_job(status: str) -> None:
-    """All five endings are terminal, none of them is forgotten."""
+def test_five_statuses_are_terminal(status: str) -> None:
     assert statuses.is_terminal(status)
     assert statuses.is_known(status)
 
@@ -28,13 +27,13 @@ def test_five_statuses_end_a_job(status: str) -> None:
     "status",
     ["Submitted", "Validating", "Scheduled", "InProgress", "Stopping", "Paused", "completed", ""],
 )
-def test_other_statuses_do_not_end_a_job(status: str) -> None:
-    """A status that is not one of the five endings, known or not, keeps the job in polling."""
+def test_other_statuses_are_not_terminal(status: str) -> None:
+    """The monitor keeps polling a job with any other status, known or not."""
     assert not statuses.is_terminal(status)
 
 
 @given(any_status, any_status)
-def test_order_is_strict(one: str, other: str) -> None:
+def test_order_of_statuses_is_strict(one: str, other: str) -> None:
     """No two statuses come before each other, and none before itself."""
     assert not (statuses.comes_before(one, other) and statuses.comes_before(other, one))
 

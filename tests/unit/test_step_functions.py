@@ -1,4 +1,4 @@
-"""Whose fault it is when Step Functions does not take an answer: the task's, or everybody's."""
+"""Errors of Step Functions about a task callback: of one task, or of every task."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def tasks(client: Client) -> TaskClient:
     return TaskClient(lambda: client)  # type: ignore[arg-type,return-value]
 
 
-def test_success_and_failure_are_sent_as_they_are() -> None:
+def test_success_and_failure_callbacks_are_sent_unchanged() -> None:
     client = Client()
     assert tasks(client).answer(SUCCESS) is None
     assert tasks(client).answer(FAILURE) is None
@@ -78,14 +78,14 @@ def test_success_and_failure_are_sent_as_they_are() -> None:
         "SomethingNew",
     ],
 )
-def test_refusal_of_one_task_is_its_result(
+def test_refusal_of_one_task_is_returned_as_its_result(
     answer: TaskCallback, code: str, status: int | None
 ) -> None:
-    """The code comes back, so that the token is dropped and no other task waits behind it."""
+    """The code is returned, so that the token is removed and no other task waits for it."""
     assert tasks(Client(refusal(code, status))).answer(answer) == code
 
 
-def test_token_that_the_sdk_refuses_is_that_token_s_fault() -> None:
+def test_token_that_the_sdk_refuses_is_a_refusal_of_that_task() -> None:
     error = sdk.ParamValidationError(report="taskToken")
     assert tasks(Client(error)).answer(SUCCESS) == "ParamValidationError"
 
@@ -115,7 +115,7 @@ def test_token_that_the_sdk_refuses_is_that_token_s_fault() -> None:
     ],
 )
 def test_error_of_the_service_or_the_caller_keeps_the_token(code: str, status: int | None) -> None:
-    """No task is answered now; the token may be good."""
+    """No task gets a callback now; the token may be valid."""
     with pytest.raises(ServiceError) as caught:
         tasks(Client(refusal(code, status))).answer(SUCCESS)
     assert caught.value.code == f"StepFunctions.{code}"
@@ -124,7 +124,7 @@ def test_error_of_the_service_or_the_caller_keeps_the_token(code: str, status: i
 @pytest.mark.parametrize("code", sorted(OF_ONE_KEY))
 @pytest.mark.parametrize("status", [400, None])
 def test_key_that_cannot_be_used_keeps_the_token(code: str, status: int | None) -> None:
-    """The answer stays due; `OF_ONE_KEY` tells that other tasks are not concerned."""
+    """The callback stays pending; `OF_ONE_KEY` marks that other tasks are not affected."""
     with pytest.raises(ServiceError) as caught:
         tasks(Client(refusal(code, status))).answer(SUCCESS)
     assert caught.value.reason in OF_ONE_KEY
@@ -140,7 +140,7 @@ def test_key_that_cannot_be_used_keeps_the_token(code: str, status: int | None) 
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_call_without_an_answer_keeps_the_token(error: Exception) -> None:
+def test_call_without_a_response_keeps_the_token(error: Exception) -> None:
     with pytest.raises(ServiceError):
         tasks(Client(error)).answer(SUCCESS)
 
@@ -155,7 +155,7 @@ def test_client_that_cannot_be_made_keeps_the_token() -> None:
         TaskClient(fails).answer(SUCCESS)
 
 
-def test_client_is_made_once() -> None:
+def test_client_is_created_once() -> None:
     made: list[Client] = []
 
     def make() -> Any:

@@ -58,8 +58,8 @@ def key(credentials: Any) -> str:
     return str(credentials.get_frozen_credentials().access_key)
 
 
-def test_a_role_is_assumed_once_and_again_before_it_expires(sts: Sts) -> None:
-    """The first call asks for the role with its external id; the key is new before its end."""
+def test_role_is_assumed_once_and_again_before_it_expires(sts: Sts) -> None:
+    """The first call assumes the role with its external ID; the session is renewed in time."""
     roles = RoleSessions(sts, "111/us-east-1", lambda: sts.now)  # type: ignore[arg-type]
     credentials = roles.of(ROLE).get_credentials()
     assert sts.asked == []
@@ -77,8 +77,8 @@ def test_a_role_is_assumed_once_and_again_before_it_expires(sts: Sts) -> None:
     assert key(credentials) == "key-2"
 
 
-def test_a_refusal_is_an_error_of_sts(sts: Sts) -> None:
-    """It says so at every call, asks STS once in half a minute, and ends when the role is there."""
+def test_refusal_is_an_sts_error_until_the_role_exists(sts: Sts) -> None:
+    """Every call raises it, STS is called once in 30 seconds, and it ends when the role exists."""
     sts.refuses = True
     roles = RoleSessions(sts, "111/us-east-1", lambda: sts.now)  # type: ignore[arg-type]
     credentials = roles.of(ROLE).get_credentials()
@@ -104,10 +104,10 @@ def test_a_refusal_is_an_error_of_sts(sts: Sts) -> None:
         (("Unknown", 503), False),
     ],
 )
-def test_a_repeated_refusal_is_of_the_same_kind(
+def test_repeated_refusal_has_the_first_error_and_status(
     sts: Sts, answer: tuple[str, int], *, is_refusal: bool
 ) -> None:
-    """The jobs after the first are told what STS answered the first one, with its HTTP status."""
+    """Later jobs get the error that STS returned for the first one, with its HTTP status."""
     sts.refuses, sts.answer = True, answer
     credentials = RoleSessions(sts, "111/us-east-1", lambda: sts.now).of(ROLE).get_credentials()  # type: ignore[arg-type]
     for _ in range(2):
@@ -118,8 +118,8 @@ def test_a_repeated_refusal_is_of_the_same_kind(
     assert len(sts.asked) == 1
 
 
-def test_a_refusal_does_not_end_what_is_still_good(sts: Sts) -> None:
-    """Credentials that have minutes left are used while new ones are refused."""
+def test_refusal_keeps_credentials_that_are_still_valid(sts: Sts) -> None:
+    """Credentials that are valid for some minutes are used while new ones are refused."""
     roles = RoleSessions(sts, "111/us-east-1", lambda: sts.now)  # type: ignore[arg-type]
     credentials = roles.of(ROLE).get_credentials()
     assert key(credentials) == "key-1"
@@ -132,7 +132,7 @@ def test_a_refusal_does_not_end_what_is_still_good(sts: Sts) -> None:
 
 
 def test_refused_session_is_renewed_at_most_every_five_minutes(sts: Sts) -> None:
-    """The session of a role that was created again is dropped; a lasting refusal asks rarely."""
+    """The session of a role that was created again is dropped; constant refusals cost few calls."""
     session = RoleSessions(sts, "111/us-east-1", lambda: sts.now).of(ROLE)  # type: ignore[arg-type]
     credentials = session.get_credentials()
 

@@ -1,4 +1,4 @@
-"""Tags: what is kept of them, whatever they hold."""
+"""Tags: what is kept of them, whatever they contain."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def test_hostile_tags_are_cleaned_and_bounded() -> None:
     assert found == {"team": "a[2Jb c", "x" * 127 + "…": "y" * 255 + "…"}
 
 
-def test_answer_of_another_form_has_no_tags() -> None:
-    """Entries that are no tags are left out."""
+def test_malformed_response_has_no_tags() -> None:
+    """Entries that are not tags are skipped."""
     assert tags_in_answer({}) == tags_in_answer({"tags": "no"}) == {}
     assert tags_in_answer(
         {"tags": [None, {"key": 1, "value": "a"}, {"key": "a", "value": "b"}]}
@@ -25,8 +25,8 @@ def test_answer_of_another_form_has_no_tags() -> None:
 
 
 @given(st.dictionaries(st.text(), st.text(), max_size=80))
-def test_tags_are_the_same_in_any_order_and_when_cleaned_again(tags: dict[str, str]) -> None:
-    """At most 50, and below 16 KB."""
+def test_cleaning_tags_is_idempotent_and_independent_of_order(tags: dict[str, str]) -> None:
+    """There are at most 50 tags, below 16 KB."""
     found = tags_in(tags)
     assert found == tags_of(reversed([*tags.items()])) == tags_in(found)
     assert len(found) <= MOST_TAGS

@@ -42,9 +42,7 @@ def ended(observation: JobObservation, status: str, rules: Rules = RULES) -> Job
 
 
 @given(tasks, tasks)
-def test_id_of_a_task_is_short_and_differs_where_the_token_does(
-    task: WaitingTask, other: WaitingTask
-) -> None:
+def test_task_id_is_short_and_unique_per_token(task: WaitingTask, other: WaitingTask) -> None:
     """The same command sent twice is one entry; two tasks never share one."""
     assert task.id.isalnum()
     assert len(task.id) == 32
@@ -52,8 +50,8 @@ def test_id_of_a_task_is_short_and_differs_where_the_token_does(
 
 
 @given(st.integers(min_value=1, max_value=20))
-def test_mark_of_waiting_tasks_is_text_and_back(sequence: int) -> None:
-    """One pending mark stands for every task of a job, so no token is in it."""
+def test_pending_callbacks_survive_a_round_trip_as_text(sequence: int) -> None:
+    """One pending event stands for every task of a job, so it contains no token."""
     parsed = PendingEvent.parse(str(pending_callbacks(sequence)))
     assert parsed == pending_callbacks(sequence)
     assert (parsed.is_tasks, parsed.is_condition, parsed.sequence) == (True, False, sequence)
@@ -90,15 +88,15 @@ def test_callback_reports_the_end(
 
 
 @pytest.mark.parametrize("status", ["Completed", "Failed"])
-def test_callback_without_messages_has_none(status: str) -> None:
-    """With `recordMessages` off, also a message that was stored before is not passed on."""
+def test_callback_omits_messages_with_record_messages_off(status: str) -> None:
+    """A message that was stored before is not sent either."""
     record = ended(JobObservation(ARN, status, message="a customer's text"), status)
     callback = callback_for(record, WaitingTask(SECRET), with_message=False)
     assert "customer" not in (callback.output or "") + callback.cause
 
 
-def test_output_of_the_largest_job_fits() -> None:
-    """Every text as long as the monitor keeps one, in characters that JSON escapes."""
+def test_callback_of_the_largest_job_fits() -> None:
+    """Every text has the maximum length, in characters that JSON escapes."""
     longest = "\x01" * TEXT_CHARACTERS
     observation = JobObservation(
         job_arn=ARN,
@@ -120,7 +118,7 @@ def test_output_of_the_largest_job_fits() -> None:
     assert utf16_length(failed.cause) <= CAUSE_CHARACTERS
 
 
-def test_repr_of_what_holds_a_token_does_not_show_it() -> None:
+def test_repr_never_contains_a_token() -> None:
     """A task, its callback and the callbacks of a job can be logged by mistake without harm."""
     record = ended(JobObservation(ARN, "Failed", message="a customer's text"), "Failed")
     task = WaitingTask(SECRET)

@@ -60,7 +60,7 @@ def outcome(read: Any, value: object) -> tuple[object, ...]:
 
 
 @given(moments, st.sampled_from(FORMS))
-def test_every_form_of_a_time_reads_as_botocore_reads_it(at: datetime, form: Any) -> None:
+def test_every_form_of_a_time_is_read_as_botocore_reads_it(at: datetime, form: Any) -> None:
     """ISO 8601 with fractions and offsets, naive times, RFC 822, epoch numbers and texts."""
     value = form(at)
     assert outcome(parse, value) == outcome(parse_timestamp, value)
@@ -72,8 +72,8 @@ def test_every_form_of_a_time_reads_as_botocore_reads_it(at: datetime, form: Any
 @example("2026-11-24T23:59:60Z")
 @example("0000-01-01T00:00:00Z")
 @example("0001-01-01T00:00:00+24:00")
-def test_what_only_looks_like_a_time_is_refused_as_botocore_refuses_it(value: str) -> None:
-    """Days, hours and offsets that are none: the same error, or the same reading."""
+def test_invalid_time_is_refused_as_botocore_refuses_it(value: str) -> None:
+    """Days, hours and offsets that do not exist: the same error, or the same value."""
     assert outcome(parse, value) == outcome(parse_timestamp, value)
 
 
@@ -86,14 +86,14 @@ def test_what_only_looks_like_a_time_is_refused_as_botocore_refuses_it(value: st
     | st.lists(st.integers(), max_size=2)
     | st.dictionaries(st.text(max_size=3), st.integers(), max_size=2)
 )
-def test_anything_else_is_left_to_botocore(value: object) -> None:
-    """No JSON value is read otherwise, or refused with another error."""
+def test_any_other_value_is_left_to_botocore(value: object) -> None:
+    """No JSON value is read differently, or refused with another error."""
     # Some of these are times without a date, which botocore reads as of today.
     assert outcome(parse, value) == outcome(parse_timestamp, value)
 
 
 @pytest.mark.parametrize("value", ["2026-11-24T20:30:16.123Z", "2026-11-24T20:30:16+01:00"])
-def test_the_form_that_bedrock_sends_is_read_at_once(
+def test_time_in_the_form_of_bedrock_bypasses_the_parser_of_botocore(
     value: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An aware ISO 8601 time does not reach botocore's parser at all."""

@@ -59,8 +59,10 @@ def decided(tracked: TrackedJob, observation: JobObservation, now: datetime = NO
         for observed in (*statuses.KNOWN, UNKNOWN)
     ],
 )
-def test_every_pair_of_statuses(known: str | None, observed: str) -> None:
-    """A later observation with another status is a transition, except that an ending is final."""
+def test_later_observation_with_another_status_is_a_transition(
+    known: str | None, observed: str
+) -> None:
+    """Except after a terminal status, which is final."""
     tracked = TrackedJob(
         job_arn=ARN,
         sequence=0 if known is None else 3,
@@ -87,10 +89,10 @@ def test_every_pair_of_statuses(known: str | None, observed: str) -> None:
 
 
 @given(tracked_jobs, observations, times, all_rules)
-def test_a_decision_is_always_one_of_five(
+def test_decision_for_any_input_is_valid(
     tracked: TrackedJob, observation: JobObservation, now: datetime, rules: Rules
 ) -> None:
-    """No input, however odd, makes the decision fail, and a transition is complete."""
+    """No input makes the decision fail, and a transition is complete."""
     decision = decide(tracked, observation, now=now, observed_by="event", rules=rules)
     assert isinstance(decision, Unchanged | Outdated | Refresh | Transition)
     if isinstance(decision, Transition):
@@ -108,14 +110,14 @@ def test_a_decision_is_always_one_of_five(
 
 
 @given(seen_jobs, observations)
-def test_an_ending_is_final(tracked: TrackedJob, observation: JobObservation) -> None:
-    """Once a terminal status is recorded, no observation moves the job again."""
+def test_terminal_status_is_final(tracked: TrackedJob, observation: JobObservation) -> None:
+    """Once a terminal status is recorded, no observation changes the job again."""
     ended = replace(tracked, status="PartiallyCompleted", event_id="an-id")
     assert isinstance(decided(ended, observation), Unchanged | Outdated)
 
 
 @given(seen_jobs, observations, st.sampled_from(statuses.TERMINAL))
-def test_an_end_that_was_recorded_as_an_unknown_status_is_recorded_as_an_end(
+def test_terminal_status_recorded_as_unknown_is_recorded_as_an_end(
     tracked: TrackedJob, observation: JobObservation, status: str
 ) -> None:
     """A version that knows more statuses publishes the end that an earlier one did not know."""
@@ -132,20 +134,20 @@ def test_an_end_that_was_recorded_as_an_unknown_status_is_recorded_as_an_end(
     observations,
     st.sampled_from(statuses.TERMINAL),
 )
-def test_an_observed_ending_is_always_recorded(
+def test_observed_terminal_status_is_always_recorded(
     tracked: TrackedJob, observation: JobObservation, ending: str
 ) -> None:
-    """An ending is believed whatever its time says, so that clocks cannot lose it."""
+    """Whatever its time is, so that a wrong clock cannot lose an end."""
     decision = decided(tracked, replace(observation, status=ending))
     assert isinstance(decision, Transition)
     assert decision.is_terminal
 
 
 @given(new_jobs, observations)
-def test_the_first_sight_is_always_recorded(
+def test_first_observation_is_always_recorded(
     tracked: TrackedJob, observation: JobObservation
 ) -> None:
-    """A job of which nothing is known gets entry 1, without a previous status."""
+    """A new job gets entry 1, without a previous status."""
     decision = decided(tracked, observation)
     assert isinstance(decision, Transition)
     assert decision.entry.sequence == 1
@@ -159,10 +161,10 @@ def test_the_first_sight_is_always_recorded(
     times,
     st.timedeltas(min_value=timedelta(milliseconds=1), max_value=timedelta(days=9)),
 )
-def test_an_older_observation_changes_nothing(
+def test_older_observation_changes_nothing(
     tracked: TrackedJob, observation: JobObservation, known_at: datetime, age: timedelta
 ) -> None:
-    """A non-terminal observation from before what is known is ignored."""
+    """A non-terminal observation that is older than the recorded state is ignored."""
     tracked = replace(tracked, last_modified_time=known_at, status="InProgress")
     older = replace(observation, status="Scheduled", last_modified_time=known_at - age)
     assert decided(tracked, older) == Outdated()
@@ -179,19 +181,17 @@ def test_an_older_observation_changes_nothing(
         ("InProgress", "Completed", Transition),
     ],
 )
-def test_without_times_the_order_of_statuses_decides(
-    known: str, observed: str, expected: type
-) -> None:
-    """Where Bedrock gives no lastModifiedTime, a step back in the lifecycle counts as older."""
+def test_order_of_statuses_decides_without_times(known: str, observed: str, expected: type) -> None:
+    """Without a lastModifiedTime, a step back in the lifecycle counts as older."""
     tracked = TrackedJob(job_arn=ARN, sequence=2, status=known)
     assert isinstance(decided(tracked, JobObservation(job_arn=ARN, status=observed)), expected)
 
 
 @given(seen_jobs, any_status, optional_times)
-def test_repeating_an_observation_changes_nothing(
+def test_repeated_observation_changes_nothing(
     tracked: TrackedJob, status: str, changed_at: datetime | None
 ) -> None:
-    """The state after a transition takes the same observation as no news."""
+    """The state after a transition is unchanged by the same observation."""
     observation = JobObservation(
         job_arn=ARN, status=status, last_modified_time=changed_at, counts=RecordCounts(10, 5, 5, 0)
     )
@@ -213,7 +213,7 @@ def test_repeating_an_observation_changes_nothing(
 def test_counts_are_written_at_most_once_per_interval(
     since_last_write: timedelta, counts: RecordCounts, expected: type
 ) -> None:
-    """Counts that moved wait for the interval; counts that did not move are never written."""
+    """Counts that changed wait for the interval; unchanged counts are never written."""
     tracked = TrackedJob(
         job_arn=ARN,
         sequence=2,
@@ -228,8 +228,8 @@ def test_counts_are_written_at_most_once_per_interval(
     assert isinstance(decided(tracked, observation), expected)
 
 
-def test_a_job_that_can_be_read_again_is_refreshed() -> None:
-    """A noted error goes away with the first good answer, though nothing else changed."""
+def test_successful_read_removes_the_last_error() -> None:
+    """The item is refreshed even if nothing else changed."""
     tracked = TrackedJob(
         job_arn=ARN, sequence=1, status="InProgress", last_error=JobError("Denied", "no")
     )
@@ -238,8 +238,8 @@ def test_a_job_that_can_be_read_again_is_refreshed() -> None:
 
 
 @given(st.lists(observations, min_size=1, max_size=12))
-def test_any_run_of_observations_leaves_a_whole_history(seen: list[JobObservation]) -> None:
-    """Sequences are 1..n, each entry follows its predecessor, one ending at most and only last."""
+def test_any_sequence_of_observations_makes_a_complete_history(seen: list[JobObservation]) -> None:
+    """Sequences are 1..n, each entry follows its predecessor, and only the last can be terminal."""
     tracked = TrackedJob(job_arn=ARN)
     entries = []
     for position, observation in enumerate(seen):
@@ -272,10 +272,10 @@ def test_any_run_of_observations_leaves_a_whole_history(seen: list[JobObservatio
     ],
 )
 @pytest.mark.parametrize("modified", [BEFORE, None])
-def test_counts_of_the_same_moment_never_fall(
+def test_counts_with_the_same_time_never_fall(
     known: RecordCounts, observed: RecordCounts, expected: type, modified: datetime | None
 ) -> None:
-    """Of two answers with the same lastModifiedTime the one with fewer records is older."""
+    """Of two responses with the same lastModifiedTime the one with fewer records is older."""
     tracked = TrackedJob(
         ARN, sequence=2, status="InProgress", last_modified_time=BEFORE, counts=known
     )
@@ -286,8 +286,8 @@ def test_counts_of_the_same_moment_never_fall(
 @pytest.mark.parametrize(
     "moment", [NOW.replace(year=1), NOW + timedelta(hours=3), NOW.replace(year=2090)]
 )
-def test_time_that_makes_no_sense_holds_up_no_transition(moment: datetime) -> None:
-    """One recorded time in the far future must not make every later answer an older one."""
+def test_implausible_time_delays_no_transition(moment: datetime) -> None:
+    """One recorded time in the far future must not make every later response an older one."""
     tracked = TrackedJob(ARN, sequence=2, status="Scheduled", last_modified_time=moment)
     later = JobObservation(ARN, "InProgress", last_modified_time=NOW)
     assert isinstance(decided(tracked, later), Transition)
@@ -295,8 +295,8 @@ def test_time_that_makes_no_sense_holds_up_no_transition(moment: datetime) -> No
     assert decided(tracked, earlier) == Outdated()
 
 
-def test_equal_times_leave_the_order_of_statuses_to_decide() -> None:
-    """Bedrock's times have seconds at best: a job moves twice within one."""
+def test_order_of_statuses_decides_between_equal_times() -> None:
+    """Bedrock's times have a precision of one second: a job can change twice within one."""
     tracked = TrackedJob(ARN, sequence=2, status="Scheduled", last_modified_time=NOW)
     forward = JobObservation(ARN, "InProgress", last_modified_time=NOW)
     back = JobObservation(ARN, "Validating", last_modified_time=NOW)
@@ -304,8 +304,8 @@ def test_equal_times_leave_the_order_of_statuses_to_decide() -> None:
     assert decided(tracked, back) == Outdated()
 
 
-def test_event_ids_name_facts() -> None:
-    """One fact has one id, and no id is used for two facts; these must never change."""
+def test_event_id_is_unique_per_fact_and_stable() -> None:
+    """Published ids must never change."""
     assert end_id(ARN) == "d663c803-4dfd-5630-9de9-2e8bdc5851e1"
     assert status_change_id(ARN, 4, "InProgress") == "25fb0f6c-e79e-5e8e-9f22-19dbe6db945b"
     assert uuid.UUID(end_id(ARN)).version == 5

@@ -13,8 +13,8 @@ def item(**attributes: str) -> dict[str, dict[str, str]]:
     return {name: {"S": value} for name, value in attributes.items()}
 
 
-def test_item_bytes() -> None:
-    """Names count like values; numbers by their digits; sets, lists and maps by what they hold."""
+def test_item_bytes_follow_the_rules_of_dynamodb() -> None:
+    """Names count like values; numbers by their digits; sets, lists and maps by their contents."""
     assert item_bytes({"id": {"S": "häß"}}) == 2 + 5
     assert item_bytes({"n": {"N": "-1200"}}) == 1 + 2
     assert item_bytes({"s": {"SS": ["ab", "c"]}}) == 1 + 3
@@ -24,16 +24,16 @@ def test_item_bytes() -> None:
     assert item_bytes(None) == 0
 
 
-def test_read_units() -> None:
-    """A unit for each 4 KB begun, half of it without consistency, and never nothing."""
+def test_read_units_are_rounded_up_to_4_kb() -> None:
+    """Half of it for an eventually consistent read, and never zero."""
     assert read_units(0) == 0.5
     assert read_units(4096) == 0.5
     assert read_units(4097) == 1.0
     assert read_units(4097, consistent=True) == 2.0
 
 
-def test_write_units_of_the_item() -> None:
-    """The larger of both sizes counts, by the KB begun, and twice in a transaction."""
+def test_write_units_of_an_item_follow_its_larger_size() -> None:
+    """The larger of both sizes counts, rounded up to 1 KB, and twice in a transaction."""
     small, large = item(id="1"), item(id="1", text="x" * 1024)
     assert BARE.write_units(None, small) == 1
     assert BARE.write_units(large, small) == 2
@@ -41,8 +41,8 @@ def test_write_units_of_the_item() -> None:
     assert BARE.write_units(None, None) == 1
 
 
-def test_write_units_of_an_index() -> None:
-    """An entry that comes, goes or changes is a write; one with another key is two."""
+def test_write_units_of_an_index_follow_its_changed_entries() -> None:
+    """An entry that is added, removed or changed is one write; one with a changed key is two."""
     out, entry = item(id="1"), item(id="1", group="a")
     assert TABLE.write_units(None, out) == 1
     assert TABLE.write_units(out, entry) == 2

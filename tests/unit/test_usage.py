@@ -74,8 +74,8 @@ def at(uri: Any) -> dict[str, Any]:
         ("s3://results//nightly", f"/nightly/{JOB}/manifest.json.out"),
     ],
 )
-def test_where_the_manifest_is(uri: str, key: str) -> None:
-    """It is in the folder of the job's id, with a prefix, with or without its slash, or none."""
+def test_manifest_is_in_the_folder_of_the_job(uri: str, key: str) -> None:
+    """The output URI has a prefix, with or without a trailing slash, or none."""
     assert manifest_of(at(uri), JOB) == S3Uri("results", key)
 
 
@@ -86,14 +86,13 @@ def test_where_the_manifest_is(uri: str, key: str) -> None:
         *(at("https://results/x"), at(7), {"s3OutputDataConfig": "x"}),
     ],
 )
-def test_a_job_without_an_output_has_no_manifest(config: Any) -> None:
-    """What does not say where the output goes leads nowhere."""
+def test_job_without_an_output_has_no_manifest(config: Any) -> None:
     assert manifest_of(config, JOB) is None
 
 
 @given(folders)
-def test_the_manifest_is_where_the_event_says_the_output_is(folder: str) -> None:
-    """`outputS3Uri` of the event and the manifest's place agree."""
+def test_manifest_is_at_the_output_uri_of_the_event(folder: str) -> None:
+    """`outputS3Uri` of the event and the place of the manifest agree."""
     config = at(f"s3://results/{folder}")
     entry = HistoryEntry(ARN, 1, statuses.COMPLETED, NOW, "poll")
     record = JobRecord(JobObservation(ARN, entry.status, output_data_config=config), entry)
@@ -117,19 +116,19 @@ def test_the_manifest_is_where_the_event_says_the_output_is(folder: str) -> None
 def test_only_named_buckets_and_folders_are_read(
     named: str, place: S3Uri, *, allowed: bool
 ) -> None:
-    """A prefix is a folder, and stands for no other whose name begins like it."""
+    """A prefix is a folder; it does not match another folder whose name begins with it."""
     assert is_allowed(place, UsageRules((OutputBucket.parse(named),))) is allowed
 
 
 @pytest.mark.parametrize("text", ["", "A", "bucket_", "results/a*", "results/?", "results/${x}"])
-def test_what_is_no_bucket_is_named(text: str) -> None:
-    """A name that is none, or a character that IAM would take for more, is quoted."""
+def test_invalid_bucket_is_quoted(text: str) -> None:
+    """An invalid name, or a character that is a wildcard or a variable in IAM."""
     with pytest.raises(ValueError, match="is no bucket name"):
         OutputBucket.parse(text)
 
 
-def test_buckets_are_text_or_a_list() -> None:
-    """Both forms say the same, once each, and come back from their own text."""
+def test_buckets_are_read_from_a_text_or_a_list() -> None:
+    """Both forms give the same buckets without duplicates, which survive a round trip as text."""
     buckets = buckets_of("results, other/a ,results/")
     assert buckets == buckets_of(["results", "other/a/"])
     assert buckets == (OutputBucket("results"), OutputBucket("other", "a/"))
@@ -137,7 +136,7 @@ def test_buckets_are_text_or_a_list() -> None:
 
 
 @pytest.mark.parametrize("status", statuses.TERMINAL)
-def test_job_is_charged_with_results_or_with_processed_records(status: str) -> None:
+def test_job_is_charged_if_it_has_results_or_processed_records(status: str) -> None:
     """A stopped job is charged for what was processed, and may have a manifest or not."""
     assert has_results(status) == (status in {"Completed", "PartiallyCompleted"})
     assert is_charged(status, RecordCounts(1000, 1, 1, 0))
@@ -145,8 +144,8 @@ def test_job_is_charged_with_results_or_with_processed_records(status: str) -> N
     assert is_charged(status, RecordCounts()) == has_results(status)
 
 
-def test_a_whole_manifest() -> None:
-    """The sample of the Bedrock user guide."""
+def test_manifest_of_the_user_guide_is_read() -> None:
+    """It is the sample of the Amazon Bedrock user guide."""
     sample = {
         "totalRecordCount": 1000,
         "processedRecordCount": 1000,
@@ -167,8 +166,8 @@ def test_a_whole_manifest() -> None:
         *(str(MOST_TOKENS + 1), f'"{"1" * 41}"'),
     ],
 )
-def test_what_is_no_count_is_unknown(value: str) -> None:
-    """Anything but a whole number from 0 is unknown, never 0, and spoils nothing else."""
+def test_invalid_count_is_unknown(value: str) -> None:
+    """Anything but a whole number from 0 is unknown, never 0, and affects no other count."""
     text = f'{{"inputTokenCount": {value}, "outputTokenCount": 3, "inputAudioSecond": 4}}'
     assert tokens_in(text.encode()) == Usage(None, 3)
 
@@ -186,8 +185,8 @@ def test_whole_number_in_another_form_is_a_count(value: str, count: int) -> None
     assert tokens_in(text.encode()) == Usage(count, 3)
 
 
-def test_zero_is_known() -> None:
-    """A count of 0 is a count; one that is absent is not."""
+def test_count_of_zero_is_known() -> None:
+    """A count that is absent is unknown."""
     assert tokens_in(b'{"inputTokenCount": 0}') == Usage(0, None)
 
 
@@ -200,8 +199,8 @@ def test_zero_is_known() -> None:
     ],
     ids=range(11),
 )
-def test_what_is_no_manifest_is_refused(body: bytes) -> None:
-    """No JSON object, or more than a manifest has: an error that does not quote the content."""
+def test_invalid_manifest_is_refused(body: bytes) -> None:
+    """No JSON object, or one that is too large; the error does not quote the content."""
     with pytest.raises(MalformedManifestError) as caught:
         tokens_in(body)
     assert len(str(caught.value)) < 60
@@ -209,7 +208,7 @@ def test_what_is_no_manifest_is_refused(body: bytes) -> None:
 
 @given(st.binary(max_size=200) | json_values.map(lambda value: json.dumps(value).encode()))
 def test_any_manifest_is_read_or_refused(body: bytes) -> None:
-    """Whatever is there, counts come out that DynamoDB and the event can hold, or one error."""
+    """The counts of any content fit DynamoDB and the event, or there is one documented error."""
     try:
         usage = tokens_in(body)
     except MalformedManifestError:
@@ -221,7 +220,7 @@ def test_any_manifest_is_read_or_refused(body: bytes) -> None:
 @given(
     prices, st.integers(min_value=0, max_value=MOST_TOKENS), st.integers(0, max_value=MOST_TOKENS)
 )
-def test_the_cost_is_exact_to_a_millionth(price: TokenPrice, used: int, made: int) -> None:
+def test_cost_is_exact_to_a_millionth(price: TokenPrice, used: int, made: int) -> None:
     """Tokens times price by the thousand, rounded half up once, with no error of floats."""
     cost = estimated_cost(Usage(used, made), MODEL, (price,))
     exact = (Fraction(price.input) * used + Fraction(price.output) * made) / 1000
@@ -236,8 +235,8 @@ def test_the_cost_is_exact_to_a_millionth(price: TokenPrice, used: int, made: in
 
 
 @given(prices, st.integers(0, MOST_TOKENS), st.integers(0, MOST_TOKENS))
-def test_figures_come_back_from_an_item(price: TokenPrice, used: int, made: int) -> None:
-    """What is written into an item is read from it again, to the last digit."""
+def test_usage_survives_a_round_trip_in_an_item(price: TokenPrice, used: int, made: int) -> None:
+    """It is equal to the last digit."""
     usage = Usage(used, made, estimated_cost(Usage(used, made), MODEL, (price,)))
     assert items.usage(items.usage_attributes(usage)) == usage
 
@@ -254,15 +253,15 @@ def test_figures_come_back_from_an_item(price: TokenPrice, used: int, made: int)
         (Usage(0, 0), "0.000000"),
     ],
 )
-def test_a_cost_needs_every_count_that_costs(usage: Usage, cost: str | None) -> None:
-    """Where a count is missing, the cost is unknown and not lower."""
+def test_cost_requires_every_charged_count(usage: Usage, cost: str | None) -> None:
+    """If a count is missing, the cost is unknown and not lower."""
     price = TokenPrice(MODEL, Decimal("0.00025"), Decimal("0.00125"))
     expected = None if cost is None else Decimal(cost)
     assert estimated_cost(usage, MODEL, (price,)) == expected
 
 
-def test_a_side_without_a_price_needs_no_count() -> None:
-    """A model for embeddings has no output, and costs its input."""
+def test_cost_does_not_require_a_count_without_a_price() -> None:
+    """An embedding model has no output; its cost is the cost of its input."""
     price = TokenPrice("amazon.titan-embed-text-v2:0", Decimal("0.00001"))
     assert estimated_cost(Usage(100_000, None), price.model_id, (price,)) == Decimal("0.001")
 
@@ -276,7 +275,7 @@ def test_a_side_without_a_price_needs_no_count() -> None:
         *(("other", None), (None, None), (f"us.{MODEL}", None)),
     ],
 )
-def test_a_price_is_found_by_arn_or_by_id(model_id: str | None, input_price: int | None) -> None:
+def test_price_is_found_by_arn_or_by_id(model_id: str | None, input_price: int | None) -> None:
     """The whole text that Bedrock reports comes first, then the id at its end."""
     known = (TokenPrice(MODEL, Decimal(1)), TokenPrice(MODEL_ARN, Decimal(2)))
     cost = estimated_cost(Usage(1000, 0), model_id, known)
@@ -284,12 +283,12 @@ def test_a_price_is_found_by_arn_or_by_id(model_id: str | None, input_price: int
 
 
 @given(st.lists(prices, min_size=1, max_size=3, unique_by=lambda price: price.model_id))
-def test_prices_come_back_from_their_text(known: list[TokenPrice]) -> None:
-    """The text for the function's environment says what the setting said."""
+def test_prices_survive_a_round_trip_as_text(known: list[TokenPrice]) -> None:
+    """The environment variable of the function has the prices of the setting."""
     assert prices_of(prices_text(tuple(known))) == tuple(known)
 
 
-def test_prices_are_json_or_its_text() -> None:
+def test_prices_are_read_from_json_or_its_text() -> None:
     """`cdk.json` and `-c` give the same, without an error of floats."""
     text = f'{{"{MODEL}": {{"input": 0.1, "output": 1e-7}}, "x": {{"input": 1}}}}'
     expected = (
@@ -318,15 +317,15 @@ def test_prices_are_json_or_its_text() -> None:
         ({"m": {"output": float("nan")}}, "the output price of m must be a number"),
     ],
 )
-def test_what_is_no_price_is_named(value: object, said: str) -> None:
-    """The error names the model, the side and what is expected."""
+def test_invalid_price_is_named(value: object, said: str) -> None:
+    """The error contains the model, the side and what is expected."""
     with pytest.raises(ValueError) as caught:  # noqa: PT011 - the text is looked at below
         prices_of(value)
     assert str(caught.value).startswith(said)
 
 
-def test_looks_become_rarer_and_end_after_a_day() -> None:
-    """One, two, four minutes after the end and so on, the last after 24 hours."""
+def test_manifest_reads_become_rarer_and_end_after_a_day() -> None:
+    """1, 2, 4 minutes after the end and so on, the last one after 24 hours."""
     now, looks = NOW, []
     while (due := next_look(NOW, now)) is not None:
         assert due > now
@@ -337,8 +336,8 @@ def test_looks_become_rarer_and_end_after_a_day() -> None:
 
 
 @given(st.integers(min_value=-600, max_value=2 * 86400))
-def test_a_look_is_always_ahead(seconds: int) -> None:
-    """Whatever the clocks say, the next look is to come and within the day, or there is none."""
+def test_next_manifest_read_is_always_in_the_future(seconds: int) -> None:
+    """For any clock, the next read is later and within the day, or there is none."""
     now = NOW + timedelta(seconds=seconds)
     due = next_look(NOW, now)
     assert (due is None) == (now - NOW >= GIVE_UP_AFTER)
@@ -354,6 +353,6 @@ def test_a_look_is_always_ahead(seconds: int) -> None:
         {"tokens": {"L": []}, "estimatedCostUsd": {"S": "1"}},
     ],
 )
-def test_figures_of_another_form_are_unknown(attributes: Any) -> None:
-    """What somebody wrote by hand in their place does not keep an event from being sent."""
+def test_malformed_usage_is_unknown(attributes: Any) -> None:
+    """A value that was written by hand does not prevent an event."""
     assert items.usage(attributes) is None

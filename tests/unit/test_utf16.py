@@ -32,12 +32,12 @@ def units(text: str) -> list[int]:
     ("text", "length"),
     [("", 0), ("a", 1), ("é", 1), ("\uffff", 1), (PAIR, 2), ("\ud800", 1), (f"a{PAIR}b", 4)],
 )
-def test_length_counts_code_units(text: str, length: int) -> None:
+def test_utf16_length_counts_code_units(text: str, length: int) -> None:
     assert utf16_length(text) == length
 
 
 @given(TEXTS)
-def test_length_is_the_number_of_units_of_any_text(text: str) -> None:
+def test_utf16_length_of_any_text_is_its_number_of_units(text: str) -> None:
     """It equals the number of escapes that an ASCII-only JSON document needs for the text."""
     assert utf16_length(text) == len(units(text))
     escaped = "".join(f"\\u{unit:04x}" for unit in units(text))
@@ -65,11 +65,11 @@ def test_cut_text_can_always_be_encoded(text: str, most: int) -> None:
 @pytest.mark.parametrize(
     ("most", "kept"), [(0, ""), (1, "a"), (2, "a"), (3, f"a{PAIR}"), (4, f"a{PAIR}b")]
 )
-def test_pair_is_kept_whole_or_left_out(most: int, kept: str) -> None:
+def test_surrogate_pair_is_kept_complete_or_removed(most: int, kept: str) -> None:
     assert cut_utf16(f"a{PAIR}b", most) == kept
 
 
-def test_text_that_fits_is_not_touched() -> None:
+def test_text_that_fits_is_unchanged() -> None:
     """Two surrogates that are separate characters to Python stay so."""
     separate = "\ud83d" + "\ude00"
     assert cut_utf16(separate, 2) == separate

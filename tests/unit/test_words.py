@@ -36,14 +36,14 @@ def test_cleaned_text_is_one_line_without_hostile_characters(text: str) -> None:
         ({"a": "\x1b"}, "{'a': '\\x1b'}"),
     ],
 )
-def test_cleaned_text_keeps_what_is_harmless(text: object, cleaned: str) -> None:
-    """Letters of every script stay; white space becomes a blank."""
+def test_cleaned_text_keeps_letters_of_every_script(text: object, cleaned: str) -> None:
+    """White space becomes a blank."""
     assert clean(text) == cleaned
 
 
 @given(texts, st.integers(min_value=1, max_value=300))
 def test_cleaned_text_is_bounded(text: str, characters: int) -> None:
-    """A text that is cut says so, and one that fits is the same as without a bound."""
+    """A truncated text ends with a note, and one that fits is the same as without a limit."""
     whole, bounded = clean(text), clean(text, characters)
     assert len(bounded) <= characters
     assert hostile_characters_in(bounded) == set()
@@ -68,8 +68,8 @@ def test_quoted_value_is_short_and_printable(value: Any) -> None:
     assert hostile_characters_in(text) == set()
 
 
-def test_quoted_text_shows_what_is_wrong_with_it() -> None:
-    """A character that cannot be seen is named, for the person who pasted it."""
+def test_quoted_text_names_invisible_characters() -> None:
+    """It helps the person who pasted them."""
     assert quoted("arn:\u200baws") == "'arn:\\u200baws'"
     assert quoted("x" * 200) == "'" + "x" * 80 + CUT
     assert quoted(None) == "None"
@@ -87,7 +87,7 @@ def test_plausible_count_is_kept(count: int) -> None:
     assert plausible_count(count) == count
 
 
-def test_hostile_texts_are_hostile() -> None:
+def test_check_for_hostile_characters_finds_them() -> None:
     """The check that other tests rely on finds what they put in."""
     assert hostile_characters_in("harmless: שלום 入力") == set()
     assert hostile_characters_in(CONTROLS) == set(CONTROLS)

@@ -1,4 +1,4 @@
-"""Synthesis never calls Docker, which a machine or a pipeline may not have."""
+"""Synthesis never calls Docker, which may not be installed."""
 
 import json
 import os
@@ -18,7 +18,7 @@ def test_synthesis_with_bundling_calls_no_docker(
     cdk_json: Mapping[str, Any],
     tmp_path: Path,
 ) -> None:
-    """The bundle is made by pip alone: a program named docker, first on the path, is not called."""
+    """Only pip creates the bundle: a program named docker, first on the path, is not called."""
     programs = tmp_path / "bin"
     programs.mkdir()
     called = tmp_path / "called"

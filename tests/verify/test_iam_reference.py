@@ -243,8 +243,9 @@ def test_each_function_can_call_what_its_role_allows(
 ) -> None:
     """No role has a permission that the modules of its function do not use.
 
-    Calls without a permission are found by `test_what_is_called_is_granted`. Logs, dead letters,
-    network interfaces and keys are used by services on behalf of the function.
+    Calls without a permission are found by
+    `test_functions_can_call_exactly_the_operations_in_use`. Logs, dead letters, network interfaces
+    and keys are used by services on behalf of the function.
     """
     template = templates(variant)
     deployed = Deployed(template)
@@ -272,7 +273,7 @@ def test_each_function_can_call_what_its_role_allows(
 
 
 def test_every_called_operation_exists() -> None:
-    """What the adapters call is an operation of some service that the bundle has a model of."""
+    """Each operation that the adapters call exists in a service model of the bundle."""
     from bedrock_batch_monitor_cdk.bundling import SERVICE_MODELS  # noqa: PLC0415
 
     session = botocore.session.get_session()

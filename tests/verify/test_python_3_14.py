@@ -37,7 +37,7 @@ process.exit(0);
 
 
 def test_bundle_runs_on_the_python_of_lambda(tmp_path: Path) -> None:
-    """Every file compiles, every module imports without a warning, and every client is made."""
+    """Every file compiles, every module imports without a warning, and every client is created."""
     output = tmp_path / "bundle"
     output.mkdir()
     bundle(output)

@@ -53,7 +53,7 @@ def test_batch_api_is_the_known_one(snapshot: SnapshotAssertion) -> None:
 
 
 def test_every_status_is_known() -> None:
-    """A status that is not known is treated as non-terminal, so its end would never be seen."""
+    """An unknown status counts as not terminal, so its end would never be recorded."""
     shape = (
         botocore.session.get_session()
         .get_service_model("bedrock")

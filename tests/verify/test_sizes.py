@@ -43,7 +43,7 @@ def environment_bytes(template: Mapping[str, Any]) -> list[int]:
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_template_fits(templates: Templates, variant: str) -> None:
+def test_template_is_within_the_quotas(templates: Templates, variant: str) -> None:
     """Size, resources and outputs are within the quotas of CloudFormation."""
     template = templates(variant)
 
@@ -53,20 +53,20 @@ def test_template_fits(templates: Templates, variant: str) -> None:
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_environments_fit(templates: Templates, variant: str) -> None:
+def test_environments_are_within_the_quota(templates: Templates, variant: str) -> None:
     """The variables of every function are at most 4 KB as JSON."""
     assert all(size <= ENVIRONMENT_BYTES for size in environment_bytes(templates(variant)))
 
 
 @pytest.mark.parametrize("variant", ["most accounts", "most buckets"])
-def test_maximum_is_close_to_the_limit(templates: Templates, variant: str) -> None:
+def test_maximum_variant_is_close_to_the_quota(templates: Templates, variant: str) -> None:
     """The variants with every setting at its maximum could hardly be larger."""
     assert max(environment_bytes(templates(variant))) > 0.9 * ENVIRONMENT_BYTES
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_policies_fit(templates: Templates, variant: str) -> None:
-    """Policies of roles and of resources are within the quotas of IAM and of the services."""
+def test_policies_are_within_the_quotas(templates: Templates, variant: str) -> None:
+    """Policies of roles and of resources: the quotas of IAM and of the services."""
     template = templates(variant)
     deployed = Deployed(template)
     inline: Counter[str] = Counter()
@@ -88,8 +88,8 @@ def test_policies_fit(templates: Templates, variant: str) -> None:
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_dashboard_fits(templates: Templates, variant: str) -> None:
-    """The widget of the alarms shows at most 100, and a dashboard has at most 500 widgets."""
+def test_dashboard_is_within_the_quotas(templates: Templates, variant: str) -> None:
+    """The alarm widget shows at most 100 alarms, and a dashboard has at most 500 widgets."""
     for _, dashboard in Deployed(templates(variant)).resources("AWS::CloudWatch::Dashboard"):
         widgets = json.loads(dashboard["DashboardBody"])["widgets"]
         alarms = [w for w in widgets if w["type"] == "alarm"]
@@ -119,7 +119,7 @@ NAME_PROPERTIES = {"DashboardName", "FunctionName", "LogGroupName", "Name", "Pol
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_names_are_generated(templates: Templates, variant: str) -> None:
+def test_resource_names_are_generated(templates: Templates, variant: str) -> None:
     """No other resource has a name that two deployments would share."""
     named = {
         (resource["Type"], name)

@@ -1,4 +1,4 @@
-"""The state machines of the examples, with npm's `asl-validator`."""
+"""The state machines of the examples, validated with npm's `asl-validator`."""
 
 import importlib
 import json
@@ -34,8 +34,8 @@ def validated(definition: dict[str, Any]) -> dict[str, Any]:
     return said
 
 
-def test_wrong_definition_is_found() -> None:
-    """The check can fail: a state that nothing leads to, and one that does not exist."""
+def test_invalid_definition_is_found() -> None:
+    """The check can fail: for an unreachable state, and for one that does not exist."""
     said = validated({"StartAt": "A", "States": {"B": {"Type": "Pass", "Next": "C"}}})
 
     assert said["isValid"] is False
@@ -50,7 +50,7 @@ def test_definition_is_valid(file: Path) -> None:
 def test_state_machine_of_a_cdk_example_is_valid(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The example that builds its state machine with the CDK."""
+    """The CDK builds it from code."""
     monkeypatch.syspath_prepend(str(ROOT / "examples" / "rule-to-step-functions"))
     example = importlib.import_module("rule_to_step_functions")
     app = aws_cdk.App(outdir=str(tmp_path))
@@ -62,7 +62,7 @@ def test_state_machine_of_a_cdk_example_is_valid(
 
 
 def test_every_state_machine_is_validated() -> None:
-    """The definitions are files or in the one CDK example that has none."""
+    """The definitions are files, except in the one CDK example."""
     programs = [file for file in (ROOT / "examples").rglob("*.py") if "sfn." in file.read_text()]
 
     assert len(DEFINITIONS) == 2

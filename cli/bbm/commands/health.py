@@ -11,7 +11,7 @@ from rich.console import Group
 from rich.text import Text
 
 from bbm import checks, dead_letters, inputs, repairs, stack_parts
-from bbm.command import Invocation, JobReference, Since
+from bbm.command import Invocation, JobReference, OtherScope, Since
 from bbm.commands.operations import invoke_poll
 from bbm.log_lines import lines_since
 from bbm.problems import Problem, UsageProblem, unknown_job
@@ -122,15 +122,17 @@ def rediscover(
             metavar="TIME", help="Submission time: 30m, 24h, 7d, or an ISO 8601 time (UTC)."
         ),
     ],
+    scope: OtherScope = None,
 ) -> None:
     """List every job that was submitted since a time, and track those that are not in the table.
 
     Use it when items of the jobs table were deleted or the table was restored. Jobs that ended
     meanwhile are recorded, and their events are sent. Discovery does the same once a day for the
-    last eight days.
+    last eight days. One call covers one account and Region.
     """
     start = inputs.since(since, bbm.now())
-    summary = invoke_poll(bbm, {REDISCOVER_SINCE: to_iso(start)})
+    place = {} if scope is None else dict(inputs.scope(scope))
+    summary = invoke_poll(bbm, {**place, REDISCOVER_SINCE: to_iso(start)})
     bbm.out.document(summary)
     bbm.out.show(lines.poll_summary(summary))
 

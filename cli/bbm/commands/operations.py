@@ -10,7 +10,7 @@ import typer
 from rich.text import Text
 
 from bbm import completion, inputs
-from bbm.command import Invocation
+from bbm.command import Invocation, OtherScope
 from bbm.problems import Problem, UsageProblem, unknown_job
 from bbm.tables import has_ended, plain
 from bbm.views import lines
@@ -107,7 +107,7 @@ def _replay_since(bbm: Invocation, since: str, texts: Sequence[str]) -> None:
                 )
                 raise Problem(message)
             event = delivery.event
-            sent.append({"jobArn": event.job_arn, "eventId": event_id_of(event)})
+            sent.append({"jobArn": event.resource, "eventId": event_id_of(event)})
     bbm.out.document({"eventBusName": bus, "since": to_iso(start), "sent": sent})
     bbm.out.show(Text(f"Sent {len(sent)} events to {bus}, with the same eventIds", style="green"))
 
@@ -150,13 +150,7 @@ def poll(
     all_: Annotated[
         bool, typer.Option("--all", help="Also read the jobs that are unreachable.")
     ] = False,
-    scope: Annotated[
-        str | None,
-        typer.Option(
-            metavar="ACCOUNT/REGION",
-            help="Another account and Region that the deployment monitors.",
-        ),
-    ] = None,
+    scope: OtherScope = None,
 ) -> None:
     """Run a poll of the active jobs now and show its summary.
 

@@ -13,9 +13,10 @@ from rich.text import Text
 from bbm import inputs
 from bbm.command import EveryOfName, Invocation, JobReference, Since
 from bbm.problems import UsageProblem, unknown_job
+from bbm.slots import slots_of_jobs
 from bbm.tables import Item, plain
 from bbm.usage import Totals, usage_by
-from bbm.views import amounts, job_rows, recorded
+from bbm.views import amounts, job_rows, lines, recorded
 from bedrock_batch_monitor import contract
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.outcomes import OUTCOMES
@@ -114,7 +115,7 @@ def jobs(  # noqa: PLR0913 - the options of the command
     ] = False,
     since: Annotated[str | None, typer.Option(hidden=True)] = None,
 ) -> None:
-    """List the active jobs with status, progress, ETA and errors.
+    """List the active jobs with status, progress, ETA and errors, then the slots of each model.
 
     With a terminal status (Completed, PartiallyCompleted, Failed, Stopped, Expired) or an outcome,
     lists the jobs that ended with it, from the history. --all scans the whole jobs table, which
@@ -125,9 +126,14 @@ def jobs(  # noqa: PLR0913 - the options of the command
     wanted = Wanted.of(status, outcome, tag)
     found = _found(bbm, wanted.statuses, everything=all_)
     shown = job_rows.newest_first([item for item in found if wanted.includes(item)])
-    bbm.out.document({"jobs": shown})
+    slots = () if all_ or status or outcome or tag else slots_of_jobs(bbm, shown)
+    document: dict[str, Any] = {"jobs": shown}
+    if slots:
+        document["slots"] = [each for one in slots for each in one.as_json()]
+    bbm.out.document(document)
     if shown:
         bbm.out.show(job_rows.jobs_table(shown, bbm.now(), bbm.out.width))
+        bbm.out.show(*lines.slots(slots))
     else:
         bbm.out.show(_no_jobs(wanted, everything=all_))
 

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bbm.report.contents import Report
+from bbm.slots import ScopeSlots
 from bbm.tables import Change, Changed, Item, is_tracked
 from bbm.views import cells, job_rows, layout, measures
 from bbm.views.layout import Column
@@ -79,6 +80,23 @@ def forecast(expected: Forecast, now: datetime, by: datetime | None) -> Renderab
     if by is not None and expected.chance is not None:
         basis += f" Chance to be done by {by:%Y-%m-%d %H:%M} UTC: {percent(expected.chance)}."
     return Group(layout.rows(columns, None), Text(""), Text(basis))
+
+
+def slots(found: Sequence[ScopeSlots]) -> tuple[Text, ...]:
+    """The slots of each model in a line of its own; with the account and Region if there are more.
+
+    A blank line comes first.
+    """
+    if not found:
+        return ()
+    return (
+        Text(""),
+        *(
+            Text(f"{each.scope}  {model}" if len(found) > 1 else str(model))
+            for each in found
+            for model in each.models
+        ),
+    )
 
 
 def watch_line(item: Item, now: datetime, *, with_id: bool) -> Text:

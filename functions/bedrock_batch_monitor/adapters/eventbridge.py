@@ -116,7 +116,7 @@ class EventBus:
                         "Source": contract.EVENT_SOURCE,
                         "DetailType": event.detail_type,
                         "Detail": event.detail,
-                        "Resources": [event.job_arn],
+                        "Resources": [event.resource],
                         "Time": event.time,
                     }
                     for event in events

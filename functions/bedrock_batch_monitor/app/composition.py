@@ -11,6 +11,7 @@ from bedrock_batch_monitor.adapters.dynamodb.error_analyses import ErrorAnalyses
 from bedrock_batch_monitor.adapters.dynamodb.history_table import HistoryTable
 from bedrock_batch_monitor.adapters.dynamodb.jobs_table import JobsTable
 from bedrock_batch_monitor.adapters.dynamodb.outbox_table import OutboxTable
+from bedrock_batch_monitor.adapters.dynamodb.slots_table import SlotsTable
 from bedrock_batch_monitor.adapters.dynamodb.state_table import StateTable
 from bedrock_batch_monitor.adapters.dynamodb.tag_writes import TagWrites
 from bedrock_batch_monitor.adapters.dynamodb.transition_writes import TransitionWrites
@@ -18,6 +19,7 @@ from bedrock_batch_monitor.adapters.dynamodb.usage_writes import UsageWrites
 from bedrock_batch_monitor.adapters.eventbridge import EventBus
 from bedrock_batch_monitor.adapters.job_files_s3 import JobFilesInS3
 from bedrock_batch_monitor.adapters.s3 import Manifests
+from bedrock_batch_monitor.adapters.service_quotas import BatchQuotas
 from bedrock_batch_monitor.adapters.sns import topics
 from bedrock_batch_monitor.adapters.stepfunctions import TaskClient
 from bedrock_batch_monitor.adapters.sts import RoleSessions
@@ -29,6 +31,7 @@ from bedrock_batch_monitor.app.notifier import Notifier
 from bedrock_batch_monitor.app.poll import Monitor
 from bedrock_batch_monitor.app.reconcile import Reconciler
 from bedrock_batch_monitor.app.record_errors import RecordErrors
+from bedrock_batch_monitor.app.slots import SlotWatch
 from bedrock_batch_monitor.app.tag_reads import TagFollower, TagReader
 from bedrock_batch_monitor.app.usage import UsageFollower, UsageReader
 from bedrock_batch_monitor.app.worker_pool import CONCURRENCY
@@ -111,6 +114,7 @@ class Container:
         jobs = (self._dynamodb, settings.jobs_table_name)
         self._jobs = JobsTable(*jobs)
         self._writes = TransitionWrites(*jobs, self._history, self._outbox)
+        self._slots = SlotsTable(self._dynamodb, settings.state_table_name)
         self._usage_writes = UsageWrites(*jobs)
         self._tag_writes = TagWrites(*jobs)
         acks = Acks(*jobs)
@@ -120,6 +124,7 @@ class Container:
             jobs=acks,
             history=self._history,
             outbox=self._outbox,
+            slots=self._slots,
             record_messages=record_messages,
             clock=clock,
         )
@@ -171,7 +176,19 @@ class Container:
                 if reconciler.tags is None
                 else TagFollower(reconciler.tags, self._tag_writes, self.settings.rules)
             ),
+            slots=self._slot_watch(scope) if self.settings.read_quotas else None,
             new_notifier=self._notifier if any(self.settings.topic_arns) else None,
+        )
+
+    def _slot_watch(self, scope: Scope) -> SlotWatch:
+        return SlotWatch(
+            scope=scope,
+            partition=self.settings.partition,
+            jobs=self._jobs,
+            table=self._slots,
+            quotas=BatchQuotas(self._session_for(scope), scope.region),
+            clock=self._clock,
+            emits_events=self.settings.emit_slots_available,
         )
 
     def _notifier(self) -> Notifier:

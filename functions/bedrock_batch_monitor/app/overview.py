@@ -7,7 +7,7 @@ at every minute need not know of the last second.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
@@ -15,9 +15,12 @@ from typing import TYPE_CHECKING, Any, Final
 from bedrock_batch_monitor import contract
 from bedrock_batch_monitor.adapters.dynamodb import connection, items
 from bedrock_batch_monitor.adapters.dynamodb.connection import SERVICE
+from bedrock_batch_monitor.adapters.dynamodb.slots_table import key_of, slot_state
 from bedrock_batch_monitor.adapters.errors import calling
 from bedrock_batch_monitor.adapters.sdk import pages_of
 from bedrock_batch_monitor.domain import statuses
+from bedrock_batch_monitor.domain.arns import JobArn, Scope, is_job_arn
+from bedrock_batch_monitor.domain.slots import ModelSlots, slots_of
 from bedrock_batch_monitor.domain.times import to_iso
 from bedrock_batch_monitor.presentation.attention import concerns
 from bedrock_batch_monitor.presentation.job_table import LiveView, in_order_of_need, newest_ended
@@ -49,16 +52,16 @@ _OF_INDEX: Final = (
 class Overview:
     """The jobs and history tables, read for people to look at."""
 
-    def __init__(self, client: DynamoDBClient, jobs_table: str, history_table: str) -> None:
+    def __init__(self, client: DynamoDBClient, settings: OverviewSettings) -> None:
         self._client = client
-        self._jobs_table = jobs_table
-        self._history_table = history_table
+        self._jobs_table = settings.jobs_table_name
+        self._history_table = settings.history_table_name
+        self._state_table = settings.state_table_name
 
     @classmethod
     def connect(cls, session: Session, settings: OverviewSettings) -> Overview:
         """A reader for one call at a time; makes no call."""
-        client = connection.connect(session, concurrency=1)
-        return cls(client, settings.jobs_table_name, settings.history_table_name)
+        return cls(connection.connect(session, concurrency=1), settings)
 
     def read(self, since: datetime, now: datetime) -> LiveView:
         """The active jobs and those that have ended since then; raises `ServiceError`."""
@@ -87,6 +90,7 @@ class Overview:
             active_is_partial=active_is_partial,
             ended_is_partial=ended_is_partial,
             needing_attention=len(concerns((*active, *ended), now)),
+            slots=() if active_is_partial or len(active) > ACTIVE_SHOWN else self._slots(shown),
         )
 
     def _active(self) -> tuple[list[Job], bool]:
@@ -132,6 +136,32 @@ class Overview:
             is_partial = is_partial or bool(page.get("LastEvaluatedKey"))
             found.extend(job_of(items.plain(item)) for item in page["Items"])
         return ended_jobs(found, {}), is_partial
+
+    def _slots(self, jobs: Sequence[Job]) -> tuple[tuple[Scope, ModelSlots], ...]:
+        """The slots of these active jobs, where quotas are known; the index has no models."""
+        by_scope: dict[Scope, list[str]] = {}
+        for job in jobs:
+            if job.is_active and job.model is not None and is_job_arn(job.arn):
+                by_scope.setdefault(JobArn.parse(job.arn).scope, []).append(job.model)
+        if self._state_table is None or not by_scope:
+            return ()
+        keys = [key_of(scope) for scope in by_scope]
+        with calling(SERVICE):
+            answer = self._client.batch_get_item(RequestItems={self._state_table: {"Keys": keys}})
+        found = {
+            item[contract.STATE_KEY]["S"]: item
+            for item in answer["Responses"].get(self._state_table, ())
+        }
+        shown = []
+        for scope, models in sorted(by_scope.items()):
+            try:
+                limits = slot_state(found.get(contract.slots_key(str(scope)), {})).limits
+            except items.InvalidItemError:
+                # The poll reports it.
+                continue
+            if limits:
+                shown += [(scope, each) for each in slots_of(models, limits)]
+        return tuple(shown)
 
     def _whole(self, arns: list[str]) -> dict[str, Job]:
         """The items of these jobs by ARN.

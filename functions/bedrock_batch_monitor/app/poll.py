@@ -19,11 +19,13 @@ from bedrock_batch_monitor.app.discover import Discovery, record_discovery_off
 from bedrock_batch_monitor.app.job_results import JobResults
 from bedrock_batch_monitor.app.tag_reads import MOST_RETRIES_PER_POLL
 from bedrock_batch_monitor.app.worker_pool import CONCURRENCY, WorkerPool
+from bedrock_batch_monitor.domain.arns import JobArn, is_job_arn
 from bedrock_batch_monitor.domain.event_kinds import UNREACHABLE
 from bedrock_batch_monitor.domain.read_ages import ReadAges
 from bedrock_batch_monitor.domain.read_failures import is_about_itself
 from bedrock_batch_monitor.domain.scopes import ALL_KEYS, KeyPartition
 from bedrock_batch_monitor.domain.state import State
+from bedrock_batch_monitor.domain.statuses import is_terminal
 from bedrock_batch_monitor.domain.summary import PollSummary, by_code, by_status
 from bedrock_batch_monitor.domain.times import plausible
 from bedrock_batch_monitor.listing.list_scan import ScanLimits
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from bedrock_batch_monitor.app.discover import Discoverer
     from bedrock_batch_monitor.app.notifier import Notifier
     from bedrock_batch_monitor.app.reconcile import Reconciler
+    from bedrock_batch_monitor.app.slots import SlotsResult, SlotWatch
     from bedrock_batch_monitor.app.tag_reads import TagFollower
     from bedrock_batch_monitor.app.usage import UsageFollower, UsageResult
     from bedrock_batch_monitor.domain.arns import Scope
@@ -90,6 +93,7 @@ class Monitor:
     keys: KeyPartition = ALL_KEYS
     usage: UsageFollower | None = None
     tags: TagFollower | None = None
+    slots: SlotWatch | None = None
     home: Scope | None = None
     new_notifier: Callable[[], Notifier] | None = None
     lanes: Lanes = field(default_factory=Lanes)
@@ -177,6 +181,7 @@ class _Poll:
         self.log_unread(active)
         self.advance_resync(active)
         self.flush_rest()
+        self.follow_slots(active)
         self.follow_tags(active)
         self.follow_usage()
         self.report_never_readable()
@@ -320,6 +325,26 @@ class _Poll:
         if state is not None and self.backlog.start != state.pending_from:
             self.bookmarks.save(self.monitor.state.set_pending_from, self.backlog.start)
 
+    def follow_slots(self, active: ActiveJobs) -> None:
+        """Count the active jobs by model, and send the events about slots that are free again."""
+        watch = self.monitor.slots
+        if watch is None or self.pool.time_is_up:
+            return
+        arns = None
+        if active.is_whole:
+            arns = frozenset(
+                arn
+                for arn, status in self.reads.statuses.items()
+                if not is_terminal(status)
+                and is_job_arn(arn)
+                and JobArn.parse(arn).scope == self.monitor.scope
+            )
+        pool = self.pool
+        pool.submit(partial(watch.run, arns, lambda: not pool.time_is_up), self._on_slots)
+        pool.wait_for_all()
+        self.buffer.flush()
+        pool.wait_for_all()
+
     def follow_tags(self, active: ActiveJobs) -> None:
         """Read again the tags of jobs that could not be read; nothing else waits for this."""
         follower = self.monitor.tags
@@ -377,6 +402,15 @@ class _Poll:
         self.summary.conditions[UNREACHABLE.name] += self.reads.unreachable
         self.summary.active_by_status = by_status(self.reads.statuses.values())
         self.summary.seconds = (now - started).total_seconds()
+
+    def _on_slots(self, result: SlotsResult) -> None:
+        self.summary.slots = result.slots
+        self.summary.errors.update(result.errors)
+        self.summary.conflicts += result.is_conflict
+        if result.quota_error is not None:
+            extra = {"error": result.quota_error}
+            self.monitor.logger.info("quotas not read", extra=extra)
+        self.buffer.add(result.events)
 
     def _on_usage(self, result: UsageResult) -> None:
         self.summary.count_usage(result.model_id, result.usage)

@@ -5,29 +5,33 @@ from __future__ import annotations
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 from aws_lambda_powertools import Logger, Metrics, single_metric
 from aws_lambda_powertools.metrics import MetricUnit
 
 from bedrock_batch_monitor.contract import METRICS_NAMESPACE
 from bedrock_batch_monitor.domain.arns import Scope
+from bedrock_batch_monitor.domain.slots import ModelSlots
 from bedrock_batch_monitor.domain.summary import (
     DETECTION_SECONDS,
     ERROR_CODE,
     ERRORS,
     EVENTS_MALFORMED,
     EVENTS_SENT,
+    HEARTBEAT,
+    JOBS_ACTIVE,
     JOBS_CHANGED,
     JOBS_ENDED,
+    JOBS_NEED_ATTENTION,
     JOBS_NEWLY_UNREACHABLE,
-    JOBS_READ,
     JOBS_WITH_FAILED_RECORDS,
+    LATE_SECONDS,
     MODEL,
-    OCCASIONAL_METRICS,
+    OLDEST_READ_SECONDS,
+    POLL_SECONDS,
     REFUSED,
     SCOPE,
-    STEADY_METRICS,
     TASKS_ANSWERED,
     TASKS_REFUSED,
     UNKNOWN_STATUSES,
@@ -37,6 +41,27 @@ from bedrock_batch_monitor.domain.summary import (
 # Both read the service, which is the stack's name, from POWERTOOLS_SERVICE_NAME.
 logger: Final = Logger()
 metrics: Final = Metrics(namespace=METRICS_NAMESPACE)
+
+# What a poll that failed does not know.
+_OF_READS: Final = frozenset({JOBS_ACTIVE, OLDEST_READ_SECONDS, LATE_SECONDS, POLL_SECONDS})
+# What a batch of events publishes: counts that add up with those of the polls.
+_OF_INBOX: Final = frozenset(
+    {
+        JOBS_CHANGED,
+        JOBS_ENDED,
+        JOBS_WITH_FAILED_RECORDS,
+        EVENTS_SENT,
+        EVENTS_MALFORMED,
+        TASKS_ANSWERED,
+        TASKS_REFUSED,
+        UNKNOWN_STATUSES,
+        DETECTION_SECONDS,
+        LATE_SECONDS,
+        JOBS_NEWLY_UNREACHABLE,
+        JOBS_NEED_ATTENTION,
+        ERRORS,
+    }
+)
 
 
 @contextmanager
@@ -59,52 +84,47 @@ def failures_logged() -> Iterator[None]:
 
 
 def publish(summary: PollSummary, *, failed: bool = False, scope: Scope | None = None) -> None:
-    """Log a poll's summary and add its figures to the metrics of this invocation.
+    """Log a poll's summary and add the figures that are news to the metrics of this invocation.
 
-    A poll that failed publishes only its errors, and one that had jobs and read none does not
-    publish `JobsRead`. So a missing `JobsRead` shows that no poll succeeded. Errors are published
-    as a total and by code. `scope` is a dimension of all of them; None for the deployment's own
-    account and Region.
+    A poll that failed, or that had jobs and read none, does not publish `JobsRead`. So a missing
+    `JobsRead` shows that no poll succeeded. Errors are published as a total and by code. `scope` is
+    a dimension of all of them; None for the deployment's own account and Region.
     """
     if scope is not None:
         metrics.add_dimension(SCOPE, str(scope))
-    for name, value in summary.figures().items():
-        if (
-            (name in STEADY_METRICS and not failed and (summary.has_followed or name != JOBS_READ))
-            or name == ERRORS
-            or (name in OCCASIONAL_METRICS and value)
-        ):
-            metrics.add_metric(name, _unit(name), value)
+    figures = summary.news()
+    if failed:
+        figures = {name: value for name, value in figures.items() if name not in _OF_READS}
+    elif summary.has_followed:
+        figures[HEARTBEAT] = summary.jobs_read
+    for name, value in figures.items():
+        metrics.add_metric(name, _unit(name), value)
     _publish_by_code_and_model(summary, scope)
-    extra = {"summary": summary.as_json(), "jobsByStatus": dict(summary.active_by_status)}
+    extra: dict[str, Any] = {
+        "summary": summary.as_json(),
+        "jobsByStatus": dict(summary.active_by_status),
+    }
+    if summary.slots:
+        extra["slots"] = [_slots(each) for each in summary.slots]
     if failed:
         logger.error("poll failed", extra=extra)
     else:
         logger.info("poll finished", extra=extra)
 
 
+def _slots(slots: ModelSlots) -> dict[str, Any]:
+    known = {} if slots.limit is None else {"limit": slots.limit}
+    return {"modelId": slots.model_id, "active": slots.active, **known}
+
+
 def publish_inbox(summary: PollSummary, scope: Scope | None = None) -> None:
-    """Publish the figures of a batch of events that are not zero.
+    """Publish the figures of a batch of events that are news.
 
     The counts add up with those of the polls; the gauges of active jobs are a poll's alone.
     """
-    figures = summary.figures()
-    names = (
-        JOBS_CHANGED,
-        JOBS_ENDED,
-        JOBS_WITH_FAILED_RECORDS,
-        EVENTS_SENT,
-        EVENTS_MALFORMED,
-        TASKS_ANSWERED,
-        TASKS_REFUSED,
-        UNKNOWN_STATUSES,
-        DETECTION_SECONDS,
-        JOBS_NEWLY_UNREACHABLE,
-        ERRORS,
-    )
-    counted = [name for name in names if figures[name]]
-    for name in counted:
-        metrics.add_metric(name, _unit(name), figures[name])
+    counted = {name: value for name, value in summary.news().items() if name in _OF_INBOX}
+    for name, value in counted.items():
+        metrics.add_metric(name, _unit(name), value)
     if counted:
         if scope is not None:
             metrics.add_dimension(SCOPE, str(scope))

@@ -24,7 +24,7 @@ from bedrock_batch_monitor.domain.progress import (
     UNKNOWN,
     Estimate,
     estimate_after,
-    is_counts_write_due,
+    may_write_counts,
     seconds_past,
 )
 from bedrock_batch_monitor.domain.rules import Rules
@@ -134,7 +134,7 @@ def _at_risk_while_running(
     if observation.status != job.status or not (limits or rules.emit_at_risk):
         return None
     recorded = None if since is None else Finding(AT_RISK, since)
-    if not limits or not is_counts_write_due(job, observation, now=now, rules=rules):
+    if not limits or not may_write_counts(job, observation, now=now, rules=rules):
         return recorded
     estimate = estimate_after(job, observation, now=now)
     if estimate.ends_at is None:

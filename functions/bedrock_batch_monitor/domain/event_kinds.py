@@ -98,7 +98,8 @@ class EventKind:
     a job begins and ends: `since` is the data field with the time at which it began, `metric`
     counts the jobs that have the condition, and `fields` are what the event says about the moment
     at which the condition was detected. `has_error` says that the event has the `error` of the read
-    that failed.
+    that failed. An event that is not about one job (`is_about_job`) is about a model, and its
+    `fields` are all of its data but account and Region.
     """
 
     name: str
@@ -110,6 +111,7 @@ class EventKind:
     fields: tuple[DataField, ...] = ()
     has_error: bool = False
     metric: str = ""
+    is_about_job: bool = True
 
 
 ENDED: Final = EventKind(
@@ -298,6 +300,38 @@ ERRORS_ANALYZED: Final = EventKind(
     description="What the failed records of an ended batch inference job have in common.",
     when_sent="Once per ended job that has failed or missing records, with `recordErrors`.",
 )
+SLOTS_AVAILABLE: Final = EventKind(
+    name="SlotsAvailable",
+    detail_type="Batch Inference Slots Available",
+    description="The account can submit batch inference jobs of a model again: its quota for "
+    "active jobs was used up, and is no longer.",
+    when_sent="Once each time slots of a model become free after all were in use, with "
+    "`emitSlotsAvailable`.",
+    fields=(
+        DataField(
+            "modelId",
+            FieldType.TEXT,
+            "The model as Bedrock reports it.",
+            "anthropic.claude-sonnet-4-20250514-v1:0",
+        ),
+        DataField(
+            "fullSince",
+            FieldType.TIME,
+            "When the monitor first found all slots in use.",
+            "2026-11-24T19:45:16.123Z",
+        ),
+        DataField("slots.active", FieldType.WHOLE, "Tracked jobs that have not ended.", 18),
+        DataField("slots.limit", FieldType.WHOLE, "The quota.", 20),
+        DataField("slots.free", FieldType.WHOLE, "Slots that are free.", 2),
+        DataField(
+            "slots.quotaName",
+            FieldType.TEXT,
+            "The model, as the name of the quota has it.",
+            "Claude Sonnet 4",
+        ),
+    ),
+    is_about_job=False,
+)
 
 KINDS: Final = (
     ENDED,
@@ -307,6 +341,7 @@ KINDS: Final = (
     AT_RISK,
     DEADLINE_MISSED,
     ERRORS_ANALYZED,
+    SLOTS_AVAILABLE,
 )
 CONDITIONS: Final = tuple(kind for kind in KINDS if kind.since is not None)
 BY_NAME: Final = {kind.name: kind for kind in KINDS}

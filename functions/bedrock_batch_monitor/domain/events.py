@@ -10,12 +10,13 @@ from typing import Any, Final
 
 from bedrock_batch_monitor import contract
 from bedrock_batch_monitor.domain import event_kinds, statuses
-from bedrock_batch_monitor.domain.arns import JobArn
+from bedrock_batch_monitor.domain.arns import JobArn, Scope
 from bedrock_batch_monitor.domain.conditions import Finding, beginning
 from bedrock_batch_monitor.domain.error_analysis import ErrorAnalysis
 from bedrock_batch_monitor.domain.event_kinds import (
     ENDED,
     ERRORS_ANALYZED,
+    SLOTS_AVAILABLE,
     STATUS_CHANGED,
     UNREACHABLE,
 )
@@ -28,6 +29,7 @@ from bedrock_batch_monitor.domain.jobs import (
 )
 from bedrock_batch_monitor.domain.locations import input_s3_uri, output_s3_uri
 from bedrock_batch_monitor.domain.outcomes import error_share
+from bedrock_batch_monitor.domain.slots import PendingSlots
 from bedrock_batch_monitor.domain.times import from_iso, seconds_between, to_iso
 from bedrock_batch_monitor.domain.transitions import end_id, event_id, status_change_id
 
@@ -47,26 +49,32 @@ _TASKS: Final = "Tasks"
 class MonitorEvent:
     """One event, ready to be put on the bus.
 
-    `pending_event` is the entry of the item's `pendingEvents` for this event. `all_pending` are all
-    entries of that item, if they are known where the event is made, and empty otherwise.
+    `resource` is the ARN of the job that it is about, or of a model. `pending_event` is the entry
+    of the item's `pendingEvents` for this event. `all_pending` are all entries of that item, if
+    they are known where the event is made, and empty otherwise. An event about a model is pending
+    in the item about slots of an account and Region, `slots_of`; None for an event about a job.
     """
 
-    job_arn: str
+    resource: str
     pending_event: str
     detail_type: str
     detail: str
     time: datetime
     all_pending: frozenset[str] = field(default=frozenset(), compare=False)
+    slots_of: Scope | None = None
 
     @property
     def has_copy(self) -> bool:
         """Whether the outbox table has a copy of it, as the history does not have the event."""
-        return self.detail_type not in {ENDED.detail_type, STATUS_CHANGED.detail_type}
+        return self.slots_of is None and self.detail_type not in {
+            ENDED.detail_type,
+            STATUS_CHANGED.detail_type,
+        }
 
     @property
     def size(self) -> int:
         """Bytes as EventBridge counts them: time, source, detail type, detail, resources."""
-        texts = (contract.EVENT_SOURCE, self.detail_type, self.detail, self.job_arn)
+        texts = (contract.EVENT_SOURCE, self.detail_type, self.detail, self.resource)
         return _TIME_BYTES + sum(len(text.encode()) for text in texts)
 
 
@@ -287,6 +295,26 @@ def errors_event(
     )
 
 
+def slots_event(pending: PendingSlots, scope: Scope, partition: str) -> MonitorEvent:
+    """The event `Batch Inference Slots Available` of an account and Region."""
+    resource = pending.resource(scope, partition)
+    detail = _detail(
+        event_id=event_id(resource, pending.fact(scope)),
+        sequence=pending.sequence,
+        observed_by="poll",
+        observed_at=pending.detected_at,
+        data=pending.data(scope),
+    )
+    return MonitorEvent(
+        resource=resource,
+        pending_event=str(pending),
+        detail_type=SLOTS_AVAILABLE.detail_type,
+        detail=detail,
+        time=pending.detected_at,
+        slots_of=scope,
+    )
+
+
 def _event(  # noqa: PLR0913 - the parts of the envelope, all named
     job_arn: str,
     pending_event: PendingEvent,
@@ -297,24 +325,41 @@ def _event(  # noqa: PLR0913 - the parts of the envelope, all named
     data: Mapping[str, Any],
     all_pending: frozenset[str],
 ) -> MonitorEvent:
+    return MonitorEvent(
+        resource=job_arn,
+        pending_event=str(pending_event),
+        detail_type=event_kinds.BY_NAME[pending_event.kind].detail_type,
+        detail=_detail(
+            event_id=event_id,
+            sequence=pending_event.sequence,
+            observed_by=observed_by,
+            observed_at=observed_at,
+            data=data,
+        ),
+        time=observed_at,
+        all_pending=all_pending,
+    )
+
+
+def _detail(
+    *,
+    event_id: str,
+    sequence: int,
+    observed_by: str,
+    observed_at: datetime,
+    data: Mapping[str, Any],
+) -> str:
     detail = {
         "metadata": {
             "schemaVersion": SCHEMA_VERSION,
             "eventId": event_id,
-            "sequence": pending_event.sequence,
+            "sequence": sequence,
             "observedBy": observed_by,
             "observedAt": to_iso(observed_at),
         },
         "data": data,
     }
-    return MonitorEvent(
-        job_arn=job_arn,
-        pending_event=str(pending_event),
-        detail_type=event_kinds.BY_NAME[pending_event.kind].detail_type,
-        detail=json.dumps(detail, ensure_ascii=False, separators=(",", ":")),
-        time=observed_at,
-        all_pending=all_pending,
-    )
+    return json.dumps(detail, ensure_ascii=False, separators=(",", ":"))
 
 
 def _data(job: JobRecord, entry: HistoryEntry, *, with_message: bool) -> dict[str, Any]:

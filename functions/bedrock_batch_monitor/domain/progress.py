@@ -24,6 +24,14 @@ if TYPE_CHECKING:
 # the last hour has the most weight. Long enough to average counts that Bedrock updates in batches,
 # short enough to follow a change within a few hours of the up to 168 that a job may run.
 WINDOW: Final = timedelta(hours=1)
+# What is news about counts: a share of all records since the last write, or an estimated end that
+# moved by a share of the time that is left, and by no less than some minutes. Each write costs
+# three units, and a job that runs changes at every poll. What is no news waits for half an hour at
+# most.
+NEWS_SHARE: Final = 0.02
+NEWS_SHARE_OF_TIME: Final = 0.1
+LEAST_MOVE_OF_END: Final = timedelta(minutes=5)
+LONGEST_UNWRITTEN: Final = timedelta(minutes=30)
 # One record a day: a slower job counts as one without a rate.
 _SLOWEST_PER_MINUTE: Final = 1 / (24 * 60)
 # No job runs for more than 168 hours, so a later estimate has no more information.
@@ -51,13 +59,13 @@ class Estimate:
 UNKNOWN: Final = Estimate()
 
 
-def is_counts_write_due(
+def may_write_counts(
     job: TrackedJob, observation: JobObservation, *, now: datetime, rules: Rules
 ) -> bool:
-    """Whether to write the counts of an observation of the same status.
+    """Whether the counts of an observation of the same status may be written.
 
-    Counts that changed are written at intervals, and at once if the job had stalled or could not be
-    read.
+    Counts that changed may be written at intervals, and at once if the job had stalled or could not
+    be read.
     """
     if observation.counts == job.counts:
         return False
@@ -68,6 +76,67 @@ def is_counts_write_due(
         or STALLED.name in job.conditions
         or job.has_read_failures
     )
+
+
+def is_counts_write_due(
+    job: TrackedJob, observation: JobObservation, *, now: datetime, rules: Rules
+) -> bool:
+    """Whether to write the counts of an observation of the same status: they are news.
+
+    They are if the job moved by a share of its records, if its estimated end moved, and after a
+    while in any case. Without an interval, every change is news. It also is with a time for stalls,
+    because a job counts as stalled from its last write on.
+    """
+    if not may_write_counts(job, observation, now=now, rules=rules):
+        return False
+    written_at = plausible(job.progress_at, now)
+    return (
+        not rules.progress_interval
+        or rules.stalled_after is not None
+        or written_at is None
+        or now - written_at >= LONGEST_UNWRITTEN
+        or STALLED.name in job.conditions
+        or job.has_read_failures
+        or _has_moved(job, observation)
+        or _end_has_moved(job, observation, now)
+    )
+
+
+def _has_moved(job: TrackedJob, observation: JobObservation) -> bool:
+    """Whether counts differ in more than a small step; the last record is never a small one."""
+    before, counts = job.counts, observation.counts
+    total = counts.total
+    if total is None or total != before.total:
+        return True
+    for count, known in (
+        (counts.processed, before.processed),
+        (counts.success, before.success),
+        (counts.error, before.error),
+    ):
+        if count is None or count == known:
+            continue
+        # The first failed record is news, too.
+        if not known or count >= total or count - known >= total * NEWS_SHARE:
+            return True
+    return False
+
+
+def _end_has_moved(job: TrackedJob, observation: JobObservation, now: datetime) -> bool:
+    """Whether the estimated end would change by more than a share of the time to it."""
+    recorded = recorded_end(job)
+    ends_at = estimate_after(job, observation, now=now).ends_at
+    if recorded is None or ends_at is None:
+        return recorded != ends_at
+    left = max(recorded - now, timedelta(0))
+    return abs(ends_at - recorded) > max(left * NEWS_SHARE_OF_TIME, LEAST_MOVE_OF_END)
+
+
+def recorded_end(job: TrackedJob) -> datetime | None:
+    """The estimated end in the job's item, which follows from the other recorded values."""
+    if job.progress_at is None or job.counts.processed is None:
+        return None
+    point = Point(job.progress_at, job.counts.processed)
+    return end_of(point, job.counts.total, job.records_per_minute)
 
 
 def estimate_after(job: TrackedJob, observation: JobObservation, *, now: datetime) -> Estimate:

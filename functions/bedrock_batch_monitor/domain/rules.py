@@ -12,7 +12,8 @@ from bedrock_batch_monitor.domain.deadlines import DeadlineRule
 class Rules:
     """The rules for recording and sending.
 
-    Changed record counts of a job are written at most once per `progress_interval`. A job whose
+    Changed record counts of a job are written at most once per `progress_interval`, when they are
+    news. A job whose
     status and counts do not change for `stalled_after` is stalled (None: never). A job that cannot
     be read in `unreachable_after_polls` consecutive polls is unreachable. Each job is read with its
     own call at least once per `full_read`, even if list summaries show no change. `emit_at_risk`

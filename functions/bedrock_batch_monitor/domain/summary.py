@@ -13,6 +13,7 @@ from bedrock_batch_monitor.domain.event_kinds import CONDITIONS, STALLED, UNREAC
 from bedrock_batch_monitor.domain.events import MonitorEvent
 from bedrock_batch_monitor.domain.jobs import HistoryEntry, JobRecord, TrackedJob, Usage
 from bedrock_batch_monitor.domain.outcomes import WITH_FAILED_RECORDS
+from bedrock_batch_monitor.domain.slots import ModelSlots
 from bedrock_batch_monitor.domain.tasks import PendingCallbacks
 from bedrock_batch_monitor.domain.times import seconds_between
 from bedrock_batch_monitor.domain.token_usage import short_model_id
@@ -42,8 +43,10 @@ TASKS_ANSWERED: Final = "TasksAnswered"
 TASKS_REFUSED: Final = "TasksRefused"
 TASKS_PENDING: Final = "TasksPending"
 JOBS_NEWLY_UNREACHABLE: Final = "JobsNewlyUnreachable"
+JOBS_NEED_ATTENTION: Final = "JobsNeedAttention"
 OLDEST_READ_SECONDS: Final = "OldestReadSeconds"
 DETECTION_SECONDS: Final = "DetectionSeconds"
+LATE_SECONDS: Final = "LateSeconds"
 
 # The fields of `PollSummary` that count one thing, by metric.
 _FIELDS: Final = {
@@ -73,21 +76,19 @@ _FIELDS: Final = {
 }
 # The names of the conditions' event kinds by metric.
 CONDITION_METRICS: Final = {kind.metric: kind.name for kind in CONDITIONS}
-# A custom metric costs as much as 480,000 writes to DynamoDB, in each month in which it is
-# published at all. So few are published with every successful poll, zero included ...
-STEADY_METRICS: Final = (
-    JOBS_ACTIVE,
-    JOBS_READ,
-    JOBS_CHANGED,
-    JOBS_ENDED,
-    EVENTS_SENT,
-    ERRORS,
-    POLL_SECONDS,
-    OLDEST_READ_SECONDS,
-)
-# ... and the others only by polls in which they are not zero.
-OCCASIONAL_METRICS: Final = tuple(
-    name for name in (*_FIELDS, *CONDITION_METRICS) if name not in {*STEADY_METRICS, JOBS_LISTED}
+# CloudWatch bills a metric for each hour in which it is published: in a month as much as 480,000
+# writes to DynamoDB. So every poll that is a success publishes one, zero included: its samples show
+# that polls succeed ...
+HEARTBEAT: Final = JOBS_READ
+# ... and the others are published only when they are news: most if they are not zero, these from a
+# number of seconds, and `JobsActive` if the poll did not read every active job.
+NEWS_FROM_SECONDS: Final = {POLL_SECONDS: 60, DETECTION_SECONDS: 300, LATE_SECONDS: 300}
+# Figures of which each has one alarm, and that repeat others.
+_OF_ALARMS: Final = (JOBS_NEED_ATTENTION, LATE_SECONDS)
+METRICS: Final = tuple(
+    name
+    for name in (*_FIELDS, *CONDITION_METRICS, ERRORS, POLL_SECONDS, *_OF_ALARMS)
+    if name != JOBS_LISTED
 )
 # Published for each model, when the figures of a job become known.
 INPUT_TOKENS: Final = "InputTokens"
@@ -190,7 +191,8 @@ class PollSummary:
       is not about single jobs. Such a poll is not a success.
     - `oldest_read_seconds`: the age of the oldest read of an active job that is not unreachable.
       `detection_seconds`: the longest time from a change in Bedrock until it was recorded.
-    - `newly_unreachable`: jobs that became unreachable, and items that were found to be wrong.
+    - `newly_unreachable`: jobs that became unreachable, and items that were found to be wrong;
+      `newly_unknown`: transitions to a status that this version does not know.
     - `conditions`: jobs that have a condition, by the name of its event kind.
     - `jobs_discovered`: jobs that discovery started to track; `jobs_backfilled`: ended jobs that
       were recorded in the history alone, which are in no other figure.
@@ -201,7 +203,7 @@ class PollSummary:
     - `usage_given_up`: jobs whose token counts are not read any more; `tokens`: token counts that
       became known, by metric and model.
     - `errors`: by `<Service>.<error code>`; `active_by_status`: jobs that have not ended at the end
-      of the poll, which is logged.
+      of the poll, and `slots`: the same by model. Both are logged.
     - `complete` is False if time ran out before every active job was reached; the next poll begins
       with those.
     """
@@ -216,6 +218,7 @@ class PollSummary:
     oldest_read_seconds: int = 0
     detection_seconds: int = 0
     newly_unreachable: int = 0
+    newly_unknown: int = 0
     conditions: Counter[str] = field(default_factory=Counter)
     jobs_discovered: int = 0
     jobs_given_up: int = 0
@@ -235,6 +238,7 @@ class PollSummary:
     tasks_pending: int = 0
     errors: Counter[str] = field(default_factory=Counter)
     active_by_status: Mapping[str, int] = field(default_factory=dict)
+    slots: tuple[ModelSlots, ...] = ()
     complete: bool = True
     seconds: float = 0.0
 
@@ -252,6 +256,7 @@ class PollSummary:
         self.newly_unreachable += result.newly_unreachable
         if result.entry is not None and not result.backfilled:
             self.jobs_changed += 1
+            self.newly_unknown += not statuses.is_known(result.entry.status)
             self.jobs_ended += statuses.is_terminal(result.entry.status)
             self.jobs_with_failed_records += result.entry.outcome in WITH_FAILED_RECORDS
             self.count_usage(result.entry.model_id, result.entry.usage)
@@ -282,6 +287,25 @@ class PollSummary:
         return counts | {
             ERRORS: sum(count for code, count in self.errors.items() if is_of_service(code)),
             POLL_SECONDS: self.seconds,
+            JOBS_NEED_ATTENTION: self.newly_unreachable + self.newly_unknown,
+            LATE_SECONDS: max(self.oldest_read_seconds, self.detection_seconds),
+        }
+
+    def news(self) -> dict[str, float]:
+        """The figures that are worth a metric, by its name; not the heartbeat.
+
+        What is missing is zero, or short, or for `JobsActive` the same as `JobsRead`.
+        """
+        no_news = {HEARTBEAT}
+        if self.jobs_active == self.jobs_read:
+            no_news.add(JOBS_ACTIVE)
+        figures = self.figures()
+        return {
+            name: figures[name]
+            for name in METRICS
+            if name not in no_news
+            and figures[name]
+            and figures[name] >= NEWS_FROM_SECONDS.get(name, 0)
         }
 
     def as_json(self) -> dict[str, Any]:
@@ -289,7 +313,7 @@ class PollSummary:
         figures: dict[str, Any] = {
             name[0].lower() + name[1:]: value
             for name, value in self.figures().items()
-            if name not in {ERRORS, POLL_SECONDS, EVENTS_MALFORMED}
+            if name not in {ERRORS, POLL_SECONDS, EVENTS_MALFORMED, *_OF_ALARMS}
         }
         return figures | {
             "errors": dict(sorted(self.errors.items())),

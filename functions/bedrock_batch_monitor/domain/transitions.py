@@ -27,6 +27,7 @@ from bedrock_batch_monitor.domain.progress import (
     Estimate,
     estimate_after,
     is_counts_write_due,
+    may_write_counts,
 )
 from bedrock_batch_monitor.domain.rules import Rules
 from bedrock_batch_monitor.domain.times import plausible, seconds_between
@@ -169,10 +170,14 @@ def _same_status(
     """Decide about an observation that is not older, whose counts are merged already."""
     findings = findings_of(tracked, observation, now=now, rules=rules)
     conditions = conditions_of(findings)
-    if is_counts_write_due(tracked, observation, now=now, rules=rules):
+    changes = conditions != tracked.conditions
+    # A condition follows from the estimate of these counts, so it is not written without them.
+    if is_counts_write_due(tracked, observation, now=now, rules=rules) or (
+        changes and may_write_counts(tracked, observation, now=now, rules=rules)
+    ):
         estimate = estimate_after(tracked, observation, now=now)
         return Refresh(observation, counts_moved=True, estimate=estimate, findings=findings)
-    if conditions == tracked.conditions and not tracked.has_read_failures:
+    if not changes and not tracked.has_read_failures:
         return Unchanged()
     return Refresh(
         replace(observation, counts=tracked.counts),

@@ -144,7 +144,7 @@ class EventBuffer:
         """Log what became of an event; of many that wait, the first ones."""
         event = delivery.event
         extra = {
-            "jobArn": event.job_arn,
+            "jobArn" if event.slots_of is None else "modelArn": event.resource,
             "eventId": event_id_of(event),
             "detailType": event.detail_type,
         }

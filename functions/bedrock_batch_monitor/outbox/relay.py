@@ -15,6 +15,8 @@ from bedrock_batch_monitor.adapters.dynamodb.history_table import HistoryTable
 from bedrock_batch_monitor.adapters.dynamodb.items import InvalidItemError
 from bedrock_batch_monitor.adapters.dynamodb.jobs_table import PendingJob
 from bedrock_batch_monitor.adapters.dynamodb.outbox_table import OutboxTable
+from bedrock_batch_monitor.adapters.dynamodb.slots_table import SlotsTable
+from bedrock_batch_monitor.adapters.dynamodb.writes import WriteResult
 from bedrock_batch_monitor.adapters.errors import ServiceError
 from bedrock_batch_monitor.adapters.eventbridge import BusLook, Delivery, EventBus
 from bedrock_batch_monitor.domain.arns import InvalidJobArnError
@@ -111,6 +113,7 @@ class Relay:
     jobs: Acks
     history: HistoryTable
     outbox: OutboxTable
+    slots: SlotsTable
     record_messages: bool = True
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 
@@ -174,7 +177,7 @@ class Relay:
         try:
             # For many jobs that end at once, each PutEvents call needs one transaction.
             if len(together) > 1 and self.jobs.ack_batch(together, self.clock()).is_done:
-                left = [event for event in sent if event.job_arn not in together]
+                left = [event for event in sent if event.resource not in together]
         except ServiceError as error:
             errors[error.code] += 1
             return 0
@@ -183,12 +186,16 @@ class Relay:
             if is_over():
                 break
             try:
-                written = self.jobs.ack(event.job_arn, event.pending_event, self.clock())
-                conflicts += not written.is_done
+                conflicts += not self._ack(event).is_done
             except ServiceError as error:
                 errors[error.code] += 1
         self._forget_copies(sent, errors, is_over)
         return conflicts
+
+    def _ack(self, event: MonitorEvent) -> WriteResult:
+        if event.slots_of is not None:
+            return self.slots.ack(event.slots_of, event.pending_event)
+        return self.jobs.ack(event.resource, event.pending_event, self.clock())
 
     def _forget_copies(
         self, sent: Sequence[MonitorEvent], errors: Counter[str], is_over: Callable[[], bool]
@@ -196,7 +203,7 @@ class Relay:
         for event in sent:
             if event.has_copy and not is_over():
                 try:
-                    self.outbox.delete_event(event.job_arn, event.pending_event)
+                    self.outbox.delete_event(event.resource, event.pending_event)
                 except ServiceError as error:
                     errors[error.code] += 1
 
@@ -269,11 +276,12 @@ class Relay:
 def _complete_acks(events: Sequence[MonitorEvent]) -> dict[str, frozenset[str]]:
     """The pending events of the jobs that have no other ones than these."""
     pending_events: dict[str, frozenset[str]] = {}
-    for event in events:
-        pending_events[event.job_arn] = pending_events.get(event.job_arn, frozenset()) | {
+    of_jobs = [event for event in events if event.slots_of is None]
+    for event in of_jobs:
+        pending_events[event.resource] = pending_events.get(event.resource, frozenset()) | {
             event.pending_event
         }
-    all_pending = {event.job_arn: event.all_pending for event in events}
+    all_pending = {event.resource: event.all_pending for event in of_jobs}
     return {
         job_arn: found for job_arn, found in pending_events.items() if found == all_pending[job_arn]
     }

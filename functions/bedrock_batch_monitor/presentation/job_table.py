@@ -14,6 +14,8 @@ from datetime import UTC, datetime
 from typing import Final
 
 from bedrock_batch_monitor.domain import statuses
+from bedrock_batch_monitor.domain.arns import Scope
+from bedrock_batch_monitor.domain.slots import ModelSlots
 from bedrock_batch_monitor.presentation import parts, style, words
 from bedrock_batch_monitor.presentation.attention import Concern, concerns
 from bedrock_batch_monitor.presentation.badges import needs_attention
@@ -46,7 +48,8 @@ class LiveView:
 
     `active` and `ended` are the jobs that it can show. The counts by status include all jobs,
     unless the matching `is_partial` is set: then they are lower bounds. `needing_attention` is the
-    number of all jobs that need attention, as far as the indexes tell.
+    number of all jobs that need attention, as far as the indexes tell. `slots` are those of the
+    models of the active jobs, by account and Region.
     """
 
     active: Sequence[Job]
@@ -57,6 +60,7 @@ class LiveView:
     active_is_partial: bool = False
     ended_is_partial: bool = False
     needing_attention: int = 0
+    slots: Sequence[tuple[Scope, ModelSlots]] = ()
 
 
 def in_order_of_need(jobs: Sequence[Job], now: datetime) -> list[Job]:
@@ -111,6 +115,7 @@ def _live(view: LiveView, now: datetime, *, dark: bool) -> Html:
         _not_shown(
             active - len(view.active), "active job", "bbm jobs", partial=view.active_is_partial
         ),
+        _slots(view.slots),
         element("h3", _heading(ended, "job", partial=view.ended_is_partial), _since(view, now)),
         _table(view.ended, now, ended=True, caption="Jobs that have ended"),
         _not_shown(ended - len(view.ended), "job", "bbm jobs --all", partial=view.ended_is_partial),
@@ -178,6 +183,15 @@ def _attention(urgent: Sequence[Concern], number: int, now: datetime) -> tuple[H
             class_="more-jobs",
         ),
     )
+
+
+def _slots(slots: Sequence[tuple[Scope, ModelSlots]]) -> Html | None:
+    """The slots of each model; with the account and Region if there are more."""
+    if not slots:
+        return None
+    with_scope = len({scope for scope, _ in slots}) > 1
+    texts = [f"{scope} {each}" if with_scope else str(each) for scope, each in slots]
+    return element("p", " \u00b7 ".join(texts), class_="more-jobs")
 
 
 def _table(jobs: Sequence[Job], now: datetime, *, ended: bool, caption: str) -> Html | None:

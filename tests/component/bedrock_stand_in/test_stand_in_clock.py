@@ -10,7 +10,7 @@ from .conftest import START
 
 
 def test_simulated_time_runs_at_its_speed() -> None:
-    """Simulated time is the start plus real time times speed; a new speed counts from then on."""
+    """Simulated time is the start plus real time times speed; a new speed applies from then on."""
     real = [100.0]
     clock = SimulatedClock(START, speed=60, monotonic=lambda: real[0])
     real[0] += 20
@@ -22,8 +22,8 @@ def test_simulated_time_runs_at_its_speed() -> None:
     assert clock.now() == START + timedelta(minutes=20, seconds=40)
 
 
-def test_manual_time_stands_still() -> None:
-    """A manual clock moves only on command, in whole milliseconds."""
+def test_manual_clock_moves_only_on_command() -> None:
+    """It moves in whole milliseconds."""
     clock = ManualClock(START)
     clock.advance(1.2345)
     assert clock.now() == START + timedelta(milliseconds=1234)
@@ -42,7 +42,7 @@ def test_manual_time_stands_still() -> None:
         lambda: SimulatedClock(START).advance(-1),
     ],
 )
-def test_time_does_not_run_backwards(wrong: object) -> None:
-    """No clock goes back, stands still by speed, or takes a time without its zone."""
+def test_clock_never_runs_backwards(wrong: object) -> None:
+    """No clock goes back, has a speed of zero or less, or accepts a time without a zone."""
     with pytest.raises(ValueError, match=r"time|speed"):
         wrong()

@@ -38,10 +38,10 @@ def outcomes(client: BedrockClient, arn: str, calls: int) -> list[str]:
     ("operation", "error"),
     [(o.name, error) for o in load_api().operations.values() for error in o.errors],
 )
-def test_every_error_is_the_clients_own_class(
+def test_every_error_is_parsed_as_the_exception_of_the_client(
     bedrock: StandIn, client: BedrockClient, operation: str, error: str
 ) -> None:
-    """Each error that an operation lists parses as the client's exception, with its status."""
+    """Each error that an operation lists is the client's exception, with its status."""
     arn = bedrock.add_job()
     bedrock.faults.fail(error, operation=operation)
     call: dict[str, Any] = {
@@ -62,8 +62,8 @@ def test_every_error_is_the_clients_own_class(
     assert bedrock.calls == {(operation, error): 1}
 
 
-def test_a_share_of_calls_is_throttled(bedrock: StandIn, client: BedrockClient) -> None:
-    """About the asked share of calls is throttled, and the same ones in every run."""
+def test_throttled_share_of_calls_is_as_configured(bedrock: StandIn, client: BedrockClient) -> None:
+    """About the configured share of calls is throttled, and the same ones in every run."""
     arn = bedrock.add_job()
     bedrock.faults.throttle(share=0.5, operation=GET)
     first = outcomes(client, arn, 100)
@@ -81,8 +81,8 @@ def test_a_share_of_calls_is_throttled(bedrock: StandIn, client: BedrockClient) 
         assert results == first
 
 
-def test_a_rate_is_a_bucket(bedrock: StandIn, client: BedrockClient) -> None:
-    """With two calls a second, a burst of two passes, and each half second lets one more."""
+def test_throttling_by_rate_is_a_token_bucket(bedrock: StandIn, client: BedrockClient) -> None:
+    """With two calls a second, a burst of two succeeds, and then one call each half second."""
     arn = bedrock.add_job()
     bedrock.faults.throttle(per_second=2)
     assert outcomes(client, arn, 4) == ["OK", "OK"] + ["ThrottlingException"] * 2
@@ -92,8 +92,8 @@ def test_a_rate_is_a_bucket(bedrock: StandIn, client: BedrockClient) -> None:
     assert outcomes(client, arn, 3) == ["OK", "OK", "ThrottlingException"]
 
 
-def test_a_rate_can_go_by_real_time(connect: Connect) -> None:
-    """A rate by real time does not mind the simulated clock."""
+def test_throttling_by_rate_can_use_real_time(connect: Connect) -> None:
+    """A rate by real time does not depend on the simulated clock."""
     real = [0.0]
     with StandIn(clock=ManualClock(START), account=ACCOUNT, monotonic=lambda: real[0]) as bedrock:
         client = connect(bedrock.endpoint_url)
@@ -105,15 +105,16 @@ def test_a_rate_can_go_by_real_time(connect: Connect) -> None:
         assert outcomes(client, arn, 2) == ["OK", "ThrottlingException"]
 
 
-def test_the_next_calls_fail(bedrock: StandIn, client: BedrockClient) -> None:
-    """A fault of the next calls is used up by them."""
+def test_fault_for_the_next_calls_ends_with_them(bedrock: StandIn, client: BedrockClient) -> None:
     arn = bedrock.add_job()
     bedrock.faults.fail(next_calls=2)
     assert outcomes(client, arn, 3) == ["InternalServerException"] * 2 + ["OK"]
 
 
-def test_an_error_strikes_where_it_is_listed(bedrock: StandIn, client: BedrockClient) -> None:
-    """An error for all operations spares those that cannot answer it."""
+def test_error_occurs_only_in_operations_that_list_it(
+    bedrock: StandIn, client: BedrockClient
+) -> None:
+    """An error for all operations does not affect those that cannot return it."""
     arn = bedrock.add_job()
     bedrock.faults.fail("ConflictException")
     assert outcomes(client, arn, 1) == ["OK"]
@@ -121,8 +122,10 @@ def test_an_error_strikes_where_it_is_listed(bedrock: StandIn, client: BedrockCl
         client.stop_model_invocation_job(jobIdentifier=arn)
 
 
-def test_the_connection_is_reset(bedrock: StandIn, client: BedrockClient) -> None:
-    """A reset is a ConnectionClosedError to the client, and the next call is well again."""
+def test_reset_connection_is_a_connection_closed_error(
+    bedrock: StandIn, client: BedrockClient
+) -> None:
+    """The next call succeeds."""
     arn = bedrock.add_job()
     bedrock.faults.fail("reset", next_calls=1)
     with pytest.raises(ConnectionClosedError):
@@ -134,7 +137,7 @@ def test_the_connection_is_reset(bedrock: StandIn, client: BedrockClient) -> Non
 @pytest.mark.parametrize(
     ("breakage", "begin"), [("truncated", '{"jobName":"batch-'), ("garbage", "<html>")]
 )
-def test_the_answer_is_no_json(
+def test_response_that_is_not_json_has_no_status(
     bedrock: StandIn, client: BedrockClient, breakage: str, begin: str
 ) -> None:
     """A truncated answer, and one of other content, is a job without a status to the client.
@@ -151,8 +154,8 @@ def test_the_answer_is_no_json(
     assert outcomes(client, arn, 1) == ["OK"]
 
 
-def test_an_answer_comes_too_late(bedrock: StandIn, connect: Connect) -> None:
-    """A delayed answer times the client out, and does not hold up the stand-in's end."""
+def test_delayed_response_times_out_the_client(bedrock: StandIn, connect: Connect) -> None:
+    """It does not delay the end of the stand-in."""
     client = connect(bedrock.endpoint_url, read_timeout=0.1)
     arn = bedrock.add_job()
     bedrock.faults.delay(600, operation=GET)
@@ -161,8 +164,8 @@ def test_an_answer_comes_too_late(bedrock: StandIn, connect: Connect) -> None:
     assert client.list_model_invocation_jobs()["invocationJobSummaries"]
 
 
-def test_one_job_is_denied(bedrock: StandIn, client: BedrockClient) -> None:
-    """A job can be denied alone, named by ARN or by id, and allowed again."""
+def test_access_to_one_job_can_be_denied(bedrock: StandIn, client: BedrockClient) -> None:
+    """The job is named by ARN or by ID, and can be allowed again."""
     arn, other = bedrock.add_job(), bedrock.add_job()
     bedrock.faults.deny(arn)
     assert outcomes(client, arn, 1) == outcomes(client, arn[-12:], 1) == ["AccessDeniedException"]
@@ -171,8 +174,8 @@ def test_one_job_is_denied(bedrock: StandIn, client: BedrockClient) -> None:
     assert outcomes(client, arn, 1) == ["OK"]
 
 
-def test_an_operation_is_denied(bedrock: StandIn, client: BedrockClient) -> None:
-    """An operation can be denied for all jobs while the others work."""
+def test_operation_can_be_denied_for_all_jobs(bedrock: StandIn, client: BedrockClient) -> None:
+    """The other operations succeed."""
     arn = bedrock.add_job()
     bedrock.faults.deny(operation="ListModelInvocationJobs")
     with pytest.raises(client.exceptions.AccessDeniedException):
@@ -180,8 +183,10 @@ def test_an_operation_is_denied(bedrock: StandIn, client: BedrockClient) -> None
     assert outcomes(client, arn, 1) == ["OK"]
 
 
-def test_a_hidden_job_is_gone_until_it_reappears(bedrock: StandIn, client: BedrockClient) -> None:
-    """A hidden job is in no answer and cannot be stopped; without the fault it is back."""
+def test_hidden_job_is_absent_until_the_fault_is_removed(
+    bedrock: StandIn, client: BedrockClient
+) -> None:
+    """It is in no response and cannot be stopped."""
     arn, other = bedrock.add_job(), bedrock.add_job()
     fault = bedrock.faults.hide(arn)
     assert outcomes(client, arn, 1) == ["ResourceNotFoundException"]
@@ -199,8 +204,8 @@ def arns(client: BedrockClient) -> list[str]:
     return [summary["jobArn"] for page in pages for summary in page["invocationJobSummaries"]]
 
 
-def test_lists_lag_behind(bedrock: StandIn, client: BedrockClient) -> None:
-    """A stale list shows the jobs and statuses of some time ago, while Get is up to date."""
+def test_stale_list_shows_an_earlier_state(bedrock: StandIn, client: BedrockClient) -> None:
+    """It has the jobs and statuses of some time ago, while Get is up to date."""
     arn = bedrock.add_job(script=Script.ending("Failed", submitted=60, validating=60, running=0))
     bedrock.clock.advance(120)
     bedrock.add_job()
@@ -211,8 +216,8 @@ def test_lists_lag_behind(bedrock: StandIn, client: BedrockClient) -> None:
     assert client.get_model_invocation_job(jobIdentifier=arn)["status"] == "Failed"
 
 
-def test_lists_leave_out(bedrock: StandIn, client: BedrockClient) -> None:
-    """A list can lack its summaries' status, and jobs that Get knows."""
+def test_list_can_omit_statuses_and_jobs(bedrock: StandIn, client: BedrockClient) -> None:
+    """Get still returns them."""
     arn, other = bedrock.add_job(), bedrock.add_job()
     bedrock.faults.stale_lists(without=["status"], leave_out=[arn])
     (summary,) = client.list_model_invocation_jobs()["invocationJobSummaries"]
@@ -221,8 +226,8 @@ def test_lists_leave_out(bedrock: StandIn, client: BedrockClient) -> None:
     assert outcomes(client, arn, 1) == ["OK"]
 
 
-def test_pages_are_short(bedrock: StandIn, client: BedrockClient) -> None:
-    """Pages can be short or empty and still have a next one; the paginator finds every job."""
+def test_short_or_empty_pages_lose_no_job(bedrock: StandIn, client: BedrockClient) -> None:
+    """Such a page still has a next one; the paginator finds every job."""
     made = [bedrock.add_job(job_name=f"{'a' if n else 'b'}-{n}") for n in range(10)]
     bedrock.faults.short_pages(3)
     page = client.list_model_invocation_jobs(nameContains="b-0")
@@ -270,17 +275,15 @@ def test_empty_pages_come_before_those_with_jobs(
     assert arns(client) == made[::-1]
 
 
-def test_empty_pages_do_not_hold_back_a_list_without_jobs(
-    bedrock: StandIn, client: BedrockClient
-) -> None:
-    """A list has an end, with both faults and without any job."""
+def test_list_without_jobs_ends_with_empty_pages(bedrock: StandIn, client: BedrockClient) -> None:
+    """A list ends with both faults and without any job."""
     bedrock.faults.empty_pages(2)
     bedrock.faults.empty_token()
     assert [len(jobs) for jobs, _ in pages(client)] == [0, 0, 0]
 
 
-def test_list_goes_on_after_a_fault_is_removed(bedrock: StandIn, client: BedrockClient) -> None:
-    """The token of an empty page leads to the page that it stands before."""
+def test_list_continues_after_a_fault_is_removed(bedrock: StandIn, client: BedrockClient) -> None:
+    """The token of an empty page leads to the page that follows it."""
     arn = bedrock.add_job()
     fault = bedrock.faults.empty_pages(1)
     token = client.list_model_invocation_jobs()["nextToken"]
@@ -292,8 +295,10 @@ def test_list_goes_on_after_a_fault_is_removed(bedrock: StandIn, client: Bedrock
 
 
 @pytest.mark.parametrize("error", ["InternalServerException", "ThrottlingException"])
-def test_page_fails_after_good_ones(bedrock: StandIn, client: BedrockClient, error: str) -> None:
-    """The pages before it are answered, and it can be asked for again."""
+def test_page_can_fail_after_successful_ones(
+    bedrock: StandIn, client: BedrockClient, error: str
+) -> None:
+    """The pages before it are returned, and it can be requested again."""
     made = [bedrock.add_job() for _ in range(5)]
     bedrock.faults.fail(error, operation="ListModelInvocationJobs", after_calls=2, next_calls=1)
     first = client.list_model_invocation_jobs(maxResults=2)
@@ -315,10 +320,10 @@ def test_page_fails_after_good_ones(bedrock: StandIn, client: BedrockClient, err
         ("SomethingNew", 599),
     ],
 )
-def test_error_that_the_model_does_not_have_reaches_the_client(
+def test_error_outside_the_service_model_reaches_the_client(
     bedrock: StandIn, client: BedrockClient, error: str, status: int
 ) -> None:
-    """Any service can refuse a call before the API is reached; other calls are answered."""
+    """Any service can refuse a call before it reaches the API; other calls succeed."""
     arn, other = bedrock.add_job(), bedrock.add_job()
     bedrock.faults.refuse(error, status, job_arn=arn)
     with pytest.raises(ClientError) as caught:
@@ -330,7 +335,9 @@ def test_error_that_the_model_does_not_have_reaches_the_client(
     assert bedrock.calls[GET, error] == 1
 
 
-def test_calls_pass_before_a_fault_begins(bedrock: StandIn, client: BedrockClient) -> None:
+def test_fault_begins_after_the_given_number_of_calls(
+    bedrock: StandIn, client: BedrockClient
+) -> None:
     """Calls of other operations and jobs do not count."""
     arn, other = bedrock.add_job(), bedrock.add_job()
     bedrock.faults.throttle(after_calls=2, job_arn=arn)
@@ -339,8 +346,8 @@ def test_calls_pass_before_a_fault_begins(bedrock: StandIn, client: BedrockClien
     assert outcomes(client, arn, 4) == ["OK"] * 2 + ["ThrottlingException"] * 2
 
 
-def test_each_call_takes_its_time(bedrock: StandIn, client: BedrockClient) -> None:
-    """The clock is advanced by each call in scope, after what it answers, and also if it fails."""
+def test_each_call_advances_the_clock(bedrock: StandIn, client: BedrockClient) -> None:
+    """After the response is made, for each call in scope, also if it fails."""
     arn = bedrock.add_job(script=Script.ending("Completed", submitted=60))
     bedrock.faults.call_time(60, operation=GET)
     client.list_model_invocation_jobs()
@@ -356,7 +363,7 @@ def test_each_call_takes_its_time(bedrock: StandIn, client: BedrockClient) -> No
     assert bedrock.clock.now() == START + timedelta(seconds=180)
 
 
-def test_an_answer_is_overridden(bedrock: StandIn, client: BedrockClient) -> None:
+def test_response_can_be_overridden(bedrock: StandIn, client: BedrockClient) -> None:
     """An unknown status, unknown members and missing ones reach the client unchanged."""
     arn = bedrock.add_job()
     bedrock.faults.override(arn, {"status": "Paused", "lastModifiedTime": None, "novel": {"a": 1}})
@@ -369,8 +376,8 @@ def test_an_answer_is_overridden(bedrock: StandIn, client: BedrockClient) -> Non
     assert bedrock.job(arn)["status"] == "Submitted"
 
 
-def test_a_time_goes_backwards(bedrock: StandIn, client: BedrockClient) -> None:
-    """An override can turn lastModifiedTime back, for one operation only."""
+def test_modification_time_can_go_backwards(bedrock: StandIn, client: BedrockClient) -> None:
+    """An override can set lastModifiedTime back, for one operation only."""
     arn = bedrock.add_job()
     earlier = START - timedelta(days=1)
     bedrock.faults.override(arn, {"lastModifiedTime": earlier}, operation=GET)
@@ -396,8 +403,8 @@ def test_a_time_goes_backwards(bedrock: StandIn, client: BedrockClient) -> None:
         {"kind": "refuse", "error": ""},
     ],
 )
-def test_a_fault_without_sense_is_refused(bedrock: StandIn, fault: dict[str, Any]) -> None:
-    """A fault that cannot be is a ValueError, and none is set."""
+def test_invalid_fault_is_refused(bedrock: StandIn, fault: dict[str, Any]) -> None:
+    """It is a ValueError, and no fault is set."""
     with pytest.raises(ValueError, match=r"\w"):
         bedrock.faults.add_json(fault)
     assert bedrock.faults.active() == {}

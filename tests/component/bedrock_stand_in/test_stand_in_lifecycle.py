@@ -47,16 +47,16 @@ def path(script: Script) -> list[str]:
 
 @given(script=scripts)
 @unhurried
-def test_drawn_paths_are_legal(script: Script) -> None:
-    """A drawn script begins Submitted, takes only steps that Bedrock takes, and ends."""
+def test_drawn_script_has_only_legal_steps(script: Script) -> None:
+    """It begins with Submitted, takes only steps that Bedrock takes, and ends."""
     assert path(script)[0] == "Submitted"
     assert path(script)[-1] in ENDINGS
     for before, after in pairwise(path(script)):
         assert after in SUCCESSORS[before]
 
 
-def test_all_endings_are_drawn() -> None:
-    """Random scripts reach all five terminal statuses, most of them Completed."""
+def test_drawn_scripts_reach_all_terminal_statuses() -> None:
+    """Random scripts reach all five, most of them Completed."""
     draws = rng(1)
     drawn = [path(Script.random(draws))[-1] for _ in range(500)]
     assert set(drawn) == set(ENDINGS)
@@ -65,8 +65,8 @@ def test_all_endings_are_drawn() -> None:
 
 @given(script=scripts, elapsed=moments, total=totals)
 @unhurried
-def test_a_job_only_goes_forward(script: Script, elapsed: list[float], total: int) -> None:
-    """Counts, times and statuses never go back, and sums hold at every moment."""
+def test_job_never_goes_backwards(script: Script, elapsed: list[float], total: int) -> None:
+    """Counts, times and statuses never go back, and the sums are right at every moment."""
     states = [script.state(seconds, total) for seconds in elapsed]
     for seconds, state in zip(elapsed, states, strict=True):
         assert_consistent(state, seconds, total)
@@ -105,7 +105,9 @@ def assert_consistent(state: State, seconds: float, total: int) -> None:
 
 @given(script=scripts, total=totals, at=st.floats(0, DAY), later=moments)
 @unhurried
-def test_a_stop_is_the_end(script: Script, total: int, at: float, later: list[float]) -> None:
+def test_stopped_job_keeps_its_counts_and_ends(
+    script: Script, total: int, at: float, later: list[float]
+) -> None:
     """Whenever a user stops a job, its counts stay, and Stopping leads to Stopped."""
     stopped = script.stopped(at, 30)
     for seconds in later:
@@ -159,7 +161,7 @@ def test_total_of_an_ended_job_is_known_if_it_was_validated(
 
 
 @pytest.mark.parametrize(("after", "total"), [(0, 0), (60, 0), (120, 1000)])
-def test_stop_keeps_what_is_known_of_the_counts(
+def test_job_stopped_before_validation_has_no_counts(
     bedrock: StandIn, client: BedrockClient, after: int, total: int
 ) -> None:
     """A job that a user stops before it was validated never says how many records it has."""
@@ -172,8 +174,8 @@ def test_stop_keeps_what_is_known_of_the_counts(
     assert (job["status"], job["totalRecordCount"]) == ("Stopped", total)
 
 
-def test_counts_step_while_running(bedrock: StandIn, client: BedrockClient) -> None:
-    """Counts grow in steps, and lastModifiedTime with them."""
+def test_counts_grow_in_steps_while_running(bedrock: StandIn, client: BedrockClient) -> None:
+    """Their lastModifiedTime grows with them."""
     script = Script.ending("Completed", submitted=60, validating=60, scheduled=60, running=1000)
     arn = bedrock.add_job(script=script, total_records=1000)
     bedrock.clock.advance(180)
@@ -192,8 +194,10 @@ def test_counts_step_while_running(bedrock: StandIn, client: BedrockClient) -> N
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_every_ending_is_reached(bedrock: StandIn, client: BedrockClient, ending: str) -> None:
-    """A client sees each ending come by legal steps, with its time, and a message if it is bad."""
+def test_every_terminal_status_is_reached_by_legal_steps(
+    bedrock: StandIn, client: BedrockClient, ending: str
+) -> None:
+    """It has its time, and a message if the job did not complete."""
     bedrock.plan(REQUEST["jobName"], Script.random(rng(5), ending=ending))
     arn = client.create_model_invocation_job(**REQUEST)["jobArn"]
     seen = ["Submitted"]
@@ -213,7 +217,7 @@ def test_every_ending_is_reached(bedrock: StandIn, client: BedrockClient, ending
         assert job["endTime"] == job["jobExpirationTime"] == START + timedelta(hours=24)
 
 
-def test_a_stall_is_a_phase_that_lasts(bedrock: StandIn) -> None:
+def test_job_can_stall_in_a_phase(bedrock: StandIn) -> None:
     """A job can run half way and then make no progress."""
     half = Script(
         (Phase("Submitted", 60), Phase("InProgress", 600, processed=0.5), Phase("InProgress", None))
@@ -226,8 +230,8 @@ def test_a_stall_is_a_phase_that_lasts(bedrock: StandIn) -> None:
     assert (stalled["status"], stalled["processedRecordCount"]) == ("InProgress", 500)
 
 
-def test_a_seed_repeats(connect: Connect) -> None:
-    """Two runs with one seed have the same ids and lives; another seed has others."""
+def test_same_seed_repeats_ids_and_lifecycles(connect: Connect) -> None:
+    """Another seed makes others."""
 
     def run(seed: int) -> list[dict[str, object]]:
         with StandIn(clock=ManualClock(START), seed=seed) as bedrock:
@@ -244,7 +248,7 @@ def test_a_seed_repeats(connect: Connect) -> None:
 
 @given(script=scripts)
 @unhurried
-def test_a_script_survives_json(script: Script) -> None:
+def test_script_survives_a_round_trip_as_json(script: Script) -> None:
     """A script that is sent to another process is the same there."""
     assert Script.from_json(script.to_json()) == script
 
@@ -267,7 +271,7 @@ def test_a_script_survives_json(script: Script) -> None:
         lambda: Script.from_json({}),
     ],
 )
-def test_a_script_without_sense_is_refused(make: object) -> None:
-    """A script that no job could follow is a ValueError where it is made."""
+def test_invalid_script_is_refused(make: object) -> None:
+    """A script that no job could follow is a ValueError where it is created."""
     with pytest.raises(ValueError, match=r"\w"):
         make()

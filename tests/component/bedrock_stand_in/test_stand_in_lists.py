@@ -33,8 +33,10 @@ def arns(bedrock: StandIn) -> list[str]:
     ]
 
 
-def test_all_pages_are_read(bedrock: StandIn, client: BedrockClient, arns: list[str]) -> None:
-    """The real paginator sees each of more than 1,000 jobs once, newest first, in full pages."""
+def test_paginator_reads_every_job_once(
+    bedrock: StandIn, client: BedrockClient, arns: list[str]
+) -> None:
+    """More than 1,000 jobs, newest first, in full pages."""
     assert listed(client, maxResults=1000) == arns[::-1]
     assert bedrock.calls == {("ListModelInvocationJobs", "OK"): 2}
     page = client.list_model_invocation_jobs()
@@ -42,15 +44,15 @@ def test_all_pages_are_read(bedrock: StandIn, client: BedrockClient, arns: list[
     assert "nextToken" in page
 
 
-def test_the_order_is_chosen(client: BedrockClient, arns: list[str]) -> None:
-    """Jobs are sorted by the time of their creation, either way."""
+def test_jobs_are_sorted_by_creation_time(client: BedrockClient, arns: list[str]) -> None:
+    """Ascending or descending."""
     ascending = listed(client, sortBy="CreationTime", sortOrder="Ascending", maxResults=500)
     assert ascending == arns
     assert listed(client, sortOrder="Descending", maxResults=500) == arns[::-1]
 
 
-def test_jobs_are_filtered(client: BedrockClient, arns: list[str]) -> None:
-    """Each filter selects on its own, and together they select the intersection."""
+def test_filters_select_their_intersection(client: BedrockClient, arns: list[str]) -> None:
+    """Each filter also selects on its own."""
     after, before = START + timedelta(seconds=100 - 3600), START + timedelta(seconds=200 - 3600)
     ascending = {"sortOrder": "Ascending", "maxResults": 100}
     assert listed(client, submitTimeAfter=after, **ascending) == arns[101:]
@@ -64,18 +66,18 @@ def test_jobs_are_filtered(client: BedrockClient, arns: list[str]) -> None:
     assert together == arns[110:200:10]
 
 
-def test_the_last_page_has_no_token(client: BedrockClient, arns: list[str]) -> None:
-    """A page that ends with the last job that matches does not promise another."""
+def test_last_page_has_no_token(client: BedrockClient, arns: list[str]) -> None:
+    """Also if it ends with the last job that matches."""
     page = client.list_model_invocation_jobs(statusEquals="Failed", maxResults=124)
     assert len(page["invocationJobSummaries"]) == len(arns[::10]) == 124
     assert "nextToken" not in page
 
 
 @pytest.mark.parametrize("order", ["Ascending", "Descending"])
-def test_jobs_added_between_pages_shift_nothing(
+def test_jobs_added_between_pages_do_not_shift_pages(
     bedrock: StandIn, client: BedrockClient, arns: list[str], order: str
 ) -> None:
-    """Pages hold every earlier job exactly once, though jobs are added before and behind."""
+    """Pages contain every earlier job exactly once, wherever jobs are added."""
     seen: list[str] = []
     token: dict[str, Any] = {}
     while True:
@@ -90,8 +92,8 @@ def test_jobs_added_between_pages_shift_nothing(
     assert set(seen) >= set(arns)
 
 
-def test_a_token_belongs_to_its_list(client: BedrockClient, arns: list[str]) -> None:
-    """A token goes on with its own filters only, but with any size of page."""
+def test_token_is_valid_only_with_its_filters(client: BedrockClient, arns: list[str]) -> None:
+    """The page size can change."""
     token = client.list_model_invocation_jobs(maxResults=10)["nextToken"]
     rest = client.list_model_invocation_jobs(maxResults=5, nextToken=token)
     assert [s["jobArn"] for s in rest["invocationJobSummaries"]] == arns[::-1][10:15]
@@ -99,8 +101,8 @@ def test_a_token_belongs_to_its_list(client: BedrockClient, arns: list[str]) -> 
         client.list_model_invocation_jobs(nextToken=token, nameContains="hourly")
 
 
-def test_a_summary_is_what_get_says(bedrock: StandIn, client: BedrockClient) -> None:
-    """List and Get agree in every member that they share."""
+def test_summary_agrees_with_get(bedrock: StandIn, client: BedrockClient) -> None:
+    """In every member that List and Get share."""
     arn = bedrock.add_job(script=Script.ending("Stopped"))
     bedrock.clock.advance(900)
     (summary,) = client.list_model_invocation_jobs()["invocationJobSummaries"]

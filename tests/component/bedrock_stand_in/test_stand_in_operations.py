@@ -53,8 +53,8 @@ def refusal(error: pytest.ExceptionInfo[ClientError]) -> tuple[int, str, str]:
     )
 
 
-def test_a_created_job_is_read_back(bedrock: StandIn, client: BedrockClient) -> None:
-    """A job has what it was created with, as the API echoes it, and starts out Submitted."""
+def test_created_job_is_returned_as_submitted(bedrock: StandIn, client: BedrockClient) -> None:
+    """Get returns the parameters of the request, as the API does, and the status Submitted."""
     arn = client.create_model_invocation_job(**ALL_MEMBERS)["jobArn"]
     job: dict[str, Any] = dict(client.get_model_invocation_job(jobIdentifier=arn))
     del job["ResponseMetadata"]
@@ -74,14 +74,14 @@ def test_a_created_job_is_read_back(bedrock: StandIn, client: BedrockClient) -> 
     assert job == bedrock.job(arn)
 
 
-def test_a_job_is_read_by_its_id(client: BedrockClient) -> None:
-    """The 12 characters at the end of the ARN are enough to name a job."""
+def test_job_is_found_by_its_id(client: BedrockClient) -> None:
+    """The 12 characters at the end of the ARN are enough."""
     arn = client.create_model_invocation_job(**REQUEST)["jobArn"]
     assert client.get_model_invocation_job(jobIdentifier=arn[-12:])["jobArn"] == arn
 
 
-def test_every_member_of_the_outputs_is_there(bedrock: StandIn, client: BedrockClient) -> None:
-    """A job that failed while running shows every member that the model has, in Get and in List."""
+def test_outputs_have_every_member_of_the_model(bedrock: StandIn, client: BedrockClient) -> None:
+    """A job that failed while running shows them all, in Get and in List."""
     bedrock.plan("nightly-summaries", Script.ending("Failed"), total_records=100)
     arn = client.create_model_invocation_job(**ALL_MEMBERS)["jobArn"]
     bedrock.clock.advance(7200)
@@ -92,8 +92,8 @@ def test_every_member_of_the_outputs_is_there(bedrock: StandIn, client: BedrockC
     assert set(summary) == set(model.shape_for("ModelInvocationJobSummary").members)
 
 
-def test_the_same_token_makes_one_job(client: BedrockClient) -> None:
-    """A repeated clientRequestToken returns the first job; with other parameters it conflicts."""
+def test_repeated_client_request_token_returns_the_first_job(client: BedrockClient) -> None:
+    """With other parameters it is a conflict."""
     request = REQUEST | {"clientRequestToken": "once"}
     first = client.create_model_invocation_job(**request)["jobArn"]
     assert client.create_model_invocation_job(**request)["jobArn"] == first
@@ -102,8 +102,8 @@ def test_the_same_token_makes_one_job(client: BedrockClient) -> None:
         client.create_model_invocation_job(**request | {"jobName": "another"})
 
 
-def test_a_stopped_job_goes_through_stopping(bedrock: StandIn, client: BedrockClient) -> None:
-    """A stop keeps the counts of that moment, and leads through Stopping to Stopped."""
+def test_stopped_job_has_the_status_stopping_first(bedrock: StandIn, client: BedrockClient) -> None:
+    """It keeps the counts of that moment."""
     arn = bedrock.add_job(script=RUNNING, total_records=1000)
     bedrock.clock.advance(360)
     before = client.get_model_invocation_job(jobIdentifier=arn)
@@ -121,16 +121,16 @@ def test_a_stopped_job_goes_through_stopping(bedrock: StandIn, client: BedrockCl
         client.stop_model_invocation_job(jobIdentifier=arn)
 
 
-def test_no_such_job(client: BedrockClient) -> None:
-    """Get and Stop of a job that is not there answer ResourceNotFoundException, 404."""
+def test_missing_job_is_a_404(client: BedrockClient) -> None:
+    """Get and Stop raise ResourceNotFoundException."""
     for call in (client.get_model_invocation_job, client.stop_model_invocation_job):
         with pytest.raises(client.exceptions.ResourceNotFoundException) as error:
             call(jobIdentifier="abcdefghij12")
         assert refusal(error)[0] == 404
 
 
-def test_accounts_and_regions_are_apart(bedrock: StandIn, connect: Connect) -> None:
-    """A 12-digit access key id is the account and the signature's region the region."""
+def test_accounts_and_regions_are_separate(bedrock: StandIn, connect: Connect) -> None:
+    """A 12-digit access key ID is the account; the Region is the one of the signature."""
     other = connect(bedrock.endpoint_url, key="210987654321", region="eu-west-1")
     named = connect(bedrock.endpoint_url, key="AKIDEXAMPLE", region="eu-west-1")
     arn = other.create_model_invocation_job(**REQUEST)["jobArn"]
@@ -144,17 +144,19 @@ def test_accounts_and_regions_are_apart(bedrock: StandIn, connect: Connect) -> N
         elsewhere.get_model_invocation_job(jobIdentifier=arn)
 
 
-def test_the_endpoint_comes_from_the_environment(
+def test_endpoint_is_read_from_the_environment(
     bedrock: StandIn, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """AWS_ENDPOINT_URL_BEDROCK alone leads an unmodified client here."""
+    """AWS_ENDPOINT_URL_BEDROCK alone is enough for an unmodified client."""
     monkeypatch.setenv("AWS_ENDPOINT_URL_BEDROCK", bedrock.endpoint_url)
     arn = bedrock.add_job()
     assert connect(None).get_model_invocation_job(jobIdentifier=arn)["jobArn"] == arn
 
 
-def test_a_job_to_come_is_not_there_yet(bedrock: StandIn, client: BedrockClient) -> None:
-    """A job with a later time of submission is neither read nor listed before that time."""
+def test_job_with_a_later_submission_time_is_hidden_until_then(
+    bedrock: StandIn, client: BedrockClient
+) -> None:
+    """It is neither read nor listed before that time."""
     arn = bedrock.add_job(submitted_at=START + timedelta(seconds=60))
     with pytest.raises(client.exceptions.ResourceNotFoundException):
         client.get_model_invocation_job(jobIdentifier=arn)
@@ -184,10 +186,10 @@ def test_a_job_to_come_is_not_there_yet(bedrock: StandIn, client: BedrockClient)
         ({"vpcConfig": {"subnetIds": ["s"], "securityGroupIds": ["s"] * 6}}, "equal to 5"),
     ],
 )
-def test_a_wrong_request_is_refused(
+def test_invalid_request_is_refused_with_the_reason(
     bedrock: StandIn, connect: Connect, change: dict[str, Any], said: str
 ) -> None:
-    """What botocore's model forbids is a ValidationException that says which member and why."""
+    """What botocore's model forbids is a ValidationException that names the member."""
     client = connect(bedrock.endpoint_url, parameter_validation=False)
     request = {k: v for k, v in (REQUEST | change).items() if v is not None}
     with pytest.raises(client.exceptions.ValidationException) as error:
@@ -213,10 +215,10 @@ def test_a_wrong_request_is_refused(
         {"nextToken": "W10="},
     ],
 )
-def test_a_wrong_list_request_is_refused(
+def test_invalid_list_request_is_refused(
     bedrock: StandIn, connect: Connect, request_: dict[str, Any]
 ) -> None:
-    """Query parameters are held to the model's ranges, enums and patterns, tokens to their list."""
+    """Ranges, enums and patterns of the model apply to parameters; a token belongs to its list."""
     client = connect(bedrock.endpoint_url, parameter_validation=False)
     with pytest.raises(client.exceptions.ValidationException):
         client.list_model_invocation_jobs(**request_)
@@ -225,15 +227,15 @@ def test_a_wrong_list_request_is_refused(
 @pytest.mark.parametrize(
     "identifier", ["short", "UPPERCASE123", "arn:aws:bedrock:us-east-1:1:model-invocation-job/x"]
 )
-def test_a_wrong_identifier_is_refused(client: BedrockClient, identifier: str) -> None:
-    """An identifier that is neither an ARN nor an id is a ValidationException, not a 404."""
+def test_invalid_identifier_is_a_validation_error(client: BedrockClient, identifier: str) -> None:
+    """It is not a 404."""
     with pytest.raises(client.exceptions.ValidationException):
         client.get_model_invocation_job(jobIdentifier=identifier)
 
 
 @pytest.mark.parametrize("body", [b"{", b"[]", b'"text"', b"\xff"])
-def test_a_body_that_is_no_object_is_refused(bedrock: StandIn, body: bytes) -> None:
-    """A body that is not a JSON object is a ValidationException."""
+def test_body_that_is_not_an_object_is_refused(bedrock: StandIn, body: bytes) -> None:
+    """It is a ValidationException."""
     status, headers, document = raw(bedrock, "POST", "/model-invocation-job", body)
     assert (status, headers["x-amzn-ErrorType"]) == (400, "ValidationException")
     assert document.keys() == {"message"}
@@ -248,8 +250,8 @@ def test_a_body_that_is_no_object_is_refused(bedrock: StandIn, body: bytes) -> N
         ("GET", "/foundation-models"),
     ],
 )
-def test_other_operations_are_unknown(bedrock: StandIn, method: str, path: str) -> None:
-    """What is not one of the four operations is a 404 that says so."""
+def test_other_operations_are_a_404(bedrock: StandIn, method: str, path: str) -> None:
+    """Only the four operations exist."""
     status, headers, _ = raw(bedrock, method, path)
     assert (status, headers["x-amzn-ErrorType"]) == (404, "UnknownOperationException")
 
@@ -267,8 +269,8 @@ def raw(
         connection.close()
 
 
-def test_answers_look_like_the_services(bedrock: StandIn) -> None:
-    """An answer is JSON with a request id, its times are ISO 8601 texts, an error names itself."""
+def test_response_has_the_form_of_the_service(bedrock: StandIn) -> None:
+    """It is JSON with a request ID, times are ISO 8601 texts, and an error has its name."""
     arn = bedrock.add_job(submitted_at=START - timedelta(milliseconds=1500))
     status, headers, document = raw(bedrock, "GET", f"/model-invocation-job/{arn[-12:]}")
     assert status == 200
@@ -281,8 +283,7 @@ def test_answers_look_like_the_services(bedrock: StandIn) -> None:
     assert document == {"message": "The job abcdefghij12 was not found"}
 
 
-def test_calls_are_counted(bedrock: StandIn, client: BedrockClient) -> None:
-    """Every call counts under its operation and how it came out."""
+def test_calls_are_counted_by_operation_and_result(bedrock: StandIn, client: BedrockClient) -> None:
     arn = bedrock.add_job()
     for _ in range(3):
         client.get_model_invocation_job(jobIdentifier=arn)
@@ -300,7 +301,7 @@ def test_calls_are_counted(bedrock: StandIn, client: BedrockClient) -> None:
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_the_operations_are_botocores(client: BedrockClient, name: str) -> None:
+def test_operations_equal_those_of_botocore(client: BedrockClient, name: str) -> None:
     """Route, members, required members and errors equal those of the client's own model."""
     theirs = client.meta.service_model.operation_model(name)
     ours = load_api().operations[name]
@@ -313,8 +314,8 @@ def test_the_operations_are_botocores(client: BedrockClient, name: str) -> None:
     assert set(ours.errors) == {shape.name for shape in theirs.error_shapes}
 
 
-def test_the_lifecycles_statuses_are_botocores() -> None:
-    """The statuses that scripts know are exactly those of the model's enum."""
+def test_statuses_of_scripts_equal_those_of_botocore() -> None:
+    """They are exactly those of the model's enum."""
     assert set(SUCCESSORS) == set(load_api().statuses)
 
 
@@ -344,16 +345,16 @@ GOOD = {
         {"vpcConfig": {"subnetIds": "subnet-1", "securityGroupIds": ["sg-1"]}},
     ],
 )
-def test_an_answer_that_the_model_lacks_is_refused(change: dict[str, Any]) -> None:
-    """No unknown member, no missing one, and no value outside of the model leaves the stand-in."""
+def test_response_outside_the_model_is_refused(change: dict[str, Any]) -> None:
+    """The stand-in sends no unknown member, omits none, and sends no value that is not allowed."""
     get = load_api().operations["GetModelInvocationJob"]
     assert get.serialize(GOOD).keys() == GOOD.keys()
     with pytest.raises(ModelMismatchError):
         get.serialize({k: v for k, v in (GOOD | change).items() if v is not None or k != "jobArn"})
 
 
-def test_an_error_that_the_operation_lacks_is_refused(bedrock: StandIn) -> None:
-    """List has no ResourceNotFoundException, so it cannot be sent there, nor asked for."""
+def test_error_that_the_operation_does_not_list_is_refused(bedrock: StandIn) -> None:
+    """List has no ResourceNotFoundException, so no fault can make it return one."""
     with pytest.raises(ModelMismatchError):
         load_api().operations["ListModelInvocationJobs"].error_status("ResourceNotFoundException")
     for arguments in (
@@ -364,10 +365,10 @@ def test_an_error_that_the_operation_lacks_is_refused(bedrock: StandIn) -> None:
             bedrock.faults.fail(**arguments)
 
 
-def test_a_bug_of_the_stand_in_does_not_go_unnoticed(
+def test_bug_of_the_stand_in_is_raised_at_its_end(
     connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An answer that is refused is a 500 to the client, and leaving the stand-in raises it."""
+    """A response that is refused is a 500 to the client, and leaving the stand-in raises it."""
     original = Job.attributes
 
     def leave() -> None:
@@ -383,8 +384,8 @@ def test_a_bug_of_the_stand_in_does_not_go_unnoticed(
         leave()
 
 
-def test_a_job_that_the_model_forbids_is_not_added(bedrock: StandIn) -> None:
-    """A job that the API could not show, now or at its end, is refused where it is added."""
+def test_job_that_the_model_forbids_is_refused(bedrock: StandIn) -> None:
+    """A job that the API could not show, now or at its end, cannot be added."""
     for wrong in (
         {"job_name": "no spaces"},
         {"timeout_hours": 12},
@@ -395,8 +396,8 @@ def test_a_job_that_the_model_forbids_is_not_added(bedrock: StandIn) -> None:
     assert bedrock.store.arns() == []
 
 
-def test_many_clients_at_once(bedrock: StandIn, client: BedrockClient) -> None:
-    """Sixteen threads read 200 jobs while more are added, and each gets the job it asked for."""
+def test_concurrent_clients_read_their_own_jobs(bedrock: StandIn, client: BedrockClient) -> None:
+    """Sixteen threads read 200 jobs while more are added, and each gets the requested job."""
 
     def read(arn: str) -> str:
         bedrock.add_job()
@@ -412,14 +413,14 @@ def test_many_clients_at_once(bedrock: StandIn, client: BedrockClient) -> None:
 @given(query=st.text(max_size=60), body=st.binary(max_size=60), path=st.text(max_size=30))
 @unhurried
 def test_any_request_is_parsed_or_refused(query: str, body: bytes, path: str) -> None:
-    """Whatever a client sends is read or is a ValidationException, never another failure."""
+    """Any request is read or is a ValidationException, never another failure."""
     for operation in load_api().operations.values():
         with suppress(ServiceError):
             operation.parse({"jobIdentifier": path}, query, body)
 
 
-def test_a_key_of_an_assumed_role_is_its_accounts(bedrock: StandIn) -> None:
-    """The cloud decides the account of a key that is not an account number."""
+def test_key_of_an_assumed_role_belongs_to_its_account(bedrock: StandIn) -> None:
+    """The emulator decides the account of a key that is not an account number."""
     bedrock.account_of = {"ASIAMEMBER": "222222222222"}.get
     signature = "AWS4-HMAC-SHA256 Credential={}/20261124/eu-west-1/bedrock/aws4_request, Signed"
     assert bedrock.scope(signature.format("ASIAMEMBER")) == ("222222222222", "eu-west-1")

@@ -58,8 +58,8 @@ def control(endpoint_url: str) -> Iterator[Control]:
     control.reset()
 
 
-def test_a_job_is_steered_from_outside(control: Control, connect: Connect) -> None:
-    """Another process adds a job with a script, moves time, and a client sees it."""
+def test_job_is_controlled_from_another_process(control: Control, connect: Connect) -> None:
+    """The process adds a job with a script and advances the time, and a client sees the effect."""
     client = connect(control.endpoint_url)
     start = control.now()
     script = Script((Phase("Submitted", 60), Phase("InProgress", 600), Phase("Completed", None)))
@@ -74,8 +74,8 @@ def test_a_job_is_steered_from_outside(control: Control, connect: Connect) -> No
     assert control.calls() == {}
 
 
-def test_ten_thousand_jobs_in_one_call(control: Control, connect: Connect) -> None:
-    """One call adds 10,000 jobs, in any account and region and at any time, by count."""
+def test_one_call_adds_ten_thousand_jobs(control: Control, connect: Connect) -> None:
+    """In any account and Region and at any time."""
     early = (START - timedelta(hours=1)).isoformat()
     arns = control.add_jobs(
         [
@@ -96,8 +96,9 @@ def test_ten_thousand_jobs_in_one_call(control: Control, connect: Connect) -> No
     assert {s["message"] for s in page["invocationJobSummaries"]} == {"no records"}
 
 
-def test_a_planned_job_follows_its_plan(control: Control, connect: Connect) -> None:
-    """A job created through the API has the script that was planned for its name."""
+def test_created_job_follows_the_script_planned_for_its_name(
+    control: Control, connect: Connect
+) -> None:
     client = connect(control.endpoint_url)
     control.plan(REQUEST["jobName"], Script.ending("Failed", "as planned"), total_records=10)
     arn = client.create_model_invocation_job(**REQUEST)["jobArn"]
@@ -107,8 +108,8 @@ def test_a_planned_job_follows_its_plan(control: Control, connect: Connect) -> N
     assert job["totalRecordCount"] == 10
 
 
-def test_faults_are_steered_from_outside(control: Control, connect: Connect) -> None:
-    """Faults are set, read and removed from another process."""
+def test_faults_are_controlled_from_another_process(control: Control, connect: Connect) -> None:
+    """It sets, reads and removes them."""
     client = connect(control.endpoint_url)
     arn = control.add_job()
     throttle = control.set_fault("throttle", operation="GetModelInvocationJob")
@@ -122,8 +123,8 @@ def test_faults_are_steered_from_outside(control: Control, connect: Connect) -> 
     assert control.faults() == {}
 
 
-def test_a_wrong_command_is_refused(control: Control) -> None:
-    """A command that cannot be done is a ControlError that says why, and the server lives on."""
+def test_invalid_command_is_refused_with_the_reason(control: Control) -> None:
+    """It is a ControlError, and the server continues."""
     with pytest.raises(ControlError, match="a fault's kind"):
         control.set_fault("nothing")
     with pytest.raises(ControlError, match="ModelMismatchError"):
@@ -139,8 +140,8 @@ def test_a_wrong_command_is_refused(control: Control) -> None:
     assert control.job_arns() == []
 
 
-def test_time_runs_by_its_speed() -> None:
-    """With a speed, simulated time passes by itself; it can be changed and jumped, not set."""
+def test_time_runs_at_its_speed() -> None:
+    """Simulated time passes by itself then; it can be accelerated and advanced, not set."""
     with process("--speed", "100000", "--start", START.isoformat()) as url:
         control = Control(url)
         before = control.now()

@@ -53,6 +53,20 @@ DISCOVERY_BEGAN_AT: Final = "discoveryBeganAt"
 DISCOVERED_UNTIL: Final = "discoveredUntil"
 DISCOVERY_OFF_SINCE: Final = "discoveryOffSince"
 DISCOVERY_ON_AGAIN_AT: Final = "discoveryOnAgainAt"
+QUOTAS: Final = "quotas"
+QUOTAS_DUE_AT: Final = "quotasDueAt"
+FULL_MODELS: Final = "fullModels"
+PENDING_SLOTS: Final = "pendingSlots"
+REVISION: Final = "revision"
+# What the item about slots has, in the state table.
+OF_SLOTS: Final = (
+    QUOTAS,
+    QUOTAS_DUE_AT,
+    FULL_MODELS,
+    PENDING_SLOTS,
+    contract.SEQUENCE,
+    REVISION,
+)
 
 
 class Kind(IntEnum):

@@ -273,6 +273,16 @@ def pending_since(item: Item) -> datetime | None:
     return _optional_time(item, contract.PENDING_SINCE)
 
 
+def number_in(item: Item, name: str) -> int:
+    """A whole number of an item, 0 if it has none."""
+    return _number(item, name) if name in item else 0
+
+
+def time_in(item: Item, name: str) -> datetime | None:
+    """A time of an item; None if it has none."""
+    return _time(item, name) if name in item else None
+
+
 def is_tracked(item: Item) -> bool:
     """Whether an item of the jobs table takes part in polling."""
     return item.get(contract.TRACKING) == {"S": contract.TRACKING_ACTIVE}

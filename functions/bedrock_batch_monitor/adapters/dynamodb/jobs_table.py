@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 from bedrock_batch_monitor import contract
 from bedrock_batch_monitor.adapters.dynamodb import attributes, items, write_conditions, writes
@@ -14,7 +14,7 @@ from bedrock_batch_monitor.adapters.dynamodb.expressions import UpdateExpression
 from bedrock_batch_monitor.adapters.dynamodb.items import InvalidItem
 from bedrock_batch_monitor.adapters.dynamodb.job_items import JobItems, add_pending, key_of
 from bedrock_batch_monitor.adapters.dynamodb.writes import WriteResult
-from bedrock_batch_monitor.adapters.errors import calling
+from bedrock_batch_monitor.adapters.errors import ServiceError, calling
 from bedrock_batch_monitor.domain.deadlines import SetBy
 from bedrock_batch_monitor.domain.discovery import TableInfo
 from bedrock_batch_monitor.domain.events import pending_callbacks
@@ -23,6 +23,8 @@ from bedrock_batch_monitor.domain.scopes import ALL_KEYS, KeyPartition, KeyRange
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
+
+_KEYS_PER_CALL: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +108,27 @@ class JobsTable(JobItems):
                 },
             ):
                 yield PendingJob(item[contract.JOB_ARN]["S"], items.pending_since(item))
+
+    def model_ids(self, job_arns: Sequence[str]) -> dict[str, str]:
+        """The models of jobs that have items, read consistently; "" for a model that is not known.
+
+        Raises `ServiceError`, also if DynamoDB leaves keys unprocessed.
+        """
+        found = {}
+        for start in range(0, len(job_arns), _KEYS_PER_CALL):
+            keys = [key_of(arn) for arn in job_arns[start : start + _KEYS_PER_CALL]]
+            request: Any = {
+                "Keys": keys,
+                "ConsistentRead": True,
+                "ProjectionExpression": f"{contract.JOB_ARN}, {contract.MODEL_ID}",
+            }
+            with calling(SERVICE):
+                answer = self._client.batch_get_item(RequestItems={self._name: request})
+            if answer.get("UnprocessedKeys"):
+                raise ServiceError(SERVICE, "UnprocessedKeys", "some items were not read")
+            for item in answer["Responses"].get(self._name, ()):
+                found[item[contract.JOB_ARN]["S"]] = item.get(contract.MODEL_ID, {}).get("S", "")
+        return found
 
     def find(self, job_arn: str) -> FoundJob | None:
         """A job as the next poll would read it, tracked or not, read consistently.

@@ -1,0 +1,142 @@
+"""Follows the slots of one account and Region: active jobs by model, against the quota for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from bedrock_batch_monitor.adapters.dynamodb.items import InvalidItemError
+from bedrock_batch_monitor.adapters.errors import ServiceError
+from bedrock_batch_monitor.domain.events import MonitorEvent, slots_event
+from bedrock_batch_monitor.domain.slots import (
+    READ_AGAIN_AFTER,
+    READ_EVERY,
+    ModelSlots,
+    PendingSlots,
+    SlotState,
+    change_of,
+    slots_of,
+)
+
+if TYPE_CHECKING:
+    from bedrock_batch_monitor.adapters.dynamodb.jobs_table import JobsTable
+    from bedrock_batch_monitor.adapters.dynamodb.slots_table import SlotsTable
+    from bedrock_batch_monitor.adapters.service_quotas import BatchQuotas
+    from bedrock_batch_monitor.domain.arns import Scope
+
+INVALID_STATE = "Item.InvalidState"
+INVALID_PENDING = "Item.InvalidMark"
+
+
+@dataclass(frozen=True, slots=True)
+class SlotsResult:
+    """What one poll found: the slots by model, and the events that are pending now.
+
+    `quota_error` is the code with which the quotas could not be read, if they were to be read.
+    """
+
+    slots: tuple[ModelSlots, ...] = ()
+    events: tuple[MonitorEvent, ...] = ()
+    errors: tuple[str, ...] = ()
+    is_conflict: bool = False
+    quota_error: str | None = None
+
+
+@dataclass(slots=True)
+class SlotWatch:
+    """Follows slots; what it remembers lasts as long as the execution environment.
+
+    The model of a job never changes, so each job's item is read once for it. Without
+    `emits_events`, the state is read once as well.
+    """
+
+    scope: Scope
+    partition: str
+    jobs: JobsTable
+    table: SlotsTable
+    quotas: BatchQuotas
+    clock: Callable[[], datetime]
+    emits_events: bool
+    _models: dict[str, str] = field(default_factory=dict)
+    _state: SlotState | None = None
+
+    def run(self, active: Collection[str] | None, has_time: Callable[[], bool]) -> SlotsResult:
+        """Count the active jobs; raises nothing that a service can cause.
+
+        `active` has the ARNs of all jobs that have not ended; None if not all are known, and then
+        only pending events are collected.
+        """
+        if not self.emits_events and not active:
+            return SlotsResult()
+        try:
+            return self._run(active, has_time)
+        except ServiceError as error:
+            return SlotsResult(errors=(error.code,))
+        except InvalidItemError:
+            return SlotsResult(errors=(INVALID_STATE,))
+
+    def _run(self, active: Collection[str] | None, has_time: Callable[[], bool]) -> SlotsResult:
+        state = self._state
+        if state is None or self.emits_events:
+            state = self.table.load(self.scope)
+        result = SlotsResult()
+        if active:
+            state, result = self._with_limits(state, has_time)
+        self._state = state
+        if active is None:
+            return self._with_events(state, result)
+        self._read_models(active)
+        slots = slots_of(filter(None, self._models.values()), state.limits)
+        return self._with_events(state, replace(result, slots=slots), counted=True)
+
+    def _with_limits(
+        self, state: SlotState, has_time: Callable[[], bool]
+    ) -> tuple[SlotState, SlotsResult]:
+        """The state with quotas that are not too old."""
+        now = self.clock()
+        if state.due_at is not None and now < state.due_at:
+            return state, SlotsResult()
+        try:
+            limits, due_at, code = self.quotas.limits(has_time), now + READ_EVERY, None
+        except ServiceError as error:
+            code = error.code
+            # A refusal switches it off until the next attempt: the quota may be another by then.
+            limits = {} if error.is_refusal else dict(state.limits)
+            due_at = now + (READ_EVERY if error.is_refusal else READ_AGAIN_AFTER)
+        self.table.save_limits(self.scope, limits, due_at)
+        return replace(state, limits=limits, due_at=due_at), SlotsResult(quota_error=code)
+
+    def _read_models(self, active: Collection[str]) -> None:
+        """Read the models of jobs that are new."""
+        wanted = set(active)
+        self._models = {arn: model for arn, model in self._models.items() if arn in wanted}
+        unknown = sorted(wanted - self._models.keys())
+        if unknown:
+            self._models |= self.jobs.model_ids(unknown)
+
+    def _with_events(
+        self, state: SlotState, result: SlotsResult, *, counted: bool = False
+    ) -> SlotsResult:
+        """The result with the events that are pending; what begins or ends is recorded first."""
+        if not self.emits_events:
+            return result
+        pending = state.pending
+        change = change_of(state, result.slots, self.clock()) if counted else None
+        if change is not None:
+            if not self.table.save_change(self.scope, change, state).is_done:
+                return replace(result, is_conflict=True)
+            pending |= {str(each) for each in change.due}
+        events, errors = [], []
+        for text in pending:
+            try:
+                events.append(PendingSlots.parse(text))
+            except ValueError:
+                errors.append(INVALID_PENDING)
+        events.sort(key=lambda each: each.sequence)
+        return replace(
+            result,
+            events=tuple(slots_event(each, self.scope, self.partition) for each in events),
+            errors=tuple(errors),
+        )

@@ -1,0 +1,210 @@
+"""Slots: which quota belongs to a model, and when slots are full and free again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from bedrock_batch_monitor.domain.arns import Scope
+from bedrock_batch_monitor.domain.events import event_id_of, slots_event
+from bedrock_batch_monitor.domain.slots import (
+    FullEpisode,
+    ModelSlots,
+    PendingSlots,
+    SlotState,
+    change_of,
+    limit_of,
+    limits_in,
+    slots_of,
+)
+
+NOW = datetime(2026, 11, 24, 20, 0, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+QUOTA = "Sum of in-progress and submitted batch inference jobs using a base model for "
+# The names as AWS lists them.
+NAMES = (
+    "Claude 3 Haiku",
+    "Claude 3.5 Haiku",
+    "Claude 3.5 Sonnet",
+    "Claude 3.5 Sonnet v2",
+    "Claude Haiku 4.5",
+    "Claude Sonnet 4",
+    "DeepSeek v3",
+    "Llama 3.2 1B Instruct",
+    "Mistral Small",
+    "Nova Micro V1",
+    "OpenAI GPT OSS 20b",
+    "Qwen3 235B",
+    "Qwen3 32B",
+    "Titan Multimodal Embeddings G1",
+    "Titan Text Embeddings V2",
+)
+LIMITS = {name: 10 + place for place, name in enumerate(NAMES)}
+HAIKU = "anthropic.claude-3-haiku-20240307-v1:0"
+
+
+@pytest.mark.parametrize(
+    ("model_id", "name"),
+    [
+        (HAIKU, "Claude 3 Haiku"),
+        ("anthropic.claude-3-5-haiku-20241022-v1:0", "Claude 3.5 Haiku"),
+        ("anthropic.claude-3-5-sonnet-20240620-v1:0", "Claude 3.5 Sonnet"),
+        ("anthropic.claude-3-5-sonnet-20241022-v2:0", "Claude 3.5 Sonnet v2"),
+        ("anthropic.claude-haiku-4-5-20251001-v1:0", "Claude Haiku 4.5"),
+        ("anthropic.claude-sonnet-4-20250514-v1:0", "Claude Sonnet 4"),
+        ("deepseek.v3-v1:0", "DeepSeek v3"),
+        ("meta.llama3-2-1b-instruct-v1:0", "Llama 3.2 1B Instruct"),
+        ("amazon.nova-micro-v1:0", "Nova Micro V1"),
+        ("openai.gpt-oss-20b-1:0", "OpenAI GPT OSS 20b"),
+        ("qwen.qwen3-32b-v1:0", "Qwen3 32B"),
+        ("amazon.titan-embed-text-v2:0", "Titan Text Embeddings V2"),
+        ("amazon.titan-embed-image-v1", "Titan Multimodal Embeddings G1"),
+        (f"arn:aws:bedrock:us-east-1::foundation-model/{HAIKU}", "Claude 3 Haiku"),
+    ],
+)
+def test_quota_of_a_model_is_the_one_with_the_words_of_its_id(model_id: str, name: str) -> None:
+    """As AWS names models and quotas."""
+    assert limit_of(model_id, LIMITS) == (name, LIMITS[name])
+
+
+@pytest.mark.parametrize(
+    "model_id",
+    [
+        # The name of the quota has fewer words than the id: other models could share it.
+        "qwen.qwen3-235b-a22b-2507-v1:0",
+        "mistral.mistral-small-2402-v1:0",
+        # A version that the name of the quota does not have.
+        "anthropic.claude-3-haiku-20990101-v2:0",
+        "anthropic.claude-sonnet-4-5-20250929-v1:0",
+        # Not a base model, or not by its id.
+        "us.anthropic.claude-3-haiku-20240307-v1:0",
+        "arn:aws:bedrock:us-east-1:123456789012:inference-profile/us." + HAIKU,
+        "arn:aws:bedrock:us-east-1:123456789012:custom-model/" + HAIKU,
+        "",
+        "unknown",
+        "a" * 3000,
+    ],
+)
+def test_quota_is_unknown_unless_it_certainly_belongs_to_the_model(model_id: str) -> None:
+    """A limit is never guessed."""
+    assert limit_of(model_id, LIMITS) is None
+
+
+def test_quota_is_unknown_if_two_match() -> None:
+    """Both names have the words of the id."""
+    assert limit_of("amazon.nova-pro-v1:0", {"Nova Pro": 5, "Nova Pro V1": 6}) is None
+
+
+def test_limits_are_read_from_the_quotas_for_active_jobs_of_base_models_alone() -> None:
+    """A value that is not a number of jobs is none, and neither is one of two values."""
+    quotas = [
+        (QUOTA + "Claude 3 Haiku", 20.0),
+        (QUOTA + "Nova \u202eMicro V1", 0.0),
+        (QUOTA.replace("base", "custom") + "Claude 3 Haiku", 3.0),
+        ("Records per batch inference job for Claude 3 Haiku", 50_000.0),
+        (QUOTA + "Half", 1.5),
+        (QUOTA + "Endless", float("inf")),
+        (QUOTA + "Less", -1.0),
+        (QUOTA + "Twice", 1.0),
+        (QUOTA + "Twice", 2.0),
+    ]
+    assert limits_in(quotas) == {"Claude 3 Haiku": 20, "Nova Micro V1": 0}
+
+
+def test_slots_count_jobs_by_model_with_and_without_a_limit() -> None:
+    """The line for people says which is which."""
+    found = slots_of([HAIKU, "mistral.x", HAIKU], {"Claude 3 Haiku": 20})
+    assert [str(each) for each in found] == [
+        "Claude 3 Haiku: 2 of 20 slots",
+        "mistral.x: 1 active, quota not known",
+    ]
+
+
+def state_after(state: SlotState, active: int, minute: int, limit: int = 20) -> SlotState:
+    """The state after a poll, as the table stores it."""
+    slots = [ModelSlots(HAIKU, active, "Claude 3 Haiku", limit)] if active else []
+    change = change_of(state, slots, NOW + minute * MINUTE)
+    if change is None:
+        return state
+    return replace(
+        state,
+        full=change.full,
+        pending=state.pending | {str(each) for each in change.due},
+        sequence=state.sequence + len(change.due),
+    )
+
+
+def play(counts: list[int], limit: int = 20) -> list[PendingSlots]:
+    """The events of polls in which so many jobs are active, one poll a minute."""
+    state = SlotState(limits={"Claude 3 Haiku": limit})
+    for minute, active in enumerate(counts):
+        state = state_after(state, active, minute, limit)
+    return sorted(map(PendingSlots.parse, state.pending), key=lambda each: each.sequence)
+
+
+def test_slots_available_is_said_once_after_all_were_in_use() -> None:
+    """Twenty slots, all in use, then eighteen."""
+    (found,) = play([19, 20, 20, 18, 15, 19, 3])
+    assert (found.since, found.detected_at) == (NOW + MINUTE, NOW + 3 * MINUTE)
+    assert (found.active, found.limit, found.sequence) == (18, 20, 1)
+
+
+@pytest.mark.parametrize(
+    ("counts", "limit", "events"),
+    [
+        # Refilled at once, again and again.
+        ([20, 19, 20, 19, 20, 19, 20, 19, 20], 20, 0),
+        # One slot, but for five minutes.
+        ([20, 19, 19, 19, 19, 19, 19], 20, 1),
+        # A pause of the count starts the five minutes again.
+        ([20, 19, 19, 19, 20, 19, 19, 19], 20, 0),
+        # Never full.
+        ([19, 18, 19, 0], 20, 0),
+        # The last job has ended.
+        ([20, 0], 20, 1),
+        ([1, 0, 1, 0], 1, 2),
+        ([2, 1, 2], 2, 0),
+        # More than the quota: it was lowered.
+        ([25, 18, 20, 18], 20, 2),
+        # A quota of 0 is never full and never free.
+        ([1, 0], 0, 0),
+    ],
+)
+def test_slots_available_has_hysteresis(counts: list[int], limit: int, events: int) -> None:
+    """How many events a series of counts makes."""
+    assert len(play(counts, limit)) == events
+
+
+def test_episode_is_kept_while_the_quota_is_not_known() -> None:
+    """It ends when the quota is known again."""
+    full = {HAIKU: FullEpisode(NOW)}
+    state = SlotState(limits={}, full=full)
+    assert change_of(state, slots_of([HAIKU], {}), NOW + MINUTE) is None
+    assert change_of(state, (), NOW + MINUTE) is None
+    state = replace(state, limits={"Claude 3 Haiku": 20})
+    change = change_of(state, slots_of([HAIKU], state.limits), NOW + MINUTE)
+    assert change is not None
+    assert [each.active for each in change.due] == [1]
+
+
+def test_id_of_the_event_differs_by_account_and_moment_and_not_by_delivery() -> None:
+    """The ARN of a model has no account."""
+    pending = play([20, 0])[0]
+    scopes = [Scope("1" * 12, "us-east-1"), Scope("2" * 12, "us-east-1"), Scope("1" * 12, "eu-a-1")]
+    ids = {event_id_of(slots_event(pending, scope, "aws")) for scope in scopes}
+    assert len(ids) == len(scopes)
+    again = PendingSlots.parse(str(pending))
+    later = replace(pending, detected_at=NOW + timedelta(hours=1))
+    for same in (again, later):
+        assert event_id_of(slots_event(same, scopes[0], "aws")) in ids
+    other = replace(pending, since=NOW + MINUTE)
+    assert event_id_of(slots_event(other, scopes[0], "aws")) not in ids
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"modelId": 1}', "SlotsAvailable#1"])
+def test_pending_event_of_another_form_is_refused(text: str) -> None:
+    """Somebody wrote into the table."""
+    with pytest.raises(ValueError, match="not a pending event"):
+        PendingSlots.parse(text)
