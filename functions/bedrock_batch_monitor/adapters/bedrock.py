@@ -157,16 +157,16 @@ def listed_job(summary: Mapping[str, Any]) -> ListedJob | None:
     if arn is None or name is None or summary.get("submitTime") is None:
         return None
     # A time that cannot be written in UTC hides no job; as the earliest time it is not plausible.
-    submit_time = _time(summary, "submitTime") or datetime.min.replace(tzinfo=UTC)
+    submit_time = _listed_time(summary, "submitTime") or datetime.min.replace(tzinfo=UTC)
     return ListedJob(
         job_arn=arn,
         job_name=name,
         status=_text(summary, "status"),
         submit_time=submit_time,
-        end_time=_time(summary, "endTime"),
+        end_time=_listed_time(summary, "endTime"),
         model_id=_text(summary, "modelId"),
-        last_modified_time=_time(summary, "lastModifiedTime"),
-        job_expiration_time=_time(summary, "jobExpirationTime"),
+        last_modified_time=_listed_time(summary, "lastModifiedTime"),
+        job_expiration_time=_listed_time(summary, "jobExpirationTime"),
         counts=_counts(summary),
     )
 
@@ -186,10 +186,11 @@ def observation(job_arn: str, answer: Mapping[str, Any]) -> JobObservation:
 
 def _counts(answer: Mapping[str, Any]) -> RecordCounts:
     # Bedrock reports 0 for all of them until the job has been validated: they are not known yet.
-    if _count(answer, "totalRecordCount") == 0:
+    total = _count(answer, "totalRecordCount")
+    if total == 0:
         return RecordCounts()
     return RecordCounts(
-        total=_count(answer, "totalRecordCount"),
+        total=total,
         processed=_count(answer, "processedRecordCount"),
         success=_count(answer, "successRecordCount"),
         error=_count(answer, "errorRecordCount"),
@@ -203,9 +204,18 @@ def _text(answer: Mapping[str, Any], name: str) -> str | None:
 
 def _time(answer: Mapping[str, Any], name: str) -> datetime | None:
     value = answer.get(name)
+    return _utc(value) if isinstance(value, datetime) else None
+
+
+def _listed_time(summary: Mapping[str, Any], name: str) -> datetime | None:
+    """A time of a summary, whose times botocore did not parse; raises what botocore raises."""
+    value = summary.get(name)
     if value is None:
         return None
-    moment = value if isinstance(value, datetime) else timestamps.parse(value)
+    return _utc(value if isinstance(value, datetime) else timestamps.parse(value))
+
+
+def _utc(moment: datetime) -> datetime | None:
     try:
         return to_milliseconds(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
     except (OverflowError, ValueError):  # an offset out of range, or one that leads to year 0

@@ -49,7 +49,7 @@ class RecordCounts:
 
     def is_behind(self, known: RecordCounts) -> bool:
         """Whether a count is lower than it was known to be: the answer is older."""
-        return any(
+        return self != known and any(
             count is not None and before is not None and count < before
             for count, before in zip(self._all, known._all, strict=True)
         )

@@ -28,6 +28,8 @@ def from_iso(text: str) -> datetime:
     if moment.tzinfo is None:
         message = f"{text!r} has no time zone"
         raise ValueError(message)
+    if moment.tzinfo is UTC:
+        return moment
     try:
         return moment.astimezone(UTC)
     except OverflowError as error:
