@@ -265,7 +265,7 @@ def test_malformed_item_gets_an_error_with_the_remedy(cloud: Cloud) -> None:
 
 
 def test_untracked_job_stays_untracked(cloud: Cloud) -> None:
-    """Removing `tracking` takes a job out of polling, even between the read and the write."""
+    """Removing `tracking` ends polling of the job, even between the read and the write."""
     arn = cloud.add_job(LIFECYCLE)
     cloud.poll()
     cloud.bedrock.clock.advance(MINUTE)

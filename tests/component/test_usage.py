@@ -175,7 +175,7 @@ def test_job_with_processed_records_is_charged_for_any_end(used: Cloud, ending: 
 
 @pytest.mark.parametrize("ending", ["Failed", "Stopped", "Expired"])
 def test_usage_without_a_manifest_is_unknown_and_not_zero(used: Cloud, ending: str) -> None:
-    """A day later the item says so. It is no problem of the deployment, so no metric counts it."""
+    """After a day the item records it. No metric counts it, because it is not an error."""
     arn = add_charged_job(used, ending)
     given_up = 0
     for _ in range(14):

@@ -159,7 +159,6 @@ def test_count_that_fell_makes_the_rate_unknown_until_it_rises() -> None:
 
 
 def test_clock_that_was_set_back_keeps_the_rate() -> None:
-    """The pace stays what it was."""
     before, after = Point(START, 100), Point(START - HOUR, 300)
     assert rate_after(60, before, after, running=HOUR) == 60
     assert rate_after(None, before, after, running=HOUR) is None
