@@ -29,7 +29,7 @@ def finished(cloud: Cloud, days_ago: float, status: str = "Failed", **attributes
 
 @pytest.fixture
 def backfilling(cloud: Cloud) -> Cloud:
-    """The cloud with a monitor that discovers, and takes up what finished in thirty days."""
+    """The cloud with a monitor that discovers jobs, and backfills thirty days."""
     return cloud.with_settings(discovery_prefix="", backfill=30 * DAY)
 
 

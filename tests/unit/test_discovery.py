@@ -44,7 +44,7 @@ TABLE = TableInfo("table-1", NOW - HOUR, is_restored=False)
         ("Completed", NOW - HOUR - timedelta(milliseconds=1), None),
         ("Completed", NOW - HOUR, Tracking.LIVE),
         ("Expired", NOW - timedelta(minutes=2), Tracking.LIVE),
-        # Without an end the submission tells; an end that makes no sense is none.
+        # Without a plausible end the submission decides.
         ("Completed", None, None),
         ("Completed", NOW + timedelta(days=1), None),
         ("Completed", NOW.replace(year=1), None),

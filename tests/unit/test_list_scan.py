@@ -277,7 +277,7 @@ def page(jobs: Iterable[TrackedJob], next_token: str | None = None, **changes: o
 
 @dataclass
 class Scanned:
-    """What came of a scan: the confirmed jobs, the calls, and the errors."""
+    """The result of a scan: the confirmed jobs, the calls, and the errors."""
 
     unchanged: frozenset[str]
     asked: list[tuple[str | None, str | None]]

@@ -62,7 +62,7 @@ def seen(processed: int | None, status: str = statuses.IN_PROGRESS) -> JobObserv
 
 
 def paces_of(points: list[Point]) -> list[float | None]:
-    """The pace after each point but the first."""
+    """The rate after each point except the first."""
     found: list[float | None] = []
     pace = None
     for before, point in pairwise(points):
@@ -72,7 +72,7 @@ def paces_of(points: list[Point]) -> list[float | None]:
 
 
 def steady(start: Point, gaps_: list[timedelta], per_minute: float) -> list[Point]:
-    """Points of a job that goes at one pace, as often as it is looked at."""
+    """Points of a job with a constant rate, one for each read."""
     points = [start]
     for gap in gaps_:
         processed = points[-1].processed + round(per_minute * (gap / MINUTE))
