@@ -1,4 +1,4 @@
-"""What holds for all rings of tests."""
+"""Settings for all tests."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 
 from hypothesis import settings
 
-# A slow machine is no failure; and in continuous integration the same cases run each time.
+# A slow machine must not fail tests; in continuous integration the same cases run each time.
 settings.register_profile("default", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "default")

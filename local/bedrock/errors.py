@@ -14,7 +14,7 @@ VALIDATION: Final = "ValidationException"
 
 
 class ServiceError(Exception):
-    """An error that the API answers with: *code* is an error shape's name.
+    """An error response of the API: *code* is the name of an error shape.
 
     With a *status* the API's model does not have the error: any service can send it.
     """
@@ -27,7 +27,7 @@ class ServiceError(Exception):
 
 
 class ModelMismatchError(AssertionError):
-    """The stand-in was about to send what the API's model does not allow."""
+    """The stand-in was about to send a response that the API's model does not allow."""
 
 
 class ResultsRefusedError(Exception):

@@ -1,4 +1,4 @@
-"""The kinds of faults that the stand-in can be told to make, and the calls that each applies to.
+"""The kinds of faults of the stand-in, and the calls to which each applies.
 
 A fault applies to the calls of its `operation` (None: all of them) and, with `job_arn`, only to
 calls that name this job.
@@ -90,8 +90,8 @@ class Fail(Sometimes):
 class Refuse(Sometimes):
     """An error that the API's model does not have, with its HTTP status.
 
-    Any service can answer so before the API is reached: UnrecognizedClientException (403) in a
-    Region that the account has not enabled, for example.
+    Any service can return it before the API is reached: for example, UnrecognizedClientException
+    (403) in a Region that the account has not enabled.
     """
 
     error: str = field(default="UnrecognizedClientException", kw_only=False)
@@ -134,7 +134,7 @@ class Deny(Sometimes):
 
 @dataclass(frozen=True, kw_only=True)
 class Hide(Fault):
-    """A job that answers ResourceNotFoundException and is in no list, until this is removed."""
+    """A job that is not found by Get and is in no list, until this is removed."""
 
     job_arn: str = field(kw_only=False)
 

@@ -54,7 +54,7 @@ def _setter(kind: Callable[P, Fault]) -> Callable[Concatenate[Faults, P], str]:
 
 @dataclass
 class _Active:
-    """A fault that is set, with the calls and tokens that it has left."""
+    """A fault that is set, with its remaining calls and tokens."""
 
     fault: Fault
     rng: random.Random
@@ -159,7 +159,7 @@ class Faults:
             for fault_id, fault in self.active().items()
         }
 
-    # Questions of the service
+    # Queries of the service
 
     def delay_of(self, operation: str, job_arn: str | None) -> float:
         """Return how many real seconds an answer is delayed."""
@@ -176,7 +176,7 @@ class Faults:
         return None
 
     def check(self, operation: str, job_arn: str | None) -> None:
-        """Raise the ServiceError that a call is answered with, if any."""
+        """Raise the ServiceError of a call, if any."""
         for _ in self._hits(Throttle, operation, job_arn):
             message = "Too many requests, please wait before trying again."
             raise ServiceError(THROTTLING, message)
@@ -208,7 +208,7 @@ class Faults:
         return frozenset[str]().union(*(f.without for f in self._of(StaleLists)))
 
     def examined(self) -> int | None:
-        """Return how many jobs a page of a list examines at most; None for no limit."""
+        """Return the maximum number of jobs that a page of a list examines; None: no limit."""
         return min((f.examined for f in self._of(ShortPages)), default=None)
 
     def empty_pages_before(self) -> int:

@@ -63,7 +63,7 @@ class Scope(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A job: what it was created with, and the script that it follows."""
+    """A job: its creation parameters, and the script that it follows."""
 
     arn: str
     submitted: datetime
@@ -113,7 +113,7 @@ class Page(NamedTuple):
 
 
 class _Key(NamedTuple):
-    """The order of a scope's jobs: by submission, then by when they were added."""
+    """The order of a scope's jobs: by submission, then by the order of addition."""
 
     milliseconds: int
     number: int

@@ -1,4 +1,4 @@
-"""One call of the API, from parsed request to answer, with nothing of HTTP's mechanics."""
+"""One call of the API, from the parsed request to the response, without HTTP."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ BUG: Final = "StandInBug"
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer: HTTP status, JSON document, and the error's name if it is an error.
+    """A response: HTTP status, JSON document, and the error's name if it is an error.
 
     *delay* is in real seconds; *breakage* is how its transport breaks.
     """

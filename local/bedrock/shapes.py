@@ -66,7 +66,7 @@ def read_request(
 
 
 class _UnreadableError(ValueError):
-    """A value of a request is not of its shape's type."""
+    """A value of a request does not have the type of its shape."""
 
 
 def _invalid(message: str) -> ServiceError:

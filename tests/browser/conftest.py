@@ -1,4 +1,4 @@
-"""Pages in a real browser, which may ask nobody for anything and complain of nothing."""
+"""Pages in a real browser, without network requests and console messages."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def chromium() -> Iterator[Any]:
 
 @pytest.fixture
 def show(chromium: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
-    """Opens a page from a file; at the end none has asked the network or said a word."""
+    """Opens a page from a file; at the end no page has sent a request or a console message."""
     complaints: list[str] = []
     contexts = []
 

@@ -239,7 +239,7 @@ def test_track_retries_after_a_conflict(
 
 
 def test_untrack_retries_after_a_conflict(bbm: Bbm) -> None:
-    """The monitor puts the item at the moment at which the command finds none."""
+    """The monitor puts the item right after the command found no item."""
     arn = arn_of("abcdefghijkl")
     racing = Racing(bbm.clients.dynamodb, nothing, lambda: bbm.cloud.track(arn))
     bbm.clients.dynamodb = racing
@@ -695,7 +695,7 @@ def test_poll_accepts_another_scope(bbm: Bbm) -> None:
 
 
 def test_poll_that_fails_shows_the_error_of_the_function(bbm: Bbm) -> None:
-    """And the name of the function whose log has more."""
+    """It also shows the name of the function, whose log contains more."""
     bbm.clients.functions = Functions(
         lambda: {"errorType": "PollError", "errorMessage": "the active jobs cannot be listed"},
         error="Unhandled",
@@ -713,7 +713,7 @@ def test_poll_reports_that_it_ran_out_of_time(bbm: Bbm) -> None:
 
 
 def test_several_names_need_one_read_of_all_jobs(bbm: Bbm) -> None:
-    """The items are kept for the whole command."""
+    """The items are cached for the whole command."""
     for name in ("one", "two"):
         bbm.cloud.add_job("InProgress", job_name=name)
     bbm.cloud.poll()

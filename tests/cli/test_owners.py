@@ -16,7 +16,7 @@ DONE = Script((Phase("Scheduled", 600), Phase("InProgress", HOUR), Phase("Comple
 
 @pytest.fixture
 def tagged(bbm: Bbm) -> Bbm:
-    """Two jobs of teams and one of nobody, which have completed; another one runs."""
+    """Two completed jobs with a team's tag and one without; another one runs."""
     bbm.cloud = bbm.cloud.with_rules(read_tags=True)
     for name, team in (("one", "search"), ("two", "ads"), ("three", None)):
         tags = None if team is None else {"team": team, "stage": "prod"}

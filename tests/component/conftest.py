@@ -53,7 +53,7 @@ class Cloud:
     received: list[dict[str, Any]] = field(default_factory=list)
 
     def poll(self, seconds_left: float = 900) -> PollSummary:
-        """Run one poll with this much time left on its clock, which does not move."""
+        """Run one poll with this time left, which does not decrease."""
         return self.monitor.poll(lambda: seconds_left)
 
     def with_rules(self, **changes: Any) -> Cloud:
@@ -105,7 +105,7 @@ class Cloud:
         return replace(self, monitor=replace(self.monitor, relay=relay))
 
     def track(self, job_arn: str) -> str:
-        """Track a job by hand, as the contract says: two attributes, nothing more."""
+        """Track a job manually, as in the contract: with two attributes."""
         self.dynamodb.put_item(
             TableName="jobs",
             Item={"jobArn": {"S": job_arn}, "tracking": {"S": "ACTIVE"}},

@@ -30,7 +30,7 @@ from .test_handler import Context
 
 # AWS publishes these metrics, of the queues.
 NOT_OURS = {alarms.DEAD_LETTERS, alarms.INBOX_STOPPED}
-# Of other accounts alone: see `test_scopes.py`.
+# Only with other accounts: see `test_scopes.py`.
 OF_OTHERS = alarms.ROLE_REFUSED
 MINUTE = 60
 
@@ -59,7 +59,7 @@ def alarm_of(template: dict[str, Any], alarm_id: str) -> dict[str, Any]:
 
 
 def published(output: str, alarm: dict[str, Any]) -> list[float]:
-    """The values that an invocation published of just the metric that the alarm looks at."""
+    """The values of the alarm's metric that an invocation published."""
     dimensions = {one["Name"]: one["Value"] for one in alarm["Dimensions"]}
     values: list[float] = []
     for line in output.splitlines():

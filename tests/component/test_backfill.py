@@ -29,7 +29,7 @@ def finished(cloud: Cloud, days_ago: float, status: str = "Failed", **attributes
 
 @pytest.fixture
 def backfilling(cloud: Cloud) -> Cloud:
-    """The cloud with a monitor that discovers, and takes up what finished in thirty days."""
+    """The cloud with a monitor that discovers jobs, and backfills thirty days."""
     return cloud.with_settings(discovery_prefix="", backfill=30 * DAY)
 
 
@@ -236,7 +236,7 @@ def test_unreachable_backfilled_job_after_a_crash_has_no_event(cloud: Cloud) -> 
 def test_backfilled_job_that_still_runs_has_its_event(
     backfilling: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A list that was wrong about the end costs no event: the end that is read has its own."""
+    """A wrong end in a list loses no event: the end that is read later has its own."""
     cloud = backfilling
     arn = finished(cloud, 3)
     bedrock = type(cloud.monitor.reconciler.bedrock)

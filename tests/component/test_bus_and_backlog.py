@@ -26,7 +26,7 @@ MINUTE = 60
 
 
 class Watched(Faulty):
-    """An EventBridge client whose look at the bus can fail, or find another bus."""
+    """An EventBridge client whose DescribeEventBus can fail, or return another bus."""
 
     def __init__(self, client: Any, *looks: Any) -> None:
         super().__init__(client, lambda _call, _entries: ())

@@ -741,7 +741,7 @@ def test_conditional_write_reports_whether_the_item_is_as_expected(
 
 
 def test_every_conditional_write_is_in_the_table() -> None:
-    """A new write needs rows too; `ack_batch` takes several jobs and has its own test."""
+    """A new write needs rows too; `ack_batch` handles several jobs and has its own test."""
     written = {
         name
         for part in JobItems.__subclasses__()
@@ -756,7 +756,7 @@ def test_every_conditional_write_is_in_the_table() -> None:
 def test_transition_whose_sequence_the_history_has_is_not_written(
     tables: Tables, name: str
 ) -> None:
-    """A job whose item knows less than its history must not overwrite an entry of it."""
+    """A job whose item is older than its history must not overwrite a history entry."""
     tables.put(RUNNING)
     tables.put({"jobArn": ARN, "sequence": 4, "status": "Stopping"}, "history")
     before = tables.everything()

@@ -19,7 +19,7 @@ TOO_EARLY = "0001-01-01T00:00:00+23:59"
 
 
 class Faulty:
-    """An EventBridge client that sends through moto, except where it is told to fail."""
+    """An EventBridge client that sends through moto, with injected faults."""
 
     def __init__(self, client: Any, fault: Callable[[int, list[Any]], Iterable[int]]) -> None:
         self.client = client
@@ -81,7 +81,8 @@ def test_events_of_one_call_are_acknowledged_in_one_transaction(cloud: Cloud) ->
     with cloud.counting() as made:
         cloud.poll()
     assert made["PutEvents"] == 3
-    # Two calls of ten are settled together, and one mark is taken away alone, which is cheaper.
+    # Two calls of ten are acknowledged together; one event alone is acknowledged by an update,
+    # which is cheaper.
     assert made["TransactWriteItems"] == 21 + 2
     assert made["UpdateItem"] == 1
     assert all_pending(cloud) == set()
@@ -243,7 +244,7 @@ def test_unavailable_bus_delays_no_record(cloud: Cloud) -> None:
     client.calls.clear()
     summary = recorded.poll()
     assert summary.jobs_ended == 3
-    # One call finds out that the bus still refuses, one is for what has just ended.
+    # One call finds that the bus still refuses; the other one is for the job that has just ended.
     assert len(client.calls) == 2
     assert all_pending(cloud) == {*first, *second}
     assert cloud.poll().events_sent == 33

@@ -18,12 +18,12 @@ DAY = 86400
 
 @pytest.fixture
 def discovering(cloud: Cloud) -> Cloud:
-    """The cloud with a monitor that takes up jobs by itself."""
+    """The cloud with a monitor that discovers jobs."""
     return cloud.with_settings(discovery_prefix="")
 
 
 def submit(cloud: Cloud, script: Script | str = "InProgress", **attributes: object) -> str:
-    """A job that somebody submits to Bedrock, and that nobody tracks."""
+    """A job that is submitted to Bedrock, and not tracked."""
     return cloud.bedrock.add_job(
         script=Script((Phase(script, None),)) if isinstance(script, str) else script,  # type: ignore[arg-type]
         account=ACCOUNT,

@@ -93,7 +93,7 @@ def test_unreachable_job_has_one_event(cloud: Cloud) -> None:
     asked = cloud.asked()
     with cloud.counting() as made:
         summaries = polls(cloud, 30)
-    # Every poll asks for the good job, one in fifteen for the unreachable one; nothing is written.
+    # Every poll reads the other job, one in fifteen the unreachable one; nothing is written.
     assert cloud.asked() - asked == 30 + 2
     assert made["UpdateItem"] == made["TransactWriteItems"] == 0
     assert all(summary.conditions["Unreachable"] == 1 for summary in summaries)
@@ -189,7 +189,7 @@ def test_stalled_job_has_one_event_per_stall(cloud: Cloud) -> None:
         "total": 1000,
         "recordsPerMinute": pytest.approx(50, rel=0.1),
     }
-    # What stands still has no end in sight.
+    # A job without progress has no estimated end.
     assert not {"recordsPerMinute", "estimatedEndTime"} & set(cloud.job(arn) or {})
     polls(cloud, 70)
     assert [event["detail-type"] for event in cloud.new_events()] == ["Batch Inference Job Ended"]
@@ -435,7 +435,7 @@ def test_poll_of_many_jobs_with_slow_bedrock_keeps_time_and_memory(cloud: Cloud,
         assert many.seconds_left > 0
         assert not reached & set(many.asked)
         reached |= set(many.asked)
-        # All jobs are there at once, so that it is known whether lists are worth while.
+        # All jobs are known at once, so that the poll can decide whether lists are worthwhile.
         assert peak < 16 * 1024 * 1024 + jobs * 1_700
     assert len(reached) > jobs - 100
 

@@ -223,9 +223,9 @@ def test_poll_that_cannot_list_active_jobs_fails_the_invocation(
     with pytest.raises(PollError, match=r"cannot be listed: DynamoDB\.ResourceNotFoundException"):
         invoke()
     document = published(capsys.readouterr().out)
-    # The Query for leftovers fails as the one for active jobs does.
+    # The Query for pending events fails like the one for active jobs.
     assert document["Errors"] == [2]
-    # An alarm tells by the absence of the heartbeat that no poll succeeds.
+    # An alarm detects by the absence of the heartbeat that no poll succeeds.
     assert [metric["Name"] for metric in document["_aws"]["CloudWatchMetrics"][0]["Metrics"]] == [
         "Errors"
     ]

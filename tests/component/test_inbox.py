@@ -54,7 +54,7 @@ class Inbox:
 
 @pytest.fixture
 def inbox(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Inbox:
-    """An inbox that takes up whatever Bedrock tells of."""
+    """An inbox with discovery: it tracks every job of a native event."""
     monkeypatch.setattr(metrics, "service", "BedrockBatchMonitor")
     return Inbox(cloud, monkeypatch)
 
@@ -76,7 +76,7 @@ def command(kind: str, arn: str) -> dict[str, Any]:
 
 
 def submit(cloud: Cloud, script: Script | str = LIFECYCLE, **attributes: Any) -> str:
-    """A job that nobody tracks yet."""
+    """A job that is not tracked yet."""
     return cloud.bedrock.add_job(
         script=Script((Phase(script, None),)) if isinstance(script, str) else script,  # type: ignore[arg-type]
         account=ACCOUNT,
@@ -117,7 +117,7 @@ def test_many_events_of_one_job_cause_one_read(inbox: Inbox) -> None:
     assert inbox.cloud.asked() == 1
     assert len(inbox.cloud.history(arn)) == 1
     assert inbox.receives(native(arn)) == []
-    # The end is recorded and final: there is nothing to ask.
+    # The end is recorded and final: no read is needed.
     assert inbox.cloud.asked() == 1
     assert len(inbox.cloud.new_events()) == 1
 

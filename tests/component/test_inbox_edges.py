@@ -68,7 +68,7 @@ def sent(event: dict[str, Any], cloud: Cloud) -> dict[str, Any]:
 
 
 def published(output: str) -> dict[str, Any]:
-    """The figures that an invocation published, without those by code."""
+    """The metrics that an invocation published, without those by code."""
     found: dict[str, Any] = {}
     for line in output.splitlines():
         if '"_aws"' in line and '"code"' not in line:
@@ -99,7 +99,7 @@ def test_slow_hints_delay_no_command(inbox: Inbox, monkeypatch: pytest.MonkeyPat
     messages = {f"hint-{number}": native(arn) for number, arn in enumerate(jobs)}
     messages["untrack"] = command("Untrack", mine)
     failed = receives(context, messages)
-    # What there was no time for comes back, and nothing is begun that may not end in time.
+    # Messages without time left return to the queue, and no work begins that may not end in time.
     assert failed == messages.keys() - {"untrack"}
     assert "tracking" not in (cloud.job(mine) or {"tracking": None})
     assert min(context.lowest) >= STOP_BEFORE_DEADLINE_SECONDS - 5

@@ -108,7 +108,7 @@ def test_defect_5_failing_jobs_do_not_starve_others(cloud: Cloud) -> None:
     for _ in range(15):
         cloud.bedrock.clock.advance(MINUTE)
         cloud.poll()
-    # In a quarter of an hour each is asked for once: they cost next to nothing.
+    # Each is read once in 15 minutes, so they cost very little.
     assert cloud.asked() - asked == len(bad)
 
 

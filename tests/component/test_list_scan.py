@@ -52,7 +52,7 @@ def add_jobs(cloud: Cloud, *scripts: Script | str) -> dict[str, TrackedJob]:
 
 @dataclass
 class Scanned:
-    """What came of a scan: the confirmed jobs, the errors, and the calls by operation."""
+    """The result of a scan: the confirmed jobs, the errors, and the calls by operation."""
 
     unchanged: frozenset[str]
     errors: Counter[str]

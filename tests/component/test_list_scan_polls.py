@@ -30,7 +30,7 @@ GET = "GetModelInvocationJob"
 
 @pytest.fixture
 def scanning(cloud: Cloud) -> Cloud:
-    """A monitor that scans lists for four jobs and more, and whose resync has come up to now."""
+    """A monitor that scans lists for four jobs and more, and whose resync cursor is at now."""
     return scanning_from(cloud, 3)
 
 
@@ -121,7 +121,7 @@ def test_many_unchanged_jobs_cost_few_calls_and_no_write(
     cloud.poll()
     cloud = scanning_from(cloud, CONCURRENCY)
     with_active(cloud, recorded(cloud, number, ending=ending))
-    # The jobs are news to discovery, whose bookmark goes on to the last of them.
+    # The jobs are new to discovery, whose bookmark advances to the last of them.
     cloud.poll()
     calls = []
     for _ in range(3):

@@ -123,7 +123,7 @@ def test_unchanged_job_costs_no_write(cloud: Cloud) -> None:
     with cloud.counting() as made:
         summary = cloud.poll()
     assert (summary.jobs_active, summary.jobs_read, summary.jobs_changed) == (20, 20, 0)
-    # One Query for leftovers, one for the active jobs, and a look at where to start.
+    # One Query for pending events, one for the active jobs, and one read of the cursor.
     assert made == {"Query": 2, "GetItem": 1}
     assert cloud.asked() - asked == 20
 
@@ -265,7 +265,7 @@ def test_malformed_item_gets_an_error_with_the_remedy(cloud: Cloud) -> None:
 
 
 def test_untracked_job_stays_untracked(cloud: Cloud) -> None:
-    """Removing `tracking` takes a job out of polling, even between the read and the write."""
+    """Removing `tracking` ends polling of the job, even between the read and the write."""
     arn = cloud.add_job(LIFECYCLE)
     cloud.poll()
     cloud.bedrock.clock.advance(MINUTE)
@@ -403,11 +403,11 @@ def test_ended_job_that_is_put_again_is_restored(cloud: Cloud) -> None:
     after = cloud.job(arn)
     assert after is not None
     assert before is not None
-    # When it was tracked is what the person did just now, and the event went out again.
+    # The put has just changed the time of tracking, and the event was sent again.
     renewed = {"trackedAt": None, "eventPublishedAt": None}
     assert {**after, **renewed} == {**before, **renewed}
     assert cloud.history(arn) == history
-    # The put may have taken an unsent event's mark with it, so the event goes out again.
+    # The put may have removed a pending event, so the event is sent again.
     [again] = cloud.new_events()
     assert again["detail"] == event["detail"]
 

@@ -177,7 +177,7 @@ def test_arn_that_was_never_readable_is_untracked_after_seven_days(inbox: Inbox)
     job = cloud.job(unknown) or {}
     assert "tracking" not in job
     assert job["lastError"]["message"].startswith("untracked, because the job could not be read")
-    # A job that was read once is never given up.
+    # A job that was read once is never untracked.
     assert (cloud.job(known) or {})["tracking"] == "ACTIVE"
 
     inbox.receives(command("Track", unknown))

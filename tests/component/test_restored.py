@@ -187,7 +187,7 @@ def test_item_time_in_the_future_does_not_block_transitions(cloud: Cloud) -> Non
 
 
 def test_counts_are_kept_if_a_response_omits_them(cloud: Cloud) -> None:
-    """What Bedrock omits stays as it was, and no count falls."""
+    """Counts that Bedrock omits stay as they were, and no count falls."""
     arn = cloud.add_job("InProgress", total_records=100)
     cloud.poll()
     counts = {

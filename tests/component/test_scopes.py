@@ -96,7 +96,7 @@ def poll(parts: Container, scope: Scope) -> PollSummary:
 
 
 def job_in(cloud: Cloud, scope: Scope, status: str = "InProgress") -> str:
-    """A job of a scope that nobody tracks yet."""
+    """A job of a scope that is not tracked yet."""
     script = Script((Phase(status, None),))
     return cloud.bedrock.add_job(script=script, account=scope.account, region=scope.region)
 

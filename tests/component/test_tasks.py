@@ -40,7 +40,7 @@ RUNNING = Script((Phase("InProgress", MINUTE), Phase("Completed", None)))
 
 
 class StepFunctions:
-    """A client of Step Functions: open tasks, and what they were answered."""
+    """A client of Step Functions: open tasks, and their callbacks."""
 
     def __init__(self, *open_tokens: str) -> None:
         self.open = set(open_tokens)
@@ -118,7 +118,7 @@ class Waiting:
         return self.cloud.job(arn) or {}
 
     def tokens(self) -> set[str]:
-        """The tokens that are stored, whatever they wait for."""
+        """All tokens that are stored."""
         return {item["token"] for item in self.cloud.items("outbox") if "token" in item}
 
     def nothing_left(self, arn: str) -> bool:
@@ -544,7 +544,7 @@ def test_task_behind_more_than_100_pending_jobs_is_called_back(waiting: Waiting)
     assert waiting.tokens() == set()
 
 
-# Commands that cannot be followed
+# Invalid commands
 
 
 @pytest.mark.parametrize(

@@ -113,7 +113,7 @@ def test_known_jobs_that_a_batch_does_not_return_keep_their_items(
     cloud.poll()
     cloud.bedrock.clock.advance(2 * MINUTE)
     cloud.poll()
-    # Untracked, so that the list alone shows it.
+    # Untracked, so that only the list shows it.
     cloud.monitor.jobs.untrack(arn, at=cloud.bedrock.clock.now())
     before = cloud.job(arn)
     new = cloud.bedrock.add_job(

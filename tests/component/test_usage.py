@@ -34,7 +34,7 @@ DAY = 86400
 
 
 class FakeS3:
-    """A client of S3 that answers as it is told, and counts."""
+    """A client of S3 with injected errors, which counts its calls."""
 
     def __init__(self, error: Exception) -> None:
         self.error: Exception | None = error
@@ -105,7 +105,7 @@ def data_of(events: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def tokens_follow(cloud: Cloud, arn: str) -> None:
-    """The figures come into the job's item alone, and nothing waits for them any more."""
+    """The numbers are added only to the job's item, and are no longer pending."""
     write_manifest(arn)
     cloud.bedrock.clock.advance(2 * DAY)
     history = cloud.history(arn)
@@ -175,7 +175,7 @@ def test_job_with_processed_records_is_charged_for_any_end(used: Cloud, ending: 
 
 @pytest.mark.parametrize("ending", ["Failed", "Stopped", "Expired"])
 def test_usage_without_a_manifest_is_unknown_and_not_zero(used: Cloud, ending: str) -> None:
-    """A day later the item says so. It is no problem of the deployment, so no metric counts it."""
+    """After a day the item records it. No metric counts it, because it is not an error."""
     arn = add_charged_job(used, ending)
     given_up = 0
     for _ in range(14):
@@ -367,7 +367,7 @@ def test_job_that_is_put_again_has_its_token_counts(used: Cloud, *, is_late: boo
         tokens_follow(used, arn)
     used.track(arn)
     used.poll()
-    # Figures that the history has are known: nothing says that they are missing.
+    # Numbers in the history are known: the item has no error that they are missing.
     assert is_late or not {"usageError", "usagePending"} & set(item(used, arn))
     used.poll()
     [second] = used.new_events()
@@ -475,7 +475,7 @@ def test_refused_index_is_counted_and_read_again(used: Cloud) -> None:
 
 
 def make_due(cloud: Cloud, arn: str) -> None:
-    """Put the mark of the job's event back, as a crash between sending and clearing leaves it."""
+    """Make the job's event pending again, like a crash between sending and acknowledging."""
     sequence = item(cloud, arn)["sequence"]
     cloud.dynamodb.update_item(
         TableName="jobs",

@@ -105,7 +105,7 @@ def test_schedule_that_lost_its_payload_is_found_and_restored(cloud: Cloud, run:
         assert restored[key] == deployed[key]
 
 
-def test_trace_proves_publication(cloud: Cloud, run: Run) -> None:
+def test_trace_proves_the_publication_of_an_event(cloud: Cloud, run: Run) -> None:
     """The timeline of a job has its transitions, and its event with both ids."""
     script = Script((Phase("InProgress", 60), Phase("Failed", None, "for a reason")))
     arn = cloud.bedrock.add_job(script=script, job_name="traced")

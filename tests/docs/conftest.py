@@ -1,4 +1,4 @@
-"""The documentation's own checks: what it says is compared with the code, or run."""
+"""Checks of the documentation: it is compared with the code, or executed."""
 
 from __future__ import annotations
 

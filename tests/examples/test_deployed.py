@@ -142,10 +142,10 @@ def consumed(deployed: Deployed, jobs: dict[str, str]) -> dict[str, Any]:
 def test_consumer_in_another_account_gets_every_end(
     jobs: dict[str, str], consumed: dict[str, Any]
 ) -> None:
-    """Every ending went from the monitor's bus to the consumer's, and to the queue there.
+    """Every end is forwarded from the monitor's bus to the consumer's, and to the queue there.
 
-    Both are of one account here, for the emulator delivers to no other: test_rules.py looks at the
-    accounts in the template.
+    Both are in one account here, because the emulator delivers to no other: test_rules.py checks
+    the accounts in the template.
     """
     assert {status: event["resources"] for status, event in consumed.items()} == {
         status: [arn] for status, arn in jobs.items()
@@ -220,10 +220,10 @@ def test_terraform_pattern_matches_jobs_in_trouble(
 def test_queries_of_the_examples_return_the_failed_job(
     deployed: Deployed, jobs: dict[str, str], reader: Caller, program: str
 ) -> None:
-    """The program answers from the deployed tables, with boto3 as who was granted to query.
+    """The program reads the deployed tables, with the role of the reader for boto3.
 
-    PartiQL runs as root: the emulator asks for an action that AWS does not have, ExecuteStatement,
-    where AWS asks for PartiQLSelect.
+    PartiQL runs as root: the emulator requires an action that AWS does not have, ExecuteStatement,
+    where AWS requires PartiQLSelect.
     """
     outputs = deployed.monitor.outputs
     root = deployed.emulator.caller_environment()

@@ -1,1 +1,1 @@
-"""Runs the real monitor on in-memory clients, stopped or failed at every call, and checks it."""
+"""The fault explorer: it stops or fails the real monitor at every call, and checks the result."""

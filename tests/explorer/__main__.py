@@ -1,4 +1,4 @@
-"""`python -m tests.explorer`: run the cases, print the figures, and how to see a failure again."""
+"""`python -m tests.explorer`: run the cases, and print the results and the replay commands."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ _SHOWN_CHARACTERS = 400
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run it; 0 if every promise was kept, 1 if one was broken, 2 for a case that is none."""
+    """Return the exit code: 0 without a violation, 1 with one, 2 for an invalid case."""
     parser = argparse.ArgumentParser(
         prog="python -m tests.explorer",
-        description="Stop, fail and interleave the real monitor at every call, and check that it "
-        "keeps its promises.",
+        description="Stop, fail and interleave the real monitor at every call, and check its "
+        "guarantees.",
     )
     parser.add_argument(
         "--cases",
         type=int,
         default=USUAL_CASES,
-        help=f"run about so many, and pairs of faults too (default: {USUAL_CASES:,}; 0: all)",
+        help=f"run about this many, and pairs of faults (default: {USUAL_CASES:,}; 0: all)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="which ones, if not all (default: 0)")
-    parser.add_argument("--replay", metavar="TEXT", help="run one case, as a failure printed it")
+    parser.add_argument("--seed", type=int, default=0, help="selects the cases (default: 0)")
+    parser.add_argument("--replay", metavar="TEXT", help="run the case that a failure printed")
     chosen = parser.parse_args(arguments)
     if chosen.replay is not None:
         return _replay(chosen.replay)
@@ -46,8 +46,8 @@ def _replay(text: str) -> int:
     try:
         case = Case.parse(text)
         if case.scenario not in SCENARIOS:
-            message = f"no scenario is called {case.scenario!r}: {', '.join(SCENARIOS)}"
-            raise ValueError(message)  # noqa: TRY301 - both mean that the text is no case
+            message = f"{case.scenario!r} is not a scenario: use one of {', '.join(SCENARIOS)}"
+            raise ValueError(message)  # noqa: TRY301 - both mean that the case is invalid
     except ValueError as error:
         print(error, file=sys.stderr)  # noqa: T201 - a command
         return 2
@@ -64,7 +64,7 @@ def _explain(report: Report) -> None:
         case, text = report.smallest(kind)
         lines += [
             "",
-            f"{kind}: {count:,} cases, the smallest of them",
+            f"{kind}: {count:,} cases. The smallest:",
             f"  {text[:_SHOWN_CHARACTERS]}",
             f"  python -m tests.explorer --replay '{case}'",
         ]

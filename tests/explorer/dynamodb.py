@@ -1,8 +1,8 @@
-"""A DynamoDB client in memory: conditional writes, transactions, sparse indexes with a past.
+"""A DynamoDB client in memory: conditional writes, transactions, sparse indexes with versions.
 
-It answers as boto3's client does, with the same errors, for what is asked of one table or index by
-key. `test_dynamodb.py` holds it to moto. An index remembers what it said before each change, so
-that a query can be answered late, as a global index may.
+It responds like boto3's client, with the same errors, for requests by key to one table or index.
+`test_dynamodb.py` compares it with moto. An index keeps its contents before each change, so that a
+query can return a stale result, as a global index may.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _BEGAN: Final = datetime(2026, 11, 24, 19, 59, tzinfo=UTC)
 
 
 def refusal(operation: str, code: str, message: str, **more: Any) -> ClientError:
-    """The error that boto3 raises for an answer with this code."""
+    """The error that boto3 raises for a response with this code."""
     response: Any = {
         "Error": {"Code": code, "Message": message},
         "ResponseMetadata": {"HTTPStatusCode": 400},
@@ -44,13 +44,13 @@ def _invalid(reason: object, operation: str) -> ClientError:
 
 @dataclass
 class Index:
-    """A global secondary index, with every content it had."""
+    """A global secondary index with all its versions."""
 
     name: str
     partition: str
     sort: str | None
     attributes: frozenset[str] | None
-    """What it projects; None is everything."""
+    """The projected attributes; None: all."""
     versions: list[dict[Key, Item]] = field(default_factory=lambda: [{}])
 
     def fork(self) -> Index:
@@ -58,7 +58,7 @@ class Index:
         return Index(self.name, self.partition, self.sort, self.attributes, [*self.versions])
 
     def note(self, key: Key, item: Item | None) -> None:
-        """Follow a change of the base table."""
+        """Apply a change of the base table."""
         content = self.versions[-1]
         entry = None if item is None else self._entry(item)
         if content.get(key) == entry:
@@ -80,7 +80,7 @@ class Index:
 
 @dataclass
 class Table:
-    """One table: items by their key values, which are never changed in place."""
+    """One table: items by their key values. Items are never changed in place."""
 
     name: str
     keys: tuple[str, ...]
@@ -88,7 +88,7 @@ class Table:
     indexes: dict[str, Index]
     items: dict[Key, Item] = field(default_factory=dict)
     id: str = "first"
-    """Its identity: another table of the same name has another one."""
+    """Its identity: another table with the same name has another one."""
     created_at: datetime = _BEGAN
 
     def fork(self) -> Table:
@@ -127,7 +127,7 @@ class Table:
                 raise ExpressionError(message)
 
     def write(self, key: Key, item: Item | None) -> None:
-        """Replace an item or, with None, take it away."""
+        """Replace an item or, with None, remove it."""
         if item is None:
             self.items.pop(key, None)
         else:
@@ -138,7 +138,7 @@ class Table:
 
 @dataclass
 class Planned:
-    """A write that was checked: what is there, what will be, and whether its condition holds."""
+    """A checked write: the item before and after it, and whether its condition holds."""
 
     table: Table
     key: Key
@@ -184,7 +184,7 @@ class DynamoDB:
         return {}
 
     def replace_table(self, name: str, content: Mapping[Key, Item]) -> None:
-        """Another table takes the name of this one: it has its schema, and other content."""
+        """Replace the table with another one of the same name and schema, with other content."""
         old = self.tables[name]
         indexes = {
             each.name: Index(each.name, each.partition, each.sort, each.attributes)
@@ -212,7 +212,7 @@ class DynamoDB:
         return {} if not shown else {"Item": shown}
 
     def batch_get_item(self, **request: Any) -> dict[str, Any]:
-        """BatchGetItem: every key is answered for."""
+        """BatchGetItem without unprocessed keys."""
         found: dict[str, list[dict[str, Any]]] = {}
         for name, wanted in request["RequestItems"].items():
             options = {key: value for key, value in wanted.items() if key != "Keys"}
@@ -266,7 +266,7 @@ class DynamoDB:
         return {}
 
     def query(self, *, versions_ago: int = 0, **request: Any) -> dict[str, Any]:
-        """Query; an index can be asked for what it said so many of its changes ago."""
+        """Query; for an index, `versions_ago` is the number of its changes to go back."""
         try:
             return self._query(request, versions_ago)
         except ExpressionError as error:
@@ -395,13 +395,13 @@ class DynamoDB:
 
 
 class Paginator:
-    """Pages of a query, each fetched by a call of its own."""
+    """Pages of a query, each with its own call."""
 
     def __init__(self, query: Any) -> None:
         self._query = query
 
     def paginate(self, **request: Any) -> Iterator[dict[str, Any]]:
-        """Fetch page after page; the pages have no use for botocore's PaginationConfig."""
+        """Fetch page after page; botocore's PaginationConfig is not supported."""
         size = request.pop("PaginationConfig", {}).get("PageSize")
         if size is not None:
             request["Limit"] = size
@@ -450,7 +450,7 @@ def _check_placeholders(request: Mapping[str, Any], used: frozenset[str]) -> Non
 def _check_given(
     used: frozenset[str], names: tuple[str, ...] | None, values: tuple[str, ...] | None
 ) -> None:
-    """Every placeholder is given, and none is given in vain; an error is not remembered."""
+    """Every placeholder has a value, and every value is used; errors are not cached."""
     for parameter, given in (
         ("ExpressionAttributeNames", names),
         ("ExpressionAttributeValues", values),
@@ -496,7 +496,7 @@ def _changed(
 ) -> Item:
     after: dict[str, Any] = {**item}
     for action, path in _paths(change, tuple(names.items()), keys):
-        # Every operand reads the item as it was, whatever the other clauses do.
+        # Every operand reads the item before the update, whatever the other clauses do.
         value = None if action.operand is None else action.operand(item, names, values)
         if action.keyword == "SET":
             if value is None:
@@ -518,7 +518,7 @@ def _changed(
 def _paths(
     change: expressions.Update, names: tuple[tuple[str, str], ...], keys: tuple[str, ...]
 ) -> tuple[tuple[expressions.Action, tuple[Part, ...]], ...]:
-    """The clauses of an update with the attributes that they are about."""
+    """The clauses of an update with their attributes."""
     given = dict(names)
     paths = [tuple(named(part, given) for part in action.path) for action in change.actions]
     heads = [path[0] for path in paths]
@@ -543,7 +543,7 @@ def _check_overlap(paths: list[tuple[Part, ...]]) -> None:
 
 
 def _assign(container: Any, path: tuple[Part, ...], value: Any) -> None:
-    """Set, or with None take away, what is at the path; maps and lists on the way are copied."""
+    """Set or, with None, remove the value at the path; maps and lists on the way are copied."""
     head = path[0]
     if len(path) > 1:
         rest = path[1:]

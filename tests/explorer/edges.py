@@ -1,4 +1,4 @@
-"""One world with one monitor, for tests that tell a story: what happens, step by step."""
+"""One world with one monitor, for tests that run a story step by step."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ DAY: Final = 86400.0
 
 @dataclass
 class Watched:
-    """The oversight of a story: time passes, calls are counted, and some meet a fault.
+    """The oversight of a story: time passes, calls are counted, and some have a fault.
 
-    `faults` says by operation which kind of fault each call meets, or which one the first so many
-    calls meet. `at` lets something happen before the n-th call of an operation.
+    `faults` is the kind of fault by operation, for every call or only for the `first` ones. `at` is
+    an action before the n-th call of an operation.
     """
 
     world: World
@@ -41,7 +41,7 @@ class Watched:
     asked: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
 
     def before(self, _actor: str, operation: str, request: Mapping[str, Any]) -> str | None:
-        """Count the call, let happen what happens now, and say what the call meets."""
+        """Count the call, run the action that is due, and return the call's fault."""
         self.world.tick(self.seconds.get(operation, QUICK))
         number = self.made[operation] = self.made.get(operation, 0) + 1
         self.asked.append((operation, request))
@@ -63,19 +63,19 @@ class Story:
         self.deploy(settings)
 
     def deploy(self, settings: Settings) -> None:
-        """Another version, or other settings, from now on."""
+        """Deploy another version or other settings."""
         self.monitor = deployed("P", settings, sweeps=self.sweeps)
         self.inbox = deployed("E", settings)
 
     def job(self, *lifecycle: str, tracked: bool = True) -> str:
-        """A new job in Bedrock, which somebody tracks by hand."""
+        """A new job in Bedrock, which is tracked manually."""
         arn = self.world.add_job(*(lifecycle or RUNNING))
         if tracked:
             self.world.put(arn)
         return arn
 
     def jobs(self, count: int, *lifecycle: str) -> list[str]:
-        """So many new jobs."""
+        """Add new jobs; returns their ARNs."""
         return [self.job(*lifecycle) for _ in range(count)]
 
     def poll(
@@ -87,7 +87,7 @@ class Story:
         within: float | None = None,
         monitor: Actor | None = None,
     ) -> PollSummary:
-        """So many polls, each some seconds after the last; the summary of the last one."""
+        """Run polls, each `after` seconds after the last; returns the summary of the last one."""
         acting = monitor or self.monitor
         acting.seat.oversight = watched or Watched(self.world)
         for _ in range(times):
@@ -100,40 +100,40 @@ class Story:
         return summary
 
     def follow(self, *requests: Request, watched: Watched | None = None) -> list[Request]:
-        """Follow a batch; what goes back to the queue."""
+        """Process a batch; returns the requests that return to the queue."""
         self.inbox.seat.oversight = watched or Watched(self.world)
         return self.inbox.follow_all(requests)
 
     def other(self, settings: Settings = SETTINGS) -> Actor:
-        """Another process at the same tables."""
+        """Another process with the same tables."""
         return deployed("B", settings, sweeps=self.sweeps)
 
     def end(self, *arns: str) -> None:
-        """Bedrock takes jobs to their last status."""
+        """Bedrock moves jobs to their last status."""
         for arn in arns:
             while not self.world.jobs[arn].is_over:
                 self.world.advance(arn)
 
     def answer(self, arn: str, **changes: Any) -> None:
-        """Bedrock's answer for a job is another one from now on; None takes a field away."""
+        """Change Bedrock's response for a job from now on; None removes a field."""
         answers = self.world.jobs[arn].answers
         changed = {**answers[-1], **changes}
         answers[-1] = {name: value for name, value in changed.items() if value is not None}
 
     def write(self, arn: str, **attributes: Mapping[str, Any]) -> None:
-        """Somebody, or an earlier version, wrote these attributes into an item."""
+        """Write attributes into an item, as a person or an earlier version."""
         item = {**(self.world.item(arn) or {"jobArn": {"S": arn}}), **attributes}
         self.world.dynamodb.put_item(TableName="jobs", Item=item)
 
     def write_state(self, **attributes: Mapping[str, Any]) -> None:
-        """The state table says this."""
+        """Write attributes into the item of the state table."""
         [(key, item)] = self.world.dynamodb.tables["state"].items.items()
         self.world.dynamodb.tables["state"].items[key] = {**item, **attributes}
 
-    # What came of it
+    # Results
 
     def item(self, arn: str) -> Mapping[str, Any]:
-        """A job's item; empty if there is none."""
+        """A job's item; empty without one."""
         return self.world.item(arn) or {}
 
     def number(self, arn: str, name: str) -> int:
@@ -151,7 +151,7 @@ class Story:
     def events(
         self, arn: str, detail_type: str = event_kinds.ENDED.detail_type
     ) -> list[dict[str, Any]]:
-        """The details of a job's events of one type, in the order in which the bus took them."""
+        """The details of a job's events of one type, in the order of acceptance by the bus."""
         return [
             json.loads(entry["Detail"])
             for entry in self.world.received

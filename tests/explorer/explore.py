@@ -1,17 +1,17 @@
-"""Which cases there are, how they are run, and what is said of them.
+"""The cases: their enumeration, their runs, and the report.
 
 For each scenario:
 
 1. `SCHEDULES`: every schedule with at most two preemptions, and no fault;
-2. `FAULTS`: every schedule with at most one preemption, with every single fault in it: each kind
-   that a call can meet, at each call of each actor;
+2. `FAULTS`: every schedule with at most one preemption, with every single fault: each kind that
+   can occur, at each call of each actor;
 3. `PAIRS`: a share of the schedules without preemption, with two faults: after a first one, each
-   kind at each later call of the run that came of it.
+   kind at each later call of the resulting run.
 
-A preemption takes the turn from an actor that could go on; who comes next when one has ended is
-free. The two polls are alike, so the one that starts first is A.
+A preemption takes the turn from an actor that has not finished. When an actor finishes, any other
+can follow. The two polls are equal, so the one that starts first is A.
 
-The cases of a scenario share a `Memory`, so that what must come to the same is played once.
+The cases of a scenario share a `Memory`, so that runs with the same result are executed once.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ FAULTS: Final = "one fault, 1 preemption"
 PAIRS: Final = "two faults, no preemption"
 PREEMPTIONS: Final = 2
 PREEMPTIONS_WITH_FAULT: Final = 1
-# About so many cases are run unless another number is given, of 950,000, and pairs of faults too.
+# The default number of cases, of 950,000.
 USUAL_CASES: Final = 545_000
-# The share of the pairs that is run along with all the rest.
+# The share of the pairs of faults that is run in addition.
 PAIRS_SHARE: Final = 0.1
 _NO_FAULT: Final = "none"
 _SECONDS_BETWEEN_LINES: Final = 60.0
@@ -49,27 +49,27 @@ Fault = tuple[str, int, str]
 
 @dataclass(frozen=True)
 class Planned:
-    """A schedule of a scenario, and the faults that can occur in it, if it is to have one."""
+    """A schedule of a scenario, and the faults that can occur in it."""
 
     case: Case
     faults: tuple[Fault, ...]
 
     @property
     def cases(self) -> int:
-        """How many cases these are, without pairs of faults."""
+        """The number of cases, without pairs of faults."""
         return 1 + len(self.faults)
 
     @property
     def preemptions(self) -> int:
-        """How often the turn is taken from an actor that could go on."""
+        """How often the turn is taken from an actor that has not finished."""
         return sum(count != TO_THE_END for _, count in self.case.schedule)
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A share of all cases: the ones for which a checksum of text and seed says so.
+    """A share of all cases, selected by a checksum of text and seed.
 
-    The same cases each time, and spread over all scenarios, schedules and faults.
+    They are the same cases each time, spread over all scenarios, schedules and faults.
     """
 
     fraction: float = 1.0
@@ -84,27 +84,27 @@ class Sample:
 
 @dataclass
 class Report:
-    """The figures of a run; `found` has the cases with a violation and what it was."""
+    """The results of a run; `found` has the cases with a violation, and its description."""
 
     planned: Counter[str] = field(default_factory=Counter)
-    """How many cases there are by scenario, without pairs of faults."""
+    """The number of cases by scenario, without pairs of faults."""
     by_scenario: Counter[str] = field(default_factory=Counter)
     pairs: Counter[str] = field(default_factory=Counter)
-    """How many of those that were run have two faults."""
+    """The number of cases that were run with two faults."""
     by_kind: Counter[str] = field(default_factory=Counter)
     by_family: Counter[str] = field(default_factory=Counter)
     repeated: int = 0
     recognized: int = 0
-    """How many cases came to a position from which another went on."""
+    """The number of cases that reached a position of an earlier case."""
     violations: Counter[str] = field(default_factory=Counter)
     found: list[tuple[Case, str]] = field(default_factory=list)
     seconds: float = 0.0
     cpu_seconds: float = 0.0
-    """Of all processes; with `seconds` it says whether a machine was busy with other things."""
+    """Of all processes; compared with `seconds`, it shows whether the machine had other work."""
 
     @property
     def cases(self) -> int:
-        """How many cases were run."""
+        """The number of cases that were run."""
         return self.by_scenario.total()
 
     def run(self, family: str, case: Case, memory: Memory) -> None:
@@ -120,7 +120,7 @@ class Report:
             self.found.append((case, "; ".join(map(str, verdict.violations))))
 
     def add(self, other: Report) -> None:
-        """Take in what another process found."""
+        """Add the results of another process."""
         self.planned.update(other.planned)
         self.by_scenario.update(other.by_scenario)
         self.pairs.update(other.pairs)
@@ -133,15 +133,15 @@ class Report:
         self.cpu_seconds += other.cpu_seconds
 
     def smallest(self, kind: str) -> tuple[Case, str]:
-        """The case with such a violation that has the fewest faults and the fewest turns."""
+        """The case with this kind of violation that has the fewest faults and turns."""
         return min(
             (each for each in self.found if kind in each[1]),
             key=lambda each: (len(each[0].faults), len(each[0].schedule), each[0]),
         )
 
     def __str__(self) -> str:
-        """The figures as they are printed."""
-        lines = ["Cases by scenario, of so many, and pairs of faults"]
+        """The results as they are printed."""
+        lines = ["Cases by scenario: run, planned, and pairs of faults"]
         lines += [
             f"  {name:<32}{self.by_scenario[name] - self.pairs[name]:>10,}"
             f"{planned:>10,}{self.pairs[name]:>10,}"
@@ -168,7 +168,7 @@ class Report:
 
 
 def plan(scenario: str, preemptions: int = PREEMPTIONS) -> list[Planned]:
-    """Every schedule of a scenario with at most so many preemptions."""
+    """Every schedule of a scenario with at most this number of preemptions."""
     planned = []
     for schedule, trace in _schedules(scenario, preemptions, Memory()):
         entry = Planned(Case(scenario, schedule), ())
@@ -181,7 +181,7 @@ def plan(scenario: str, preemptions: int = PREEMPTIONS) -> list[Planned]:
 def _schedules(
     scenario: str, preemptions: int, memory: Memory
 ) -> Iterator[tuple[tuple[Segment, ...], list[Call]]]:
-    """Depth first: who comes next, and where its turn ends, learned by playing that far."""
+    """Depth first: the next actor, and the end of its turn, found by running up to there."""
 
     def extend(
         prefix: tuple[Segment, ...],
@@ -191,7 +191,7 @@ def _schedules(
         preemptions: int,
     ) -> Iterator[tuple[tuple[Segment, ...], list[Call]]]:
         if preemptions == 0 and most > PREEMPTIONS_WITH_FAULT:
-            # Nothing is learned from playing these: they have no faults, and no turn ends early.
+            # These need no run: they have no faults, and no turn ends early.
             yield from ((order, []) for order in _orders(prefix, unfinished, interrupted))
             return
         for name in unfinished:
@@ -218,7 +218,7 @@ def _schedules(
 def _orders(
     prefix: tuple[Segment, ...], unfinished: tuple[str, ...], interrupted: str | None
 ) -> Iterator[tuple[Segment, ...]]:
-    """The orders in which actors can go on to their ends; the last one is not named."""
+    """The orders in which actors can run to their ends; the last actor is implied."""
     for name in unfinished:
         if not _may_be_next(name, prefix, interrupted):
             continue
@@ -282,7 +282,7 @@ def explore(
 ) -> Report:
     """Run the sample of these schedules' cases in this process.
 
-    `tell` is given how many cases were run since the last time, and how many violations they have.
+    `tell` gets the number of cases since its last call, and the number of their violations.
     """
     report = Report()
     started, cpu = time.perf_counter(), time.process_time()
@@ -303,22 +303,22 @@ def explore(
 def explore_on_all_cores(
     at_most: int | None, seed: int, show: Callable[[int, int], None] = lambda *_: None
 ) -> Report:
-    """Run all cases, or about so many of them, in as many processes as there are cores.
+    """Run all cases, or about `at_most` of them, in one process per core.
 
-    Each scenario is one process's, because its cases share a memory. `show` is given once a minute
-    how many cases were run so far, and how many violations they have.
+    One process runs all cases of a scenario, because they share a memory. `show` gets, once a
+    minute, the number of cases so far, and the number of their violations.
     """
     started = time.perf_counter()
     report = Report()
     context = multiprocessing.get_context("spawn")
     counts = context.Array("q", 2)
-    # Unlike a pool of multiprocessing it says so if one of its processes is killed.
+    # Unlike a pool of multiprocessing, it raises an error if one of its processes is killed.
     with ProcessPoolExecutor(os.cpu_count(), context, _set_up, (counts,)) as executor:
         plans = []
         for found, seconds in executor.map(_plan, SCENARIOS):
             plans.append(found)
             report.cpu_seconds += seconds
-        # The largest first, so that no core has a long one left at the end.
+        # The largest first, so that all cores finish at about the same time.
         plans.sort(key=_size, reverse=True)
         sizes = [_size(each) for each in plans]
         most = max(sizes) if at_most is None else most_of_each(sizes, at_most)
@@ -350,13 +350,13 @@ def most_of_each(sizes: Sequence[int], at_most: int) -> float:
 
 
 _counts: Any = None
-"""What the processes share: how many cases were run, and how many violations they have."""
+"""Shared by the processes: the number of cases that were run, and of their violations."""
 
 
 def _set_up(counts: Any) -> None:
-    global _counts  # noqa: PLW0603 - a process of a pool is given nothing else once
+    global _counts  # noqa: PLW0603 - the only way to pass it once to a process of a pool
     _counts = counts
-    # What is there from the start stays, and need not be looked through for garbage.
+    # Objects that exist from the start stay; garbage collection does not need to visit them.
     gc.collect()
     gc.freeze()
 

@@ -25,7 +25,7 @@ _COMPARATORS: Final = ("=", "<>", *_ORDER)
 
 
 class ExpressionError(ValueError):
-    """What DynamoDB answers with a ValidationException."""
+    """A request that DynamoDB refuses with a ValidationException."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Update:
 
 
 def comparable(value: Value) -> Any:
-    """A form of the value in which equal values are equal: numbers by value, sets unordered."""
+    """A normal form of the value, for comparisons: numbers by value, sets unordered."""
     [(kind, content)] = value.items()
     if kind == "N":
         return kind, Decimal(content)
@@ -70,7 +70,7 @@ def comparable(value: Value) -> Any:
 
 
 def ordered(value: Value) -> Any:
-    """What a string, number or binary is sorted by; strings go by their UTF-8 bytes."""
+    """The sort key of a string, number or binary; strings are sorted by their UTF-8 bytes."""
     [(kind, content)] = value.items()
     if kind == "N":
         return Decimal(content)
@@ -78,7 +78,7 @@ def ordered(value: Value) -> Any:
 
 
 def equal(one: Value, other: Value) -> bool:
-    """Whether two attribute values are the same."""
+    """Whether two attribute values are equal."""
     return one == other or comparable(one) == comparable(other)
 
 
@@ -114,7 +114,7 @@ def projection(text: str) -> tuple[tuple[tuple[Part, ...], ...], frozenset[str]]
 
 
 def named(part: Part, names: Names) -> Part:
-    """The attribute name that a part of a path stands for."""
+    """The attribute name of a part of a path."""
     if not isinstance(part, str) or part[0] != "#":
         return part
     if part not in names:
@@ -362,7 +362,7 @@ def _given(values: Item, placeholder: str) -> Value:
 
 def _compare(comparator: str, left: Value | None, right: Value | None) -> bool:
     if left is None or right is None:
-        # An attribute that is not there differs from every value, and compares to none.
+        # A missing attribute differs from every value; every other comparison with it is false.
         return comparator == "<>" and left is not right
     if comparator == "=":
         return equal(left, right)

@@ -1,4 +1,4 @@
-"""What must hold when all has come to rest, whatever went wrong on the way."""
+"""The invariants that must hold after recovery, for any faults before it."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from tests.explorer.simulation import World
 LOST: Final = "event lost"
 OTHER_ID: Final = "duplicate with another id"
 OTHER_DETAIL: Final = "duplicate with another detail"
-TWICE: Final = "episode begun while it was under way"
+TWICE: Final = "condition that begins a second time"
 PHANTOM: Final = "event of a transition that is not recorded"
 HISTORY: Final = "history"
 ITEM: Final = "item differs from history"
-MARK: Final = "mark left"
+MARK: Final = "pending event left"
 TRACKING: Final = "tracked after the end"
-UNTRACKED: Final = "tracked against a person's will"
+UNTRACKED: Final = "tracked after a person untracked or deleted it"
 NOT_COUNTED: Final = "tokens not found"
 NOT_FOLLOWED: Final = "end not recorded"
 DEFECT: Final = "exception"
-UNANSWERED: Final = "task not answered"
+UNANSWERED: Final = "task not called back"
 UNWANTED: Final = "event of a backfilled job"
 BACKWARDS: Final = "record that goes backwards"
 TWO_FACTS: Final = "id used for two facts"
 LATE: Final = "work after the deadline"
 MISSED: Final = "missed deadline not reported"
-# A later observation of the same status may bring these up to date in the item.
+# A later observation of the same status can update these in the item.
 _REFRESHED: Final = frozenset(
     {
         "jobName",
@@ -59,7 +59,7 @@ _NOT_SHARED: Final = frozenset({contract.EXPIRES_AT})
 
 @dataclass(frozen=True)
 class Violation:
-    """A promise that was broken, and where."""
+    """An invariant that was violated, and where."""
 
     kind: str
     text: str
@@ -70,7 +70,7 @@ class Violation:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What came of a case: what was broken, and how many events came more than once."""
+    """The result of a case: its violations, and the number of events with duplicates."""
 
     violations: tuple[Violation, ...]
     repeated: int = 0
@@ -83,7 +83,7 @@ def judge(
     every_job_ends: bool = True,
     counts_tokens: bool = False,
 ) -> Verdict:
-    """Look at everything that is there after recovery."""
+    """Check everything that exists after recovery."""
     received = _received(world)
     history = world.history()
     violations = [
@@ -114,7 +114,7 @@ Received = dict[tuple[str, int, str], list[dict[str, Any]]]
 
 
 def _received(world: World) -> Received:
-    """What the bus took, by job, sequence and detail-type; episodes also by their id."""
+    """The events that the bus accepted, by job, sequence and detail-type; conditions also by ID."""
     found: Received = {}
     for entry in world.received:
         detail = json.loads(entry["Detail"])
@@ -136,7 +136,7 @@ def _recorded(world: World) -> Mapping[tuple[str, int], list[Item]]:
 
 
 def _of_ids(world: World) -> Iterator[Violation]:
-    """One end of a job has one id, and no id is used for two facts, whatever was lost."""
+    """One end of a job has one ID, and no ID is used for two facts, whatever was lost."""
     facts: dict[str, set[tuple[str, str, str]]] = {}
     ends: dict[str, set[str]] = {}
     for entry in world.received:
@@ -165,8 +165,8 @@ def _of_events(
         if len(ids) > 1:
             yield Violation(OTHER_ID, f"{where}: {sorted(ids)}")
         if kind not in {event_kinds.ENDED.detail_type, event_kinds.STATUS_CHANGED.detail_type}:
-            # An episode's event describes the job as it is when the event is sent; but what it
-            # tells of the episode is the same in every copy.
+            # The event of a condition describes the job as it is when the event is sent; but its
+            # fields about the condition are the same in every duplicate.
             if any(_episode_of(copy) != _episode_of(first) for copy in copies):
                 yield Violation(OTHER_DETAIL, f"{where}: {copies}")
             continue
@@ -208,7 +208,7 @@ def _of_deadlines(
 
 
 def _tells(detail: Mapping[str, Any], entry: Item) -> bool:
-    """Whether an event says what the history says."""
+    """Whether an event agrees with the history entry."""
     told = {**detail["metadata"], **detail["data"]}
     if "eventId" in entry and entry["eventId"]["S"] != told["eventId"]:
         return False
@@ -225,7 +225,7 @@ def _tokens_of(item: Item) -> Mapping[str, Any]:
 
 
 def _uncounted(world: World, history: Mapping[str, list[Item]]) -> Iterator[Violation]:
-    """Where the manifest is there, a job that completed has its tokens in the end."""
+    """If the manifest exists, a completed job has its tokens in the end."""
     for arn, entries in history.items():
         item = world.item(arn)
         if arn not in world.counted or item is None or "sequence" not in item:
@@ -258,14 +258,14 @@ def _of_history(arn: str, entries: list[Item], archived: frozenset[int]) -> Iter
         changed = entry.get("changedAt", {}).get("S", changed)
     ends = [statuses.is_terminal(entry["status"]["S"]) for entry in entries]
     if any(ends[:-1]):
-        yield Violation(HISTORY, f"{where}: it goes on after its end: {entries}")
+        yield Violation(HISTORY, f"{where}: it continues after its end: {entries}")
 
 
 def _of_job(world: World, arn: str, entries: list[Item], *, ends: bool) -> Iterator[Violation]:
     where, item = arn[-3:], world.item(arn)
     if arn in world.deleted:
         if item is not None:
-            yield Violation(UNTRACKED, f"{where}: deleted, and there again: {item}")
+            yield Violation(UNTRACKED, f"{where}: deleted, and written again: {item}")
         return
     if item is None:
         if ends:
@@ -293,7 +293,7 @@ def _of_job(world: World, arn: str, entries: list[Item], *, ends: bool) -> Itera
 
 def _of_item(where: str, item: Item, last: Item, *, ended: bool) -> Iterator[Violation]:
     if "sequence" not in item:
-        # Put again by hand and untracked before a read: it has nothing from the history.
+        # Put again manually and untracked before a read: it has nothing from the history.
         if contract.TRACKING in item:
             yield Violation(ITEM, f"{where}: nothing recorded in it")
         return
@@ -302,7 +302,7 @@ def _of_item(where: str, item: Item, last: Item, *, ended: bool) -> Iterator[Vio
         shared -= _REFRESHED
     differing = sorted(name for name in shared if item.get(name) != last.get(name))
     if differing:
-        yield Violation(ITEM, f"{where}: {differing}: {item}, history says {last}")
+        yield Violation(ITEM, f"{where}: {differing}: {item}, the history has {last}")
 
 
 def _lost(
@@ -348,4 +348,4 @@ def _of_tasks(world: World, history: Mapping[str, list[Item]]) -> Iterator[Viola
         if answer is None and (arn not in world.untracked or ended):
             yield Violation(UNANSWERED, arn[-3:])
         elif answer is not None and not (ended and answer == recorded[-1]["status"]["S"]):
-            yield Violation(UNANSWERED, f"{arn[-3:]}: it was told {answer}")
+            yield Violation(UNANSWERED, f"{arn[-3:]}: the callback has {answer}")

@@ -1,4 +1,4 @@
-"""Where a case begins, who takes part, and what happens outside while the monitor is at work."""
+"""Scenarios: the initial state, the actors, and what happens outside while the monitor runs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.explorer.schedules import OUTSIDE, Case, Program, Turns
 from tests.explorer.simulation import SLOW, START, Actor, World, actor, job_arn
 from tests.support.monitor import RULES, SETTINGS
 
-# Two polls that are alike in everything, so that one order of them stands for the other.
+# Two polls that are equal, so that one order of them represents the other one.
 TWINS: Final = ("A", "B")
 EVENT: Final = "E"
 SECOND: Final = "F"
@@ -38,7 +38,7 @@ Step = Callable[[World], None]
 
 @dataclass(frozen=True)
 class Scenario:
-    """A beginning, the settings of the monitors, and steps that others take meanwhile."""
+    """An initial state, the settings of the monitors, and the steps of others meanwhile."""
 
     begin: Callable[[], World]
     steps: tuple[Step, ...] = ()
@@ -46,27 +46,27 @@ class Scenario:
     sweeps: bool = False
     request: Request = TELLS
     batches: Mapping[str, tuple[Request, ...]] = field(default_factory=dict)
-    """What inboxes follow, each of them a batch, in place of the one request."""
+    """The batch of each inbox, instead of the one request."""
     polls: tuple[str, ...] = TWINS
     seconds: Mapping[str, float] = field(default_factory=dict)
-    """How much time actors have, where that matters."""
+    """The seconds that actors have, if they have a deadline."""
     repeats: bool = False
-    """Whether the queue delivers each message once more, the last one first, when all is over."""
+    """Whether the queue delivers each message again at the end, the last one first."""
 
     @property
     def inboxes(self) -> Mapping[str, tuple[Request, ...]]:
-        """The batch that each inbox follows."""
+        """The batch that each inbox processes."""
         return self.batches or {EVENT: (self.request,)}
 
     @property
     def actors(self) -> tuple[str, ...]:
-        """Polls, inboxes, and the world outside if it does a thing."""
+        """Polls, inboxes, and the outside if it has steps."""
         return (*self.polls, *self.inboxes, *((OUTSIDE,) if self.steps else ()))
 
 
 @dataclass
 class Undisturbed:
-    """The oversight before and after a case: nothing goes wrong."""
+    """The oversight before and after a case: no call has a fault."""
 
     world: World
 
@@ -77,24 +77,24 @@ class Undisturbed:
 
 @dataclass
 class Memory:
-    """What the cases of one scenario have in common, so that it is played once.
+    """What the cases of one scenario have in common, so that it runs once.
 
-    While no actor is in the middle of its work, a case is no more than its position: the world, who
-    is to come, and what was noted so far. Many cases begin alike, and many come to the same
-    position, since most calls only read.
+    Between actors, a case is defined by its position: the world, the next actors, and the findings
+    so far. Many cases begin equally, and many reach the same position, because most calls only
+    read.
     """
 
     begun: dict[tuple[str, ...], Turns] = field(default_factory=dict)
     """Runs in which these actors have run to their ends, one after another and without a fault."""
     verdicts: dict[Hashable, Verdict] = field(default_factory=dict)
-    """What comes of a position."""
+    """The verdict by position."""
     conduct: Conduct = field(default_factory=Conduct)
-    """What the actors do."""
+    """The known conduct of the actors."""
     recognized: int = 0
-    """How many cases ended at a position that was known."""
+    """The number of cases that ended at a known position."""
 
     def begin(self, case: Case) -> Turns | None:
-        """The longest beginning of the case that was played before."""
+        """The longest known beginning of the case."""
         head = case.head
         for length in range(len(head), 0, -1):
             if (turns := self.begun.get(head[:length])) is not None:
@@ -103,7 +103,7 @@ class Memory:
 
 
 def play(case: Case, memory: Memory | None = None) -> Verdict:
-    """Play a case to its end, let the monitor recover undisturbed, and judge what is there.
+    """Run a case to its end, let the monitor recover without faults, and check the result.
 
     The verdict is the same with a memory of other cases of the scenario as without it.
     """
@@ -150,7 +150,7 @@ def _conclude(turns: Turns, scenario: Scenario) -> Verdict:
 
 
 def run(case: Case, *, recording: bool = False, memory: Memory | None = None) -> Turns:
-    """Play a case up to the point where all actors have ended, one way or another."""
+    """Run a case until all actors have ended or crashed."""
     turns = _begin(case, memory, recording=recording)
     _run(turns, case)
     return turns
@@ -164,7 +164,7 @@ def _begin(case: Case, memory: Memory | None, *, recording: bool = False) -> Tur
         case.faults_by_call,
         recording=recording,
         limits=limits,
-        # The time that an actor has left is no part of what is known of it.
+        # The conduct of an actor does not include the time that it has left.
         conduct=None if memory is None or limits else memory.conduct,
     )
 
@@ -204,7 +204,7 @@ def _follow(turns: Turns, acting: Actor, requests: tuple[Request, ...]) -> Outco
 
 
 def redeliver(turns: Turns, scenario: Scenario) -> Iterator[Violation]:
-    """The queue delivers again what was not followed, or all of it."""
+    """The queue delivers unprocessed messages again, or all of them."""
     acting = actor("R", scenario.settings)
     acting.seat.oversight = Undisturbed(turns.world)
     requests = [request for batch in scenario.inboxes.values() for request in batch]
@@ -219,7 +219,7 @@ def redeliver(turns: Turns, scenario: Scenario) -> Iterator[Violation]:
 
 
 def recover(world: World, settings: Settings, *, sweeps: bool = False) -> list[str]:
-    """Every job comes to its end, and undisturbed polls follow until all is at rest."""
+    """Every job ends, and polls without faults follow until nothing is pending."""
     acting = actor("R", settings, sweeps=sweeps)
     acting.seat.oversight = Undisturbed(world)
     world.refuses = False
@@ -231,7 +231,7 @@ def recover(world: World, settings: Settings, *, sweeps: bool = False) -> list[s
             job.advance(world.now)
         world.write_manifest(job.arn)
     polls = 1
-    # What is not discovered yet is not in the tables, which are at rest without it.
+    # Jobs that are not discovered yet are not in the tables, which are settled without them.
     fewest = 1 if settings.wanted is None else _DISCOVERY_POLLS
     while (polls < fewest or not world.is_settled()) and polls < _RECOVERY_POLLS:
         world.tick(60)
@@ -241,7 +241,7 @@ def recover(world: World, settings: Settings, *, sweeps: bool = False) -> list[s
 
 
 def _poll(world: World, settings: Settings = SETTINGS, *, sweeps: bool = False) -> None:
-    """An earlier poll, which nothing disturbed."""
+    """An earlier poll without faults."""
     acting = actor("P", settings, sweeps=sweeps)
     acting.seat.oversight = Undisturbed(world)
     world.tick(60)
@@ -255,7 +255,7 @@ def _beginning(name: str) -> World:
 
 
 def _ends_as(status: str) -> Callable[[], World]:
-    """Recorded up to InProgress; in Bedrock it has just ended."""
+    """A job recorded up to InProgress that has just ended in Bedrock."""
 
     def begin() -> World:
         world = World.empty()
@@ -294,7 +294,7 @@ def _just_put() -> World:
 
 
 def _due() -> World:
-    """A running job whose deadline has just passed; in its item it was a duration at first."""
+    """A running job whose deadline, set as a duration, has just passed."""
     world = World.empty()
     world.put(world.add_job(statuses.SUBMITTED, statuses.IN_PROGRESS, statuses.COMPLETED))
     world.set_deadline(ONE, "2m")
@@ -323,7 +323,7 @@ def _ended(*, refused: bool) -> World:
 
 
 def _two_ended(*, refused: bool = False) -> World:
-    """Two jobs end at once; each is a page of the index of its own."""
+    """Two jobs end at the same time; each is on its own page of the index."""
     world = World.empty(page_size=1)
     for _ in range(2):
         world.put(world.add_job(statuses.IN_PROGRESS, statuses.EXPIRED))
@@ -338,7 +338,7 @@ def _two_ended(*, refused: bool = False) -> World:
 
 
 def _piled_up() -> World:
-    """Two events of one job are pending, and its end is next."""
+    """Two events of one job are pending, and the job has just ended."""
     world = World.empty()
     world.put(world.add_job(statuses.SUBMITTED, statuses.IN_PROGRESS, statuses.FAILED))
     world.refuses = True
@@ -351,7 +351,7 @@ def _piled_up() -> World:
 
 
 def _unreachable() -> World:
-    """Bedrock denied the job once, and that was enough."""
+    """Bedrock did not return the job once, which makes it unreachable with these settings."""
     world = _running()
     job = world.jobs.pop(ONE)
     _poll(world, IMPATIENT)
@@ -367,11 +367,11 @@ def _swept(
     stand_still: bool = False,
     settings: Settings = SETTINGS,
 ) -> World:
-    """Two jobs, recorded and enough for a sweep; one has just ended, perhaps not in the lists."""
+    """Two recorded jobs, enough for a list scan; one has just ended, perhaps not in the lists."""
     world = World.empty()
     world.put(world.add_job(statuses.IN_PROGRESS, statuses.COMPLETED))
     world.put(world.add_job(other, statuses.FAILED))
-    # So that lists that lag show both as they were, and not yet that one has ended.
+    # Lists that lag show both jobs, and not yet the end of one.
     world.tick(lag.total_seconds())
     for _ in range(2):
         _poll(world, settings, sweeps=True)
@@ -383,7 +383,7 @@ def _swept(
 
 
 def _late() -> World:
-    """A job that is too slow for its time has just been seen to move."""
+    """A job that is too slow for its expiration has just made progress."""
     world = World.empty()
     world.put(world.add_job(statuses.IN_PROGRESS, statuses.PARTIALLY_COMPLETED))
     _poll(world, WARY)
@@ -397,7 +397,7 @@ def _progress(world: World) -> None:
 
 
 def _awaited(begin: Callable[[], World], *, known: bool) -> Callable[[], World]:
-    """Somebody waits for the job; the monitor knows of it, or is about to be told."""
+    """A task waits for the job; its command was processed, or is the case's request."""
 
     def beginning() -> World:
         world = begin()
@@ -419,7 +419,7 @@ def _unknown() -> World:
 
 
 def _backfilled() -> World:
-    """A finished job was taken up for the history alone, and then everything crashed."""
+    """An ended job was backfilled, and then the monitor crashed."""
     world = World.empty()
     world.add_job(statuses.FAILED)
     item = {"jobArn": {"S": ONE}, "tracking": {"S": "ACTIVE"}, "backfilled": {"BOOL": True}}
@@ -452,7 +452,7 @@ def _write_manifest(world: World) -> None:
 
 
 def _ended_uncounted() -> World:
-    """The end is recorded, its event is pending, and the manifest is being looked for."""
+    """The end is recorded, its event is pending, and the manifest was not found yet."""
     world = _running()
     world.advance(ONE)
     world.refuses = True
@@ -476,7 +476,7 @@ def _many_ended(count: int, *, slow: Mapping[str, float], settings: Settings = S
 
 
 def _undiscovered(count: int, *, page_size: int = 1, slow: bool = False) -> World:
-    """Jobs that nobody tracks yet, each on a page of its own."""
+    """Jobs that are not tracked yet, each on its own page of the list."""
     world = World.empty(page_size)
     world.list_page_size = 1
     _poll(world, DISCOVERING)
@@ -490,7 +490,7 @@ def _undiscovered(count: int, *, page_size: int = 1, slow: bool = False) -> Worl
 
 
 def _listed_page_by_page() -> World:
-    """Three jobs, each on a page of its own of the list of their status; the last has ended."""
+    """Three jobs, each on its own page of the list of their status; the last one has ended."""
     world = World.empty()
     world.list_page_size = 1
     for _ in range(3):
@@ -505,7 +505,7 @@ def _listed_page_by_page() -> World:
 def _without_bus(*, is_hidden: bool = False) -> World:
     """The end is recorded and its event pending, because the bus was deleted before.
 
-    With `is_hidden`, nobody may ask whether there is one.
+    With `is_hidden`, DescribeEventBus is denied.
     """
     world = _running()
     world.advance(ONE)
@@ -545,7 +545,7 @@ def _advance_both(world: World) -> None:
 
 
 def _moving() -> World:
-    """Bedrock has moved a job on, and not to its end."""
+    """A job that has just changed in Bedrock, and not to its end."""
     world = World.empty()
     world.put(world.add_job(statuses.SUBMITTED, statuses.IN_PROGRESS, statuses.COMPLETED))
     _poll(world)
@@ -554,7 +554,7 @@ def _moving() -> World:
 
 
 def _first_page_unreadable() -> World:
-    """Two jobs, each on a page of the index of its own; Bedrock no longer shows the first."""
+    """Two jobs, each on its own page of the index; Bedrock no longer returns the first."""
     world = World.empty(page_size=1)
     for _ in range(2):
         world.put(world.add_job(statuses.IN_PROGRESS, statuses.COMPLETED))
@@ -621,7 +621,7 @@ COUNTING: Final = replace(
     SETTINGS,
     usage=UsageRules((OutputBucket("bucket"),), (TokenPrice("amazon.nova-lite-v1:0", Decimal(1)),)),
 )
-# Recovery lasts twenty minutes, and what lists never show is to be found in these.
+# Recovery lasts twenty minutes, in which the resync must find what lists never show.
 SOON: Final = replace(SETTINGS, rules=replace(RULES, full_read=timedelta(minutes=10)))
 
 SCENARIOS: Final[Mapping[str, Scenario]] = {

@@ -1,8 +1,8 @@
-"""Whose turn it is: actors that stop before each call, in an order that the schedule decides.
+"""Schedules: actors stop before each call, and the schedule decides which one continues.
 
-A schedule is a row of segments such as `A3 W. B. E.`: A makes three calls, W all of its own, then
-B, then E; actors that are not at their ends by then go on in alphabetical order. Only one actor
-runs at any time, and it gives up its turn only before a call.
+A schedule is a sequence of segments such as `A3 W. B. E.`: A makes three calls, W all of its own,
+then B, then E. Actors that have not finished by then continue in alphabetical order. Only one actor
+runs at any time, and it passes its turn only before a call.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from tests.explorer.conduct import Conduct, Outcome
 from tests.explorer.simulation import QUICK, SLOW, Crash, Seat, World, kinds_for
 
 Segment = tuple[str, int]
-"""An actor and how many calls it makes; `TO_THE_END` is all that it has."""
+"""An actor and its number of calls; `TO_THE_END` means all of them."""
 TO_THE_END: Final = -1
-# The actor that stands for people and for Bedrock: its calls are what they do.
+# The actor that represents people and Bedrock: its calls are their actions.
 OUTSIDE: Final = "W"
 NO_DEADLINE: Final = 900.0
 _SEGMENT: Final = re.compile(r"([A-Z])(\d+|\.)")
@@ -33,7 +33,7 @@ _FAULT: Final = re.compile(r"([A-Z])(\d+):([a-z0-9-]+)")
 
 @dataclass(frozen=True, order=True)
 class Case:
-    """What is played: a scenario, a schedule, and which call of which actor meets which fault."""
+    """A scenario, a schedule, and the faults: the actor, the number of its call, and the kind."""
 
     scenario: str
     schedule: tuple[Segment, ...] = ()
@@ -41,17 +41,17 @@ class Case:
 
     @classmethod
     def parse(cls, text: str) -> Case:
-        """Read what `str` wrote; raises ValueError."""
+        """Parse the text that `str` returns; raises ValueError."""
         scenario, schedule, faults = (part.strip() for part in text.split("|"))
         segments, found = [], []
         for each in schedule.split():
             if not (match := _SEGMENT.fullmatch(each)):
-                message = f"{each!r} is no segment of a schedule, such as A3 or B."
+                message = f"{each!r} is not a segment of a schedule, such as A3 or B."
                 raise ValueError(message)
             segments.append((match[1], TO_THE_END if match[2] == "." else int(match[2])))
         for each in faults.split():
             if not (match := _FAULT.fullmatch(each)):
-                message = f"{each!r} is no fault, such as A5:crash"
+                message = f"{each!r} is not a fault, such as A5:crash"
                 raise ValueError(message)
             found.append((match[1], int(match[2]), match[3]))
         return cls(scenario, tuple(segments), tuple(found))
@@ -63,7 +63,7 @@ class Case:
 
     @property
     def head(self) -> tuple[str, ...]:
-        """The actors that run to their ends one after another and without a fault, at first."""
+        """The first actors that run to their ends, one after another and without a fault."""
         disturbed = {actor for actor, _, _ in self.faults}
         undisturbed = takewhile(
             lambda segment: segment[1] == TO_THE_END and segment[0] not in disturbed, self.schedule
@@ -71,7 +71,7 @@ class Case:
         return tuple(actor for actor, _ in undisturbed)
 
     def __str__(self) -> str:
-        """The case as `--replay` takes it."""
+        """The case as `--replay` accepts it."""
         schedule = " ".join(
             f"{actor}{'.' if count == TO_THE_END else count}" for actor, count in self.schedule
         )
@@ -81,7 +81,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call that was made: the actor's own count, and the faults that it could have met."""
+    """A call that was made: its number within the actor, and the faults possible at it."""
 
     actor: str
     number: int
@@ -92,7 +92,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Program:
-    """What an actor does, the requests that it takes from a queue, and where it sits."""
+    """The code of an actor, the requests that it gets from a queue, and its seat."""
 
     run: Callable[[], Outcome]
     requests: tuple[Request, ...] = ()
@@ -101,7 +101,7 @@ class Program:
 
 @dataclass
 class Turns:
-    """One run of a schedule; also the oversight under which the actors' calls are made.
+    """One run of a schedule; also the oversight of the actors' calls.
 
     Each actor is a greenlet. It switches back to the loop of `run` when its turn is over.
     """
@@ -114,15 +114,15 @@ class Turns:
     defects: list[str] = field(default_factory=list)
     crashed: set[str] = field(default_factory=set)
     unfollowed: list[Request] = field(default_factory=list)
-    """The events and commands that are still in their queue."""
+    """The hints and commands that are still in their queue."""
     limits: Mapping[str, float] = field(default_factory=dict)
-    """After how many seconds of its own an actor is ended, for those that have a deadline."""
+    """The seconds after which an actor is ended, for actors with a deadline."""
     late: list[str] = field(default_factory=list)
-    """The actors that were at work at their deadline, and with what."""
+    """The actors that were still running at their deadline, with the operation."""
     spent: dict[str, float] = field(default_factory=dict)
-    """How many seconds an actor's own calls took."""
+    """The seconds that an actor's calls took."""
     conduct: Conduct | None = None
-    """What is known of the actors, if their code is to run only where that is not enough."""
+    """The known conduct of the actors: their code runs only where it is unknown. None: always."""
 
     def __post_init__(self) -> None:
         self._queue = deque(self.schedule)
@@ -133,7 +133,7 @@ class Turns:
         self._loop = getcurrent()
 
     def fork(self, case: Case) -> Turns:
-        """A case that begins like this run goes on from here; only where no actor is at work."""
+        """Continue from here with a case that begins like this run; only between actors."""
         fork = Turns(
             self.world.fork(),
             case.schedule,
@@ -153,10 +153,9 @@ class Turns:
     def run(
         self, programs: Mapping[str, Program], stops: Callable[[], bool] = lambda: False
     ) -> None:
-        """Play the schedule to the end of every program; they are in alphabetical order.
+        """Run the schedule to the end of every program; they are in alphabetical order.
 
-        When actors have finished and none is in the middle of its work, `stops` is asked whether
-        the run ends there.
+        When actors have finished and no other has begun, the run ends if `stops` returns true.
         """
         actors = {name: greenlet(self._play) for name in programs}
         self._loop = getcurrent()
@@ -168,7 +167,7 @@ class Turns:
                 return
 
     def before(self, actor: str, operation: str, request: Mapping[str, Any]) -> str | None:
-        """The boundary of a call: give up the turn if it is over, then say what the call meets."""
+        """The boundary of a call: pass the turn if it is over, then return the call's fault."""
         if self._left == 0:
             self._loop.switch()
         self._left -= 1
@@ -178,7 +177,7 @@ class Turns:
         if self.limits:
             self._take_time(actor, operation, fault)
         if fault is not None and fault not in kinds_for(self.world, operation, request):
-            # A monitor that was changed since, or a case written by hand: no such thing can happen.
+            # The monitor changed since, or a person wrote the case: this fault is impossible here.
             fault = None
         if self.recording:
             kinds = () if actor == OUTSIDE else kinds_for(self.world, operation, request)
@@ -186,11 +185,11 @@ class Turns:
         return fault
 
     def seconds_left(self, actor: str) -> float:
-        """How much of its time an actor has left."""
+        """The seconds that an actor has left."""
         return self.limits.get(actor, NO_DEADLINE) - self.spent.get(actor, 0.0)
 
     def stop_waiting(self, actor: str) -> None:
-        """The actor's call is in a thread, for which it waits only until shortly before its end."""
+        """The actor's call is in a thread: the actor waits until shortly before its deadline."""
         if actor in self.limits:
             latest = self.limits[actor] - LEAVE_BEFORE_DEADLINE_SECONDS
             self.spent[actor] = min(self.spent.get(actor, 0.0), latest)
@@ -204,13 +203,14 @@ class Turns:
 
     @property
     def finished(self) -> frozenset[str]:
-        """The actors that have nothing left to do."""
+        """The actors that have finished."""
         return frozenset(self._finished)
 
     def position(self) -> Hashable:
-        """All that the rest of the run and its verdict depend on; two runs at one end alike.
+        """Everything on which the rest of the run and its verdict depend.
 
-        Only where no actor is at work and every fault is met.
+        Two runs at the same position have the same result. Valid only between actors, after every
+        fault.
         """
         to_come = tuple(segment for segment in self._queue if segment[0] not in self._finished)
         return (
@@ -231,7 +231,7 @@ class Turns:
         return next(((name, TO_THE_END) for name in unfinished), None)
 
     def _play(self, actor: str, program: Program) -> None:
-        # A message is gone from its queue once it was followed; a crash leaves all of them there.
+        # A processed message leaves its queue; a crash leaves all of them there.
         self.unfollowed.extend(program.requests)
         try:
             outcome = self._outcome(actor, program)
@@ -248,7 +248,7 @@ class Turns:
         def run() -> Outcome:
             try:
                 return program.run()
-            except Exception as error:  # noqa: BLE001 - whatever else comes out is a finding
+            except Exception as error:  # noqa: BLE001 - any other exception is a finding
                 defect = f"{actor}: {type(error).__name__}: {error}"
                 return Outcome((defect,), program.requests)
 

@@ -1,4 +1,4 @@
-"""A world in memory for the real monitor: tables, bus, Bedrock, time, and calls that go wrong."""
+"""A world in memory for the real monitor: tables, bus, Bedrock, time, and calls with faults."""
 
 from __future__ import annotations
 
@@ -51,16 +51,16 @@ _DENIABLE: Final = frozenset(
     {"GetModelInvocationJob", "GetObject", "ListModelInvocationJobs", "ListTagsForResource"}
 )
 _SESSION: Final = botocore.session.Session()
-# How far back an index may answer, counted in changes of its own content.
+# How stale an index can be, counted in changes of its own content.
 STALEST: Final = 3
-# How many seconds a call takes of the time that an actor has, and one that is slow: a connection
-# (2 seconds) and an answer (5) that only just come.
+# The seconds of a usual call, and of a slow one: a connection (2 seconds) and a response (5) that
+# are just within their time-outs.
 QUICK: Final = 0.1
 SLOW: Final = 7.0
 
 
 class Crash(BaseException):
-    """The process is gone: nothing that the monitor does can catch it."""
+    """The process ends: no code of the monitor can catch it."""
 
 
 def job_arn(number: int) -> str:
@@ -70,35 +70,35 @@ def job_arn(number: int) -> str:
 
 @dataclass
 class Job:
-    """A job as Bedrock has it: the statuses that it goes through, and where it is."""
+    """A job in Bedrock: the statuses of its lifecycle, and the responses so far."""
 
     arn: str
     statuses: tuple[str, ...]
     answers: list[Mapping[str, Any]] = field(default_factory=list)
 
     def fork(self) -> Job:
-        """A copy whose changes leave this one alone."""
+        """A copy that can change independently."""
         return Job(self.arn, self.statuses, [*self.answers])
 
     @property
     def status(self) -> str:
-        """The status now."""
+        """The current status."""
         return str(self.answers[-1]["status"])
 
     @property
     def is_over(self) -> bool:
-        """Whether it has come to its last status."""
+        """Whether it has reached its last status."""
         return len(self.answers) == len(self.statuses)
 
     def as_of(self, moment: datetime) -> Mapping[str, Any] | None:
-        """How it was then; None if it was not yet submitted."""
+        """The job at this moment; None if it was not submitted yet."""
         known = [
             answer for answer in self.answers if answer.get("lastModifiedTime", moment) <= moment
         ]
         return known[-1] if known else None
 
     def advance(self, now: datetime) -> None:
-        """Go on to the next status, if there is one."""
+        """Change to the next status, if there is one."""
         if self.is_over:
             return
         position = len(self.answers)
@@ -116,14 +116,14 @@ class Job:
             "totalRecordCount": 100,
             "processedRecordCount": 10 * position,
         }
-        # Too soon for a job that processes a record a minute.
+        # Too early for a job that processes one record per minute.
         answer["jobExpirationTime"] = min(answer["submitTime"], now) + timedelta(hours=1)
         if self.statuses[position + 1 :] == ():
             answer |= {"endTime": now, "message": f"{status}: that was all"}
         self.answers.append(answer)
 
     def progress(self) -> None:
-        """Process one more record in the status that it has, if it has not ended."""
+        """Process one more record in the current status, if the job has not ended."""
         answer = self.answers[-1]
         if not self.is_over:
             processed = min(answer["processedRecordCount"] + 1, answer["totalRecordCount"])
@@ -137,10 +137,10 @@ class World:
     dynamodb: DynamoDB
     jobs: dict[str, Job] = field(default_factory=dict)
     received: list[Mapping[str, Any]] = field(default_factory=list)
-    """What the bus took, in the order in which it took it."""
+    """The entries that the bus accepted, in order."""
     now: datetime = START
     untracked: frozenset[str] = frozenset()
-    """Jobs that a person took out of polling, and not back in since."""
+    """Jobs that a person untracked, and did not track again since."""
     deleted: frozenset[str] = frozenset()
     """Jobs whose item a person deleted, and did not put again since."""
     refuses: bool = False
@@ -150,48 +150,48 @@ class World:
     unlisted: frozenset[str] = frozenset()
     """Jobs that Bedrock's lists do not show yet."""
     counted: frozenset[str] = frozenset()
-    """Jobs whose manifest is there."""
+    """Jobs whose manifest exists."""
     lists_lag: timedelta = timedelta(0)
     """By how much Bedrock's lists are behind."""
     lists_end: datetime | None = None
-    """The moment at which Bedrock's lists stand still, if they do."""
+    """The moment from which on Bedrock's lists do not change, if any."""
     pending: frozenset[tuple[str, str]] = frozenset()
-    """The marks of episodes ever written into an item that no person has overwritten since."""
+    """Pending events of conditions ever written into an item that no person has replaced since."""
     begun_twice: frozenset[tuple[str, str]] = frozenset()
-    """Those of them whose item said already that such an episode is under way."""
+    """Those of them whose item already had the condition."""
     waiting: dict[str, str] = field(default_factory=dict)
     """The jobs that Step Functions tasks wait for, by the tasks' tokens."""
     answered: dict[str, str] = field(default_factory=dict)
-    """With which status a task was answered, by its token."""
+    """The status in the callback of a task, by its token."""
     bus_created_at: datetime | None = START
-    """When the bus was created; None while there is none, and what is sent to it is dropped."""
+    """When the bus was created; None while it is missing, and drops what is sent to it."""
     bus_away_for: int = 0
-    """After how many calls of PutEvents a bus that is missing is created again; 0: not at all."""
+    """The number of PutEvents calls after which a missing bus is created again; 0: never."""
     bus_is_hidden: bool = False
-    """Whether nobody may ask if there is a bus."""
+    """Whether DescribeEventBus is denied."""
     list_page_size: int = 2
     slow: Mapping[str, float] = field(default_factory=dict)
-    """How many seconds calls of some operations take; others take `QUICK`."""
+    """The seconds of a call by operation; other operations take `QUICK`."""
     has_deadlines: bool = False
-    """Whether any single call can be slow, because the time that calls take matters."""
+    """Whether any call can have the fault `slow`, because actors have deadlines."""
     archive: tuple[tuple[str, Mapping[str, Any]], ...] = ()
-    """History entries that have expired or were lost with their table, with their job."""
+    """History entries that expired or were lost with their table, each with its job's ARN."""
     backups: Mapping[str, Table] = field(default_factory=dict)
-    """Tables as they were when they were backed up."""
+    """Tables at the time of their backup."""
     restarted: bool = False
-    """Whether all that is recorded was lost, so that sequences start again."""
+    """Whether everything recorded was lost, so that sequences start again."""
     backwards: tuple[str, ...] = ()
-    """Writes after which a count or a time of Bedrock's was lower than before."""
+    """Writes that decreased a count or a time of Bedrock."""
 
     @classmethod
     def empty(cls, page_size: int = 1000) -> World:
-        """A world with the tables that the stack defines, and nothing in them."""
+        """A world with the tables of the stack, all empty."""
         dynamodb = DynamoDB(page_size)
         create_tables(dynamodb)
         return cls(dynamodb)
 
     def fork(self) -> World:
-        """A copy whose changes leave this one alone."""
+        """A copy that can change independently."""
         return World(
             self.dynamodb.fork(),
             {arn: job.fork() for arn, job in self.jobs.items()},
@@ -222,26 +222,26 @@ class World:
         )
 
     def digest(self) -> bytes:
-        """Two worlds with the same digest are alike.
+        """Two worlds with the same digest are equal.
 
-        Except for what their indexes said before, which only a fault can show, and for backups,
-        which are part of a beginning and not changed by what follows.
+        Except for earlier contents of their indexes, which only a fault can show, and for backups,
+        which are part of the initial state and do not change.
         """
         tables = [
             (table.name, table.id, str(table.created_at), [*table.items.values()])
             for table in self.dynamodb.tables.values()
         ]
         others = (self.jobs, [getattr(self, name) for name in _OTHER_FIELDS])
-        # Marshal is four times as fast as pickle, and knows no times; version 2 writes no
-        # references, which equal worlds can have to different objects.
+        # Marshal is four times as fast as pickle, but does not support times. Its version 2 writes
+        # no references, which can differ between equal worlds.
         return blake2b(marshal.dumps(tables, 2) + pickle.dumps(others), digest_size=16).digest()
 
     def tick(self, seconds: float = 1) -> None:
-        """Let time pass; every call takes a second, so that no two moments are the same."""
+        """Let time pass; every call takes a second, so that all moments differ."""
         self.now += _SECOND if seconds == 1 else timedelta(seconds=seconds)
 
     def perform(self, operation: str, request: Mapping[str, Any]) -> Any:
-        """Answer one call as the service does."""
+        """Respond to one call like the service."""
         serve = _SERVICES[operation]
         if operation not in {"TransactWriteItems", "UpdateItem"}:
             return serve(self, **request)
@@ -261,7 +261,7 @@ class World:
                 self.pending |= {(arn, pending)}
         return answer
 
-    # What people and Bedrock do
+    # Actions of people and Bedrock
 
     def add_job(self, *statuses: str) -> str:
         """A new job in Bedrock, in its first status."""
@@ -271,7 +271,7 @@ class World:
         return arn
 
     def advance(self, arn: str) -> None:
-        """Bedrock moves a job on."""
+        """Bedrock changes a job to its next status."""
         self.jobs[arn].advance(self.now)
 
     def write_manifest(self, arn: str) -> None:
@@ -283,7 +283,7 @@ class World:
         self.jobs[arn].progress()
 
     def put(self, arn: str) -> None:
-        """A person tracks a job by hand, over whatever is there: two attributes, nothing more."""
+        """A person puts an item with two attributes, which replaces an existing item."""
         item = {"jobArn": {"S": arn}, "tracking": {"S": contract.TRACKING_ACTIVE}}
         self.dynamodb.put_item(TableName="jobs", Item=item)
         self._forget_pending(arn)
@@ -302,7 +302,7 @@ class World:
         )
 
     def untrack(self, arn: str) -> None:
-        """A person takes a job out of polling."""
+        """A person untracks a job."""
         if self.item(arn) is None:
             return
         self.dynamodb.update_item(
@@ -311,7 +311,7 @@ class World:
         self.untracked |= {arn}
 
     def track_again(self, arn: str) -> None:
-        """A person sets `tracking` in an item, whatever else it says."""
+        """A person sets `tracking` in an existing item."""
         if self.item(arn) is None:
             return
         self.dynamodb.update_item(
@@ -330,15 +330,15 @@ class World:
         self.untracked -= {arn}
 
     def delete_bus(self, calls: int = 0) -> None:
-        """Somebody deletes the event bus: what is sent to it from now on is lost.
+        """A person deletes the event bus: events that are sent from now on are lost.
 
-        With `calls`, somebody creates it again once so many calls have sent events in vain.
+        With `calls`, it is created again after this number of PutEvents calls.
         """
         self.bus_created_at = None
         self.bus_away_for = calls
 
     def create_bus(self) -> None:
-        """Somebody creates the event bus, if there is none."""
+        """A person creates the event bus, if it does not exist."""
         if self.bus_created_at is None:
             self.bus_created_at = self.now
 
@@ -355,12 +355,12 @@ class World:
         self.backups = {name: table.fork() for name, table in self.dynamodb.tables.items()}
 
     def restore(self, *tables: str) -> None:
-        """Put tables back as they were when they were backed up; as others of the same names."""
+        """Restore tables from their backups, as new tables with the same names."""
         for name in tables:
             self._replace(name, self.backups[name].items)
 
     def lose(self, *tables: str) -> None:
-        """Delete tables, and create empty ones of the same names."""
+        """Delete tables, and create empty ones with the same names."""
         for name in tables:
             self._replace(name, {})
         self.restarted = self.restarted or {"jobs", "history"} <= {*tables}
@@ -378,10 +378,10 @@ class World:
             self.pending = frozenset()
 
     def _forget_pending(self, arn: str) -> None:
-        """To overwrite or delete an item removes its pending episodes."""
+        """Replacing or deleting an item removes its pending events of conditions."""
         self.pending = frozenset(each for each in self.pending if each[0] != arn)
 
-    # What is looked at afterwards
+    # State for the checks
 
     def item(self, arn: str) -> Mapping[str, Any] | None:
         """A job's item."""
@@ -396,14 +396,14 @@ class World:
         return found
 
     def is_settled(self) -> bool:
-        """Whether nothing is tracked any more, and no event is pending."""
+        """Whether no job is tracked any more, and no event is pending."""
         indexes = self.dynamodb.tables["jobs"].indexes.values()
         return not any(index.versions[-1] for index in indexes)
 
     # The services other than DynamoDB
 
     def put_events(self, *, Entries: list[dict[str, Any]]) -> dict[str, Any]:  # noqa: N803 - boto3's name
-        """Amazon EventBridge takes what it is sent, also for a bus that does not exist."""
+        """Amazon EventBridge accepts entries, also for a bus that does not exist."""
         if self.bus_created_at is None:
             self.bus_away_for -= 1
             if self.bus_away_for == 0:
@@ -412,7 +412,7 @@ class World:
         return self.take_events(Entries, frozenset(range(len(Entries)) if self.refuses else ()))
 
     def take_events(self, entries: list[dict[str, Any]], refused: frozenset[int]) -> dict[str, Any]:
-        """Take all entries but those at the refused places."""
+        """Accept all entries except those at the refused places."""
         results: list[dict[str, Any]] = []
         for place, entry in enumerate(entries):
             if place in refused:
@@ -423,8 +423,8 @@ class World:
         return {"FailedEntryCount": len(refused), "Entries": results}
 
     def describe_event_bus(self, *, Name: str) -> dict[str, Any]:  # noqa: N803 - boto3's name
-        """Whether the bus is there, and since when."""
-        operation, message = "DescribeEventBus", "there is no such bus, or it may not be seen"
+        """Whether the bus exists, and when it was created."""
+        operation, message = "DescribeEventBus", "the bus does not exist, or access is denied"
         if self.bus_is_hidden:
             raise refusal(operation, "AccessDeniedException", message)
         if self.bus_created_at is None:
@@ -442,13 +442,13 @@ class World:
 
     def _answer(self, token: str, status: str) -> dict[str, Any]:
         if token in self.answered or token not in self.waiting:
-            operation, message = "SendTaskSuccess", "it was answered before"
+            operation, message = "SendTaskSuccess", "the task was called back before"
             raise refusal(operation, "TaskTimedOut", message)
         self.answered[token] = status
         return {}
 
     def get_model_invocation_job(self, *, jobIdentifier: str) -> Mapping[str, Any]:  # noqa: N803 - boto3's name
-        """Amazon Bedrock says how the job is now."""
+        """Amazon Bedrock returns the job as it is now."""
         job = self.jobs.get(jobIdentifier)
         if job is None:
             operation, message = "GetModelInvocationJob", "no such job"
@@ -456,19 +456,19 @@ class World:
         return job.answers[-1]
 
     def list_tags_for_resource(self, *, resourceARN: str) -> Mapping[str, Any]:  # noqa: N803 - boto3's name
-        """Amazon Bedrock says which tags a job has: all have the same."""
+        """Amazon Bedrock returns the tags of a job: the same for all jobs."""
         del resourceARN
         return {"tags": [{"key": "team", "value": "search"}]}
 
     def get_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:  # noqa: N803 - boto3's names
-        """Amazon S3 has the manifests of some jobs; it does not say which it has not."""
+        """Amazon S3 has the manifests of some jobs; it denies access to a missing one."""
         if Key not in {f"out/{arn.rsplit('/', 1)[-1]}/manifest.json.out" for arn in self.counted}:
             operation, message = "GetObject", f"no permission to list {Bucket}"
             raise refusal(operation, "AccessDenied", message)
         return {"Body": _Body(b'{"inputTokenCount": 7, "outputTokenCount": 5}')}
 
     def list_model_invocation_jobs(self, **request: Any) -> dict[str, Any]:
-        """Amazon Bedrock lists the jobs submitted in between, in the order asked, page by page."""
+        """Amazon Bedrock lists the jobs of the time range, in the given order, page by page."""
         as_of = min(self.now - self.lists_lag, self.lists_end or self.now)
         answers = (job.as_of(as_of) for job in self.jobs.values() if job.arn not in self.unlisted)
         shown = sorted(
@@ -491,7 +491,7 @@ class World:
 
 @dataclass(frozen=True)
 class _Body:
-    """The content of a small object, which is read at once."""
+    """The content of a small object, which is read in one step."""
 
     content: bytes
 
@@ -500,7 +500,7 @@ class _Body:
         return self.content[:at_most]
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: no connection is open."""
 
 
 _OTHER_FIELDS: Final = tuple(
@@ -555,7 +555,7 @@ def _conditions_begun(update: Mapping[str, Any]) -> Iterator[str]:
                 yield pending
 
 
-# What Bedrock counts, and its own times: an update never takes one of these back.
+# Bedrock's counts and times: no update decreases one of them.
 _NUMBERS: Final = ("sequence", "totalRecordCount", "processedRecordCount")
 _TIMES: Final = ("submitTime", "lastModifiedTime", "changedAt", "endTime")
 
@@ -563,16 +563,16 @@ _TIMES: Final = ("submitTime", "lastModifiedTime", "changedAt", "endTime")
 def _backwards(
     arn: str, before: Mapping[str, Any] | None, after: Mapping[str, Any] | None
 ) -> Iterator[str]:
-    """What of a job's item is lower than before, or gone."""
+    """The values of a job's item that are lower than before, or missing."""
     if before is None or after is None or before is after:
         return
     for name in _NUMBERS + _TIMES:
         if name not in before:
             continue
         if name not in after:
-            # The time of a transition is unknown where Bedrock does not say it.
+            # The time of a transition is unknown if Bedrock does not return it.
             if name != "changedAt":
-                yield f"{arn[-3:]}: {name} is gone"
+                yield f"{arn[-3:]}: {name} is missing"
             continue
         was, is_now = before[name], after[name]
         if was != is_now and (
@@ -582,18 +582,18 @@ def _backwards(
 
 
 class Oversight(Protocol):
-    """Is asked before each call what becomes of it."""
+    """Decides before each call whether it has a fault."""
 
     world: World
 
     def before(self, actor: str, operation: str, request: Mapping[str, Any]) -> str | None:
-        """The kind of fault that the call meets, None if all goes well."""
+        """The kind of fault of the call; None if it succeeds."""
 
 
 def kinds_for(world: World, operation: str, request: Mapping[str, Any]) -> tuple[str, ...]:
-    """The faults that this call can meet now.
+    """The faults that this call can have now.
 
-    A crash after a read is the crash before the next call, so reads have none of their own.
+    A crash after a read equals the crash before the next call, so reads have no `crash-after`.
     """
     kinds = _kinds(world, operation, request)
     return (*kinds, "slow") if world.has_deadlines else kinds
@@ -626,7 +626,7 @@ def _kinds(world: World, operation: str, request: Mapping[str, Any]) -> tuple[st
 
 
 def meet(world: World, kind: str, operation: str, request: Mapping[str, Any]) -> Any:  # noqa: C901 - one branch a kind
-    """What the call comes to when it meets this fault: an answer, an error, or the end."""
+    """The result of the call with this fault: a response, an error, or a crash."""
     if kind == "crash":
         raise Crash
     if kind == "throttled":
@@ -665,7 +665,7 @@ def meet(world: World, kind: str, operation: str, request: Mapping[str, Any]) ->
     if kind == "timed-out":
         raise ReadTimeoutError(endpoint_url=f"https://{operation}")
     if kind == "retried":
-        # The first answer was lost; the SDK repeats the call, and its second answer is what counts.
+        # The first response was lost; the SDK repeats the call and returns the second response.
         return world.perform(operation, request)
     message = f"unknown kind of fault: {kind}"
     raise ValueError(message, answer)
@@ -673,31 +673,31 @@ def meet(world: World, kind: str, operation: str, request: Mapping[str, Any]) ->
 
 @dataclass
 class _Lesson:
-    """A run of an actor's code from which its conduct is learned."""
+    """A run of an actor's code that records its conduct."""
 
     conduct: Conduct
     moment: Moment
-    """Where the actor is once it has had all answers that are known."""
+    """The moment of the actor after all known responses."""
     answers: deque[tuple[Moment, Answer]]
-    """The answers that are known and still to be given."""
+    """The known responses that the actor has not got yet."""
     now: datetime
-    """The time of the last answer that was given."""
+    """The time of the last response that it got."""
 
     def known(self, operation: str, request: Mapping[str, Any]) -> Answer | None:
-        """The answer to this call, if it is known; otherwise the call is learned."""
+        """The response to this call, if it is known; otherwise the call is recorded."""
         if not self.answers:
             self.moment.operation, self.moment.request = operation, request
             return None
         moment, answer = self.answers.popleft()
         if (operation, request) != (moment.operation, moment.request):
-            message = f"after the same answers {operation} comes instead of {moment.operation}"
+            message = f"after the same responses: {operation} instead of {moment.operation}"
             raise OtherConductError(message)
         self.now = answer.at
         return answer
 
 
 class _Threads(InlineExecutor):
-    """Runs calls at once; an actor with a deadline waits for one only until shortly before it."""
+    """Runs calls at once; an actor waits for a call only until shortly before its deadline."""
 
     def __init__(self, seat: Seat) -> None:
         self._seat = seat
@@ -705,7 +705,7 @@ class _Threads(InlineExecutor):
     def submit(  # type: ignore[override]
         self, call: Callable[..., Any], /, *arguments: Any, **named: Any
     ) -> Future[Any]:
-        """Run the call; the future that comes back is done."""
+        """Run the call; the returned future is done."""
         future = super().submit(call, *arguments, **named)
         # Only the oversight of an explored case has deadlines.
         if (stop_waiting := getattr(self._seat.oversight, "stop_waiting", None)) is not None:
@@ -714,7 +714,7 @@ class _Threads(InlineExecutor):
 
 
 class Seat:
-    """Where an actor sits: its clients, under the oversight of the case that is played."""
+    """The clients of an actor, under the oversight of the case that runs."""
 
     def __init__(self, actor: str) -> None:
         self.actor = actor
@@ -723,7 +723,7 @@ class Seat:
         self._lesson: _Lesson | None = None
 
     def call(self, operation: str, request: Mapping[str, Any]) -> Any:
-        """One call of a service, from its boundary to its answer."""
+        """One call of a service, from its boundary to its response."""
         lesson = self._lesson
         if lesson is None:
             return self._perform(operation, request)
@@ -732,12 +732,12 @@ class Seat:
             answer = self.ask(operation, request)
             lesson.moment = lesson.conduct.after(lesson.moment, answer)
         if answer.error is not None:
-            # Each time another exception: it keeps the frames through which it is raised.
+            # A new exception each time: it keeps the frames through which it is raised.
             raise copy(answer.error)
         return answer.value
 
     def ask(self, operation: str, request: Mapping[str, Any]) -> Answer:
-        """One call of a service; an error of the SDK is an answer, too."""
+        """One call of a service; an error of the SDK is a response, too."""
         try:
             value = self._perform(operation, request)
         except (ClientError, BotoCoreError) as error:
@@ -754,7 +754,7 @@ class Seat:
         return meet(oversight.world, kind, operation, request)
 
     def act(self, program: Callable[[], Outcome], conduct: Conduct) -> Outcome:
-        """Do what the program does, and run it only where that is not known."""
+        """Make the calls of the program, and run it only where they are unknown."""
         began = self.clock()
         moment = conduct.begin(self.actor, began)
         known: deque[tuple[Moment, Answer]] = deque()
@@ -773,30 +773,30 @@ class Seat:
         return moment.outcome
 
     def clock(self) -> datetime:
-        """The time as this actor has it."""
+        """The time by this actor's clock."""
         if self._lesson is not None and self._lesson.answers:
             return self._lesson.now
         return self.oversight.world.now + self.oversight.world.skew
 
     def client(self, service: str, **_: Any) -> Any:
-        """What a boto3 session makes for `compose`."""
+        """The client of a service, as `compose` gets it from a boto3 session."""
         return _DynamoDBClient(self) if service == "dynamodb" else _Client(self)
 
     @property
     def _session(self) -> botocore.session.Session:
-        """The botocore session, of which clients here take nothing."""
+        """The botocore session, which these clients do not use."""
         return _SESSION
 
 
 class _Watched:
-    """The events of a client: what is registered for `before-send` is asked before each call."""
+    """The events of a client: handlers of `before-send` run before each call."""
 
     def __init__(self, seat: Seat) -> None:
         self.events = self
         self._seat = seat
 
     def register_first(self, event: str, handler: Callable[..., object], **_: Any) -> None:
-        """Take a handler; the clients of a seat share what they register."""
+        """Register a handler; the clients of a seat share their handlers."""
         if event != "before-send":
             raise NotImplementedError(event)
         if handler not in self._seat.guards:
@@ -873,24 +873,24 @@ class _DynamoDBClient:
 
 
 class _Silent:
-    """A logger that nobody reads."""
+    """A logger without output."""
 
     def info(self, *_: Any, **__: Any) -> None:
-        """Say nothing."""
+        """Do nothing."""
 
     debug = warning = error = exception = info
 
 
 @dataclass
 class Actor:
-    """A monitor and an inbox of its own at a seat of its own, as another process has them."""
+    """A monitor and an inbox with their own clients, as in a separate process."""
 
     seat: Seat
     monitor: Monitor
     inbox: Inbox
 
     def forget(self) -> None:
-        """Start again, as an execution environment that has just been started."""
+        """Reset the state in memory, as in a new execution environment."""
         lanes = self.monitor.lanes
         lanes.reachable, lanes.unreachable = Lane(), Lane()
         for reconciler in (self.monitor.reconciler, self.inbox.reconciler_of(self.monitor.scope)):
@@ -901,7 +901,7 @@ class Actor:
                 reconciler.tags._breaker.open_until = None
 
     def poll(self, seconds_left: Callable[[], float] = lambda: 900.0) -> Iterator[str]:
-        """Run one poll to its end; names what no service can have caused."""
+        """Run one poll to its end; yields errors that no service can have caused."""
         try:
             summary = self.monitor.poll(seconds_left)
         except PollError as error:
@@ -909,17 +909,17 @@ class Actor:
         yield from (code for code in summary.errors if code.startswith("Monitor."))
 
     def look(self, arn: str) -> None:
-        """Handle a native event for one job: look at it now, then send what is pending."""
+        """Process a native event for one job: read it now, then send what is pending."""
         self.follow(Hint(arn))
 
     def follow(self, request: Request) -> bool:
-        """Handle a native event or a command; false if it goes back to its queue."""
+        """Process a native event or a command; false if it returns to its queue."""
         return not self.follow_all([request])
 
     def follow_all(
         self, requests: Sequence[Request], seconds_left: Callable[[], float] = lambda: 900.0
     ) -> list[Request]:
-        """Handle a batch as the function does; those that go back to the queue."""
+        """Process a batch like the function; returns the requests that return to the queue."""
         messages = {str(number): request for number, request in enumerate(requests)}
         batch = self.inbox.batch(seconds_left, self.monitor.logger)
         return [messages[message] for message in batch.follow(messages)]
@@ -931,14 +931,14 @@ def _composed(name: str, settings: Settings, *, sweeps: bool) -> Actor:
 
 
 def actor(name: str, settings: Settings = SETTINGS, *, sweeps: bool = False) -> Actor:
-    """The monitor of this name, composed once for all cases, and without a memory of them."""
+    """The monitor with this name, composed once for all cases, without state of earlier ones."""
     acting = _composed(name, settings, sweeps=sweeps)
     acting.forget()
     return acting
 
 
 def deployed(name: str, settings: Settings, *, sweeps: bool = False) -> Actor:
-    """A new monitor, composed as the functions compose it; two jobs are enough for a sweep."""
+    """A new monitor, composed like in the functions; `sweeps`: two jobs make a list scan."""
     seat = Seat(name)
     session: Any = seat
     logger: Any = _Silent()

@@ -62,11 +62,11 @@ deployments = st.builds(
     st.booleans(),
 )
 lags = st.sampled_from([timedelta(0), timedelta(minutes=3)])
-# At which call something goes wrong, and which of the kinds that are possible there.
+# The call with a fault, and its kind among those that are possible there.
 troubles = st.dictionaries(
     st.integers(min_value=1, max_value=25), st.integers(min_value=0, max_value=9), max_size=4
 )
-# In the middle of a run: before its n-th call, or before its n-th call of one operation.
+# A point within a run: before its n-th call, or before its n-th call of one operation.
 moments = st.tuples(
     st.sampled_from([None, "TransactWriteItems", "UpdateItem", "PutEvents"]),
     st.integers(min_value=1, max_value=8),
@@ -76,7 +76,7 @@ seconds_left = st.sampled_from([900.0, 900.0, 900.0, 40.0, 25.0, 16.0])
 
 @dataclass
 class Troubled:
-    """The oversight of one run: some of its calls meet a fault, and at one something happens."""
+    """The oversight of one run: some of its calls have a fault, and one triggers an action."""
 
     world: World
     faults: Mapping[int, int] = field(default_factory=dict)
@@ -86,7 +86,7 @@ class Troubled:
     made: Counter[str | None] = field(default_factory=Counter)
 
     def before(self, _actor: str, operation: str, request: Mapping[str, Any]) -> str | None:
-        """Count the call, let happen what happens now, and say what the call meets."""
+        """Count the call, run the action that is due, and return the call's fault."""
         self.calls += 1
         self.world.tick()
         self.made.update((None, operation))
@@ -105,7 +105,7 @@ class Troubled:
 
 
 class Lifetimes(RuleBasedStateMachine):
-    """Jobs come and go while monitors are deployed over each other and nothing works well."""
+    """Jobs run while new versions of the monitor are deployed and calls have faults."""
 
     jobs = Bundle("jobs")
 
@@ -116,21 +116,21 @@ class Lifetimes(RuleBasedStateMachine):
 
     @initialize(page_size=st.sampled_from([1, 2, 1000]), sweeps=st.booleans(), lag=lags)
     def begin(self, page_size: int, sweeps: bool, lag: timedelta) -> None:  # noqa: FBT001 - by name
-        """An empty world; lists may lag, and not all monitors ask for them."""
+        """An empty world; lists may lag, and not all monitors use them."""
         self.world = World.empty(page_size)
         self.world.lists_lag = lag
         self.sweeps = sweeps
 
     @rule(target=jobs, statuses_=lifecycles)
     def track(self, statuses_: tuple[str, ...]) -> str:
-        """A job is submitted and tracked by hand."""
+        """A job is submitted and tracked manually."""
         arn = self.world.add_job(*statuses_)
         self.world.put(arn)
         return arn
 
     @rule(arn=jobs, times=st.integers(min_value=1, max_value=3))
     def go_on(self, arn: str, times: int) -> None:
-        """Bedrock moves a job on, perhaps past statuses that nobody sees."""
+        """Bedrock changes a job, perhaps past statuses that no poll sees."""
         for _ in range(times):
             self.world.tick(30)
             self.world.advance(arn)
@@ -143,12 +143,12 @@ class Lifetimes(RuleBasedStateMachine):
 
     @rule(deployment=deployments)
     def deploy(self, deployment: Settings) -> None:
-        """Another version with other settings takes over."""
+        """Another version with other settings is deployed."""
         self.deployment = deployment
 
     @rule(faults=troubles, left=seconds_left)
     def poll(self, faults: dict[int, int], left: float) -> None:
-        """A poll, which may crash, be throttled, be told old things or run out of time."""
+        """A poll, which may crash, be throttled, read a stale index or run out of time."""
         self.world.tick(60)
         self._poll(Troubled(self.world, faults), left)
 
@@ -160,7 +160,7 @@ class Lifetimes(RuleBasedStateMachine):
         at: tuple[str | None, int],
         left: float,
     ) -> None:
-        """A poll in the middle of which another one runs, of the same or another deployment."""
+        """A poll that overlaps with another one, of the same or another deployment."""
 
         def another() -> None:
             self._poll(Troubled(self.world, other), 900.0)
@@ -171,7 +171,7 @@ class Lifetimes(RuleBasedStateMachine):
     def event(
         self, arn: str, faults: dict[int, int], at: tuple[str | None, int], event: str
     ) -> None:
-        """A native event, late, repeated or early, perhaps in the middle of another one's look."""
+        """A native event, late, repeated or early, perhaps during the read of another one."""
 
         def another() -> None:
             self._look(event, Troubled(self.world))
@@ -187,7 +187,7 @@ class Lifetimes(RuleBasedStateMachine):
     def by_hand(
         self, arn: str, act: str, at: tuple[str | None, int] | None, faults: dict[int, int]
     ) -> None:
-        """A person does something to a job's item, at rest or in the middle of a poll."""
+        """A person changes a job's item, between polls or during one."""
 
         def do() -> None:
             getattr(self.world, act)(arn)
@@ -205,11 +205,11 @@ class Lifetimes(RuleBasedStateMachine):
 
     @rule(refuses=st.booleans())
     def bus(self, refuses: bool) -> None:  # noqa: FBT001 - Hypothesis passes it by name
-        """The bus goes down, or comes back."""
+        """The bus becomes unavailable, or available again."""
         self.world.refuses = refuses
 
     def teardown(self) -> None:
-        """In the end every promise is kept: no event lost, one id and one text for each."""
+        """In the end every invariant holds: no event is lost, each has one ID and one text."""
         if not hasattr(self, "world"):
             return
         self.defects.extend(recover(self.world, self.deployment, sweeps=self.sweeps))
@@ -226,13 +226,13 @@ class Lifetimes(RuleBasedStateMachine):
 
 
 class Discovered(RuleBasedStateMachine):
-    """Jobs that nobody tracks, in lists that lag, told of by events that may never come."""
+    """Jobs without commands, in lists that lag, with native events that may never arrive."""
 
     jobs = Bundle("jobs")
 
     @initialize(page_size=st.sampled_from([1, 2, 1000]), sweeps=st.booleans())
     def begin(self, page_size: int, sweeps: bool) -> None:  # noqa: FBT001 - by name
-        """A monitor that has just been deployed, and jobs that had finished days before."""
+        """A monitor that has just been deployed, and jobs that ended days before."""
         self.world = World.empty(page_size)
         self.finished = {self.world.add_job(statuses.FAILED) for _ in range(3)}
         self.world.tick(10 * 86400)
@@ -253,7 +253,7 @@ class Discovered(RuleBasedStateMachine):
 
     @rule(arn=jobs, times=st.integers(min_value=1, max_value=3))
     def go_on(self, arn: str, times: int) -> None:
-        """Bedrock moves a job on, perhaps to its end, before anybody looked."""
+        """Bedrock changes a job, perhaps to its end, before any poll reads it."""
         for _ in range(times):
             self.world.advance(arn)
 
@@ -267,7 +267,7 @@ class Discovered(RuleBasedStateMachine):
     def overlapping_polls(
         self, faults: dict[int, int], other: dict[int, int], at: tuple[str | None, int]
     ) -> None:
-        """A poll in the middle of which another one discovers the same jobs."""
+        """A poll that overlaps with another one, which discovers the same jobs."""
 
         def another() -> None:
             self.defects += self._poll(Troubled(self.world, other))
@@ -276,17 +276,17 @@ class Discovered(RuleBasedStateMachine):
 
     @rule(arn=jobs, faults=troubles)
     def event(self, arn: str, faults: dict[int, int]) -> None:
-        """A native event, before or after anybody else knows of the job."""
+        """A native event, before or after the job is discovered."""
         look(self.deployment, arn, Troubled(self.world, faults))
 
     @rule(arn=jobs, act=st.sampled_from(["put", "untrack", "track_again"]))
     def by_hand(self, arn: str, act: str) -> None:
-        """A person does something to a job's item; an untracked one is not to come back."""
+        """A person changes a job's item; an untracked job must stay untracked."""
         getattr(self.world, act)(arn)
 
     @rule(days=st.integers(min_value=1, max_value=3))
     def outage(self, days: int) -> None:
-        """Nothing runs for days."""
+        """No poll runs for days."""
         self._pass(days * 86400)
 
     @rule(minutes=st.integers(min_value=-90, max_value=90))
@@ -295,7 +295,7 @@ class Discovered(RuleBasedStateMachine):
         self.world.skew = timedelta(minutes=minutes)
 
     def teardown(self) -> None:
-        """Every job is recorded to its end, and told of if it did not finish before."""
+        """Every job is recorded to its end, and published if it did not end before."""
         if not hasattr(self, "world"):
             return
         self.world.unlisted = frozenset()
@@ -312,7 +312,7 @@ class Discovered(RuleBasedStateMachine):
         return poll(self.deployment, oversight, left, sweeps=self.sweeps)
 
     def _pass(self, seconds: float) -> None:
-        """Time passes, and a list shows what was submitted ten minutes ago."""
+        """Time passes, and a list shows jobs that were submitted ten minutes ago."""
         self.world.tick(seconds)
         recently = self.world.now - timedelta(minutes=10)
         self.world.unlisted = frozenset(
@@ -329,14 +329,14 @@ def poll(
     acting = deployed("A", deployment, sweeps=sweeps)
     acting.seat.oversight = oversight
     try:
-        # Each look at the clock that is left costs some of it: a deadline cuts the poll short.
+        # Each check of the time left costs some of it: a deadline ends the poll early.
         return list(acting.poll(_Ticking(left)))
     except Crash:
         return []
 
 
 def look(deployment: Settings, arn: str, oversight: Troubled) -> None:
-    """Follow a native event to the end or the crash of who does."""
+    """Process a native event until the actor ends or crashes."""
     acting = deployed("E", deployment)
     acting.seat.oversight = oversight
     try:
@@ -347,7 +347,7 @@ def look(deployment: Settings, arn: str, oversight: Troubled) -> None:
 
 @dataclass
 class _Ticking:
-    """Time that runs out with each look at it."""
+    """Time that decreases with each check."""
 
     left: float
 
@@ -356,7 +356,7 @@ class _Ticking:
         return self.left
 
 
-# A few of these lives in each run of the tests; `LIVES=300` runs as many as the figures tell of.
+# A few of these lifetimes in each run of the tests; `LIVES=300` runs many more.
 BOUNDS = settings(
     max_examples=int(os.environ.get("LIVES", "30")),
     stateful_step_count=40,
@@ -364,7 +364,7 @@ BOUNDS = settings(
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow],
 )
-# A broken monitor is found out long before that.
+# A seeded bug is found long before that.
 QUICKLY = settings(
     BOUNDS,
     max_examples=300,
@@ -397,7 +397,7 @@ def test_seeded_bug_is_found_in_a_lifetime(
 
 
 def _a_list_that_lacks_an_earlier_job(life: Discovered) -> None:
-    """The second of two jobs is listed at once, the first one ten minutes later."""
+    """The second of two jobs is listed at once, the first job ten minutes later."""
     life.submit((statuses.IN_PROGRESS, statuses.FAILED), lags=True)
     life.submit((statuses.IN_PROGRESS, statuses.FAILED), lags=False)
     life.poll({}, 900.0)
@@ -406,7 +406,7 @@ def _a_list_that_lacks_an_earlier_job(life: Discovered) -> None:
 
 
 def _a_clock_that_is_ahead(life: Discovered) -> None:
-    """The monitor's clock says 90 minutes more than Bedrock's when a job is submitted."""
+    """The monitor's clock is 90 minutes ahead of Bedrock's when a job is submitted."""
     life.clock_steps(90)
     life.poll({}, 900.0)
     life.submit((statuses.IN_PROGRESS, statuses.FAILED), lags=False)

@@ -1,6 +1,6 @@
-"""The monitor, broken on purpose in one place each: what the explorer must find.
+"""Seeded bugs: variants of the monitor that the explorer must find.
 
-Each variant patches the runtime for as long as its context lasts.
+Each variant patches the runtime inside of its context.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def event_before_write() -> Iterator[None]:
 
 @contextmanager
 def no_pending_event() -> Iterator[None]:
-    """The transition is written, then the event is sent, and nothing says that it is pending."""
+    """The transition is written, then the event is sent, without a pending event in the item."""
     record = TransitionWrites.record
 
     def broken(self: TransitionWrites, *arguments: Any, pending_events: Any, **named: Any) -> Any:
@@ -82,7 +82,7 @@ def no_pending_event() -> Iterator[None]:
 
 @contextmanager
 def no_flush() -> Iterator[None]:
-    """What was not sent is pending, and no poll looks for it."""
+    """Unsent events stay pending, and no poll sends them."""
 
     def broken(_self: Relay, _jobs: Any, _errors: Any) -> Iterator[Any]:
         return iter(())
@@ -93,7 +93,7 @@ def no_flush() -> Iterator[None]:
 
 @contextmanager
 def index_trusted() -> Iterator[None]:
-    """What the pending-events index names is sent, whatever the base table says by now."""
+    """Every event in the pending-events index is sent, without a read of the base table."""
 
     def broken(_self: Relay, job: Any, _errors: Any) -> Iterator[Any]:
         if job.record is not None and is_terminal(job.record.last.status):
@@ -105,7 +105,7 @@ def index_trusted() -> Iterator[None]:
 
 @contextmanager
 def refusals_ignored() -> Iterator[None]:
-    """PutEvents answered, so all of its entries count as sent."""
+    """PutEvents succeeded, so all of its entries count as accepted."""
     put = EventBus._put
 
     def broken(self: EventBus, sent: Any) -> tuple[Delivery, ...]:
@@ -117,7 +117,7 @@ def refusals_ignored() -> Iterator[None]:
 
 @contextmanager
 def job_condition_dropped() -> Iterator[None]:
-    """The job's item is written whatever has become of it meanwhile."""
+    """The job's item is written although it changed since the read."""
 
     def whatever(_known: Any, _changes: Any) -> str:
         return "attribute_exists(jobArn) OR attribute_not_exists(jobArn)"
@@ -128,7 +128,7 @@ def job_condition_dropped() -> Iterator[None]:
 
 @contextmanager
 def waiting_overlooked() -> Iterator[None]:
-    """The end is written whatever came to wait for it, and whatever it was taken up for."""
+    """The end is written although a task was registered, or the job is only backfilled."""
 
     def whatever(_known: Any, _changes: Any) -> str:
         return "attribute_exists(jobArn)"
@@ -139,7 +139,7 @@ def waiting_overlooked() -> Iterator[None]:
 
 @contextmanager
 def backfill_overlooked() -> Iterator[None]:
-    """Nobody looks whether a job is there for the history alone, and no condition asks for it."""
+    """The flag of a backfilled job is neither read nor part of a condition."""
     find = JobsTable.find
 
     def broken(self: JobsTable, job_arn: str) -> Any:
@@ -154,7 +154,7 @@ def backfill_overlooked() -> Iterator[None]:
 
 @contextmanager
 def token_forgotten_first() -> Iterator[None]:
-    """The callbacks are no longer pending, then the tasks are called back."""
+    """The callbacks are acknowledged, then the tasks are called back."""
     send = TaskCallbacks.send
 
     def broken(self: TaskCallbacks, callbacks: Any, *rest: Any) -> Any:
@@ -174,7 +174,7 @@ def token_forgotten_first() -> Iterator[None]:
 
 @contextmanager
 def history_condition_dropped() -> Iterator[None]:
-    """In addition, the history entry is put over one that may be there."""
+    """In addition, the history entry replaces an existing one."""
 
     def broken(self: _DynamoDBClient, **request: Any) -> Any:
         parts = [
@@ -213,7 +213,7 @@ def acknowledged_first() -> Iterator[None]:
 
 @contextmanager
 def acknowledged_together_whatever_else() -> Iterator[None]:
-    """Several jobs are acknowledged together, and what became pending meanwhile with them."""
+    """Several jobs are acknowledged together, with events that became pending meanwhile."""
     ack_all = acks._ack_all
 
     def broken(all_pending: Any, update: UpdateExpression) -> str:
@@ -232,7 +232,7 @@ def acknowledged_together_whatever_else() -> Iterator[None]:
 
 @contextmanager
 def late_figures_in_events() -> Iterator[None]:
-    """Whatever the job's item says of tokens goes into the event of its end."""
+    """The end event has the tokens of the job's item, not those of the history."""
     history_entry = items.history_entry
 
     def broken(item: Any) -> Any:
@@ -244,7 +244,7 @@ def late_figures_in_events() -> Iterator[None]:
 
 @contextmanager
 def lists_trusted() -> Iterator[None]:
-    """What lists do not show has not happened: no job is read because its slot has come."""
+    """Lists are always right: no job is read because its resync slot is due."""
 
     def broken(_self: ResyncLane, *_: Any) -> frozenset[str]:
         return frozenset()
@@ -276,7 +276,7 @@ def missing_is_unchanged() -> Iterator[None]:
 
 @contextmanager
 def random_event_id() -> Iterator[None]:
-    """Each sending makes up an id of its own."""
+    """Each call sends the event with a new ID."""
     put = EventBus._put
 
     def renamed(event: Any) -> Any:
@@ -293,7 +293,7 @@ def random_event_id() -> Iterator[None]:
 
 @contextmanager
 def risk_condition_dropped() -> Iterator[None]:
-    """A poll that sees a job at risk says so, although another poll has said it already."""
+    """A poll that finds a job at risk records it, although another poll already has."""
     write = _DynamoDBClient.transact_write_items
     dropped = " AND attribute_not_exists(#conditions)"
 
@@ -317,7 +317,7 @@ def risk_condition_dropped() -> Iterator[None]:
 
 @contextmanager
 def outcome_of_track_discarded() -> Iterator[None]:
-    """A Track command counts as followed, although a poll moved the job and it wrote nothing."""
+    """A Track command counts as processed, although it had a conflict and wrote nothing."""
 
     def broken(self: JobsTable, job_arn: str, *, at: Any, **_: Any) -> WriteResult:
         found = self.find(job_arn)
@@ -351,7 +351,7 @@ def commands_by_arrival() -> Iterator[None]:
 
 @contextmanager
 def unknown_bus_taken_for_existing() -> Iterator[None]:
-    """A look at the bus that fails says that the bus is there."""
+    """A check of the bus that fails means that the bus exists."""
     look = EventBus.look
 
     def broken(self: EventBus) -> BusLook:
@@ -367,7 +367,7 @@ def unknown_bus_taken_for_existing() -> Iterator[None]:
 
 @contextmanager
 def bus_looked_at_once() -> Iterator[None]:
-    """The bus is looked at before events are sent, and not again before they are acknowledged."""
+    """The bus is checked before events are sent, and not again before they are acknowledged."""
 
     def broken(self: BusWatch) -> BusLook:
         return self.first()
@@ -378,7 +378,7 @@ def bus_looked_at_once() -> Iterator[None]:
 
 @contextmanager
 def replaced_bus_unnoticed() -> Iterator[None]:
-    """A bus that was created again since the first look is taken for the same one."""
+    """A bus that was created again since the first check counts as the same one."""
 
     def same(self: BusLook, _first: Any) -> BusLook:
         return self
@@ -389,7 +389,7 @@ def replaced_bus_unnoticed() -> Iterator[None]:
 
 @contextmanager
 def id_from_sequence() -> Iterator[None]:
-    """The id of an event follows from the job and the sequence alone."""
+    """The ID of an event depends only on the job and the sequence."""
     shaped = events._event
 
     def broken(job_arn: str, pending_event: Any, *, event_id: str, **named: Any) -> Any:
@@ -404,7 +404,7 @@ def id_from_sequence() -> Iterator[None]:
 
 @contextmanager
 def history_not_consulted() -> Iterator[None]:
-    """An item that was put again starts at sequence 1, whatever the history has."""
+    """An item that was put again starts at sequence 1, whatever the history contains."""
 
     def nothing(_self: HistoryTable, _job_arn: str) -> tuple[Any, ...]:
         return ()
@@ -415,7 +415,7 @@ def history_not_consulted() -> Iterator[None]:
 
 @contextmanager
 def table_not_recognized() -> Iterator[None]:
-    """Another jobs table under the same name is taken for the one that was there."""
+    """Another jobs table with the same name counts as the earlier one."""
 
     def broken(_self: JobsTable) -> TableInfo:
         return TableInfo(None, None, is_restored=False)
@@ -426,7 +426,7 @@ def table_not_recognized() -> Iterator[None]:
 
 @contextmanager
 def outbox_not_consulted() -> Iterator[None]:
-    """What only the outbox knows is not looked for: tasks that the item says nothing of."""
+    """The outbox is not read: tasks that are missing in the item are not found."""
 
     def nothing(_self: OutboxTable, _job_arn: str) -> OutboxEntries:
         return OutboxEntries()
@@ -437,7 +437,7 @@ def outbox_not_consulted() -> Iterator[None]:
 
 @contextmanager
 def older_answer_accepted() -> Iterator[None]:
-    """Counts are written whatever answer was stored since they were read."""
+    """Counts are written although a newer response was stored since they were read."""
     with patch.object(write_conditions, "same_answer", write_conditions.unmoved):
         yield
 
@@ -463,21 +463,21 @@ def tags_left_to_the_second_copy() -> Iterator[None]:
 
 @contextmanager
 def poll_without_deadline() -> Iterator[None]:
-    """A poll begins one read after the other, whatever time is left."""
+    """A poll begins reads although no time is left."""
     with patch.object(WorkerPool, "time_is_up", property(lambda _self: False)):
         yield
 
 
 @contextmanager
 def inbox_without_deadline() -> Iterator[None]:
-    """The inbox follows request after request, whatever time is left."""
+    """The inbox processes requests although no time is left."""
     with patch.object(InlineWorkers, "time_is_up", property(lambda _self: False)):
         yield
 
 
 @contextmanager
 def first_page_is_the_list() -> Iterator[None]:
-    """Discovery takes the first page of a list for all of it."""
+    """Discovery reads only the first page of a list."""
     pages = Discoverer.pages
 
     def broken(self: Discoverer, listing: Any, token: Any = None) -> Iterator[Any]:
@@ -491,7 +491,7 @@ def first_page_is_the_list() -> Iterator[None]:
 
 @contextmanager
 def first_page_is_the_index() -> Iterator[None]:
-    """A query of an index takes its first page for all of it."""
+    """A query of an index reads only its first page."""
 
     def broken(_service: str, paginated: Any) -> Iterator[Any]:
         yield next(iter(paginated))

@@ -278,7 +278,7 @@ def test_rule_on_a_non_terminal_status_is_refused(stack: aws_cdk.Stack, wrong: l
         monitor.on_job_ended("Rule", statuses=wrong)
 
 
-def test_rule_with_two_statuses_arguments_is_refused(stack: aws_cdk.Stack) -> None:
+def test_rule_with_two_status_arguments_is_refused(stack: aws_cdk.Stack) -> None:
     """The status comes from one of the two arguments."""
     monitor = BedrockBatchMonitor(stack, "Batches")
 

@@ -188,7 +188,7 @@ MANIFEST = {
 def test_role_of_the_deployment_reads_the_settings(
     deployment: Deployment, manifest: object, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The person who deploys may only be allowed to assume the role of `cdk bootstrap`."""
+    """The person who deploys may only have permission to assume the roles of `cdk bootstrap`."""
     if manifest is not None:
         (deployment.assembly / "manifest.json").write_text(json.dumps(manifest))
     denied = refusal("not authorized to perform cloudformation:GetTemplate", "AccessDenied")
@@ -257,7 +257,7 @@ def test_confirmation_without_a_terminal_is_refused(
 def test_settings_are_read_with_the_profile_of_the_deployment(
     arguments: list[str], profile: str | None
 ) -> None:
-    """The comparison uses the account that the deployment goes to."""
+    """The comparison uses the account of the deployment."""
     assert deploy._profile_in(arguments) == profile
 
 

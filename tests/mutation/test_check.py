@@ -104,7 +104,7 @@ def test_survivors_are_mutants_that_no_test_detects(
     project: Callable[[str, str], tuple[Project, Any]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """From the repository to the report: killed, survived, accepted and stale ones are told apart.
+    """The report distinguishes killed, survived, accepted and stale mutants of a repository.
 
     No file of the repository is written meanwhile.
     """

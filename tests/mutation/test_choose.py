@@ -151,7 +151,7 @@ def test_constant_is_tested_by_tests_of_its_uses(found: list[Mutant]) -> None:
     assert touched.tests_of(mutant) == ("user",)
 
 
-def test_budget_cuts_the_slow_tests_and_keeps_one() -> None:
+def test_budget_excludes_slow_tests_but_keeps_one() -> None:
     """A mutant gets at least one test, however slow."""
     seconds = {"a": 1.0, "b": 2.0, "c": 9.0}
     assert in_budget(("a", "b", "c"), seconds, budget=4.0) == ("a", "b")

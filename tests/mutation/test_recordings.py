@@ -10,7 +10,7 @@ from tests.mutation.settings import Code, Ring
 
 
 def test_recording_is_split_by_file() -> None:
-    """Each file of tests keeps its own tests, with its own numbers."""
+    """Each file has its own tests, with its own numbers."""
     recorded = {
         "tests": [["b.py::test_1", 0.5], ["a.py::test_2", 1.0], ["b.py::test_3[x::y]", 2.0]],
         "statements": [["code.py", 3, [0, 1]], ["code.py", 4, [2]]],

@@ -1,1 +1,1 @@
-"""What several rings of tests share."""
+"""Helpers for several folders of tests."""

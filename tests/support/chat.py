@@ -1,4 +1,4 @@
-"""What Amazon Q Developer in chat applications takes for a notification of somebody's own."""
+"""The schema of custom notifications of Amazon Q Developer in chat applications."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ _TEXT: Final = {"type": "string", "minLength": 1}
 _TEXTS: Final = {"type": "array", "minItems": 1, "items": _TEXT}
 
 # Written from "Event schema" and "Parameter details" of the administrator guide, page "Custom
-# notifications" (docs.aws.amazon.com/chatbot/latest/adminguide/custom-notifs.html): which members
-# there are, their types, the values of version, source and textType. The lengths of title and
-# description are those that users of the service quote from it.
+# notifications" (docs.aws.amazon.com/chatbot/latest/adminguide/custom-notifs.html): the members,
+# their types, and the values of version, source and textType. The lengths of title and description
+# are those that users of the service quote.
 CUSTOM_NOTIFICATION: Final[dict[str, Any]] = {
     "$schema": "http://json-schema.org/draft-04/schema#",
     "type": "object",
@@ -50,5 +50,5 @@ CUSTOM_NOTIFICATION: Final[dict[str, Any]] = {
 
 
 def assert_is_custom_notification(message: object) -> None:
-    """The message keeps to the schema, without which nothing is shown."""
+    """The message matches the schema; otherwise the service shows nothing."""
     jsonschema.Draft4Validator(CUSTOM_NOTIFICATION).validate(message)

@@ -1,4 +1,4 @@
-"""The published schemas, and what it takes for an event to keep to them."""
+"""The published schemas, and the check of events against them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def schema_of(detail_type: str, version: str = "1") -> dict[str, Any]:
 
 
 def as_delivered(event: MonitorEvent) -> dict[str, Any]:
-    """An event as a subscriber receives it, in the parts that the monitor decides on."""
+    """An event as a subscriber receives it, with the fields that the monitor sets."""
     return {
         "source": contract.EVENT_SOURCE,
         "detail-type": event.detail_type,

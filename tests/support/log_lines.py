@@ -26,7 +26,7 @@ from tests.support.strategies import ARN, NOW
 
 
 def ended(status: str, **changes: Any) -> JobRecord:
-    """The record of a job that ended so, of which everything is known; `changes` replace some."""
+    """The record of a job that ended with this status, with all fields; `changes` replace some."""
     observation = JobObservation(
         job_arn=ARN,
         status=status,
@@ -48,7 +48,7 @@ def ended(status: str, **changes: Any) -> JobRecord:
 
 
 def running() -> JobRecord:
-    """The record of a job of which little is known yet."""
+    """The record of a job with few known fields."""
     entry = HistoryEntry(ARN, 1, "Validating", NOW, "poll")
     return JobRecord(JobObservation(ARN, "Validating"), entry)
 
@@ -66,7 +66,7 @@ def poll_line(summary: PollSummary, *, failed: bool = False) -> dict[str, Any]:
 
 
 def fields() -> set[str]:
-    """Every field of both lines, with those inside of fields as `<field>.<inner field>`."""
+    """Every field of both lines, with nested ones as `<field>.<inner field>`."""
     found: set[str] = set()
     for status in statuses.TERMINAL:
         found |= set(_paths(loggable(ended(status))))

@@ -1,4 +1,4 @@
-"""A monitor for tests: its settings, and an executor that keeps the order of its calls."""
+"""A monitor for tests: its settings, and an executor that runs calls in order."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ SETTINGS: Final = Settings(
 
 
 class InlineExecutor(Executor):
-    """Runs each call at once in the calling thread, so that the order of calls is decided here."""
+    """Runs each call at once in the calling thread, so that the order of calls is fixed."""
 
     def submit(  # type: ignore[override]
         self, call: Callable[..., Any], /, *arguments: Any, **named: Any
     ) -> Future[Any]:
-        """Run the call; the future that comes back is done."""
+        """Run the call; the returned future is done."""
         future: Future[Any] = Future()
         try:
             future.set_result(call(*arguments, **named))

@@ -1,4 +1,4 @@
-"""What is under a client of botocore: a network without a wire, for tests that open no socket."""
+"""A fake HTTP session for botocore clients, for tests that open no socket."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Answer = bytes | int | Exception | tuple[int, bytes, dict[str, str]]
 
 
 class _Body(io.BytesIO):
-    """The body of an answer, as urllib3 streams it."""
+    """The body of a response, as urllib3 streams it."""
 
     def stream(self, **_: Any) -> Iterator[bytes]:
         """The whole body at once."""
@@ -21,10 +21,10 @@ class _Body(io.BytesIO):
 
 
 class Network:
-    """Keeps each request that is sent, and answers it.
+    """Records each request, and responds to it.
 
-    `answers` are the next ones: a body with status 200, a status with the body `{}`, both with
-    headers, or an exception of the SDK; `{}` after them. `meanwhile` happens before each.
+    `answers` are the next responses: a body with status 200, a status with the body `{}`, both with
+    headers, or an exception of the SDK; then `{}`. `meanwhile` is called before each response.
     """
 
     def __init__(self, *answers: Answer) -> None:
@@ -33,7 +33,7 @@ class Network:
         self.meanwhile: Callable[[], object] = lambda: None
 
     def send(self, request: Any) -> AWSResponse:
-        """Send a request over no wire."""
+        """Record a request and return the next response."""
         self.sent.append(request.url)
         answer = self.answers.pop(0) if self.answers else b"{}"
         self.meanwhile()
@@ -49,5 +49,5 @@ class Network:
 
 
 def session() -> boto3.Session:
-    """A session with keys that nothing checks."""
+    """A session with keys that are never checked."""
     return boto3.Session("key", "secret", region_name="us-east-1")

@@ -1,4 +1,4 @@
-"""Which of the monitor's events a rule's pattern matches, by the published samples."""
+"""The events that a rule's pattern matches, among the published samples."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def sample_events() -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def matches(pattern: Mapping[str, Any], event: Mapping[str, Any]) -> bool:
-    """Whether an event matches a pattern, as moto judges it."""
+    """Whether an event matches a pattern, according to moto."""
     parsed = EventPatternParser(json.dumps(pattern)).parse()
     return bool(EventPattern(None, parsed).matches_event(event))
 

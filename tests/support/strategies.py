@@ -1,4 +1,4 @@
-"""Hypothesis strategies for the domain's values, odd ones included."""
+"""Hypothesis strategies for the domain's values, implausible ones included."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tables as the stack defines them, for tests without it; tests/infra pins the stack's own."""
+"""The tables of the stack, for tests without it; tests/infra checks those of the stack."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from bedrock_batch_monitor.adapters.dynamodb import attributes
 
 
 def create_tables(dynamodb: Any) -> None:
-    """Make the tables `jobs`, `history`, `state` and `outbox` with this client of DynamoDB."""
+    """Create the tables `jobs`, `history`, `state` and `outbox` with this client of DynamoDB."""
     create = dynamodb.create_table
     create(
         TableName="jobs",

@@ -50,7 +50,7 @@ def test_constant_throttling_halves_the_limit_while_calls_are_in_flight() -> Non
 
 
 def test_successful_calls_raise_the_limit_to_the_maximum() -> None:
-    """When the API answers again, the limit is back at its maximum after some hundred calls."""
+    """When the API responds again, the limit is at its maximum after some hundred calls."""
     concurrency = AdaptiveConcurrency(MOST)
     for _ in range(200):
         concurrency.on_throttle(0)

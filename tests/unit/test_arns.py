@@ -49,7 +49,7 @@ def test_parsed_arn_has_its_parts_and_its_scope(partition: str) -> None:
     st.sampled_from(PARTITIONS),
 )
 def test_every_arn_that_the_service_model_allows_is_accepted(text: str, partition: str) -> None:
-    """What matches the API's own pattern of a job ARN parses, in every real partition."""
+    """Every text that matches the API's own pattern of a job ARN is parsed, in every partition."""
     _, _, rest = text.partition(":bedrock:")
     arn = f"arn:{partition}:bedrock:{rest}"
     assert str(JobArn.parse(arn)) == arn

@@ -41,7 +41,7 @@ def test_job_is_either_discovered_or_backfilled(
         (NOW - 7 * DAY, None, False),
         (NOW - DAY, NOW - timedelta(hours=1), True),
         (NOW - DAY, NOW + timedelta(hours=1), False),
-        # An end that makes no sense is none: the age tells.
+        # An implausible end is ignored: the age decides.
         (NOW - 9 * DAY, NOW + DAY, True),
         (NOW - DAY, NOW.replace(year=1), False),
         (NOW + DAY, None, False),

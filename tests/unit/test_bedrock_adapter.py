@@ -104,7 +104,7 @@ COUNTS = ("totalRecordCount", "processedRecordCount", "successRecordCount", "err
 def test_counts_are_unknown_while_the_total_is_zero(
     reported: tuple[int | None, ...], known: RecordCounts
 ) -> None:
-    """Bedrock says 0 until a job has been validated; other counts of 0 are counts."""
+    """Bedrock returns 0 until a job has been validated; later counts of 0 are known."""
     counts = {
         name: count for name, count in zip(COUNTS, reported, strict=True) if count is not None
     }
@@ -122,7 +122,7 @@ def test_counts_are_unknown_while_the_total_is_zero(
 def test_empty_token_ends_a_list(
     jobs: tuple[BatchInferenceJobs, Network], token: str | None
 ) -> None:
-    """The SDK's own paginator takes it so, and services have been seen to send it."""
+    """The SDK's own paginator handles it this way, and some services send it."""
     reader, network = jobs
     network.answers = [page("a", token="next"), page("b", token=token)]  # noqa: S106 - no secret
     assert [names(found) for found in reader.pages(LISTING)] == [["a"], ["b"]]

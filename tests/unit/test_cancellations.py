@@ -101,7 +101,7 @@ def test_transaction_that_failed_for_another_reason_is_an_error(
 
 
 def test_conflict_has_the_item_that_dynamodb_returned() -> None:
-    """The reason of the job's own update has it; a conflict of two transactions has none."""
+    """The reason for the job's own update has it; a conflict of two transactions has no item."""
     item = {"jobArn": {"S": ARN}}
     assert record([FAILED, "None"], item) == WriteResult(WriteOutcome.CONFLICT, item)
     assert record([CONFLICT, "None"]) == WriteResult(WriteOutcome.CONFLICT)

@@ -101,7 +101,7 @@ def test_job_is_at_risk_while_its_estimated_end_is_past_its_expiration(
 
 
 def test_transition_ends_at_risk_and_stalled() -> None:
-    """The next status has an estimate and a time of its own."""
+    """The next status has its own estimate and time."""
     job = replace(JOB, conditions={"AtRisk": SINCE, "Stalled": SINCE})
     decision = decide(
         job, replace(STILL, status="Stopping"), now=NOW, observed_by="poll", rules=BOTH
@@ -174,7 +174,7 @@ def test_findings_fit_the_registry(
 def test_decision_after_a_refresh_is_unchanged(
     job: TrackedJob, observation: JobObservation, rules: Rules
 ) -> None:
-    """What was recorded is not recorded again by the next read with the same answer."""
+    """The next read with the same response records nothing again."""
     decision = decide(job, observation, now=NOW, observed_by="poll", rules=rules)
     if not isinstance(decision, Refresh):
         return

@@ -125,7 +125,7 @@ def test_note_names_the_rule_at_a_clock_change(submitted: datetime, note: str | 
 def test_tag_takes_precedence_over_the_first_matching_pattern(
     tags: dict[str, str], name: str | None, expected: tuple[str, SetBy] | None
 ) -> None:
-    """Applies to a job for which nobody set a deadline."""
+    """Applies to a job without a deadline of its own."""
     rules = (DeadlineRule("nightly-*", "06:00 Europe/Berlin"), DeadlineRule("*", "1d"))
     found = chosen_deadline(
         tags=tags, tag="bbm:deadline", rules=rules, job_name=name, submitted=SUBMITTED

@@ -44,7 +44,7 @@ TABLE = TableInfo("table-1", NOW - HOUR, is_restored=False)
         ("Completed", NOW - HOUR - timedelta(milliseconds=1), None),
         ("Completed", NOW - HOUR, Tracking.LIVE),
         ("Expired", NOW - timedelta(minutes=2), Tracking.LIVE),
-        # Without an end the submission tells; an end that makes no sense is none.
+        # Without a plausible end the submission decides.
         ("Completed", None, None),
         ("Completed", NOW + timedelta(days=1), None),
         ("Completed", NOW.replace(year=1), None),
@@ -77,7 +77,7 @@ def test_job_with_implausible_times_is_tracked() -> None:
 def test_end_while_discovery_was_off_is_recorded_in_the_history_only(
     end_time: datetime, expected: Tracking
 ) -> None:
-    """Nobody is notified of what happened while discovery was switched off."""
+    """No notification is sent for ends while discovery was switched off."""
     bookmark = replace(BOOKMARK, off_since=NOW - 30 * MINUTE, on_again_at=NOW - 10 * MINUTE)
     job = ListedJob(ARN, "nightly", "Failed", NOW - 3 * HOUR, end_time)
     assert tracking_of(job, bookmark=bookmark, now=NOW, wanted=JobFilter()) is expected
@@ -157,7 +157,7 @@ def resumed(
 
 
 def test_first_list_contains_every_job_that_can_still_run() -> None:
-    """A job may run for seven days, so a new deployment looks back further than that."""
+    """A job may run for seven days, so the first list of a new deployment begins even earlier."""
     bookmark = resumed(None)
     assert list_from(bookmark) == NOW - LONGEST_JOB - OVERLAP
     assert bookmark.began_at == NOW

@@ -153,7 +153,7 @@ def test_error_code_of_a_service_is_kept(code: str) -> None:
 
 
 def test_error_message_is_bounded_and_can_be_stored() -> None:
-    """`lastError` has room for it, whatever the service says."""
+    """It fits into `lastError`, whatever the service returns."""
     error = answered("ValidationException", 400)
     error.response["Error"]["Message"] = "bad \ud800 " + "x" * 1_000_000
     message = raised(error).message

@@ -115,7 +115,7 @@ def test_published_schemas_and_samples_are_those_that_the_code_generates() -> No
 
 @pytest.mark.parametrize("name", sorted(path.name for path in (SCHEMAS / "v1").glob("*.json")))
 def test_schemas_are_draft_4_and_have_a_valid_sample(name: str) -> None:
-    """Each schema is one that an EventBridge schema registry takes, and its sample is valid."""
+    """An EventBridge schema registry accepts each schema, and its sample is valid."""
     schema = json.loads((SCHEMAS / "v1" / name).read_text())
     jsonschema.Draft4Validator.check_schema(schema)
     sample = json.loads((SCHEMAS / "v1/samples" / name).read_text())
@@ -216,7 +216,7 @@ def test_output_uri_is_the_folder_of_the_job(prefix: str, expected: str) -> None
 def test_unknown_durations_are_absent(
     running_since: int | None, ended_at: int | None, expected: dict[str, int] | None
 ) -> None:
-    """A duration is what the times say, or it is absent; it is never null and never negative."""
+    """A duration follows from the times, or it is absent; it is never null and never negative."""
     observation = replace(
         ENDED, end_time=None if ended_at is None else SUBMITTED + timedelta(seconds=ended_at)
     )

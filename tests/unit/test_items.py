@@ -119,7 +119,7 @@ def test_manually_tracked_job_is_new() -> None:
 
 
 def test_item_without_a_sequence_is_a_new_job() -> None:
-    """A status that was written by hand cannot make a job look ended."""
+    """A manually written status cannot make a job look ended."""
     item = {"jobArn": items.text(ARN), "status": items.text("Completed")}
     assert items.tracked_job(item) == TrackedJob(job_arn=ARN)
 

@@ -78,7 +78,7 @@ SUMMARY = ListedJob(
 
 
 def test_fetch_not_required_when_the_summary_agrees() -> None:
-    """A summary that shows what is recorded saves the Get."""
+    """A summary that agrees with the recorded state saves the Get."""
     assert not requires_fetch(JOB, SUMMARY, now=NOW, rules=RULES)
     # A count that is missing is unknown, and not another one.
     without = replace(SUMMARY, counts=RecordCounts())
@@ -210,7 +210,7 @@ def test_one_list_per_status_with_most_jobs_first() -> None:
 
 
 def test_list_begins_just_before_the_oldest_of_its_jobs() -> None:
-    """`submitTimeAfter` leaves out its own moment; other statuses do not make a list longer."""
+    """`submitTimeAfter` excludes its own moment; other statuses do not make a list longer."""
     jobs = [
         *jobs_in({"Scheduled": 2}).values(),
         *jobs_in({"InProgress": 2}, submit_time=NOW - HOUR).values(),
@@ -277,7 +277,7 @@ def page(jobs: Iterable[TrackedJob], next_token: str | None = None, **changes: o
 
 @dataclass
 class Scanned:
-    """What came of a scan: the confirmed jobs, the calls, and the errors."""
+    """The result of a scan: the confirmed jobs, the calls, and the errors."""
 
     unchanged: frozenset[str]
     asked: list[tuple[str | None, str | None]]
@@ -414,7 +414,7 @@ def test_failed_page_is_not_retried_without_budget() -> None:
 
 
 def test_refusal_ends_the_scan() -> None:
-    """Another list would be refused as well; what was confirmed stays confirmed."""
+    """Another list would be refused as well; confirmed jobs stay confirmed."""
     jobs = FOUR | jobs_in({"Stopping": 2})
     scanned = scan(jobs, {"InProgress": [page([FIRST], "2"), DENIED]})
     assert scanned.asked == [("InProgress", None), ("InProgress", "2")]
@@ -459,7 +459,7 @@ def test_scan_checks_the_time_before_each_page(answered: int) -> None:
 def test_only_jobs_that_every_summary_shows_unchanged_are_confirmed(
     answers: list[Answer], looks: int
 ) -> None:
-    """Whatever Bedrock answers, and whenever time runs out, at a bounded number of calls."""
+    """For any responses of Bedrock and any time limit, with a bounded number of calls."""
     left = iter([True] * looks)
     scanned = scan(FOUR, {"InProgress": answers}, may_go_on=lambda: next(left, False))
     assert len(scanned.asked) <= min(looks, 2 * len(FOUR))

@@ -32,7 +32,7 @@ def test_log_line_of_an_end_has_the_fields_of_the_dashboard(status: str) -> None
 
 
 def test_log_line_has_zero_counts_and_omits_unknown_ones() -> None:
-    """A graph of failed records shows 0 where none failed, and nothing where nobody knows."""
+    """A graph of failed records shows 0 if none failed, and no value if the number is unknown."""
     line = loggable(ended("Completed", counts=RecordCounts(total=5, error=0)))
     assert line["records"] == {"total": 5, "error": 0}
 

@@ -140,7 +140,7 @@ def test_chat_message_of_a_failed_job_has_its_facts() -> None:
 
 
 def test_every_terminal_status_and_condition_is_an_outcome() -> None:
-    """Every event but a status change can cause a notification, each with its own words."""
+    """Every event except a status change can cause a notification with its own text."""
     assert set(statuses.TERMINAL) < set(OUTCOMES) < set(NOTIFIABLE)
     assert set(NOTIFIABLE) - set(OUTCOMES) == {kind.name for kind in event_kinds.CONDITIONS}
     assert len({words.sentence for words in NOTIFIABLE.values()}) == len(NOTIFIABLE)
@@ -161,7 +161,7 @@ def test_outcome_is_in_subject_mail_and_title(outcome: str) -> None:
 
 
 def test_mail_of_an_unreachable_job_has_the_error() -> None:
-    """The API's answer, with its code."""
+    """The response of the API, with its code."""
     facts = facts_of(told("Unreachable"))
 
     assert facts["Error"] == "AccessDeniedException: not authorized to read the job"
@@ -504,7 +504,6 @@ def test_summary_shows_twenty_arns_and_counts_the_others() -> None:
 
 
 def test_summary_without_arns_is_refused() -> None:
-    """There is nothing to say."""
     with pytest.raises(ValueError, match="needs at least one ARN"):
         unreadable_texts([])
 
@@ -525,7 +524,7 @@ def test_hostile_arn_makes_a_valid_summary(pairs: list[tuple[str, str]]) -> None
 
 
 def test_schema_of_chat_messages_refuses_invalid_messages() -> None:
-    """The schema that messages are held to refuses what Amazon Q would not show."""
+    """It refuses messages that Amazon Q would not show."""
     jsonschema.Draft4Validator.check_schema(CUSTOM_NOTIFICATION)
     good = chat_message_of(told("Failed"))
     for bad in (

@@ -26,7 +26,7 @@ FIELDS = [
 
 
 def test_every_field_of_the_api_is_kept() -> None:
-    """The item has every member of the Get answer in the service model of the pinned SDK."""
+    """The item has every member of the Get response in the service model of the pinned SDK."""
     assert set(OBSERVED) == set(FIELDS)
 
 

@@ -39,8 +39,10 @@ DEFAULT_PAYLOAD = {
         ),
     ],
 )
-def test_payload_names_scope_and_options(payload: dict[str, object], request_: PollRequest) -> None:
-    """The payload of a schedule without input is a poll of the deployment's own scope."""
+def test_payload_selects_scope_and_options(
+    payload: dict[str, object], request_: PollRequest
+) -> None:
+    """The payload of a schedule without input is a poll of the home scope."""
     assert poll_request(payload, SCOPES) == request_
 
 

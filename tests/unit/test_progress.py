@@ -62,7 +62,7 @@ def seen(processed: int | None, status: str = statuses.IN_PROGRESS) -> JobObserv
 
 
 def paces_of(points: list[Point]) -> list[float | None]:
-    """The pace after each point but the first."""
+    """The rate after each point except the first."""
     found: list[float | None] = []
     pace = None
     for before, point in pairwise(points):
@@ -72,7 +72,7 @@ def paces_of(points: list[Point]) -> list[float | None]:
 
 
 def steady(start: Point, gaps_: list[timedelta], per_minute: float) -> list[Point]:
-    """Points of a job that goes at one pace, as often as it is looked at."""
+    """Points of a job with a constant rate, one for each read."""
     points = [start]
     for gap in gaps_:
         processed = points[-1].processed + round(per_minute * (gap / MINUTE))
@@ -159,7 +159,6 @@ def test_count_that_fell_makes_the_rate_unknown_until_it_rises() -> None:
 
 
 def test_clock_that_was_set_back_keeps_the_rate() -> None:
-    """The pace stays what it was."""
     before, after = Point(START, 100), Point(START - HOUR, 300)
     assert rate_after(60, before, after, running=HOUR) == 60
     assert rate_after(None, before, after, running=HOUR) is None

@@ -1,4 +1,4 @@
-"""The age of the oldest read, and which polls read their jobs."""
+"""The age of the oldest read, and whether polls read their jobs."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_poll_that_read_no_job_has_not_followed_its_jobs() -> None:
 
 
 def test_failing_since_counts_in_a_new_environment() -> None:
-    """What the item says about failing reads is older than the first poll of the process."""
+    """The item records failing reads from before the first poll of the process."""
     since = NOW - 20 * MINUTE
     ages = ReadAges().after(
         active={"a": since}, is_whole=True, attempted={"a"}, answered=(), waiting={}, now=NOW
@@ -74,7 +74,7 @@ def test_new_environment_asks_the_recorded_errors(
 
 
 def test_job_that_was_not_collected_keeps_its_age() -> None:
-    """A poll that could not list every job says nothing about the others."""
+    """A poll that could not list every job gives no information about the others."""
     ages = after(ReadAges(), 0, answered={"a", "b"}, active={"a", "b"})
     ages = ages.after(
         active={"a": None},
@@ -96,8 +96,8 @@ def test_error_about_one_job_is_not_a_failure_of_the_service() -> None:
     assert not ReconcileResult(errors=("DynamoDB.AccessDeniedException",)).was_answered
 
 
-def test_total_of_errors_leaves_out_single_items_and_throttling() -> None:
-    """What can be wrong for days, or delays nothing, keeps no alarm on."""
+def test_total_of_errors_excludes_single_items_and_throttling() -> None:
+    """Errors that can last for days, or delay nothing, must not keep an alarm on."""
     assert not is_of_service("Item.InvalidMark")
     assert not is_of_service("Bedrock.ValidationException")
     assert not is_of_service("Bedrock.ThrottlingException")

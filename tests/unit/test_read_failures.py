@@ -105,7 +105,7 @@ def test_missing_responses_become_an_error_once_they_last_an_hour(
         ({"failing_since": NOW}, True),
         ({"unreachable_since": NOW + SECOND, "failing_since": NOW}, False),
         ({"unreachable_since": NOW, "sequence": 1}, False),
-        # A time that makes no sense is no reason to untrack a job.
+        # An implausible time is no reason to untrack a job.
         ({"unreachable_since": NOW.replace(year=1970)}, False),
         ({"unreachable_since": NOW.replace(year=2090), "failing_since": NOW}, True),
     ],

@@ -204,7 +204,7 @@ def test_line_without_its_end_is_truncated() -> None:
 
 
 @given(content=st.binary(max_size=40).map(lambda b: b.replace(b"x", b"\n")), size=st.integers(1, 9))
-def test_splitter_gives_the_lines_of_the_file(content: bytes, size: int) -> None:
+def test_splitter_returns_the_lines_of_the_file(content: bytes, size: int) -> None:
     splitter = LineSplitter()
     found = []
     for start in range(0, len(content), size):
@@ -217,7 +217,7 @@ def test_splitter_gives_the_lines_of_the_file(content: bytes, size: int) -> None
     )
 
 
-def test_splitter_leaves_out_a_line_that_is_too_long() -> None:
+def test_splitter_skips_a_line_that_is_too_long() -> None:
     splitter = LineSplitter(most_bytes=10)
     blocks = [
         block for part in (b"ab\n" + b"c" * 8, b"d" * 8, b"e\nf\n") for block in splitter.feed(part)

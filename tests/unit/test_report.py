@@ -252,7 +252,7 @@ def test_pages_are_well_formed(number: int) -> None:
 
 
 def test_large_report_is_bounded() -> None:
-    """Ten thousand jobs make a page of a thousand lanes; its figures are of all of them."""
+    """Ten thousand jobs make a page with a thousand lanes; its totals include all of them."""
     base = sample(1000)
     jobs = [
         {**job, "jobArn": job["jobArn"][:-3] + f"{copy:03}", "message": f"failure {'x' * copy}"}
@@ -651,7 +651,7 @@ def test_concern_has_the_reason_of_the_most_severe_condition() -> None:
 
 
 def test_job_without_a_name_shows_its_arn() -> None:
-    """So it can be found and untracked; its id alone is there only once."""
+    """The ARN is needed to find and untrack the job; its ID is shown only once."""
     page = parts.identity(job_of({"jobArn": ARN, "tracking": "ACTIVE"}))
 
     assert Reader(page).texts == ["abcdefghijk1", ARN]

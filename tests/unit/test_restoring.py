@@ -43,7 +43,7 @@ def decided(
     return decide_from_history(history, answer, now=NOW, observed_by="poll", rules=RULES)
 
 
-def test_end_in_the_history_is_restored_whatever_bedrock_answers() -> None:
+def test_end_in_the_history_is_restored_for_any_response() -> None:
     history = (*RUNNING, entry(3, "Completed", event_id="an-id"))
     assert decided(history, None) == history[-1]
     assert decided(history, JobObservation(ARN, "InProgress")) == history[-1]
@@ -62,8 +62,8 @@ def test_last_entry_is_restored_when_bedrock_does_not_return_the_job() -> None:
     assert decision == JobRecord(RUNNING[-1].observation, RUNNING[-1].last, EARLIER)
 
 
-def test_last_entry_is_restored_with_an_answer_that_is_not_newer() -> None:
-    """An older answer is ignored; one of the same status adds what the history does not have."""
+def test_last_entry_is_restored_with_a_response_that_is_not_newer() -> None:
+    """An older response is ignored; one of the same status adds what the history does not have."""
     older = JobObservation(ARN, "Submitted", last_modified_time=EARLIER - timedelta(hours=1))
     decision = decided(RUNNING, older)
     assert isinstance(decision, JobRecord)

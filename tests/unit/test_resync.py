@@ -160,7 +160,7 @@ def test_job_waits_at_most_a_period_and_the_time_without_conclusions(
 
 
 def test_job_that_was_read_for_another_reason_is_concluded() -> None:
-    """A poll that fetched every job leaves none to resync, in whatever lane it is."""
+    """A poll that fetched every job leaves no job to resync, in any lane."""
     lane, jobs = ResyncLane(HOUR), arns(50)
     assert lane.advance(jobs, NOW - HOUR, jobs, NOW) == NOW
 
@@ -203,7 +203,7 @@ def test_cursor_in_the_future_counts_as_now() -> None:
 def test_every_job_is_due_within_a_period_after_the_clock_was_set(
     lane: ResyncLane, now: datetime, step: timedelta, failing: int
 ) -> None:
-    """Forwards or back, also where a read holds the cursor back: a period, and one poll."""
+    """Forwards or back, also if a read holds the cursor back: within a period and one poll."""
     jobs = arns(20)
     concluded = frozenset(jobs[failing:])
     cursor = lane.advance(jobs, None, concluded, now)

@@ -75,8 +75,8 @@ def test_call_begun_after_the_end_sends_nothing(service: str) -> None:
     "failure", [500, 503, ReadTimeoutError(endpoint_url="https://dynamodb")], ids=str
 )
 @pytest.mark.usefixtures("pauses")
-def test_call_under_way_at_the_end_is_not_retried(service: str, failure: int | Exception) -> None:
-    """The first attempt was sent before; the SDK's own retry is not."""
+def test_call_in_flight_at_the_end_is_not_retried(service: str, failure: int | Exception) -> None:
+    """The first attempt was sent before the end; the SDK's own retry is not sent."""
     network, invocation = Network(failure), Invocation()
     network.meanwhile = invocation.end
     with pytest.raises(InvocationOverError):

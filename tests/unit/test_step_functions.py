@@ -20,7 +20,7 @@ FAILURE = TaskCallback(TASK, error="Failed", cause="no capacity")
 
 
 class Client:
-    """A client of Step Functions that raises what it is given, and keeps what it was asked."""
+    """A client of Step Functions that raises a given error, and records its requests."""
 
     def __init__(self, error: Exception | None = None) -> None:
         self.error = error

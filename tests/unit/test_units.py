@@ -54,6 +54,6 @@ def test_write_units_of_an_index_follow_its_changed_entries() -> None:
 
 @given(st.text(max_size=5000), st.text(max_size=5000))
 def test_write_units_do_not_depend_on_the_direction(one: str, other: str) -> None:
-    """Growing costs what shrinking costs."""
+    """An update that makes an item smaller costs the same as the reverse one."""
     before, after = item(id="1", group="a", kept=one), item(id="1", group="a", kept=other)
     assert TABLE.write_units(before, after) == TABLE.write_units(after, before)

@@ -45,7 +45,7 @@ def test_utf16_length_of_any_text_is_its_number_of_units(text: str) -> None:
 
 
 @given(TEXTS, st.integers(0, 90))
-def test_cut_text_is_the_longest_beginning_that_fits(text: str, most: int) -> None:
+def test_truncated_text_is_the_longest_beginning_that_fits(text: str, most: int) -> None:
     """At most so many units, from the beginning; one less only where a pair would be split."""
     kept, whole = units(cut_utf16(text, most)), units(text)
     assert kept == whole[: len(kept)]
@@ -57,8 +57,8 @@ def test_cut_text_is_the_longest_beginning_that_fits(text: str, most: int) -> No
 
 
 @given(st.text(st.characters(codec="utf-8"), max_size=40), st.integers(0, 90))
-def test_cut_text_can_always_be_encoded(text: str, most: int) -> None:
-    """No half of a pair remains of a text that has whole pairs only."""
+def test_truncated_text_can_always_be_encoded(text: str, most: int) -> None:
+    """No surrogate of a pair remains alone."""
     assert text.startswith(cut_utf16(text, most).encode().decode())
 
 

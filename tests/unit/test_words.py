@@ -54,7 +54,7 @@ def test_cleaned_text_is_bounded(text: str, characters: int) -> None:
 
 
 def test_huge_text_is_not_read_to_its_end() -> None:
-    """A megabyte costs no more than what is shown of it, also if all of it is removed."""
+    """A megabyte costs no more than the part that is shown, also if all of it is removed."""
     assert clean("\u202e" * 1_000_000 + "x", 10) == CUT
     assert clean("x" * 1_000_000, 10) == "x" * 9 + CUT
 
@@ -88,7 +88,7 @@ def test_plausible_count_is_kept(count: int) -> None:
 
 
 def test_check_for_hostile_characters_finds_them() -> None:
-    """The check that other tests rely on finds what they put in."""
+    """Other tests rely on the check."""
     assert hostile_characters_in("harmless: שלום 入力") == set()
     assert hostile_characters_in(CONTROLS) == set(CONTROLS)
     assert set("\x1b\x9b\u202e\u2066\x00\n\ud800\u200b\x7f") <= hostile_characters_in(ALL_KEYS)

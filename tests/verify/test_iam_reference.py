@@ -191,7 +191,7 @@ def test_statements_are_in_the_reference(
         ({"Condition": {"StringEquals": {"aws:SourceAcount": "x"}}}, "the condition key"),
     ],
 )
-def test_wrong_statement_is_found(change: dict[str, Any], problem: str) -> None:
+def test_invalid_statement_is_found(change: dict[str, Any], problem: str) -> None:
     """The check can fail, for each part of a statement."""
     right = {
         "Effect": "Allow",

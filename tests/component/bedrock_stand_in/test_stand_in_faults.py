@@ -140,7 +140,7 @@ def test_reset_connection_is_a_connection_closed_error(
 def test_response_that_is_not_json_has_no_status(
     bedrock: StandIn, client: BedrockClient, breakage: str, begin: str
 ) -> None:
-    """A truncated answer, and one of other content, is a job without a status to the client.
+    """For the client, a truncated response, or one with other content, has no status.
 
     botocore uses a body that is not JSON as a message, and the output has a member of this name.
     """
@@ -251,7 +251,7 @@ def pages(client: BedrockClient, **request: Any) -> list[tuple[list[str], str | 
 
 
 def test_last_page_has_an_empty_token(bedrock: StandIn, client: BedrockClient) -> None:
-    """Only the last page has it, and the SDK's own paginator ends there."""
+    """No other page has it, and the SDK's own paginator ends there."""
     made = [bedrock.add_job() for _ in range(3)]
     bedrock.faults.empty_token()
     first, last = pages(client, maxResults=2)

@@ -120,7 +120,7 @@ def test_stopped_job_keeps_its_counts_and_ends(
 
 
 def test_counts_are_zero_until_a_job_is_validated(bedrock: StandIn, client: BedrockClient) -> None:
-    """Get and List say 0 for all four, as Bedrock does; the total is known from Scheduled on."""
+    """Get and List return 0 for all four, like Bedrock; the total is known from Scheduled on."""
     script = Script.ending("Completed", submitted=60, validating=60, scheduled=60, running=1000)
     arn = bedrock.add_job(script=script, total_records=1000)
     for status, counts in (
@@ -164,7 +164,7 @@ def test_total_of_an_ended_job_is_known_if_it_was_validated(
 def test_job_stopped_before_validation_has_no_counts(
     bedrock: StandIn, client: BedrockClient, after: int, total: int
 ) -> None:
-    """A job that a user stops before it was validated never says how many records it has."""
+    """Its number of records stays unknown."""
     script = Script.ending("Completed", submitted=60, validating=60, scheduled=60, running=1000)
     arn = bedrock.add_job(script=script, total_records=1000)
     bedrock.clock.advance(after)
