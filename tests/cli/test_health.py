@@ -86,10 +86,10 @@ def poll_line(minute: int, stream: str = "a", *, cold: bool = False, **summary: 
         ([poll_line(9, cold=True, jobsRead=3, jobsUnreachable=2)], 0),
     ],
 )
-def test_age_of_the_oldest_read_over_environments(
+def test_oldest_read_is_known_across_environments(
     polls: list[LogLine], expected: int | None
 ) -> None:
-    """It is known only as far as some environment has read every job, or remembers it."""
+    """As long as one environment has read every job, or remembers it."""
     age = oldest_read(polls, AT)
 
     assert (None if age is None else age.total_seconds()) == expected
@@ -207,8 +207,8 @@ def ward(*resources: Resource, **clients: Any) -> checks.Ward:
     return checks.Ward(known, "BedrockBatchMonitor", parts, AT)  # type: ignore[arg-type]
 
 
-def test_rollback_that_failed_is_found() -> None:
-    """With the first command of its section of the runbook."""
+def test_failed_rollback_is_found_with_its_command() -> None:
+    """It is the first command of its section of the runbook."""
     answer = {"Stacks": [{"StackStatus": "UPDATE_ROLLBACK_FAILED"}], "ResponseMetadata": {}}
     stack = SimpleNamespace(describe_stacks=lambda **_: answer)
     [finding, _] = checks.stack_status(ward(cloudformation=stack))
@@ -236,7 +236,7 @@ def test_rollback_that_failed_is_found() -> None:
 def test_alarm_topic_without_subscribers_is_named(
     arns: list[str], detail: str, *, ok: bool
 ) -> None:
-    """Without a setting or subscription, people may have chosen it."""
+    """Without a setting or subscription, it may be intended."""
     topic = Resource("AlarmsTopic3A2DFEBA", "AWS::SNS::Topic", "arn:aws:sns:topic", {})
     answer = {"Subscriptions": [{"SubscriptionArn": arn} for arn in arns]}
     sns = SimpleNamespace(list_subscriptions_by_topic=lambda **_: answer)
@@ -245,8 +245,8 @@ def test_alarm_topic_without_subscribers_is_named(
     assert (finding.detail, finding.ok) == (detail, ok)
 
 
-def test_index_that_is_missing_or_backfilling_is_named() -> None:
-    """An index of the template that the table lacks, and one that is not ready."""
+def test_missing_or_backfilling_index_is_named() -> None:
+    """An index of the template that the table does not have, or that is not ready."""
     indexes = [{"IndexName": name} for name in ("active-jobs", "pending-events", "usage-pending")]
     resource = Resource(
         "TablesJobs313634AE",

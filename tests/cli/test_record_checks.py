@@ -36,8 +36,8 @@ def compared(cloud: Cloud, retention: timedelta | None = None) -> Records:
 
 
 @pytest.mark.usefixtures("running")
-def test_tables_that_fit_together(cloud: Cloud) -> None:
-    """Nothing is wrong, also if somebody deleted the item of a job that ended."""
+def test_consistent_tables_have_no_finding(cloud: Cloud) -> None:
+    """Also if a person deleted the item of an ended job."""
     ended = [item for item in cloud.dynamodb.scan(TableName="jobs")["Items"] if "eventId" in item]
     for item in ended:
         cloud.dynamodb.delete_item(TableName="jobs", Key={"jobArn": item["jobArn"]})
@@ -53,8 +53,8 @@ def test_deleted_item_of_a_running_job_is_found(cloud: Cloud, running: str) -> N
     assert compared(cloud) == Records(without_item=(running,))
 
 
-def test_item_of_an_earlier_time_is_found(cloud: Cloud, running: str) -> None:
-    """As after a restore of the jobs table to an earlier point."""
+def test_item_that_is_older_than_its_history_is_found(cloud: Cloud, running: str) -> None:
+    """For example after a restore of the jobs table to an earlier point."""
     cloud.dynamodb.update_item(
         TableName="jobs",
         Key={"jobArn": {"S": running}},
@@ -67,7 +67,7 @@ def test_item_of_an_earlier_time_is_found(cloud: Cloud, running: str) -> None:
 
 
 def test_lost_history_is_found_unless_it_expired(cloud: Cloud, running: str) -> None:
-    """The last transition of an active job is in the history for as long as it is kept."""
+    """The last transition of an active job is in the history until its retention ends."""
     key = {"jobArn": {"S": running}, "sequence": {"N": "2"}}
     cloud.dynamodb.delete_item(TableName="history", Key=key)
 
@@ -76,8 +76,8 @@ def test_lost_history_is_found_unless_it_expired(cloud: Cloud, running: str) -> 
     assert compared(cloud, timedelta(days=1)) == Records()
 
 
-def test_jobs_that_cannot_be_read_have_their_code(cloud: Cloud, running: str) -> None:
-    """A wrong item, and a job that Bedrock refuses; not a job that can be read."""
+def test_jobs_that_cannot_be_read_have_an_error_code(cloud: Cloud, running: str) -> None:
+    """An invalid item, and a job that Bedrock refuses; not a job that can be read."""
     gone = cloud.add_job("InProgress")
     cloud.bedrock.faults.hide(gone)
     wrong = cloud.track("not-an-arn")

@@ -1,4 +1,4 @@
-"""`bbm jobs` with the slots of each model, as polls remember the quotas."""
+"""`bbm jobs` with the slots of each model, from the quotas that polls have stored."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_jobs_show_the_slots_of_each_model(known: Bbm) -> None:
     ]
 
 
-def test_jobs_show_slots_by_account_and_region_if_there_are_more(known: Bbm) -> None:
+def test_jobs_show_slots_by_account_and_region_with_several_scopes(known: Bbm) -> None:
     """Each has its own quotas."""
     known.cloud.dynamodb.put_item(
         TableName="jobs",
@@ -66,14 +66,13 @@ def test_jobs_show_slots_by_account_and_region_if_there_are_more(known: Bbm) -> 
 
 
 @pytest.mark.parametrize("option", [("--all",), ("--status", "InProgress"), ("--tag", "a")])
-def test_jobs_show_no_slots_for_a_part_of_the_jobs(known: Bbm, option: tuple[str, ...]) -> None:
-    """The count would not be that of all active jobs."""
+def test_jobs_with_a_filter_or_all_jobs_show_no_slots(known: Bbm, option: tuple[str, ...]) -> None:
+    """The count would not be the one of all active jobs."""
     assert "slots" not in known("jobs", *option).out
     assert "slots" not in known.json("jobs", *option)
 
 
-def test_jobs_show_no_slots_of_a_stack_without_the_output_or_without_quotas(known: Bbm) -> None:
-    """Nothing is said that is not known."""
+def test_jobs_show_no_slots_without_the_output_or_quotas(known: Bbm) -> None:
     remember(known.cloud, {})
     assert "slots" not in known("jobs").out
     del known.clients.cloudformation.outputs["StateTableName"]
@@ -84,7 +83,7 @@ def test_jobs_show_no_slots_of_a_stack_without_the_output_or_without_quotas(know
 def test_jobs_are_shown_without_slots_if_their_table_is_denied(
     known: Bbm, code: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A note says why; another error is one."""
+    """A note has the reason; any other error fails the command."""
     get_item = known.clients.dynamodb.get_item
 
     def denied(**call: Any) -> Any:
@@ -101,8 +100,8 @@ def test_jobs_are_shown_without_slots_if_their_table_is_denied(
     assert "slots are not shown: dynamodb:GetItem on state is not allowed" in answer.err
 
 
-def test_item_that_is_not_valid_is_noted(known: Bbm) -> None:
-    """Somebody wrote into the table."""
+def test_invalid_quota_item_has_a_note(known: Bbm) -> None:
+    """A person wrote it into the table."""
     remember(known.cloud, {"Claude 3 Haiku": {"S": "many"}})
     answer = known("jobs")
     assert (answer.code, "slots" in answer.out) == (0, False)

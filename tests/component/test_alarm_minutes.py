@@ -267,7 +267,7 @@ def test_alarms_clear_when_the_fault_ends(
     capsys: pytest.CaptureFixture[str],
     name: str,
 ) -> None:
-    """A metric that is published no more is missing data, which keeps no alarm on."""
+    """A metric that is no longer published is missing data, which clears the alarm."""
     ended = 30
 
     def polls(minute: int) -> bool:

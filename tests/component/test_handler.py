@@ -133,7 +133,7 @@ def test_numbers_of_a_poll_are_metrics(deployed: Cloud, capsys: pytest.CaptureFi
     }
 
 
-def test_poll_without_news_publishes_the_heartbeat_alone(
+def test_poll_without_news_publishes_only_the_heartbeat(
     deployed: Cloud, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """CloudWatch bills a metric for each hour in which it is published, also if it is zero."""
@@ -163,7 +163,7 @@ def test_unknown_status_is_a_metric_and_needs_attention_once(
     assert "JobsNeedAttention" not in second
 
 
-def test_jobs_active_is_a_metric_of_polls_that_do_not_read_each_job(
+def test_jobs_active_is_published_only_if_not_each_job_is_read(
     deployed: Cloud, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Otherwise it is the same as `JobsRead`."""

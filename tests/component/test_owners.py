@@ -92,8 +92,8 @@ def test_throttled_tags_delay_no_event_and_are_read_by_a_later_poll(cloud: Cloud
     assert tag_calls(cloud) == 1 + len([*arns, ended])
 
 
-def test_tags_of_a_job_that_ended_before_they_could_be_read_are_read_later(cloud: Cloud) -> None:
-    """Its event has none, and is not sent again."""
+def test_missing_tags_of_an_ended_job_are_read_later(cloud: Cloud) -> None:
+    """The event of its end has no tags, and is not sent again."""
     cloud = cloud.with_rules(read_tags=True)
     fault = cloud.bedrock.faults.throttle(operation="ListTagsForResource")
     arn = cloud.add_job("Completed", tags=TAGS)
@@ -111,7 +111,7 @@ def test_tags_of_a_job_that_ended_before_they_could_be_read_are_read_later(cloud
     assert cloud.new_events() == []
 
 
-def test_tags_of_a_job_that_ended_are_given_up_after_some_polls(cloud: Cloud) -> None:
+def test_reads_of_tags_of_an_ended_job_stop_after_some_polls(cloud: Cloud) -> None:
     """The number of attempts is bounded."""
     cloud = cloud.with_rules(read_tags=True)
     cloud.bedrock.faults.throttle(operation="ListTagsForResource")

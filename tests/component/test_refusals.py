@@ -228,8 +228,8 @@ def test_command_without_a_token_does_not_depend_on_bedrock(inbox: Inbox, fault:
     assert inbox_module.inbox().jobs.find(arn) is not None
 
 
-def test_new_environment_reports_no_health_that_is_not_known(cloud: Cloud) -> None:
-    """While every job waits in the slow lane, a cold start does not end the report of an outage."""
+def test_new_environment_does_not_end_the_report_of_an_outage(cloud: Cloud) -> None:
+    """While every job waits in the slow lane, a cold start gives no new information."""
     cloud.add_job("InProgress")
     cloud.bedrock.faults.deny()
     assert not polls(cloud, 5)[-1].has_followed
@@ -241,8 +241,8 @@ def test_new_environment_reports_no_health_that_is_not_known(cloud: Cloud) -> No
     assert started_again.poll().has_followed
 
 
-def test_new_environment_with_one_job_that_is_gone_is_well(cloud: Cloud) -> None:
-    """A job that no longer exists says nothing about the service."""
+def test_missing_job_is_not_an_outage_in_a_new_environment(cloud: Cloud) -> None:
+    """A job that no longer exists proves nothing about the service."""
     cloud.bedrock.faults.hide(cloud.add_job("InProgress"))
     assert polls(cloud, 5)[-1].has_followed
     assert cloud.with_settings().poll().has_followed

@@ -119,7 +119,7 @@ def test_quotas_are_not_read_without_active_jobs_or_with_the_setting_off(
 
 
 def test_quotas_are_read_once_a_day_by_all_environments(cloud: Cloud, quotas: Quotas) -> None:
-    """The table remembers them: a new execution environment reads none."""
+    """The table stores them: a new execution environment reads none."""
     cloud = cloud.with_settings(read_quotas=True)
     cloud.add_job("InProgress", model_id=HAIKU)
     cloud.poll()
@@ -131,8 +131,8 @@ def test_quotas_are_read_once_a_day_by_all_environments(cloud: Cloud, quotas: Qu
     assert quotas.calls == 4
 
 
-def test_refused_quotas_are_switched_off_quietly_for_a_day(cloud: Cloud, quotas: Quotas) -> None:
-    """No error is counted; the counts have no limit, not the one from before."""
+def test_refused_quotas_are_not_read_again_for_a_day(cloud: Cloud, quotas: Quotas) -> None:
+    """No error is counted; the counts have no limit, not the earlier one."""
     cloud = cloud.with_settings(read_quotas=True)
     cloud.add_job("InProgress", model_id=HAIKU)
     cloud.poll()
@@ -150,10 +150,10 @@ def test_refused_quotas_are_switched_off_quietly_for_a_day(cloud: Cloud, quotas:
     assert later(cloud).slots == (ModelSlots(HAIKU, 1, "Claude 3 Haiku", 2),)
 
 
-def test_throttled_quotas_are_read_again_after_an_hour_and_keep_their_limits(
+def test_throttled_quotas_keep_their_limits_and_are_read_again(
     cloud: Cloud, quotas: Quotas
 ) -> None:
-    """What was known a day ago is still the best that is known."""
+    """After an hour. Until then, the stored limits apply."""
     cloud = cloud.with_settings(read_quotas=True)
     cloud.add_job("InProgress", model_id=HAIKU)
     cloud.poll()
@@ -267,8 +267,8 @@ def test_bus_that_is_missing_keeps_the_event_pending(watched: Cloud) -> None:
     assert len(available(watched)) == 1
 
 
-def test_item_that_cannot_be_read_is_counted_and_stops_nothing(watched: Cloud) -> None:
-    """The poll follows its jobs all the same."""
+def test_unreadable_slots_item_is_counted_and_does_not_stop_the_poll(watched: Cloud) -> None:
+    """The poll still reads its jobs."""
     watched.add_job("InProgress", model_id=HAIKU)
     watched.poll()
     key = {"scope": {"S": f"{ACCOUNT}/{REGION}#slots"}}

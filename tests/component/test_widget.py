@@ -102,8 +102,8 @@ def test_concerns_beyond_the_limit_are_counted(cloud: Cloud, invoke: Invoke) -> 
     assert "and 3 more jobs; <b>bbm report</b> shows all." in html
 
 
-def test_age_of_the_data_is_shown(cloud: Cloud, invoke: Invoke) -> None:
-    """A dashboard that is drawn again does not make old data new."""
+def test_widget_shows_the_age_of_its_data(cloud: Cloud, invoke: Invoke) -> None:
+    """Drawing a dashboard again does not make old data new."""
     assert "tables read at 24 Nov 2026, 20:00 UTC<" in invoke()
     cloud.add_job("InProgress")
     cloud.poll()
@@ -252,10 +252,10 @@ def test_job_that_just_ended_is_not_active(cloud: Cloud, invoke: Invoke) -> None
     assert "No active job" in invoke()
 
 
-def test_slots_are_shown_where_quotas_are_known(
+def test_widget_shows_slots_only_with_known_quotas(
     cloud: Cloud, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing without them, and nothing where there are more jobs than the widget reads."""
+    """And not if there are more jobs than the widget reads."""
     model = "anthropic.claude-3-haiku-20240307-v1:0"
     cloud.add_job("InProgress", model_id=model)
     cloud.poll()

@@ -88,7 +88,7 @@ def waiting_job(cloud: Cloud, name: str) -> str:
     return wait_for(waiting, 90, what=f"the token of {name}")
 
 
-def test_failed_and_missing_records_are_submitted_once_more(cloud: Cloud, machine: str) -> None:
+def test_failed_and_missing_records_are_submitted_again(cloud: Cloud, machine: str) -> None:
     """The second job has the retry file as its input, and the execution returns both outputs."""
     client = cloud.monitor.client("stepfunctions")
     name = f"retry-{uuid.uuid4().hex[:12]}"

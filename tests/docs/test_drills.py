@@ -1,4 +1,4 @@
-"""The table of drills in the runbook, and the commands that the drills take from the page."""
+"""The table of drills in the runbook, and the commands of the page that the drills run."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ def measured() -> list[list[str]]:
 
 
 def test_table_has_every_drill() -> None:
-    """In the order of the program, and nothing else."""
+    """In the order of the program, without other rows."""
     assert [cells[0] for cells in measured()] == [drill.fault for drill in DRILLS]
     assert len(DRILLS) >= 17
 
 
 def test_every_fault_was_found_in_two_minutes() -> None:
-    """The goal for the command that names the cause."""
+    """It is the target for the command that finds the cause."""
     seconds = [int(cells[2].removesuffix(" s")) for cells in measured()]
 
     assert max(seconds) <= GOAL_SECONDS
@@ -28,6 +28,6 @@ def test_every_fault_was_found_in_two_minutes() -> None:
 
 @pytest.mark.parametrize("drill", DRILLS, ids=lambda drill: drill.fault)
 def test_commands_of_the_drill_are_in_the_runbook(drill: Drill) -> None:
-    """Nothing is repaired with a command that the page does not have."""
+    """Every command of a recovery is on the page."""
     assert drill.recover
     assert [step for step in drill.recover if not is_in_runbook(step)] == []

@@ -105,10 +105,10 @@ def test_each_rule_matches_its_events_on_the_bus_of_the_monitor(
         (None, "Nobody"),
     ],
 )
-def test_events_go_to_the_topic_of_the_owner_and_to_no_other(
+def test_events_go_only_to_the_topic_of_the_owner(
     templates: dict[str, Any], tags: dict[str, str] | None, owner: str
 ) -> None:
-    """Each event that a team wants to know of has exactly one target, also without tags."""
+    """Each event for a team has exactly one target, also without tags."""
     resources = templates["OwnerRouting"]["Resources"]
     rules = rules_of(templates["OwnerRouting"])
     assert len(rules) == len(TEAMS) + 1
@@ -126,10 +126,10 @@ def test_events_go_to_the_topic_of_the_owner_and_to_no_other(
         assert "Arn" in target["DeadLetterConfig"]
 
 
-def test_events_that_are_not_about_the_owner_of_a_job_go_to_no_topic(
+def test_events_without_an_owner_go_to_no_topic(
     templates: dict[str, Any],
 ) -> None:
-    """Status changes are many, and an event about slots has no owner."""
+    """Status changes are too many, and an event about slots has no owner."""
     slots = json.loads((SAMPLES / FILES[SLOTS_AVAILABLE.detail_type]).read_text())
     others = [event for name, event in sample_events() if name in NON_TERMINAL]
     for rule in rules_of(templates["OwnerRouting"]):

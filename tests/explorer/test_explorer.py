@@ -58,10 +58,10 @@ def beginnings() -> Iterator[None]:
 @pytest.mark.parametrize(
     ("at_most", "expected"), [(30, 10), (40, 15), (65, 40), (10, 10 / 3), (1000, 45)]
 )
-def test_small_scenarios_are_run_in_full_and_large_ones_are_sampled(
+def test_small_scenarios_run_in_full_and_large_ones_are_sampled(
     at_most: int, expected: float
 ) -> None:
-    """The number of cases of each scenario adds up to what was asked for."""
+    """The cases of all scenarios add up to the requested number."""
     sizes = [45, 10, 15]
     assert most_of_each(sizes, at_most) == pytest.approx(expected)
     assert sum(min(size, expected) for size in sizes) == pytest.approx(min(at_most, 70))

@@ -98,8 +98,8 @@ def test_each_alarm_has_its_metric_and_threshold(alarms: Alarms) -> None:
     assert all(ALARMS[name].metric.startswith(alarm["MetricName"]) for name, alarm in found.items())
 
 
-def test_alarms_on_conditions_of_jobs_exist_only_with_their_settings(alarms: Alarms) -> None:
-    """Where no job is ever found to have stalled, no alarm is paid for that."""
+def test_condition_alarms_exist_only_with_their_settings(alarms: Alarms) -> None:
+    """If no job is ever found to have stalled, there is no alarm to pay for."""
     late = {JOBS_AT_RISK, JOBS_PAST_DEADLINE}
     without = set(ALARMS) - set(alarms(MonitorConfig()))
     assert without == {JOBS_STALLED, ROLE_REFUSED, *late}

@@ -1,4 +1,4 @@
-"""What `make bench` writes, from figures that nobody measured."""
+"""The page that `make bench` writes, from invented numbers."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_results_fill_every_part_of_the_page(written: Path) -> None:
-    """No part is left as it was, and a second run replaces the first."""
+    """Every part is replaced, and a second run replaces the first."""
     text = (written / "performance.md").read_text()
     parts = dict(re.findall(r"<!-- measured: (.+?) -->\n(.*?)<!-- end", text, re.DOTALL))
     page.write(RESULTS, date(2026, 11, 24))
@@ -82,8 +82,8 @@ def test_results_fill_every_part_of_the_page(written: Path) -> None:
     assert (written / "performance.md").read_text() == text
 
 
-def test_counts_have_every_poll(written: Path) -> None:
-    """The counts of `bbm cost` are those of an instant Bedrock alone."""
+def test_counts_include_every_poll(written: Path) -> None:
+    """The counts of `bbm cost` are those of an instant Bedrock only."""
     counts = json.loads((written / "counts.json").read_text())
 
     assert len(counts["polls"]) == len(RESULTS.polls)
@@ -91,5 +91,5 @@ def test_counts_have_every_poll(written: Path) -> None:
 
 
 def test_wait_loop_enters_three_states_for_each_check() -> None:
-    """Wait, ask, choose: so many state transitions are paid for."""
+    """Wait, Get, Choice: each state transition is charged."""
     assert states_per_iteration(WAIT_LOOP) == 3

@@ -1,4 +1,4 @@
-"""Record counts are written when they are news: compared with writing every change."""
+"""Record counts are written only if the change is relevant: compared with writing every change."""
 
 from __future__ import annotations
 
@@ -79,10 +79,10 @@ def followed(of: list[tuple[int, float]], rules: Rules) -> Iterator[tuple[dateti
 
 
 @given(tracked_jobs, observations, times, all_rules)
-def test_counts_that_are_due_may_be_written(
+def test_due_counts_may_be_written_and_are_due_after_half_an_hour(
     job: TrackedJob, observation: JobObservation, now: datetime, rules: Rules
 ) -> None:
-    """Never more often than the interval; and after half an hour at the latest."""
+    """A write is never more often than the interval."""
     may = may_write_counts(job, observation, now=now, rules=rules)
     due = is_counts_write_due(job, observation, now=now, rules=rules)
     assert may or not due
@@ -91,7 +91,7 @@ def test_counts_that_are_due_may_be_written(
 
 
 @given(tracked_jobs, observations, times, all_rules, st.integers(1, 10_080))
-def test_every_change_is_news_with_a_time_for_stalls(
+def test_every_change_is_written_with_a_time_for_stalls(
     job: TrackedJob, observation: JobObservation, now: datetime, rules: Rules, minutes: int
 ) -> None:
     """So a job counts as stalled from the same moment as if every change was written."""
@@ -102,10 +102,10 @@ def test_every_change_is_news_with_a_time_for_stalls(
 
 
 @given(tracked_jobs, observations, times, all_rules)
-def test_conditions_are_those_of_writing_every_change(
+def test_conditions_equal_those_of_writing_every_change(
     job: TrackedJob, observation: JobObservation, now: datetime, rules: Rules
 ) -> None:
-    """A risk begins and ends with the same answer, although small changes are not written."""
+    """A risk begins and ends with the same response, although small changes are not written."""
     news = replace(rules, stalled_after=None)
     every = replace(rules, stalled_after=timedelta(days=3650))
     job = replace(job, conditions={k: v for k, v in job.conditions.items() if k != "Stalled"})
@@ -119,7 +119,7 @@ def test_conditions_are_those_of_writing_every_change(
 
 
 @given(parts)
-def test_recorded_counts_are_at_most_a_step_behind(of: list[tuple[int, float]]) -> None:
+def test_recorded_counts_are_at_most_one_step_behind(of: list[tuple[int, float]]) -> None:
     """Once the interval is over, fewer records than the share of the total are not written."""
     for (now, job), processed in zip(followed(of, RULES), progress(of), strict=True):
         assert job.progress_at is not None
@@ -130,7 +130,7 @@ def test_recorded_counts_are_at_most_a_step_behind(of: list[tuple[int, float]]) 
 
 
 @given(parts)
-def test_the_estimated_end_is_that_of_writing_every_change(of: list[tuple[int, float]]) -> None:
+def test_estimated_end_equals_that_of_writing_every_change(of: list[tuple[int, float]]) -> None:
     """Within a fifth of the time that is left, or ten minutes, and an interval and a poll.
 
     The two write in different minutes of an interval, so ends are compared with all near ones.
@@ -165,7 +165,7 @@ def test_the_estimated_end_is_that_of_writing_every_change(of: list[tuple[int, f
         (10, seen(20_999), True),
     ],
 )
-def test_counts_are_due_if_they_are_news(
+def test_counts_are_due_after_a_relevant_change(
     minutes: int, answer: JobObservation, *, is_due: bool
 ) -> None:
     """A share of the records, the first failed record, another total, or another estimated end."""
@@ -180,15 +180,15 @@ def test_counts_are_due_if_they_are_news(
     assert is_counts_write_due(job, answer, now=now, rules=RULES) == is_due
 
 
-def test_without_an_interval_every_change_is_written() -> None:
+def test_every_change_is_written_without_an_interval() -> None:
     """`progressIntervalMinutes=0` is for people who want to see each change."""
     job = replace(JOB, counts=RecordCounts(TOTAL, 20_000, 20_000, 0))
     rules = replace(RULES, progress_interval=timedelta(0))
     assert is_counts_write_due(job, seen(20_001), now=START, rules=rules)
 
 
-def test_a_job_of_a_day_is_written_about_sixty_times() -> None:
-    """The figure of the estimate of the bill; each change would be 288 writes."""
+def test_job_of_one_day_is_written_about_sixty_times() -> None:
+    """The cost estimate uses this number; writing each change would be 288 writes."""
     assert 48 <= writes_per_job(24) <= 72
     assert writes_per_job(1) == 12
     assert writes_per_job(24, progress_minutes=60) <= 24

@@ -1,4 +1,4 @@
-"""The quick parsers of answers, compared with botocore's own."""
+"""The quick parsers of responses, compared with botocore's own."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def parsed(parser: Any, shape: Any, document: object) -> Any:
 
 
 @given(st.lists(st.dictionaries(TEXTS, ATTRIBUTES, max_size=5), max_size=3))
-def test_items_are_those_of_botocore(items: list[Any]) -> None:
+def test_parsed_items_equal_those_of_botocore(items: list[Any]) -> None:
     """Attributes of every type, also within maps and lists."""
     document = {"Items": items, "Count": len(items), "LastEvaluatedKey": {"a": {"S": "b"}}}
 
@@ -80,8 +80,8 @@ def test_items_are_those_of_botocore(items: list[Any]) -> None:
 
 
 @given(st.dictionaries(TEXTS, ODD | ATTRIBUTES, max_size=3))
-def test_odd_items_are_those_of_botocore(item: Any) -> None:
-    """An attribute that is none has the same result, or the same error."""
+def test_malformed_items_are_parsed_as_by_botocore(item: Any) -> None:
+    """An invalid attribute has the same result, or the same error."""
     document = {"Items": [item]}
 
     assert parsed(DynamoDBParser(), QUERY, document) == parsed(JSONParser(), QUERY, document)
@@ -103,8 +103,8 @@ def test_odd_items_are_those_of_botocore(item: Any) -> None:
         },
     )
 )
-def test_summaries_are_read_as_from_botocore(summary: dict[str, Any]) -> None:
-    """A summary that is left as it is leads to the same listed job."""
+def test_parsed_summaries_equal_those_of_botocore(summary: dict[str, Any]) -> None:
+    """A summary that is not converted makes the same listed job."""
     document = {"invocationJobSummaries": [summary], "nextToken": "t"}
     quick = parsed(BedrockParser(), LIST, document)
     own = parsed(RestJSONParser(), LIST, document)
@@ -116,8 +116,8 @@ def test_summaries_are_read_as_from_botocore(summary: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("odd", ["no time", "2026-13-01T00:00:00Z", [], {}, "9" * 400])
-def test_page_with_a_text_that_is_no_time_is_unusable(odd: object) -> None:
-    """As where botocore parses the times: the jobs of such a page are fetched."""
+def test_page_with_an_invalid_time_is_unusable(odd: object) -> None:
+    """As with botocore's parser: the jobs of such a page are fetched."""
     network = Network()
     own = session()
     jobs = BatchInferenceJobs.connect(own, "us-east-1", 1)

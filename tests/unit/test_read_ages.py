@@ -63,10 +63,10 @@ def test_failing_since_counts_in_a_new_environment() -> None:
         ({}, None),
     ],
 )
-def test_new_environment_asks_the_recorded_errors(
+def test_new_environment_uses_the_recorded_errors(
     waiting: dict[str, bool], *, followed: bool | None
 ) -> None:
-    """While all jobs wait in the slow lane, their errors say whether the service fails."""
+    """While all jobs wait in the slow lane, their errors decide whether the service fails."""
     ages = ReadAges().after(
         active={}, is_whole=True, attempted=(), answered=(), waiting=waiting, now=NOW
     )

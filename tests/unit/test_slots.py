@@ -1,4 +1,4 @@
-"""Slots: which quota belongs to a model, and when slots are full and free again."""
+"""Slots: the quota of a model, and when its slots are full and free again."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ HAIKU = "anthropic.claude-3-haiku-20240307-v1:0"
         (f"arn:aws:bedrock:us-east-1::foundation-model/{HAIKU}", "Claude 3 Haiku"),
     ],
 )
-def test_quota_of_a_model_is_the_one_with_the_words_of_its_id(model_id: str, name: str) -> None:
+def test_quota_of_a_model_is_found_by_the_words_of_its_id(model_id: str, name: str) -> None:
     """As AWS names models and quotas."""
     assert limit_of(model_id, LIMITS) == (name, LIMITS[name])
 
@@ -87,18 +87,18 @@ def test_quota_of_a_model_is_the_one_with_the_words_of_its_id(model_id: str, nam
         "a" * 3000,
     ],
 )
-def test_quota_is_unknown_unless_it_certainly_belongs_to_the_model(model_id: str) -> None:
+def test_quota_is_unknown_without_a_certain_match(model_id: str) -> None:
     """A limit is never guessed."""
     assert limit_of(model_id, LIMITS) is None
 
 
-def test_quota_is_unknown_if_two_match() -> None:
+def test_quota_is_unknown_if_two_quotas_match() -> None:
     """Both names have the words of the id."""
     assert limit_of("amazon.nova-pro-v1:0", {"Nova Pro": 5, "Nova Pro V1": 6}) is None
 
 
-def test_limits_are_read_from_the_quotas_for_active_jobs_of_base_models_alone() -> None:
-    """A value that is not a number of jobs is none, and neither is one of two values."""
+def test_limits_are_read_only_from_quotas_of_base_models() -> None:
+    """They are the quotas for active jobs. Invalid and contradictory values are ignored."""
     quotas = [
         (QUOTA + "Claude 3 Haiku", 20.0),
         (QUOTA + "Nova \u202eMicro V1", 0.0),
@@ -113,8 +113,8 @@ def test_limits_are_read_from_the_quotas_for_active_jobs_of_base_models_alone() 
     assert limits_in(quotas) == {"Claude 3 Haiku": 20, "Nova Micro V1": 0}
 
 
-def test_slots_count_jobs_by_model_with_and_without_a_limit() -> None:
-    """The line for people says which is which."""
+def test_slots_are_counted_by_model_with_and_without_a_limit() -> None:
+    """The text distinguishes the two."""
     found = slots_of([HAIKU, "mistral.x", HAIKU], {"Claude 3 Haiku": 20})
     assert [str(each) for each in found] == [
         "Claude 3 Haiku: 2 of 20 slots",
@@ -144,7 +144,7 @@ def play(counts: list[int], limit: int = 20) -> list[PendingSlots]:
     return sorted(map(PendingSlots.parse, state.pending), key=lambda each: each.sequence)
 
 
-def test_slots_available_is_said_once_after_all_were_in_use() -> None:
+def test_slots_available_has_one_event_after_all_were_in_use() -> None:
     """Twenty slots, all in use, then eighteen."""
     (found,) = play([19, 20, 20, 18, 15, 19, 3])
     assert (found.since, found.detected_at) == (NOW + MINUTE, NOW + 3 * MINUTE)
@@ -172,12 +172,14 @@ def test_slots_available_is_said_once_after_all_were_in_use() -> None:
         ([1, 0], 0, 0),
     ],
 )
-def test_slots_available_has_hysteresis(counts: list[int], limit: int, events: int) -> None:
-    """How many events a series of counts makes."""
+def test_number_of_slots_available_events_is_limited_by_hysteresis(
+    counts: list[int], limit: int, events: int
+) -> None:
+    """For each series of counts."""
     assert len(play(counts, limit)) == events
 
 
-def test_episode_is_kept_while_the_quota_is_not_known() -> None:
+def test_episode_continues_while_the_quota_is_unknown() -> None:
     """It ends when the quota is known again."""
     full = {HAIKU: FullEpisode(NOW)}
     state = SlotState(limits={}, full=full)
@@ -189,7 +191,7 @@ def test_episode_is_kept_while_the_quota_is_not_known() -> None:
     assert [each.active for each in change.due] == [1]
 
 
-def test_id_of_the_event_differs_by_account_and_moment_and_not_by_delivery() -> None:
+def test_event_id_depends_on_account_and_moment_only() -> None:
     """The ARN of a model has no account."""
     pending = play([20, 0])[0]
     scopes = [Scope("1" * 12, "us-east-1"), Scope("2" * 12, "us-east-1"), Scope("1" * 12, "eu-a-1")]
@@ -204,7 +206,7 @@ def test_id_of_the_event_differs_by_account_and_moment_and_not_by_delivery() -> 
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"modelId": 1}', "SlotsAvailable#1"])
-def test_pending_event_of_another_form_is_refused(text: str) -> None:
-    """Somebody wrote into the table."""
+def test_malformed_pending_slots_event_is_refused(text: str) -> None:
+    """A person wrote it into the table."""
     with pytest.raises(ValueError, match="not a pending event"):
         PendingSlots.parse(text)

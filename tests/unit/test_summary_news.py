@@ -1,4 +1,4 @@
-"""Which figures of a poll are published as metrics."""
+"""The numbers of a poll that are published as metrics."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 from bedrock_batch_monitor.domain.summary import HEARTBEAT, METRICS, PollSummary
 
 
-def test_a_poll_without_news_has_no_metric() -> None:
-    """All jobs read, nothing changed, in a usual time."""
+def test_poll_without_news_has_no_metric() -> None:
+    """All jobs were read, nothing changed, and the poll took a usual time."""
     assert PollSummary(jobs_active=20, jobs_read=20, jobs_listed=20, seconds=2.5).news() == {}
 
 
@@ -37,9 +37,9 @@ def test_a_poll_without_news_has_no_metric() -> None:
         (PollSummary(conditions=Counter({"AtRisk": 1})), {"JobsAtRisk": 1}),
     ],
 )
-def test_news_are_figures_that_are_not_zero_or_late(
+def test_numbers_that_are_not_zero_or_late_are_published(
     summary: PollSummary, news: dict[str, float]
 ) -> None:
-    """Each figure alone, with the metrics that repeat it for an alarm."""
+    """Each number alone, with the metrics that repeat it for an alarm."""
     assert summary.news() == news
     assert news.keys() <= set(METRICS) - {HEARTBEAT}

@@ -32,7 +32,7 @@ def asked(bedrock: StandIn, operation: str, **path: str) -> dict[str, Any]:
 @pytest.mark.parametrize("first", ["GetModelInvocationJob", "ListModelInvocationJobs"])
 @pytest.mark.parametrize("missing", ["input", "output"])
 def test_job_without_bucket_fails_with_a_message(first: str, missing: str) -> None:
-    """It ends `Failed` at the time at which it would have completed, whatever is called first."""
+    """It ends `Failed` at the time at which it would have completed, whichever call is first."""
     with mock_aws():
         s3 = boto3.client("s3", region_name=REGION)
         bedrock = StandIn(clock=ManualClock(START), account=ACCOUNT)
@@ -52,7 +52,7 @@ def test_job_without_bucket_fails_with_a_message(first: str, missing: str) -> No
 
 
 def test_job_with_buckets_completes_with_results() -> None:
-    """Its files are there once the first answer says that it completed."""
+    """Its files exist before the first response with its completion."""
     with mock_aws():
         s3 = boto3.client("s3", region_name=REGION)
         bedrock = StandIn(clock=ManualClock(START), account=ACCOUNT)
