@@ -19,13 +19,14 @@ from typing import Final
 from bedrock_batch_monitor.domain.forecast import Forecaster, Sample
 
 JOBS: Final = 600
-SEEDS: Final = (1, 2)
+# No rule was chosen with these seeds: the margin and the chance were chosen with 11 and 12.
+SEEDS: Final = (101, 102)
 # The first jobs of a history only teach.
 WARM_UP: Final = 50
 START: Final = datetime(2026, 1, 5, tzinfo=UTC)
 _CHECKS: Final = 40
 _STEPS: Final = 30
-_LIKELY_LATE: Final = 1 / 3
+_LIKELY_LATE: Final = 0.1
 
 History = Callable[[random.Random], Iterator[Sample]]
 
@@ -165,8 +166,8 @@ def _is_announced(
     """Whether the job was at risk at one of the checks before its deadline and its end.
 
     While it waits, it is at risk in the last tenth of the time, and with the forecast if the chance
-    to be in time is below a third. While it runs, it is at risk if its rate so far leads past the
-    deadline by a twentieth of the time to the end.
+    to be in time is below a tenth. While it runs, it is at risk if its rate so far leads past the
+    deadline by a tenth of the time to the end.
     """
     begins = job.submitted + timedelta(seconds=job.queue_seconds)
     whole = deadline - job.submitted
@@ -178,7 +179,7 @@ def _is_announced(
             elapsed = (now - begins).total_seconds()
             processed = run.processed(elapsed / job.run_seconds)
             ends_at = begins + timedelta(seconds=elapsed / processed if processed else 0)
-            at_risk = ends_at - (ends_at - now) / 20 > deadline
+            at_risk = ends_at - (ends_at - now) / 10 > deadline
         else:
             at_risk = check >= _CHECKS * 0.9 or (
                 forecaster is not None and _is_late(forecaster, job, now, deadline)

@@ -64,3 +64,7 @@ def test_nine_of_ten_jobs_end_within_p90(name: str) -> None:
     score = replay(HISTORIES[name], jobs=400, seeds=(11,))
     assert 0.85 <= score.within_p90 / score.forecasts <= 0.95
     assert 0.4 <= score.within_p50 / score.forecasts <= 0.6
+    # Most missed deadlines are announced, and most warnings come true.
+    for uses_forecast in (False, True):
+        assert score.announced[uses_forecast] >= 0.9 * score.missed
+        assert score.false_alarms[uses_forecast] <= 0.1 * score.forecasts

@@ -154,7 +154,7 @@ def _margin(limit: _Limit, ends_at: datetime, since: datetime | None, now: datet
     """
     if since is not None:
         return min((limit.at - now) / 20, _LONGEST_MARGIN)
-    return -(ends_at - now) / 20 if limit.reason == DEADLINE else _NO_MARGIN
+    return -(ends_at - now) / 10 if limit.reason == DEADLINE else _NO_MARGIN
 
 
 def _limits(
