@@ -98,7 +98,7 @@ def _parameter_of_variable(
         for function in _of_type(template, "AWS::Lambda::Function")
         # Others, such as the widget's function, have none of these settings.
         if "JOBS_TABLE_NAME" in function["Environment"]["Variables"]
-        and "STATE_TABLE_NAME" in function["Environment"]["Variables"]
+        and "DISCOVERY" in function["Environment"]["Variables"]
     ]
     template["Parameters"][parameter_name(key)] = {
         "Type": "String",

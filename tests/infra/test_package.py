@@ -131,7 +131,7 @@ def test_functions_read_the_parameters(made: Template, of_type: OfType) -> None:
             }
         )
         for function in of_type(made, "AWS::Lambda::Function").values()
-        if "STATE_TABLE_NAME" in (variables := function["Properties"]["Environment"]["Variables"])
+        if "DISCOVERY" in (variables := function["Properties"]["Environment"]["Variables"])
     ]
 
     assert len(read) == 2
