@@ -61,8 +61,8 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Ward:
-    """What the checks look at."""
+class CheckContext:
+    """What each check reads: the clients, the parts of the stack, and the time."""
 
     clients: Clients
     stack: str
@@ -85,21 +85,21 @@ class Ward:
         return Finding(check, ok, detail, command, self.parts.runbook(section))
 
 
-def stack_status(ward: Ward) -> Iterator[Finding]:
+def stack_status(context: CheckContext) -> Iterator[Finding]:
     """The stack, its version, and the difference between the clocks."""
-    answer = ward.clients.cloudformation.describe_stacks(StackName=ward.stack)
+    answer = context.clients.cloudformation.describe_stacks(StackName=context.stack)
     status = answer["Stacks"][0]["StackStatus"]
     ok = status in {"CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE"}
-    yield ward.finding(
+    yield context.finding(
         "stack",
-        f"stack {ward.stack} is {status}",
+        f"stack {context.stack} is {status}",
         ok=ok,
-        command=f"aws cloudformation describe-stack-events --stack-name {ward.stack}",
+        command=f"aws cloudformation describe-stack-events --stack-name {context.stack}",
         section="when-a-deployment-failed",
     )
-    version = ward.parts.version
-    chosen = ", ".join(f"{key}={value}" for key, value in sorted(ward.parts.settings.items()))
-    yield ward.finding(
+    version = context.parts.version
+    chosen = ", ".join(f"{key}={value}" for key, value in sorted(context.parts.settings.items()))
+    yield context.finding(
         "version",
         f"deployed {version or 'version is not known'}, bbm is {__version__}; settings: "
         f"{chosen or 'defaults'}",
@@ -109,8 +109,8 @@ def stack_status(ward: Ward) -> Iterator[Finding]:
     )
     header = answer["ResponseMetadata"].get("HTTPHeaders", {}).get("date")
     if header is not None:
-        difference = abs(ward.now - parsedate_to_datetime(header).astimezone(UTC))
-        yield ward.finding(
+        difference = abs(context.now - parsedate_to_datetime(header).astimezone(UTC))
+        yield context.finding(
             "clock",
             f"this machine's clock differs from AWS by {difference.total_seconds():.0f} s",
             ok=difference <= _CLOCK,
@@ -119,14 +119,14 @@ def stack_status(ward: Ward) -> Iterator[Finding]:
         )
 
 
-def polls(ward: Ward) -> Iterator[Finding]:
+def polls(context: CheckContext) -> Iterator[Finding]:
     """When a poll of each scope last succeeded, and how old its oldest read of an active job is."""
-    window = max(_SHORTEST_WINDOW, _INTERVALS * ward.interval)
+    window = max(_SHORTEST_WINDOW, _INTERVALS * context.interval)
     # Lines arrive late; an older poll says when polls stopped.
-    start = ward.now - 4 * window
-    found = lines_since(ward.clients, _log_groups(ward, "Monitor"), start, _OF_POLLS)
-    home = ward.parts.deployment.scope
-    for scope in _polled_scopes(ward):
+    start = context.now - 4 * window
+    found = lines_since(context.clients, _log_groups(context, "Monitor"), start, _OF_POLLS)
+    home = context.parts.deployment.scope
+    for scope in _polled_scopes(context):
         of_scope = [
             line
             for line in found
@@ -134,11 +134,11 @@ def polls(ward: Ward) -> Iterator[Finding]:
             and line.fields.get("region") == scope.region
         ]
         where = Where() if scope == home else Where(f"{scope}: ", f" --scope {scope}")
-        yield _last_poll(ward, of_scope, where, window)
-        yield _service_errors(ward, of_scope, where)
+        yield _last_poll(context, of_scope, where, window)
+        yield _service_errors(context, of_scope, where)
         finished = [line for line in of_scope if line.message == "poll finished"]
         if finished:
-            yield _oldest_read(ward, finished, where, start)
+            yield _oldest_read(context, finished, where, start)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,12 +149,12 @@ class Where:
     option: str = ""
 
 
-def _polled_scopes(ward: Ward) -> list[Scope]:
+def _polled_scopes(context: CheckContext) -> list[Scope]:
     """The scope of each schedule, the deployment's own first; its payload is `{}`."""
-    home = ward.parts.deployment.scope
+    home = context.parts.deployment.scope
     payloads = (
-        json.loads(ward.parts.properties(each).get("Target", {}).get("Input", "{}"))
-        for each in ward.parts.of_type(stack_parts.SCHEDULE)
+        json.loads(context.parts.properties(each).get("Target", {}).get("Input", "{}"))
+        for each in context.parts.of_type(stack_parts.SCHEDULE)
     )
     scopes = {
         Scope(each.get("account", home.account), each.get("region", home.region))
@@ -163,7 +163,9 @@ def _polled_scopes(ward: Ward) -> list[Scope]:
     return [home, *sorted(scopes - {home}, key=str)]
 
 
-def _last_poll(ward: Ward, found: list[LogLine], where: Where, window: timedelta) -> Finding:
+def _last_poll(
+    context: CheckContext, found: list[LogLine], where: Where, window: timedelta
+) -> Finding:
     """When a poll last succeeded; if the newest one did not, what it ran into."""
     last = max(
         (line.at for line in found if _has_succeeded(line)),
@@ -172,13 +174,13 @@ def _last_poll(ward: Ward, found: list[LogLine], where: Where, window: timedelta
     if last is None:
         age, detail = None, f"no successful poll in the last {_shown(4 * window)}"
     else:
-        age = max(ward.now - last, timedelta(0))
+        age = max(context.now - last, timedelta(0))
         detail = f"the last successful poll was {_shown(age)} ago"
     if found and not _has_succeeded(found[-1]):
         detail += f"; {_why_not(found[-1])}"
     elif not found:
         detail += "; no poll has written a log line"
-    return ward.finding(
+    return context.finding(
         "poll",
         where.prefix + detail,
         ok=age is not None and age <= window and _has_succeeded(found[-1]),
@@ -198,11 +200,11 @@ def _why_not(line: LogLine) -> str:
     return f"the newest poll read none of {summary.get('jobsActive', 0)} jobs: {codes}"
 
 
-def _service_errors(ward: Ward, found: list[LogLine], where: Where) -> Finding:
+def _service_errors(context: CheckContext, found: list[LogLine], where: Where) -> Finding:
     """The errors of services that each of the newest polls had; a single one can pass."""
     newest = [set(line.fields.get("summary", {}).get("errors", {})) for line in found[-_NEWEST:]]
     lasting = sorted(filter(is_of_service, set.intersection(*newest) if newest else ()))
-    return ward.finding(
+    return context.finding(
         "errors",
         f"{where.prefix}the newest polls had errors: {', '.join(lasting)}"
         if lasting
@@ -218,7 +220,9 @@ def _has_succeeded(line: LogLine) -> bool:
     return line.message == "poll finished" and followed
 
 
-def _oldest_read(ward: Ward, polls_: list[LogLine], where: Where, start: datetime) -> Finding:
+def _oldest_read(
+    context: CheckContext, polls_: list[LogLine], where: Where, start: datetime
+) -> Finding:
     age = oldest_read(polls_, start)
     if age is None:
         detail = "it is not known how old the oldest read of an active job is: the function has "
@@ -226,19 +230,19 @@ def _oldest_read(ward: Ward, polls_: list[LogLine], where: Where, start: datetim
     else:
         detail = f"the oldest read of an active job was {_shown(age)} old at the last poll"
     errors = polls_[-1].fields.get("summary", {}).get("errors", {})
-    is_late = age is None or age > _INTERVALS * ward.interval
+    is_late = age is None or age > _INTERVALS * context.interval
     if is_late and errors:
         detail += f"; errors: {', '.join(sorted(errors))}"
-    return ward.finding(
+    return context.finding(
         "reads", where.prefix + detail, ok=not is_late, command="bbm jobs", section="jobslate"
     )
 
 
-def schedule(ward: Ward) -> Iterator[Finding]:
+def schedule(context: CheckContext) -> Iterator[Finding]:
     """State, payload and target of each schedule."""
-    client = ward.clients.client("scheduler")
-    function = ward.parts.of_type(stack_parts.FUNCTION, "MonitorFunction")
-    for each in ward.parts.of_type(stack_parts.SCHEDULE):
+    client = context.clients.client("scheduler")
+    function = context.parts.of_type(stack_parts.FUNCTION, "MonitorFunction")
+    for each in context.parts.of_type(stack_parts.SCHEDULE):
         problems = []
         try:
             found = client.get_schedule(Name=each.physical_id.rpartition("|")[2])
@@ -252,7 +256,7 @@ def schedule(ward: Ward) -> Iterator[Finding]:
                 problems.append(f"has the target {target['Arn']}")
             if (wrong := _wrong_payload(target.get("Input"), each)) is not None:
                 problems.append(wrong)
-        yield ward.finding(
+        yield context.finding(
             "schedule",
             f"schedule {each.physical_id} "
             + (", ".join(problems) or "is enabled, with the payload and target as deployed"),
@@ -275,10 +279,10 @@ def _wrong_payload(text: str | None, deployed: Resource) -> str | None:
     return f"has the payload {text}"
 
 
-def alarms(ward: Ward) -> Iterator[Finding]:
+def alarms(context: CheckContext) -> Iterator[Finding]:
     """The alarms of the stack that are on."""
-    own = {each.physical_id: each.logical_id for each in ward.parts.of_type(stack_parts.ALARM)}
-    client = ward.clients.client("cloudwatch")
+    own = {each.physical_id: each.logical_id for each in context.parts.of_type(stack_parts.ALARM)}
+    client = context.clients.client("cloudwatch")
     triggered = [
         own[alarm["AlarmName"]]
         for page in client.get_paginator("describe_alarms").paginate(StateValue="ALARM")
@@ -286,7 +290,7 @@ def alarms(ward: Ward) -> Iterator[Finding]:
         if alarm["AlarmName"] in own
     ]
     names = sorted(re.sub(r"[0-9A-F]{8}$", "", name.removeprefix("Alarms")) for name in triggered)
-    yield ward.finding(
+    yield context.finding(
         "alarms",
         f"in ALARM: {', '.join(names)}" if names else f"none of {len(own)} is in ALARM",
         ok=not names,
@@ -295,23 +299,23 @@ def alarms(ward: Ward) -> Iterator[Finding]:
     )
 
 
-def alarm_topic(ward: Ward) -> Iterator[Finding]:
+def alarm_topic(context: CheckContext) -> Iterator[Finding]:
     """Whether the alarms reach anyone: a subscription that is not confirmed does not count.
 
     Without `alarmEmail`, people may have chosen to leave the topic without subscribers.
     """
-    (topic,) = ward.parts.of_type("AWS::SNS::Topic", "AlarmsTopic")
-    answer = ward.clients.client("sns").list_subscriptions_by_topic(TopicArn=topic.physical_id)
+    (topic,) = context.parts.of_type("AWS::SNS::Topic", "AlarmsTopic")
+    answer = context.clients.client("sns").list_subscriptions_by_topic(TopicArn=topic.physical_id)
     arns = [each["SubscriptionArn"] for each in answer["Subscriptions"]]
     confirmed = [arn for arn in arns if arn.startswith("arn:")]
-    expected = bool(arns) or "alarmEmail" in ward.parts.settings
+    expected = bool(arns) or "alarmEmail" in context.parts.settings
     if confirmed:
         detail = f"{len(confirmed)} confirmed subscriptions of {len(arns)}"
     elif arns:
         detail = f"The alarm topic has no subscribers: none of {len(arns)} is confirmed"
     else:
         detail = "The alarm topic has no subscribers"
-    yield ward.finding(
+    yield context.finding(
         "alarmTopic",
         detail,
         ok=bool(confirmed) or not expected,
@@ -320,11 +324,11 @@ def alarm_topic(ward: Ward) -> Iterator[Finding]:
     )
 
 
-def dead_letters(ward: Ward) -> Iterator[Finding]:
+def dead_letters(context: CheckContext) -> Iterator[Finding]:
     """How many dead letters there are."""
-    (queue,) = ward.parts.of_type(stack_parts.QUEUE, "EventsDeadLetters")
-    count = _messages(ward, queue)
-    yield ward.finding(
+    (queue,) = context.parts.of_type(stack_parts.QUEUE, "EventsDeadLetters")
+    count = _messages(context, queue)
+    yield context.finding(
         "deadLetters",
         f"{count} dead letters",
         ok=count == 0,
@@ -333,30 +337,30 @@ def dead_letters(ward: Ward) -> Iterator[Finding]:
     )
 
 
-def inbox(ward: Ward) -> Iterator[Finding]:
+def inbox(context: CheckContext) -> Iterator[Finding]:
     """The event source mapping of the inbox, and the age of its oldest message."""
-    (function,) = ward.parts.of_type(stack_parts.FUNCTION, "InboxFunction")
-    (queue,) = ward.parts.of_type(stack_parts.QUEUE, "InboxQueue")
-    mappings = ward.clients.functions.list_event_source_mappings(FunctionName=function.physical_id)[
-        "EventSourceMappings"
-    ]
+    (function,) = context.parts.of_type(stack_parts.FUNCTION, "InboxFunction")
+    (queue,) = context.parts.of_type(stack_parts.QUEUE, "InboxQueue")
+    mappings = context.clients.functions.list_event_source_mappings(
+        FunctionName=function.physical_id
+    )["EventSourceMappings"]
     states = [mapping.get("State", "Enabled") for mapping in mappings]
     name = queue.physical_id.rpartition("/")[2]
-    points = ward.clients.client("cloudwatch").get_metric_statistics(
+    points = context.clients.client("cloudwatch").get_metric_statistics(
         Namespace="AWS/SQS",
         MetricName="ApproximateAgeOfOldestMessage",
         Dimensions=[{"Name": "QueueName", "Value": name}],
-        StartTime=ward.now - timedelta(minutes=10),
-        EndTime=ward.now,
+        StartTime=context.now - timedelta(minutes=10),
+        EndTime=context.now,
         Period=60,
         Statistics=["Maximum"],
     )["Datapoints"]
     newest = max(points, key=lambda point: point["Timestamp"], default=None)
     age = timedelta(seconds=0 if newest is None else newest["Maximum"])
     is_on = bool(states) and all(state in {"Enabled", "Enabling", "Updating"} for state in states)
-    yield ward.finding(
+    yield context.finding(
         "inbox",
-        f"event source mapping: {', '.join(states) or 'missing'}; {_messages(ward, queue)} messages"
+        f"event source mapping: {', '.join(states) or 'missing'}; {_messages(context, queue)} messages"
         f", the oldest {_shown(age)} old",
         ok=is_on and age <= _INBOX_STOPPED,
         command=f"aws lambda list-event-source-mappings --function-name {function.physical_id}",
@@ -364,17 +368,17 @@ def inbox(ward: Ward) -> Iterator[Finding]:
     )
 
 
-def bus(ward: Ward) -> Iterator[Finding]:
+def bus(context: CheckContext) -> Iterator[Finding]:
     """The event bus and the rules of the stack on it."""
-    client = ward.clients.events
-    name = ward.parts.deployment.event_bus
+    client = context.clients.events
+    name = context.parts.deployment.event_bus
     problems = []
     try:
         client.describe_event_bus(Name=name)
     except client.exceptions.ResourceNotFoundException:
         problems.append("does not exist")
     else:
-        for rule in rules_of_bus(ward.parts):
+        for rule in rules_of_bus(context.parts):
             rule_name = rule.physical_id.rpartition("|")[2]
             try:
                 state: str = client.describe_rule(Name=rule_name, EventBusName=name)["State"]
@@ -382,7 +386,7 @@ def bus(ward: Ward) -> Iterator[Finding]:
                 state = "missing"
             if state != "ENABLED":
                 problems.append(f"rule {rule_name} is {state}")
-    yield ward.finding(
+    yield context.finding(
         "bus",
         f"event bus {name} " + (", ".join(problems) or "exists, with the rules of the stack"),
         ok=not problems,
@@ -400,10 +404,10 @@ def rules_of_bus(parts: StackParts) -> tuple[Resource, ...]:
     )
 
 
-def tables(ward: Ward) -> Iterator[Finding]:
+def tables(context: CheckContext) -> Iterator[Finding]:
     """The four tables and their indexes."""
-    client = ward.clients.dynamodb
-    for resource in ward.parts.of_type(stack_parts.TABLE):
+    client = context.clients.dynamodb
+    for resource in context.parts.of_type(stack_parts.TABLE):
         which, name = resource.logical_id, resource.physical_id
         problems = []
         try:
@@ -414,7 +418,7 @@ def tables(ward: Ward) -> Iterator[Finding]:
             if table["TableStatus"] not in {"ACTIVE", "UPDATING"}:
                 problems.append(f"is {table['TableStatus']}")
             problems += _problems_of_indexes(resource, table)
-        yield ward.finding(
+        yield context.finding(
             "tables",
             f"table {name} ({re.sub(r'[0-9A-F]{8}$', '', which)}) "
             + (", ".join(problems) or "and its indexes are active"),
@@ -438,14 +442,14 @@ def _problems_of_indexes(resource: Resource, table: Mapping[str, Any]) -> Iterat
             yield f"index {name} is {found.get(name, 'missing')}"
 
 
-def records(ward: Ward) -> Iterator[Finding]:
+def records(context: CheckContext) -> Iterator[Finding]:
     """Whether the items of the jobs and their history fit together."""
     # The template has the settings as text.
-    days = ward.parts.settings.get("historyRetentionDays")
+    days = context.parts.settings.get("historyRetentionDays")
     retention = None if days is None else timedelta(days=int(days))
-    found = _tables_of(ward).compare(ward.now, retention)
+    found = _tables_of(context).compare(context.now, retention)
     problems = []
-    command = f"bbm rediscover --since 8d{_scope_option(ward, found)}"
+    command = f"bbm rediscover --since 8d{_scope_option(context, found)}"
     if found.without_item:
         problems.append(
             f"{len(found.without_item)} running jobs have a history and no item: "
@@ -461,9 +465,9 @@ def records(ward: Ward) -> Iterator[Finding]:
             f"{named(found.without_history)}"
         )
         if not found.without_item:
-            table = ward.parts.deployment.history_table
+            table = context.parts.deployment.history_table
             command = f"aws dynamodb describe-continuous-backups --table-name {table}"
-    yield ward.finding(
+    yield context.finding(
         "records",
         "; ".join(problems) or "the items of the jobs and their history fit together",
         ok=not problems,
@@ -472,18 +476,21 @@ def records(ward: Ward) -> Iterator[Finding]:
     )
 
 
-def _scope_option(ward: Ward, found: Records) -> str:
+def _scope_option(context: CheckContext, found: Records) -> str:
     """The option that names the scope of the first job, if it is not the deployment's own."""
     first = next(iter((*found.without_item, *found.older)), "")
-    if not is_job_arn(first) or (scope := JobArn.parse(first).scope) == ward.parts.deployment.scope:
+    if (
+        not is_job_arn(first)
+        or (scope := JobArn.parse(first).scope) == context.parts.deployment.scope
+    ):
         return ""
     return f" --scope {scope}"
 
 
-def unread_jobs(ward: Ward) -> Iterator[Finding]:
+def unread_jobs(context: CheckContext) -> Iterator[Finding]:
     """Active jobs that cannot be read, and items that are wrong."""
-    found = _tables_of(ward).unread()
-    yield ward.finding(
+    found = _tables_of(context).unread()
+    yield context.finding(
         "unread",
         f"{len(found)} active jobs cannot be read ({by_code(found)}): "
         f"{named(arn for arn, _ in found)}"
@@ -495,19 +502,19 @@ def unread_jobs(ward: Ward) -> Iterator[Finding]:
     )
 
 
-def _tables_of(ward: Ward) -> Tables:
-    deployment = ward.parts.deployment
-    return Tables(ward.clients.dynamodb, deployment.jobs_table, deployment.history_table)
+def _tables_of(context: CheckContext) -> Tables:
+    deployment = context.parts.deployment
+    return Tables(context.clients.dynamodb, deployment.jobs_table, deployment.history_table)
 
 
-def key(ward: Ward) -> Iterator[Finding]:
+def key(context: CheckContext) -> Iterator[Finding]:
     """The customer key, if the stack has one."""
-    for resource in ward.parts.of_type(stack_parts.KEY):
+    for resource in context.parts.of_type(stack_parts.KEY):
         key_id = resource.physical_id
-        metadata = ward.clients.client("kms").describe_key(KeyId=key_id)["KeyMetadata"]
+        metadata = context.clients.client("kms").describe_key(KeyId=key_id)["KeyMetadata"]
         state = metadata["KeyState"]
         verb = "cancel-key-deletion" if state == "PendingDeletion" else "enable-key"
-        yield ward.finding(
+        yield context.finding(
             "key",
             f"key {key_id} is {state}",
             ok=state == "Enabled",
@@ -516,18 +523,18 @@ def key(ward: Ward) -> Iterator[Finding]:
         )
 
 
-def pending_events(ward: Ward) -> Iterator[Finding]:
+def pending_events(context: CheckContext) -> Iterator[Finding]:
     """The age of the oldest pending event."""
-    found = ward.clients.dynamodb.query(
-        TableName=ward.parts.deployment.jobs_table,
+    found = context.clients.dynamodb.query(
+        TableName=context.parts.deployment.jobs_table,
         IndexName=contract.PENDING_EVENTS_INDEX,
         KeyConditionExpression=f"{contract.EVENT_PENDING} = :pending",
         ExpressionAttributeValues={":pending": {"S": contract.EVENT_PENDING_VALUE}},
         Limit=1,
     )["Items"]
     since = found[0].get(contract.PENDING_SINCE, {}).get("S") if found else None
-    age = timedelta(0) if since is None else max(ward.now - from_iso(since), timedelta(0))
-    yield ward.finding(
+    age = timedelta(0) if since is None else max(context.now - from_iso(since), timedelta(0))
+    yield context.finding(
         "pendingEvents",
         f"the oldest pending event has waited {_shown(age)}" if found else "no event is pending",
         ok=age <= _LONGEST_PENDING,
@@ -536,7 +543,7 @@ def pending_events(ward: Ward) -> Iterator[Finding]:
     )
 
 
-CHECKS: Final[tuple[tuple[str, Callable[[Ward], Iterator[Finding]]], ...]] = (
+CHECKS: Final[tuple[tuple[str, Callable[[CheckContext], Iterator[Finding]]], ...]] = (
     ("stack", stack_status),
     ("poll", polls),
     ("schedule", schedule),
@@ -553,19 +560,19 @@ CHECKS: Final[tuple[tuple[str, Callable[[Ward], Iterator[Finding]]], ...]] = (
 )
 
 
-def findings(ward: Ward) -> list[Finding]:
+def findings(context: CheckContext) -> list[Finding]:
     """The findings of every check, in the order of `CHECKS`."""
     found: list[Finding] = []
     denied: list[str] = []
     for name, check in CHECKS:
         try:
-            found.extend(check(ward))
+            found.extend(check(context))
         except (ClientError, BotoCoreError, ValueError, KeyError) as error:
             reason = _reason(error)
             denied += [name] if "Denied" in reason else []
             detail = f"cannot be checked: {reason}"
             found.append(
-                ward.finding(
+                context.finding(
                     name,
                     detail,
                     ok=False,
@@ -574,7 +581,7 @@ def findings(ward: Ward) -> list[Finding]:
                 )
             )
     found.append(
-        ward.finding(
+        context.finding(
             "permissions",
             f"you may not check: {', '.join(denied)}" if denied else "you may check everything",
             ok=not denied,
@@ -591,15 +598,15 @@ def _reason(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def _messages(ward: Ward, queue: Resource) -> int:
-    attributes = ward.clients.client("sqs").get_queue_attributes(
+def _messages(context: CheckContext, queue: Resource) -> int:
+    attributes = context.clients.client("sqs").get_queue_attributes(
         QueueUrl=queue.physical_id, AttributeNames=["ApproximateNumberOfMessages"]
     )["Attributes"]
     return int(attributes["ApproximateNumberOfMessages"])
 
 
-def _log_groups(ward: Ward, prefix: str) -> tuple[str, ...]:
-    return tuple(each.physical_id for each in ward.parts.of_type(stack_parts.LOG_GROUP, prefix))
+def _log_groups(context: CheckContext, prefix: str) -> tuple[str, ...]:
+    return tuple(each.physical_id for each in context.parts.of_type(stack_parts.LOG_GROUP, prefix))
 
 
 def _shown(span: timedelta) -> str:

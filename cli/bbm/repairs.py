@@ -9,19 +9,19 @@ from bbm import stack_parts
 from bbm.checks import rules_of_bus
 
 if TYPE_CHECKING:
-    from bbm.checks import Ward
+    from bbm.checks import CheckContext
     from bbm.stack_parts import Resource
 
 _OF_SCHEDULE: Final = ("Description", "FlexibleTimeWindow", "ScheduleExpression", "State", "Target")
 _OF_RULE: Final = ("Description", "EventPattern", "State")
 
 
-def fix_schedule(ward: Ward) -> list[str]:
+def fix_schedule(context: CheckContext) -> list[str]:
     """Restore state, payload, retries and target of each schedule; returns what was done."""
-    client = ward.clients.client("scheduler")
+    client = context.clients.client("scheduler")
     done = []
-    for each in ward.parts.of_type(stack_parts.SCHEDULE):
-        properties = ward.parts.properties(each)
+    for each in context.parts.of_type(stack_parts.SCHEDULE):
+        properties = context.parts.properties(each)
         request = {name: properties[name] for name in _OF_SCHEDULE if name in properties}
         name = each.physical_id.rpartition("|")[2]
         try:
@@ -33,25 +33,25 @@ def fix_schedule(ward: Ward) -> list[str]:
     return done
 
 
-def fix_bus(ward: Ward) -> list[str]:
+def fix_bus(context: CheckContext) -> list[str]:
     """Create the bus again under its name, with the rules of the stack; returns what was done.
 
     Subscribers keep its ARN. Rules of others that were deleted with it are not known here.
     """
-    client, name = ward.clients.events, ward.parts.deployment.event_bus
+    client, name = context.clients.events, context.parts.deployment.event_bus
     done = []
     try:
         client.describe_event_bus(Name=name)
     except client.exceptions.ResourceNotFoundException:
-        (bus,) = ward.parts.of_type(stack_parts.BUS)
-        description = str(ward.parts.properties(bus).get("Description", ""))
+        (bus,) = context.parts.of_type(stack_parts.BUS)
+        description = str(context.parts.properties(bus).get("Description", ""))
         client.create_event_bus(Name=name, Description=description)
         done.append(f"created the event bus {name}")
-    return done + [_put_rule(ward, rule, name) for rule in rules_of_bus(ward.parts)]
+    return done + [_put_rule(context, rule, name) for rule in rules_of_bus(context.parts)]
 
 
-def _put_rule(ward: Ward, rule: Resource, bus: str) -> str:
-    client, properties = ward.clients.events, ward.parts.properties(rule)
+def _put_rule(context: CheckContext, rule: Resource, bus: str) -> str:
+    client, properties = context.clients.events, context.parts.properties(rule)
     name = rule.physical_id.rpartition("|")[2]
     request: dict[str, Any] = {key: properties[key] for key in _OF_RULE if key in properties}
     request["EventPattern"] = json.dumps(request["EventPattern"])

@@ -199,19 +199,19 @@ def test_history_shows_whether_the_event_is_pending(cloud: Cloud, bbm: Bbm) -> N
     assert "published" in bbm("history", arn).out
 
 
-def ward(*resources: Resource, **clients: Any) -> checks.Ward:
+def context(*resources: Resource, **clients: Any) -> checks.CheckContext:
     """What the checks look at: these resources, and clients that answer from memory."""
     deployment = SimpleNamespace(scope=Scope("123456789012", "us-east-1"))
     parts = StackParts({each.logical_id: each for each in resources}, deployment, {}, None)  # type: ignore[arg-type]
     known = SimpleNamespace(**clients, client=lambda service: clients[service])
-    return checks.Ward(known, "BedrockBatchMonitor", parts, AT)  # type: ignore[arg-type]
+    return checks.CheckContext(known, "BedrockBatchMonitor", parts, AT)  # type: ignore[arg-type]
 
 
 def test_failed_rollback_is_found_with_its_command() -> None:
     """It is the first command of its section of the runbook."""
     answer = {"Stacks": [{"StackStatus": "UPDATE_ROLLBACK_FAILED"}], "ResponseMetadata": {}}
     stack = SimpleNamespace(describe_stacks=lambda **_: answer)
-    [finding, _] = checks.stack_status(ward(cloudformation=stack))
+    [finding, _] = checks.stack_status(context(cloudformation=stack))
 
     assert (finding.ok, finding.detail) == (
         False,
@@ -240,7 +240,7 @@ def test_alarm_topic_without_subscribers_is_named(
     topic = Resource("AlarmsTopic3A2DFEBA", "AWS::SNS::Topic", "arn:aws:sns:topic", {})
     answer = {"Subscriptions": [{"SubscriptionArn": arn} for arn in arns]}
     sns = SimpleNamespace(list_subscriptions_by_topic=lambda **_: answer)
-    [finding] = checks.alarm_topic(ward(topic, sns=sns))
+    [finding] = checks.alarm_topic(context(topic, sns=sns))
 
     assert (finding.detail, finding.ok) == (detail, ok)
 
@@ -265,7 +265,7 @@ def test_missing_or_backfilling_index_is_named() -> None:
         describe_table=lambda **_: {"Table": table},
         exceptions=SimpleNamespace(ResourceNotFoundException=KeyError),
     )
-    [finding] = checks.tables(ward(resource, dynamodb=dynamodb))
+    [finding] = checks.tables(context(resource, dynamodb=dynamodb))
 
     assert finding.detail == (
         "table jobs (TablesJobs) index active-jobs is missing, index pending-events is BACKFILLING"

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from bbm.checks import Ward, records
+from bbm.checks import CheckContext, records
 from bbm.record_checks import Records, Tables
 from bbm.stack_parts import StackParts
 from bedrock_batch_monitor.domain.arns import Scope
@@ -97,7 +97,7 @@ def test_finding_names_the_jobs_and_the_command(cloud: Cloud, running: str, scop
     parts = StackParts({}, deployment, settings, None)  # type: ignore[arg-type]
     clients = SimpleNamespace(dynamodb=cloud.dynamodb)
     now = cloud.bedrock.clock.now()
-    [finding] = records(Ward(clients, "stack", parts, now))  # type: ignore[arg-type]
+    [finding] = records(CheckContext(clients, "stack", parts, now))  # type: ignore[arg-type]
 
     assert finding.detail == f"1 running jobs have a history and no item: {running}"
     own = "bbm rediscover --since 8d"

@@ -48,15 +48,15 @@ def doctor(
     the tables and the key. Checks lost items and history, pending events, the version and your
     permissions. Each finding has the first command to run and a section of the runbook.
     """
-    ward = _ward(bbm)
+    context = _context(bbm)
     done: list[str] = []
     if fix is Repair.SCHEDULE:
-        done = repairs.fix_schedule(ward)
+        done = repairs.fix_schedule(context)
     elif fix is Repair.BUS:
-        done = repairs.fix_bus(ward)
+        done = repairs.fix_bus(context)
     for line in done:
         bbm.out.note(line)
-    found = checks.findings(ward)
+    found = checks.findings(context)
     healthy = all(finding.ok for finding in found)
     bbm.out.document({"healthy": healthy, "findings": [each.as_json() for each in found]})
     bbm.out.show(Group(*(_shown(finding) for finding in found)))
@@ -198,6 +198,6 @@ def _letter(letter: dead_letters.Letter) -> dict[str, Any]:
     }
 
 
-def _ward(bbm: Invocation) -> checks.Ward:
+def _context(bbm: Invocation) -> checks.CheckContext:
     parts = stack_parts.read(bbm.clients, bbm.stack, bbm.deployment)
-    return checks.Ward(bbm.clients, bbm.stack, parts, bbm.now())
+    return checks.CheckContext(bbm.clients, bbm.stack, parts, bbm.now())
