@@ -360,8 +360,8 @@ def inbox(context: CheckContext) -> Iterator[Finding]:
     is_on = bool(states) and all(state in {"Enabled", "Enabling", "Updating"} for state in states)
     yield context.finding(
         "inbox",
-        f"event source mapping: {', '.join(states) or 'missing'}; {_messages(context, queue)} messages"
-        f", the oldest {_shown(age)} old",
+        f"event source mapping: {', '.join(states) or 'missing'}; "
+        f"{_messages(context, queue)} messages, the oldest {_shown(age)} old",
         ok=is_on and age <= _INBOX_STOPPED,
         command=f"aws lambda list-event-source-mappings --function-name {function.physical_id}",
         section="inboxstopped",
