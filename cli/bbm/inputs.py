@@ -82,7 +82,7 @@ def grouping(text: str) -> str:
     """What `bbm usage` groups by: `model`, `day` or `tag:KEY`; raises `UsageProblem`."""
     if text in {"model", "day"} or (text.startswith("tag:") and text.removeprefix("tag:").strip()):
         return text.strip()
-    message = f"--by {quoted(text)} is no group: write model, day or tag:KEY, such as tag:team"
+    message = f"--by {quoted(text)} is not a group: write model, day or tag:KEY, such as tag:team"
     raise UsageProblem(message)
 
 

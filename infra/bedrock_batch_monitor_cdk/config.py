@@ -246,7 +246,7 @@ class MonitorConfig(DeclaredSettings):
 
 
 def problems_of_unknown(keys: Iterable[str]) -> dict[str, str]:
-    """The keys that are no setting, with a sentence for each; keys of the CDK are left out."""
+    """The keys that are not settings, with a sentence for each; keys of the CDK are left out."""
     by_letters = {_letters(setting.key): setting.key for setting in all_settings()}
     problems = {}
     for key in keys:

@@ -54,7 +54,7 @@ def combine(
 
 
 def ignored_keys(users_own: Mapping[str, Any], project: Mapping[str, Any]) -> dict[str, str]:
-    """The keys that only `~/.cdk.json` has and that are no settings, with what to say about each.
+    """The keys that only `~/.cdk.json` has and that are not settings, with what to say about each.
 
     The CDK adds that file to the context of every app, so its keys may be those of another app.
     """

@@ -193,7 +193,7 @@ def test_retry_file_that_appears_meanwhile_is_not_replaced(
 
 
 def test_no_retry_file_without_records_to_retry(job: Bbm, tmp_path: Path) -> None:
-    """An empty file is no valid input."""
+    """An empty file is not a valid input."""
     path = tmp_path / "retry.jsonl"
     answer = job("errors", "nightly", "--retry-file", str(path), "--only-code", "503")
     assert (answer.code, list(tmp_path.iterdir())) == (0, [])
@@ -227,7 +227,7 @@ def test_inconsistent_results_are_reported_in_notes(job: Bbm) -> None:
     assert answer.code == 0
     for text in (
         "a last line is truncated (1 times)",
-        "a line is no JSON object (1 times)",
+        "a line is not a JSON object (1 times)",
         "1 record with an id that an earlier result has",
         "1 record of the input with an id that an earlier one has",
         "1 record of the input without recordId",

@@ -390,7 +390,7 @@ def test_manually_written_pending_event_is_harmless(
         ExpressionAttributeValues=values,
     )
     summary = cloud.poll()
-    assert summary.errors == ({} if pending_events is None else {"Item.InvalidMark": 1})
+    assert summary.errors == ({} if pending_events is None else {"Item.InvalidPendingEvent": 1})
     assert (arn in all_pending(cloud)) == (pending_events is not None)
     assert cloud.new_events() == []
 

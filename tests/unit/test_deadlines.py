@@ -111,7 +111,7 @@ def test_note_names_the_rule_at_a_clock_change(submitted: datetime, note: str | 
     [
         ({"bbm:deadline": "4h"}, "nightly-1", ("2026-11-25T00:30:00.000Z", SetBy.TAG)),
         ({}, "nightly-1", ("2026-11-25T05:00:00.000Z", SetBy.SETTING)),
-        # A tag that is no deadline, or one before the submission, counts as absent.
+        # A tag that is not a deadline, or one before the submission, counts as absent.
         ({"bbm:deadline": "soon"}, "nightly-1", ("2026-11-25T05:00:00.000Z", SetBy.SETTING)),
         (
             {"bbm:deadline": "2026-11-01T00:00:00Z"},

@@ -98,7 +98,7 @@ def test_error_about_one_job_is_not_a_failure_of_the_service() -> None:
 
 def test_total_of_errors_excludes_single_items_and_throttling() -> None:
     """Errors that can last for days, or delay nothing, must not keep an alarm on."""
-    assert not is_of_service("Item.InvalidMark")
+    assert not is_of_service("Item.InvalidPendingEvent")
     assert not is_of_service("Bedrock.ValidationException")
     assert not is_of_service("Bedrock.ThrottlingException")
     assert is_of_service("Bedrock.InternalServerException")

@@ -113,7 +113,7 @@ def test_manifests_are_read_only_with_named_buckets() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
-        ("OUTPUT_BUCKETS", "Results", "is no bucket name"),
+        ("OUTPUT_BUCKETS", "Results", "is not a bucket name"),
         ("TOKEN_PRICES", '{"m": 1}', "the price of m must have"),
     ],
 )

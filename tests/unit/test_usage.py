@@ -123,7 +123,7 @@ def test_only_named_buckets_and_folders_are_read(
 @pytest.mark.parametrize("text", ["", "A", "bucket_", "results/a*", "results/?", "results/${x}"])
 def test_invalid_bucket_is_quoted(text: str) -> None:
     """An invalid name, or a character that is a wildcard or a variable in IAM."""
-    with pytest.raises(ValueError, match="is no bucket name"):
+    with pytest.raises(ValueError, match="is not a bucket name"):
         OutputBucket.parse(text)
 
 
@@ -301,19 +301,19 @@ def test_prices_are_read_from_json_or_its_text() -> None:
 @pytest.mark.parametrize(
     ("value", "said"),
     [
-        ("{", "it is no JSON"),
+        ("{", "it is not JSON"),
         ("[]", "it has no model"),
         ({}, "it has no model"),
         (7, "it has no model"),
         ('{"m": 1}', 'the price of m must have "input", "output" or both'),
         ('{"m": {}}', 'the price of m must have "input", "output" or both'),
         ('{"m": {"in": 1}}', 'the price of m must have "input", "output" or both'),
-        ('{"": {"input": 1}}', "'' is no model id"),
+        ('{"": {"input": 1}}', "'' is not a model id"),
         ('{"m": {"input": -1}}', "the input price of m must be a number of USD per 1,000 tokens"),
         ('{"m": {"output": "1"}}', "the output price of m must be a number"),
         ('{"m": {"output": true}}', "the output price of m must be a number"),
         ('{"m": {"output": 1001}}', "the output price of m must be a number"),
-        ('{"m": {"output": NaN}}', "it is no JSON (NaN is no number)"),
+        ('{"m": {"output": NaN}}', "it is not JSON (NaN is not a number)"),
         ({"m": {"output": float("nan")}}, "the output price of m must be a number"),
     ],
 )

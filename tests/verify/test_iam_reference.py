@@ -108,7 +108,7 @@ def problems_of(policy: Policy) -> Iterator[str]:
                 continue
             found = expanded(action)
             if not found:
-                yield f"{policy.place}: {action} is no action"
+                yield f"{policy.place}: {action} is not an action"
             service = action.split(":")[0]
             for one in found:
                 yield from (
@@ -181,7 +181,7 @@ def test_statements_are_in_the_reference(
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        ({"Action": "dynamodb:PutItems"}, "is no action"),
+        ({"Action": "dynamodb:PutItems"}, "is not an action"),
         ({"Action": "dynamodb:*"}, "allows dynamodb:*"),
         ({"Resource": "*"}, "resource is *, although"),
         ({"Resource": "arn:aws:sqs:us-east-1:111111111111:queue"}, "no resource of"),

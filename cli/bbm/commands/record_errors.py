@@ -126,7 +126,7 @@ def _selection(
         raise UsageProblem(message)
     names = [name.strip() for name in only_code.split(",")]
     if not all(names):
-        message = f"--only-code {quoted(only_code)} is no list of codes such as 429,500"
+        message = f"--only-code {quoted(only_code)} is not a list of codes such as 429,500"
         raise UsageProblem(message)
     wanted = {int(n) if n.isascii() and n.isdecimal() else n for n in names if n != _MISSING}
     return frozenset(wanted), _MISSING in names

@@ -22,7 +22,7 @@ _CODE_CHARACTERS: Final = 20
 _SHOWN_FAILURES: Final = 10
 _PROBLEMS: Final = {
     LineProblem.TRUNCATED: "a last line is truncated",
-    LineProblem.INVALID: "a line is no JSON object",
+    LineProblem.INVALID: "a line is not a JSON object",
     LineProblem.TOO_LONG: "a line is too long",
     LineProblem.WITHOUT_RESULT: "a line has neither an output nor an error",
 }

@@ -135,7 +135,7 @@ def _calling() -> Iterator[None]:
 def _is_list(answer: Mapping[str, Any]) -> bool:
     """Whether an answer can be a page of a list; an empty JSON object is an empty page.
 
-    botocore reads a body that is cut off, or is no JSON, as an answer without any member. It must
+    botocore reads a body that is cut off, or is not JSON, as an answer without any member. It must
     not pass for a list without jobs.
     """
     if "invocationJobSummaries" in answer or "nextToken" in answer:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from bedrock_batch_monitor.domain.arns import Scope
 
 INVALID_STATE = "Item.InvalidState"
-INVALID_PENDING = "Item.InvalidMark"
+INVALID_PENDING = "Item.InvalidPendingEvent"
 
 
 @dataclass(frozen=True, slots=True)

@@ -188,7 +188,7 @@ class UsageFollower:
             written = self.jobs.postpone_usage(job_arn, reading.follow_up, due_at=due_at)
             problem = reading.follow_up.problem
             is_final = reading.follow_up.due_at is None and written.is_done
-            # That a job without results has no manifest is no problem of the deployment.
+            # That a job without results has no manifest is not a problem of the deployment.
             gave_up = is_final and problem.code != NO_MANIFEST
             return UsageResult(job_arn, problem=problem if gave_up else None)
         usage = reading.usage or Usage()

@@ -44,7 +44,7 @@ _PATTERN: Final = re.compile(r"[a-zA-Z0-9+\-.*?]{1,63}", re.ASCII)
 
 
 class DeadlineError(ValueError):
-    """A text that is no deadline; the message says what is wrong and what is allowed."""
+    """A text that is not a deadline; the message says what is wrong and what is allowed."""
 
 
 class SetBy(StrEnum):
@@ -187,7 +187,7 @@ def chosen_deadline(
 ) -> tuple[str, SetBy] | None:
     """The deadline that tag or settings give a job, and which; None for none.
 
-    A tag that is no deadline counts as absent, and so does a deadline before the submission.
+    A tag that is not a deadline counts as absent, and so does a deadline before the submission.
     """
     candidates = [(tags[tag], SetBy.TAG)] if tag in tags else []
     named = (rule.deadline for rule in rules if _matches(rule.pattern, job_name))

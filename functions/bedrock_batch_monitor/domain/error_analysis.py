@@ -74,7 +74,7 @@ class ErrorAnalysis:
 
     @property
     def analyzed_at(self) -> datetime:
-        """When the files were read; raises ValueError for a text that is no time."""
+        """When the files were read; raises ValueError for a text that is not a time."""
         return from_iso(str(self.summary.get("analyzedAt")))
 
 

@@ -113,8 +113,8 @@ class PendingEvent:
     event became due. The event of a condition also has the times at which the condition began and
     was detected, and `facts`: what the event says about that moment, as `<name>=<value>`. The item
     changes, and every delivery of the event says the same.
-    `Tasks#5` is no event: the Step Functions tasks that wait for the end with this sequence are to
-    be called back.
+    `Tasks#5` is not an event: the Step Functions tasks that wait for the end with this sequence are
+    to be called back.
     """
 
     kind: str
@@ -151,7 +151,7 @@ class PendingEvent:
 
     @property
     def is_tasks(self) -> bool:
-        """Whether it is about the callbacks of tasks, which are no event."""
+        """Whether it is about the callbacks of tasks, which are not events."""
         return self.kind == _TASKS
 
     def fact_values(self) -> dict[str, Any]:

@@ -20,7 +20,7 @@ IMPLAUSIBLE: Final = 10**15
 # Controls (C0, C1 and with them every escape sequence), format characters (among them all that
 # reorder or hide text: bidirectional marks, characters without width, tags) and lone surrogates.
 _REMOVED: Final = frozenset({"Cc", "Cf", "Cs"})
-# The last two code points of each plane are no characters, and HTML must not have them.
+# The last two code points of each plane are not characters, and HTML must not have them.
 _LAST: Final = 0xFFFE
 # A hostile text can begin with characters that are removed. So many times what is shown is read.
 _READ_TIMES: Final = 4
@@ -61,7 +61,7 @@ def quoted(value: object, characters: int = _SHOWN_CHARACTERS) -> str:
 
 
 def plausible_count(value: object) -> int | None:
-    """A count as it is, None for anything that is no whole number from 0 to below 10**15."""
+    """A count as it is, None for anything that is not a whole number from 0 to below 10**15."""
     if isinstance(value, bool) or not isinstance(value, int):
         return None
     return value if 0 <= value < IMPLAUSIBLE else None

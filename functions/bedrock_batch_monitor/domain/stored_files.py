@@ -44,7 +44,7 @@ class FilePair:
 class JobFiles:
     """The files of a job in the order of their keys.
 
-    `ignored` counts files between the results that are no results. Without `has_inputs`, it is not
+    `ignored` counts files between the results that are not results. Without `has_inputs`, it is not
     known which records the job had.
     """
 

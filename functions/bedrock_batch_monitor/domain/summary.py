@@ -198,7 +198,7 @@ class PollSummary:
     - `conditions`: jobs that have a condition, by the name of its event kind.
     - `jobs_discovered`: jobs that discovery started to track; `jobs_backfilled`: ended jobs that
       were recorded in the history alone, which are in no other figure.
-    - `events_malformed`: events that are no valid request; `events_pending`: events that were due
+    - `events_malformed`: events that are not valid requests; `events_pending`: events that were due
       and could not be sent. The oldest of them, or of the task callbacks, has been pending for
       `oldest_pending_event_seconds`.
     - `tasks_answered`, `tasks_refused`, `tasks_pending`: callbacks of Step Functions tasks.

@@ -62,7 +62,7 @@ OWN_CODES: Final = (
 
 
 class MalformedManifestError(ValueError):
-    """An object under the manifest's name that is no JSON object, or too large to be one."""
+    """An object under the manifest's name that is not a JSON object, or too large to be one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ class OutputBucket:
         name, _, prefix = text.strip().removeprefix("s3://").partition("/")
         if _BUCKET.fullmatch(name) is None or _PREFIX.fullmatch(prefix) is None:
             message = (
-                f"{text!r} is no bucket name, or bucket/prefix without characters that mean "
+                f"{text!r} is not a bucket name, or bucket/prefix without characters that mean "
                 "something to IAM"
             )
             raise ValueError(message)
@@ -141,7 +141,7 @@ def buckets_of(value: object) -> tuple[OutputBucket, ...]:
     parsed = []
     for text in texts:
         if not isinstance(text, str):
-            _refuse(f"{text!r} is no text")
+            _refuse(f"{text!r} is not text")
         parsed.append(OutputBucket.parse(text))
     return tuple(dict.fromkeys(parsed))
 
@@ -155,7 +155,7 @@ def prices_of(value: object) -> tuple[TokenPrice, ...]:
         try:
             value = json.loads(value, parse_float=Decimal, parse_constant=_refuse_constant)
         except (ValueError, RecursionError) as error:
-            message = f"it is no JSON ({error})"
+            message = f"it is not JSON ({error})"
             raise ValueError(message) from error
     if not isinstance(value, Mapping) or not value:
         _refuse("it has no model")
@@ -221,10 +221,10 @@ def tokens_in(manifest: bytes) -> Usage:
     try:
         fields = json.loads(manifest, parse_float=str)
     except (ValueError, RecursionError) as error:
-        message = f"it is no JSON ({type(error).__name__})"
+        message = f"it is not JSON ({type(error).__name__})"
         raise MalformedManifestError(message) from error
     if not isinstance(fields, dict):
-        message = "it is no JSON object"
+        message = "it is not a JSON object"
         raise MalformedManifestError(message)
     return Usage(_tokens(fields.get("inputTokenCount")), _tokens(fields.get("outputTokenCount")))
 
@@ -294,7 +294,7 @@ def _tokens(value: object) -> int | None:
 
 def _price(model_id: object, sides: object) -> TokenPrice:
     if not isinstance(model_id, str) or not 0 < len(model_id) <= _MODEL_CHARACTERS:
-        _refuse(f"{model_id!r} is no model id")
+        _refuse(f"{model_id!r} is not a model id")
     if not isinstance(sides, Mapping) or not sides or not sides.keys() <= _ALLOWED_PRICE_KEYS:
         _refuse(f'the price of {model_id} must have "input", "output" or both')
     return TokenPrice(
@@ -314,7 +314,7 @@ def _dollars(model_id: str, side: str, value: object) -> Decimal:
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    _refuse(f"{name} is no number")
+    _refuse(f"{name} is not a number")
 
 
 def _refuse(reason: str) -> NoReturn:

@@ -40,7 +40,7 @@ def notifier() -> Notifier:
 def handler(event: dict[str, Any], context: LambdaContext) -> None:  # noqa: ARG001
     """Notify people of one of the monitor's events.
 
-    An event that is no notification is dropped, logged and counted: anyone who may put events on
+    An event that is not a notification is dropped, logged and counted: anyone who may put events on
     the bus can send one, and a repetition changes nothing. An event about an ARN that was never
     readable is dropped as well, because the poll sends one summary of these. Raises `NotSentError`
     if a topic does not accept the message, so that Lambda tries again and then keeps the event as

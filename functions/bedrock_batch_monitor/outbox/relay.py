@@ -245,7 +245,7 @@ class Relay:
             try:
                 pending_event = PendingEvent.parse(text)
             except ValueError:
-                errors["Item.InvalidMark"] += 1
+                errors["Item.InvalidPendingEvent"] += 1
                 continue
             if pending_event.is_condition:
                 yield condition_event(job, pending_event, with_message=self.record_messages)

@@ -12,7 +12,7 @@ _BOM: Final = "\ufeff"
 
 
 class NoRetryLineError(ValueError):
-    """A line that is no record of an input, such as one without a `modelInput`."""
+    """A line that is not a record of an input, such as one without a `modelInput`."""
 
 
 def retry_line(line: bytes) -> bytes:
@@ -24,7 +24,7 @@ def retry_line(line: bytes) -> bytes:
         members = _members(line.decode().removeprefix(_BOM))
         record_id, model_input = members["recordId"], members["modelInput"]
     except (ValueError, LookupError, RecursionError) as error:
-        message = f"it is no record of an input ({type(error).__name__})"
+        message = f"it is not a record of an input ({type(error).__name__})"
         raise NoRetryLineError(message) from error
     return f'{{"recordId":{record_id},"modelInput":{model_input}}}\n'.encode()
 
