@@ -343,7 +343,7 @@ def test_status_change_event_without_history_is_dropped_and_counted(cloud: Cloud
     ("arn", "pending_event", "code"),
     [
         ("no-arn", f"Unreachable#0#{LONG_AGO}#{LONG_AGO}", "InvalidItem"),
-        ("no-arn", f"Stalled#0#{TOO_EARLY}#{TOO_EARLY}", "InvalidMark"),
+        ("no-arn", f"Stalled#0#{TOO_EARLY}#{TOO_EARLY}", "InvalidPendingEvent"),
     ],
 )
 def test_manually_written_item_does_not_block_events_of_others(
