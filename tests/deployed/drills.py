@@ -22,6 +22,8 @@ from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any, Final
 
+import boto3
+
 from local.bedrock import Phase, Script
 from local.cloud import Cloud, local_cloud
 from local.deployment import MEMBER_STACK
@@ -539,10 +541,13 @@ def _as_account(account: str) -> Iterator[None]:
     """Let `aws` use the credentials of another account."""
     before = os.environ["AWS_ACCESS_KEY_ID"]
     os.environ["AWS_ACCESS_KEY_ID"] = account
+    # The session that `aws` uses here keeps the credentials that it began with.
+    boto3.setup_default_session()
     try:
         yield
     finally:
         os.environ["AWS_ACCESS_KEY_ID"] = before
+        boto3.setup_default_session()
 
 
 @contextmanager
@@ -574,6 +579,7 @@ def field_of_drills() -> Iterator[Field]:
         for variable in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
             os.environ.pop(variable, None)
         os.environ.update(variables)
+        boto3.setup_default_session()
         try:
             with bash(directory, {}) as shell:
                 place = Field(cloud, shell, directory, variables=variables)
@@ -582,6 +588,7 @@ def field_of_drills() -> Iterator[Field]:
         finally:
             os.environ.clear()
             os.environ.update(environment)
+            boto3.DEFAULT_SESSION = None
 
 
 def row(result: Result) -> str:
