@@ -498,7 +498,7 @@ def unread_jobs(context: CheckContext) -> Iterator[Finding]:
         else "every active job can be read",
         ok=not found,
         command="bbm jobs",
-        section="jobsunreachable",
+        section="jobsneedattention",
     )
 
 

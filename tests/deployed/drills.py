@@ -431,7 +431,7 @@ DRILLS: Final = (
         "One item is wrong",
         _put_bad_item,
         "cannot be read .*InvalidJobArn",
-        (Block("delete-item", "JobsUnreachable"),),
+        (Block("delete-item", "JobsNeedAttention"),),
         ("unread",),
         _POLL,
     ),

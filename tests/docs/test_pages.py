@@ -90,6 +90,13 @@ def test_links_lead_to_existing_files_and_headings(page: str) -> None:
         assert not anchor or anchor in anchors(path.relative_to(ROOT).as_posix()), match[0]
 
 
+def test_doctor_links_to_existing_sections_of_the_runbook() -> None:
+    """A finding of `bbm doctor` names the section that says what to do."""
+    sections = set(re.findall(r'section="([^"]*)"', read("cli/bbm/checks.py")))
+    assert len(sections) > 10
+    assert sections <= anchors("docs/operating.md")
+
+
 def test_every_page_is_reachable_from_the_readme() -> None:
     """No page is an orphan."""
     linked = {match["target"].partition("#")[0] for match in LINK.finditer(read("README.md"))}
