@@ -17,6 +17,7 @@ from bedrock_batch_monitor.app.overview import Overview
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.times import to_iso
 from bedrock_batch_monitor.presentation import job_table
+from bedrock_batch_monitor.settings import OverviewSettings
 from tests.explorer.dynamodb import DynamoDB
 from tests.support.tables import create_tables
 
@@ -171,7 +172,8 @@ def test_every_surface_counts_the_same_jobs(bbm: Bbm, tmp_path: Path, these: lis
     final = [case.second_end or case.status for case in ended]
     dynamodb = tables_of(these)
     document, used, page = run(dynamodb, bbm, tmp_path)
-    view = Overview(dynamodb, "jobs", "history").read(SINCE, NOW)  # type: ignore[arg-type]
+    names = OverviewSettings("jobs", "history")
+    view = Overview(dynamodb, names).read(SINCE, NOW)  # type: ignore[arg-type]
     widget = job_table.live(view, NOW, dark=False)
 
     # The number of jobs that ended, and of those that did not complete.

@@ -11,7 +11,7 @@ from .samples import WIDTHS, file_of, picture
 # Lines that are there to be copied as a whole, and are broken by the terminal alone.
 TO_COPY = re.compile(r"arn:|\$ bbm ")
 HEADINGS = """
-SEEN (UTC) JOB ID STATUS RECORDS DURATION BEFORE ERRORS REASON PROGRESS DONE IN STATUS ETA SEQ
+SEEN (UTC) DEADLINE JOB ID STATUS RECORDS DURATION BEFORE ERRORS REASON PROGRESS DONE IN STATUS ETA SEQ
 MESSAGE CHANGED SPENT BY EVENT DAY MODEL JOBS INPUT OUTPUT USD UNKNOWN PACE
 What Quantity Price Dollars Alternative Disadvantage
 """
