@@ -60,7 +60,7 @@ check: lint ## Run the linters, the unit tests and the documentation tests (abou
 verify: setup ## Check the stack and the bundle against AWS's own data (part of make test; two minutes)
 	@pytest tests/verify
 
-test: lint ## Run every check and every test
+test: lint ## Run every check, and every test but those marked scale
 	@python -m local.browser
 	@pytest
 

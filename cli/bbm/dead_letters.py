@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from bedrock_batch_monitor.contract import EVENT_SOURCE
+
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
@@ -24,18 +26,22 @@ class Kind:
 
 
 FROM_INBOX: Final = Kind(
-    "a message of the inbox that failed five times",
+    "message of the inbox that failed five times",
     "remove the cause, then `bbm letters --redrive`",
 )
 NOT_DELIVERED: Final = Kind(
-    "an event that EventBridge could not deliver to the inbox queue",
+    "event that EventBridge could not deliver to the inbox queue",
     "remove the cause, then `bbm letters --redrive`",
 )
 NOTIFICATION: Final = Kind(
-    "a notification that was not sent",
+    "notification that was not sent",
     "`bbm replay JOB` sends the event and the notification again",
 )
-OTHER: Final = Kind("another message", "read it, then `bbm letters --drop`")
+NOT_ANALYZED: Final = Kind(
+    "ended job whose failed records could not be analyzed",
+    "remove the cause, then `bbm replay JOB`, which starts the analysis again",
+)
+OTHER: Final = Kind("other message", "read it, then `bbm letters --drop`")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +91,13 @@ def _letter(message: Mapping[str, Any]) -> Letter:
 def _kind(body: object, message: Mapping[str, Any]) -> Kind:
     if not isinstance(body, dict):
         return OTHER
+    # The inbox never gets an event of the monitor. The queue of record errors gets nothing else.
+    own = body.get("source") == EVENT_SOURCE
     if "DeadLetterQueueSourceArn" in message.get("Attributes", {}):
-        return FROM_INBOX
+        return NOT_ANALYZED if own else FROM_INBOX
     if "requestPayload" in body:
         return NOTIFICATION
     if "RULE_ARN" in message.get("MessageAttributes", {}):
-        own = body.get("source") == "bedrock-batch-monitor"
         return NOTIFICATION if own else NOT_DELIVERED
     return OTHER
 

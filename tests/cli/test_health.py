@@ -116,6 +116,7 @@ def test_dead_letters_have_a_kind_and_no_body() -> None:
                     {"MessageId": "3", "Body": json.dumps(own), "MessageAttributes": rule},
                     {"MessageId": "4", "Body": json.dumps({"requestPayload": own})},
                     {"MessageId": "5", "Body": "not JSON"},
+                    {"MessageId": "6", "Body": json.dumps(own), "Attributes": queue},
                 ]
             }
 
@@ -127,8 +128,9 @@ def test_dead_letters_have_a_kind_and_no_body() -> None:
         dead_letters.NOTIFICATION,
         dead_letters.NOTIFICATION,
         dead_letters.OTHER,
+        dead_letters.NOT_ANALYZED,
     ]
-    assert [each.job_arn for each in found] == [ARN, ARN, ARN, ARN, None]
+    assert [each.job_arn for each in found] == [ARN, ARN, ARN, ARN, None, ARN]
     assert found[1].reason == "NO_PERM"
     assert "secret" not in repr(found)
 

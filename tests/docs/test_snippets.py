@@ -72,7 +72,7 @@ def run(cloud: Cloud, tmp_path: Path) -> Iterator[Run]:  # noqa: ARG001 - moto h
         "sqs receive-message": lambda asked: asked,
         "sqs purge-queue": lambda asked: asked,
         "sqs list-dead-letter-source-queues": lambda asked: {
-            "queueUrls": [asked["QueueUrl"].replace("dead-letters", "inbox")]
+            "queueUrls": [asked["QueueUrl"].replace("dead-letters", "InboxQueue")]
         },
         "sqs get-queue-attributes": lambda asked: {
             "Attributes": {"QueueArn": asked["QueueUrl"].replace("http://", "arn:")}
@@ -80,8 +80,8 @@ def run(cloud: Cloud, tmp_path: Path) -> Iterator[Run]:  # noqa: ARG001 - moto h
         "sqs start-message-move-task": lambda asked: asked,
         "cloudformation describe-stack-events": lambda _: {"StackEvents": []},
         "cloudformation continue-update-rollback": lambda asked: asked,
-        "cloudformation describe-stack-resources": lambda _: {
-            "StackResources": [
+        "cloudformation list-stack-resources": lambda _: {
+            "StackResourceSummaries": [
                 {"LogicalResourceId": name, "ResourceType": kind, "PhysicalResourceId": physical_id}
                 for name, kind, physical_id in RESOURCES
             ]

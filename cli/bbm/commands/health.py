@@ -23,7 +23,7 @@ from bedrock_batch_monitor.domain.poll_requests import REDISCOVER_SINCE
 from bedrock_batch_monitor.domain.times import to_iso
 
 _DETAIL_CHARACTERS: Final = 400
-_LOGS: Final = ("Monitor", "Inbox", "Notifications")
+_LOGS: Final = ("Monitor", "Inbox", "Notifications", "RecordErrors")
 
 
 class Repair(StrEnum):
@@ -75,7 +75,7 @@ def _shown(finding: checks.Finding) -> Text:
 
 
 def trace(bbm: Invocation, job: JobReference, *, since: Since = "24h") -> None:
-    """Show one timeline of a job from its history, its item and the logs of all functions.
+    """Show one timeline of a job from its history, its item and the logs of the functions.
 
     Shows transitions, refused reads, conditions, commands, and events pending and published, with
     their eventId and EventBridge's own id. Polls that failed or did not reach every job are in it
