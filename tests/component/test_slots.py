@@ -167,6 +167,40 @@ def test_throttled_quotas_keep_their_limits_and_are_read_again(
     assert quotas.calls > calls
 
 
+def test_quotas_without_time_for_the_last_page_keep_their_limits(
+    cloud: Cloud, quotas: Quotas
+) -> None:
+    """No refusal: the stored limits apply, and the quotas are read again after an hour."""
+    cloud = cloud.with_settings(read_quotas=True)
+    cloud.add_job("InProgress", model_id=HAIKU)
+    cloud.poll()
+    cloud.bedrock.clock.advance(DAY)
+    watch = cloud.monitor.slots
+    assert watch is not None
+    active = [each["jobArn"] for each in cloud.items("jobs")]
+    result = watch.run(active, lambda: False)
+    assert result.quota_error == "ServiceQuotas.NoTime"
+    assert result.slots == (ModelSlots(HAIKU, 1, "Claude 3 Haiku", 2),)
+    assert slots_item(cloud)["quotas"] == {"Claude 3 Haiku": 2}
+    calls = quotas.calls
+    later(cloud, 3600)
+    assert quotas.calls == calls + 2
+
+
+@pytest.mark.parametrize("junk", [["text"], [{"QuotaName": 1, "Value": "x"}], [7], {"a": 1}])
+def test_unusable_quotas_are_read_again_after_an_hour(
+    cloud: Cloud, quotas: Quotas, junk: Any
+) -> None:
+    """An answer of another form is no defect of the monitor, and not asked for at each poll."""
+    cloud = cloud.with_settings(read_quotas=True)
+    cloud.add_job("InProgress", model_id=HAIKU)
+    with patch.object(quotas, "page", return_value={"Quotas": junk}):
+        assert not cloud.poll().errors
+        calls = quotas.calls
+        assert not later(cloud).errors
+    assert quotas.calls == calls
+
+
 def test_event_is_sent_once_when_slots_are_free_again(watched: Cloud) -> None:
     """The event names the model, the moment and the numbers; nothing stays pending."""
     fill_and_free(watched)

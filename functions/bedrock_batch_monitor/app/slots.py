@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from bedrock_batch_monitor.adapters.dynamodb.items import InvalidItemError
 from bedrock_batch_monitor.adapters.errors import ServiceError
+from bedrock_batch_monitor.adapters.service_quotas import NO_TIME
 from bedrock_batch_monitor.domain.events import MonitorEvent, slots_event
 from bedrock_batch_monitor.domain.slots import (
     READ_AGAIN_AFTER,
@@ -102,9 +103,10 @@ class SlotWatch:
             limits, due_at, code = self.quotas.limits(has_time), now + READ_EVERY, None
         except ServiceError as error:
             code = error.code
+            is_refused = error.is_refusal and error.reason != NO_TIME
             # A refusal switches it off until the next attempt: the quota may be another by then.
-            limits = {} if error.is_refusal else dict(state.limits)
-            due_at = now + (READ_EVERY if error.is_refusal else READ_AGAIN_AFTER)
+            limits = {} if is_refused else dict(state.limits)
+            due_at = now + (READ_EVERY if is_refused else READ_AGAIN_AFTER)
         self.table.save_limits(self.scope, limits, due_at)
         return replace(state, limits=limits, due_at=due_at), SlotsResult(quota_error=code)
 
