@@ -7,7 +7,12 @@ from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
-from bedrock_batch_monitor.adapters.errors import ODD_ANSWER, UNUSABLE_ANSWER, ServiceError, storable
+from bedrock_batch_monitor.adapters.errors import (
+    ODD_ANSWER,
+    UNUSABLE_ANSWER,
+    ServiceError,
+    storable,
+)
 from bedrock_batch_monitor.adapters.sdk import bounded_config, guard, pages_of
 from bedrock_batch_monitor.domain.slots import limits_in
 
