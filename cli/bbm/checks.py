@@ -138,7 +138,7 @@ def polls(context: CheckContext) -> Iterator[Finding]:
         yield _service_errors(context, of_scope, where)
         finished = [line for line in of_scope if line.message == "poll finished"]
         if finished:
-            yield _oldest_read(context, finished, where, start)
+            yield _oldest_read(context, finished, where)
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,10 +220,8 @@ def _has_succeeded(line: LogLine) -> bool:
     return line.message == "poll finished" and followed
 
 
-def _oldest_read(
-    context: CheckContext, polls_: list[LogLine], where: Where, start: datetime
-) -> Finding:
-    age = oldest_read(polls_, start)
+def _oldest_read(context: CheckContext, polls_: list[LogLine], where: Where) -> Finding:
+    age = oldest_read(polls_)
     if age is None:
         detail = "it is not known how old the oldest read of an active job is: the function has "
         detail += "started again, and has not read every job since"

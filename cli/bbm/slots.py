@@ -58,9 +58,13 @@ def slots_of_jobs(bbm: Invocation, jobs: Sequence[Item]) -> tuple[ScopeSlots, ..
         try:
             raw = bbm.clients.dynamodb.get_item(TableName=table, Key=key_of(scope)).get("Item", {})
         except ClientError as error:
-            if not is_denied(error):
+            if is_denied(error):
+                why = f"dynamodb:GetItem on {table} is not allowed"
+            elif error.response.get("Error", {}).get("Code") == "ResourceNotFoundException":
+                why = f"the table {table} does not exist"
+            else:
                 raise
-            bbm.out.note(f"the slots are not shown: dynamodb:GetItem on {table} is not allowed")
+            bbm.out.note(f"the slots are not shown: {why}")
             return ()
         try:
             limits = slot_state(raw).limits

@@ -16,7 +16,7 @@ from bedrock_batch_monitor import contract
 from bedrock_batch_monitor.adapters.dynamodb import connection, items
 from bedrock_batch_monitor.adapters.dynamodb.connection import SERVICE
 from bedrock_batch_monitor.adapters.dynamodb.slots_table import key_of, slot_state
-from bedrock_batch_monitor.adapters.errors import calling
+from bedrock_batch_monitor.adapters.errors import ServiceError, calling
 from bedrock_batch_monitor.adapters.sdk import pages_of
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.arns import JobArn, Scope, is_job_arn
@@ -146,8 +146,14 @@ class Overview:
         if self._state_table is None or not by_scope:
             return ()
         keys = [key_of(scope) for scope in by_scope]
-        with calling(SERVICE):
-            answer = self._client.batch_get_item(RequestItems={self._state_table: {"Keys": keys}})
+        try:
+            with calling(SERVICE):
+                answer = self._client.batch_get_item(
+                    RequestItems={self._state_table: {"Keys": keys}}
+                )
+        except ServiceError:
+            # The jobs are shown without them. A poll that cannot read the table reports it.
+            return ()
         found = {
             item[contract.STATE_KEY]["S"]: item
             for item in answer["Responses"].get(self._state_table, ())

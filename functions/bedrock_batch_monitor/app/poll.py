@@ -350,11 +350,11 @@ class _Poll:
         follower = self.monitor.tags
         if follower is None:
             return
-        pending = [
-            *(arn for arn, job in active.reachable.items() if job.tags_pending),
-            *follower.ended(),
-        ]
-        for job_arn in pending[:MOST_RETRIES_PER_POLL]:
+        pending = [arn for arn, job in active.reachable.items() if job.tags_pending]
+        del pending[MOST_RETRIES_PER_POLL:]
+        if not self.pool.time_is_up:
+            pending += follower.ended(MOST_RETRIES_PER_POLL - len(pending))
+        for job_arn in pending:
             if self.pool.time_is_up:
                 break
             self.pool.submit(partial(follower.follow, job_arn), self.results.handle)
