@@ -219,6 +219,9 @@ def _utc(moment: datetime) -> datetime | None:
 
 def _count(answer: Mapping[str, Any], name: str) -> int | None:
     value = answer.get(name)
+    if type(value) is float and value.is_integer():
+        # JSON has one type for numbers: `1e3` and `1000.0` are the count 1000.
+        value = int(value)
     # A JSON true is an int in Python, but not a count.
     return value if type(value) is int and value >= 0 else None
 
