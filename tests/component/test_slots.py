@@ -11,6 +11,7 @@ import pytest
 
 from bedrock_batch_monitor.adapters.dynamodb.slots_table import SlotsTable
 from bedrock_batch_monitor.adapters.errors import ServiceError
+from bedrock_batch_monitor.app import slots
 from bedrock_batch_monitor.domain.slots import ModelSlots
 from bedrock_batch_monitor.outbox.relay import Relay
 from local.bedrock import Phase, Script
@@ -185,6 +186,37 @@ def test_quotas_without_time_for_the_last_page_keep_their_limits(
     calls = quotas.calls
     later(cloud, 3600)
     assert quotas.calls == calls + 2
+
+
+def test_models_that_were_read_stay_known_after_a_failure_or_without_time(
+    cloud: Cloud, quotas: Quotas, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new environment with many jobs reads the rest in the next poll, and counts only then."""
+    monkeypatch.setattr(slots, "KEYS_PER_CALL", 2)
+    for _ in range(5):
+        cloud.add_job("InProgress", model_id=HAIKU)
+    cloud.poll()
+    cloud = cloud.with_settings(read_quotas=True)
+    watch = cloud.monitor.slots
+    assert watch is not None
+    active = [each["jobArn"] for each in cloud.items("jobs")]
+    time = iter([True, True, True, False])
+    assert watch.run(active, lambda: next(time)).slots == ()
+    read = type(watch.jobs).model_ids
+    asked: list[int] = []
+
+    def once(table: Any, arns: list[str]) -> Any:
+        asked.append(len(arns))
+        if len(asked) == 2:
+            raise ServiceError("DynamoDB", "UnprocessedKeys", "test")
+        return read(table, arns)
+
+    with patch.object(type(watch.jobs), "model_ids", once):
+        assert watch.run(active, lambda: True).errors == ("DynamoDB.UnprocessedKeys",)
+        found = watch.run(active, lambda: True)
+    assert found.slots == (ModelSlots(HAIKU, 5, "Claude 3 Haiku", 2),)
+    assert asked == [2, 1, 1]
+    assert quotas.calls == 2
 
 
 @pytest.mark.parametrize("junk", [["text"], [{"QuotaName": 1, "Value": "x"}], [7], {"a": 1}])

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from bedrock_batch_monitor.adapters.dynamodb.items import InvalidItemError
+from bedrock_batch_monitor.adapters.dynamodb.jobs_table import KEYS_PER_CALL
 from bedrock_batch_monitor.adapters.errors import ServiceError
 from bedrock_batch_monitor.adapters.service_quotas import NO_TIME
 from bedrock_batch_monitor.domain.events import MonitorEvent, slots_event
@@ -88,7 +89,8 @@ class SlotWatch:
         self._state = state
         if active is None:
             return self._with_events(state, result)
-        self._read_models(active)
+        if not self._read_models(active, has_time):
+            return self._with_events(state, result)
         slots = slots_of(filter(None, self._models.values()), state.limits)
         return self._with_events(state, replace(result, slots=slots), counted=True)
 
@@ -110,13 +112,19 @@ class SlotWatch:
         self.table.save_limits(self.scope, limits, due_at)
         return replace(state, limits=limits, due_at=due_at), SlotsResult(quota_error=code)
 
-    def _read_models(self, active: Collection[str]) -> None:
-        """Read the models of jobs that are new."""
+    def _read_models(self, active: Collection[str], has_time: Callable[[], bool]) -> bool:
+        """Read the models of jobs that are new; False if the time is up before all are known.
+
+        What is read stays known, whatever follows: the next poll reads only the rest.
+        """
         wanted = set(active)
         self._models = {arn: model for arn, model in self._models.items() if arn in wanted}
         unknown = sorted(wanted - self._models.keys())
-        if unknown:
-            self._models |= self.jobs.model_ids(unknown)
+        for start in range(0, len(unknown), KEYS_PER_CALL):
+            if not has_time():
+                return False
+            self._models |= self.jobs.model_ids(unknown[start : start + KEYS_PER_CALL])
+        return True
 
     def _with_events(
         self, state: SlotState, result: SlotsResult, *, counted: bool = False
