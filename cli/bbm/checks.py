@@ -35,6 +35,8 @@ _INBOX_STOPPED: Final = timedelta(minutes=10)
 _CLOCK: Final = timedelta(minutes=1)
 _OF_POLLS: Final = ("poll finished", "poll failed", "invocation failed")
 _NEWEST: Final = 2
+# How many jobs a command names.
+_MOST_TRACKED: Final = 10
 _RATE: Final = re.compile(r"rate\((\d+) (minute|hour|day)s?\)")
 _MINUTES: Final = {"minute": 1, "hour": 60, "day": 1440}
 
@@ -448,6 +450,10 @@ def records(context: CheckContext) -> Iterator[Finding]:
     found = _tables_of(context).compare(context.now, retention)
     problems = []
     command = f"bbm rediscover --since 8d{_scope_option(context, found)}"
+    if context.parts.settings.get("discovery") == "false":
+        # Then there is nothing that would list them.
+        arns = " ".join(filter(is_job_arn, found.without_item[:_MOST_TRACKED]))
+        command = f"bbm track {arns}" if arns else "bbm poll"
     if found.without_item:
         problems.append(
             f"{len(found.without_item)} running jobs have a history and no item: "

@@ -202,13 +202,13 @@ def test_models_that_were_read_stay_known_after_a_failure_or_without_time(
     active = [each["jobArn"] for each in cloud.items("jobs")]
     time = iter([True, True, True, False])
     assert watch.run(active, lambda: next(time)).slots == ()
-    read = type(watch.jobs).model_ids
+    read, failure = type(watch.jobs).model_ids, ServiceError("DynamoDB", "UnprocessedKeys", "test")
     asked: list[int] = []
 
     def once(table: Any, arns: list[str]) -> Any:
         asked.append(len(arns))
         if len(asked) == 2:
-            raise ServiceError("DynamoDB", "UnprocessedKeys", "test")
+            raise failure
         return read(table, arns)
 
     with patch.object(type(watch.jobs), "model_ids", once):
