@@ -188,6 +188,23 @@ def test_quotas_without_time_for_the_last_page_keep_their_limits(
     assert quotas.calls == calls + 2
 
 
+def test_job_that_bedrock_does_not_know_uses_no_slot(cloud: Cloud, quotas: Quotas) -> None:
+    """Once it is unreachable for that reason; jobs that Bedrock refuses to show still count."""
+    cloud = cloud.with_settings(read_quotas=True)
+    gone, _ = (cloud.add_job("InProgress", model_id=HAIKU) for _ in range(2))
+    cloud.poll()
+    cloud.bedrock.faults.hide(gone)
+    for _ in range(4):
+        later(cloud)
+    assert later(cloud).slots == (ModelSlots(HAIKU, 1, "Claude 3 Haiku", 2),)
+    cloud.bedrock.faults.clear()
+    cloud.bedrock.faults.deny()
+    for _ in range(20):
+        summary = later(cloud)
+    assert summary.slots == (ModelSlots(HAIKU, 2, "Claude 3 Haiku", 2),)
+    assert quotas.calls == 2
+
+
 def test_models_that_were_read_stay_known_after_a_failure_or_without_time(
     cloud: Cloud, quotas: Quotas, monkeypatch: pytest.MonkeyPatch
 ) -> None:

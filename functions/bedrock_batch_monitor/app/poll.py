@@ -332,10 +332,13 @@ class _Poll:
             return
         arns = None
         if active.is_whole:
+            # A job that Bedrock does not know uses no slot. One that it refuses to show may do.
+            gone = {arn for arn, job in active.unreachable.items() if is_about_itself(job)}
             arns = frozenset(
                 arn
                 for arn, status in self.reads.statuses.items()
                 if not is_terminal(status)
+                and arn not in gone
                 and is_job_arn(arn)
                 and JobArn.parse(arn).scope == self.monitor.scope
             )
