@@ -271,6 +271,14 @@ def test_widget_shows_slots_only_with_known_quotas(
         },
     )
     assert "Claude 3 Haiku: 1 of 20 slots" in invoke()
+    gone = cloud.add_job("InProgress", model_id=model)
+    cloud.poll()
+    assert "Claude 3 Haiku: 2 of 20 slots" in invoke()
+    cloud.bedrock.faults.hide(gone)
+    for _ in range(4):
+        cloud.bedrock.clock.advance(60)
+        cloud.poll()
+    assert "Claude 3 Haiku: 1 of 20 slots" in invoke()
     monkeypatch.setattr(overview, "ACTIVE_SHOWN", 0)
     assert "slots" not in invoke()
 
