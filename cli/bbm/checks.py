@@ -205,7 +205,8 @@ def _why_not(line: LogLine) -> str:
 def _service_errors(context: CheckContext, found: list[LogLine], where: Where) -> Finding:
     """The errors of services that each of the newest polls had; a single one can pass."""
     newest = [set(line.fields.get("summary", {}).get("errors", {})) for line in found[-_NEWEST:]]
-    lasting = sorted(filter(is_of_service, set.intersection(*newest) if newest else ()))
+    in_common = set.intersection(*newest) if len(newest) == _NEWEST else set()
+    lasting = sorted(filter(is_of_service, in_common))
     return context.finding(
         "errors",
         f"{where.prefix}the newest polls had errors: {', '.join(lasting)}"
