@@ -35,6 +35,8 @@ _INBOX_STOPPED: Final = timedelta(minutes=10)
 _CLOCK: Final = timedelta(minutes=1)
 _OF_POLLS: Final = ("poll finished", "poll failed", "invocation failed")
 _NEWEST: Final = 2
+# How many jobs a command names.
+_MOST_TRACKED: Final = 10
 _RATE: Final = re.compile(r"rate\((\d+) (minute|hour|day)s?\)")
 _MINUTES: Final = {"minute": 1, "hour": 60, "day": 1440}
 
@@ -138,7 +140,7 @@ def polls(context: CheckContext) -> Iterator[Finding]:
         yield _service_errors(context, of_scope, where)
         finished = [line for line in of_scope if line.message == "poll finished"]
         if finished:
-            yield _oldest_read(context, finished, where, start)
+            yield _oldest_read(context, finished, where)
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +205,8 @@ def _why_not(line: LogLine) -> str:
 def _service_errors(context: CheckContext, found: list[LogLine], where: Where) -> Finding:
     """The errors of services that each of the newest polls had; a single one can pass."""
     newest = [set(line.fields.get("summary", {}).get("errors", {})) for line in found[-_NEWEST:]]
-    lasting = sorted(filter(is_of_service, set.intersection(*newest) if newest else ()))
+    in_common = set.intersection(*newest) if len(newest) == _NEWEST else set()
+    lasting = sorted(filter(is_of_service, in_common))
     return context.finding(
         "errors",
         f"{where.prefix}the newest polls had errors: {', '.join(lasting)}"
@@ -220,10 +223,8 @@ def _has_succeeded(line: LogLine) -> bool:
     return line.message == "poll finished" and followed
 
 
-def _oldest_read(
-    context: CheckContext, polls_: list[LogLine], where: Where, start: datetime
-) -> Finding:
-    age = oldest_read(polls_, start)
+def _oldest_read(context: CheckContext, polls_: list[LogLine], where: Where) -> Finding:
+    age = oldest_read(polls_)
     if age is None:
         detail = "it is not known how old the oldest read of an active job is: the function has "
         detail += "started again, and has not read every job since"
@@ -450,6 +451,10 @@ def records(context: CheckContext) -> Iterator[Finding]:
     found = _tables_of(context).compare(context.now, retention)
     problems = []
     command = f"bbm rediscover --since 8d{_scope_option(context, found)}"
+    if context.parts.settings.get("discovery") == "false":
+        # Then there is nothing that would list them.
+        arns = " ".join(filter(is_job_arn, found.without_item[:_MOST_TRACKED]))
+        command = f"bbm track {arns}" if arns else "bbm poll"
     if found.without_item:
         problems.append(
             f"{len(found.without_item)} running jobs have a history and no item: "

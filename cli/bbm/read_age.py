@@ -13,29 +13,27 @@ if TYPE_CHECKING:
 _INEXACT: Final = timedelta(seconds=2)
 
 
-def oldest_read(polls: Sequence[LogLine], window_start: datetime) -> timedelta | None:
+def oldest_read(polls: Sequence[LogLine]) -> timedelta | None:
     """How old the oldest read is at most at the newest of these polls; None if that is not known.
 
-    `polls` are the lines `poll finished` of one scope since `window_start`, oldest first. A poll
-    counts from the start of its execution environment, so after a cold start its
-    `oldestReadSeconds` says nothing about jobs that it did not read. Then an earlier poll says how
-    old the read was at that time.
+    `polls` are the lines `poll finished` of one scope, oldest first. A poll counts from the first
+    poll of its scope in its execution environment, so at that poll `oldestReadSeconds` says nothing
+    about jobs that it did not read. Then an earlier poll says how old the read was at that time.
     """
     if not polls:
         return None
     newest = polls[-1].at
-    bounds = (age + (newest - at) for at, age in _known(polls, window_start))
+    bounds = (age + (newest - at) for at, age in _known(polls))
     return min(bounds, default=None)
 
 
-def _known(
-    polls: Sequence[LogLine], window_start: datetime
-) -> Iterator[tuple[datetime, timedelta]]:
+def _known(polls: Sequence[LogLine]) -> Iterator[tuple[datetime, timedelta]]:
     """The polls whose oldest read is known, each with its time and that age."""
+    # An environment that started for another scope remembers nothing of this one. So the first line
+    # of a stream is the beginning, whether it is a cold start or not.
     began: dict[str, datetime] = {}
     for line in polls:
-        cold = bool(line.fields.get("cold_start"))
-        start = began.setdefault(line.stream, line.at if cold else window_start)
+        start = began.setdefault(line.stream, line.at)
         summary = line.fields.get("summary", {})
         age = timedelta(seconds=summary.get("oldestReadSeconds", 0))
         if _has_read_all(summary) or age + _INEXACT < line.at - start:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from bedrock_batch_monitor.adapters.dynamodb.slots_table import key_of, slot_sta
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.arns import JobArn, Scope, is_job_arn
 from bedrock_batch_monitor.domain.slots import ModelSlots, slots_of
+from bedrock_batch_monitor.domain.summary import ABOUT_ONE_JOB
 
 if TYPE_CHECKING:
     from bbm.command import Invocation
@@ -48,7 +49,7 @@ def slots_of_jobs(bbm: Invocation, jobs: Sequence[Item]) -> tuple[ScopeSlots, ..
     for item in jobs:
         arn, status, model = (item.get(name) for name in ("jobArn", contract.STATUS, "modelId"))
         is_active = isinstance(status, str) and not statuses.is_terminal(status)
-        if is_active and isinstance(model, str) and is_job_arn(str(arn)):
+        if is_active and not _is_gone(item) and isinstance(model, str) and is_job_arn(str(arn)):
             by_scope.setdefault(JobArn.parse(str(arn)).scope, []).append(model)
     table = bbm.deployment.state_table
     if not table:
@@ -58,9 +59,13 @@ def slots_of_jobs(bbm: Invocation, jobs: Sequence[Item]) -> tuple[ScopeSlots, ..
         try:
             raw = bbm.clients.dynamodb.get_item(TableName=table, Key=key_of(scope)).get("Item", {})
         except ClientError as error:
-            if not is_denied(error):
+            if is_denied(error):
+                why = f"dynamodb:GetItem on {table} is not allowed"
+            elif error.response.get("Error", {}).get("Code") == "ResourceNotFoundException":
+                why = f"the table {table} does not exist"
+            else:
                 raise
-            bbm.out.note(f"the slots are not shown: dynamodb:GetItem on {table} is not allowed")
+            bbm.out.note(f"the slots are not shown: {why}")
             return ()
         try:
             limits = slot_state(raw).limits
@@ -70,3 +75,10 @@ def slots_of_jobs(bbm: Invocation, jobs: Sequence[Item]) -> tuple[ScopeSlots, ..
         if limits:
             found.append(ScopeSlots(scope, slots_of(models, limits)))
     return tuple(found)
+
+
+def _is_gone(item: Item) -> bool:
+    """Whether Bedrock does not know the job: it uses no slot, as in a poll."""
+    error = item.get(contract.LAST_ERROR)
+    code = error.get("code") if isinstance(error, Mapping) else None
+    return "unreachableSince" in item and code in ABOUT_ONE_JOB

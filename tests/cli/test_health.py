@@ -82,6 +82,9 @@ def poll_line(minute: int, stream: str = "a", *, cold: bool = False, **summary: 
             ],
             60,
         ),
+        # The first line of an environment that polled another account before: it remembers nothing.
+        ([poll_line(3, "b"), poll_line(9, jobsRead=0, oldestReadSeconds=0)], 360),
+        ([poll_line(9, jobsRead=0, oldestReadSeconds=0)], None),
         # Unreachable jobs wait for their turn, and do not count.
         ([poll_line(9, cold=True, jobsRead=3, jobsUnreachable=2)], 0),
     ],
@@ -90,9 +93,38 @@ def test_oldest_read_is_known_across_environments(
     polls: list[LogLine], expected: int | None
 ) -> None:
     """As long as one environment has read every job, or remembers it."""
-    age = oldest_read(polls, AT)
+    age = oldest_read(polls)
 
     assert (None if age is None else age.total_seconds()) == expected
+
+
+def with_errors(minute: int, *codes: str) -> LogLine:
+    """The line of a poll that had these errors."""
+    fields = {"summary": {"errors": dict.fromkeys(codes, 1), "followed": True}}
+    account = {"account": "123456789012", "region": "us-east-1"}
+    return LogLine(AT + minute * MINUTE, "poll finished", {**fields, **account})
+
+
+@pytest.mark.parametrize(
+    ("polls", "lasting"),
+    [
+        ([with_errors(8, "DynamoDB.InternalServerError")], False),
+        ([with_errors(7, "DynamoDB.InternalServerError"), with_errors(8)], False),
+        ([with_errors(7, "DynamoDB.A", "DynamoDB.B"), with_errors(8, "DynamoDB.B")], True),
+        ([with_errors(7, "Item.InvalidItem"), with_errors(8, "Item.InvalidItem")], False),
+    ],
+)
+def test_errors_last_if_the_two_newest_polls_had_them(
+    polls: list[LogLine], monkeypatch: pytest.MonkeyPatch, *, lasting: bool
+) -> None:
+    """A single one can pass, also if there was only one poll yet."""
+    deployment = SimpleNamespace(scope=Scope("123456789012", "us-east-1"))
+    parts = StackParts({}, deployment, {}, None)  # type: ignore[arg-type]
+    monkeypatch.setattr(checks, "lines_since", lambda *_: polls)
+    context = checks.CheckContext(None, "stack", parts, AT + 9 * MINUTE)  # type: ignore[arg-type]
+    found = {each.check: each.ok for each in checks.polls(context)}
+
+    assert found["errors"] is not lasting
 
 
 def test_dead_letters_have_a_kind_and_no_body() -> None:

@@ -103,3 +103,18 @@ def test_finding_names_the_jobs_and_the_command(cloud: Cloud, running: str, scop
     own = "bbm rediscover --since 8d"
     there = f"{own} --scope 123456789012/us-east-1"
     assert finding.command == (own if scope == Scope("123456789012", "us-east-1") else there)
+
+
+def test_jobs_without_an_item_are_tracked_by_hand_without_discovery(
+    cloud: Cloud, running: str
+) -> None:
+    """`bbm rediscover` finds nothing then."""
+    cloud.dynamodb.delete_item(TableName="jobs", Key={"jobArn": {"S": running}})
+    scope = Scope("123456789012", "us-east-1")
+    deployment = SimpleNamespace(jobs_table="jobs", history_table="history", scope=scope)
+    parts = StackParts({}, deployment, {"discovery": "false"}, None)  # type: ignore[arg-type]
+    clients = SimpleNamespace(dynamodb=cloud.dynamodb)
+    now = cloud.bedrock.clock.now()
+    [finding] = records(CheckContext(clients, "stack", parts, now))  # type: ignore[arg-type]
+
+    assert finding.command == f"bbm track {running}"

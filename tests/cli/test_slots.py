@@ -100,6 +100,28 @@ def test_jobs_are_shown_without_slots_if_their_table_is_denied(
     assert "slots are not shown: dynamodb:GetItem on state is not allowed" in answer.err
 
 
+def test_jobs_are_shown_without_slots_if_their_table_was_deleted(known: Bbm) -> None:
+    """A command of the runbook must work while a table is missing."""
+    known.cloud.dynamodb.delete_table(TableName="state")
+    answer = known("jobs")
+    assert (answer.code, "slots" in answer.out) == (0, False)
+    assert "batch-00003" in answer.out
+    assert "slots are not shown: the table state does not exist" in answer.err
+
+
+def test_job_that_bedrock_does_not_know_uses_no_slot(known: Bbm) -> None:
+    """As in a poll."""
+    cloud = known.cloud
+    running = [each for each in cloud.items("jobs") if each["status"] == "InProgress"]
+    gone = next(each["jobArn"] for each in running if each["modelId"] == HAIKU)
+    cloud.bedrock.faults.hide(gone)
+    for _ in range(4):
+        cloud.bedrock.clock.advance(60)
+        cloud.poll()
+    assert "unreachableSince" in (cloud.job(gone) or {})
+    assert "Claude 3 Haiku: 1 of 20 slots" in known("jobs").lines
+
+
 def test_invalid_quota_item_has_a_note(known: Bbm) -> None:
     """A person wrote it into the table."""
     remember(known.cloud, {"Claude 3 Haiku": {"S": "many"}})

@@ -121,6 +121,23 @@ def test_reads_of_tags_of_an_ended_job_stop_after_some_polls(cloud: Cloud) -> No
     assert tag_calls(cloud) == 1 + 10
 
 
+def test_reads_of_tags_of_an_ended_job_are_counted_only_if_there_is_room(cloud: Cloud) -> None:
+    """Active jobs have the first claim to the reads of a poll; the ended job waits for its turn."""
+    cloud = cloud.with_rules(read_tags=True)
+    fault = cloud.bedrock.faults.throttle(operation="ListTagsForResource")
+    arns = [cloud.add_job("InProgress", tags=TAGS) for _ in range(32)]
+    ended = cloud.add_job("Completed", tags=TAGS)
+    for _ in range(12):
+        cloud.poll()
+        cloud.bedrock.clock.advance(60)
+    cloud.bedrock.faults.remove(fault)
+    for _ in range(2):
+        cloud.poll()
+        cloud.bedrock.clock.advance(60)
+    assert all((cloud.job(arn) or {}).get("tags") == TAGS for arn in arns)
+    assert (cloud.job(ended) or {}).get("tags") == TAGS
+
+
 def test_refused_read_of_tags_is_counted_and_not_repeated(cloud: Cloud) -> None:
     """A missing permission must not cost a call per job and poll."""
     cloud = cloud.with_rules(read_tags=True)

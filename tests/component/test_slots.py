@@ -11,6 +11,7 @@ import pytest
 
 from bedrock_batch_monitor.adapters.dynamodb.slots_table import SlotsTable
 from bedrock_batch_monitor.adapters.errors import ServiceError
+from bedrock_batch_monitor.app import slots
 from bedrock_batch_monitor.domain.slots import ModelSlots
 from bedrock_batch_monitor.outbox.relay import Relay
 from local.bedrock import Phase, Script
@@ -165,6 +166,88 @@ def test_throttled_quotas_keep_their_limits_and_are_read_again(
     assert quotas.calls == calls
     later(cloud)
     assert quotas.calls > calls
+
+
+def test_quotas_without_time_for_the_last_page_keep_their_limits(
+    cloud: Cloud, quotas: Quotas
+) -> None:
+    """No refusal: the stored limits apply, and the quotas are read again after an hour."""
+    cloud = cloud.with_settings(read_quotas=True)
+    cloud.add_job("InProgress", model_id=HAIKU)
+    cloud.poll()
+    cloud.bedrock.clock.advance(DAY)
+    watch = cloud.monitor.slots
+    assert watch is not None
+    active = [each["jobArn"] for each in cloud.items("jobs")]
+    result = watch.run(active, lambda: False)
+    assert result.quota_error == "ServiceQuotas.NoTime"
+    assert result.slots == (ModelSlots(HAIKU, 1, "Claude 3 Haiku", 2),)
+    assert slots_item(cloud)["quotas"] == {"Claude 3 Haiku": 2}
+    calls = quotas.calls
+    later(cloud, 3600)
+    assert quotas.calls == calls + 2
+
+
+def test_job_that_bedrock_does_not_know_uses_no_slot(cloud: Cloud, quotas: Quotas) -> None:
+    """Once it is unreachable for that reason; jobs that Bedrock refuses to show still count."""
+    cloud = cloud.with_settings(read_quotas=True)
+    gone, _ = (cloud.add_job("InProgress", model_id=HAIKU) for _ in range(2))
+    cloud.poll()
+    cloud.bedrock.faults.hide(gone)
+    for _ in range(4):
+        later(cloud)
+    assert later(cloud).slots == (ModelSlots(HAIKU, 1, "Claude 3 Haiku", 2),)
+    cloud.bedrock.faults.clear()
+    cloud.bedrock.faults.deny()
+    for _ in range(20):
+        summary = later(cloud)
+    assert summary.slots == (ModelSlots(HAIKU, 2, "Claude 3 Haiku", 2),)
+    assert quotas.calls == 2
+
+
+def test_models_that_were_read_stay_known_after_a_failure_or_without_time(
+    cloud: Cloud, quotas: Quotas, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new environment with many jobs reads the rest in the next poll, and counts only then."""
+    monkeypatch.setattr(slots, "KEYS_PER_CALL", 2)
+    for _ in range(5):
+        cloud.add_job("InProgress", model_id=HAIKU)
+    cloud.poll()
+    cloud = cloud.with_settings(read_quotas=True)
+    watch = cloud.monitor.slots
+    assert watch is not None
+    active = [each["jobArn"] for each in cloud.items("jobs")]
+    time = iter([True, True, True, False])
+    assert watch.run(active, lambda: next(time)).slots == ()
+    read, failure = type(watch.jobs).model_ids, ServiceError("DynamoDB", "UnprocessedKeys", "test")
+    asked: list[int] = []
+
+    def once(table: Any, arns: list[str]) -> Any:
+        asked.append(len(arns))
+        if len(asked) == 2:
+            raise failure
+        return read(table, arns)
+
+    with patch.object(type(watch.jobs), "model_ids", once):
+        assert watch.run(active, lambda: True).errors == ("DynamoDB.UnprocessedKeys",)
+        found = watch.run(active, lambda: True)
+    assert found.slots == (ModelSlots(HAIKU, 5, "Claude 3 Haiku", 2),)
+    assert asked == [2, 1, 1]
+    assert quotas.calls == 2
+
+
+@pytest.mark.parametrize("junk", [["text"], [{"QuotaName": 1, "Value": "x"}], [7], {"a": 1}])
+def test_unusable_quotas_are_read_again_after_an_hour(
+    cloud: Cloud, quotas: Quotas, junk: Any
+) -> None:
+    """An answer of another form is no defect of the monitor, and not asked for at each poll."""
+    cloud = cloud.with_settings(read_quotas=True)
+    cloud.add_job("InProgress", model_id=HAIKU)
+    with patch.object(quotas, "page", return_value={"Quotas": junk}):
+        assert not cloud.poll().errors
+        calls = quotas.calls
+        assert not later(cloud).errors
+    assert quotas.calls == calls
 
 
 def test_event_is_sent_once_when_slots_are_free_again(watched: Cloud) -> None:

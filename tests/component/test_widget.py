@@ -271,5 +271,26 @@ def test_widget_shows_slots_only_with_known_quotas(
         },
     )
     assert "Claude 3 Haiku: 1 of 20 slots" in invoke()
+    gone = cloud.add_job("InProgress", model_id=model)
+    cloud.poll()
+    assert "Claude 3 Haiku: 2 of 20 slots" in invoke()
+    cloud.bedrock.faults.hide(gone)
+    for _ in range(4):
+        cloud.bedrock.clock.advance(60)
+        cloud.poll()
+    assert "Claude 3 Haiku: 1 of 20 slots" in invoke()
     monkeypatch.setattr(overview, "ACTIVE_SHOWN", 0)
     assert "slots" not in invoke()
+
+
+def test_widget_shows_jobs_without_slots_if_their_table_cannot_be_read(
+    cloud: Cloud, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The table of quotas is not worth the table of jobs."""
+    cloud.add_job("InProgress", job_name="still-shown")
+    cloud.poll()
+    monkeypatch.setenv(settings.STATE_TABLE_NAME, "deleted")
+    module.overview.cache_clear()
+    html = invoke()
+    assert "still-shown" in html
+    assert "slots" not in html

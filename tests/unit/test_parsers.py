@@ -46,6 +46,8 @@ ATTRIBUTES = st.recursive(
 )
 # What DynamoDB never sends: several types, none, no object, a type that the SDK does not know.
 ODD = st.sampled_from([{}, {"S": "a", "N": "1"}, {"S": None}, {"X": "a"}, {"M": {"a": {"S": "b"}}}])
+# JSON has one type for numbers, so a count can be written as 1000, 1000.0 or 1e3.
+COUNTS = st.integers(0, 10**6) | st.integers(0, 10**6).map(float)
 TIMES = st.datetimes(datetime(2024, 1, 1), datetime(2030, 1, 1)).map(  # noqa: DTZ001 - UTC, below
     lambda at: at.replace(tzinfo=UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 )
@@ -96,8 +98,8 @@ def test_malformed_items_are_parsed_as_by_botocore(item: Any) -> None:
             "lastModifiedTime": TIMES,
             "jobExpirationTime": TIMES,
             "modelId": TEXTS,
-            "totalRecordCount": st.integers(0, 10**6),
-            "processedRecordCount": st.integers(0, 10**6),
+            "totalRecordCount": COUNTS,
+            "processedRecordCount": COUNTS,
             "inputDataConfig": st.just({"s3InputDataConfig": {"s3Uri": "s3://a/b"}}),
             "message": TEXTS,
         },

@@ -179,6 +179,28 @@ def test_number_of_slots_available_events_is_limited_by_hysteresis(
     assert len(play(counts, limit)) == events
 
 
+def test_episode_continues_while_the_quota_is_zero() -> None:
+    """Jobs that were submitted before still run: no slot is free, and never fewer than none."""
+    state = SlotState(full={HAIKU: FullEpisode(NOW)}, limits={"Claude 3 Haiku": 0})
+    for minute, active in enumerate([3, 3, 3, 3, 3, 3, 3, 0, 0]):
+        state = state_after(state, active, minute, limit=0)
+    assert not state.pending
+    state = replace(state, limits={"Claude 3 Haiku": 20})
+    assert len(state_after(state, 1, 20).pending) == 1
+
+
+def test_slots_of_a_model_are_counted_together_by_id_and_arn() -> None:
+    """Bedrock takes both for the same model, and the quota is one."""
+    arn = f"arn:aws:bedrock:us-east-1::foundation-model/{HAIKU}"
+    found = slots_of([HAIKU, arn, arn], {"Claude 3 Haiku": 3})
+    assert found == (ModelSlots(HAIKU, 3, "Claude 3 Haiku", 3),)
+
+
+def test_limits_are_numbers_that_a_table_can_store() -> None:
+    """DynamoDB refuses a number of more than 38 digits."""
+    assert limits_in([(QUOTA + "Claude 3 Haiku", 1e300)]) == {}
+
+
 def test_episode_continues_while_the_quota_is_unknown() -> None:
     """It ends when the quota is known again."""
     full = {HAIKU: FullEpisode(NOW)}
@@ -205,7 +227,10 @@ def test_event_id_depends_on_account_and_moment_only() -> None:
     assert event_id_of(slots_event(other, scopes[0], "aws")) not in ids
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"modelId": 1}', "SlotsAvailable#1"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "{}", '{"modelId": 1}', "SlotsAvailable#1", '{"modelId": "a", "sequence": 1e999}'],
+)
 def test_malformed_pending_slots_event_is_refused(text: str) -> None:
     """A person wrote it into the table."""
     with pytest.raises(ValueError, match="not a pending event"):

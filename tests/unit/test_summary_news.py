@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 
 import pytest
 
+from bedrock_batch_monitor.app import telemetry
 from bedrock_batch_monitor.domain.summary import HEARTBEAT, METRICS, PollSummary
 
 
@@ -43,3 +45,17 @@ def test_numbers_that_are_not_zero_or_late_are_published(
     """Each number alone, with the metrics that repeat it for an alarm."""
     assert summary.news() == news
     assert news.keys() <= set(METRICS) - {HEARTBEAT}
+
+
+def test_failed_poll_publishes_what_it_recorded_late(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No later poll records the same change; the age of its oldest read is not known."""
+    monkeypatch.setattr(telemetry.metrics, "service", "test")
+    summary = PollSummary(detection_seconds=700, oldest_read_seconds=900)
+    telemetry.publish(summary, failed=True)
+    telemetry.metrics.flush_metrics()
+    documents = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    (document,) = [each for each in documents if "_aws" in each]
+    assert document["LateSeconds"] == document["DetectionSeconds"] == [700.0]
+    assert "OldestReadSeconds" not in document

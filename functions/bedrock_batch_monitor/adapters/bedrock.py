@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bedrock_batch_monitor.adapters import timestamps
 from bedrock_batch_monitor.adapters.dynamodb.attributes import COUNT_FIELDS, OF_OBSERVATION, Kind
-from bedrock_batch_monitor.adapters.errors import UNUSABLE_ANSWER, ServiceError, calling, storable
+from bedrock_batch_monitor.adapters.errors import (
+    ODD_ANSWER,
+    UNUSABLE_ANSWER,
+    ServiceError,
+    calling,
+    storable,
+)
 from bedrock_batch_monitor.adapters.parsers import quick_parsers
 from bedrock_batch_monitor.adapters.sdk import bounded_config
 from bedrock_batch_monitor.domain.jobs import CUT, JobObservation, RecordCounts
@@ -23,17 +29,6 @@ if TYPE_CHECKING:
     from mypy_boto3_bedrock.type_defs import ListModelInvocationJobsRequestTypeDef
 
 SERVICE: Final = "Bedrock"
-# What botocore's parser raises for an answer of another shape than the API's: a time that is not a
-# time, a text in place of a structure, a document that is too deep. One such job must not end a
-# poll.
-_ODD_ANSWER: Final = (
-    ArithmeticError,
-    AttributeError,
-    LookupError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
 _LIST_ENTRIES: Final = 32  # twice what the API allows in a list of subnets
 
 
@@ -128,7 +123,7 @@ def _calling() -> Iterator[None]:
     with calling(SERVICE):
         try:
             yield
-        except _ODD_ANSWER as error:
+        except ODD_ANSWER as error:
             raise ServiceError(SERVICE, UNUSABLE_ANSWER, storable(str(error))) from error
 
 
@@ -224,6 +219,9 @@ def _utc(moment: datetime) -> datetime | None:
 
 def _count(answer: Mapping[str, Any], name: str) -> int | None:
     value = answer.get(name)
+    if type(value) is float and value.is_integer():
+        # JSON has one type for numbers: `1e3` and `1000.0` are the count 1000.
+        value = int(value)
     # A JSON true is an int in Python, but not a count.
     return value if type(value) is int and value >= 0 else None
 

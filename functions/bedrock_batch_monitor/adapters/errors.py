@@ -22,6 +22,17 @@ from bedrock_batch_monitor.domain.jobs import bounded
 ROLE_REFUSED: Final = "STS.AccessDenied"
 UNKNOWN: Final = "Unknown"
 UNUSABLE_ANSWER: Final = "UnusableAnswer"
+# What botocore's parser raises for an answer of another shape than the API's: a time that is not a
+# time, a text in place of a structure, a document that is too deep. One such answer must not end a
+# poll.
+ODD_ANSWER: Final = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 # A code becomes part of items, log lines and metrics; text of another form is not used as one.
 _CODE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 

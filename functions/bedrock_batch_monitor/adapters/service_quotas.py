@@ -7,7 +7,12 @@ from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
-from bedrock_batch_monitor.adapters.errors import UNUSABLE_ANSWER, ServiceError
+from bedrock_batch_monitor.adapters.errors import (
+    ODD_ANSWER,
+    UNUSABLE_ANSWER,
+    ServiceError,
+    storable,
+)
 from bedrock_batch_monitor.adapters.sdk import bounded_config, guard, pages_of
 from bedrock_batch_monitor.domain.slots import limits_in
 
@@ -15,6 +20,8 @@ if TYPE_CHECKING:
     import boto3
 
 SERVICE: Final = "ServiceQuotas"
+# The reason of the error if the time is up before the last page.
+NO_TIME: Final = "NoTime"
 _SERVICE_CODE: Final = "bedrock"
 _PAGE: Final = 100
 # Amazon Bedrock has more than a thousand quotas.
@@ -42,12 +49,15 @@ class BatchQuotas:
 
         It is an error, too, if the time is up before the last page.
         """
-        return limits_in(
-            (name, value)
-            for quota in self._quotas(has_time)
-            if isinstance(name := quota.get("QuotaName"), str)
-            and isinstance(value := quota.get("Value"), float | int)
-        )
+        try:
+            return limits_in(
+                (name, value)
+                for quota in self._quotas(has_time)
+                if isinstance(name := quota.get("QuotaName"), str)
+                and isinstance(value := quota.get("Value"), float | int)
+            )
+        except ODD_ANSWER as error:
+            raise ServiceError(SERVICE, UNUSABLE_ANSWER, storable(str(error))) from error
 
     def _quotas(self, has_time: Callable[[], bool]) -> Iterator[Mapping[str, Any]]:
         pages = self._client.get_paginator("list_service_quotas").paginate(
@@ -59,4 +69,4 @@ class BatchQuotas:
                 raise ServiceError(SERVICE, UNUSABLE_ANSWER, "the answer is not a list of quotas")
             yield from quotas
             if not has_time():
-                raise ServiceError(SERVICE, "NoTime", "the time of the poll is up")
+                raise ServiceError(SERVICE, NO_TIME, "the time of the poll is up")

@@ -16,11 +16,12 @@ from bedrock_batch_monitor import contract
 from bedrock_batch_monitor.adapters.dynamodb import connection, items
 from bedrock_batch_monitor.adapters.dynamodb.connection import SERVICE
 from bedrock_batch_monitor.adapters.dynamodb.slots_table import key_of, slot_state
-from bedrock_batch_monitor.adapters.errors import calling
+from bedrock_batch_monitor.adapters.errors import ServiceError, calling
 from bedrock_batch_monitor.adapters.sdk import pages_of
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.arns import JobArn, Scope, is_job_arn
 from bedrock_batch_monitor.domain.slots import ModelSlots, slots_of
+from bedrock_batch_monitor.domain.summary import ABOUT_ONE_JOB
 from bedrock_batch_monitor.domain.times import to_iso
 from bedrock_batch_monitor.presentation.attention import concerns
 from bedrock_batch_monitor.presentation.job_table import LiveView, in_order_of_need, newest_ended
@@ -141,13 +142,21 @@ class Overview:
         """The slots of these active jobs, where quotas are known; the index has no models."""
         by_scope: dict[Scope, list[str]] = {}
         for job in jobs:
-            if job.is_active and job.model is not None and is_job_arn(job.arn):
+            # As in a poll: a job that Bedrock does not know uses no slot.
+            is_gone = job.is_unreachable and job.error_code in ABOUT_ONE_JOB
+            if job.is_active and not is_gone and job.model is not None and is_job_arn(job.arn):
                 by_scope.setdefault(JobArn.parse(job.arn).scope, []).append(job.model)
         if self._state_table is None or not by_scope:
             return ()
         keys = [key_of(scope) for scope in by_scope]
-        with calling(SERVICE):
-            answer = self._client.batch_get_item(RequestItems={self._state_table: {"Keys": keys}})
+        try:
+            with calling(SERVICE):
+                answer = self._client.batch_get_item(
+                    RequestItems={self._state_table: {"Keys": keys}}
+                )
+        except ServiceError:
+            # The jobs are shown without them. A poll that cannot read the table reports it.
+            return ()
         found = {
             item[contract.STATE_KEY]["S"]: item
             for item in answer["Responses"].get(self._state_table, ())

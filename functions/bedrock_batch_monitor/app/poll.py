@@ -332,10 +332,13 @@ class _Poll:
             return
         arns = None
         if active.is_whole:
+            # A job that Bedrock does not know uses no slot. One that it refuses to show may do.
+            gone = {arn for arn, job in active.unreachable.items() if is_about_itself(job)}
             arns = frozenset(
                 arn
                 for arn, status in self.reads.statuses.items()
                 if not is_terminal(status)
+                and arn not in gone
                 and is_job_arn(arn)
                 and JobArn.parse(arn).scope == self.monitor.scope
             )
@@ -350,11 +353,11 @@ class _Poll:
         follower = self.monitor.tags
         if follower is None:
             return
-        pending = [
-            *(arn for arn, job in active.reachable.items() if job.tags_pending),
-            *follower.ended(),
-        ]
-        for job_arn in pending[:MOST_RETRIES_PER_POLL]:
+        pending = [arn for arn, job in active.reachable.items() if job.tags_pending]
+        del pending[MOST_RETRIES_PER_POLL:]
+        if not self.pool.time_is_up:
+            pending += follower.ended(MOST_RETRIES_PER_POLL - len(pending))
+        for job_arn in pending:
             if self.pool.time_is_up:
                 break
             self.pool.submit(partial(follower.follow, job_arn), self.results.handle)

@@ -8,7 +8,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from bedrock_batch_monitor.adapters.dynamodb.items import InvalidItemError
+from bedrock_batch_monitor.adapters.dynamodb.jobs_table import KEYS_PER_CALL
 from bedrock_batch_monitor.adapters.errors import ServiceError
+from bedrock_batch_monitor.adapters.service_quotas import NO_TIME
 from bedrock_batch_monitor.domain.events import MonitorEvent, slots_event
 from bedrock_batch_monitor.domain.slots import (
     READ_AGAIN_AFTER,
@@ -87,7 +89,8 @@ class SlotWatch:
         self._state = state
         if active is None:
             return self._with_events(state, result)
-        self._read_models(active)
+        if not self._read_models(active, has_time):
+            return self._with_events(state, result)
         slots = slots_of(filter(None, self._models.values()), state.limits)
         return self._with_events(state, replace(result, slots=slots), counted=True)
 
@@ -102,19 +105,26 @@ class SlotWatch:
             limits, due_at, code = self.quotas.limits(has_time), now + READ_EVERY, None
         except ServiceError as error:
             code = error.code
+            is_refused = error.is_refusal and error.reason != NO_TIME
             # A refusal switches it off until the next attempt: the quota may be another by then.
-            limits = {} if error.is_refusal else dict(state.limits)
-            due_at = now + (READ_EVERY if error.is_refusal else READ_AGAIN_AFTER)
+            limits = {} if is_refused else dict(state.limits)
+            due_at = now + (READ_EVERY if is_refused else READ_AGAIN_AFTER)
         self.table.save_limits(self.scope, limits, due_at)
         return replace(state, limits=limits, due_at=due_at), SlotsResult(quota_error=code)
 
-    def _read_models(self, active: Collection[str]) -> None:
-        """Read the models of jobs that are new."""
+    def _read_models(self, active: Collection[str], has_time: Callable[[], bool]) -> bool:
+        """Read the models of jobs that are new; False if the time is up before all are known.
+
+        What is read stays known, whatever follows: the next poll reads only the rest.
+        """
         wanted = set(active)
         self._models = {arn: model for arn, model in self._models.items() if arn in wanted}
         unknown = sorted(wanted - self._models.keys())
-        if unknown:
-            self._models |= self.jobs.model_ids(unknown)
+        for start in range(0, len(unknown), KEYS_PER_CALL):
+            if not has_time():
+                return False
+            self._models |= self.jobs.model_ids(unknown[start : start + KEYS_PER_CALL])
+        return True
 
     def _with_events(
         self, state: SlotState, result: SlotsResult, *, counted: bool = False

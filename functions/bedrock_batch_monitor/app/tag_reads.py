@@ -91,9 +91,9 @@ class TagFollower:
             if len(self._ended) < _MOST_ENDED:
                 self._ended.setdefault(job_arn, _ATTEMPTS_AFTER_END)
 
-    def ended(self) -> tuple[str, ...]:
-        """The jobs that ended without their tags, each counted as attempted."""
-        due = tuple(islice(self._ended, MOST_RETRIES_PER_POLL))
+    def ended(self, at_most: int) -> tuple[str, ...]:
+        """So many of the jobs that ended without their tags, each counted as attempted."""
+        due = tuple(islice(self._ended, max(at_most, 0)))
         for job_arn in due:
             left = self._ended.pop(job_arn) - 1
             if left > 0:

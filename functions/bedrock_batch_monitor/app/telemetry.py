@@ -95,6 +95,9 @@ def publish(summary: PollSummary, *, failed: bool = False, scope: Scope | None =
     figures = summary.news()
     if failed:
         figures = {name: value for name, value in figures.items() if name not in _OF_READS}
+        # A change that it recorded late is known, and no later poll reports it again.
+        if DETECTION_SECONDS in figures:
+            figures[LATE_SECONDS] = figures[DETECTION_SECONDS]
     elif summary.has_followed:
         figures[HEARTBEAT] = summary.jobs_read
     for name, value in figures.items():

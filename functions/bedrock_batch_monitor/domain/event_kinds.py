@@ -311,7 +311,7 @@ SLOTS_AVAILABLE: Final = EventKind(
         DataField(
             "modelId",
             FieldType.TEXT,
-            "The model as Bedrock reports it.",
+            "The id of the model.",
             "anthropic.claude-sonnet-4-20250514-v1:0",
         ),
         DataField(

@@ -31,6 +31,7 @@ _FREE_FOR: Final = timedelta(minutes=5)
 _FEWEST_FREE: Final = 2
 _SHARE_FREE: Final = 0.1
 _MOST_LIMITS: Final = 300
+_HIGHEST_LIMIT: Final = 10**9
 _NAME_CHARACTERS: Final = 80
 _QUOTA: Final = re.compile(
     r"\s*sum of in-progress and submitted batch inference jobs using a base model for (.+)",
@@ -61,7 +62,7 @@ def limits_in(quotas: Iterable[tuple[str, float]]) -> dict[str, int]:
     found: dict[str, set[int]] = {}
     for quota_name, value in quotas:
         match = _QUOTA.fullmatch(quota_name)
-        if match is not None and math.isfinite(value) and value >= 0 and value == int(value):
+        if match is not None and 0 <= value <= _HIGHEST_LIMIT and value == int(value):
             name = clean(match[1], _NAME_CHARACTERS).strip()
             found.setdefault(name, set()).add(int(value))
     known = {name: values.pop() for name, values in found.items() if len(values) == 1}
@@ -70,14 +71,18 @@ def limits_in(quotas: Iterable[tuple[str, float]]) -> dict[str, int]:
 
 def limit_of(model_id: str, limits: Mapping[str, int]) -> tuple[str, int] | None:
     """The name and the limit of a model's quota; None if no quota, or more than one, matches."""
+    model_id = _base_model(model_id)
     if model_id.startswith("arn:"):
-        arn = _FOUNDATION_MODEL.fullmatch(model_id)
-        if arn is None:
-            return None
-        model_id = arn[1]
+        return None
     wanted = _names_of(model_id)
     matching = [name for name in limits if _parts(name) in wanted]
     return (matching[0], limits[matching[0]]) if len(matching) == 1 else None
+
+
+def _base_model(model_id: str) -> str:
+    """The id of a foundation model, also from its ARN; other ids as they are."""
+    arn = _FOUNDATION_MODEL.fullmatch(model_id)
+    return model_id if arn is None else arn[1]
 
 
 def _names_of(model_id: str) -> frozenset[tuple[str, ...]]:
@@ -121,9 +126,12 @@ class ModelSlots:
 
 
 def slots_of(model_ids: Iterable[str], limits: Mapping[str, int]) -> tuple[ModelSlots, ...]:
-    """The slots of the models, from the model ids of all active jobs."""
+    """The slots of the models, from the model ids of all active jobs.
+
+    Bedrock takes the id and the ARN of a foundation model. Both count as the id.
+    """
     found = []
-    for model_id, active in sorted(Counter(model_ids).items()):
+    for model_id, active in sorted(Counter(map(_base_model, model_ids)).items()):
         name, limit = limit_of(model_id, limits) or (None, None)
         found.append(ModelSlots(model_id, active, name, limit))
     return tuple(found)
@@ -180,7 +188,7 @@ class PendingSlots:
                 int(values["limit"]),
                 str(values["name"]),
             )
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
             message = f"{text[:_NAME_CHARACTERS]!r} is not a pending event about slots"
             raise ValueError(message) from error
 
@@ -235,8 +243,8 @@ def change_of(state: SlotState, slots: Iterable[ModelSlots], now: datetime) -> S
     """What has changed since the last poll; None if nothing has.
 
     An episode begins when all slots are in use. It ends, with an event, once a tenth of them and
-    at least two are free, or one has been free for five minutes. A model whose quota is not known
-    keeps its episode.
+    at least two are free, or one has been free for five minutes. A model whose quota is not known,
+    or is zero, keeps its episode.
     """
     counted = {each.model_id: each for each in slots}
     full = dict(state.full)
@@ -245,9 +253,9 @@ def change_of(state: SlotState, slots: Iterable[ModelSlots], now: datetime) -> S
         each = counted.get(model_id) or slots_of((model_id,), state.limits)[0]
         active = each.active if model_id in counted else 0
         episode = state.full.get(model_id)
-        if each.limit is None or each.name is None:
+        if not each.limit or each.name is None:
             continue
-        if each.limit > 0 and active >= each.limit:
+        if active >= each.limit:
             full[model_id] = FullEpisode(now if episode is None else episode.since)
         elif episode is not None:
             free_since = episode.free_since or now

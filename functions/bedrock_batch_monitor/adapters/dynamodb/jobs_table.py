@@ -24,7 +24,8 @@ from bedrock_batch_monitor.domain.scopes import ALL_KEYS, KeyPartition, KeyRange
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
 
-_KEYS_PER_CALL: Final = 100
+# The most keys of a BatchGetItem.
+KEYS_PER_CALL: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,23 +113,21 @@ class JobsTable(JobItems):
     def model_ids(self, job_arns: Sequence[str]) -> dict[str, str]:
         """The models of jobs that have items, read consistently; "" for a model that is not known.
 
-        Raises `ServiceError`, also if DynamoDB leaves keys unprocessed.
+        `job_arns` are up to 100. Raises `ServiceError`, also if DynamoDB leaves keys unprocessed.
         """
-        found = {}
-        for start in range(0, len(job_arns), _KEYS_PER_CALL):
-            keys = [key_of(arn) for arn in job_arns[start : start + _KEYS_PER_CALL]]
-            request: Any = {
-                "Keys": keys,
-                "ConsistentRead": True,
-                "ProjectionExpression": f"{contract.JOB_ARN}, {contract.MODEL_ID}",
-            }
-            with calling(SERVICE):
-                answer = self._client.batch_get_item(RequestItems={self._name: request})
-            if answer.get("UnprocessedKeys"):
-                raise ServiceError(SERVICE, "UnprocessedKeys", "some items were not read")
-            for item in answer["Responses"].get(self._name, ()):
-                found[item[contract.JOB_ARN]["S"]] = item.get(contract.MODEL_ID, {}).get("S", "")
-        return found
+        request: Any = {
+            "Keys": [key_of(arn) for arn in job_arns],
+            "ConsistentRead": True,
+            "ProjectionExpression": f"{contract.JOB_ARN}, {contract.MODEL_ID}",
+        }
+        with calling(SERVICE):
+            answer = self._client.batch_get_item(RequestItems={self._name: request})
+        if answer.get("UnprocessedKeys"):
+            raise ServiceError(SERVICE, "UnprocessedKeys", "some items were not read")
+        return {
+            item[contract.JOB_ARN]["S"]: item.get(contract.MODEL_ID, {}).get("S", "")
+            for item in answer["Responses"].get(self._name, ())
+        }
 
     def find(self, job_arn: str) -> FoundJob | None:
         """A job as the next poll would read it, tracked or not, read consistently.
