@@ -38,7 +38,7 @@ PAIRS: Final = "two faults, no preemption"
 PREEMPTIONS: Final = 2
 PREEMPTIONS_WITH_FAULT: Final = 1
 # The default number of cases, of 950,000.
-USUAL_CASES: Final = 545_000
+USUAL_CASES: Final = 560_000
 # The share of the pairs of faults that is run in addition.
 PAIRS_SHARE: Final = 0.1
 _NO_FAULT: Final = "none"
