@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,9 +54,17 @@ def event_fields() -> str:
         if always and set(carried[path]) == of_jobs:
             words.append("Always.")
         if set(carried[path]) != of_jobs:
-            words.append("Only in " + ", ".join(f"`{name}`" for name in carried[path]) + ".")
+            words.append(_present_in(carried[path], of_jobs))
         lines.append(f"| `{path}` | {schema['type']} | {' '.join(words)} |")
     return "\n".join(lines) + "\n"
+
+
+def _present_in(detail_types: Sequence[str], all_types: Collection[str]) -> str:
+    """In which events a field can be, or in which it cannot, whichever list is shorter."""
+    others = [name for name in all_types if name not in detail_types]
+    if len(others) < len(detail_types):
+        return "Not in " + ", ".join(f"`{name}`" for name in sorted(others)) + "."
+    return "Only in " + ", ".join(f"`{name}`" for name in detail_types) + "."
 
 
 def _fields(schema: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any, bool]]:
