@@ -155,8 +155,8 @@ class DeclaredSettings:
     progress_interval_minutes: int = _setting(
         Whole(0, 1440, _MINUTE),
         5,
-        "Write changed record counts of a job at most once in this many minutes, when they are "
-        "news; 0 writes each change at every poll.",
+        "Write changed record counts of a job at most once in this many minutes, when they have "
+        "changed enough; 0 writes each change at every poll.",
         path="rules.progress_interval",
     )
     stalled_after_minutes: int | None = _optional(

@@ -194,9 +194,12 @@ def _data_of_model(kind: EventKind) -> Schema:
 
 def _job(kind: EventKind) -> Schema:
     """What every event says about the job."""
+    terminal = _text(
+        "The recorded status. It is terminal if the job has ended.", enum=list(statuses.TERMINAL)
+    )
     last = {
-        ENDED: _text("The terminal status.", enum=list(statuses.TERMINAL)),
-        ERRORS_ANALYZED: _text("The terminal status.", enum=list(statuses.TERMINAL)),
+        ENDED: terminal,
+        ERRORS_ANALYZED: terminal,
         STATUS_CHANGED: _text(
             "The new status. A status that the API does not list yet is passed on unchanged.",
             **{"not": {"enum": list(statuses.TERMINAL)}},
