@@ -267,6 +267,22 @@ def test_event_is_sent_once_when_slots_are_free_again(watched: Cloud) -> None:
     assert available(watched) == []
 
 
+def test_event_waits_until_every_new_job_is_read(watched: Cloud) -> None:
+    """A job whose first read was throttled may use a slot, of a model that is not known yet."""
+    fill_and_free(watched)
+    new = [watched.add_job(RUNS_TEN_MINUTES, model_id=HAIKU) for _ in range(2)]
+    for arn in new:
+        watched.bedrock.faults.throttle(operation="GetModelInvocationJob", job_arn=arn)
+    watched.poll()
+    assert available(watched) == []
+    watched.bedrock.faults.clear()
+    later(watched)
+    assert slots_item(watched)["fullModels"].keys() == {HAIKU}
+    assert available(watched) == []
+    later(watched, 600)
+    assert len(available(watched)) == 1
+
+
 def test_second_episode_has_another_id_and_a_higher_number(watched: Cloud) -> None:
     """Events of one account and Region are in order."""
     metadata = []

@@ -331,7 +331,10 @@ class _Poll:
         if watch is None or self.pool.time_is_up:
             return
         arns = None
-        if active.is_whole:
+        # A new job that could not be read may use a slot, and its model is not known yet.
+        tried = active.reachable.keys() | self.reads.unread.keys()
+        unknown = tried - active.unreachable.keys() - self.reads.statuses.keys()
+        if active.is_whole and not unknown:
             # A job that Bedrock does not know uses no slot. One that it refuses to show may do.
             gone = {arn for arn, job in active.unreachable.items() if is_about_itself(job)}
             arns = frozenset(

@@ -67,8 +67,8 @@ class SlotWatch:
     def run(self, active: Collection[str] | None, has_time: Callable[[], bool]) -> SlotsResult:
         """Count the active jobs; raises nothing that a service can cause.
 
-        `active` has the ARNs of all jobs that have not ended; None if not all are known, and then
-        only pending events are collected.
+        `active` has the ARNs of all jobs that have not ended; None if not all are known or read,
+        and then only pending events are collected.
         """
         if not self.emits_events and not active:
             return SlotsResult()
