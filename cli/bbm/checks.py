@@ -537,13 +537,23 @@ def pending_events(context: CheckContext) -> Iterator[Finding]:
         ExpressionAttributeValues={":pending": {"S": contract.EVENT_PENDING_VALUE}},
         Limit=1,
     )["Items"]
-    since = found[0].get(contract.PENDING_SINCE, {}).get("S") if found else None
-    age = timedelta(0) if since is None else max(context.now - from_iso(since), timedelta(0))
+    if not found:
+        yield context.finding(
+            "pendingEvents", "no event is pending", ok=True, section="eventswaiting"
+        )
+        return
+    key = found[0][contract.JOB_ARN]["S"]
+    try:
+        since = from_iso(found[0][contract.PENDING_SINCE]["S"])
+    except ValueError:
+        # A person wrote the item: the key of the index can be any text.
+        since = datetime.min.replace(tzinfo=UTC)
+    age = max(context.now - since, timedelta(0))
     yield context.finding(
         "pendingEvents",
-        f"the oldest pending event has waited {_shown(age)}" if found else "no event is pending",
+        f"the oldest pending event has waited {_shown(age)}",
         ok=age <= _LONGEST_PENDING,
-        command=f"bbm trace {found[0][contract.JOB_ARN]['S']}" if found else "",
+        command=f"bbm trace {key}" if is_job_arn(key) else "bbm jobs",
         section="eventswaiting",
     )
 

@@ -305,3 +305,27 @@ def test_missing_or_backfilling_index_is_named() -> None:
         "table jobs (TablesJobs) index active-jobs is missing, index pending-events is BACKFILLING"
     )
     assert finding.link.endswith("#an-index-is-missing")
+
+
+@pytest.mark.parametrize(
+    ("key", "since", "ok", "command"),
+    [
+        (ARN, "2026-11-26T02:00:00.000Z", True, f"bbm trace {ARN}"),
+        (ARN, "2026-11-26T01:00:00.000Z", False, f"bbm trace {ARN}"),
+        ("x; rm -rf ~\n", "soon", False, "bbm jobs"),
+    ],
+    ids=["new", "old", "written by a person"],
+)
+def test_oldest_pending_event_is_found_with_a_command_to_paste(
+    key: str,
+    since: str,
+    ok: bool,
+    command: str,  # noqa: FBT001 - a row of the table
+) -> None:
+    """The key of an item that a person wrote is no part of a command."""
+    item = {"jobArn": {"S": key}, "pendingSince": {"S": since}}
+    found = context(dynamodb=SimpleNamespace(query=lambda **_: {"Items": [item]}))
+    found.parts.deployment.jobs_table = "jobs"  # type: ignore[misc]
+    [finding] = checks.pending_events(found)
+
+    assert (finding.ok, finding.command) == (ok, command)

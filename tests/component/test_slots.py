@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 from unittest.mock import patch
 
@@ -12,13 +14,13 @@ import pytest
 from bedrock_batch_monitor.adapters.dynamodb.slots_table import SlotsTable
 from bedrock_batch_monitor.adapters.errors import ServiceError
 from bedrock_batch_monitor.app import slots
-from bedrock_batch_monitor.domain.slots import ModelSlots
+from bedrock_batch_monitor.domain.slots import ModelSlots, SlotState
 from bedrock_batch_monitor.outbox.relay import Relay
 from local.bedrock import Phase, Script
 from tests.support.monitor import ACCOUNT, REGION
 from tests.support.service_quotas import Quotas, service_quotas
 
-from .conftest import Cloud
+from .conftest import START, Cloud
 
 HAIKU = "anthropic.claude-3-haiku-20240307-v1:0"
 MISTRAL = "mistral.mistral-small-2402-v1:0"
@@ -166,6 +168,26 @@ def test_throttled_quotas_keep_their_limits_and_are_read_again(
     assert quotas.calls == calls
     later(cloud)
     assert quotas.calls > calls
+
+
+def test_slow_quotas_use_a_bounded_part_of_the_poll(cloud: Cloud, quotas: Quotas) -> None:
+    """After 30 seconds of pages, the poll goes on with the rest of its work."""
+    cloud = cloud.with_settings(read_quotas=True)
+    cloud.add_job("InProgress", model_id=HAIKU)
+    watch = cloud.monitor.slots
+    assert watch is not None
+    times = iter([START, START + timedelta(seconds=29), START + timedelta(seconds=31)])
+    asked: list[bool] = []
+
+    class Slow:
+        def limits(self, has_time: Callable[[], bool]) -> dict[str, int]:
+            asked.extend([has_time(), has_time()])
+            return {}
+
+    slow = replace(watch, quotas=Slow(), clock=lambda: next(times))  # type: ignore[arg-type]
+    slow._with_limits(SlotState(), lambda: True)
+    assert asked == [True, False]
+    assert quotas.calls == 0
 
 
 def test_quotas_without_time_for_the_last_page_keep_their_limits(

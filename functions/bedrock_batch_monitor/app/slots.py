@@ -13,6 +13,7 @@ from bedrock_batch_monitor.adapters.errors import ServiceError
 from bedrock_batch_monitor.adapters.service_quotas import NO_TIME
 from bedrock_batch_monitor.domain.events import MonitorEvent, slots_event
 from bedrock_batch_monitor.domain.slots import (
+    LONGEST_READ,
     READ_AGAIN_AFTER,
     READ_EVERY,
     ModelSlots,
@@ -101,8 +102,13 @@ class SlotWatch:
         now = self.clock()
         if state.due_at is not None and now < state.due_at:
             return state, SlotsResult()
+        until = now + LONGEST_READ
+
+        def may_read() -> bool:
+            return has_time() and self.clock() < until
+
         try:
-            limits, due_at, code = self.quotas.limits(has_time), now + READ_EVERY, None
+            limits, due_at, code = self.quotas.limits(may_read), now + READ_EVERY, None
         except ServiceError as error:
             code = error.code
             is_refused = error.is_refusal and error.reason != NO_TIME

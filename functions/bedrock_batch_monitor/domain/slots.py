@@ -26,6 +26,8 @@ from bedrock_batch_monitor.domain.token_usage import short_model_id
 # When the quotas are read again: after an answer or a refusal, and after a call without an answer.
 READ_EVERY: Final = timedelta(days=1)
 READ_AGAIN_AFTER: Final = timedelta(hours=1)
+# How long a poll reads quotas at most, so that it has time for the rest of its work.
+LONGEST_READ: Final = timedelta(seconds=30)
 # A slot that has been free for so long is free, even if it is the only one.
 _FREE_FOR: Final = timedelta(minutes=5)
 _FEWEST_FREE: Final = 2
