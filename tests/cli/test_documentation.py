@@ -3,12 +3,14 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.main import get_command
 
+from bbm.checks import Finding
 from bbm.main import app
 from bbm.tables import Change
 from bedrock_batch_monitor.domain.summary import PollSummary
@@ -106,7 +108,8 @@ def test_page_names_the_keys_of_json_documents(bbm: Bbm, tmp_path: Path) -> None
     assert on_page == {
         "track": keys("track", arn) | {"jobArn", "result", "status"},
         "untrack": keys("untrack", arn) | {"jobArn", "result", "status"},
-        "jobs": keys("jobs"),
+        # Without quotas there are no slots.
+        "jobs": keys("jobs") | {"slots"},
         "history": keys("history", arn),
         "find": keys("find", "--status", "Failed"),
         "watch": keys("watch", arn),
@@ -117,6 +120,13 @@ def test_page_names_the_keys_of_json_documents(bbm: Bbm, tmp_path: Path) -> None
         },
         "usage": keys("usage"),
         "poll": set(),
+        "rediscover": set(),
+        "forecast": set(),
+        "doctor": {"healthy", "findings"} | {each.name for each in fields(Finding)},
+        "trace": {"jobArn", "since", "timeline"},
+        "letters": {
+            *("letters", "messageId", "kind", "advice", "jobArn", "reason", "moved", "dropped"),
+        },
         "cost": keys("cost"),
         "report": keys("report", "-o", str(tmp_path / "report.html")),
     }

@@ -319,8 +319,8 @@ def test_missing_or_backfilling_index_is_named() -> None:
 def test_oldest_pending_event_is_found_with_a_command_to_paste(
     key: str,
     since: str,
-    ok: bool,
-    command: str,  # noqa: FBT001 - a row of the table
+    ok: bool,  # noqa: FBT001 - a row of the table
+    command: str,
 ) -> None:
     """The key of an item that a person wrote is no part of a command."""
     item = {"jobArn": {"S": key}, "pendingSince": {"S": since}}
