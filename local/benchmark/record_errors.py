@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import random
+import re
 import resource
 import tempfile
 import time
@@ -178,8 +179,16 @@ def _timed(call: Callable[[JobFiles], object], files: JobFiles) -> tuple[float, 
     begun = time.process_time()
     call(files)
     seconds = time.process_time() - begun
-    # In kilobytes on Linux.
-    return seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return seconds, _peak_bytes()
+
+
+def _peak_bytes() -> int:
+    """The peak of this program's memory; on Linux `ru_maxrss` can be that of the parent process."""
+    status = Path("/proc/self/status")
+    if status.exists() and (found := re.search(r"VmHWM:\s+(\d+) kB", status.read_text())):
+        return int(found[1]) * 1024
+    # In bytes on macOS.
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def measure(records: int = _RECORDS, speed_records: int = _SPEED_RECORDS) -> Measured:
