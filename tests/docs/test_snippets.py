@@ -72,7 +72,10 @@ def run(cloud: Cloud, tmp_path: Path) -> Iterator[Run]:  # noqa: ARG001 - moto h
         "sqs receive-message": lambda asked: asked,
         "sqs purge-queue": lambda asked: asked,
         "sqs list-dead-letter-source-queues": lambda asked: {
-            "queueUrls": [asked["QueueUrl"].replace("dead-letters", "InboxQueue")]
+            "queueUrls": [
+                asked["QueueUrl"].replace("dead-letters", name)
+                for name in ("RecordErrorsQueue", "InboxQueue")
+            ]
         },
         "sqs get-queue-attributes": lambda asked: {
             "Attributes": {"QueueArn": asked["QueueUrl"].replace("http://", "arn:")}
@@ -296,14 +299,14 @@ def test_command_on_the_bus_is_read_by_the_inbox(
 
 
 def test_dead_letters_return_to_their_queue(run: Run) -> None:
-    """The commands move the messages from the dead-letter queue to their source queue."""
+    """The commands move the messages from the dead-letter queue to the inbox queue."""
     script = snippet("README.md", "output()").text
     script += snippet("docs/operating.md", "start-message-move-task").text
     result = succeeds(run, {}, script)
 
     assert json.loads(result.stdout) == {
         "SourceArn": "arn:dead-letters",
-        "DestinationArn": "arn:inbox",
+        "DestinationArn": "arn:InboxQueue",
     }
 
 
