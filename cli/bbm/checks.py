@@ -126,7 +126,7 @@ def polls(context: CheckContext) -> Iterator[Finding]:
     window = max(_SHORTEST_WINDOW, _INTERVALS * context.interval)
     # Lines arrive late; an older poll says when polls stopped.
     start = context.now - 4 * window
-    found = lines_since(context.clients, _log_groups(context, "Monitor"), start, _OF_POLLS)
+    found = lines_since(context.clients, context.parts.log_groups("Monitor"), start, _OF_POLLS)
     home = context.parts.deployment.scope
     for scope in _polled_scopes(context):
         of_scope = [
@@ -618,10 +618,6 @@ def _messages(context: CheckContext, queue: Resource) -> int:
         QueueUrl=queue.physical_id, AttributeNames=["ApproximateNumberOfMessages"]
     )["Attributes"]
     return int(attributes["ApproximateNumberOfMessages"])
-
-
-def _log_groups(context: CheckContext, prefix: str) -> tuple[str, ...]:
-    return tuple(each.physical_id for each in context.parts.of_type(stack_parts.LOG_GROUP, prefix))
 
 
 def _shown(span: timedelta) -> str:

@@ -97,8 +97,7 @@ def _parameter_of_variable(
         function["Environment"]["Variables"]
         for function in _of_type(template, "AWS::Lambda::Function")
         # Others, such as the widget's function, have none of these settings.
-        if "JOBS_TABLE_NAME" in function["Environment"]["Variables"]
-        and "DISCOVERY" in function["Environment"]["Variables"]
+        if "DISCOVERY" in function["Environment"]["Variables"]
     ]
     template["Parameters"][parameter_name(key)] = {
         "Type": "String",

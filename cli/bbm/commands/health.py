@@ -88,11 +88,7 @@ def trace(bbm: Invocation, job: JobReference, *, since: Since = "24h") -> None:
     if item is None and not history:
         raise unknown_job(job)
     parts = stack_parts.read(bbm.clients, bbm.stack, bbm.deployment)
-    groups = [
-        each.physical_id
-        for prefix in _LOGS
-        for each in parts.of_type(stack_parts.LOG_GROUP, prefix)
-    ]
+    groups = [name for prefix in _LOGS for name in parts.log_groups(prefix)]
     logged = lines_since(bbm.clients, groups, start, (UNREAD, *OF_ALL_JOBS), job_arn)
     found = moments(job_arn, history, None if item is None else plain(item), logged)
     bbm.out.document(
