@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from local.cloud import Cloud, local_cloud
+from local.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,6 +28,28 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if _HERE in item.path.parents:
             item.add_marker(pytest.mark.xdist_group("deployed"))
+
+
+@contextmanager
+def example_stack(cloud: Cloud, name: str, template: dict[str, Any]) -> Iterator[str]:
+    """Deploy the synthesized template of an example that has one output, which is returned."""
+    # Both are checks of the cdk command, which uploads assets: the stack has no assets.
+    template["Parameters"].pop("BootstrapVersion")
+    template.pop("Rules")
+    client = cloud.monitor.client("cloudformation")
+    client.create_stack(
+        StackName=name, TemplateBody=json.dumps(template), Capabilities=["CAPABILITY_IAM"]
+    )
+
+    def outputs() -> list[Any]:
+        [stack] = client.describe_stacks(StackName=name)["Stacks"]
+        assert "FAILED" not in stack["StackStatus"], stack
+        assert "ROLLBACK" not in stack["StackStatus"], stack
+        return list(stack.get("Outputs", ()))
+
+    [output] = wait_for(outputs, 30, what="the example's stack")
+    yield output["OutputValue"]
+    client.delete_stack(StackName=name)
 
 
 @pytest.fixture(scope="session")

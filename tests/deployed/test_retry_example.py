@@ -21,7 +21,7 @@ from local.cloud import Cloud
 from local.results import write_results
 from local.waiting import wait_for
 
-from .conftest import INPUT_BUCKET, OUTPUT_BUCKET, RETRY_BUCKET
+from .conftest import INPUT_BUCKET, OUTPUT_BUCKET, RETRY_BUCKET, example_stack
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "step-functions-retry"
 STACK = "RetryAJob"
@@ -47,9 +47,6 @@ def machine(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         batch_role_arn="arn:aws:iam::000000000000:role/batch",
     )
     template = app.synth().get_stack_by_name(STACK).template
-    # Both are checks of the cdk command, which uploads assets: the stack has no assets.
-    template["Parameters"].pop("BootstrapVersion")
-    template.pop("Rules")
     [machine] = [
         resource["Properties"]
         for resource in template["Resources"].values()
@@ -58,20 +55,8 @@ def machine(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     definition = json.loads(machine["DefinitionString"])
     definition["States"]["Wait for the analysis"]["Seconds"] = 1
     machine["DefinitionString"] = json.dumps(definition)
-    client = cloud.monitor.client("cloudformation")
-    client.create_stack(
-        StackName=STACK, TemplateBody=json.dumps(template), Capabilities=["CAPABILITY_IAM"]
-    )
-
-    def outputs() -> list[Any]:
-        [stack] = client.describe_stacks(StackName=STACK)["Stacks"]
-        assert "FAILED" not in stack["StackStatus"], stack
-        assert "ROLLBACK" not in stack["StackStatus"], stack
-        return list(stack.get("Outputs", ()))
-
-    [output] = wait_for(outputs, 30, what="the example's stack")
-    yield output["OutputValue"]
-    client.delete_stack(StackName=STACK)
+    with example_stack(cloud, STACK, template) as machine_arn:
+        yield machine_arn
 
 
 def waiting_job(cloud: Cloud, name: str) -> str:

@@ -22,6 +22,7 @@ from local.cloud import Cloud
 from local.waiting import wait_for
 from tests.support.contracts import assert_keeps_to_schema
 
+from .conftest import example_stack
 from .test_contract import outbox_of
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "step-functions"
@@ -47,25 +48,8 @@ def machine(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         batch_role_arn="arn:aws:iam::000000000000:role/batch",
     )
     template = app.synth().get_stack_by_name(STACK).template
-    # What a deployment by the cdk command checks, who uploads assets: there are none.
-    template["Parameters"].pop("BootstrapVersion")
-    template.pop("Rules")
-    client = cloud.monitor.client("cloudformation")
-    client.create_stack(
-        StackName=STACK,
-        TemplateBody=json.dumps(template),
-        Capabilities=["CAPABILITY_IAM"],
-    )
-
-    def outputs() -> list[Any]:
-        [stack] = client.describe_stacks(StackName=STACK)["Stacks"]
-        assert "FAILED" not in stack["StackStatus"], stack
-        assert "ROLLBACK" not in stack["StackStatus"], stack
-        return list(stack.get("Outputs", ()))
-
-    [output] = wait_for(outputs, 30, what="the example's stack")
-    yield output["OutputValue"]
-    client.delete_stack(StackName=STACK)
+    with example_stack(cloud, STACK, template) as machine_arn:
+        yield machine_arn
 
 
 class Execution:
