@@ -6,13 +6,13 @@ Each looks at a bounded sample: the newest transitions, and the first active job
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
-from bbm.tables import History, Item, plain
+from bbm.tables import History, Item, error_code, plain
 from bedrock_batch_monitor import contract
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.times import from_iso
@@ -80,9 +80,8 @@ class Tables:
         )
         for page in islice(pages, _PAGES):
             for item in map(plain, page["Items"]):
-                error = item["lastError"]
-                code = error.get("code") if isinstance(error, Mapping) else None
-                found.append((item[contract.JOB_ARN], str(code or "unknown error")))
+                code = str(error_code(item) or "unknown error")
+                found.append((item[contract.JOB_ARN], code))
         return tuple(found)
 
     def _newest_transitions(self, since: datetime) -> dict[str, int]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
 from bbm.problems import is_denied
-from bbm.tables import Item
+from bbm.tables import Item, error_code
 from bedrock_batch_monitor import contract
 from bedrock_batch_monitor.adapters.dynamodb.items import InvalidItemError
 from bedrock_batch_monitor.adapters.dynamodb.slots_table import key_of, slot_state
@@ -79,6 +79,4 @@ def slots_of_jobs(bbm: Invocation, jobs: Sequence[Item]) -> tuple[ScopeSlots, ..
 
 def _is_gone(item: Item) -> bool:
     """Whether Bedrock does not know the job: it uses no slot, as in a poll."""
-    error = item.get(contract.LAST_ERROR)
-    code = error.get("code") if isinstance(error, Mapping) else None
-    return "unreachableSince" in item and code in ABOUT_ONE_JOB
+    return "unreachableSince" in item and error_code(item) in ABOUT_ONE_JOB

@@ -302,6 +302,12 @@ def is_tracked(item: Item) -> bool:
     return bool(item.get(contract.TRACKING) == contract.TRACKING_ACTIVE)
 
 
+def error_code(item: Item) -> object:
+    """The code in `lastError`, which a person can have written; None without one."""
+    error = item.get(contract.LAST_ERROR)
+    return error.get("code") if isinstance(error, Mapping) else None
+
+
 def has_ended(item: Item) -> bool:
     """Whether the end of this job is recorded.
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from bbm.problems import is_transient
-from bbm.tables import Item, has_ended, is_tracked
+from bbm.tables import Item, error_code, has_ended, is_tracked
 from bedrock_batch_monitor import contract
 from bedrock_batch_monitor.domain import statuses
 
@@ -53,7 +53,7 @@ class Watched:
 
 def is_followed(item: Item) -> bool:
     """Whether the monitor polls the job: it is tracked, monitored and has not ended."""
-    code = _error_code(item)
+    code = error_code(item)
     refused = isinstance(code, str) and code in _NOT_POLLED
     return is_tracked(item) and not has_ended(item) and not refused
 
@@ -90,10 +90,5 @@ def _untracked(item: Item) -> Item:
 
 
 def _shown(item: Item) -> tuple[Any, ...]:
-    code = _error_code(item)
+    code = error_code(item)
     return (item.get("status"), item.get("processedRecordCount"), is_tracked(item), code)
-
-
-def _error_code(item: Item) -> object:
-    error = item.get("lastError")
-    return error.get("code") if isinstance(error, Mapping) else None
