@@ -257,6 +257,9 @@ def _allow_tables_of_poll(role: iam.Role, tables: Tables, config: MonitorConfig)
         index_arn(tables.jobs, contract.PENDING_EVENTS_INDEX),
     ]
     allow(role, "QueryActiveJobsAndPendingEvents", ["dynamodb:Query"], indexes)
+    # The completed jobs, on which forecasts for jobs with deadlines rest.
+    by_status = index_arn(tables.history, contract.BY_STATUS_INDEX)
+    allow(role, "QueryCompletedJobs", ["dynamodb:Query"], [by_status])
     if config.output_buckets:
         usage = index_arn(tables.jobs, contract.USAGE_PENDING_INDEX)
         allow(role, "QueryPendingUsage", ["dynamodb:Query"], [usage])

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import accumulate
+from statistics import mean
 from typing import Final
 
 from bedrock_batch_monitor.domain.forecast import Forecaster, Sample
@@ -26,7 +27,6 @@ WARM_UP: Final = 50
 START: Final = datetime(2026, 1, 5, tzinfo=UTC)
 _CHECKS: Final = 40
 _STEPS: Final = 30
-_LIKELY_LATE: Final = 0.1
 
 History = Callable[[random.Random], Iterator[Sample]]
 
@@ -97,10 +97,12 @@ class Score:
     within_p90: int = 0
     within_p50: int = 0
     missed: int = 0
-    announced: dict[bool, int] = field(default_factory=lambda: {False: 0, True: 0})
-    """Missed deadlines that were announced before, without and with the forecast."""
-    false_alarms: dict[bool, int] = field(default_factory=lambda: {False: 0, True: 0})
-    """Announced jobs that ended in time, without and with the forecast."""
+    announced: dict[bool, int] = field(default_factory=lambda: {True: 0, False: 0})
+    """Missed deadlines that were announced before, with and without the forecast."""
+    false_alarms: dict[bool, int] = field(default_factory=lambda: {True: 0, False: 0})
+    """Announced jobs that ended in time, with and without the forecast."""
+    left: dict[bool, list[float]] = field(default_factory=lambda: {True: [], False: []})
+    """Of missed deadlines: the share of the time that was left when each was announced."""
 
 
 def replay(history: History, jobs: int = JOBS, seeds: tuple[int, ...] = SEEDS) -> Score:
@@ -138,12 +140,17 @@ def _judge(score: Score, forecaster: Forecaster, job: Sample, rng: random.Random
     deadline = job.submitted + timedelta(seconds=expected.total.p50 * rng.uniform(0.8, 2.5))
     run = _Run(rng)
     score.missed += job.ended > deadline
-    for uses_forecast in (False, True):
-        announced = _is_announced(forecaster if uses_forecast else None, job, deadline, run)
+    risk = forecaster.queue_risk(job.records, job.submitted, deadline)
+    for uses_forecast in (True, False):
+        begins = risk.begins if uses_forecast else None
+        left = _left_when_announced(begins, job, deadline, run)
+        if left is None:
+            continue
         if job.ended > deadline:
-            score.announced[uses_forecast] += announced
+            score.announced[uses_forecast] += 1
+            score.left[uses_forecast].append(left)
         else:
-            score.false_alarms[uses_forecast] += announced
+            score.false_alarms[uses_forecast] += 1
 
 
 class _Run:
@@ -160,39 +167,33 @@ class _Run:
         return before + rest * (self._done[min(int(whole) + 1, _STEPS)] - before)
 
 
-def _is_announced(
-    forecaster: Forecaster | None, job: Sample, deadline: datetime, run: _Run
-) -> bool:
-    """Whether the job was at risk at one of the checks before its deadline and its end.
+def _left_when_announced(
+    risk_begins: datetime | None, job: Sample, deadline: datetime, run: _Run
+) -> float | None:
+    """The share of the time to the deadline that is left at the first check that finds a risk.
 
-    While it waits, it is at risk in the last tenth of the time, and with the forecast if the chance
-    to be in time is below a tenth. While it runs, it is at risk if its rate so far leads past the
-    deadline by a tenth of the time to the end.
+    None if no check before the deadline and the end of the job finds one.
+
+    While it waits, it is at risk in the last tenth of the time, and from `risk_begins` on. While it
+    runs, it is at risk if its rate so far leads past the deadline by a tenth of the time to the
+    end.
     """
     begins = job.submitted + timedelta(seconds=job.queue_seconds)
     whole = deadline - job.submitted
     for check in range(1, _CHECKS):
         now = job.submitted + whole * check / _CHECKS
         if now >= job.ended:
-            return False
+            return None
         if now >= begins:
             elapsed = (now - begins).total_seconds()
             processed = run.processed(elapsed / job.run_seconds)
             ends_at = begins + timedelta(seconds=elapsed / processed if processed else 0)
             at_risk = ends_at - (ends_at - now) / 10 > deadline
         else:
-            at_risk = check >= _CHECKS * 0.9 or (
-                forecaster is not None and _is_late(forecaster, job, now, deadline)
-            )
+            at_risk = check >= _CHECKS * 0.9 or (risk_begins is not None and now >= risk_begins)
         if at_risk:
-            return True
-    return False
-
-
-def _is_late(forecaster: Forecaster, job: Sample, now: datetime, deadline: datetime) -> bool:
-    waited = now - job.submitted
-    expected = forecaster.forecast(job.records, job.submitted, by=deadline, waited=waited)
-    return expected is not None and (expected.chance or 0.0) < _LIKELY_LATE
+            return 1 - check / _CHECKS
+    return None
 
 
 def table() -> str:
@@ -205,8 +206,10 @@ def table() -> str:
         "Missed deadlines",
         "Announced",
         "False alarms per job",
-        "Announced, with the forecast",
-        "False alarms per job, with the forecast",
+        "Time left when announced",
+        "Announced, without the forecast",
+        "False alarms, without",
+        "Time left, without",
     )
     lines = [f"| {' | '.join(headings)} |", "|---" * len(headings) + "|"]
     for name, history in HISTORIES.items():
@@ -218,9 +221,10 @@ def table() -> str:
             f"{score.within_p90 / score.forecasts:.1%}",
             f"{score.missed:,}",
         ]
-        for uses_forecast in (False, True):
+        for uses_forecast in (True, False):
             cells.append(f"{score.announced[uses_forecast] / max(score.missed, 1):.1%}")
             cells.append(f"{score.false_alarms[uses_forecast] / score.forecasts:.1%}")
+            cells.append(f"{mean(score.left[uses_forecast]):.0%}")
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 

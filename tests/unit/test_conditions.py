@@ -21,9 +21,11 @@ from bedrock_batch_monitor.domain.conditions import (
     stalled,
 )
 from bedrock_batch_monitor.domain.event_kinds import AT_RISK, BY_NAME, CONDITIONS, KINDS, STALLED
+from bedrock_batch_monitor.domain.forecast import QueueRisk
 from bedrock_batch_monitor.domain.jobs import JobError, JobObservation, RecordCounts, TrackedJob
 from bedrock_batch_monitor.domain.progress import UNKNOWN, Estimate
 from bedrock_batch_monitor.domain.rules import Rules
+from bedrock_batch_monitor.domain.times import to_iso
 from bedrock_batch_monitor.domain.transitions import Refresh, Transition, Unchanged, decide
 from tests.support.monitor import RULES
 from tests.support.strategies import ARN, NOW, all_rules, observations, tracked_jobs
@@ -98,6 +100,52 @@ def test_job_is_at_risk_while_its_estimated_end_is_past_its_expiration(
     observation = replace(MOVED, job_expiration_time=expiration)
     found = at_risk(replace(JOB, **changes), observation, NOW, rules)
     assert (None if found is None else found.since) == expected
+
+
+DEADLINE = NOW + 10 * HOUR
+WAITS = replace(
+    JOB, status="Scheduled", submit_time=NOW - HOUR, deadline=to_iso(DEADLINE), counts=COUNTS
+)
+LATE = QueueRisk(NOW, NOW - MINUTE, DEADLINE + HOUR)
+LATER = QueueRisk(NOW + SECOND, NOW - MINUTE, DEADLINE + HOUR)
+HAS_HOPE = QueueRisk(None, NOW + SECOND)
+AT_RISK_SINCE = {"conditions": {"AtRisk": SINCE}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, None),
+        ({"queue_risk": LATE}, NOW),
+        ({"queue_risk": LATER}, None),
+        ({"queue_risk": QueueRisk()}, None),
+        # A job at risk stays so until its chance is clearly better, or its deadline is another.
+        (AT_RISK_SINCE | {"queue_risk": LATER}, SINCE),
+        (AT_RISK_SINCE | {"queue_risk": HAS_HOPE}, None),
+        (AT_RISK_SINCE | {"queue_risk": LATE, "deadline": None}, None),
+        # An event that Bedrock sends meanwhile is followed without a forecast.
+        (AT_RISK_SINCE, SINCE),
+        ({"queue_risk": LATE, "deadline": to_iso(NOW)}, None),
+        # Without a forecast, the last tenth of the time is too late to wait.
+        ({"deadline": to_iso(NOW + 6 * MINUTE), "queue_risk": QueueRisk()}, NOW),
+        ({"deadline": to_iso(NOW + 7 * MINUTE), "queue_risk": QueueRisk()}, None),
+    ],
+)
+def test_waiting_job_is_at_risk_from_the_moment_of_its_forecast(
+    changes: dict[str, Any], expected: datetime | None
+) -> None:
+    """The deadline counts, also without `emitAtRisk`."""
+    observation = replace(STILL, status="Scheduled")
+    found = at_risk(replace(WAITS, **changes), observation, NOW, RULES)
+    assert (None if found is None else found.since) == expected
+
+
+def test_event_of_a_waiting_job_has_the_end_that_the_forecast_expects() -> None:
+    """Half of the jobs that waited as long had ended by then."""
+    found = at_risk(replace(WAITS, queue_risk=LATE), replace(STILL, status="Scheduled"), NOW, RULES)
+    assert found is not None
+    assert found.facts["risk.reason"] == "deadline"
+    assert found.facts["risk.estimatedEndTime"] == to_iso(DEADLINE + HOUR)
 
 
 def test_transition_ends_at_risk_and_stalled() -> None:

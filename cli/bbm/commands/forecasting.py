@@ -11,11 +11,18 @@ from bbm import inputs
 from bbm.command import Invocation
 from bbm.views import lines
 from bedrock_batch_monitor.domain import statuses
-from bedrock_batch_monitor.domain.forecast import FEWEST_JOBS, Forecast, Forecaster, Range, Sample
+from bedrock_batch_monitor.domain.forecast import (
+    FEWEST_JOBS,
+    Forecast,
+    Forecaster,
+    Range,
+    Sample,
+    sample_of,
+)
 from bedrock_batch_monitor.domain.plain_text import clean
 from bedrock_batch_monitor.domain.times import to_iso
 from bedrock_batch_monitor.domain.token_usage import short_model_id
-from bedrock_batch_monitor.presentation.job_view import Job, job_of
+from bedrock_batch_monitor.presentation.job_view import job_of
 
 
 def forecast(
@@ -79,16 +86,9 @@ def _samples(bbm: Invocation, model: str, start: datetime) -> list[Sample]:
         for entry in ended
         if short_model_id(str(entry.get("modelId", ""))) == wanted
     ]
-    samples = (_sample(job_of(item)) for item in bbm.jobs.batch(arns))
+    jobs = (job_of(item) for item in bbm.jobs.batch(arns))
+    samples = (sample_of(job.submitted, job.began, job.ended, job.processed) for job in jobs)
     return sorted((each for each in samples if each is not None), key=lambda each: each.ended)
-
-
-def _sample(job: Job) -> Sample | None:
-    """What a job says about others; None if a time or the number of records is unknown."""
-    queued, running, records = job.queued_seconds, job.running_seconds, job.processed
-    if job.submitted is None or queued is None or running is None or not records:
-        return None
-    return Sample(job.submitted, queued, running, records)
 
 
 def _document(expected: Forecast, now: datetime, by: datetime | None) -> dict[str, Any]:

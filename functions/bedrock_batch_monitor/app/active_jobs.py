@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from bedrock_batch_monitor.app.job_results import JobResults
     from bedrock_batch_monitor.app.reconcile import Reconciler
     from bedrock_batch_monitor.app.worker_pool import WorkerPool
+    from bedrock_batch_monitor.domain.forecast import QueueRisk
     from bedrock_batch_monitor.domain.scopes import KeyPartition
     from bedrock_batch_monitor.domain.summary import ReconcileResult
 
@@ -74,6 +76,15 @@ class ActiveJobs:
                 is_reachable = job.unreachable_since is None
                 lane = self.reachable if is_reachable else self.unreachable
                 lane[job.job_arn] = job
+
+    def add_queue_risks(self, risks: Mapping[str, QueueRisk]) -> None:
+        """Add what the forecast says of jobs that wait."""
+        if not risks:
+            return
+        for place, job in enumerate(self.jobs):
+            if isinstance(job, TrackedJob) and job.job_arn in risks:
+                with_risk = replace(job, queue_risk=risks[job.job_arn])
+                self.jobs[place] = self.reachable[job.job_arn] = with_risk
 
 
 @dataclass(slots=True)

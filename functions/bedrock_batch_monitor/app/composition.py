@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from bedrock_batch_monitor.adapters.bedrock import BatchInferenceJobs
 from bedrock_batch_monitor.adapters.dynamodb.acks import Acks
+from bedrock_batch_monitor.adapters.dynamodb.completed_jobs import CompletedJobs
 from bedrock_batch_monitor.adapters.dynamodb.connection import connect
 from bedrock_batch_monitor.adapters.dynamodb.error_analyses import ErrorAnalyses
 from bedrock_batch_monitor.adapters.dynamodb.history_table import HistoryTable
@@ -26,7 +27,9 @@ from bedrock_batch_monitor.adapters.sts import RoleSessions
 from bedrock_batch_monitor.app.clock import utc_now
 from bedrock_batch_monitor.app.commands import Commands
 from bedrock_batch_monitor.app.discover import Discoverer
+from bedrock_batch_monitor.app.forecasts import Forecasts
 from bedrock_batch_monitor.app.inbox_batch import Inbox
+from bedrock_batch_monitor.app.models import Models
 from bedrock_batch_monitor.app.notifier import Notifier
 from bedrock_batch_monitor.app.poll import Monitor
 from bedrock_batch_monitor.app.reconcile import Reconciler
@@ -115,6 +118,7 @@ class Container:
         self._jobs = JobsTable(*jobs)
         self._writes = TransitionWrites(*jobs, self._history, self._outbox)
         self._slots = SlotsTable(self._dynamodb, settings.state_table_name)
+        self._completed = CompletedJobs(*jobs, settings.history_table_name)
         self._usage_writes = UsageWrites(*jobs)
         self._tag_writes = TagWrites(*jobs)
         acks = Acks(*jobs)
@@ -177,6 +181,12 @@ class Container:
                 else TagFollower(reconciler.tags, self._tag_writes, self.settings.rules)
             ),
             slots=self._slot_watch(scope) if self.settings.read_quotas else None,
+            forecasts=Forecasts(
+                scope=scope,
+                models=Models(self._jobs),
+                completed=self._completed,
+                clock=self._clock,
+            ),
             new_notifier=self._notifier if any(self.settings.topic_arns) else None,
         )
 
@@ -184,7 +194,7 @@ class Container:
         return SlotWatch(
             scope=scope,
             partition=self.settings.partition,
-            jobs=self._jobs,
+            models=Models(self._jobs),
             table=self._slots,
             quotas=BatchQuotas(self._session_for(scope), scope.region),
             clock=self._clock,

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from bedrock_batch_monitor.adapters.dynamodb.jobs_table import JobsTable
     from bedrock_batch_monitor.adapters.dynamodb.state_table import StateTable
     from bedrock_batch_monitor.app.discover import Discoverer
+    from bedrock_batch_monitor.app.forecasts import Forecasts
     from bedrock_batch_monitor.app.notifier import Notifier
     from bedrock_batch_monitor.app.reconcile import Reconciler
     from bedrock_batch_monitor.app.slots import SlotsResult, SlotWatch
@@ -94,6 +95,7 @@ class Monitor:
     usage: UsageFollower | None = None
     tags: TagFollower | None = None
     slots: SlotWatch | None = None
+    forecasts: Forecasts | None = None
     home: Scope | None = None
     new_notifier: Callable[[], Notifier] | None = None
     lanes: Lanes = field(default_factory=Lanes)
@@ -165,6 +167,7 @@ class _Poll:
         self.load_state()
         self.backlog.flush(_SHARE_OF_BACKLOG)
         active = self.collect_active_jobs()
+        self.forecast_waiting(active)
         self.scan_lists(active)
         self.reconcile_each(active)
         self.reads.retry_failed()
@@ -203,6 +206,15 @@ class _Poll:
             self.reads.record_status(job.job_arn, status)
         active.sort(self.monitor.reconciler)
         return active
+
+    def forecast_waiting(self, active: ActiveJobs) -> None:
+        """Find out from when on jobs that wait will probably miss their deadlines."""
+        forecasts = self.monitor.forecasts
+        if forecasts is None:
+            return
+        found = forecasts.queue_risks(active.reachable, lambda: not self.pool.time_is_up)
+        self.summary.errors.update(found.errors)
+        active.add_queue_risks(found.by_job)
 
     def scan_lists(self, active: ActiveJobs) -> None:
         """Find the jobs that need no Get: lists confirm them, or their resync slot is not due."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from bedrock_batch_monitor.adapters.dynamodb.items import InvalidItemError
-from bedrock_batch_monitor.adapters.dynamodb.jobs_table import KEYS_PER_CALL
 from bedrock_batch_monitor.adapters.errors import ServiceError
 from bedrock_batch_monitor.adapters.service_quotas import NO_TIME
+from bedrock_batch_monitor.app.models import Models
 from bedrock_batch_monitor.domain.events import MonitorEvent, slots_event
 from bedrock_batch_monitor.domain.slots import (
     LONGEST_READ,
@@ -24,7 +24,6 @@ from bedrock_batch_monitor.domain.slots import (
 )
 
 if TYPE_CHECKING:
-    from bedrock_batch_monitor.adapters.dynamodb.jobs_table import JobsTable
     from bedrock_batch_monitor.adapters.dynamodb.slots_table import SlotsTable
     from bedrock_batch_monitor.adapters.service_quotas import BatchQuotas
     from bedrock_batch_monitor.domain.arns import Scope
@@ -51,18 +50,16 @@ class SlotsResult:
 class SlotWatch:
     """Follows slots; what it remembers lasts as long as the execution environment.
 
-    The model of a job never changes, so each job's item is read once for it. Without
-    `emits_events`, the state is read once as well.
+    Without `emits_events`, the state is read once.
     """
 
     scope: Scope
     partition: str
-    jobs: JobsTable
+    models: Models
     table: SlotsTable
     quotas: BatchQuotas
     clock: Callable[[], datetime]
     emits_events: bool
-    _models: dict[str, str] = field(default_factory=dict)
     _state: SlotState | None = None
 
     def run(self, active: Collection[str] | None, has_time: Callable[[], bool]) -> SlotsResult:
@@ -90,9 +87,9 @@ class SlotWatch:
         self._state = state
         if active is None:
             return self._with_events(state, result)
-        if not self._read_models(active, has_time):
+        if not self.models.read(active, has_time):
             return self._with_events(state, result)
-        slots = slots_of(filter(None, self._models.values()), state.limits)
+        slots = slots_of(filter(None, self.models.by_job.values()), state.limits)
         return self._with_events(state, replace(result, slots=slots), counted=True)
 
     def _with_limits(
@@ -117,20 +114,6 @@ class SlotWatch:
             due_at = now + (READ_EVERY if is_refused else READ_AGAIN_AFTER)
         self.table.save_limits(self.scope, limits, due_at)
         return replace(state, limits=limits, due_at=due_at), SlotsResult(quota_error=code)
-
-    def _read_models(self, active: Collection[str], has_time: Callable[[], bool]) -> bool:
-        """Read the models of jobs that are new; False if the time is up before all are known.
-
-        What is read stays known, whatever follows: the next poll reads only the rest.
-        """
-        wanted = set(active)
-        self._models = {arn: model for arn, model in self._models.items() if arn in wanted}
-        unknown = sorted(wanted - self._models.keys())
-        for start in range(0, len(unknown), KEYS_PER_CALL):
-            if not has_time():
-                return False
-            self._models |= self.jobs.model_ids(unknown[start : start + KEYS_PER_CALL])
-        return True
 
     def _with_events(
         self, state: SlotState, result: SlotsResult, *, counted: bool = False

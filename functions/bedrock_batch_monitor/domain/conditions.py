@@ -18,6 +18,7 @@ from bedrock_batch_monitor.domain.event_kinds import (
     STALLED,
     EventKind,
 )
+from bedrock_batch_monitor.domain.forecast import QueueRisk
 from bedrock_batch_monitor.domain.jobs import JobObservation, TrackedJob
 from bedrock_batch_monitor.domain.owners import deadline_of
 from bedrock_batch_monitor.domain.progress import (
@@ -30,8 +31,6 @@ from bedrock_batch_monitor.domain.progress import (
 from bedrock_batch_monitor.domain.rules import Rules
 from bedrock_batch_monitor.domain.times import plausible, seconds_between, to_iso
 
-# The statuses of a job that waits for Bedrock to begin.
-_WAITING: Final = frozenset({statuses.SUBMITTED, statuses.VALIDATING, statuses.SCHEDULED})
 # A job that waits is at risk in the last tenth of its time, within these bounds.
 _SHORTEST_LEAD: Final = timedelta(minutes=5)
 _LONGEST_LEAD: Final = timedelta(hours=6)
@@ -98,9 +97,10 @@ def at_risk(
     """The job will probably miss its expiration or its deadline.
 
     A deadline counts always, the expiration with `emit_at_risk`. A job that runs is at risk if its
-    estimated end is past a limit, and a job that waits if a limit is near.
+    estimated end is past a limit. A job that waits is at risk if a limit is near, or if few of the
+    jobs that waited as long would be done by its deadline.
     """
-    if observation.status in _WAITING:
+    if observation.status in statuses.WAITING:
         return _at_risk_in_queue(job, observation, now, rules)
     return _at_risk_while_running(job, observation, now, rules)
 
@@ -116,9 +116,28 @@ def _at_risk_in_queue(
     for limit in _limits(job, observation, rules, waits=True):
         if submitted is None or limit.at <= now:
             continue
+        if limit.reason == DEADLINE and since is not None and job.queue_risk is None:
+            # The forecast was not asked: only a poll knows whether the job is still at risk.
+            return Finding(AT_RISK, since)
+        expected = _late_by_forecast(job.queue_risk, now, is_at_risk=since is not None)
+        if limit.reason == DEADLINE and expected is not None:
+            return Finding(AT_RISK, since or now, _risk_of(limit, observation, expected))
         if limit.at - now <= min(max((limit.at - submitted) / 10, _SHORTEST_LEAD), _LONGEST_LEAD):
             return Finding(AT_RISK, since or now, _risk_of(limit, observation, UNKNOWN))
     return None
+
+
+def _late_by_forecast(
+    risk: QueueRisk | None, now: datetime, *, is_at_risk: bool
+) -> Estimate | None:
+    """What the forecast expects of a job that will probably be late; None if it does not say so.
+
+    A job that is at risk already stays so until its chance is clearly better.
+    """
+    if risk is None:
+        return None
+    from_then = risk.holds if is_at_risk else risk.begins
+    return Estimate(ends_at=risk.ends_at) if from_then is not None and now >= from_then else None
 
 
 def _at_risk_while_running(

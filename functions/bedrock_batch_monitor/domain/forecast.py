@@ -14,10 +14,13 @@ weights have not followed yet.
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from statistics import median
 from typing import Final
+
+from bedrock_batch_monitor.domain.times import seconds_between
 
 # Fewer jobs are no basis for a forecast.
 FEWEST_JOBS: Final = 5
@@ -28,6 +31,10 @@ _HALF_LIFE: Final = 25
 _SAME_HOUR: Final = 1.5
 _HOUR: Final = 3600
 _WEEK: Final = 7 * 24
+# In seconds. A job expires at most 168 hours after its submission, so no job takes 30 days, and a
+# forecast of more than a year has no more information.
+_LONGEST: Final = 30 * 24 * _HOUR
+_FURTHEST: Final = 365 * 24 * _HOUR
 _DAY: Final = 24
 # The weights of a job that was submitted at another hour of the week, and of the day.
 _OTHER_DAY: Final = 0.5
@@ -38,6 +45,10 @@ _LOWEST: Final = 0.6
 _HIGHEST: Final = 0.999
 # By so much the longest time is extended where a quantile above all known times is asked for.
 _BEYOND: Final = 1.5
+# A job that waits becomes at risk if its chance to be in time is below the first, and is no longer
+# at risk if it is at least the second.
+_LIKELY_LATE: Final = 0.05
+_PERHAPS_IN_TIME: Final = 0.15
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +67,39 @@ class Sample:
 
     def run_of(self, records: int) -> float:
         """How long so many records would have run."""
-        return self.run_seconds / self.records * records
+        return min(self.run_seconds / self.records * records, _FURTHEST)
+
+
+def sample_of(
+    submitted: datetime | None,
+    began: datetime | None,
+    ended: datetime | None,
+    records: int | None,
+) -> Sample | None:
+    """What a completed job says about others; None if its times or records are unknown or odd.
+
+    `began` is when the job was first observed as `InProgress`.
+    """
+    queue, run = seconds_between(submitted, began), seconds_between(began, ended)
+    if submitted is None or queue is None or run is None or not records:
+        return None
+    if queue + run > _LONGEST:
+        return None
+    return Sample(submitted, queue, run, records)
+
+
+@dataclass(frozen=True, slots=True)
+class QueueRisk:
+    """From when on a job that still waits will probably miss its deadline.
+
+    From `begins` on the job comes at risk, and from `holds` on it stays at risk; None for never, or
+    if too few jobs waited as long. `ends_at` is when half of the jobs that wait until `begins` have
+    ended.
+    """
+
+    begins: datetime | None = None
+    holds: datetime | None = None
+    ends_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +134,9 @@ class Forecaster:
 
     def add(self, sample: Sample) -> None:
         """Learn from a job that ended, and compare it with what was said of it."""
-        before = self._known(sample.submitted)
+        before = _weighted(self._ended_by(sample.submitted), sample.submitted)
         if len(before) >= FEWEST_JOBS:
-            totals = _totals(before, sample.records, sample.submitted)
+            totals = _totals(before, sample.records)
             covered = sample.queue_seconds + sample.run_seconds <= _quantile(totals, self.level)
             step = _STEP * (_TARGET - covered)
             self.level = min(max(self.level + step, _LOWEST), _HIGHEST)
@@ -102,58 +145,81 @@ class Forecaster:
         del self._samples[:-MOST_JOBS]
 
     def forecast(
-        self,
-        records: int,
-        submitted: datetime,
-        *,
-        by: datetime | None = None,
-        waited: timedelta = timedelta(0),
+        self, records: int, submitted: datetime, *, by: datetime | None = None
     ) -> Forecast | None:
-        """What to expect of a job with so many records; None if too few jobs are known.
-
-        `waited` is how long it has been in the queue: only jobs that waited longer count then.
-        """
-        known = self._known(submitted + waited)
-        longer = [each for each in known if each.queue_seconds > waited.total_seconds()]
-        if len(longer) < FEWEST_JOBS:
+        """What to expect of a job with so many records; None if too few jobs are known."""
+        known = _weighted(self._ended_by(submitted), submitted)
+        if len(known) < FEWEST_JOBS:
             return None
-        totals = _totals(longer, records, submitted)
-        weights = [weight for _, weight in _weighted(longer, submitted)]
-        queues = sorted(zip((each.queue_seconds for each in longer), weights, strict=True))
-        runs = sorted(zip((each.run_of(records) for each in longer), weights, strict=True))
+        totals = _totals(known, records)
+        queues = sorted((sample.queue_seconds, weight) for sample, weight in known)
+        runs = sorted((sample.run_of(records), weight) for sample, weight in known)
         chance = None
         if by is not None:
             left = (by - submitted).total_seconds()
-            whole = sum(weights)
+            whole = sum(weight for _, weight in known)
             chance = sum(weight for seconds, weight in totals if seconds <= left) / whole
         return Forecast(
-            len(longer), self._range(queues), self._range(runs), self._range(totals), chance
+            len(known), self._range(queues), self._range(runs), self._range(totals), chance
         )
+
+    def queue_risk(self, records: int | None, submitted: datetime, deadline: datetime) -> QueueRisk:
+        """From when on a job will probably miss its deadline, if it still waits then.
+
+        It is compared with the jobs that waited longer than it has. If the number of its records is
+        not known yet, it has as many as the median of the known jobs.
+        """
+        # Also jobs that ended while this one waits.
+        samples = [sample for _, _, sample in self._samples]
+        if len(samples) < FEWEST_JOBS:
+            return QueueRisk()
+        count = records or round(median(sample.records for sample in samples))
+        known = _weighted(samples, submitted)
+        waits = sorted(
+            (sample.queue_seconds, sample.queue_seconds + sample.run_of(count), weight)
+            for sample, weight in known
+        )
+        left = (deadline - submitted).total_seconds()
+        whole = sum(weight for _, _, weight in waits)
+        in_time = sum(weight for _, total, weight in waits if total <= left)
+        holds, waited = None, 0.0
+        # The jobs before `place` had begun when this one has waited for so long.
+        for place, (queue, total, weight) in enumerate(waits[: 1 - FEWEST_JOBS]):
+            if place == 0 or queue > waited:
+                at = submitted + timedelta(seconds=waited)
+                if holds is None and in_time < _PERHAPS_IN_TIME * whole:
+                    holds = at
+                if in_time < _LIKELY_LATE * whole:
+                    rest = sorted((total, weight) for _, total, weight in waits[place:])
+                    ends_at = submitted + timedelta(seconds=_quantile(rest, 0.5))
+                    return QueueRisk(at, holds, ends_at)
+            waited = queue
+            whole -= weight
+            in_time -= weight if total <= left else 0
+        return QueueRisk(holds=holds)
 
     def _range(self, times: Sequence[tuple[float, float]]) -> Range:
         half = _quantile(times, 0.5)
         return Range(half, max(_quantile(times, self.level), half))
 
-    def _known(self, moment: datetime) -> list[Sample]:
+    def _ended_by(self, moment: datetime) -> list[Sample]:
         """The jobs that had ended by then, the oldest first."""
         return [sample for ended, _, sample in self._samples if ended <= moment]
 
 
-def _weighted(samples: Sequence[Sample], submitted: datetime) -> Iterable[tuple[Sample, float]]:
+def _weighted(samples: Sequence[Sample], submitted: datetime) -> list[tuple[Sample, float]]:
+    """The jobs, the oldest first, with what each counts for one that was submitted then."""
     newest = len(samples) - 1
-    return (
+    return [
         (sample, 0.5 ** ((newest - place) / _HALF_LIFE) * _likeness(sample.submitted, submitted))
         for place, sample in enumerate(samples)
-    )
+    ]
 
 
-def _totals(
-    samples: Sequence[Sample], records: int, submitted: datetime
-) -> list[tuple[float, float]]:
+def _totals(known: Sequence[tuple[Sample, float]], records: int) -> list[tuple[float, float]]:
     """The whole time that each job says the new one takes, with its weight, in order."""
     return sorted(
-        (sample.queue_seconds + sample.run_of(records), weight)
-        for sample, weight in _weighted(samples, submitted)
+        (sample.queue_seconds + sample.run_of(records), weight) for sample, weight in known
     )
 
 

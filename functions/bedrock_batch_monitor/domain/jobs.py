@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.times import plausible
+
+if TYPE_CHECKING:
+    from bedrock_batch_monitor.domain.forecast import QueueRisk
 
 # The longest text that Bedrock's service model has for a job (`Message`, model and role ARNs). A
 # longer one would be a change of the API, and an item and an event that fit matter more than its
@@ -140,7 +143,8 @@ class TrackedJob:
     its end. `carried_events` are pending events that an item had before it was put again, and
     `carries_tasks` says that tasks were registered before. `deadline` is the text in the item: a
     moment, or before the job was read what a person wrote. `tags_pending` says that its tags could
-    not be read yet.
+    not be read yet. `queue_risk` is what the forecast says of a job that waits; None if it was not
+    asked.
     """
 
     job_arn: str
@@ -165,6 +169,7 @@ class TrackedJob:
     carries_tasks: bool = False
     deadline: str | None = None
     tags_pending: bool = False
+    queue_risk: QueueRisk | None = None
 
     @property
     def has_ended(self) -> bool:

@@ -14,6 +14,7 @@ from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from bedrock_batch_monitor import contract
 from bedrock_batch_monitor.adapters.dynamodb import attributes
 from bedrock_batch_monitor.adapters.dynamodb.attributes import Attribute, Group, Kind
+from bedrock_batch_monitor.domain.forecast import Sample, sample_of
 from bedrock_batch_monitor.domain.jobs import (
     HistoryEntry,
     JobError,
@@ -217,6 +218,22 @@ def job_record(item: Item) -> JobRecord:
         first_in_progress_at=_time(item, first) if first in item else None,
         tags=_tags(item, contract.TAGS) if contract.TAGS in item else {},
     )
+
+
+def sample(item: Item) -> Sample | None:
+    """What an ended job says about the times of others; None if it says nothing. Raises nothing."""
+    records = _decimal(item, "processedRecordCount") if "processedRecordCount" in item else None
+    return sample_of(
+        _optional_time(item, "submitTime"),
+        _optional_time(item, attributes.FIRST_IN_PROGRESS_AT),
+        _optional_time(item, "endTime"),
+        None if records is None or records < 1 else int(records),
+    )
+
+
+def model_id(item: Item) -> str:
+    """The model of a job, "" if it is not known."""
+    return item.get(contract.MODEL_ID, {}).get("S", "")
 
 
 def history_entry(item: Item) -> HistoryEntry:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from bedrock_batch_monitor import contract
 from bedrock_batch_monitor.adapters.dynamodb import attributes, items, writes
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     )
 
     from bedrock_batch_monitor.adapters.dynamodb.items import Item
+
+# The most keys of a BatchGetItem.
+KEYS_PER_CALL: Final = 100
 
 
 class JobItems:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from bedrock_batch_monitor import contract
 from bedrock_batch_monitor.adapters.dynamodb import attributes, items, write_conditions, writes
@@ -23,9 +23,6 @@ from bedrock_batch_monitor.domain.scopes import ALL_KEYS, KeyPartition, KeyRange
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
-
-# The most keys of a BatchGetItem.
-KEYS_PER_CALL: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +122,7 @@ class JobsTable(JobItems):
         if answer.get("UnprocessedKeys"):
             raise ServiceError(SERVICE, "UnprocessedKeys", "some items were not read")
         return {
-            item[contract.JOB_ARN]["S"]: item.get(contract.MODEL_ID, {}).get("S", "")
+            item[contract.JOB_ARN]["S"]: items.model_id(item)
             for item in answer["Responses"].get(self._name, ())
         }
 
