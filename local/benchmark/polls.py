@@ -23,8 +23,9 @@ NETWORK_SECONDS: Final = 0.03
 # The scan gets one job after another, so a few of them tell how long all take.
 _SCANNED: Final = 200
 _LEAST_OVER_NETWORK: Final = 100
-# The better of some runs: other load on the machine only adds.
+# The better of some runs: other load on the machine only adds. Long runs vary little.
 _RUNS: Final = 3
+_LONG_RUN_FROM: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,24 +57,27 @@ def measure(
 ) -> Iterator[Measured | OverNetwork]:
     """Measure every subject at every size: no job has ended, one in a hundred, all of them.
 
-    All jobs end only in a poll of up to `most_that_end` jobs.
+    All jobs end only in a poll of up to `most_that_end` jobs. With more, all of them are left to
+    end in the next `end_jobs`.
     """
     for jobs in sizes:
-        few = round(jobs * 0.01) if _LEAST_OF_WHICH_FEW_END <= jobs <= MOST_THAT_END else 0
-        rest = jobs - few if jobs <= most_that_end else 0
-        environment.fill(jobs, ending=[few, rest])
+        few = round(jobs * 0.01) if _LEAST_OF_WHICH_FEW_END <= jobs <= most_that_end else 0
+        rest = jobs - few
+        environment.fill(jobs, ending=[few, rest] if few else [rest])
         # The first poll of the monitor records all jobs; the baselines' table already has them.
         environment.poll_of_monitor(environment.session())()
         recorded = environment.snapshot((*environment.tables, environment.plain_table))
         yield from _each(environment, recorded, jobs, 0)
         if jobs >= _LEAST_OVER_NETWORK:
             yield from _over_network(environment, recorded, jobs)
-        environment.end_jobs()
+        if jobs > most_that_end:
+            environment.restore(recorded)
+            continue
         if few:
+            environment.end_jobs()
             yield from _each(environment, recorded, jobs, few)
         environment.end_jobs()
-        if rest:
-            yield from _each(environment, recorded, jobs, few + rest)
+        yield from _each(environment, recorded, jobs, jobs)
 
 
 def _each(
@@ -98,7 +102,8 @@ def _over_network(
     with environment.answering_after(NETWORK_SECONDS):
         for name, subject in subjects.items():
             own = _own(environment, recorded, name)
-            runs = 1 if name == "scan" else _RUNS
+            is_long = name != "monitor" and jobs >= _LONG_RUN_FROM
+            runs = 1 if name == "scan" or is_long else _RUNS
             timed = min(
                 (_timed(environment, subject, own) for _ in range(runs)),
                 key=lambda cost: cost.seconds,

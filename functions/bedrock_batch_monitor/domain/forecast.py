@@ -17,7 +17,6 @@ from bisect import insort
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from statistics import median
 from typing import Final
 
 from bedrock_batch_monitor.domain.times import seconds_between
@@ -173,7 +172,7 @@ class Forecaster:
         samples = [sample for _, _, sample in self._samples]
         if len(samples) < FEWEST_JOBS:
             return QueueRisk()
-        count = records or round(median(sample.records for sample in samples))
+        count = records or sorted(sample.records for sample in samples)[len(samples) // 2]
         known = _weighted(samples, submitted)
         waits = sorted(
             (sample.queue_seconds, sample.queue_seconds + sample.run_of(count), weight)
