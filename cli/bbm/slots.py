@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from bbm.problems import is_denied
-from bbm.tables import Item, error_code
-from bedrock_batch_monitor import contract
+from bbm.tables import Item
 from bedrock_batch_monitor.adapters.dynamodb.items import InvalidItemError
 from bedrock_batch_monitor.adapters.dynamodb.slots_table import key_of, slot_state
-from bedrock_batch_monitor.domain import statuses
-from bedrock_batch_monitor.domain.arns import JobArn, Scope, is_job_arn
+from bedrock_batch_monitor.domain.arns import Scope
 from bedrock_batch_monitor.domain.slots import ModelSlots, slots_of
-from bedrock_batch_monitor.domain.summary import ABOUT_ONE_JOB
+from bedrock_batch_monitor.presentation.job_view import job_of, models_in_use
 
 if TYPE_CHECKING:
     from bbm.command import Invocation
@@ -45,17 +43,11 @@ class ScopeSlots:
 
 def slots_of_jobs(bbm: Invocation, jobs: Sequence[Item]) -> tuple[ScopeSlots, ...]:
     """The slots of these active jobs, by account and Region; without those where none is known."""
-    by_scope: dict[Scope, list[str]] = {}
-    for item in jobs:
-        arn, status, model = (item.get(name) for name in ("jobArn", contract.STATUS, "modelId"))
-        is_active = isinstance(status, str) and not statuses.is_terminal(status)
-        if is_active and not _is_gone(item) and isinstance(model, str) and is_job_arn(str(arn)):
-            by_scope.setdefault(JobArn.parse(str(arn)).scope, []).append(model)
     table = bbm.deployment.state_table
     if not table:
         return ()
     found = []
-    for scope, models in sorted(by_scope.items()):
+    for scope, models in models_in_use(map(job_of, jobs)).items():
         try:
             raw = bbm.clients.dynamodb.get_item(TableName=table, Key=key_of(scope)).get("Item", {})
         except ClientError as error:
@@ -75,8 +67,3 @@ def slots_of_jobs(bbm: Invocation, jobs: Sequence[Item]) -> tuple[ScopeSlots, ..
         if limits:
             found.append(ScopeSlots(scope, slots_of(models, limits)))
     return tuple(found)
-
-
-def _is_gone(item: Item) -> bool:
-    """Whether Bedrock does not know the job: it uses no slot, as in a poll."""
-    return "unreachableSince" in item and error_code(item) in ABOUT_ONE_JOB

@@ -148,6 +148,8 @@ class MonitorConfig(DeclaredSettings):
             )
         if self.retry_file_prefix is not None and self.record_errors != "on":
             yield "retryFilePrefix has no effect: set recordErrors to on as well"
+        if self.emit_slots_available and not self.read_quotas:
+            yield "emitSlotsAvailable has no effect: set readQuotas to true as well"
         if (buckets := len(self.output_buckets or ())) > MOST_BUCKETS:
             yield (
                 f"outputBuckets names {buckets} buckets: the policies of a role have space for "

@@ -11,13 +11,14 @@ from typing import Any, Final
 
 from bedrock_batch_monitor import contract
 from bedrock_batch_monitor.domain import statuses
+from bedrock_batch_monitor.domain.forecast import FEWEST_JOBS
 from bedrock_batch_monitor.domain.requests import Hint, Request, Track, Untrack
 from bedrock_batch_monitor.domain.tasks import WaitingTask
 from bedrock_batch_monitor.domain.token_usage import OutputBucket, TokenPrice, UsageRules
 from bedrock_batch_monitor.settings import Settings
 from tests.explorer.conduct import Conduct, Outcome
 from tests.explorer.invariants import DEFECT, LATE, UNTRACKED, Verdict, Violation, judge
-from tests.explorer.schedules import OUTSIDE, Case, Program, Turns
+from tests.explorer.schedules import OUTSIDE, Case, Program, Segment, Turns
 from tests.explorer.simulation import SLOW, START, Actor, World, actor, job_arn
 from tests.support.monitor import RULES, SETTINGS
 
@@ -90,8 +91,26 @@ class Memory:
     """The verdict by position."""
     conduct: Conduct = field(default_factory=Conduct)
     """The known conduct of the actors."""
+    pauses: dict[tuple[str, int], Turns] = field(default_factory=dict)
+    """The run of one schedule without a fault, before each of its calls."""
+    paused: tuple[Segment, ...] | None = None
+    """The schedule of `pauses`."""
     recognized: int = 0
     """The number of cases that ended at a known position."""
+
+    def resume(self, case: Case) -> Turns | None:
+        """The run of the case up to its first fault; None if nothing can be copied there."""
+        if not case.faults or SCENARIOS[case.scenario].seconds:
+            return None
+        if self.paused != case.schedule:
+            self.pauses, self.paused = {}, case.schedule
+            undisturbed = replace(case, faults=())
+            turns = self.begin(undisturbed) or _begin(undisturbed, self)
+            turns.pauses = self.pauses
+            _run(turns, undisturbed)
+        calls = {(actor, number) for actor, number, _ in case.faults}
+        first = next((call for call in self.pauses if call in calls), None)
+        return None if first is None else self.pauses[first].resume(case)
 
     def begin(self, case: Case) -> Turns | None:
         """The longest known beginning of the case."""
@@ -110,7 +129,7 @@ def play(case: Case, memory: Memory | None = None) -> Verdict:
     if memory is None:
         return _conclude(run(case), SCENARIOS[case.scenario])
     head, disturbed = case.head, {actor for actor, _, _ in case.faults}
-    turns = memory.begin(case) or _begin(case, memory)
+    turns = memory.resume(case) or memory.begin(case) or _begin(case, memory)
     passed: list[Hashable] = []
 
     def is_known() -> bool:
@@ -188,7 +207,7 @@ def _run(turns: Turns, case: Case, stops: Callable[[], bool] = lambda: False) ->
 
 
 def _go_on_outside(turns: Turns, steps: tuple[Step, ...]) -> Outcome:
-    for step in steps:
+    for step in steps[turns.calls_made(OUTSIDE) :]:
         turns.before(OUTSIDE, "Step", {})
         step(turns.world)
     return Outcome()
@@ -302,6 +321,28 @@ def _due() -> World:
     _poll(world, OWNED)
     world.now += timedelta(minutes=3)
     return world
+
+
+def _waits_too_long() -> World:
+    """A job waits with a deadline that none of five earlier jobs would have met."""
+    world = World.empty()
+    for _ in range(FEWEST_JOBS):
+        world.put(world.add_job(statuses.SUBMITTED, statuses.IN_PROGRESS, statuses.COMPLETED))
+    _poll(world, OWNED)
+    for _ in range(2):
+        world.now += timedelta(hours=1)
+        for arn in world.jobs:
+            world.advance(arn)
+        _poll(world, OWNED)
+    arn = world.add_job(statuses.SUBMITTED, statuses.IN_PROGRESS, statuses.COMPLETED)
+    world.put(arn)
+    world.set_deadline(arn, "1h")
+    _poll(world, OWNED)
+    return world
+
+
+def _begin_last(world: World) -> None:
+    world.advance(job_arn(len(world.jobs)))
 
 
 def _running() -> World:
@@ -651,6 +692,7 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
     "at-risk": Scenario(_late, (_progress, _advance), WARY),
     "tagged-at-first-sight": Scenario(_just_put, (_advance,), OWNED),
     "due": Scenario(_due, (_advance,), OWNED, polls=TWINS),
+    "waits-too-long": Scenario(_waits_too_long, (_begin_last,), OWNED),
     "progresses-meanwhile": Scenario(_late, (_progress,), OFTEN),
     "denied": Scenario(_running, (_advance,), IMPATIENT),
     "counted-meanwhile": Scenario(

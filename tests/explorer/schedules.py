@@ -19,7 +19,7 @@ from greenlet import getcurrent, greenlet
 from bedrock_batch_monitor.app.worker_pool import LEAVE_BEFORE_DEADLINE_SECONDS
 from bedrock_batch_monitor.domain.requests import Request
 from tests.explorer.conduct import Conduct, Outcome
-from tests.explorer.simulation import QUICK, SLOW, Crash, Seat, World, kinds_for
+from tests.explorer.simulation import QUICK, SLOW, Crash, Line, Seat, World, kinds_for
 
 Segment = tuple[str, int]
 """An actor and its number of calls; `TO_THE_END` means all of them."""
@@ -123,12 +123,17 @@ class Turns:
     """The seconds that an actor's calls took."""
     conduct: Conduct | None = None
     """The known conduct of the actors: their code runs only where it is unknown. None: always."""
+    pauses: dict[tuple[str, int], Turns] | None = None
+    """Copies of this run before each call, by actor and number; None: no copies are kept."""
 
     def __post_init__(self) -> None:
         self._queue = deque(self.schedule)
         self._numbers: dict[str, int] = {}
         self._begun: set[str] = set()
         self._finished: set[str] = set()
+        self._lines: dict[str, Line] = {}
+        # The actor whose turn it was when this copy was made.
+        self._paused: str | None = None
         self._left = TO_THE_END
         self._loop = getcurrent()
 
@@ -150,6 +155,31 @@ class Turns:
         fork._finished = {*self._finished}
         return fork
 
+    def resume(self, case: Case) -> Turns:
+        """Continue from here with a case of the same schedule; here no fault has occurred yet."""
+        fork = self.fork(case)
+        fork._queue = self._queue.copy()
+        fork._numbers = {**self._numbers}
+        fork._lines = {actor: line.fork() for actor, line in self._lines.items()}
+        fork._paused, fork._left = self._paused, self._left
+        return fork
+
+    def calls_made(self, actor: str) -> int:
+        """How many calls an actor has made."""
+        return self._numbers.get(actor, 0)
+
+    def _pause(self, actor: str) -> None:
+        """Keep a copy of the run before the next call of this actor, whose turn it is."""
+        unfinished = (line for name, line in self._lines.items() if name not in self._finished)
+        if any(line.is_taught for line in unfinished):
+            # No later copy either: the first fault of a case must not be skipped.
+            self.pauses = None
+        if self.pauses is None or actor == OUTSIDE:
+            return
+        copy = self.resume(Case("", tuple(self.schedule)))
+        copy._paused = actor
+        self.pauses[actor, self.calls_made(actor) + 1] = copy
+
     def run(
         self, programs: Mapping[str, Program], stops: Callable[[], bool] = lambda: False
     ) -> None:
@@ -161,7 +191,6 @@ class Turns:
         self._loop = getcurrent()
         while segment := self._next(programs):
             target, self._left = segment
-            self._begun.add(target)
             actors[target].switch(target, programs[target])
             if len(self._finished) == len(self._begun) and stops():
                 return
@@ -170,6 +199,8 @@ class Turns:
         """The boundary of a call: pass the turn if it is over, then return the call's fault."""
         if self._left == 0:
             self._loop.switch()
+        if self.pauses is not None:
+            self._pause(actor)
         self._left -= 1
         number = self._numbers[actor] = self._numbers.get(actor, 0) + 1
         self.world.tick()
@@ -223,6 +254,9 @@ class Turns:
         )
 
     def _next(self, programs: Mapping[str, Program]) -> Segment | None:
+        if self._paused is not None:
+            paused, self._paused = self._paused, None
+            return paused, self._left
         while self._queue:
             segment = self._queue.popleft()
             if segment[0] not in self._finished:
@@ -231,8 +265,10 @@ class Turns:
         return next(((name, TO_THE_END) for name in unfinished), None)
 
     def _play(self, actor: str, program: Program) -> None:
-        # A processed message leaves its queue; a crash leaves all of them there.
-        self.unfollowed.extend(program.requests)
+        if actor not in self._begun:
+            self._begun.add(actor)
+            # A processed message leaves its queue; a crash leaves all of them there.
+            self.unfollowed.extend(program.requests)
         try:
             outcome = self._outcome(actor, program)
         except Crash:
@@ -254,4 +290,6 @@ class Turns:
 
         if program.seat is None or self.conduct is None:
             return run()
-        return program.seat.act(run, self.conduct)
+        if actor not in self._lines:
+            self._lines[actor] = program.seat.begin(self.conduct)
+        return program.seat.act(run, self.conduct, self._lines[actor])

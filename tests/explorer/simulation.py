@@ -672,6 +672,22 @@ def meet(world: World, kind: str, operation: str, request: Mapping[str, Any]) ->
 
 
 @dataclass
+class Line:
+    """How far an actor has come whose code did not run: its next moment, and how it got there."""
+
+    moment: Moment
+    began: datetime
+    known: list[tuple[Moment, Answer]] = field(default_factory=list)
+    """The moments of its calls so far, with the responses."""
+    is_taught: bool = False
+    """Whether its code runs by now, which nothing can copy."""
+
+    def fork(self) -> Line:
+        """A copy whose changes leave this one alone."""
+        return Line(self.moment, self.began, [*self.known])
+
+
+@dataclass
 class _Lesson:
     """A run of an actor's code that records its conduct."""
 
@@ -753,17 +769,22 @@ class Seat:
             return oversight.world.perform(operation, request)
         return meet(oversight.world, kind, operation, request)
 
-    def act(self, program: Callable[[], Outcome], conduct: Conduct) -> Outcome:
-        """Make the calls of the program, and run it only where they are unknown."""
-        began = self.clock()
-        moment = conduct.begin(self.actor, began)
-        known: deque[tuple[Moment, Answer]] = deque()
-        while moment.operation:
+    def begin(self, conduct: Conduct) -> Line:
+        """The line of this actor, which begins now."""
+        now = self.clock()
+        return Line(conduct.begin(self.actor, now), now)
+
+    def act(self, program: Callable[[], Outcome], conduct: Conduct, line: Line) -> Outcome:
+        """Make the calls of the program from a point on, and run it only where they are unknown."""
+        while line.moment.operation:
+            moment = line.moment
             answer = self.ask(moment.operation, moment.request)
-            known.append((moment, answer))
-            moment = conduct.after(moment, answer)
+            line.known.append((moment, answer))
+            line.moment = conduct.after(moment, answer)
+        moment = line.moment
         if moment.outcome is None:
-            lesson = self._lesson = _Lesson(conduct, moment, known, began)
+            line.is_taught = True
+            lesson = self._lesson = _Lesson(conduct, moment, deque(line.known), line.began)
             try:
                 outcome = program()
             finally:
@@ -891,8 +912,12 @@ class Actor:
 
     def forget(self) -> None:
         """Reset the state in memory, as in a new execution environment."""
-        lanes = self.monitor.lanes
+        lanes, forecasts = self.monitor.lanes, self.monitor.forecasts
         lanes.reachable, lanes.unreachable = Lane(), Lane()
+        if forecasts is not None:
+            forecasts.models.by_job.clear()
+            # The next call lists the completed jobs again, and forgets what rests on the old list.
+            forecasts._listed_at = None
         for reconciler in (self.monitor.reconciler, self.inbox.reconciler_of(self.monitor.scope)):
             reconciler.failing_since.clear()
             if reconciler.usage is not None:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.explorer import invariants, variants
 from tests.explorer.__main__ import main
-from tests.explorer.explore import PAIRS, Planned, Sample, cases, explore, most_of_each, plan
+from tests.explorer.explore import PAIRS, Planned, Sample, cases, explore, plan, shares_of
 from tests.explorer.scenarios import SCENARIOS, _beginning, play, run
 from tests.explorer.schedules import Case
 
@@ -55,16 +55,13 @@ def beginnings() -> Iterator[None]:
     _beginning.cache_clear()
 
 
-@pytest.mark.parametrize(
-    ("at_most", "expected"), [(30, 10), (40, 15), (65, 40), (10, 10 / 3), (1000, 45)]
-)
-def test_small_scenarios_run_in_full_and_large_ones_are_sampled(
-    at_most: int, expected: float
-) -> None:
-    """The cases of all scenarios add up to the requested number."""
-    sizes = [45, 10, 15]
-    assert most_of_each(sizes, at_most) == pytest.approx(expected)
-    assert sum(min(size, expected) for size in sizes) == pytest.approx(min(at_most, 70))
+def test_small_scenarios_are_run_in_full_and_the_others_sampled() -> None:
+    """The sample of a large one comes first; the rest goes to the smallest."""
+    sizes = [40_000, 3_000, 10_000, 500]
+    assert shares_of(sizes, 16_000) == [0.05, 1, 1, 1]
+    assert shares_of(sizes, 15_000) == [0.05, 1, 0.2, 1]
+    assert shares_of(sizes, sum(sizes)) == [1, 1, 1, 1]
+    assert shares_of(sizes, 1) == [0.05, 2 / 3, 0.2, 1]
 
 
 def test_sample_of_all_cases_has_no_violation() -> None:

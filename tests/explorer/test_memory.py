@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 
 import pytest
 
@@ -38,6 +39,21 @@ def test_verdict_is_the_same_with_a_memory(scenario: str) -> None:
     assert some
     remembered = [play(case, memory) for case in some]
     assert remembered == [play(case) for case in some]
+
+
+@pytest.mark.parametrize(
+    "scenario", ["two-end", "untracked-then-tracked", "put-again-ending", "waits-too-long"]
+)
+def test_verdict_is_the_same_where_a_case_continues_from_a_copy(scenario: str) -> None:
+    """Schedules in which an actor is interrupted, and then continues from a copy of the run."""
+    memory = Memory()
+    interrupted = [each for each in plan(scenario, 1) if each.preemptions == 1]
+    for each in interrupted[:: len(interrupted) // 8]:
+        some = [replace(each.case, faults=(fault,)) for fault in each.faults[::5]]
+        # The conduct without a fault is known from the first case on.
+        remembered = [play(case, memory) for case in (each.case, *some)]
+        assert len(memory.pauses) > len(some) / 5
+        assert remembered == [play(case) for case in (each.case, *some)]
 
 
 @pytest.mark.parametrize(

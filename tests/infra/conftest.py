@@ -35,6 +35,8 @@ _CHOSEN: Mapping[str, Any] = {
     "backfill_days": 30,
     "task_tokens": False,
     "emit_status_changes": True,
+    # Its default: `emitSlotsAvailable` needs it.
+    "read_quotas": True,
     "progress_interval_minutes": 11,
     "stalled_after_minutes": 60,
     "emit_at_risk": True,
@@ -85,7 +87,7 @@ def other_than_default(setting: Setting) -> object:
     raise AssertionError(message)
 
 
-# Every setting away from its default.
+# Every setting away from its default, with the exceptions above.
 ALL_KEYS = MonitorConfig(
     **{
         name: _CHOSEN[name] if name in _CHOSEN else other_than_default(setting)

@@ -460,6 +460,12 @@ def test_outcomes_without_a_recipient_are_refused() -> None:
     )
 
 
+def test_slots_event_without_quotas_is_refused() -> None:
+    """Without the quotas, no poll knows when all slots are in use."""
+    with pytest.raises(ConfigError, match="emitSlotsAvailable has no effect: set readQuotas"):
+        MonitorConfig.from_context({"emitSlotsAvailable": "true", "readQuotas": "false"})
+
+
 def test_notified_outcomes_exclude_completed_by_default() -> None:
     """Conditions are included."""
     notified = MonitorConfig(notify_chat=True).notified_outcomes

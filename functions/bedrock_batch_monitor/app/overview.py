@@ -19,13 +19,12 @@ from bedrock_batch_monitor.adapters.dynamodb.slots_table import key_of, slot_sta
 from bedrock_batch_monitor.adapters.errors import ServiceError, calling
 from bedrock_batch_monitor.adapters.sdk import pages_of
 from bedrock_batch_monitor.domain import statuses
-from bedrock_batch_monitor.domain.arns import JobArn, Scope, is_job_arn
+from bedrock_batch_monitor.domain.arns import Scope
 from bedrock_batch_monitor.domain.slots import ModelSlots, slots_of
-from bedrock_batch_monitor.domain.summary import ABOUT_ONE_JOB
 from bedrock_batch_monitor.domain.times import to_iso
 from bedrock_batch_monitor.presentation.attention import concerns
 from bedrock_batch_monitor.presentation.job_table import LiveView, in_order_of_need, newest_ended
-from bedrock_batch_monitor.presentation.job_view import Job, job_of
+from bedrock_batch_monitor.presentation.job_view import Job, job_of, models_in_use
 from bedrock_batch_monitor.presentation.tally import ended_jobs, tally
 
 if TYPE_CHECKING:
@@ -140,12 +139,7 @@ class Overview:
 
     def _slots(self, jobs: Sequence[Job]) -> tuple[tuple[Scope, ModelSlots], ...]:
         """The slots of these active jobs, where quotas are known; the index has no models."""
-        by_scope: dict[Scope, list[str]] = {}
-        for job in jobs:
-            # As in a poll: a job that Bedrock does not know uses no slot.
-            is_gone = job.is_unreachable and job.error_code in ABOUT_ONE_JOB
-            if job.is_active and not is_gone and job.model is not None and is_job_arn(job.arn):
-                by_scope.setdefault(JobArn.parse(job.arn).scope, []).append(job.model)
+        by_scope = models_in_use(jobs)
         if self._state_table is None or not by_scope:
             return ()
         keys = [key_of(scope) for scope in by_scope]
@@ -162,7 +156,7 @@ class Overview:
             for item in answer["Responses"].get(self._state_table, ())
         }
         shown = []
-        for scope, models in sorted(by_scope.items()):
+        for scope, models in by_scope.items():
             try:
                 limits = slot_state(found.get(contract.slots_key(str(scope)), {})).limits
             except items.InvalidItemError:

@@ -6,19 +6,20 @@ of `attributes`: nothing here raises, and the size of a rendered job is bounded.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
 from bedrock_batch_monitor import contract
 from bedrock_batch_monitor.domain import statuses
-from bedrock_batch_monitor.domain.arns import InvalidJobArnError, JobArn
+from bedrock_batch_monitor.domain.arns import InvalidJobArnError, JobArn, Scope, is_job_arn
 from bedrock_batch_monitor.domain.deadlines import moment_of
 from bedrock_batch_monitor.domain.event_kinds import Severity
 from bedrock_batch_monitor.domain.locations import output_s3_uri
 from bedrock_batch_monitor.domain.outcomes import OUTCOMES, WITH_FAILED_RECORDS
 from bedrock_batch_monitor.domain.plain_text import clean
+from bedrock_batch_monitor.domain.summary import ABOUT_ONE_JOB
 from bedrock_batch_monitor.domain.tags import tags_in
 from bedrock_batch_monitor.domain.times import seconds_between
 from bedrock_batch_monitor.presentation.attributes import (
@@ -133,6 +134,19 @@ class Job:
     def total_seconds(self) -> int | None:
         """From the submission to the end."""
         return seconds_between(self.submitted, self.ended)
+
+
+def models_in_use(jobs: Iterable[Job]) -> dict[Scope, list[str]]:
+    """The model of each job that uses a slot, by account and Region, in their order.
+
+    As in a poll, a job that Bedrock does not know uses no slot.
+    """
+    by_scope: dict[Scope, list[str]] = {}
+    for job in jobs:
+        is_gone = job.is_unreachable and job.error_code in ABOUT_ONE_JOB
+        if job.is_active and not is_gone and job.model is not None and is_job_arn(job.arn):
+            by_scope.setdefault(JobArn.parse(job.arn).scope, []).append(job.model)
+    return dict(sorted(by_scope.items()))
 
 
 def job_of(item: Item) -> Job:
