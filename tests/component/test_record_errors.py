@@ -14,8 +14,12 @@ from aws_lambda_powertools import Logger
 from bedrock_batch_monitor.adapters.errors import ServiceError
 from bedrock_batch_monitor.adapters.eventbridge import BusLook, BusState
 from bedrock_batch_monitor.adapters.job_files_s3 import PART_BYTES, JobFilesInS3
-from bedrock_batch_monitor.app.composition import compose_record_errors
-from bedrock_batch_monitor.app.record_errors import Handled, NotSentError, RecordErrors
+from bedrock_batch_monitor.app.record_errors import (
+    Handled,
+    NotSentError,
+    RecordErrors,
+    compose_record_errors,
+)
 from bedrock_batch_monitor.domain.event_kinds import ENDED, ERRORS_ANALYZED
 from bedrock_batch_monitor.domain.locations import S3Uri
 from bedrock_batch_monitor.domain.stored_files import StoredFile

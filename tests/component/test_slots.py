@@ -13,7 +13,7 @@ import pytest
 
 from bedrock_batch_monitor.adapters.dynamodb.slots_table import SlotsTable
 from bedrock_batch_monitor.adapters.errors import ServiceError
-from bedrock_batch_monitor.app import slots
+from bedrock_batch_monitor.app import models
 from bedrock_batch_monitor.domain.slots import ModelSlots, SlotState
 from bedrock_batch_monitor.outbox.relay import Relay
 from local.bedrock import Phase, Script
@@ -231,7 +231,7 @@ def test_models_that_were_read_stay_known_after_a_failure_or_without_time(
     cloud: Cloud, quotas: Quotas, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A new environment with many jobs reads the rest in the next poll, and counts only then."""
-    monkeypatch.setattr(slots, "KEYS_PER_CALL", 2)
+    monkeypatch.setattr(models, "KEYS_PER_CALL", 2)
     for _ in range(5):
         cloud.add_job("InProgress", model_id=HAIKU)
     cloud.poll()
@@ -241,7 +241,10 @@ def test_models_that_were_read_stay_known_after_a_failure_or_without_time(
     active = [each["jobArn"] for each in cloud.items("jobs")]
     time = iter([True, True, True, False])
     assert watch.run(active, lambda: next(time)).slots == ()
-    read, failure = type(watch.jobs).model_ids, ServiceError("DynamoDB", "UnprocessedKeys", "test")
+    read, failure = (
+        type(watch.models.jobs).model_ids,
+        ServiceError("DynamoDB", "UnprocessedKeys", "test"),
+    )
     asked: list[int] = []
 
     def once(table: Any, arns: list[str]) -> Any:
@@ -250,7 +253,7 @@ def test_models_that_were_read_stay_known_after_a_failure_or_without_time(
             raise failure
         return read(table, arns)
 
-    with patch.object(type(watch.jobs), "model_ids", once):
+    with patch.object(type(watch.models.jobs), "model_ids", once):
         assert watch.run(active, lambda: True).errors == ("DynamoDB.UnprocessedKeys",)
         found = watch.run(active, lambda: True)
     assert found.slots == (ModelSlots(HAIKU, 5, "Claude 3 Haiku", 2),)

@@ -38,7 +38,7 @@ PAIRS: Final = "two faults, no preemption"
 PREEMPTIONS: Final = 2
 PREEMPTIONS_WITH_FAULT: Final = 1
 # The default number of cases, of 990,000, without pairs of faults.
-USUAL_CASES: Final = 580_000
+USUAL_CASES: Final = 555_000
 # How many cases of a scenario are run that is too large to be run in full.
 _SAMPLED: Final = 2_000
 # The share of the pairs of faults that is run in addition.

@@ -23,6 +23,8 @@ from bedrock_batch_monitor.domain.state import ListPosition, State
 
 # The outbox has these, not the item.
 OF_OUTBOX = {"carried_events", "carries_tasks"}
+# What a poll calculates for itself.
+OF_POLL = {"queue_risk"}
 
 
 @pytest.mark.parametrize(
@@ -30,7 +32,7 @@ OF_OUTBOX = {"carried_events", "carries_tasks"}
     [
         (JobObservation, {"counts"}),
         (HistoryEntry, {"counts", "usage"}),
-        (TrackedJob, {"counts", *OF_OUTBOX}),
+        (TrackedJob, {"counts", *OF_OUTBOX, *OF_POLL}),
         (StoredJob, {"record", "usage_is_pending"}),
         (RecordCounts, set()),
         (Estimate, set()),

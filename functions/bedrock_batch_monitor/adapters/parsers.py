@@ -60,10 +60,12 @@ class DynamoDBParser(JSONParser):
 
 def _is_simple(attribute: Any) -> bool:  # noqa: ANN401 - a JSON value
     """Whether botocore would return an attribute as it is."""
-    if not isinstance(attribute, dict) or len(attribute) != 1:
-        return False
-    ((kind, content),) = attribute.items()
-    return kind in _AS_THEY_ARE and content is not None
+    return (
+        isinstance(attribute, dict)
+        and len(attribute) == 1
+        and next(iter(attribute)) in _AS_THEY_ARE
+        and None not in attribute.values()
+    )
 
 
 class QuickParsers(ResponseParserFactory):

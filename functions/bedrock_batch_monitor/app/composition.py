@@ -8,7 +8,6 @@ from bedrock_batch_monitor.adapters.bedrock import BatchInferenceJobs
 from bedrock_batch_monitor.adapters.dynamodb.acks import Acks
 from bedrock_batch_monitor.adapters.dynamodb.completed_jobs import CompletedJobs
 from bedrock_batch_monitor.adapters.dynamodb.connection import connect
-from bedrock_batch_monitor.adapters.dynamodb.error_analyses import ErrorAnalyses
 from bedrock_batch_monitor.adapters.dynamodb.history_table import HistoryTable
 from bedrock_batch_monitor.adapters.dynamodb.jobs_table import JobsTable
 from bedrock_batch_monitor.adapters.dynamodb.outbox_table import OutboxTable
@@ -18,10 +17,8 @@ from bedrock_batch_monitor.adapters.dynamodb.tag_writes import TagWrites
 from bedrock_batch_monitor.adapters.dynamodb.transition_writes import TransitionWrites
 from bedrock_batch_monitor.adapters.dynamodb.usage_writes import UsageWrites
 from bedrock_batch_monitor.adapters.eventbridge import EventBus
-from bedrock_batch_monitor.adapters.job_files_s3 import JobFilesInS3
 from bedrock_batch_monitor.adapters.s3 import Manifests
 from bedrock_batch_monitor.adapters.service_quotas import BatchQuotas
-from bedrock_batch_monitor.adapters.sns import topics
 from bedrock_batch_monitor.adapters.stepfunctions import TaskClient
 from bedrock_batch_monitor.adapters.sts import RoleSessions
 from bedrock_batch_monitor.app.clock import utc_now
@@ -30,10 +27,8 @@ from bedrock_batch_monitor.app.discover import Discoverer
 from bedrock_batch_monitor.app.forecasts import Forecasts
 from bedrock_batch_monitor.app.inbox_batch import Inbox
 from bedrock_batch_monitor.app.models import Models
-from bedrock_batch_monitor.app.notifier import Notifier
 from bedrock_batch_monitor.app.poll import Monitor
 from bedrock_batch_monitor.app.reconcile import Reconciler
-from bedrock_batch_monitor.app.record_errors import RecordErrors
 from bedrock_batch_monitor.app.slots import SlotWatch
 from bedrock_batch_monitor.app.tag_reads import TagFollower, TagReader
 from bedrock_batch_monitor.app.usage import UsageFollower, UsageReader
@@ -41,7 +36,6 @@ from bedrock_batch_monitor.app.worker_pool import CONCURRENCY
 from bedrock_batch_monitor.listing.list_scan import ListScan
 from bedrock_batch_monitor.outbox.relay import Relay
 from bedrock_batch_monitor.outbox.task_callbacks import TaskCallbacks
-from bedrock_batch_monitor.record_errors.analysis import CONCURRENT_FILES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,8 +44,9 @@ if TYPE_CHECKING:
     from aws_lambda_powertools import Logger
 
     from bedrock_batch_monitor.adapters.sdk import Session
+    from bedrock_batch_monitor.app.notifier import Notifier
     from bedrock_batch_monitor.domain.arns import Scope
-    from bedrock_batch_monitor.settings import RecordErrorSettings, Settings
+    from bedrock_batch_monitor.settings import Settings
 
 
 def compose(
@@ -69,25 +64,6 @@ def compose_inbox(
 ) -> Inbox:
     """Build what follows events and commands, one at a time; makes no call."""
     return Container(settings, session, clock, concurrency=1).inbox()
-
-
-def compose_record_errors(
-    settings: RecordErrorSettings,
-    session: Session,
-    logger: Logger,
-    clock: Callable[[], datetime] = utc_now,
-) -> RecordErrors:
-    """Build what reads the errors of records; makes no call."""
-    return RecordErrors(
-        jobs=ErrorAnalyses(connect(session, 1), settings.jobs_table_name),
-        bus=EventBus.connect(session, settings.event_bus_name, 1),
-        files=JobFilesInS3.connect(session, CONCURRENT_FILES),
-        buckets=settings.buckets,
-        retry_prefix=settings.retry_prefix,
-        with_messages=settings.record_messages,
-        clock=clock,
-        logger=logger,
-    )
 
 
 class Container:
@@ -202,7 +178,10 @@ class Container:
         )
 
     def _notifier(self) -> Notifier:
-        """What notifies people; its client is made when it is first needed, which is rare."""
+        """What notifies people; its modules and client are needed by few polls."""
+        from bedrock_batch_monitor.adapters.sns import topics  # noqa: PLC0415
+        from bedrock_batch_monitor.app.notifier import Notifier  # noqa: PLC0415
+
         return Notifier(*topics(self._session, *self.settings.topic_arns))
 
     def inbox(self) -> Inbox:

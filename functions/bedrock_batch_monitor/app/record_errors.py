@@ -14,7 +14,12 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
+from bedrock_batch_monitor.adapters.dynamodb.connection import connect
+from bedrock_batch_monitor.adapters.dynamodb.error_analyses import ErrorAnalyses
 from bedrock_batch_monitor.adapters.errors import ServiceError
+from bedrock_batch_monitor.adapters.eventbridge import EventBus
+from bedrock_batch_monitor.adapters.job_files_s3 import JobFilesInS3
+from bedrock_batch_monitor.app.clock import utc_now
 from bedrock_batch_monitor.domain.arns import InvalidJobArnError, JobArn
 from bedrock_batch_monitor.domain.error_analysis import (
     ErrorAnalysis,
@@ -34,16 +39,15 @@ from bedrock_batch_monitor.domain.stored_files import (
     inputs_among,
     job_files,
 )
-from bedrock_batch_monitor.record_errors.analysis import Analysis, Report, Retry
+from bedrock_batch_monitor.record_errors.analysis import CONCURRENT_FILES, Analysis, Report, Retry
 
 if TYPE_CHECKING:
     from aws_lambda_powertools import Logger
 
-    from bedrock_batch_monitor.adapters.dynamodb.error_analyses import ErrorAnalyses
-    from bedrock_batch_monitor.adapters.eventbridge import EventBus
-    from bedrock_batch_monitor.adapters.job_files_s3 import JobFilesInS3
+    from bedrock_batch_monitor.adapters.sdk import Session
     from bedrock_batch_monitor.domain.jobs import StoredJob
     from bedrock_batch_monitor.domain.token_usage import OutputBucket
+    from bedrock_batch_monitor.settings import RecordErrorSettings
 
 # Left for storing and sending, and for a piece of a file that is being read.
 SECONDS_TO_STORE: Final = 60
@@ -195,3 +199,22 @@ def _place(uri: str | None) -> S3Uri | None:
         return None if uri is None else S3Uri.parse(uri)
     except InvalidS3UriError:
         return None
+
+
+def compose_record_errors(
+    settings: RecordErrorSettings,
+    session: Session,
+    logger: Logger,
+    clock: Callable[[], datetime] = utc_now,
+) -> RecordErrors:
+    """Build what reads the errors of records; makes no call."""
+    return RecordErrors(
+        jobs=ErrorAnalyses(connect(session, 1), settings.jobs_table_name),
+        bus=EventBus.connect(session, settings.event_bus_name, 1),
+        files=JobFilesInS3.connect(session, CONCURRENT_FILES),
+        buckets=settings.buckets,
+        retry_prefix=settings.retry_prefix,
+        with_messages=settings.record_messages,
+        clock=clock,
+        logger=logger,
+    )

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 
-from bedrock_batch_monitor.app.composition import compose_record_errors
-from bedrock_batch_monitor.app.record_errors import Handled
+from bedrock_batch_monitor.app.record_errors import Handled, compose_record_errors
 from bedrock_batch_monitor.app.telemetry import logger
 from bedrock_batch_monitor.settings import RecordErrorSettings
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, dataclass, fields
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
-from functools import cache
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
@@ -183,9 +182,9 @@ def tracked_job(item: Item) -> TrackedJob:
     Without a `sequence` nothing was recorded of the job yet, whatever else its item holds.
     """
     if item.get(contract.SEQUENCE, _NO_SEQUENCE) == _NO_SEQUENCE:
-        return TrackedJob(**read(item, TrackedJob, _UNRECORDED))
+        return TrackedJob(**_read_unrecorded(item))
     _require(item, contract.STATUS)
-    return TrackedJob(**read(item, TrackedJob, _TRACKED))
+    return TrackedJob(**_read_tracked(item))
 
 
 def tracked_or_invalid(item: Item) -> TrackedJob | InvalidItem:
@@ -203,7 +202,7 @@ def tracked_or_invalid(item: Item) -> TrackedJob | InvalidItem:
 def stored_job(item: Item) -> StoredJob:
     """Read a whole item of the jobs table."""
     return StoredJob(
-        **read(item, StoredJob, _STORED),
+        **_read_stored(item),
         record=job_record(item) if contract.SEQUENCE in item else None,
         usage_is_pending=contract.USAGE_PENDING in item,
     )
@@ -213,7 +212,7 @@ def job_record(item: Item) -> JobRecord:
     """Read what is recorded of a job that was read at least once."""
     first = attributes.FIRST_IN_PROGRESS_AT
     return JobRecord(
-        observation=JobObservation(**read(item, JobObservation, attributes.OF_OBSERVATION)),
+        observation=JobObservation(**_read_observation(item)),
         last=history_entry(item),
         first_in_progress_at=_time(item, first) if first in item else None,
         tags=_tags(item, contract.TAGS) if contract.TAGS in item else {},
@@ -239,26 +238,48 @@ def model_id(item: Item) -> str:
 def history_entry(item: Item) -> HistoryEntry:
     """Read an item of the history table, or the last transition out of a job's item."""
     return HistoryEntry(
-        **read(item, HistoryEntry, attributes.OF_ENTRY),
+        **_read_entry(item),
         usage=None if attributes.USAGE_READ_AT in item else usage(item),
     )
 
 
-def read(item: Item, domain_type: type[Any], rows: Iterable[Attribute]) -> dict[str, Any]:
-    """The fields of a domain type that an item has; those without a default are required."""
-    values: dict[str, Any] = {}
-    counts: dict[str, int] = {}
-    required = _required_fields(domain_type)  # type: ignore[arg-type]
-    for attribute in rows:
-        name, field = attribute.name, attribute.field
-        if name in item:
-            target = counts if field in attributes.COUNT_FIELDS else values
-            target[field] = _READERS[attribute.kind](item, name)
-        elif field in required:
-            _require(item, name)
-    if counts:
-        values["counts"] = RecordCounts(**counts)
-    return values
+def reader_of(
+    domain_type: type[Any], rows: Iterable[Attribute]
+) -> Callable[[Item], dict[str, Any]]:
+    """A function that reads the fields of a domain type that an item has.
+
+    Those without a default are required. What does not depend on the item is calculated once,
+    because a poll reads every active job.
+    """
+    required = {
+        each.name
+        for each in fields(domain_type)
+        if each.default is MISSING and each.default_factory is MISSING
+    }
+    readings = tuple(
+        (
+            each.name,
+            each.field,
+            _READERS[each.kind],
+            each.field in attributes.COUNT_FIELDS,
+            each.field in required,
+        )
+        for each in rows
+    )
+
+    def read(item: Item) -> dict[str, Any]:
+        values: dict[str, Any] = {}
+        counts: dict[str, int] = {}
+        for name, field, reader, is_count, is_required in readings:
+            if name in item:
+                (counts if is_count else values)[field] = reader(item, name)
+            elif is_required:
+                _require(item, name)
+        if counts:
+            values["counts"] = RecordCounts(**counts)
+        return values
+
+    return read
 
 
 def usage(item: Item) -> Usage | None:
@@ -427,15 +448,6 @@ def _wrong(item: Item, name: str, expected: str) -> InvalidItemError:
     )
 
 
-@cache
-def _required_fields(domain_type: type[Any]) -> frozenset[str]:
-    return frozenset(
-        each.name
-        for each in fields(domain_type)
-        if each.default is MISSING and each.default_factory is MISSING
-    )
-
-
 _READERS: Final[Mapping[Kind, Callable[[Item, str], Any]]] = {
     Kind.TEXT: _text,
     Kind.NUMBER: _number,
@@ -474,8 +486,11 @@ _TRANSITION: Final = tuple(
     if each.group is Group.TRANSITION or each.name == attributes.BACKFILLED
 )
 _ESTIMATE: Final = attributes.of_type(Estimate)
-_STORED: Final = attributes.of_type(StoredJob)
 _TRACKED: Final = attributes.of_type(TrackedJob)
-_UNRECORDED: Final = tuple(
-    each for each in _TRACKED if each.group in {Group.ITEM, Group.UNREADABLE}
+_read_tracked: Final = reader_of(TrackedJob, _TRACKED)
+_read_unrecorded: Final = reader_of(
+    TrackedJob, (each for each in _TRACKED if each.group in {Group.ITEM, Group.UNREADABLE})
 )
+_read_stored: Final = reader_of(StoredJob, attributes.of_type(StoredJob))
+_read_observation: Final = reader_of(JobObservation, attributes.OF_OBSERVATION)
+_read_entry: Final = reader_of(HistoryEntry, attributes.OF_ENTRY)

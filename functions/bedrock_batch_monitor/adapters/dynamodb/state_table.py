@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from bedrock_batch_monitor import contract
 from bedrock_batch_monitor.adapters.dynamodb import attributes, items
@@ -91,20 +91,24 @@ def _key(scope: Scope) -> dict[str, AttributeValueTypeDef]:
     return {contract.STATE_KEY: items.text(str(scope))}
 
 
+_read_state: Final = items.reader_of(State, attributes.STATE_ATTRIBUTES)
+_read_bookmark: Final = items.reader_of(Bookmark, attributes.BOOKMARK_ATTRIBUTES)
+_read_position: Final = items.reader_of(ListPosition, attributes.LIST_POSITION_ATTRIBUTES)
+
+
 def _state(item: Item) -> State:
-    bookmark, position = attributes.BOOKMARK_ATTRIBUTES, attributes.LIST_POSITION_ATTRIBUTES
     return State(
-        **items.read(item, State, attributes.STATE_ATTRIBUTES),
+        **_read_state(item),
         exists=bool(item),
         discovery=(
-            Bookmark(**items.read(item, Bookmark, bookmark))
+            Bookmark(**_read_bookmark(item))
             # Half a bookmark is not one: the state is invalid then, and nothing counts as seen.
             if item.keys() & {attributes.DISCOVERY_BEGAN_AT, attributes.DISCOVERED_UNTIL}
             else None
         ),
         list_position=(
-            ListPosition(**items.read(item, ListPosition, position))
-            if item.keys() >= set(attributes.names_of(position))
+            ListPosition(**_read_position(item))
+            if item.keys() >= set(attributes.names_of(attributes.LIST_POSITION_ATTRIBUTES))
             else None
         ),
     )
