@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -14,6 +15,7 @@ from bedrock_batch_monitor.app.composition import compose_inbox
 from bedrock_batch_monitor.app.inbox_batch import Inbox, InboxBatch
 from bedrock_batch_monitor.domain.deadlines import DeadlineRule
 from bedrock_batch_monitor.domain.times import to_iso
+from bedrock_batch_monitor.settings import Settings
 from local.bedrock import Phase, Script
 from tests.support.monitor import REGION, SETTINGS
 
@@ -109,6 +111,33 @@ def test_missing_tags_of_an_ended_job_are_read_later(cloud: Cloud) -> None:
     poll_until(cloud, HOUR, 60)
     assert tag_calls(cloud) == calls == 2
     assert cloud.new_events() == []
+
+
+@pytest.mark.parametrize("throttled", [False, True])
+def test_missing_tags_are_read_once_more_for_the_event_of_the_end(
+    cloud: Cloud, *, throttled: bool
+) -> None:
+    """In the inbox, which reads no tags later. If that fails, the event is sent without them."""
+    fault = cloud.bedrock.faults.throttle(operation="ListTagsForResource")
+    arn = cloud.add_job(RUNS_AN_HOUR, tags=TAGS | {"bbm:deadline": "3h"})
+    cloud.with_rules(read_tags=True).poll()
+    assert (cloud.job(arn) or {})["tagsPending"]
+    if not throttled:
+        cloud.bedrock.faults.remove(fault)
+    cloud.bedrock.clock.advance(HOUR)
+    calls = tag_calls(cloud)
+    settings = replace(SETTINGS, rules=replace(SETTINGS.rules, read_tags=True))
+    follow(cloud, native_event(arn), settings)
+    assert tag_calls(cloud) == calls + 1
+    (data,) = of_type(cloud.new_events(), ENDED)
+    item = cloud.job(arn) or {}
+    if throttled:
+        assert "tags" not in data
+        assert item["tagsPending"]
+    else:
+        assert data["tags"] == item["tags"] == TAGS | {"bbm:deadline": "3h"}
+        assert "tagsPending" not in item
+        assert (item["deadline"], item["deadlineBy"]) == (to_iso(START + timedelta(hours=3)), "tag")
 
 
 def test_reads_of_tags_of_an_ended_job_stop_after_some_polls(cloud: Cloud) -> None:
@@ -252,17 +281,26 @@ def track_command(arn: str, **detail: Any) -> dict[str, Any]:
     }
 
 
-def inbox_on(cloud: Cloud) -> Inbox:
+def native_event(arn: str) -> dict[str, Any]:
+    """Bedrock's own event about a job."""
+    return {
+        "source": "aws.bedrock",
+        "detail-type": "Batch Inference Job State Change",
+        "detail": {"batchJobArn": arn},
+    }
+
+
+def inbox_on(cloud: Cloud, settings: Settings = SETTINGS) -> Inbox:
     """The inbox of the same deployment."""
     session = boto3.Session(region_name=REGION)
-    return compose_inbox(SETTINGS, session, clock=cloud.bedrock.clock.now)
+    return compose_inbox(settings, session, clock=cloud.bedrock.clock.now)
 
 
-def follow(cloud: Cloud, event: dict[str, Any]) -> InboxBatch:
-    """Follow one command in the inbox."""
+def follow(cloud: Cloud, event: dict[str, Any], settings: Settings = SETTINGS) -> InboxBatch:
+    """Follow one event in the inbox."""
     # A logger that has a stream keeps it, so each test needs one of its own.
-    logger = Logger(service=f"test-{event['detail']['jobArn']}-{id(cloud)}", stream=cloud.log)
-    batch = inbox_on(cloud).batch(lambda: 900, logger)
+    logger = Logger(service=f"test-{event['detail']}-{id(cloud)}", stream=cloud.log)
+    batch = inbox_on(cloud, settings).batch(lambda: 900, logger)
     assert batch.follow_messages({"one": json.dumps(event)}) == []
     return batch
 

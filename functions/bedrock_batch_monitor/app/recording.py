@@ -294,7 +294,16 @@ class Recorder:
             return plan if deadline is None else replace(plan, owner=deadline)
         job = replace(job, tags_pending=stored.tags_pending)
         owner = replace(deadline or Owner(), tags_pending=stored.tags_pending)
-        return replace(plan, job=job, record=replace(record, tags=stored.record.tags), owner=owner)
+        plan = replace(plan, job=job, record=replace(record, tags=stored.record.tags), owner=owner)
+        if not (plan.is_end and stored.tags_pending and self.tags is not None):
+            return plan
+        # The last event of the job: one more attempt, or it never has the tags.
+        read = self.tags.read(job.job_arn)
+        if read.tags is None:
+            return replace(plan, errors=read.errors)
+        owner = owner_of(job, record.observation, read.tags, self.rules, stored.deadline_by)
+        record = replace(record, tags=read.tags)
+        return replace(plan, record=record, owner=owner, errors=read.errors)
 
     def _after_conflict(self, plan: PlannedWrite, written: WriteResult) -> PlannedWrite | None:
         """The write to try next; None to leave the job to the next poll."""
