@@ -11,8 +11,8 @@ metric in it.
 No alarm is on for as long as a single job or item is wrong, because it would hide the next outage:
 `JobsNeedAttention` counts new cases, and the total of `Errors` leaves errors of single items out.
 
-Every metric but the heartbeat is published only when it is news, so missing data does not breach.
-Missing data of the heartbeat does.
+Every metric but the heartbeat is published only when it is not zero, so missing data does not
+breach. Missing data of the heartbeat does.
 
 Each other account or Region has its own alarms, with its name in theirs, on what can go wrong only
 there: five, one more in another account, one with `stalledAfterMinutes`, and two with `lateAlarms`.
