@@ -292,7 +292,7 @@ class _Poll:
         )
 
     def record_ages(self, active: ActiveJobs) -> None:
-        """Record how old the oldest read is, and whether this poll followed its jobs."""
+        """Record how old the oldest read is, and whether this poll read any of its jobs."""
         known = self.monitor.reconciler.failing_since
         ages = self.monitor.ages.last.after(
             active={
