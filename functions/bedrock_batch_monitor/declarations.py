@@ -39,9 +39,9 @@ _HOUR: Final = timedelta(hours=1)
 _DAY: Final = timedelta(days=1)
 _METADATA: Final = "setting"
 _EMAIL_ADDRESS: Final = Matching(
-    # The confirmation mail shows whether the address exists.
+    # The confirmation email shows whether the address exists.
     r"[^\s@]{1,64}@[^\s@.]+(\.[^\s@.]+)+",
-    "an e-mail address such as team@example.com",
+    "an email address such as team@example.com",
 )
 
 
@@ -291,7 +291,7 @@ class DeclaredSettings:
         "`kms:Decrypt`.",
     )
     alarm_email: str | None = _optional(
-        _EMAIL_ADDRESS, "none", "Address that gets a mail when an alarm triggers or clears."
+        _EMAIL_ADDRESS, "none", "Address that gets an email when an alarm triggers or clears."
     )
     late_alarms: bool = _setting(
         Flag(),
@@ -309,7 +309,7 @@ class DeclaredSettings:
         "`docs/operating.md`.",
     )
     notify_email: str | None = _optional(
-        _EMAIL_ADDRESS, "none", "Address that gets a mail about the outcome of each job."
+        _EMAIL_ADDRESS, "none", "Address that gets an email about the outcome of each job."
     )
     notify_chat: bool = _setting(
         Flag(),

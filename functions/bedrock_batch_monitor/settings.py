@@ -202,7 +202,7 @@ class RecordErrorSettings:
 
 
 def _topic_arns(environment: Mapping[str, str]) -> tuple[str | None, str | None]:
-    """The topics of mails and of chat messages; None for one that does not exist."""
+    """The topics of emails and of chat messages; None for one that does not exist."""
     return environment.get(EMAIL_TOPIC_ARN) or None, environment.get(CHAT_TOPIC_ARN) or None
 
 

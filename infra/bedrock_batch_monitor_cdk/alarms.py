@@ -11,8 +11,8 @@ metric in it.
 No alarm is on for as long as a single job or item is wrong, because it would hide the next outage:
 `JobsNeedAttention` counts new cases, and the total of `Errors` leaves errors of single items out.
 
-Every metric but the heartbeat is published only when it is news, so missing data does not breach.
-Missing data of the heartbeat does.
+Every metric but the heartbeat is published only when it is not zero, so missing data does not
+breach. Missing data of the heartbeat does.
 
 Each other account or Region has its own alarms, with its name in theirs, on what can go wrong only
 there: five, one more in another account, one with `stalledAfterMinutes`, and two with `lateAlarms`.
@@ -85,7 +85,7 @@ ALARMS: Final[Mapping[str, Meaning]] = MappingProxyType(
         NO_POLL: Meaning(
             summary.HEARTBEAT,
             "Triggers when no poll has succeeded for several intervals, or since the deployment: "
-            "no job is followed. Polls do not run, fail, or had jobs to read and read none.",
+            "no job is read. Polls do not run, fail, or had jobs to read and read none.",
         ),
         JOBS_LATE: Meaning(
             summary.LATE_SECONDS,
@@ -102,7 +102,7 @@ ALARMS: Final[Mapping[str, Meaning]] = MappingProxyType(
         INBOX_STOPPED: Meaning(
             "ApproximateAgeOfOldestMessage of AWS/SQS",
             "Triggers when a message has waited in the inbox queue for more than 10 minutes: "
-            "commands are not followed.",
+            "commands are not processed.",
         ),
         EVENTS_WAITING: Meaning(
             summary.OLDEST_PENDING_EVENT_SECONDS,
@@ -139,7 +139,7 @@ ALARMS: Final[Mapping[str, Meaning]] = MappingProxyType(
         ERRORS_PERSIST: Meaning(
             summary.ERRORS,
             "Triggers when every period of an hour or more had errors of a service: some jobs may "
-            "not be followed. Errors of single items and throttling by Bedrock do not count.",
+            "not be read. Errors of single items and throttling by Bedrock do not count.",
         ),
         ROLE_REFUSED: Meaning(
             f"{summary.ERRORS}, {summary.ERROR_CODE} {ROLE_REFUSED_CODE}",

@@ -166,7 +166,7 @@ class BedrockBatchMonitor(Construct):
 
     @property
     def email_topic(self) -> sns.Topic | None:
-        """The topic of the mails about jobs; None without `notifyEmail`."""
+        """The topic of the emails about jobs; None without `notifyEmail`."""
         return None if self._notifications is None else self._notifications.email_topic
 
     @property

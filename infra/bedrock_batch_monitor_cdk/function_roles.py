@@ -110,7 +110,7 @@ def inbox_role(
     role = function_role(
         scope,
         log_group,
-        "Follows events and commands on batch inference jobs",
+        "Processes events and commands on batch inference jobs",
         config=config,
         name=_name_for_members(scope, "inbox", events),
     )

@@ -1,4 +1,4 @@
-"""The inbox: Bedrock's own events and commands, queued for the function that follows them."""
+"""The inbox: Bedrock's own events and commands, queued for the function that processes them."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Inbox(Construct):
         self.function = build_function(
             self,
             module="inbox",
-            description="Follows Bedrock's own events on batch jobs, and commands to track them",
+            description="Processes Bedrock's own events on batch jobs, and commands to track them",
             config=config,
             role=inbox_role(self, self.log_group, config=config, tables=tables, events=events),
             log_group=self.log_group,

@@ -1,4 +1,4 @@
-"""Notifications: the outcomes of jobs, by mail and in a chat.
+"""Notifications: the outcomes of jobs, by email and in a chat.
 
 Rules on the monitor's bus invoke a function that formats the event. There is no queue in between,
 unlike the inbox function: people ask for few of these events, and a burst of them only calls SNS.
@@ -48,7 +48,7 @@ _KEY_OF_SNS: Final = "alias/aws/sns"
 
 
 class Notifications(Construct):
-    """The function, its rules, and a topic each for mail and chat if the settings ask for it.
+    """The function, its rules, and a topic each for email and chat if the settings ask for it.
 
     `topics` are the topics by their environment variable.
     """
@@ -154,7 +154,7 @@ class Notifications(Construct):
             rule("OtherOutcomes", "Conditions of batch inference jobs", others, None)
         if UNREACHABLE.name in notified:
             # An ARN that was never readable has no status. The monitor function reports these in
-            # one summary, so that a list of mistyped ARNs does not cause many mails.
+            # one summary, so that a list of mistyped ARNs does not cause many emails.
             rule(
                 "Unreachable",
                 "Jobs that were readable before and are not any more",

@@ -416,7 +416,7 @@ class Counted:
 
 @pytest.mark.parametrize("jobs", [5_000, pytest.param(50_000, marks=pytest.mark.scale)])
 def test_poll_of_many_jobs_with_slow_bedrock_keeps_time_and_memory(cloud: Cloud, jobs: int) -> None:
-    """The poll ends before its deadline, in bounded memory, and the next polls read the rest."""
+    """The poll ends in its time and in bounded memory, and the next polls read the rest."""
     # Each answer costs a millisecond: a poll has time for half of the jobs.
     many = Counted(jobs)
     table = cloud.monitor.jobs

@@ -99,7 +99,7 @@ def invoke(event: Any) -> None:
 
 
 def test_event_reaches_both_topics(topics: Topics) -> None:
-    """A mail has a subject and plain text, a chat message is a custom notification."""
+    """An email has a subject and plain text, a chat message is a custom notification."""
     invoke(failed())
     [mail], [chat] = topics.received("mails"), topics.received("chat")
 
@@ -201,7 +201,7 @@ def test_event_of_a_job_that_was_readable_before_is_sent(topics: Topics) -> None
 
 
 def test_summary_reaches_both_topics(topics: Topics) -> None:
-    """One mail and one message for any number of ARNs; none without an ARN."""
+    """One email and one message for any number of ARNs; none without an ARN."""
     arn = SAMPLE["resources"][0]
     assert module.notifier().publish_never_readable(()) == ()
     assert module.notifier().publish_never_readable([(arn, "AccessDeniedException")] * 500) == ()

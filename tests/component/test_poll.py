@@ -317,7 +317,7 @@ def test_jobs_that_were_not_reached_are_read_first_next_time(cloud: Cloud) -> No
     arns = sorted(cloud.add_job("InProgress") for _ in range(10))
     reached: list[set[str]] = []
     for _ in range(3):
-        # Fifteen seconds before the deadline is the time to stop: four looks at jobs fit.
+        # A poll starts nothing in its last fifteen seconds: there is time for four jobs.
         summary = cloud.monitor.poll(Ticking(left=16, step=0.11))
         reached.append({arn for arn in arns if cloud.history(arn)})
         assert summary.jobs_read < summary.jobs_active == 10

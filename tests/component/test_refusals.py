@@ -229,7 +229,7 @@ def test_command_without_a_token_does_not_depend_on_bedrock(inbox: Inbox, fault:
 
 
 def test_new_environment_does_not_end_the_report_of_an_outage(cloud: Cloud) -> None:
-    """While every job waits in the slow lane, a cold start gives no new information."""
+    """While every job is unreachable and waits, a cold start gives no new information."""
     cloud.add_job("InProgress")
     cloud.bedrock.faults.deny()
     assert not polls(cloud, 5)[-1].has_followed

@@ -76,7 +76,7 @@ class Received(list[dict[str, Any]]):
 
 
 def test_every_end_except_completed_is_notified(cloud: Cloud) -> None:
-    """By default a job that did not complete is told in mail and chat, and one that did is not."""
+    """By default a job that did not complete is told in email and chat, and one that did is not."""
     with subscribed(cloud, "ChatTopicArn") as chat, subscribed(cloud, "EmailTopicArn") as mails:
         # The one that is not told is the first, and would be told before the others.
         arns = {

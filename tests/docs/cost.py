@@ -76,9 +76,9 @@ def scope_sentence() -> str:
     alarms = ALARMS_OF_SCOPE * ALARM
     return (
         f"So a scope of another account costs about ${float(CUSTOM_METRIC + alarms):.2f} a month "
-        f"before its first job: ${float(CUSTOM_METRIC):.2f} for the metric of every poll and "
-        f"${float(alarms):.2f} for {ALARMS_OF_SCOPE} alarms. Its changes are published as metrics "
-        "of their own: see [Cost](cost.md#what-is-assumed).\n"
+        f"before its first job. The metric of every poll is ${float(CUSTOM_METRIC):.2f} of that, "
+        f"and {ALARMS_OF_SCOPE} alarms are ${float(alarms):.2f}. Its changes are published as "
+        "metrics of their own: see [Cost](cost.md#what-is-assumed).\n"
     )
 
 

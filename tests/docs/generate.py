@@ -138,7 +138,7 @@ def _create_index(table: Mapping[str, Any], index: Mapping[str, Any]) -> str:
 
 
 def mail_sample() -> str:
-    """A mail, as a block of sample output."""
+    """An email, as a block of sample output."""
     return f"<!-- sample output -->\n```text\n{mail_of(_failed())}```\n"
 
 

@@ -29,7 +29,7 @@ from bedrock_batch_monitor.domain.summary import (
     ERRORS,
     HEARTBEAT,
     METRICS,
-    NEWS_FROM_SECONDS,
+    PUBLISHED_FROM_SECONDS,
     REFUSED,
     THROTTLED,
     PollSummary,
@@ -281,7 +281,7 @@ def test_page_explains_each_number_of_a_poll_and_its_metric() -> None:
     )
     assert sorted(name for _, metric in figures for name in metric) == sorted(METRICS)
     assert [code(cells[1])[0] for cells in table if "(heartbeat)" in cells[1]] == [HEARTBEAT]
-    for name, seconds in NEWS_FROM_SECONDS.items():
+    for name, seconds in PUBLISHED_FROM_SECONDS.items():
         (line,) = (cells[-1] for cells in table if code(cells[1]) == [name])
         assert f"from {seconds} seconds" in line
     assert f"`{contract.METRICS_NAMESPACE}`" in read("docs/operating.md")

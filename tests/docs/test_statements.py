@@ -128,7 +128,7 @@ def test_lost_outbox_calls_no_task_back_and_leaves_nothing_pending(cloud: Cloud)
 
 
 def test_jobs_that_ended_while_discovery_was_off_are_recorded_without_events(cloud: Cloud) -> None:
-    """docs/operating.md: jobs that still run have their events, and a put item causes none."""
+    """docs/tracking.md: jobs that still run have their events, and a put item causes none."""
     on, off = cloud.with_settings(discovery_prefix=""), cloud.with_settings(discovery_prefix=None)
     on.poll()
     later(cloud, minutes=1)

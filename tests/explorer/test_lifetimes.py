@@ -329,7 +329,7 @@ def poll(
     acting = deployed("A", deployment, sweeps=sweeps)
     acting.seat.oversight = oversight
     try:
-        # Each check of the time left costs some of it: a deadline ends the poll early.
+        # Each check of the time left costs some of it: the poll ends early.
         return list(acting.poll(_Ticking(left)))
     except Crash:
         return []

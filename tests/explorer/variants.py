@@ -244,7 +244,7 @@ def late_figures_in_events() -> Iterator[None]:
 
 @contextmanager
 def lists_trusted() -> Iterator[None]:
-    """Lists are always right: no job is read because its resync slot is due."""
+    """Lists are always right: no job is read because its resync time has come."""
 
     def broken(_self: ResyncLane, *_: Any) -> frozenset[str]:
         return frozenset()

@@ -147,7 +147,7 @@ MINUTES = "a whole number from 1 to 60"
 PREFIX = "1 to 63 letters, digits, '+', '-' or '.'"
 PATTERN = "1 to 63 letters, digits, '+', '-', '.', '*' or '?'"
 MODELS = "ids or ARNs of models, each with 160 characters at most, up to 10 of them as a JSON "
-ADDRESS = "an e-mail address such as team@example.com"
+ADDRESS = "an email address such as team@example.com"
 OUTCOMES = (
     f"out of {', '.join(NOTIFIABLE)}, up to {len(NOTIFIABLE)} of them as a JSON list or with "
     "commas between them"

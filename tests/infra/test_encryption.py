@@ -38,7 +38,7 @@ def test_customer_key_encrypts_every_store(
     config: MonitorConfig,
     more: tuple[int, int],
 ) -> None:
-    """With `kms=customer` every table, queue, log group and topic of mails uses the one key."""
+    """With `kms=customer` every table, queue, log group and topic of emails uses the one key."""
     template = render(synthesize(config))
     more_topics, more_logs = more
     tables = [

@@ -1,4 +1,4 @@
-"""Texts that must not reach a terminal, a page, a mail or a chat unchanged."""
+"""Texts that must not reach a terminal, a page, an email or a chat unchanged."""
 
 from __future__ import annotations
 

@@ -16,10 +16,10 @@ from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.conditions import conditions_of, findings_of
 from bedrock_batch_monitor.domain.jobs import JobObservation, RecordCounts, TrackedJob
 from bedrock_batch_monitor.domain.progress import (
+    LEAST_CHANGE_SHARE,
+    LEAST_END_MOVE_SHARE,
     LEAST_MOVE_OF_END,
     LONGEST_UNWRITTEN,
-    NEWS_SHARE,
-    NEWS_SHARE_OF_TIME,
     is_counts_write_due,
     may_write_counts,
     recorded_end,
@@ -34,7 +34,7 @@ TOTAL = 50_000
 RULES = Rules(
     progress_interval=5 * MINUTE, poll_interval=MINUTE, unreachable_after_polls=3, emit_at_risk=True
 )
-# Longer than a job can run: nothing stalls, and every change is news.
+# Longer than a job can run: nothing stalls, and every change is written.
 EVERY_CHANGE = replace(RULES, stalled_after=timedelta(days=30))
 JOB = TrackedJob(
     ARN,
@@ -106,14 +106,14 @@ def test_conditions_equal_those_of_writing_every_change(
     job: TrackedJob, observation: JobObservation, now: datetime, rules: Rules
 ) -> None:
     """A risk begins and ends with the same response, although small changes are not written."""
-    news = replace(rules, stalled_after=None)
+    some = replace(rules, stalled_after=None)
     every = replace(rules, stalled_after=timedelta(days=3650))
     job = replace(job, conditions={k: v for k, v in job.conditions.items() if k != "Stalled"})
     found = [
-        conditions_of(findings_of(job, observation, now=now, rules=each)) for each in (news, every)
+        conditions_of(findings_of(job, observation, now=now, rules=each)) for each in (some, every)
     ]
     assert found[0] == found[1]
-    decision = decide(job, observation, now=now, observed_by="poll", rules=news)
+    decision = decide(job, observation, now=now, observed_by="poll", rules=some)
     if isinstance(decision, Unchanged) and not job.has_ended:
         assert found[0] == job.conditions
 
@@ -125,7 +125,7 @@ def test_recorded_counts_are_at_most_one_step_behind(of: list[tuple[int, float]]
         assert job.progress_at is not None
         age, behind = now - job.progress_at, processed - (job.counts.processed or 0)
         assert age < LONGEST_UNWRITTEN or behind == 0
-        assert age < RULES.progress_interval or behind < TOTAL * NEWS_SHARE
+        assert age < RULES.progress_interval or behind < TOTAL * LEAST_CHANGE_SHARE
         assert processed < TOTAL or age < RULES.progress_interval
 
 
@@ -146,7 +146,7 @@ def test_estimated_end_equals_that_of_writing_every_change(of: list[tuple[int, f
         known = [other for other in others if other is not None]
         earliest, latest = min(known), max(known)
         left = max(latest - now, timedelta(0))
-        tolerance = max(2 * NEWS_SHARE_OF_TIME * left, 2 * LEAST_MOVE_OF_END)
+        tolerance = max(2 * LEAST_END_MOVE_SHARE * left, 2 * LEAST_MOVE_OF_END)
         assert earliest - tolerance <= ends_at <= latest + tolerance
 
 

@@ -271,7 +271,7 @@ def test_message_has_no_effect_as_markup_in_a_chat(hostile: str, harmless: str) 
 
 
 def test_job_name_adds_no_line_to_a_mail() -> None:
-    """A forged name can neither add headers to a mail nor lines to its text."""
+    """A forged name can neither add headers to an email nor lines to its text."""
     notification = told("Failed", jobName="job\r\nBcc: all@example.com\n\nWhat to do: pay")
 
     assert subject_of(notification).count("\n") == 0
@@ -346,7 +346,7 @@ def test_any_other_input_is_refused(event: object) -> None:
 
 
 def assert_can_be_sent(subject: str, mail: str, message: dict[str, Any]) -> None:
-    """The limits of mails and chat messages, and nothing in them that a text of a job decides."""
+    """The limits of emails and chat messages, and nothing in them that a text of a job decides."""
     assert re.fullmatch(r"[!-~]([ -~]{0,97}[!-~])?", subject)
     assert_is_custom_notification(message)
     published = json.dumps(message, ensure_ascii=False)
@@ -399,7 +399,7 @@ def strings_in(value: Any) -> list[str]:
 def test_any_event_makes_a_message_within_the_limits(
     outcome: str, changes: dict[str, Any], event_id: object
 ) -> None:
-    """Subject, mail and chat message keep their limits and lines, whatever texts an event has."""
+    """Subject, email and chat message keep their limits and lines, whatever texts an event has."""
     event = event_of(outcome, **changes)
     event["detail"]["metadata"]["eventId"] = event_id
     notification = notification_of(event)
@@ -422,7 +422,7 @@ def assert_no_markup(text: str) -> None:
 
 @pytest.mark.parametrize("text", [ESCAPES, BIDIRECTIONAL, ALL_KEYS, "\u202e" * 100_000])
 def test_hostile_text_is_cleaned_in_every_field(text: str) -> None:
-    """The name is in the subject, the mail, the title, the summary and the context of actions."""
+    """The name is in the subject, the email, the title, the summary and the context of actions."""
     changes = dict.fromkeys(("jobName", "modelId", "message", "outputS3Uri"), text + " harmless")
     notification = told("Failed", **changes)
     assert_can_be_sent(
@@ -456,12 +456,12 @@ def test_event_of_an_arn_that_was_never_readable_is_summarized(
 
 @pytest.mark.parametrize("outcome", sorted(set(NOTIFIABLE) - {"Unreachable"}))
 def test_other_events_are_never_summarized(outcome: str) -> None:
-    """An end has its own mail, whatever is missing in it."""
+    """An end has its own email, whatever is missing in it."""
     assert not is_summarized(event_of(outcome, status=None))
 
 
 def test_summary_names_the_arns_that_were_never_readable() -> None:
-    """One mail and one message contain the ARNs, the reasons, and what to do."""
+    """One email and one message contain the ARNs, the reasons, and what to do."""
     other = ARN[:-1] + "0"
     texts = unreadable_texts(
         [(ARN, "AccessDeniedException"), (other, "ResourceNotFoundException"), ("mine", "x")]
@@ -492,7 +492,7 @@ def test_summary_of_one_arn_is_in_the_singular() -> None:
 
 
 def test_summary_shows_twenty_arns_and_counts_the_others() -> None:
-    """A thousand ARNs are one mail of a few lines."""
+    """A thousand ARNs are one email of a few lines."""
     pairs = [(f"{ARN[:-4]}{number:04}", "AccessDeniedException") for number in range(1234)]
     exactly, more = unreadable_texts(pairs[:20]), unreadable_texts(pairs)
 

@@ -36,7 +36,7 @@ def test_age_grows_until_the_job_is_read() -> None:
 
 
 def test_poll_that_read_no_job_has_not_followed_its_jobs() -> None:
-    """That remains while all jobs wait in the slow lane, until one is read."""
+    """That remains while all jobs are unreachable and wait, until one is read."""
     ages = after(ReadAges(), 0, answered=set(), active={"a"})
     assert not ages.has_followed
     waiting = ages.after(
@@ -66,7 +66,7 @@ def test_failing_since_counts_in_a_new_environment() -> None:
 def test_new_environment_uses_the_recorded_errors(
     waiting: dict[str, bool], *, followed: bool | None
 ) -> None:
-    """While all jobs wait in the slow lane, their errors decide whether the service fails."""
+    """While all jobs are unreachable and wait, their errors decide whether the service fails."""
     ages = ReadAges().after(
         active={}, is_whole=True, attempted=(), answered=(), waiting=waiting, now=NOW
     )

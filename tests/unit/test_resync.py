@@ -93,7 +93,7 @@ def test_concluded_job_is_read_once_per_period_while_others_conclude(
 def test_job_without_conclusion_is_due_in_every_poll(
     lane: ResyncLane, now: datetime, gaps: list[timedelta]
 ) -> None:
-    """From its slot on, whatever else is read, a job stays due until its read is concluded."""
+    """A job stays due from its resync time until its read is concluded, whatever else is read."""
     jobs, cursor, is_due = arns(20), now, False
     failing = jobs[7]
     for gap in gaps:
@@ -106,7 +106,7 @@ def test_job_without_conclusion_is_due_in_every_poll(
 
 
 def test_read_whose_write_failed_is_repeated_in_the_next_poll() -> None:
-    """A slot is not used up by a read that reached no conclusion: the change is not a day late."""
+    """A read that reached no conclusion does not count as the resync: no change is a day late."""
     lane, jobs = ResyncLane(6 * HOUR), arns(8)
     for which in jobs:
         now, cursor = NOW, NOW
@@ -185,7 +185,7 @@ def test_every_job_is_due_when_the_cursor_is_unknown_or_a_period_old(
 
 
 def test_cursor_in_the_future_counts_as_now() -> None:
-    """It neither makes jobs due nor keeps them from their next slots."""
+    """It neither makes jobs due nor keeps them from their next resync times."""
     lane, jobs = ResyncLane(HOUR), arns(50)
     for future in (NOW + MILLISECOND, NOW + 400 * DAY, datetime.max.replace(tzinfo=UTC)):
         assert lane.due(jobs, future, NOW) == frozenset()
@@ -220,7 +220,7 @@ def test_every_job_is_due_within_a_period_after_the_clock_was_set(
 
 @given(lanes, times, st.timedeltas(min_value=MILLISECOND, max_value=3 * DAY))
 def test_cursor_is_unchanged_after_storage(lane: ResyncLane, now: datetime, gap: timedelta) -> None:
-    """Times are stored in milliseconds and UTC; neither skips a slot nor repeats one."""
+    """Times are stored in milliseconds and UTC; neither skips a resync time nor repeats one."""
     jobs = arns(20)
     due = lane.due(jobs, now, now + gap)
     for concluded in (due, frozenset(sorted(due)[1:])):
@@ -249,7 +249,7 @@ def test_period_without_a_slot_is_refused(period: timedelta) -> None:
 
 
 def test_empty_lane_moves_the_cursor_to_now() -> None:
-    """A lane that was empty for long has no slots to catch up when a job is added."""
+    """A lane that was empty for long has nothing to catch up when a job is added."""
     assert ResyncLane(HOUR).advance([], None, [], NOW) == NOW
 
 
@@ -293,5 +293,5 @@ def test_memory_of_reads_is_empty_once_the_cursor_is_at_now() -> None:
     assert remember(held, ["b"], cursor=NOW - MILLISECOND, now=later) == {"a": NOW, "b": later}
     assert remember(held, ["b"], cursor=NOW, now=later) == {"b": later}
     assert remember(held, ["b"], cursor=later, now=later) == {}
-    # A clock that was set back: reads in the future say nothing about the slots to come.
+    # A clock that was set back: reads in the future say nothing about the resync times to come.
     assert remember(held, [], cursor=NOW - HOUR, now=NOW - MINUTE) == {}

@@ -182,7 +182,7 @@ def test_invalid_value_is_quoted_with_what_is_allowed(name: str, value: str, all
 def test_notifications_have_one_topic_or_both(
     variables: dict[str, str], expected: NotificationSettings
 ) -> None:
-    """A deployment notifies by mail, by chat, or both."""
+    """A deployment notifies by email, by chat, or both."""
     assert NotificationSettings.from_environment(variables) == expected
 
 

@@ -28,7 +28,7 @@ variable "stack_name" {
 }
 
 variable "alarm_email" {
-  description = "Address that gets a mail when an alarm triggers or clears; empty for none"
+  description = "Address that gets an email when an alarm triggers or clears; empty for none"
   type        = string
   default     = ""
 }

@@ -22,7 +22,7 @@ class Topic:
         self.arn = arn
 
     def publish(self, message: str, *, subject: str | None = None) -> None:
-        """Send a message of 256 KB at most, with a subject for mails; raises `ServiceError`."""
+        """Send a message of 256 KB at most, with a subject for emails; raises `ServiceError`."""
         with calling(SERVICE):
             if subject is None:
                 self._client.publish(TopicArn=self.arn, Message=message)

@@ -35,7 +35,7 @@ class ActiveJobs:
 
     `reachable` jobs can be fetched, and `unreachable` jobs can be fetched at a slower rate.
     `unchanged` are the reachable jobs that a list confirmed, `waiting` the unreachable ones whose
-    resync slot has not come. `not_collected` is the first job for which there was no time while the
+    resync time has not come. `not_collected` is the first job for which there was no time while the
     index was read, `not_reached` the first one for which there was none later. `cut_off` is the
     error after which the index could not be read further.
     """

@@ -1,4 +1,4 @@
-"""Follows commands to track and untrack jobs: the jobs table has them before the queue forgets."""
+"""Processes commands to track and untrack jobs: the tables have them before the queue forgets."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Commands:
     clock: Callable[[], datetime]
 
     def follow(self, command: Track | Untrack) -> CommandResult:
-        """Follow one command; raises nothing that a service can cause."""
+        """Process one command; raises nothing that a service can cause."""
         try:
             if isinstance(command, Untrack):
                 return self._untrack(command)
@@ -101,7 +101,7 @@ class Commands:
         return CommandResult(error=_CONFLICT)
 
     def _track_known(self, command: Track, found: FoundJob) -> CommandResult | None:
-        """Follow a Track command for a job that has an item; None on a conflict."""
+        """Process a Track command for a job that has an item; None on a conflict."""
         job, is_superseded = found.job, _is_superseded(command, found, self.clock())
         if isinstance(job, InvalidItem):
             # No task can be recorded in such an item: the queue keeps it until somebody fixes it.
@@ -154,6 +154,6 @@ def _text_for(command: Track, job: TrackedJob) -> str | None:
 
 
 def _is_superseded(command: Track | Untrack, found: FoundJob, now: datetime) -> bool:
-    """Whether a later command on the job was followed already."""
-    followed_at = plausible(found.command_at, now)
-    return followed_at is not None and followed_at > command.at
+    """Whether a later command on the job was processed already."""
+    processed_at = plausible(found.command_at, now)
+    return processed_at is not None and processed_at > command.at

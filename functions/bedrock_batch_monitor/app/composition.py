@@ -62,7 +62,7 @@ def compose(
 def compose_inbox(
     settings: Settings, session: Session, clock: Callable[[], datetime] = utc_now
 ) -> Inbox:
-    """Build what follows events and commands, one at a time; makes no call."""
+    """Build what processes events and commands, one at a time; makes no call."""
     return Container(settings, session, clock, concurrency=1).inbox()
 
 

@@ -1,4 +1,4 @@
-"""Follows one batch of queue messages: commands, and Bedrock's events as hints to read a job."""
+"""Processes one batch of queue messages: commands, and Bedrock's events as hints to read a job."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Inbox:
-    """What follows requests, in the scope that the ARN of a job names.
+    """What processes requests, in the scope that the ARN of a job names.
 
     `wanted` are the jobs that are tracked when Bedrock reports them and nobody tracks them yet;
     None for none. `takes_tasks` says whether Step Functions tasks may wait for a job.
@@ -59,7 +59,7 @@ class Inbox:
     takes_tasks: bool
 
     def batch(self, remaining_seconds: Callable[[], float], logger: Logger) -> InboxBatch:
-        """A batch to follow in the time that is left."""
+        """A batch to process in the time that is left."""
         return InboxBatch(self, InlineWorkers(remaining_seconds), logger, self.relay.watch())
 
     def follow_hint(self, job_arn: str) -> tuple[ReconcileResult, str | None]:
@@ -123,7 +123,7 @@ class InboxBatch:
         return ((scope, results.summary) for scope, results in self._results.items())
 
     def follow_messages(self, bodies: Mapping[str, str]) -> list[str]:
-        """Follow the events in message bodies, by message id; the ids to deliver again.
+        """Process the events in message bodies, by message id; the ids to deliver again.
 
         A malformed event is dropped, logged and counted. No message is ever logged, because it may
         hold a task token.
@@ -143,7 +143,7 @@ class InboxBatch:
         return self.follow(requests)
 
     def follow(self, requests: Mapping[str, Request]) -> list[str]:
-        """Follow requests, by message id; the ids to deliver again: failed, or out of time.
+        """Process requests, by message id; the ids to deliver again: failed, or out of time.
 
         Commands come first, in the order in which they were sent, and are done once the jobs table
         has them. Then jobs are read, each once, as long as there is time. Raises nothing that a
@@ -166,7 +166,7 @@ class InboxBatch:
         return failed
 
     def _follow_command(self, command: Track | Untrack, to_read: dict[str, TrackedJob]) -> bool:
-        """Follow a command, and remember the job to read for it; whether the command is done."""
+        """Process a command, and remember the job to read for it; whether the command is done."""
         result = self.inbox.commands.follow(command)
         to_read.pop(command.job_arn, None)
         if result.to_read is not None:

@@ -1,4 +1,4 @@
-"""What follows a reconciled job, in a poll and in the inbox alike."""
+"""What happens after a job was reconciled, in a poll and in the inbox alike."""
 
 from __future__ import annotations
 

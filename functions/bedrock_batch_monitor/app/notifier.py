@@ -1,4 +1,4 @@
-"""Notifies people by mail and in their chat, with one topic for each."""
+"""Notifies people by email and in their chat, with one topic for each."""
 
 from __future__ import annotations
 

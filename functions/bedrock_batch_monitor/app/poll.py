@@ -217,7 +217,7 @@ class _Poll:
         active.add_queue_risks(found.by_job)
 
     def scan_lists(self, active: ActiveJobs) -> None:
-        """Find the jobs that need no Get: lists confirm them, or their resync slot is not due."""
+        """Find the jobs that need no Get: lists confirm them, or their resync time has not come."""
         now, lanes = active.collected_at, self.monitor.lanes
         state = self.bookmarks.state or State()
         due = lanes.unreachable.due(UNREACHABLE_LANE, active.unreachable, None, now)
@@ -292,7 +292,7 @@ class _Poll:
         )
 
     def record_ages(self, active: ActiveJobs) -> None:
-        """Record how old the oldest read is, and whether this poll followed its jobs."""
+        """Record how old the oldest read is, and whether this poll read any of its jobs."""
         known = self.monitor.reconciler.failing_since
         ages = self.monitor.ages.last.after(
             active={
@@ -318,8 +318,8 @@ class _Poll:
         now, lanes, state = active.collected_at, self.monitor.lanes, self.bookmarks.state
         lane = reachable_lane(self.monitor.reconciler.rules)
         until = lanes.reachable.advance(lane, active.reachable, self.reads.concluded, now)
-        # A read that fails is expected of an unreachable job, and concludes its slot. This cursor
-        # is not stored: a new execution environment reads each unreachable job once.
+        # A read that fails is expected of an unreachable job, and concludes its resync. This
+        # cursor is not stored: a new execution environment reads each unreachable job once.
         lanes.unreachable.advance(UNREACHABLE_LANE, active.unreachable, self.reads.attempted, now)
         # Where every job is fetched, the cursor is not worth a write.
         if (

@@ -1,4 +1,4 @@
-"""Follows the slots of one account and Region: active jobs by model, against the quota for them."""
+"""Watches the slots of one account and Region: active jobs by model, against the quota for them."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class SlotsResult:
 
 @dataclass(slots=True)
 class SlotWatch:
-    """Follows slots; what it remembers lasts as long as the execution environment.
+    """Watches slots; what it remembers lasts as long as the execution environment.
 
     Without `emits_events`, the state is read once.
     """

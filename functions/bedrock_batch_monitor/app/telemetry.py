@@ -84,7 +84,7 @@ def failures_logged() -> Iterator[None]:
 
 
 def publish(summary: PollSummary, *, failed: bool = False, scope: Scope | None = None) -> None:
-    """Log a poll's summary and add the figures that are news to the metrics of this invocation.
+    """Log a poll's summary and add the figures to publish to the metrics of this invocation.
 
     A poll that failed, or that had jobs and read none, does not publish `JobsRead`. So a missing
     `JobsRead` shows that no poll succeeded. Errors are published as a total and by code. `scope` is
@@ -92,7 +92,7 @@ def publish(summary: PollSummary, *, failed: bool = False, scope: Scope | None =
     """
     if scope is not None:
         metrics.add_dimension(SCOPE, str(scope))
-    figures = summary.news()
+    figures = summary.to_publish()
     if failed:
         figures = {name: value for name, value in figures.items() if name not in _OF_READS}
         # A change that it recorded late is known, and no later poll reports it again.
@@ -121,11 +121,11 @@ def _slots(slots: ModelSlots) -> dict[str, Any]:
 
 
 def publish_inbox(summary: PollSummary, scope: Scope | None = None) -> None:
-    """Publish the figures of a batch of events that are news.
+    """Publish the figures of a batch of events: those that are not zero.
 
     The counts add up with those of the polls; the gauges of active jobs are a poll's alone.
     """
-    counted = {name: value for name, value in summary.news().items() if name in _OF_INBOX}
+    counted = {name: value for name, value in summary.to_publish().items() if name in _OF_INBOX}
     for name, value in counted.items():
         metrics.add_metric(name, _unit(name), value)
     if counted:

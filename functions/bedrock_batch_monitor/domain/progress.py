@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 # the last hour has the most weight. Long enough to average counts that Bedrock updates in batches,
 # short enough to follow a change within a few hours of the up to 168 that a job may run.
 WINDOW: Final = timedelta(hours=1)
-# What is news about counts: a share of all records since the last write, or an estimated end that
-# moved by a share of the time that is left, and by no less than some minutes. Each write costs
-# three units, and a job that runs changes at every poll. What is no news waits for half an hour at
-# most.
-NEWS_SHARE: Final = 0.02
-NEWS_SHARE_OF_TIME: Final = 0.1
+# How much must change before counts are written: a share of all records since the last write, or an
+# estimated end that moved by a share of the time that is left, and by no less than some minutes.
+# Each write costs three units, and a job that runs changes at every poll. Smaller changes are
+# written after half an hour.
+LEAST_CHANGE_SHARE: Final = 0.02
+LEAST_END_MOVE_SHARE: Final = 0.1
 LEAST_MOVE_OF_END: Final = timedelta(minutes=5)
 LONGEST_UNWRITTEN: Final = timedelta(minutes=30)
 # One record a day: a slower job counts as one without a rate.
@@ -81,11 +81,11 @@ def may_write_counts(
 def is_counts_write_due(
     job: TrackedJob, observation: JobObservation, *, now: datetime, rules: Rules
 ) -> bool:
-    """Whether to write the counts of an observation of the same status: they are news.
+    """Whether to write the counts of an observation of the same status now.
 
-    They are if the job moved by a share of its records, if its estimated end moved, and after a
-    while in any case. Without an interval, every change is news. It also is with a time for stalls,
-    because a job counts as stalled from its last write on.
+    They are written if the job moved by a share of its records, if its estimated end moved, and
+    after a while in any case. Without an interval, every change is written. The same applies if
+    stalls have a time, because a job counts as stalled from its last write on.
     """
     if not may_write_counts(job, observation, now=now, rules=rules):
         return False
@@ -115,8 +115,8 @@ def _has_moved(job: TrackedJob, observation: JobObservation) -> bool:
     ):
         if count is None or count == known:
             continue
-        # The first failed record is news, too.
-        if not known or count >= total or count - known >= total * NEWS_SHARE:
+        # The first failed record is written at once, too.
+        if not known or count >= total or count - known >= total * LEAST_CHANGE_SHARE:
             return True
     return False
 
@@ -128,7 +128,7 @@ def _end_has_moved(job: TrackedJob, observation: JobObservation, now: datetime) 
     if recorded is None or ends_at is None:
         return recorded != ends_at
     left = max(recorded - now, timedelta(0))
-    return abs(ends_at - recorded) > max(left * NEWS_SHARE_OF_TIME, LEAST_MOVE_OF_END)
+    return abs(ends_at - recorded) > max(left * LEAST_END_MOVE_SHARE, LEAST_MOVE_OF_END)
 
 
 def recorded_end(job: TrackedJob) -> datetime | None:

@@ -1,4 +1,4 @@
-"""How long ago each active job was read, and whether a poll followed its jobs at all."""
+"""How long ago each active job was read, and whether a poll read any of its jobs."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ def event_in(body: str) -> object:
 def request_of(
     event: object, monitored: Scopes, now: datetime, *, takes_tasks: bool = True
 ) -> Request:
-    """Read an EventBridge event; raises `MalformedEventError` for one that cannot be followed.
+    """Read an EventBridge event; raises `MalformedEventError` for one that cannot be processed.
 
     `takes_tasks` says whether tasks may wait (setting `taskTokens`). The error's text has no part
     of an event that can hold a task token.

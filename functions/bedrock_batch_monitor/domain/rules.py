@@ -12,12 +12,13 @@ from bedrock_batch_monitor.domain.deadlines import DeadlineRule
 class Rules:
     """The rules for recording and sending.
 
-    Changed record counts of a job are written at most once per `progress_interval`, when they are
-    news. A job whose
-    status and counts do not change for `stalled_after` is stalled (None: never). A job that cannot
-    be read in `unreachable_after_polls` consecutive polls is unreachable. Each job is read with its
-    own call at least once per `full_read`, even if list summaries show no change. `emit_at_risk`
-    says whether to send an event for a job that is expected to end after its expiration time.
+    Changed record counts of a job are written at most once per `progress_interval`, when they have
+    changed enough. A job whose status and counts do not change for `stalled_after` is stalled
+    (None: never). A job that cannot be read in `unreachable_after_polls` consecutive polls is
+    unreachable. Each job is read with its own call at least once per `full_read`, even if list
+    summaries show no change. `emit_at_risk` says whether to send an event for a job that is
+    expected to end after its expiration time.
+
     A completed job has an outcome with errors if its share of failed records, from 0 to 1, exceeds
     `max_error_share`. `read_tags` says whether the tags of jobs are read. A job whose deadline
     nobody set has the one in its tag `deadline_tag`, else the first of `deadlines` that matches.

@@ -80,9 +80,9 @@ CONDITION_METRICS: Final = {kind.metric: kind.name for kind in CONDITIONS}
 # writes to DynamoDB. So every poll that is a success publishes one, zero included: its samples show
 # that polls succeed ...
 HEARTBEAT: Final = JOBS_READ
-# ... and the others are published only when they are news: most if they are not zero, these from a
-# number of seconds, and `JobsActive` if the poll did not read every active job.
-NEWS_FROM_SECONDS: Final = {POLL_SECONDS: 60, DETECTION_SECONDS: 300, LATE_SECONDS: 300}
+# ... and the others only when there is something to report: most if they are not zero, these from
+# a number of seconds, and `JobsActive` if the poll did not read every active job.
+PUBLISHED_FROM_SECONDS: Final = {POLL_SECONDS: 60, DETECTION_SECONDS: 300, LATE_SECONDS: 300}
 # Figures of which each has one alarm, and that repeat others.
 _OF_ALARMS: Final = (JOBS_NEED_ATTENTION, LATE_SECONDS)
 METRICS: Final = tuple(
@@ -293,21 +293,21 @@ class PollSummary:
             LATE_SECONDS: max(self.oldest_read_seconds, self.detection_seconds),
         }
 
-    def news(self) -> dict[str, float]:
-        """The figures that are worth a metric, by its name; not the heartbeat.
+    def to_publish(self) -> dict[str, float]:
+        """The figures to publish as metrics, by metric name; not the heartbeat.
 
         What is missing is zero, or short, or for `JobsActive` the same as `JobsRead`.
         """
-        no_news = {HEARTBEAT}
+        left_out = {HEARTBEAT}
         if self.jobs_active == self.jobs_read:
-            no_news.add(JOBS_ACTIVE)
+            left_out.add(JOBS_ACTIVE)
         figures = self.figures()
         return {
             name: figures[name]
             for name in METRICS
-            if name not in no_news
+            if name not in left_out
             and figures[name]
-            and figures[name] >= NEWS_FROM_SECONDS.get(name, 0)
+            and figures[name] >= PUBLISHED_FROM_SECONDS.get(name, 0)
         }
 
     def as_json(self) -> dict[str, Any]:

@@ -31,7 +31,7 @@ def inbox() -> Inbox:
 @logger.inject_lambda_context
 @failures_logged()
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Follow the requests in a batch of queue messages, each of which holds one event.
+    """Process the requests in a batch of queue messages, each of which holds one event.
 
     Returns the messages that failed or for which there was no time (`batchItemFailures`), and the
     queue delivers them again.

@@ -1,4 +1,4 @@
-"""The function that the notification rules invoke: one event becomes a mail and a chat message."""
+"""The function that the notification rules invoke: an event becomes an email and a chat message."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
 """Resync: each job is read at least once per period, whatever lists and events say about it.
 
-The ARN of a job determines its slot in the period, so nothing is stored for each job and the reads
-are spread over the polls. A lane has one cursor: every slot up to it is done. A poll reads the jobs
-whose slots are between the cursor and now.
+The ARN of a job determines its resync time in the period. So nothing is stored for each job, and
+the reads are spread over the polls. A lane is a group of jobs with the same period. It has one
+cursor: every resync time up to it is done. A poll reads the jobs whose resync times are between the
+cursor and now.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from bedrock_batch_monitor.domain.read_failures import UNREACHABLE_PERIOD
 from bedrock_batch_monitor.domain.rules import Rules
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-# Cursors are stored in milliseconds, so slots are whole ones: a cursor reads back equal.
+# Cursors are stored in milliseconds, so resync times are whole ones: a cursor reads back equal.
 _MILLISECOND: Final = timedelta(milliseconds=1)
 # How often a cursor is saved in a period. A lost one costs the reads since it was saved.
 _SAVED_PER_PERIOD: Final = 24
@@ -26,10 +27,10 @@ _NOTHING: Final[Mapping[str, datetime]] = {}
 
 @dataclass(frozen=True, slots=True)
 class ResyncLane:
-    """Each job is read at least once per `period`, in the slot that its ARN determines.
+    """Each job is read at least once per `period`, at the resync time that its ARN determines.
 
-    The read can be late by one poll interval: the first poll after a slot finds it. Slots that
-    polls missed are caught up, each job at most once. Times are aware datetimes.
+    The read can be late by one poll interval: the first poll after a resync time finds it. Resync
+    times that polls missed are caught up, each job at most once. Times are aware datetimes.
 
     A cursor of None (nothing is known), or one that is further back than a period, counts as one
     period back: every job is due. One in the future counts as now, so that after a clock was set
@@ -52,10 +53,10 @@ class ResyncLane:
         now: datetime,
         concluded_at: Mapping[str, datetime] = _NOTHING,
     ) -> frozenset[str]:
-        """The jobs to read in a poll at `now`: those with a slot after the cursor.
+        """The jobs to read in a poll at `now`: those with a resync time after the cursor.
 
         Of N jobs, polls that are `interval` apart read N x interval / period each on average.
-        `concluded_at` leaves out jobs that were read since their slot (see `remember`).
+        `concluded_at` leaves out jobs that were read since their resync time (see `remember`).
         """
         return frozenset(arn for arn, _ in self._due(job_arns, cursor, now, concluded_at))
 
@@ -69,20 +70,20 @@ class ResyncLane:
     ) -> datetime:
         """The cursor after a poll at `now` that read the `concluded` jobs, for whatever reason.
 
-        It is `now` in whole milliseconds, unless a due job is not among the concluded ones: then
-        it is just before the earliest slot of such a job, which is due again in the next poll.
+        It is `now` in whole milliseconds, unless a due job is not among the concluded ones. Then it
+        is just before the earliest resync time of such a job, which is due again in the next poll.
         `job_arns`, `cursor`, `now` and `concluded_at` are those that `due` was called with.
         """
         done = frozenset(concluded)
         due = self._due(job_arns, cursor, now, concluded_at)
-        slots = (slot for arn, slot in due if arn not in done)
-        return _EPOCH + min((slot - 1 for slot in slots), default=_ms(now)) * _MILLISECOND
+        times = (at for arn, at in due if arn not in done)
+        return _EPOCH + min((at - 1 for at in times), default=_ms(now)) * _MILLISECOND
 
     def is_worth_saving(self, cursor: datetime, stored: datetime | None) -> bool:
         """Whether to store a cursor, given the stored one.
 
         A stored cursor may lag, which only repeats reads. One that is ahead, because the clock was
-        set back, is replaced at once: each new process would start from it and skip slots.
+        set back, is replaced at once: each new process would start from it and skip resync times.
         """
         if stored is None or stored > cursor:
             return True
@@ -95,15 +96,15 @@ class ResyncLane:
         now: datetime,
         concluded_at: Mapping[str, datetime],
     ) -> Iterator[tuple[str, int]]:
-        """The due jobs, each with its slot in milliseconds since the epoch."""
+        """The due jobs, each with its resync time in milliseconds since the epoch."""
         end, length = _ms(now), self.period // _MILLISECOND
         window = length if cursor is None else min(end - _ms(cursor), length)
         for arn in job_arns:
-            since_slot = (end - (zlib.crc32(arn.encode()) * length >> 32)) % length
-            if since_slot < window:
+            since_time = (end - (zlib.crc32(arn.encode()) * length >> 32)) % length
+            if since_time < window:
                 read = concluded_at.get(arn)
-                if read is None or read > now or _ms(read) < end - since_slot:
-                    yield arn, end - since_slot
+                if read is None or read > now or _ms(read) < end - since_time:
+                    yield arn, end - since_time
 
 
 def remember(
@@ -111,8 +112,8 @@ def remember(
 ) -> dict[str, datetime]:
     """When jobs were concluded, as far as the next poll of this process can use it.
 
-    A job that cannot be read holds the cursor back. Without this record, the jobs with later slots
-    are read again in each poll, more of them each time. `cursor` is the one that `advance`
+    A job that cannot be read holds the cursor back. Without this record, the jobs with later resync
+    times are read again in each poll, more of them each time. `cursor` is the one that `advance`
     returned. The result is empty while nothing holds it back. It needs no storage, because losing
     it only repeats reads.
     """
@@ -128,7 +129,7 @@ UNREACHABLE_LANE: Final = ResyncLane(UNREACHABLE_PERIOD)
 def reachable_lane(rules: Rules) -> ResyncLane:
     """The lane of the jobs that can be read.
 
-    Its period is a little shorter than the setting, so that a slot that has to wait is in time.
+    Its period is a little shorter than the setting, so that a read that has to wait is in time.
     """
     slack = max(rules.full_read / 24, rules.poll_interval)
     return ResyncLane(max(rules.full_read - slack, rules.poll_interval))

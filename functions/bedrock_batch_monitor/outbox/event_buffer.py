@@ -85,8 +85,8 @@ class EventBuffer:
     def send(self, group: Sequence[MonitorEvent]) -> None:
         """Send one call's worth of events, if there is a bus to accept them.
 
-        Near the deadline, the calling thread does not wait for a check of the bus: the delivery,
-        which may outlast the poll, makes it.
+        Near the end of the poll's time, the calling thread does not wait for a check of the bus:
+        the delivery, which may outlast the poll, makes it.
         """
         if self._bus is None and not self.workers.time_is_up:
             self._bus = self._look_for_bus()

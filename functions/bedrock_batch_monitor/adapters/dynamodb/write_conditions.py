@@ -59,7 +59,7 @@ def same_conditions(expected: TrackedJob, update: UpdateExpression) -> str:
 
 
 def not_superseded(at: datetime, now: datetime, update: UpdateExpression) -> str:
-    """No command on the job's tracking that was sent later than `at` was followed.
+    """No command on the job's tracking that was sent later than `at` was processed.
 
     A command with a time in the future was noted with a wrong clock and does not count.
     """

@@ -26,7 +26,7 @@ _NONE: Final = "None"
 
 
 class WriteOutcome(Enum):
-    """What came of a conditional write."""
+    """Whether a conditional write took effect, or why not."""
 
     DONE = auto()
     CONFLICT = auto()
@@ -36,7 +36,7 @@ class WriteOutcome(Enum):
 
 @dataclass(frozen=True, slots=True)
 class WriteResult:
-    """The outcome of a conditional write.
+    """The result of a conditional write.
 
     After a conflict, `current` is the item as DynamoDB returned it (`ALL_OLD`). It is None where
     there is no item, and where DynamoDB returns none: after a conflict of two transactions, and

@@ -11,13 +11,13 @@ from bedrock_batch_monitor.app import telemetry
 from bedrock_batch_monitor.domain.summary import HEARTBEAT, METRICS, PollSummary
 
 
-def test_poll_without_news_has_no_metric() -> None:
+def test_poll_without_a_change_has_no_metric() -> None:
     """All jobs were read, nothing changed, and the poll took a usual time."""
-    assert PollSummary(jobs_active=20, jobs_read=20, jobs_listed=20, seconds=2.5).news() == {}
+    assert PollSummary(jobs_active=20, jobs_read=20, jobs_listed=20, seconds=2.5).to_publish() == {}
 
 
 @pytest.mark.parametrize(
-    ("summary", "news"),
+    ("summary", "published"),
     [
         (PollSummary(jobs_ended=2), {"JobsEnded": 2}),
         (PollSummary(jobs_active=3, jobs_read=2), {"JobsActive": 3}),
@@ -40,11 +40,11 @@ def test_poll_without_news_has_no_metric() -> None:
     ],
 )
 def test_numbers_that_are_not_zero_or_late_are_published(
-    summary: PollSummary, news: dict[str, float]
+    summary: PollSummary, published: dict[str, float]
 ) -> None:
     """Each number alone, with the metrics that repeat it for an alarm."""
-    assert summary.news() == news
-    assert news.keys() <= set(METRICS) - {HEARTBEAT}
+    assert summary.to_publish() == published
+    assert published.keys() <= set(METRICS) - {HEARTBEAT}
 
 
 def test_failed_poll_publishes_what_it_recorded_late(
