@@ -275,7 +275,11 @@ def test_recorded_settings_survive_a_round_trip() -> None:
 
     assert MonitorConfig.from_context(recorded) == EVERYWHERE
     # Another stack has it.
-    assert {setting.key for setting in all_settings()} - set(recorded) == {"memberOf"}
+    assert {setting.key for setting in all_settings()} - set(recorded) == {
+        "memberOf",
+        # It has its default, which the others need.
+        "readQuotas",
+    }
     assert texts_of(MonitorConfig()) == {}
 
 

@@ -33,6 +33,7 @@ STATEMENTS = {
     "MonitorRole6D26CBE9": {
         (("logs:CreateLogStream", "logs:PutLogEvents"), ("<MonitorLogEC78DC2E.Arn>",)),
         (("dynamodb:Query",), (f"{JOBS}/index/active-jobs", f"{JOBS}/index/pending-events")),
+        (("dynamodb:Query",), (f"{HISTORY}/index/by-status",)),
         (("dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:UpdateItem"), (JOBS,)),
         (("dynamodb:DescribeTable",), (JOBS,)),
         (("dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query"), (HISTORY,)),

@@ -318,8 +318,8 @@ def test_maximum_configuration_sets_every_setting() -> None:
         setting.name
         for setting in fields(MonitorConfig)
         if getattr(EVERYWHERE, setting.name) == getattr(default, setting.name)
-        # It makes another stack: see `test_members.py`.
-        and setting.name != "member_of"
+        # The first makes another stack (see `test_members.py`), the second is needed by others.
+        and setting.name not in {"member_of", "read_quotas"}
     ] == []
 
 
