@@ -311,6 +311,18 @@ def test_forecast_takes_a_tenth_of_the_time_of_a_poll(cloud: Cloud) -> None:
     assert not has_time()
 
 
+def test_risk_outlasts_a_burst_of_other_jobs(experienced: Cloud) -> None:
+    """More jobs than the list has completed, so that those of its model are no longer in it."""
+    cloud = experienced
+    arn = add_waiting(cloud, "2h")
+    cloud.poll()
+    later(cloud, 60)
+    assert len(warnings(cloud)) == 1
+    with patch.object(CompletedJobs, "newest", return_value=iter([])):
+        later(cloud, HOUR)
+    assert (cloud.job(arn) or {})["conditions"].keys() == {"AtRisk"}
+
+
 def test_jobs_with_odd_times_are_no_basis(experienced: Cloud) -> None:
     """Jobs that end in the future would count as the newest, whatever became of others."""
     cloud = experienced

@@ -132,7 +132,11 @@ class Forecasts:
                 return False
             if is_job_arn(arn) and JobArn.parse(arn).scope == self.scope:
                 ended.setdefault(short_model_id(model_id), {})[arn] = None
-        self._ended = {model: [*arns] for model, arns in ended.items()}
+        # Of a model that waits, jobs that newer ones of other models displaced still count.
+        # Otherwise a risk would end, and begin again, because many other jobs completed.
+        for model in set(map(short_model_id, self.models.by_job.values())) & self._ended.keys():
+            ended.setdefault(model, {}).update(dict.fromkeys(self._ended[model]))
+        self._ended = {model: [*arns][:MOST_JOBS] for model, arns in ended.items()}
         self._listed_at = now
         self._forecasters.clear()
         return True
@@ -141,7 +145,7 @@ class Forecasts:
         """What the completed jobs of a model say; None if there is no time to read them."""
         if model not in self._forecasters:
             samples: list[Sample] = []
-            arns = self._ended.get(model, [])[:MOST_JOBS]
+            arns = self._ended.get(model, [])
             for start in range(0, len(arns), KEYS_PER_CALL):
                 if not has_time():
                     return None
