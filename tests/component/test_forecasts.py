@@ -15,6 +15,9 @@ from aws_lambda_powertools import Logger
 from bedrock_batch_monitor.adapters.dynamodb.completed_jobs import CompletedJobs
 from bedrock_batch_monitor.adapters.errors import ServiceError
 from bedrock_batch_monitor.app.composition import compose_inbox
+from bedrock_batch_monitor.app.forecasts import Forecasts, QueueRisks
+from bedrock_batch_monitor.app.models import Models
+from bedrock_batch_monitor.domain.forecast import Forecaster, QueueRisk
 from bedrock_batch_monitor.domain.jobs import TrackedJob
 from bedrock_batch_monitor.domain.times import to_iso
 from local.bedrock import Phase, Script
@@ -23,6 +26,7 @@ from tests.support.monitor import REGION, SETTINGS
 from .conftest import START, Cloud
 
 HOUR = 3600
+HOURS = timedelta(hours=1)
 HAIKU = "anthropic.claude-3-haiku-20240307-v1:0"
 AT_RISK = "Batch Inference Job At Risk"
 # In the queue for an hour, and then two hours of work.
@@ -202,8 +206,142 @@ def test_without_time_nothing_is_read(experienced: Cloud) -> None:
         assert forecasts.queue_risks({job.job_arn: job}, lambda: False).by_job == {}
     assert not counted
     experienced.poll()
-    times = iter([True, True, True, False])
-    found = forecasts.queue_risks({job.job_arn: job}, lambda: next(times))
-    assert found.by_job.keys() == {job.job_arn}
+    assert forecasts.queue_risks({job.job_arn: job}, lambda: True).by_job.keys() == {job.job_arn}
     late = {job.job_arn: replace(job, deadline=to_iso(now))}
     assert forecasts.queue_risks(late, lambda: True).by_job == {}
+
+
+def test_forecast_that_ran_out_of_time_is_made_by_the_next_poll(experienced: Cloud) -> None:
+    """At whatever point the time is up: nothing that was read in part counts as known."""
+    arn = add_waiting(experienced, "9h")
+    experienced.poll()
+    now = experienced.bedrock.clock.now()
+    deadline = to_iso(now + 2 * HOURS)
+    job = TrackedJob(arn, status="Scheduled", submit_time=now, deadline=deadline)
+    used = experienced.monitor.forecasts
+    assert used is not None
+    cut_off = []
+    for calls in range(1, 12):
+        forecasts = Forecasts(used.scope, Models(used.models.jobs), used.completed, used.clock)
+        asked = iter(range(calls))
+        found = forecasts.queue_risks({arn: job}, lambda asked=asked: next(asked, None) is not None)
+        cut_off.append(len(found.by_job))
+        assert forecasts.queue_risks({arn: job}, lambda: True).by_job[arn].begins == now
+    # At the start, for the model, six entries, their jobs, and the result.
+    assert cut_off == [0] * 9 + [1] * 2
+
+
+def test_job_whose_end_is_recorded_twice_counts_once(experienced: Cloud) -> None:
+    """DynamoDB refuses to read the same key twice in one call."""
+    cloud = experienced
+    entries = cloud.dynamodb.scan(TableName="history")["Items"]
+    ends = [each for each in entries if each["status"]["S"] == "Completed"]
+    for end in ends:
+        cloud.dynamodb.put_item(TableName="history", Item=end | {"sequence": {"N": "99"}})
+    add_waiting(cloud, "2h")
+    cloud.poll()
+    summary = later(cloud, 60)
+    assert not summary.errors
+    assert len(warnings(cloud)) == 1
+
+
+def test_risk_of_a_job_without_a_model_ends_with_a_new_deadline(experienced: Cloud) -> None:
+    """Otherwise it would last until the job runs, because nothing forecasts for the job."""
+    cloud = experienced
+    arn = add_waiting(cloud, "2h")
+    cloud.poll()
+    later(cloud, 60)
+    assert len(warnings(cloud)) == 1
+    cloud.dynamodb.update_item(
+        TableName="jobs",
+        Key={"jobArn": {"S": arn}},
+        UpdateExpression="SET deadline = :later REMOVE modelId",
+        ExpressionAttributeValues={":later": {"S": to_iso(START + timedelta(days=2))}},
+    )
+    later(cloud.with_rules(read_tags=True), 60)
+    assert "conditions" not in (cloud.job(arn) or {})
+
+
+def test_defect_of_the_forecast_does_not_stop_the_poll(cloud: Cloud) -> None:
+    """It is counted, and the jobs are followed as without a forecast."""
+    add_waiting(cloud, "2h")
+    cloud.poll()
+    running = cloud.add_job("InProgress")
+    with patch.object(Forecasts, "queue_risks", side_effect=OverflowError):
+        summary = later(cloud, 60)
+    assert dict(summary.errors) == {"Monitor.OverflowError": 1}
+    assert (cloud.job(running) or {})["status"] == "InProgress"
+
+
+def test_forecasts_of_many_jobs_are_calculated_over_several_polls(cloud: Cloud) -> None:
+    """Each poll calculates a bounded number; a result counts until there is a newer one."""
+    arns = {add_waiting(cloud, "9h"): None for _ in range(5)}
+    cloud.poll()
+    forecasts = cloud.monitor.forecasts
+    assert forecasts is not None
+    now = cloud.bedrock.clock.now()
+    job = TrackedJob("", status="Scheduled", submit_time=now, deadline=to_iso(now + 9 * HOURS))
+    active = {arn: replace(job, job_arn=arn) for arn in arns}
+
+    def known() -> int:
+        return len(forecasts.queue_risks(active, lambda: True).by_job)
+
+    with (
+        patch("bedrock_batch_monitor.app.forecasts.MOST_CALCULATED", 2),
+        patch.object(Forecaster, "queue_risk", return_value=QueueRisk()) as calculated,
+    ):
+        assert [known() for _ in range(4)] == [2, 4, 5, 5]
+        assert calculated.call_count == 5
+        cloud.bedrock.clock.advance(HOUR)
+        assert [known() for _ in range(4)] == [5, 5, 5, 5]
+        assert calculated.call_count == 10
+        deadline = to_iso(now + 8 * HOURS)
+        active = {arn: replace(each, deadline=deadline) for arn, each in active.items()}
+        assert known() == 2
+
+
+def test_forecast_takes_a_tenth_of_the_time_of_a_poll(cloud: Cloud) -> None:
+    """The rest is for the jobs themselves."""
+    seconds = [115.0]
+    with patch.object(Forecasts, "queue_risks", return_value=QueueRisks()) as asked:
+        cloud.monitor.poll(lambda: seconds[0])
+    has_time = asked.call_args.args[1]
+    assert has_time()
+    seconds[0] = 104.9
+    assert not has_time()
+
+
+def test_risk_outlasts_a_burst_of_other_jobs(experienced: Cloud) -> None:
+    """More jobs than the list has completed, so that those of its model are no longer in it."""
+    cloud = experienced
+    arn = add_waiting(cloud, "2h")
+    cloud.poll()
+    later(cloud, 60)
+    assert len(warnings(cloud)) == 1
+    with patch.object(CompletedJobs, "newest", return_value=iter([])):
+        later(cloud, HOUR)
+    assert (cloud.job(arn) or {})["conditions"].keys() == {"AtRisk"}
+
+
+def test_jobs_with_odd_times_are_no_basis(experienced: Cloud) -> None:
+    """Jobs that end in the future would count as the newest, whatever became of others."""
+    cloud = experienced
+    arn = add_waiting(cloud, "2h")
+    cloud.poll()
+    ended = [each["jobArn"] for each in cloud.items("jobs") if each["jobArn"] != arn]
+    for odd in ("0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"):
+        for each in ended:
+            cloud.dynamodb.update_item(
+                TableName="jobs",
+                Key={"jobArn": {"S": each}},
+                UpdateExpression="SET submitTime = :odd, firstInProgressAt = :odd, endTime = :odd",
+                ExpressionAttributeValues={":odd": {"S": odd}},
+            )
+        forecasts = cloud.with_rules(read_tags=True).monitor.forecasts
+        assert forecasts is not None
+        now = cloud.bedrock.clock.now()
+        deadline = to_iso(now + timedelta(milliseconds=1))
+        job = TrackedJob(arn, status="Scheduled", submit_time=now, deadline=deadline)
+        with patch.object(Forecaster, "keep") as kept:
+            assert forecasts.queue_risks({arn: job}, lambda: True).by_job == {arn: QueueRisk()}
+        kept.assert_not_called()

@@ -131,6 +131,8 @@ def test_odd_times_of_a_job_are_no_basis() -> None:
     """A job cannot take longer than 30 days, and a forecast not longer than a year."""
     assert sample_of(NOW - DAY, NOW, NOW + HOUR, 100) == Sample(NOW - DAY, 86400, 3600, 100)
     assert sample_of(datetime(1, 1, 1, tzinfo=UTC), NOW, NOW + HOUR, 100) is None
+    year_1 = datetime(1, 1, 1, tzinfo=UTC)
+    assert sample_of(year_1, year_1, year_1 + HOUR, 100) is None
     assert sample_of(NOW, NOW - HOUR, NOW, 100) is None
     assert sample_of(NOW, NOW, NOW, 0) is None
     forecaster = forecaster_of(*jobs(10, run=86400))

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 READ_EVERY: Final = timedelta(hours=1)
 # How many of them are listed.
 MOST_ENTRIES: Final = 1000
+# How many jobs one call calculates: each takes up to a millisecond of CPU time.
+MOST_CALCULATED: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,16 @@ class QueueRisks:
 
     by_job: Mapping[str, QueueRisk] = field(default_factory=dict)
     errors: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A result, and what it rests on: the list of that time, the deadline, the record count."""
+
+    listed_at: datetime | None
+    deadline: datetime
+    records: int | None
+    risk: QueueRisk
 
 
 @dataclass(slots=True)
@@ -52,16 +64,17 @@ class Forecasts:
     # The jobs that completed last, by model, the newest first.
     _ended: dict[str, list[str]] = field(default_factory=dict)
     _forecasters: dict[str, Forecaster] = field(default_factory=dict)
-    # By job: what the result rests on, and the result.
-    _risks: dict[str, tuple[tuple[datetime, int | None], QueueRisk]] = field(default_factory=dict)
+    _risks: dict[str, _Known] = field(default_factory=dict)
 
     def queue_risks(
         self, active: Mapping[str, TrackedJob], has_time: Callable[[], bool]
     ) -> QueueRisks:
         """From when on each job that waits will probably miss its deadline.
 
-        A job is missing if it has no deadline or no known model, and from the moment on when there
-        is no more time. Raises nothing that a service can cause.
+        A job is missing if it has no deadline. It is also missing until there is time to read what
+        its forecast rests on, and until a call calculates it: each calculates `MOST_CALCULATED`.
+        Until a job is calculated again from newer jobs, its earlier result counts. Raises nothing
+        that a service can cause.
         """
         now = self.clock()
         waiting = {
@@ -76,51 +89,70 @@ class Forecasts:
         risks: dict[str, QueueRisk] = {}
         if not waiting or not has_time():
             return QueueRisks()
+        budget = MOST_CALCULATED
         try:
             self.models.read(waiting.keys(), has_time)
-            self._list(now)
+            if not self._list(now, has_time):
+                return QueueRisks()
             for arn, (job, submitted, deadline) in waiting.items():
-                model = short_model_id(self.models.by_job.get(arn, ""))
-                forecaster = self._forecaster(model, has_time) if model else None
-                if forecaster is not None:
-                    risks[arn] = self._risk_of(job, forecaster, submitted, deadline)
+                model = self.models.by_job.get(arn)
+                if model == "":
+                    # As with too few completed jobs: a risk of before could never end otherwise.
+                    risks[arn] = QueueRisk()
+                elif model is not None:
+                    forecaster = self._forecaster(short_model_id(model), has_time)
+                    if not self._is_current(job, deadline) and forecaster and budget and has_time():
+                        risk = forecaster.queue_risk(job.counts.total, submitted, deadline)
+                        known = _Known(self._listed_at, deadline, job.counts.total, risk)
+                        self._risks[arn] = known
+                        budget -= 1
+                    if arn in self._risks and self._risks[arn].deadline == deadline:
+                        risks[arn] = self._risks[arn].risk
         except ServiceError as error:
             return QueueRisks(risks, (error.code,))
         return QueueRisks(risks)
 
-    def _risk_of(
-        self, job: TrackedJob, forecaster: Forecaster, submitted: datetime, deadline: datetime
-    ) -> QueueRisk:
-        basis = (deadline, job.counts.total)
+    def _is_current(self, job: TrackedJob, deadline: datetime) -> bool:
         known = self._risks.get(job.job_arn)
-        if known is None or known[0] != basis:
-            risk = forecaster.queue_risk(job.counts.total, submitted, deadline)
-            known = self._risks[job.job_arn] = (basis, risk)
-        return known[1]
+        return known is not None and (known.listed_at, known.deadline, known.records) == (
+            self._listed_at,
+            deadline,
+            job.counts.total,
+        )
 
-    def _list(self, now: datetime) -> None:
-        """List the jobs that completed last, unless that was done lately."""
+    def _list(self, now: datetime, has_time: Callable[[], bool]) -> bool:
+        """List the jobs that completed last, unless that was done lately; False without time."""
         listed_at = self._listed_at
         if listed_at is not None and timedelta(0) <= now - listed_at < READ_EVERY:
-            return
-        ended: dict[str, list[str]] = {}
+            return True
+        # A job whose end was recorded twice is one job. The values are unused.
+        ended: dict[str, dict[str, None]] = {}
         for arn, model_id in self.completed.newest(MOST_ENTRIES):
+            if not has_time():
+                return False
             if is_job_arn(arn) and JobArn.parse(arn).scope == self.scope:
-                ended.setdefault(short_model_id(model_id), []).append(arn)
-        self._ended, self._listed_at = ended, now
+                ended.setdefault(short_model_id(model_id), {})[arn] = None
+        # Of a model that waits, jobs that newer ones of other models displaced still count.
+        # Otherwise a risk would end, and begin again, because many other jobs completed.
+        for model in set(map(short_model_id, self.models.by_job.values())) & self._ended.keys():
+            ended.setdefault(model, {}).update(dict.fromkeys(self._ended[model]))
+        self._ended = {model: [*arns][:MOST_JOBS] for model, arns in ended.items()}
+        self._listed_at = now
         self._forecasters.clear()
-        self._risks.clear()
+        return True
 
     def _forecaster(self, model: str, has_time: Callable[[], bool]) -> Forecaster | None:
         """What the completed jobs of a model say; None if there is no time to read them."""
         if model not in self._forecasters:
             samples: list[Sample] = []
-            arns = self._ended.get(model, [])[:MOST_JOBS]
+            arns = self._ended.get(model, [])
             for start in range(0, len(arns), KEYS_PER_CALL):
                 if not has_time():
                     return None
                 samples += self.completed.samples(arns[start : start + KEYS_PER_CALL])
             forecaster = self._forecasters[model] = Forecaster()
             for sample in sorted(samples, key=lambda each: each.ended):
-                forecaster.add(sample)
+                # One that ended in the future would count as the newest of all.
+                if plausible(sample.ended, self.clock()) is not None:
+                    forecaster.keep(sample)
         return self._forecasters[model]

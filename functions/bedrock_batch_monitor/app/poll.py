@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from bedrock_batch_monitor.adapters.dynamodb.jobs_table import JobsTable
     from bedrock_batch_monitor.adapters.dynamodb.state_table import StateTable
     from bedrock_batch_monitor.app.discover import Discoverer
-    from bedrock_batch_monitor.app.forecasts import Forecasts
+    from bedrock_batch_monitor.app.forecasts import Forecasts, QueueRisks
     from bedrock_batch_monitor.app.notifier import Notifier
     from bedrock_batch_monitor.app.reconcile import Reconciler
     from bedrock_batch_monitor.app.slots import SlotsResult, SlotWatch
@@ -52,6 +52,8 @@ if TYPE_CHECKING:
 
 # The share of a poll's time that the backlog of pending events may use before jobs are read.
 _SHARE_OF_BACKLOG: Final = 0.25
+# The share of the time left that forecasts may use before jobs are read.
+_SHARE_OF_FORECASTS: Final = 0.1
 # The share of the time left that list scans may use.
 _SHARE_OF_LISTS: Final = 0.5
 # How many jobs that could not be read a log line names for each error code.
@@ -212,9 +214,21 @@ class _Poll:
         forecasts = self.monitor.forecasts
         if forecasts is None:
             return
-        found = forecasts.queue_risks(active.reachable, lambda: not self.pool.time_is_up)
-        self.summary.errors.update(found.errors)
-        active.add_queue_risks(found.by_job)
+        pool = self.pool
+        until = pool.remaining_after(_SHARE_OF_FORECASTS)
+
+        def add(found: QueueRisks) -> None:
+            self.summary.errors.update(found.errors)
+            active.add_queue_risks(found.by_job)
+
+        # In a thread, where a defect is counted and does not stop the poll.
+        pool.submit(
+            partial(
+                forecasts.queue_risks, active.reachable, lambda: pool.remaining_seconds() > until
+            ),
+            add,
+        )
+        pool.wait_for_all()
 
     def scan_lists(self, active: ActiveJobs) -> None:
         """Find the jobs that need no Get: lists confirm them, or their resync time has not come."""

@@ -19,14 +19,15 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
-from bedrock_batch_monitor.domain.times import seconds_between
+from bedrock_batch_monitor.domain.times import EARLIEST, seconds_between
 
 # Fewer jobs are no basis for a forecast.
 FEWEST_JOBS: Final = 5
 # Older jobs of a model are forgotten.
 MOST_JOBS: Final = 200
-# After so many newer jobs, a job counts half.
+# After so many newer jobs, a job counts half. By the number of newer jobs: what it counts.
 _HALF_LIFE: Final = 25
+_RECENCY: Final = tuple(0.5 ** (newer / _HALF_LIFE) for newer in range(MOST_JOBS))
 _SAME_HOUR: Final = 1.5
 _HOUR: Final = 3600
 _WEEK: Final = 7 * 24
@@ -82,7 +83,7 @@ def sample_of(
     queue, run = seconds_between(submitted, began), seconds_between(began, ended)
     if submitted is None or queue is None or run is None or not records:
         return None
-    if queue + run > _LONGEST:
+    if submitted < EARLIEST or queue + run > _LONGEST:
         return None
     return Sample(submitted, queue, run, records)
 
@@ -133,15 +134,23 @@ class Forecaster:
 
     def add(self, sample: Sample) -> None:
         """Learn from a job that ended, and compare it with what was said of it."""
+        self._correct(sample)
+        self.keep(sample)
+
+    def keep(self, sample: Sample) -> None:
+        """Learn from a job that ended, for `queue_risk` alone, which needs no correction."""
+        self._added += 1
+        insort(self._samples, (sample.ended, self._added, sample), key=lambda each: each[:2])
+        del self._samples[:-MOST_JOBS]
+
+    def _correct(self, sample: Sample) -> None:
+        """Raise or lower the quantile that is the ninetieth percentile."""
         before = _weighted(self._ended_by(sample.submitted), sample.submitted)
         if len(before) >= FEWEST_JOBS:
             totals = _totals(before, sample.records)
             covered = sample.queue_seconds + sample.run_seconds <= _quantile(totals, self.level)
             step = _STEP * (_TARGET - covered)
             self.level = min(max(self.level + step, _LOWEST), _HIGHEST)
-        self._added += 1
-        insort(self._samples, (sample.ended, self._added, sample), key=lambda each: each[:2])
-        del self._samples[:-MOST_JOBS]
 
     def forecast(
         self, records: int, submitted: datetime, *, by: datetime | None = None
@@ -210,7 +219,7 @@ def _weighted(samples: Sequence[Sample], submitted: datetime) -> list[tuple[Samp
     """The jobs, the oldest first, with what each counts for one that was submitted then."""
     newest = len(samples) - 1
     return [
-        (sample, 0.5 ** ((newest - place) / _HALF_LIFE) * _likeness(sample.submitted, submitted))
+        (sample, _RECENCY[newest - place] * _likeness(sample.submitted, submitted))
         for place, sample in enumerate(samples)
     ]
 
