@@ -915,8 +915,9 @@ class Actor:
         lanes, forecasts = self.monitor.lanes, self.monitor.forecasts
         lanes.reachable, lanes.unreachable = Lane(), Lane()
         if forecasts is not None:
-            forecasts.models.by_job.clear()
-            # The next call lists the completed jobs again, and forgets what rests on the old list.
+            known = (forecasts.models.by_job, forecasts._ended, forecasts._forecasters)
+            for each in (*known, forecasts._risks):
+                each.clear()
             forecasts._listed_at = None
         for reconciler in (self.monitor.reconciler, self.inbox.reconciler_of(self.monitor.scope)):
             reconciler.failing_since.clear()
