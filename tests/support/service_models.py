@@ -23,6 +23,7 @@ class _SharedLoader(Loader):
 def shared_loader(_search_path: str | None = None) -> Loader:
     """Replaces `botocore.session.create_loader`, whose sessions each parse the files again.
 
-    Nothing writes to what a loader returns: the clients of one session share it, too.
+    Nothing writes to what a loader returns: the clients of one session share it, too. The path of
+    AWS_DATA_PATH is not searched.
     """
     return _SharedLoader(extra_search_paths=[os.fspath(Path(boto3.__file__).parent / "data")])
