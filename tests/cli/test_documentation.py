@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from typer.main import get_command
 
-from bbm.checks import Finding
+from bbm.doctor.context import Finding
 from bbm.main import app
 from bbm.tables import Change
 from bedrock_batch_monitor.domain.summary import PollSummary

@@ -9,9 +9,15 @@ from typing import Any
 
 import pytest
 
-from bbm import checks, dead_letters
+from bbm import dead_letters
+from bbm.doctor import polls as poll_checks
+from bbm.doctor.alarms import alarm_topic
+from bbm.doctor.context import CheckContext
+from bbm.doctor.deployment import stack_status
+from bbm.doctor.event_bus import pending_events
+from bbm.doctor.oldest_read import oldest_read
+from bbm.doctor.tables import tables
 from bbm.log_lines import LogLine
-from bbm.read_age import oldest_read
 from bbm.stack_parts import Resource, StackParts
 from bbm.timeline import moments
 from bedrock_batch_monitor.domain.arns import Scope
@@ -120,9 +126,9 @@ def test_errors_last_if_the_two_newest_polls_had_them(
     """A single one can pass, also if there was only one poll yet."""
     deployment = SimpleNamespace(scope=Scope("123456789012", "us-east-1"))
     parts = StackParts({}, deployment, {}, None)  # type: ignore[arg-type]
-    monkeypatch.setattr(checks, "lines_since", lambda *_: polls)
-    context = checks.CheckContext(None, "stack", parts, AT + 9 * MINUTE)  # type: ignore[arg-type]
-    found = {each.check: each.ok for each in checks.polls(context)}
+    monkeypatch.setattr(poll_checks, "lines_since", lambda *_: polls)
+    context = CheckContext(None, "stack", parts, AT + 9 * MINUTE)  # type: ignore[arg-type]
+    found = {each.check: each.ok for each in poll_checks.polls(context)}
 
     assert found["errors"] is not lasting
 
@@ -233,19 +239,19 @@ def test_history_shows_whether_the_event_is_pending(cloud: Cloud, bbm: Bbm) -> N
     assert "published" in bbm("history", arn).out
 
 
-def context(*resources: Resource, **clients: Any) -> checks.CheckContext:
+def context(*resources: Resource, **clients: Any) -> CheckContext:
     """What the checks look at: these resources, and clients that answer from memory."""
     deployment = SimpleNamespace(scope=Scope("123456789012", "us-east-1"))
     parts = StackParts({each.logical_id: each for each in resources}, deployment, {}, None)  # type: ignore[arg-type]
     known = SimpleNamespace(**clients, client=lambda service: clients[service])
-    return checks.CheckContext(known, "BedrockBatchMonitor", parts, AT)  # type: ignore[arg-type]
+    return CheckContext(known, "BedrockBatchMonitor", parts, AT)  # type: ignore[arg-type]
 
 
 def test_failed_rollback_is_found_with_its_command() -> None:
     """It is the first command of its section of the runbook."""
     answer = {"Stacks": [{"StackStatus": "UPDATE_ROLLBACK_FAILED"}], "ResponseMetadata": {}}
     stack = SimpleNamespace(describe_stacks=lambda **_: answer)
-    [finding, _] = checks.stack_status(context(cloudformation=stack))
+    [finding, _] = stack_status(context(cloudformation=stack))
 
     assert (finding.ok, finding.detail) == (
         False,
@@ -274,7 +280,7 @@ def test_alarm_topic_without_subscribers_is_named(
     topic = Resource("AlarmsTopic3A2DFEBA", "AWS::SNS::Topic", "arn:aws:sns:topic", {})
     answer = {"Subscriptions": [{"SubscriptionArn": arn} for arn in arns]}
     sns = SimpleNamespace(list_subscriptions_by_topic=lambda **_: answer)
-    [finding] = checks.alarm_topic(context(topic, sns=sns))
+    [finding] = alarm_topic(context(topic, sns=sns))
 
     assert (finding.detail, finding.ok) == (detail, ok)
 
@@ -299,7 +305,7 @@ def test_missing_or_backfilling_index_is_named() -> None:
         describe_table=lambda **_: {"Table": table},
         exceptions=SimpleNamespace(ResourceNotFoundException=KeyError),
     )
-    [finding] = checks.tables(context(resource, dynamodb=dynamodb))
+    [finding] = tables(context(resource, dynamodb=dynamodb))
 
     assert finding.detail == (
         "table jobs (TablesJobs) index active-jobs is missing, index pending-events is BACKFILLING"
@@ -326,6 +332,6 @@ def test_oldest_pending_event_is_found_with_a_command_to_paste(
     item = {"jobArn": {"S": key}, "pendingSince": {"S": since}}
     found = context(dynamodb=SimpleNamespace(query=lambda **_: {"Items": [item]}))
     found.parts.deployment.jobs_table = "jobs"  # type: ignore[misc]
-    [finding] = checks.pending_events(found)
+    [finding] = pending_events(found)
 
     assert (finding.ok, finding.command) == (ok, command)

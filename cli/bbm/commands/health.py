@@ -10,9 +10,12 @@ import typer
 from rich.console import Group
 from rich.text import Text
 
-from bbm import checks, dead_letters, inputs, repairs, stack_parts
+from bbm import dead_letters, inputs, stack_parts
 from bbm.command import Invocation, JobReference, OtherScope, Since
 from bbm.commands.operations import invoke_poll
+from bbm.doctor import repairs
+from bbm.doctor.context import CheckContext, Finding
+from bbm.doctor.run import findings
 from bbm.log_lines import lines_since
 from bbm.problems import Problem, UsageProblem, unknown_job
 from bbm.tables import plain
@@ -56,7 +59,7 @@ def doctor(
         done = repairs.fix_bus(context)
     for line in done:
         bbm.out.note(line)
-    found = checks.findings(context)
+    found = findings(context)
     healthy = all(finding.ok for finding in found)
     bbm.out.document({"healthy": healthy, "findings": [each.as_json() for each in found]})
     bbm.out.show(Group(*(_shown(finding) for finding in found)))
@@ -66,7 +69,7 @@ def doctor(
     return healthy
 
 
-def _shown(finding: checks.Finding) -> Text:
+def _shown(finding: Finding) -> Text:
     mark = ("ok    ", "green") if finding.ok else ("WRONG ", "bold red")
     text = Text.assemble(mark, f"{finding.check}: {clean(finding.detail, _DETAIL_CHARACTERS)}")
     if not finding.ok:
@@ -194,6 +197,6 @@ def _letter(letter: dead_letters.Letter) -> dict[str, Any]:
     }
 
 
-def _context(bbm: Invocation) -> checks.CheckContext:
+def _context(bbm: Invocation) -> CheckContext:
     parts = stack_parts.read(bbm.clients, bbm.stack, bbm.deployment)
-    return checks.CheckContext(bbm.clients, bbm.stack, parts, bbm.now())
+    return CheckContext(bbm.clients, bbm.stack, parts, bbm.now())

@@ -6,10 +6,10 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from bbm import stack_parts
-from bbm.checks import rules_of_bus
+from bbm.doctor.event_bus import rules_of_bus
 
 if TYPE_CHECKING:
-    from bbm.checks import CheckContext
+    from bbm.doctor.context import CheckContext
     from bbm.stack_parts import Resource
 
 _OF_SCHEDULE: Final = ("Description", "FlexibleTimeWindow", "ScheduleExpression", "State", "Target")

@@ -7,8 +7,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from bbm.checks import CheckContext, records
-from bbm.record_checks import Records, Tables
+from bbm.doctor.compare_tables import Records, Tables
+from bbm.doctor.context import CheckContext
+from bbm.doctor.records import records
 from bbm.stack_parts import StackParts
 from bedrock_batch_monitor.domain.arns import Scope
 from local.bedrock import Phase, Script

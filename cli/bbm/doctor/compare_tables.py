@@ -1,6 +1,6 @@
-"""The checks of `bbm doctor` that compare the tables with each other, and find unread jobs.
+"""The comparison of the jobs table with the history table, and the search for unread jobs.
 
-Each looks at a bounded sample: the newest transitions, and the first active jobs.
+Both look at a bounded sample: the newest transitions, and the first active jobs.
 """
 
 from __future__ import annotations
