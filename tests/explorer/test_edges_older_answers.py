@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -152,15 +152,27 @@ def test_thread_of_an_earlier_invocation_writes_nothing() -> None:
     story = Story(OFTEN)
     arn = story.job()
     story.poll()
-    monitor = replace(story.monitor.monitor, new_executor=lambda: ThreadPoolExecutor(2))
-    frozen, thawed = threading.Event(), threading.Event()
+    frozen, thawed, advanced = threading.Event(), threading.Event(), threading.Event()
+
+    class Threads(ThreadPoolExecutor):
+        """The poll goes on once the call has ended, or is frozen."""
+
+        def submit(self, call: Any, /, *arguments: Any, **named: Any) -> Future[Any]:
+            advanced.clear()
+            future = super().submit(call, *arguments, **named)
+            future.add_done_callback(lambda _: advanced.set())
+            assert advanced.wait(10)
+            return future
+
+    monitor = replace(story.monitor.monitor, new_executor=lambda: Threads(2))
 
     class Frozen(Watched):
         def before(self, actor: str, operation: str, request: Any) -> str | None:
             is_write = request.get("TableName") == "jobs" and operation == "UpdateItem"
             if is_write and not frozen.is_set():
                 frozen.set()
-                thawed.wait(20)
+                advanced.set()
+                assert thawed.wait(20)
             return super().before(actor, operation, request)
 
     story.monitor.seat.oversight = Frozen(story.world)
