@@ -67,8 +67,8 @@ test: lint ## Run every check, and every test but those marked scale
 bench: setup ## Measure the monitor and its baselines; writes docs/performance.md (ARGS=--quick: five minutes, writes nothing)
 	@PYTHONPATH=functions:infra python -m local.benchmark $(ARGS)
 
-explore: setup ## Run the fault explorer: every crash and refusal at every call of overlapping polls
-	@PYTHONPATH=functions:. python -m tests.explorer
+explore: setup ## Run the fault explorer: every crash and refusal at every call of overlapping polls (ARGS="--cases 0": all of them)
+	@PYTHONPATH=functions:. python -m tests.explorer $(ARGS)
 
 mutate: setup ## Change the code in small ways and see whether a test notices (ARGS="--base REV --minutes 15")
 	@python -m tests.mutation $(ARGS)
