@@ -298,10 +298,18 @@ COMMANDS: Final = {
 WRITES: Final[Mapping[str, Write]] = {
     "start_tracking": Write(
         lambda tables, _: tables.jobs.start_tracking(
-            ARN, tracked_by="event", now=NOW, backfilled=True, has_task=True, command_at=NOW
+            ARN,
+            tracked_by="event",
+            now=NOW,
+            backfilled=True,
+            has_task=True,
+            command_at=NOW,
+            deadline="4h",
         ),
         NEW,
         after={
+            "deadline": "4h",
+            "deadlineBy": "user",
             "jobArn": ARN,
             "tracking": "ACTIVE",
             "trackedBy": "event",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -10,7 +10,7 @@ import pytest
 from bedrock_batch_monitor.adapters.dynamodb import items
 from bedrock_batch_monitor.adapters.dynamodb.outbox_table import OutboxEntries
 from bedrock_batch_monitor.adapters.dynamodb.writes import DONE, WriteOutcome, WriteResult
-from bedrock_batch_monitor.app.recording import Recorder
+from bedrock_batch_monitor.app.recording import PlannedWrite, Recorder
 from bedrock_batch_monitor.domain.jobs import JobObservation, JobRecord, TrackedJob
 from bedrock_batch_monitor.domain.summary import ReconcileResult
 from bedrock_batch_monitor.domain.transitions import Transition, decide
@@ -137,3 +137,44 @@ def test_number_of_attempts_is_bounded() -> None:
     writes = Writes(results)
     assert recorded(writes).is_conflict
     assert writes.calls == ["record"] * 3
+
+
+def planned(job: TrackedJob, **entry: Any) -> PlannedWrite:
+    """A planned write of the end of a job."""
+    answer = JobObservation(ARN, "Completed", last_modified_time=NOW)
+    decision = decide(job, answer, now=NOW, observed_by="poll", rules=RULES)
+    assert isinstance(decision, Transition)
+    record = replace(decision.record, last=replace(decision.record.last, **entry))
+    return PlannedWrite(job, record, answer, "poll")
+
+
+def test_write_over_other_waiters_has_what_is_stored_by_then() -> None:
+    """A task that the index did not show, and that a job is no longer for the history alone."""
+    new = TrackedJob(ARN, backfilled=True, carries_tasks=True)
+    over = planned(new, backfilled=True).over(replace(new, backfilled=False, carries_tasks=False))
+    assert over is not None
+    assert not over.job.backfilled
+    assert not over.record.last.backfilled
+    # The tasks of an earlier item are still to be added, as long as the item has none of its own.
+    assert over.job.carries_tasks
+    with_task = planned(new).over(replace(new, task_revision=1))
+    assert with_task is not None
+    assert (with_task.job.task_revision, with_task.job.carries_tasks) == (1, False)
+
+
+def test_write_over_a_job_that_is_backfilled_by_then_has_no_event() -> None:
+    """Only the first record of a job can be for the history alone."""
+    new = TrackedJob(ARN)
+    over = planned(new).over(replace(new, backfilled=True))
+    assert over is not None
+    assert over.record.last.backfilled
+    assert over.job.backfilled
+    later = planned(JOB).over(replace(JOB, backfilled=True))
+    assert later is not None
+    assert not later.record.last.backfilled
+
+
+def test_write_over_more_than_other_waiters_is_refused() -> None:
+    """The next poll decides again."""
+    assert planned(JOB).over(replace(JOB, sequence=3, task_revision=1)) is None
+    assert planned(JOB).over(JOB) is None
