@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from bedrock_batch_monitor.adapters.dynamodb.job_items import KEYS_PER_CALL
 from bedrock_batch_monitor.adapters.errors import ServiceError
 from bedrock_batch_monitor.domain import statuses
-from bedrock_batch_monitor.domain.arns import JobArn, is_job_arn
+from bedrock_batch_monitor.domain.arns import scope_of
 from bedrock_batch_monitor.domain.forecast import MOST_JOBS, Forecaster, QueueRisk
 from bedrock_batch_monitor.domain.owners import deadline_of
 from bedrock_batch_monitor.domain.times import plausible
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 READ_EVERY: Final = timedelta(hours=1)
 # How many of them are listed.
 MOST_ENTRIES: Final = 1000
-# How many jobs one call calculates: each takes up to a millisecond of CPU time.
+# How many jobs one call calculates: each takes a millisecond of CPU time at most.
 MOST_CALCULATED: Final = 1000
 
 
@@ -130,7 +130,7 @@ class Forecasts:
         for arn, model_id in self.completed.newest(MOST_ENTRIES):
             if not has_time():
                 return False
-            if is_job_arn(arn) and JobArn.parse(arn).scope == self.scope:
+            if scope_of(arn) == self.scope:
                 ended.setdefault(short_model_id(model_id), {})[arn] = None
         # Of a model that waits, jobs that newer ones of other models displaced still count.
         # Otherwise a risk would end, and begin again, because many other jobs completed.

@@ -19,7 +19,7 @@ from bedrock_batch_monitor.app.discover import Discovery, record_discovery_off
 from bedrock_batch_monitor.app.job_results import JobResults
 from bedrock_batch_monitor.app.tag_reads import MOST_RETRIES_PER_POLL
 from bedrock_batch_monitor.app.worker_pool import CONCURRENCY, WorkerPool
-from bedrock_batch_monitor.domain.arns import JobArn, is_job_arn
+from bedrock_batch_monitor.domain.arns import scope_of
 from bedrock_batch_monitor.domain.event_kinds import UNREACHABLE
 from bedrock_batch_monitor.domain.read_ages import ReadAges
 from bedrock_batch_monitor.domain.read_failures import is_about_itself
@@ -368,8 +368,7 @@ class _Poll:
                 for arn, status in self.reads.statuses.items()
                 if not is_terminal(status)
                 and arn not in gone
-                and is_job_arn(arn)
-                and JobArn.parse(arn).scope == self.monitor.scope
+                and scope_of(arn) == self.monitor.scope
             )
         pool = self.pool
         pool.submit(partial(watch.run, arns, lambda: not pool.time_is_up), self._on_slots)

@@ -89,6 +89,11 @@ class JobArn:
         )
 
 
+def scope_of(text: str) -> Scope | None:
+    """The account and Region that the ARN of a job names; None for a text that is no such ARN."""
+    return JobArn.parse(text).scope if is_job_arn(text) else None
+
+
 def is_job_arn(text: str) -> bool:
     """Whether a text is the ARN of a batch inference job in a real partition."""
     return len(text) <= _MOST_CHARACTERS and _JOB_ARN.fullmatch(text) is not None

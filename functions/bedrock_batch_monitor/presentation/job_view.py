@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from bedrock_batch_monitor import contract
 from bedrock_batch_monitor.domain import statuses
-from bedrock_batch_monitor.domain.arns import InvalidJobArnError, JobArn, Scope, is_job_arn
+from bedrock_batch_monitor.domain.arns import InvalidJobArnError, JobArn, Scope, scope_of
 from bedrock_batch_monitor.domain.deadlines import moment_of
 from bedrock_batch_monitor.domain.event_kinds import Severity
 from bedrock_batch_monitor.domain.locations import output_s3_uri
@@ -144,8 +144,9 @@ def models_in_use(jobs: Iterable[Job]) -> dict[Scope, list[str]]:
     by_scope: dict[Scope, list[str]] = {}
     for job in jobs:
         is_gone = job.is_unreachable and job.error_code in ABOUT_ONE_JOB
-        if job.is_active and not is_gone and job.model is not None and is_job_arn(job.arn):
-            by_scope.setdefault(JobArn.parse(job.arn).scope, []).append(job.model)
+        scope = scope_of(job.arn)
+        if job.is_active and not is_gone and job.model is not None and scope is not None:
+            by_scope.setdefault(scope, []).append(job.model)
     return dict(sorted(by_scope.items()))
 
 
