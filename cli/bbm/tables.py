@@ -21,6 +21,7 @@ from bbm.problems import Problem
 from bedrock_batch_monitor import contract
 from bedrock_batch_monitor.adapters.dynamodb import items
 from bedrock_batch_monitor.adapters.dynamodb.attributes import DEADLINE, DEADLINE_BY
+from bedrock_batch_monitor.adapters.dynamodb.job_items import KEYS_PER_CALL
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.deadlines import SetBy
 from bedrock_batch_monitor.domain.times import to_iso
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 Item = Mapping[str, Any]
 RawItem = Mapping[str, "AttributeValueTypeDef"]
 
-_KEYS_PER_CALL: Final = 100
 _LONGEST_PAUSE_SECONDS: Final = 5.0
 _CALLS_WITHOUT_PROGRESS: Final = 8
 # A conditional write fails if another writer changed the item at the same moment. More than a few
@@ -111,8 +111,8 @@ class Jobs:
         """
         wanted = tuple(dict.fromkeys(job_arns))
         found: dict[str, Item] = {}
-        for start in range(0, len(wanted), _KEYS_PER_CALL):
-            for item in self._batch(wanted[start : start + _KEYS_PER_CALL]):
+        for start in range(0, len(wanted), KEYS_PER_CALL):
+            for item in self._batch(wanted[start : start + KEYS_PER_CALL]):
                 found[item["jobArn"]] = item
         return tuple(found[job_arn] for job_arn in wanted if job_arn in found)
 

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 
 from bedrock_batch_monitor import contract
 from bedrock_batch_monitor.adapters.dynamodb import items
-from bedrock_batch_monitor.adapters.dynamodb.connection import SERVICE, query
-from bedrock_batch_monitor.adapters.dynamodb.job_items import key_of
-from bedrock_batch_monitor.adapters.errors import ServiceError, calling
+from bedrock_batch_monitor.adapters.dynamodb.connection import query
+from bedrock_batch_monitor.adapters.dynamodb.job_items import read_batch
 from bedrock_batch_monitor.domain import statuses
 
 if TYPE_CHECKING:
@@ -48,10 +47,5 @@ class CompletedJobs:
 
         Also raises `ServiceError` if DynamoDB leaves keys unprocessed.
         """
-        keys = [key_of(arn) for arn in job_arns]
-        with calling(SERVICE):
-            answer = self._client.batch_get_item(RequestItems={self._jobs: {"Keys": keys}})
-        if answer.get("UnprocessedKeys"):
-            raise ServiceError(SERVICE, "UnprocessedKeys", "some items were not read")
-        found = (items.sample(item) for item in answer["Responses"].get(self._jobs, ()))
+        found = map(items.sample, read_batch(self._client, self._jobs, job_arns))
         return [each for each in found if each is not None]

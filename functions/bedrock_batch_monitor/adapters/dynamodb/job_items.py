@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Final
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
 
 from bedrock_batch_monitor import contract
 from bedrock_batch_monitor.adapters.dynamodb import attributes, items, writes
 from bedrock_batch_monitor.adapters.dynamodb.connection import SERVICE
 from bedrock_batch_monitor.adapters.dynamodb.expressions import UpdateExpression
 from bedrock_batch_monitor.adapters.dynamodb.writes import WriteResult
-from bedrock_batch_monitor.adapters.errors import calling
+from bedrock_batch_monitor.adapters.errors import ServiceError, calling
 from bedrock_batch_monitor.domain.jobs import JobError, StoredJob
 
 if TYPE_CHECKING:
@@ -64,6 +65,25 @@ class JobItems:
         if update.values:
             request["ExpressionAttributeValues"] = update.values
         return request
+
+
+def read_batch(
+    client: DynamoDBClient,
+    table: str,
+    job_arns: Iterable[str],
+    options: Mapping[str, Any] = MappingProxyType({}),
+) -> list[Item]:
+    """The items of up to `KEYS_PER_CALL` jobs, without jobs that have none (BatchGetItem).
+
+    `options` are those of the API for a table. Raises `ServiceError`, also if DynamoDB leaves keys
+    unprocessed.
+    """
+    request: Any = {"Keys": [key_of(arn) for arn in job_arns], **options}
+    with calling(SERVICE):
+        answer = client.batch_get_item(RequestItems={table: request})
+    if answer.get("UnprocessedKeys"):
+        raise ServiceError(SERVICE, "UnprocessedKeys", "some items were not read")
+    return list(answer["Responses"].get(table, ()))
 
 
 def key_of(job_arn: str) -> dict[str, AttributeValueTypeDef]:

@@ -5,16 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bedrock_batch_monitor import contract
 from bedrock_batch_monitor.adapters.dynamodb import attributes, items, write_conditions, writes
 from bedrock_batch_monitor.adapters.dynamodb.connection import SERVICE, query
 from bedrock_batch_monitor.adapters.dynamodb.expressions import UpdateExpression
 from bedrock_batch_monitor.adapters.dynamodb.items import InvalidItem
-from bedrock_batch_monitor.adapters.dynamodb.job_items import JobItems, add_pending, key_of
+from bedrock_batch_monitor.adapters.dynamodb.job_items import (
+    JobItems,
+    add_pending,
+    key_of,
+    read_batch,
+)
 from bedrock_batch_monitor.adapters.dynamodb.writes import WriteResult
-from bedrock_batch_monitor.adapters.errors import ServiceError, calling
+from bedrock_batch_monitor.adapters.errors import calling
 from bedrock_batch_monitor.domain.deadlines import SetBy
 from bedrock_batch_monitor.domain.discovery import TableInfo
 from bedrock_batch_monitor.domain.events import pending_callbacks
@@ -112,19 +117,16 @@ class JobsTable(JobItems):
 
         `job_arns` are up to 100. Raises `ServiceError`, also if DynamoDB leaves keys unprocessed.
         """
-        request: Any = {
-            "Keys": [key_of(arn) for arn in job_arns],
-            "ConsistentRead": True,
-            "ProjectionExpression": f"{contract.JOB_ARN}, {contract.MODEL_ID}",
-        }
-        with calling(SERVICE):
-            answer = self._client.batch_get_item(RequestItems={self._name: request})
-        if answer.get("UnprocessedKeys"):
-            raise ServiceError(SERVICE, "UnprocessedKeys", "some items were not read")
-        return {
-            item[contract.JOB_ARN]["S"]: items.model_id(item)
-            for item in answer["Responses"].get(self._name, ())
-        }
+        found = read_batch(
+            self._client,
+            self._name,
+            job_arns,
+            {
+                "ConsistentRead": True,
+                "ProjectionExpression": f"{contract.JOB_ARN}, {contract.MODEL_ID}",
+            },
+        )
+        return {item[contract.JOB_ARN]["S"]: items.model_id(item) for item in found}
 
     def find(self, job_arn: str) -> FoundJob | None:
         """A job as the next poll would read it, tracked or not, read consistently.
