@@ -45,7 +45,7 @@ _SAMPLED: Final = 2_000
 PAIRS_SHARE: Final = 0.1
 _NO_FAULT: Final = "none"
 _SECONDS_BETWEEN_LINES: Final = 60.0
-_CASES_BETWEEN_COLLECTIONS: Final = 500
+_OBJECTS_BETWEEN_COLLECTIONS: Final = 200_000
 
 Fault = tuple[str, int, str]
 
@@ -287,7 +287,7 @@ def explore(
 
     `tell` gets the number of cases since its last call, and the number of their violations.
     """
-    report, freed = Report(), 0
+    report = Report()
     started, cpu = time.perf_counter(), time.process_time()
     for scenario, of_scenario in groupby(plans, key=lambda planned: planned.case.scenario):
         memory = Memory()
@@ -297,9 +297,6 @@ def explore(
             for family, case in cases(planned, sample, memory):
                 report.run(family, case, memory)
             tell(report.cases - before[0], report.violations.total() - before[1])
-            if report.cases - freed > _CASES_BETWEEN_COLLECTIONS:
-                freed = report.cases
-                _free()
         report.recognized += memory.recognized
     report.seconds = time.perf_counter() - started
     report.cpu_seconds = time.process_time() - cpu
@@ -388,3 +385,6 @@ def _tell(ran: int, violations: int) -> None:
     with _counts.get_lock():
         _counts[0] += ran
         _counts[1] += violations
+    # Counted also while collection is off, as in these processes.
+    if gc.get_count()[0] > _OBJECTS_BETWEEN_COLLECTIONS:
+        _free()

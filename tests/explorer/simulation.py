@@ -20,7 +20,9 @@ from botocore.exceptions import BotoCoreError, ClientError, ReadTimeoutError
 
 from bedrock_batch_monitor import contract
 from bedrock_batch_monitor.app.composition import compose, compose_inbox
+from bedrock_batch_monitor.app.forecasts import Forecasts
 from bedrock_batch_monitor.app.inbox_batch import Inbox
+from bedrock_batch_monitor.app.models import Models
 from bedrock_batch_monitor.app.poll import Monitor, PollError
 from bedrock_batch_monitor.domain import event_kinds
 from bedrock_batch_monitor.domain.requests import Hint, Request
@@ -912,13 +914,11 @@ class Actor:
 
     def forget(self) -> None:
         """Reset the state in memory, as in a new execution environment."""
-        lanes, forecasts = self.monitor.lanes, self.monitor.forecasts
+        lanes, old = self.monitor.lanes, self.monitor.forecasts
         lanes.reachable, lanes.unreachable = Lane(), Lane()
-        if forecasts is not None:
-            known = (forecasts.models.by_job, forecasts._ended, forecasts._forecasters)
-            for each in (*known, forecasts._risks):
-                each.clear()
-            forecasts._listed_at = None
+        if old is not None:
+            new = Forecasts(old.scope, Models(old.models.jobs), old.completed, old.clock)
+            self.monitor = replace(self.monitor, forecasts=new)
         for reconciler in (self.monitor.reconciler, self.inbox.reconciler_of(self.monitor.scope)):
             reconciler.failing_since.clear()
             if reconciler.usage is not None:

@@ -116,12 +116,13 @@ def _at_risk_in_queue(
     for limit in _limits(job, observation, rules, waits=True):
         if submitted is None or limit.at <= now:
             continue
-        if limit.reason == DEADLINE and since is not None and job.queue_risk is None:
-            # The forecast was not asked: only a poll knows whether the job is still at risk.
-            return Finding(AT_RISK, since)
-        expected = _late_by_forecast(job.queue_risk, now, is_at_risk=since is not None)
-        if limit.reason == DEADLINE and expected is not None:
-            return Finding(AT_RISK, since or now, _risk_of(limit, observation, expected))
+        if limit.reason == DEADLINE:
+            if since is not None and job.queue_risk is None:
+                # The forecast was not asked: only a poll knows whether the job is still at risk.
+                return Finding(AT_RISK, since)
+            expected = _late_by_forecast(job.queue_risk, now, is_at_risk=since is not None)
+            if expected is not None:
+                return Finding(AT_RISK, since or now, _risk_of(limit, observation, expected))
         if limit.at - now <= min(max((limit.at - submitted) / 10, _SHORTEST_LEAD), _LONGEST_LEAD):
             return Finding(AT_RISK, since or now, _risk_of(limit, observation, UNKNOWN))
     return None
