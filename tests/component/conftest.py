@@ -57,6 +57,11 @@ class Cloud:
         """Run one poll with this time left, which does not decrease."""
         return self.monitor.poll(lambda: seconds_left)
 
+    def poll_after(self, seconds: float = 60) -> PollSummary:
+        """Run one poll after so many seconds."""
+        self.bedrock.clock.advance(seconds)
+        return self.poll()
+
     def with_rules(self, **changes: Any) -> Cloud:
         """The same cloud with a monitor that is deployed with other rules."""
         return self.with_settings(rules=replace(SETTINGS.rules, **changes))

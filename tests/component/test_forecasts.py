@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from unittest.mock import patch
 
-import boto3
 import pytest
-from aws_lambda_powertools import Logger
 
 from bedrock_batch_monitor.adapters.dynamodb.completed_jobs import CompletedJobs
 from bedrock_batch_monitor.adapters.errors import ServiceError
-from bedrock_batch_monitor.app.composition import compose_inbox
 from bedrock_batch_monitor.app.forecasts import Forecasts, QueueRisks
 from bedrock_batch_monitor.app.models import Models
 from bedrock_batch_monitor.domain.forecast import Forecaster, QueueRisk
 from bedrock_batch_monitor.domain.jobs import TrackedJob
 from bedrock_batch_monitor.domain.times import to_iso
 from local.bedrock import Phase, Script
-from tests.support.monitor import REGION, SETTINGS
+from tests.support.monitor import native_event
 
 from .conftest import START, Cloud
+from .test_owners import follow
 
 HOUR = 3600
 HOURS = timedelta(hours=1)
@@ -42,21 +39,24 @@ def experienced(cloud: Cloud) -> Cloud:
         cloud.add_job(USUAL, model_id=HAIKU, total_records=1000)
     cloud.poll()
     for _ in range(4):
-        later(cloud, HOUR)
+        cloud.poll_after(HOUR)
     assert [each["detail-type"] for each in cloud.new_events()] == ["Batch Inference Job Ended"] * 6
     return cloud
-
-
-def later(cloud: Cloud, seconds: float) -> Any:
-    """A poll after so many seconds."""
-    cloud.bedrock.clock.advance(seconds)
-    return cloud.poll()
 
 
 def add_waiting(cloud: Cloud, deadline: str, script: Script = WAITS) -> str:
     """A job that waits, with a deadline."""
     tags = {"bbm:deadline": deadline}
     return cloud.add_job(script, model_id=HAIKU, total_records=1000, tags=tags)
+
+
+def add_at_risk(cloud: Cloud) -> str:
+    """A job that waits, and that the second poll finds at risk."""
+    arn = add_waiting(cloud, "2h")
+    cloud.poll()
+    cloud.poll_after(60)
+    assert len(warnings(cloud)) == 1
+    return arn
 
 
 def warnings(cloud: Cloud) -> list[dict[str, Any]]:
@@ -74,14 +74,14 @@ def test_waiting_job_is_at_risk_as_soon_as_its_history_says_so(experienced: Clou
     cloud.poll()
     assert warnings(cloud) == []
     submitted = cloud.bedrock.clock.now()
-    later(cloud, 60)
+    cloud.poll_after(60)
     (warning,) = warnings(cloud)
     assert warning["risk"] == {
         "reason": "deadline",
         "at": to_iso(submitted + timedelta(hours=2)),
         "estimatedEndTime": to_iso(submitted + timedelta(hours=3)),
     }
-    later(cloud, 600)
+    cloud.poll_after(600)
     assert warnings(cloud) == []
     assert (cloud.job(arn) or {})["conditions"].keys() == {"AtRisk"}
 
@@ -92,46 +92,32 @@ def test_job_with_enough_time_is_not_at_risk(experienced: Cloud) -> None:
     add_waiting(cloud, "4h")
     cloud.poll()
     for _ in range(3):
-        later(cloud, HOUR)
+        cloud.poll_after(HOUR)
     assert warnings(cloud) == []
-    later(cloud, HOUR - 600)
+    cloud.poll_after(HOUR - 600)
     assert [each["risk"]["reason"] for each in warnings(cloud)] == ["deadline"]
 
 
 def test_new_deadline_ends_the_risk(experienced: Cloud) -> None:
     """The next poll forecasts for the new one."""
     cloud = experienced
-    arn = add_waiting(cloud, "2h")
-    cloud.poll()
-    later(cloud, 60)
-    assert len(warnings(cloud)) == 1
+    arn = add_at_risk(cloud)
     cloud.dynamodb.update_item(
         TableName="jobs",
         Key={"jobArn": {"S": arn}},
         UpdateExpression="SET deadline = :later",
         ExpressionAttributeValues={":later": {"S": to_iso(START + timedelta(days=2))}},
     )
-    later(cloud, 60)
+    cloud.poll_after(60)
     assert "conditions" not in (cloud.job(arn) or {})
 
 
 def test_native_event_keeps_the_risk_that_a_poll_found(experienced: Cloud) -> None:
     """The inbox reads no history, so it neither begins nor ends the risk."""
     cloud = experienced
-    arn = add_waiting(cloud, "2h")
-    cloud.poll()
-    later(cloud, 60)
-    assert len(warnings(cloud)) == 1
-    session = boto3.Session(region_name=REGION)
-    inbox = compose_inbox(SETTINGS, session, clock=cloud.bedrock.clock.now)
-    native = {
-        "source": "aws.bedrock",
-        "detail-type": "Batch Inference Job State Change",
-        "detail": {"batchJobArn": arn},
-    }
-    logger = Logger(service=f"test-{id(cloud)}", stream=cloud.log)
-    assert inbox.batch(lambda: 900, logger).follow_messages({"one": json.dumps(native)}) == []
-    later(cloud, 60)
+    arn = add_at_risk(cloud)
+    follow(cloud, native_event(arn))
+    cloud.poll_after(60)
     assert (cloud.job(arn) or {})["conditions"].keys() == {"AtRisk"}
     assert warnings(cloud) == []
 
@@ -140,17 +126,17 @@ def test_forecast_reads_once_an_hour_and_only_for_jobs_that_wait(experienced: Cl
     """Four reads in an hour: the list, the ended jobs, and the model of each job once."""
     cloud = experienced
     with cloud.counting() as nothing_waits:
-        later(cloud, 60)
+        cloud.poll_after(60)
     add_waiting(cloud, "9h", Script((Phase("Scheduled", None),)))
     cloud.poll()
     with cloud.counting() as first:
-        later(cloud, 60)
+        cloud.poll_after(60)
     with cloud.counting() as second:
-        later(cloud, 60)
+        cloud.poll_after(60)
     assert second == nothing_waits
     assert first - second == {"BatchGetItem": 2, "Query": 1}
     with cloud.counting() as in_the_next_hour:
-        later(cloud, HOUR)
+        cloud.poll_after(HOUR)
     assert in_the_next_hour - nothing_waits == {"BatchGetItem": 1, "Query": 1}
 
 
@@ -159,7 +145,7 @@ def test_job_of_another_model_has_no_forecast(experienced: Cloud) -> None:
     cloud = experienced
     cloud.add_job(WAITS, model_id="mistral.mistral-small-2402-v1:0", tags={"bbm:deadline": "2h"})
     cloud.poll()
-    later(cloud, 60)
+    cloud.poll_after(60)
     assert warnings(cloud) == []
 
 
@@ -171,7 +157,7 @@ def test_list_scan_gets_a_job_that_comes_at_risk(experienced: Cloud) -> None:
     add_waiting(cloud, "2h")
     cloud.poll()
     asked = cloud.asked()
-    later(cloud, 60)
+    cloud.poll_after(60)
     assert len(warnings(cloud)) == 1
     assert cloud.asked() - asked <= 2
 
@@ -183,11 +169,11 @@ def test_failed_read_of_the_history_is_counted_and_changes_nothing(experienced: 
     cloud.poll()
     failure = ServiceError("DynamoDB", "ProvisionedThroughputExceededException", "test")
     with patch.object(CompletedJobs, "newest", side_effect=failure):
-        summary = later(cloud, 60)
+        summary = cloud.poll_after(60)
     assert dict(summary.errors) == {failure.code: 1}
     assert warnings(cloud) == []
     assert "conditions" not in (cloud.job(arn) or {})
-    later(cloud, 60)
+    cloud.poll_after(60)
     assert len(warnings(cloud)) == 1
 
 
@@ -240,7 +226,7 @@ def test_job_whose_end_is_recorded_twice_counts_once(experienced: Cloud) -> None
         cloud.dynamodb.put_item(TableName="history", Item=end | {"sequence": {"N": "99"}})
     add_waiting(cloud, "2h")
     cloud.poll()
-    summary = later(cloud, 60)
+    summary = cloud.poll_after(60)
     assert not summary.errors
     assert len(warnings(cloud)) == 1
 
@@ -248,17 +234,14 @@ def test_job_whose_end_is_recorded_twice_counts_once(experienced: Cloud) -> None
 def test_risk_of_a_job_without_a_model_ends_with_a_new_deadline(experienced: Cloud) -> None:
     """Otherwise it would last until the job runs, because nothing forecasts for the job."""
     cloud = experienced
-    arn = add_waiting(cloud, "2h")
-    cloud.poll()
-    later(cloud, 60)
-    assert len(warnings(cloud)) == 1
+    arn = add_at_risk(cloud)
     cloud.dynamodb.update_item(
         TableName="jobs",
         Key={"jobArn": {"S": arn}},
         UpdateExpression="SET deadline = :later REMOVE modelId",
         ExpressionAttributeValues={":later": {"S": to_iso(START + timedelta(days=2))}},
     )
-    later(cloud.with_rules(read_tags=True), 60)
+    cloud.with_rules(read_tags=True).poll_after(60)
     assert "conditions" not in (cloud.job(arn) or {})
 
 
@@ -268,7 +251,7 @@ def test_defect_of_the_forecast_does_not_stop_the_poll(cloud: Cloud) -> None:
     cloud.poll()
     running = cloud.add_job("InProgress")
     with patch.object(Forecasts, "queue_risks", side_effect=OverflowError):
-        summary = later(cloud, 60)
+        summary = cloud.poll_after(60)
     assert dict(summary.errors) == {"Monitor.OverflowError": 1}
     assert (cloud.job(running) or {})["status"] == "InProgress"
 
@@ -314,12 +297,9 @@ def test_forecast_takes_a_tenth_of_the_time_of_a_poll(cloud: Cloud) -> None:
 def test_risk_outlasts_a_burst_of_other_jobs(experienced: Cloud) -> None:
     """More jobs than the list has completed, so that those of its model are no longer in it."""
     cloud = experienced
-    arn = add_waiting(cloud, "2h")
-    cloud.poll()
-    later(cloud, 60)
-    assert len(warnings(cloud)) == 1
+    arn = add_at_risk(cloud)
     with patch.object(CompletedJobs, "newest", return_value=iter([])):
-        later(cloud, HOUR)
+        cloud.poll_after(HOUR)
     assert (cloud.job(arn) or {})["conditions"].keys() == {"AtRisk"}
 
 

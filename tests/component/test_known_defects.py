@@ -14,6 +14,7 @@ from bedrock_batch_monitor.app.composition import compose_inbox
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.requests import MalformedEventError, request_of
 from local.bedrock import Phase, Script
+from tests.support.monitor import native_event
 
 from .conftest import ACCOUNT, REGION, SETTINGS, Cloud
 from .test_poll import between_read_and_write
@@ -39,14 +40,6 @@ def look(cloud: Cloud, event: dict[str, Any]) -> None:
     assert batch.follow({"message-0": request}) == []
 
 
-def native(arn: str, **detail: Any) -> dict[str, Any]:
-    return {
-        "source": "aws.bedrock",
-        "detail-type": "Batch Inference Job State Change",
-        "detail": {"batchJobArn": arn, **detail},
-    }
-
-
 def test_defect_1_all_five_terminal_statuses_end_a_job(cloud: Cloud) -> None:
     """Stopped, Expired and PartiallyCompleted as well as Completed and Failed."""
     arns = {ending: cloud.add_job(ending) for ending in statuses.TERMINAL}
@@ -60,7 +53,7 @@ def test_defect_1_all_five_terminal_statuses_end_a_job(cloud: Cloud) -> None:
 def test_defect_2_event_before_the_item_is_not_lost(cloud: Cloud) -> None:
     """An event of a job without an item is processed at once."""
     arn = submit(cloud, "Completed")
-    look(cloud, native(arn))
+    look(cloud, native_event(arn))
     assert [item["status"] for item in cloud.history(arn)] == ["Completed"]
     assert len(cloud.new_events()) == 1
 
@@ -71,7 +64,7 @@ def test_defect_3_event_with_missing_fields_is_processed(
 ) -> None:
     """Without failureMessage, status or anything but the ARN an event is still a hint."""
     arn = submit(cloud, "Failed")
-    look(cloud, native(arn, **detail))
+    look(cloud, native_event(arn, **detail))
     assert len(cloud.new_events()) == 1
 
 
@@ -79,7 +72,7 @@ def test_defect_3_event_of_another_account_is_refused(cloud: Cloud) -> None:
     """With a reason, before any call."""
     arn = submit(cloud).replace(ACCOUNT, "210987654321")
     with pytest.raises(MalformedEventError, match="names 210987654321/us-east-1"):
-        look(cloud, native(arn))
+        look(cloud, native_event(arn))
     assert cloud.asked() == 0
 
 
@@ -177,7 +170,7 @@ def test_defect_9_terminal_status_is_never_reverted(cloud: Cloud) -> None:
     cloud.poll()
     before = cloud.job(arn)
     cloud.bedrock.faults.override(arn, {"status": "InProgress"})
-    look(cloud, native(arn, status="InProgress"))
+    look(cloud, native_event(arn, status="InProgress"))
     cloud.poll()
     assert cloud.job(arn) == before
     assert len(cloud.history(arn)) == 1

@@ -17,7 +17,7 @@ from bedrock_batch_monitor.domain.deadlines import DeadlineRule
 from bedrock_batch_monitor.domain.times import to_iso
 from bedrock_batch_monitor.settings import Settings
 from local.bedrock import Phase, Script
-from tests.support.monitor import REGION, SETTINGS
+from tests.support.monitor import REGION, SETTINGS, native_event
 
 from .conftest import START, Cloud
 
@@ -278,15 +278,6 @@ def track_command(arn: str, **detail: Any) -> dict[str, Any]:
         "detail-type": "Track Batch Inference Job",
         "time": to_iso(START),
         "detail": {"jobArn": arn, **detail},
-    }
-
-
-def native_event(arn: str) -> dict[str, Any]:
-    """Bedrock's own event about a job."""
-    return {
-        "source": "aws.bedrock",
-        "detail-type": "Batch Inference Job State Change",
-        "detail": {"batchJobArn": arn},
     }
 
 

@@ -56,12 +56,6 @@ def available(cloud: Cloud) -> list[dict[str, Any]]:
     return [each for each in cloud.new_events() if each["detail-type"] == AVAILABLE]
 
 
-def later(cloud: Cloud, seconds: float = 60) -> Any:
-    """A poll after so many seconds."""
-    cloud.bedrock.clock.advance(seconds)
-    return cloud.poll()
-
-
 def fill_and_free(cloud: Cloud) -> None:
     """Two jobs use all slots, and a poll sees it; then both end."""
     for _ in range(2):
@@ -127,10 +121,10 @@ def test_quotas_are_read_once_a_day_by_all_environments(cloud: Cloud, quotas: Qu
     cloud.add_job("InProgress", model_id=HAIKU)
     cloud.poll()
     cloud = cloud.with_settings(read_quotas=True)
-    later(cloud, DAY - 60)
+    cloud.poll_after(DAY - 60)
     assert quotas.calls == 2
     quotas.limits = {"Claude 3 Haiku": 5}
-    assert later(cloud).slots == (ModelSlots(HAIKU, 1, "Claude 3 Haiku", 5),)
+    assert cloud.poll_after().slots == (ModelSlots(HAIKU, 1, "Claude 3 Haiku", 5),)
     assert quotas.calls == 4
 
 
@@ -140,17 +134,17 @@ def test_refused_quotas_are_not_read_again_for_a_day(cloud: Cloud, quotas: Quota
     cloud.add_job("InProgress", model_id=HAIKU)
     cloud.poll()
     quotas.refusal = (400, "AccessDeniedException")
-    summary = later(cloud, DAY)
+    summary = cloud.poll_after(DAY)
     assert summary.slots == (ModelSlots(HAIKU, 1),)
     assert not summary.errors
     lines = [json.loads(line) for line in cloud.log.getvalue().splitlines()]
     (line,) = [line for line in lines if line["message"] == "quotas not read"]
     assert (line["level"], line["error"]) == ("INFO", "ServiceQuotas.AccessDeniedException")
     calls = quotas.calls
-    later(cloud, DAY - 60)
+    cloud.poll_after(DAY - 60)
     assert quotas.calls == calls
     quotas.refusal = None
-    assert later(cloud).slots == (ModelSlots(HAIKU, 1, "Claude 3 Haiku", 2),)
+    assert cloud.poll_after().slots == (ModelSlots(HAIKU, 1, "Claude 3 Haiku", 2),)
 
 
 def test_throttled_quotas_keep_their_limits_and_are_read_again(
@@ -161,12 +155,12 @@ def test_throttled_quotas_keep_their_limits_and_are_read_again(
     cloud.add_job("InProgress", model_id=HAIKU)
     cloud.poll()
     quotas.refusal = (400, "TooManyRequestsException")
-    assert later(cloud, DAY).slots == (ModelSlots(HAIKU, 1, "Claude 3 Haiku", 2),)
+    assert cloud.poll_after(DAY).slots == (ModelSlots(HAIKU, 1, "Claude 3 Haiku", 2),)
     quotas.refusal = None
     calls = quotas.calls
-    later(cloud, 3540)
+    cloud.poll_after(3540)
     assert quotas.calls == calls
-    later(cloud)
+    cloud.poll_after()
     assert quotas.calls > calls
 
 
@@ -206,7 +200,7 @@ def test_quotas_without_time_for_the_last_page_keep_their_limits(
     assert result.slots == (ModelSlots(HAIKU, 1, "Claude 3 Haiku", 2),)
     assert slots_item(cloud)["quotas"] == {"Claude 3 Haiku": 2}
     calls = quotas.calls
-    later(cloud, 3600)
+    cloud.poll_after(3600)
     assert quotas.calls == calls + 2
 
 
@@ -217,12 +211,12 @@ def test_job_that_bedrock_does_not_know_uses_no_slot(cloud: Cloud, quotas: Quota
     cloud.poll()
     cloud.bedrock.faults.hide(gone)
     for _ in range(4):
-        later(cloud)
-    assert later(cloud).slots == (ModelSlots(HAIKU, 1, "Claude 3 Haiku", 2),)
+        cloud.poll_after()
+    assert cloud.poll_after().slots == (ModelSlots(HAIKU, 1, "Claude 3 Haiku", 2),)
     cloud.bedrock.faults.clear()
     cloud.bedrock.faults.deny()
     for _ in range(20):
-        summary = later(cloud)
+        summary = cloud.poll_after()
     assert summary.slots == (ModelSlots(HAIKU, 2, "Claude 3 Haiku", 2),)
     assert quotas.calls == 2
 
@@ -271,7 +265,7 @@ def test_unusable_quotas_are_read_again_after_an_hour(
     with patch.object(quotas, "page", return_value={"Quotas": junk}):
         assert not cloud.poll().errors
         calls = quotas.calls
-        assert not later(cloud).errors
+        assert not cloud.poll_after().errors
     assert quotas.calls == calls
 
 
@@ -288,7 +282,7 @@ def test_event_is_sent_once_when_slots_are_free_again(watched: Cloud) -> None:
     assert data["slots"] == {"active": 0, "limit": 2, "free": 2, "quotaName": "Claude 3 Haiku"}
     assert slots_item(watched)["fullModels"] == {}
     assert "pendingSlots" not in slots_item(watched)
-    later(watched)
+    watched.poll_after()
     assert available(watched) == []
 
 
@@ -301,10 +295,10 @@ def test_event_waits_until_every_new_job_is_read(watched: Cloud) -> None:
     watched.poll()
     assert available(watched) == []
     watched.bedrock.faults.clear()
-    later(watched)
+    watched.poll_after()
     assert slots_item(watched)["fullModels"].keys() == {HAIKU}
     assert available(watched) == []
-    later(watched, 600)
+    watched.poll_after(600)
     assert len(available(watched)) == 1
 
 
@@ -316,7 +310,7 @@ def test_second_episode_has_another_id_and_a_higher_number(watched: Cloud) -> No
         watched.poll()
         (event,) = available(watched)
         metadata.append(event["detail"]["metadata"])
-        later(watched)
+        watched.poll_after()
     assert [each["sequence"] for each in metadata] == [1, 2]
     assert metadata[0]["eventId"] != metadata[1]["eventId"]
 
@@ -327,7 +321,7 @@ def test_event_is_not_sent_with_its_setting_off(cloud: Cloud, quotas: Quotas) ->
     for _ in range(2):
         cloud.add_job(RUNS_TEN_MINUTES, model_id=HAIKU)
     cloud.poll()
-    later(cloud, 600)
+    cloud.poll_after(600)
     assert available(cloud) == []
     assert slots_item(cloud).keys() == {"scope", "quotas", "quotasDueAt"}
     assert quotas.calls == 2
@@ -351,7 +345,7 @@ def test_event_survives_a_crash_with_the_same_id(watched: Cloud, crash: str) -> 
     assert json.loads(pending)["modelId"] == HAIKU
     # Another execution environment continues.
     again = watched.with_settings(read_quotas=True, emit_slots_available=True)
-    later(again)
+    again.poll_after()
     (event,) = available(again)
     for before in first:
         assert before["detail"] == event["detail"]
@@ -387,7 +381,7 @@ def test_bus_that_is_missing_keeps_the_event_pending(watched: Cloud) -> None:
         EventPattern=json.dumps({"source": ["bedrock-batch-monitor"]}),
     )
     watched.events.put_targets(Rule="all", EventBusName="monitor", Targets=rules)
-    later(watched)
+    watched.poll_after()
     assert len(available(watched)) == 1
 
 
@@ -397,8 +391,8 @@ def test_unreadable_slots_item_is_counted_and_does_not_stop_the_poll(watched: Cl
     watched.poll()
     key = {"scope": {"S": f"{ACCOUNT}/{REGION}#slots"}}
     watched.dynamodb.put_item(TableName="state", Item={**key, "revision": {"S": "x"}})
-    summary = later(watched)
+    summary = watched.poll_after()
     assert summary.errors == {"Item.InvalidState": 1}
     assert summary.jobs_read == 1
     watched.dynamodb.delete_item(TableName="state", Key=key)
-    assert later(watched).slots == (ModelSlots(HAIKU, 1, "Claude 3 Haiku", 2),)
+    assert watched.poll_after().slots == (ModelSlots(HAIKU, 1, "Claude 3 Haiku", 2),)

@@ -44,3 +44,12 @@ class InlineExecutor(Executor):
         except Exception as error:  # noqa: BLE001 - what an executor does
             future.set_exception(error)
         return future
+
+
+def native_event(arn: str, **detail: Any) -> dict[str, Any]:
+    """Bedrock's own event about a job, with the fields that the monitor reads."""
+    return {
+        "source": "aws.bedrock",
+        "detail-type": "Batch Inference Job State Change",
+        "detail": {"batchJobArn": arn, **detail},
+    }

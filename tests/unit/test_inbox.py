@@ -20,6 +20,7 @@ from bedrock_batch_monitor.domain.requests import (
 )
 from bedrock_batch_monitor.domain.scopes import Scopes
 from bedrock_batch_monitor.domain.tasks import WaitingTask
+from tests.support.monitor import native_event
 from tests.support.strategies import ARN, NOW
 
 HERE = Scopes(Scope("123456789012", "us-east-1"))
@@ -32,11 +33,7 @@ json_values = st.recursive(
 
 
 def native(**detail: Any) -> dict[str, Any]:
-    return {
-        "source": "aws.bedrock",
-        "detail-type": "Batch Inference Job State Change",
-        "detail": {"batchJobArn": ARN, **detail},
-    }
+    return native_event(ARN, **detail)
 
 
 @pytest.mark.parametrize("name", ["native-failed", "native-without-message", "native-bare"])
