@@ -34,7 +34,6 @@ OF_POLL = {"queue_risk"}
         (HistoryEntry, {"counts", "usage"}),
         (TrackedJob, {"counts", *OF_OUTBOX, *OF_POLL}),
         (StoredJob, {"record", "usage_is_pending"}),
-        (RecordCounts, set()),
         (Estimate, set()),
     ],
 )
@@ -43,6 +42,11 @@ def test_field_of_a_job_has_an_attribute(domain_type: type[Any], elsewhere: set[
     with_attribute = {each.field for each in attributes.of_type(domain_type)}
     names = {each.name for each in fields(domain_type)}
     assert names - with_attribute == elsewhere
+
+
+def test_record_count_of_a_job_has_an_attribute() -> None:
+    """A count without a row would be lost when the job is stored."""
+    assert set(RecordCounts._fields) <= {each.field for each in attributes.JOB_ATTRIBUTES}
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ COUNTS = RecordCounts(100, 10, 10, 0)
 JOB = TrackedJob(ARN, sequence=2, status="InProgress", counts=COUNTS, progress_at=SINCE)
 STILL = JobObservation(ARN, "InProgress", counts=COUNTS)
 # 30 records in an hour: the other 60 take two hours.
-MOVED = replace(STILL, counts=replace(COUNTS, processed=40))
+MOVED = replace(STILL, counts=COUNTS._replace(processed=40))
 ESTIMATE = Estimate(0.5, NOW + 2 * HOUR)
 
 
@@ -58,7 +58,7 @@ def test_names_and_detail_types_of_kinds_are_unique() -> None:
         ({"progress_at": SINCE + SECOND}, STILL, STALLING, None),
         ({"progress_at": None}, STILL, STALLING, None),
         ({"progress_at": NOW.replace(year=1970)}, STILL, STALLING, None),
-        ({}, replace(STILL, counts=replace(COUNTS, processed=11)), STALLING, None),
+        ({}, replace(STILL, counts=COUNTS._replace(processed=11)), STALLING, None),
         ({}, replace(STILL, status="Stopping"), STALLING, None),
         # The time at which it began stays, also after a change of the setting.
         ({"conditions": {"Stalled": SINCE + SECOND}}, STILL, STALLING, SINCE + SECOND),
@@ -168,7 +168,7 @@ def test_stall_is_recorded_once_and_ends_with_the_first_change() -> None:
     recorded = replace(JOB, conditions={"Stalled": SINCE})
     again = decide(recorded, STILL, now=NOW, observed_by="poll", rules=STALLING)
     assert again == Unchanged()
-    moves = replace(STILL, counts=replace(COUNTS, processed=11))
+    moves = replace(STILL, counts=COUNTS._replace(processed=11))
     recorded = replace(recorded, progress_at=NOW)
     ended = decide(recorded, moves, now=NOW, observed_by="poll", rules=STALLING)
     assert ended == Refresh(moves, counts_moved=True, estimate=UNKNOWN)

@@ -81,7 +81,7 @@ def test_end_while_discovery_was_off_is_recorded_in_the_history_only(
     bookmark = replace(BOOKMARK, off_since=NOW - 30 * MINUTE, on_again_at=NOW - 10 * MINUTE)
     job = ListedJob(ARN, "nightly", "Failed", NOW - 3 * HOUR, end_time)
     assert tracking_of(job, bookmark=bookmark, now=NOW, wanted=JobFilter()) is expected
-    running = replace(job, status="InProgress", end_time=None)
+    running = job._replace(status="InProgress", end_time=None)
     assert tracking_of(running, bookmark=bookmark, now=NOW, wanted=JobFilter()) is Tracking.LIVE
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import astuple, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from math import ceil
 
@@ -44,10 +44,7 @@ DAY = timedelta(days=1)
 
 def agrees(found: RecordCounts, known: RecordCounts) -> bool:
     """Whether each count that was found is the known one."""
-    return all(
-        count in {None, before}
-        for count, before in zip(astuple(found), astuple(known), strict=True)
-    )
+    return all(count in {None, before} for count, before in zip(found, known, strict=True))
 
 
 summaries = st.builds(
@@ -59,6 +56,7 @@ summaries = st.builds(
     end_time=optional_times,
     last_modified_time=optional_times,
     counts=counts,
+    job_expiration_time=optional_times,
 )
 JOB = TrackedJob(
     ARN,
@@ -81,7 +79,7 @@ def test_fetch_not_required_when_the_summary_agrees() -> None:
     """A summary that agrees with the recorded state saves the Get."""
     assert not requires_fetch(JOB, SUMMARY, now=NOW, rules=RULES)
     # A count that is missing is unknown, and not another one.
-    without = replace(SUMMARY, counts=RecordCounts())
+    without = SUMMARY._replace(counts=RecordCounts())
     assert not requires_fetch(JOB, without, now=NOW, rules=RULES)
 
 
@@ -99,7 +97,7 @@ def test_fetch_not_required_when_the_summary_agrees() -> None:
 )
 def test_fetch_required_when_the_summary_differs(changes: dict[str, object]) -> None:
     """No status, another one, an older time, changed counts: only a Get can decide."""
-    assert requires_fetch(JOB, replace(SUMMARY, **changes), now=NOW, rules=RULES)  # type: ignore[arg-type]
+    assert requires_fetch(JOB, SUMMARY._replace(**changes), now=NOW, rules=RULES)  # type: ignore[arg-type]
 
 
 def test_fetch_required_when_the_job_is_on_no_page() -> None:
@@ -110,7 +108,7 @@ def test_fetch_required_when_the_job_is_on_no_page() -> None:
 @pytest.mark.parametrize("modified", [None, NOW - MINUTE, NOW + DAY], ids=str)
 def test_fetch_not_required_when_only_the_time_is_newer(modified: datetime | None) -> None:
     """Nothing that is recorded depends on a newer lastModifiedTime with the same content."""
-    newer = replace(SUMMARY, last_modified_time=modified)
+    newer = SUMMARY._replace(last_modified_time=modified)
     assert not requires_fetch(JOB, newer, now=NOW, rules=RULES)
 
 
@@ -136,7 +134,7 @@ def test_job_is_not_confirmable_without_a_status_and_plausible_times(
     """Never read, unknown or terminal status, implausible submit time, or failed reads."""
     job = replace(JOB, **changes)  # type: ignore[arg-type]
     assert not is_confirmable(job, NOW)
-    assert requires_fetch(job, replace(SUMMARY, status=job.status), now=NOW, rules=RULES)
+    assert requires_fetch(job, SUMMARY._replace(status=job.status), now=NOW, rules=RULES)
 
 
 @pytest.mark.parametrize("submitted", [NOW - timedelta(days=8), NOW, NOW + timedelta(hours=2)])
@@ -159,8 +157,8 @@ def test_fetch_required_when_the_job_has_stalled() -> None:
 def test_fetch_required_when_counts_are_due_to_be_saved() -> None:
     """Counts that would not be saved yet need no Get either."""
     recently = replace(JOB, progress_at=NOW - MINUTE)
-    moved = replace(
-        SUMMARY, counts=RecordCounts(100, 50, 50, 0), last_modified_time=NOW - timedelta(seconds=1)
+    moved = SUMMARY._replace(
+        counts=RecordCounts(100, 50, 50, 0), last_modified_time=NOW - timedelta(seconds=1)
     )
     assert not requires_fetch(recently, moved, now=NOW, rules=RULES)
     assert requires_fetch(recently, moved, now=NOW + 5 * MINUTE, rules=RULES)
@@ -179,6 +177,7 @@ def test_fetch_required_for_every_summary_that_would_change_something(
             summary.status,
             last_modified_time=summary.last_modified_time,
             counts=summary.counts,
+            job_expiration_time=summary.job_expiration_time,
         )
         applied = decide(job, answer, now=now, observed_by="poll", rules=rules)
     confirms = applied == Unchanged() and job.status in statuses.NON_TERMINAL
@@ -272,7 +271,7 @@ def page(jobs: Iterable[TrackedJob], next_token: str | None = None, **changes: o
         )
         for job in jobs
     )
-    return ListPage(tuple(replace(each, **changes) for each in shown), next_token)  # type: ignore[arg-type]
+    return ListPage(tuple(each._replace(**changes) for each in shown), next_token)  # type: ignore[arg-type]
 
 
 @dataclass
@@ -512,11 +511,11 @@ def test_ten_thousand_unchanged_jobs_cost_26_calls_per_poll_on_average(
     listed = {each.listing.status for each in planned}
     pages = sum(ceil(each.most_pages / SUMMARIES_PER_PAGE) for each in planned)
     single = frozenset(arn for arn, job in jobs.items() if job.status not in listed)
-    summary = replace(SUMMARY, last_modified_time=JOB.last_modified_time)
+    summary = SUMMARY._replace(last_modified_time=JOB.last_modified_time)
     for each in held:
         job = replace(JOB, status=each)
         for moment in (NOW, NOW + DAY):
-            assert not requires_fetch(job, replace(summary, status=each), now=moment, rules=RULES)
+            assert not requires_fetch(job, summary._replace(status=each), now=moment, rules=RULES)
 
     lane, cursor, calls, resynced = ResyncLane(23 * HOUR), NOW, list[int](), set[str]()
     for hour in range(24):

@@ -185,7 +185,16 @@ NAMES = st.sampled_from(
 )
 
 
-@given(st.dictionaries(NAMES, VALUES), st.dictionaries(NAMES, VALUES))
+def as_stored(item: dict[str, Any]) -> dict[str, Any]:
+    """An item whose key is as long as DynamoDB allows: a partition key has at most 2,048 bytes."""
+    arn = item.get("jobArn")
+    return {**item, "jobArn": arn[:2048]} if isinstance(arn, str) else item
+
+
+ITEMS = st.dictionaries(NAMES, VALUES).map(as_stored)
+
+
+@given(ITEMS, ITEMS)
 @example({"jobArn": ARN, "status": "Failed", "endTime": "0001-01-01T00:00:00Z"}, {})
 @example({"jobArn": ARN, "status": "InProgress", "jobExpirationTime": "9999-12-31T23:59:59Z"}, {})
 def test_any_item_makes_a_page(item: dict[str, Any], other: dict[str, Any]) -> None:

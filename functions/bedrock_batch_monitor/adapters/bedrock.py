@@ -185,10 +185,10 @@ def _counts(answer: Mapping[str, Any]) -> RecordCounts:
     if total == 0:
         return RecordCounts()
     return RecordCounts(
-        total=total,
-        processed=_count(answer, "processedRecordCount"),
-        success=_count(answer, "successRecordCount"),
-        error=_count(answer, "errorRecordCount"),
+        total,
+        _count(answer, "processedRecordCount"),
+        _count(answer, "successRecordCount"),
+        _count(answer, "errorRecordCount"),
     )
 
 

@@ -13,8 +13,9 @@ So the version of botocore is pinned, and tests compare the results with botocor
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from botocore.parsers import JSONParser, ResponseParserFactory, RestJSONParser
@@ -52,19 +53,29 @@ class DynamoDBParser(JSONParser):
         if of_value.name != _ATTRIBUTE:
             parsed: dict[str, Any] = super()._handle_map(shape, value)  # type: ignore[misc]
             return parsed
+        if _are_simple(value.values()):
+            return dict(value)
         return {
-            name: attribute if _is_simple(attribute) else self._parse_shape(of_value, attribute)  # type: ignore[attr-defined]
+            name: attribute if _are_simple((attribute,)) else self._parse_shape(of_value, attribute)  # type: ignore[attr-defined]
             for name, attribute in value.items()
         }
 
 
-def _is_simple(attribute: Any) -> bool:  # noqa: ANN401 - a JSON value
-    """Whether botocore would return an attribute as it is."""
+def _are_simple(attributes: Collection[Any]) -> bool:
+    """Whether botocore would return all of these attributes as they are.
+
+    The loops are those of the standard library: a poll asks this of each attribute that it reads.
+    """
+    try:
+        contents = list(chain.from_iterable(map(dict.values, attributes)))
+    except TypeError:  # not a map
+        return False
+    # As many values as maps, of which none is empty: each has one.
     return (
-        isinstance(attribute, dict)
-        and len(attribute) == 1
-        and next(iter(attribute)) in _AS_THEY_ARE
-        and None not in attribute.values()
+        len(contents) == len(attributes)
+        and all(attributes)
+        and None not in contents
+        and _AS_THEY_ARE.issuperset(chain.from_iterable(attributes))
     )
 
 

@@ -19,7 +19,7 @@ from bedrock_batch_monitor.domain.event_kinds import (
     EventKind,
 )
 from bedrock_batch_monitor.domain.forecast import QueueRisk
-from bedrock_batch_monitor.domain.jobs import JobObservation, TrackedJob
+from bedrock_batch_monitor.domain.jobs import Observed, TrackedJob
 from bedrock_batch_monitor.domain.owners import deadline_of
 from bedrock_batch_monitor.domain.progress import (
     UNKNOWN,
@@ -54,18 +54,17 @@ class Finding:
     facts: Mapping[str, object] = field(default_factory=dict)
 
 
-Rule = Callable[[TrackedJob, JobObservation, datetime, Rules], Finding | None]
+Rule = Callable[[TrackedJob, Observed, datetime, Rules], Finding | None]
 
 
-def stalled(
-    job: TrackedJob, observation: JobObservation, now: datetime, rules: Rules
-) -> Finding | None:
+def stalled(job: TrackedJob, observation: Observed, now: datetime, rules: Rules) -> Finding | None:
     """Status and counts have not changed for the configured time.
 
     Counts that changed and are not written yet count as a change.
     """
-    changed = observation.status != job.status or observation.counts != job.counts
-    if rules.stalled_after is None or changed:
+    if rules.stalled_after is None:
+        return None
+    if observation.status != job.status or observation.counts != job.counts:
         return None
     since = job.conditions.get(STALLED.name)
     if since is not None:
@@ -91,9 +90,7 @@ class _Limit:
     at: datetime
 
 
-def at_risk(
-    job: TrackedJob, observation: JobObservation, now: datetime, rules: Rules
-) -> Finding | None:
+def at_risk(job: TrackedJob, observation: Observed, now: datetime, rules: Rules) -> Finding | None:
     """The job will probably miss its expiration or its deadline.
 
     A deadline counts always, the expiration with `emit_at_risk`. A job that runs is at risk if its
@@ -106,7 +103,7 @@ def at_risk(
 
 
 def _at_risk_in_queue(
-    job: TrackedJob, observation: JobObservation, now: datetime, rules: Rules
+    job: TrackedJob, observation: Observed, now: datetime, rules: Rules
 ) -> Finding | None:
     since = job.conditions.get(AT_RISK.name)
     submitted = plausible(observation.submit_time or job.submit_time, now)
@@ -142,7 +139,7 @@ def _late_by_forecast(
 
 
 def _at_risk_while_running(
-    job: TrackedJob, observation: JobObservation, now: datetime, rules: Rules
+    job: TrackedJob, observation: Observed, now: datetime, rules: Rules
 ) -> Finding | None:
     """Whether the estimated end is past a limit.
 
@@ -150,11 +147,14 @@ def _at_risk_while_running(
     estimate is before the limit by a margin, so that it does not begin and end with each estimate.
     """
     since = job.conditions.get(AT_RISK.name)
+    has_estimate = may_write_counts(job, observation, now=now, rules=rules)
+    if observation.status != job.status or (since is None and not has_estimate):
+        return None
     limits = _limits(job, observation, rules, waits=False)
-    if observation.status != job.status or not (limits or rules.emit_at_risk):
+    if not limits and not rules.emit_at_risk:
         return None
     recorded = None if since is None else Finding(AT_RISK, since)
-    if not limits or not may_write_counts(job, observation, now=now, rules=rules):
+    if not limits or not has_estimate:
         return recorded
     estimate = estimate_after(job, observation, now=now)
     if estimate.ends_at is None:
@@ -178,7 +178,7 @@ def _margin(limit: _Limit, ends_at: datetime, since: datetime | None, now: datet
 
 
 def _limits(
-    job: TrackedJob, observation: JobObservation, rules: Rules, *, waits: bool
+    job: TrackedJob, observation: Observed, rules: Rules, *, waits: bool
 ) -> tuple[_Limit, ...]:
     """The limits of a job, the earliest first."""
     limits = []
@@ -190,7 +190,7 @@ def _limits(
     return tuple(sorted(limits, key=lambda limit: limit.at))
 
 
-def _risk_of(limit: _Limit, observation: JobObservation, estimate: Estimate) -> dict[str, object]:
+def _risk_of(limit: _Limit, observation: Observed, estimate: Estimate) -> dict[str, object]:
     expiration, ends_at = observation.job_expiration_time, estimate.ends_at
     estimated_end = None if ends_at is None else to_iso(ends_at)
     return {
@@ -205,7 +205,7 @@ def _risk_of(limit: _Limit, observation: JobObservation, estimate: Estimate) -> 
 
 
 def deadline_missed(
-    job: TrackedJob, observation: JobObservation, now: datetime, _rules: Rules
+    job: TrackedJob, observation: Observed, now: datetime, _rules: Rules
 ) -> Finding | None:
     """The deadline passed before the job ended; it began at the deadline."""
     deadline = deadline_of(job, observation)
@@ -223,7 +223,7 @@ RULES_AT_END: Final[tuple[Rule, ...]] = (deadline_missed,)
 
 
 def findings_of(
-    job: TrackedJob, observation: JobObservation, *, now: datetime, rules: Rules
+    job: TrackedJob, observation: Observed, *, now: datetime, rules: Rules
 ) -> tuple[Finding, ...]:
     """The conditions that hold, given an observation that is not older than what is recorded.
 
@@ -233,8 +233,8 @@ def findings_of(
     if has_ended and job.backfilled and job.sequence == 0:
         return ()
     applied = RULES_AT_END if has_ended else RULES
-    found = (rule(job, observation, now, rules) for rule in applied)
-    return tuple(finding for finding in found if finding is not None)
+    found = [rule(job, observation, now, rules) for rule in applied]
+    return tuple([finding for finding in found if finding is not None])
 
 
 def conditions_of(findings: Iterable[Finding]) -> dict[str, datetime]:

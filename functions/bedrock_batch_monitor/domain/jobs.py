@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.times import plausible
@@ -30,9 +30,11 @@ def bounded(text: str) -> str:
     return text[: TEXT_CHARACTERS - len(CUT)] + CUT
 
 
-@dataclass(frozen=True, slots=True)
-class RecordCounts:
-    """The record counts of a job; a count that Bedrock does not report is None."""
+class RecordCounts(NamedTuple):
+    """The record counts of a job; a count that Bedrock does not report is None.
+
+    A named tuple, because a poll makes and compares some of them for each active job.
+    """
 
     total: int | None = None
     processed: int | None = None
@@ -46,7 +48,7 @@ class RecordCounts:
         return RecordCounts(
             *(
                 before if count is None else count if before is None else max(count, before)
-                for count, before in zip(self._all, known._all, strict=True)
+                for count, before in zip(self, known, strict=True)
             )
         )
 
@@ -54,12 +56,11 @@ class RecordCounts:
         """Whether a count is lower than it was known to be: the answer is older."""
         return self != known and any(
             count is not None and before is not None and count < before
-            for count, before in zip(self._all, known._all, strict=True)
+            for count, before in zip(self, known, strict=True)
         )
 
-    @property
-    def _all(self) -> tuple[int | None, ...]:
-        return (self.total, self.processed, self.success, self.error)
+
+NO_COUNTS: Final = RecordCounts()
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +103,24 @@ class JobObservation:
     input_data_config: Mapping[str, Any] | None = None
     output_data_config: Mapping[str, Any] | None = None
     vpc_config: Mapping[str, Any] | None = None
-    counts: RecordCounts = field(default_factory=RecordCounts)
+    counts: RecordCounts = NO_COUNTS
+
+
+class ListedState(NamedTuple):
+    """The members of an observation that a list shows and that can change while the job runs.
+
+    Times that do not change are those of the item.
+    """
+
+    status: str
+    last_modified_time: datetime | None = None
+    job_expiration_time: datetime | None = None
+    counts: RecordCounts = NO_COUNTS
+    submit_time: None = None
+    end_time: None = None
+
+
+Observed: TypeAlias = JobObservation | ListedState
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +144,7 @@ class HistoryEntry:
     job_name: str | None = None
     model_id: str | None = None
     message: str | None = None
-    counts: RecordCounts = field(default_factory=RecordCounts)
+    counts: RecordCounts = NO_COUNTS
     usage: Usage | None = None
     backfilled: bool = False
     outcome: str | None = None
@@ -153,7 +171,7 @@ class TrackedJob:
     changed_at: datetime | None = None
     last_modified_time: datetime | None = None
     first_in_progress_at: datetime | None = None
-    counts: RecordCounts = field(default_factory=RecordCounts)
+    counts: RecordCounts = NO_COUNTS
     progress_at: datetime | None = None
     last_error: JobError | None = None
     unreadable_polls: int = 0

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from bedrock_batch_monitor.domain.jobs import RecordCounts
+from bedrock_batch_monitor.domain.jobs import NO_COUNTS, RecordCounts
 
 # The most that the API gives (`maxResults`); whether pages always fill is not documented.
 SUMMARIES_PER_PAGE: Final = 1000
@@ -26,9 +26,11 @@ class Listing:
     newest_first: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class ListedJob:
-    """One summary of ListModelInvocationJobs; only the members that the monitor uses."""
+class ListedJob(NamedTuple):
+    """One summary of ListModelInvocationJobs; only the members that the monitor uses.
+
+    A named tuple, because a poll makes one of each active job.
+    """
 
     job_arn: str
     job_name: str
@@ -36,7 +38,7 @@ class ListedJob:
     submit_time: datetime
     end_time: datetime | None = None
     last_modified_time: datetime | None = None
-    counts: RecordCounts = field(default_factory=RecordCounts)
+    counts: RecordCounts = NO_COUNTS
     model_id: str | None = None
     job_expiration_time: datetime | None = None
 

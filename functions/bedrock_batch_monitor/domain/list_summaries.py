@@ -15,11 +15,11 @@ from typing import Final
 
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.discovery import LONGEST_JOB
-from bedrock_batch_monitor.domain.jobs import JobObservation, TrackedJob
+from bedrock_batch_monitor.domain.jobs import ListedState, TrackedJob
 from bedrock_batch_monitor.domain.list_pages import ListedJob, Listing
 from bedrock_batch_monitor.domain.rules import Rules
 from bedrock_batch_monitor.domain.times import CLOCK_TOLERANCE
-from bedrock_batch_monitor.domain.transitions import Unchanged, decide
+from bedrock_batch_monitor.domain.transitions import is_older, is_unchanged
 
 # Up to here a poll fetches each job: so many calls run at once, so they take no longer than the one
 # page that would save them, and a Get does not lag.
@@ -65,15 +65,15 @@ def requires_fetch(
     """
     if summary is None or summary.status is None or not is_confirmable(job, now):
         return True
-    as_observation = JobObservation(
-        job_arn=job.job_arn,
-        status=summary.status,
-        last_modified_time=summary.last_modified_time,
-        counts=summary.counts,
-        job_expiration_time=summary.job_expiration_time,
+    listed = ListedState(
+        summary.status, summary.last_modified_time, summary.job_expiration_time, summary.counts
     )
-    decision = decide(job, as_observation, now=now, observed_by="list", rules=rules)
-    return not isinstance(decision, Unchanged)
+    if listed.status != job.status or is_older(job, listed, now):
+        return True
+    counts = listed.counts.not_below(job.counts)
+    if counts != listed.counts:
+        listed = listed._replace(counts=counts)
+    return not is_unchanged(job, listed, now=now, rules=rules)
 
 
 def plan_lists(jobs: Iterable[TrackedJob]) -> tuple[PlannedList, ...]:

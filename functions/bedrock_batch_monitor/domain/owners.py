@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from bedrock_batch_monitor.domain.deadlines import SetBy, chosen_deadline, moment_of
-from bedrock_batch_monitor.domain.jobs import JobObservation, TrackedJob
+from bedrock_batch_monitor.domain.jobs import JobObservation, Observed, TrackedJob
 from bedrock_batch_monitor.domain.rules import Rules
 from bedrock_batch_monitor.domain.times import to_iso
 
@@ -25,7 +25,7 @@ class Owner:
     deadline_by: SetBy | None = None
 
 
-def deadline_of(job: TrackedJob, observation: JobObservation | None = None) -> datetime | None:
+def deadline_of(job: TrackedJob, observation: Observed | None = None) -> datetime | None:
     """The deadline of a job, if it has one and its moment is known."""
     submitted = job.submit_time
     if observation is not None and observation.submit_time is not None:

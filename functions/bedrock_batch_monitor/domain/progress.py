@@ -17,7 +17,7 @@ from bedrock_batch_monitor.domain.event_kinds import STALLED
 from bedrock_batch_monitor.domain.times import plausible, to_milliseconds
 
 if TYPE_CHECKING:
-    from bedrock_batch_monitor.domain.jobs import JobObservation, TrackedJob
+    from bedrock_batch_monitor.domain.jobs import Observed, TrackedJob
     from bedrock_batch_monitor.domain.rules import Rules
 
 # The rate is the mean since the job began to run, as long as that is shorter than this; afterwards
@@ -60,7 +60,7 @@ UNKNOWN: Final = Estimate()
 
 
 def may_write_counts(
-    job: TrackedJob, observation: JobObservation, *, now: datetime, rules: Rules
+    job: TrackedJob, observation: Observed, *, now: datetime, rules: Rules
 ) -> bool:
     """Whether the counts of an observation of the same status may be written.
 
@@ -79,7 +79,7 @@ def may_write_counts(
 
 
 def is_counts_write_due(
-    job: TrackedJob, observation: JobObservation, *, now: datetime, rules: Rules
+    job: TrackedJob, observation: Observed, *, now: datetime, rules: Rules
 ) -> bool:
     """Whether to write the counts of an observation of the same status now.
 
@@ -102,7 +102,7 @@ def is_counts_write_due(
     )
 
 
-def _has_moved(job: TrackedJob, observation: JobObservation) -> bool:
+def _has_moved(job: TrackedJob, observation: Observed) -> bool:
     """Whether counts differ in more than a small step; the last record is never a small one."""
     before, counts = job.counts, observation.counts
     total = counts.total
@@ -121,7 +121,7 @@ def _has_moved(job: TrackedJob, observation: JobObservation) -> bool:
     return False
 
 
-def _end_has_moved(job: TrackedJob, observation: JobObservation, now: datetime) -> bool:
+def _end_has_moved(job: TrackedJob, observation: Observed, now: datetime) -> bool:
     """Whether the estimated end would change by more than a share of the time to it."""
     recorded = recorded_end(job)
     ends_at = estimate_after(job, observation, now=now).ends_at
@@ -139,7 +139,7 @@ def recorded_end(job: TrackedJob) -> datetime | None:
     return end_of(point, job.counts.total, job.records_per_minute)
 
 
-def estimate_after(job: TrackedJob, observation: JobObservation, *, now: datetime) -> Estimate:
+def estimate_after(job: TrackedJob, observation: Observed, *, now: datetime) -> Estimate:
     """The estimate for a job whose counts have changed since they were last written.
 
     Unknown unless the job is `InProgress` and its count of processed records changed between two

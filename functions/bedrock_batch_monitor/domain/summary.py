@@ -279,7 +279,8 @@ class PollSummary:
         """Add a job that a list confirmed as unchanged: a Get would have reported the same."""
         self.jobs_read += 1
         self.jobs_listed += 1
-        self.conditions.update(job.conditions.keys())
+        if job.conditions:
+            self.conditions.update(job.conditions.keys())
 
     def figures(self) -> dict[str, float]:
         """The figures by metric name."""

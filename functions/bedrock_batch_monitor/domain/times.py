@@ -39,7 +39,7 @@ def from_iso(text: str) -> datetime:
 
 def to_milliseconds(moment: datetime) -> datetime:
     """Cut a time to the precision in which it is stored, so that it reads back equal."""
-    aware = moment.astimezone(UTC)
+    aware = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
     beyond = aware.microsecond % 1000
     return aware - timedelta(microseconds=beyond) if beyond else aware
 

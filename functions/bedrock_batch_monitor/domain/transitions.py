@@ -18,6 +18,7 @@ from bedrock_batch_monitor.domain.jobs import (
     HistoryEntry,
     JobObservation,
     JobRecord,
+    Observed,
     TrackedJob,
     first_in_progress_at,
 )
@@ -168,17 +169,17 @@ def _same_status(
     tracked: TrackedJob, observation: JobObservation, *, now: datetime, rules: Rules
 ) -> Decision:
     """Decide about an observation that is not older, whose counts are merged already."""
+    if is_unchanged(tracked, observation, now=now, rules=rules):
+        return Unchanged()
     findings = findings_of(tracked, observation, now=now, rules=rules)
     conditions = conditions_of(findings)
-    changes = conditions != tracked.conditions
     # A condition follows from the estimate of these counts, so it is not written without them.
     if is_counts_write_due(tracked, observation, now=now, rules=rules) or (
-        changes and may_write_counts(tracked, observation, now=now, rules=rules)
+        conditions != tracked.conditions
+        and may_write_counts(tracked, observation, now=now, rules=rules)
     ):
         estimate = estimate_after(tracked, observation, now=now)
         return Refresh(observation, counts_moved=True, estimate=estimate, findings=findings)
-    if not changes and not tracked.has_read_failures:
-        return Unchanged()
     return Refresh(
         replace(observation, counts=tracked.counts),
         # A job that has stalled has no rate.
@@ -187,7 +188,22 @@ def _same_status(
     )
 
 
-def is_older(tracked: TrackedJob, observation: JobObservation, now: datetime) -> bool:
+def is_unchanged(
+    tracked: TrackedJob, observation: Observed, *, now: datetime, rules: Rules
+) -> bool:
+    """Whether an observation changes nothing that is recorded.
+
+    Its status is the recorded one, it is not older, and its counts are merged already.
+    """
+    findings = findings_of(tracked, observation, now=now, rules=rules)
+    return (
+        conditions_of(findings) == tracked.conditions
+        and not tracked.has_read_failures
+        and not is_counts_write_due(tracked, observation, now=now, rules=rules)
+    )
+
+
+def is_older(tracked: TrackedJob, observation: Observed, now: datetime) -> bool:
     """Whether an observation of a non-terminal status is older than what is recorded.
 
     `lastModifiedTime` decides. If it is equal, or not plausible on one side, the order of the
@@ -195,10 +211,11 @@ def is_older(tracked: TrackedJob, observation: JobObservation, now: datetime) ->
     """
     if tracked.status is None:
         return False
-    known = plausible(tracked.last_modified_time, now)
-    modified = plausible(observation.last_modified_time, now)
-    if known is not None and modified is not None and known != modified:
-        return modified < known
+    if tracked.last_modified_time != observation.last_modified_time:
+        known = plausible(tracked.last_modified_time, now)
+        modified = plausible(observation.last_modified_time, now)
+        if known is not None and modified is not None:
+            return modified < known
     if observation.status != tracked.status:
         return statuses.comes_before(observation.status, tracked.status)
     return observation.counts.is_behind(tracked.counts)

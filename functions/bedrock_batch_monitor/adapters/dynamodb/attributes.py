@@ -254,7 +254,7 @@ LIST_POSITION_ATTRIBUTES: Final = (
 )
 
 
-COUNT_FIELDS: Final = frozenset(each.name for each in fields(RecordCounts))
+COUNT_FIELDS: Final = frozenset(RecordCounts._fields)
 
 
 def of_type(domain_type: type[Any]) -> tuple[Attribute, ...]:

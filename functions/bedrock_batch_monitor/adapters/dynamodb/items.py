@@ -256,25 +256,22 @@ def reader_of(
         for each in fields(domain_type)
         if each.default is MISSING and each.default_factory is MISSING
     }
+    rows = tuple(rows)
+    needed = tuple(each.name for each in rows if each.field in required)
     readings = tuple(
-        (
-            each.name,
-            each.field,
-            _READERS[each.kind],
-            each.field in attributes.COUNT_FIELDS,
-            each.field in required,
-        )
+        (each.name, each.field, _READERS[each.kind])
         for each in rows
+        if each.field not in attributes.COUNT_FIELDS
+    )
+    of_counts = tuple(
+        (each.name, each.field) for each in rows if each.field in attributes.COUNT_FIELDS
     )
 
     def read(item: Item) -> dict[str, Any]:
-        values: dict[str, Any] = {}
-        counts: dict[str, int] = {}
-        for name, field, reader, is_count, is_required in readings:
-            if name in item:
-                (counts if is_count else values)[field] = reader(item, name)
-            elif is_required:
-                _require(item, name)
+        for name in needed:
+            _require(item, name)
+        values = {field: reader(item, name) for name, field, reader in readings if name in item}
+        counts = {field: _number(item, name) for name, field in of_counts if name in item}
         if counts:
             values["counts"] = RecordCounts(**counts)
         return values
@@ -344,9 +341,10 @@ def _text(item: Item, name: str) -> str:
 
 def _number(item: Item, name: str) -> int:
     value = item[name].get("N", "")
-    if not (value.isascii() and value.isdigit()):
-        raise _wrong(item, name, "a whole number from 0")
-    return int(value)
+    # Of ASCII, because `isdigit` is true of digits that `int` refuses.
+    if value.isdigit() and value.isascii():
+        return int(value)
+    raise _wrong(item, name, "a whole number from 0")
 
 
 def _optional_text(item: Item, name: str) -> str | None:
@@ -386,7 +384,7 @@ def _digits(value: float) -> AttributeValueTypeDef:
 
 def _time(item: Item, name: str) -> datetime:
     try:
-        return from_iso(_text(item, name))
+        return from_iso(item[name].get("S", ""))
     except ValueError as cause:
         raise _wrong(item, name, "a time such as 2026-11-24T20:30:16.123Z") from cause
 
