@@ -30,7 +30,7 @@ class Watched:
     @property
     def is_over(self) -> bool:
         """Whether no job will change any more."""
-        return not any(is_followed(item) for item in self.items)
+        return not any(is_polled(item) for item in self.items)
 
     @property
     def all_completed(self) -> bool:
@@ -51,7 +51,7 @@ class Watched:
         return tuple(item for item in self.items if known.get(item["jobArn"]) != _shown(item))
 
 
-def is_followed(item: Item) -> bool:
+def is_polled(item: Item) -> bool:
     """Whether the monitor polls the job: it is tracked, monitored and has not ended."""
     code = error_code(item)
     refused = isinstance(code, str) and code in _NOT_POLLED

@@ -157,7 +157,7 @@ class Dashboard(Construct):
         oldest = (summary.OLDEST_PENDING_EVENT_SECONDS,)
         invocations, errors, durations = _function_graphs(functions)
         return [
-            [_question("Is everything being followed?")],
+            [_question("Are all jobs being read?")],
             [
                 # A level: the sum over several polls would count a job several times.
                 self._graph("Jobs at each poll", JOBS, maximum),

@@ -89,7 +89,7 @@ def build_function(  # noqa: PLR0913 - the differences between functions, all na
 def environment_of(
     scope: Construct, *, config: MonitorConfig, tables: Tables, events: Events
 ) -> dict[str, str]:
-    """The environment of the functions that follow jobs."""
+    """The environment of the functions that read jobs."""
     stack = Stack.of(scope)
     return {
         settings.JOBS_TABLE_NAME: tables.jobs.table_name,

@@ -49,7 +49,7 @@ class RecordErrors(Construct):
     """A queue of ended jobs, and the function that reads their results one job at a time.
 
     It is a consumer of the monitor's own events: nothing that it does or fails to do changes how a
-    job is followed. A message that fails five times goes to the dead-letter queue.
+    job is polled. A message that fails five times goes to the dead-letter queue.
     """
 
     def __init__(

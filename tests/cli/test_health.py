@@ -106,7 +106,7 @@ def test_oldest_read_is_known_across_environments(
 
 def with_errors(minute: int, *codes: str) -> LogLine:
     """The line of a poll that had these errors."""
-    fields = {"summary": {"errors": dict.fromkeys(codes, 1), "followed": True}}
+    fields = {"summary": {"errors": dict.fromkeys(codes, 1), "answered": True}}
     account = {"account": "123456789012", "region": "us-east-1"}
     return LogLine(AT + minute * MINUTE, "poll finished", {**fields, **account})
 

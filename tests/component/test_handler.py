@@ -109,7 +109,7 @@ def test_poll_returns_its_summary(deployed: Cloud) -> None:
         "tasksRefused": 0,
         "tasksPending": 0,
         "errors": {},
-        "followed": True,
+        "answered": True,
         "complete": True,
     }
 

@@ -197,7 +197,7 @@ def test_command_with_repeated_conflicts_returns_to_the_queue(  # noqa: PLR0913,
     assert len(tried) == 3
     assert published(capsys.readouterr().out)["Errors"] == [1]
     lines = [json.loads(line) for line in log.getvalue().splitlines()]
-    [line] = [line for line in lines if line["message"] == "event not followed"]
+    [line] = [line for line in lines if line["message"] == "event not processed"]
     assert (line["error"], line["jobArn"]) == ("DynamoDB.LostRace", arn)
     assert inbox.receives(event) == []
 
@@ -313,7 +313,7 @@ def test_failed_command_does_not_log_its_token(
         "bedrock_batch_monitor.adapters.dynamodb.outbox_table.OutboxTable.put_task", fails
     )
     assert inbox.receives(event) == ["message-0"]
-    assert "event not followed" in log.getvalue()
+    assert "event not processed" in log.getvalue()
     assert TOKEN[:13] not in log.getvalue()
 
 

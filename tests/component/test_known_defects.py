@@ -37,7 +37,7 @@ def look(cloud: Cloud, event: dict[str, Any]) -> None:
     )
     request = request_of(event, SETTINGS.scopes, cloud.bedrock.clock.now())
     batch = inbox.batch(lambda: 60.0, cloud.monitor.logger)
-    assert batch.follow({"message-0": request}) == []
+    assert batch.process({"message-0": request}) == []
 
 
 def test_defect_1_all_five_terminal_statuses_end_a_job(cloud: Cloud) -> None:

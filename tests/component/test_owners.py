@@ -127,7 +127,7 @@ def test_missing_tags_are_read_once_more_for_the_event_of_the_end(
     cloud.bedrock.clock.advance(HOUR)
     calls = tag_calls(cloud)
     settings = replace(SETTINGS, rules=replace(SETTINGS.rules, read_tags=True))
-    follow(cloud, native_event(arn), settings)
+    process(cloud, native_event(arn), settings)
     assert tag_calls(cloud) == calls + 1
     (data,) = of_type(cloud.new_events(), ENDED)
     item = cloud.job(arn) or {}
@@ -287,12 +287,12 @@ def inbox_on(cloud: Cloud, settings: Settings = SETTINGS) -> Inbox:
     return compose_inbox(settings, session, clock=cloud.bedrock.clock.now)
 
 
-def follow(cloud: Cloud, event: dict[str, Any], settings: Settings = SETTINGS) -> InboxBatch:
+def process(cloud: Cloud, event: dict[str, Any], settings: Settings = SETTINGS) -> InboxBatch:
     """Follow one event in the inbox."""
     # A logger that has a stream keeps it, so each test needs one of its own.
     logger = Logger(service=f"test-{event['detail']}-{id(cloud)}", stream=cloud.log)
     batch = inbox_on(cloud, settings).batch(lambda: 900, logger)
-    assert batch.follow_messages({"one": json.dumps(event)}) == []
+    assert batch.process_messages({"one": json.dumps(event)}) == []
     return batch
 
 
@@ -300,10 +300,10 @@ def test_track_command_sets_a_deadline_that_no_tag_replaces(cloud: Cloud) -> Non
     """A duration becomes a time when the job is first read; a second command replaces it."""
     arn = cloud.add_job("InProgress", tags={"bbm:deadline": "1h"})
     cloud.dynamodb.delete_item(TableName="jobs", Key={"jobArn": {"S": arn}})
-    follow(cloud, track_command(arn, deadline="4h"))
+    process(cloud, track_command(arn, deadline="4h"))
     item = cloud.job(arn) or {}
     assert (item["deadline"], item["deadlineBy"]) == (to_iso(START + timedelta(hours=4)), "user")
-    follow(cloud, track_command(arn, deadline="06:00 UTC"))
+    process(cloud, track_command(arn, deadline="06:00 UTC"))
     item = cloud.job(arn) or {}
     assert (item["deadline"], item["deadlineBy"]) == ("2026-11-25T06:00:00.000Z", "user")
 
@@ -313,7 +313,7 @@ def test_track_command_with_an_invalid_deadline_is_dropped(cloud: Cloud, deadlin
     """It is counted as malformed and logged; no job is tracked."""
     arn = cloud.add_job("InProgress")
     cloud.dynamodb.delete_item(TableName="jobs", Key={"jobArn": {"S": arn}})
-    batch = follow(cloud, track_command(arn, deadline=deadline))
+    batch = process(cloud, track_command(arn, deadline=deadline))
     assert [summary.events_malformed for _, summary in batch.summaries()] == [1]
     assert cloud.job(arn) is None
     assert "deadline" in cloud.log.getvalue()

@@ -232,17 +232,17 @@ def test_new_environment_does_not_end_the_report_of_an_outage(cloud: Cloud) -> N
     """While every job is unreachable and waits, a cold start gives no new information."""
     cloud.add_job("InProgress")
     cloud.bedrock.faults.deny()
-    assert not polls(cloud, 5)[-1].has_followed
+    assert not polls(cloud, 5)[-1].has_answer
     started_again = cloud.with_settings()
-    assert not started_again.poll().has_followed
+    assert not started_again.poll().has_answer
 
     cloud.bedrock.faults.clear()
     cloud.bedrock.clock.advance(HOUR)
-    assert started_again.poll().has_followed
+    assert started_again.poll().has_answer
 
 
 def test_missing_job_is_not_an_outage_in_a_new_environment(cloud: Cloud) -> None:
     """A job that no longer exists proves nothing about the service."""
     cloud.bedrock.faults.hide(cloud.add_job("InProgress"))
-    assert polls(cloud, 5)[-1].has_followed
-    assert cloud.with_settings().poll().has_followed
+    assert polls(cloud, 5)[-1].has_answer
+    assert cloud.with_settings().poll().has_answer

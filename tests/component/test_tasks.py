@@ -305,7 +305,7 @@ def test_concurrent_token_and_end_cause_one_callback(
     monkeypatch.setattr(owner, write, meanwhile)
     if end_first:
         batch = module.inbox().batch(lambda: 60.0, logger)
-        assert batch.follow({"message-0": task}) == []
+        assert batch.process({"message-0": task}) == []
         # The poll that recorded the end has found the token in the outbox, and called it back.
         assert met[0].tasks_answered == 1
         [(_, summary)] = batch.summaries()

@@ -385,7 +385,7 @@ def test_usage_is_not_read_before_it_is_due(used: Cloud) -> None:
     write_manifest(arn)
     follower = used.monitor.usage
     assert follower is not None
-    assert follower.follow(arn) == UsageResult(arn)
+    assert follower.read_again(arn) == UsageResult(arn)
     assert item(used, arn) == before
 
 
@@ -400,12 +400,12 @@ def test_concurrent_polls_add_usage_once(used: Cloud) -> None:
     stored = used.monitor.jobs.get(arn)
     assert stored is not None
     assert stored.usage_due_at is not None
-    assert follower.follow(arn).usage is not None
+    assert follower.read_again(arn).usage is not None
     before = item(used, arn)
     again = replace(follower, jobs=Stale(follower.jobs, stored))  # type: ignore[arg-type]
-    assert again.follow(arn).usage is None
+    assert again.read_again(arn).usage is None
     assert item(used, arn) == before
-    assert follower.follow(arn).usage is None
+    assert follower.read_again(arn).usage is None
 
 
 class Stale:

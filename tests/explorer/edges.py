@@ -99,10 +99,10 @@ class Story:
             assert not [code for code in summary.errors if code.startswith("Monitor.")]
         return summary
 
-    def follow(self, *requests: Request, watched: Watched | None = None) -> list[Request]:
+    def process(self, *requests: Request, watched: Watched | None = None) -> list[Request]:
         """Process a batch; returns the requests that return to the queue."""
         self.inbox.seat.oversight = watched or Watched(self.world)
-        return self.inbox.follow_all(requests)
+        return self.inbox.process_all(requests)
 
     def other(self, settings: Settings = SETTINGS) -> Actor:
         """Another process with the same tables."""

@@ -218,7 +218,7 @@ def _run_poll(turns: Turns, acting: Actor) -> Outcome:
 
 
 def _follow(turns: Turns, acting: Actor, requests: tuple[Request, ...]) -> Outcome:
-    left = acting.follow_all(requests, partial(turns.seconds_left, acting.seat.actor))
+    left = acting.process_all(requests, partial(turns.seconds_left, acting.seat.actor))
     return Outcome(left=tuple(left))
 
 
@@ -227,8 +227,8 @@ def redeliver(turns: Turns, scenario: Scenario) -> Iterator[Violation]:
     acting = actor("R", scenario.settings)
     acting.seat.oversight = Undisturbed(turns.world)
     requests = [request for batch in scenario.inboxes.values() for request in batch]
-    for request in reversed(requests) if scenario.repeats else turns.unfollowed:
-        acting.follow(request)
+    for request in reversed(requests) if scenario.repeats else turns.unprocessed:
+        acting.process(request)
     commands = [each for each in requests if not isinstance(each, Hint)]
     last = max(commands, key=lambda each: each.at, default=None)
     if isinstance(last, Untrack):
@@ -446,7 +446,7 @@ def _awaited(begin: Callable[[], World], *, known: bool) -> Callable[[], World]:
         if known:
             acting = actor("P")
             acting.seat.oversight = Undisturbed(world)
-            if not acting.follow(WAIT):
+            if not acting.process(WAIT):
                 raise AssertionError(WAIT)
         return world
 
@@ -575,7 +575,7 @@ def _waited_for_since_backup() -> World:
     world.waiting[TOKEN] = ONE
     acting = actor("P", DISCOVERING)
     acting.seat.oversight = Undisturbed(world)
-    if not acting.follow(WAIT):
+    if not acting.process(WAIT):
         raise AssertionError(WAIT)
     return world
 

@@ -113,7 +113,7 @@ class Turns:
     trace: list[Call] = field(default_factory=list)
     defects: list[str] = field(default_factory=list)
     crashed: set[str] = field(default_factory=set)
-    unfollowed: list[Request] = field(default_factory=list)
+    unprocessed: list[Request] = field(default_factory=list)
     """The hints and commands that are still in their queue."""
     limits: Mapping[str, float] = field(default_factory=dict)
     """The seconds after which an actor is ended, for actors with a deadline."""
@@ -145,7 +145,7 @@ class Turns:
             case.faults_by_call,
             defects=[*self.defects],
             crashed={*self.crashed},
-            unfollowed=[*self.unfollowed],
+            unprocessed=[*self.unprocessed],
             limits=self.limits,
             late=[*self.late],
             spent={**self.spent},
@@ -247,7 +247,7 @@ class Turns:
         return (
             to_come,
             frozenset(self._finished),
-            tuple(self.unfollowed),
+            tuple(self.unprocessed),
             tuple(self.defects),
             tuple(self.late),
             self.world.digest(),
@@ -268,7 +268,7 @@ class Turns:
         if actor not in self._begun:
             self._begun.add(actor)
             # A processed message leaves its queue; a crash leaves all of them there.
-            self.unfollowed.extend(program.requests)
+            self.unprocessed.extend(program.requests)
         try:
             outcome = self._outcome(actor, program)
         except Crash:
@@ -277,7 +277,7 @@ class Turns:
             self.defects.extend(outcome.defects)
             for request in program.requests:
                 if request not in outcome.left:
-                    self.unfollowed.remove(request)
+                    self.unprocessed.remove(request)
         self._finished.add(actor)
 
     def _outcome(self, actor: str, program: Program) -> Outcome:

@@ -936,19 +936,19 @@ class Actor:
 
     def look(self, arn: str) -> None:
         """Process a native event for one job: read it now, then send what is pending."""
-        self.follow(Hint(arn))
+        self.process(Hint(arn))
 
-    def follow(self, request: Request) -> bool:
+    def process(self, request: Request) -> bool:
         """Process a native event or a command; false if it returns to its queue."""
-        return not self.follow_all([request])
+        return not self.process_all([request])
 
-    def follow_all(
+    def process_all(
         self, requests: Sequence[Request], seconds_left: Callable[[], float] = lambda: 900.0
     ) -> list[Request]:
         """Process a batch like the function; returns the requests that return to the queue."""
         messages = {str(number): request for number, request in enumerate(requests)}
         batch = self.inbox.batch(seconds_left, self.monitor.logger)
-        return [messages[message] for message in batch.follow(messages)]
+        return [messages[message] for message in batch.process(messages)]
 
 
 @lru_cache(maxsize=64)

@@ -42,7 +42,7 @@ def test_track_command_that_races_with_a_poll_leaves_the_job_tracked(operation: 
         story.poll(after=0)
         story.world.untrack(arn)
 
-    left = story.follow(
+    left = story.process(
         sent(5, Track), watched=Watched(story.world, at=(operation, 1, another_poll_commits))
     )
 
@@ -66,7 +66,7 @@ def test_last_command_wins_in_any_order_of_arrival(
     story.job(tracked=False)
 
     for number in (*order, *order):
-        assert story.follow(commands[number]) == []
+        assert story.process(commands[number]) == []
         story.poll()
 
     assert story.is_tracked(ONE) is (last is Track)
@@ -84,7 +84,7 @@ def test_commands_of_one_batch_run_in_the_order_of_sending(
     story.job()
     story.poll()
     last = Untrack if first is Track else Track
-    assert story.follow(sent(9, last), Hint(ONE), sent(5, first)) == []
+    assert story.process(sent(9, last), Hint(ONE), sent(5, first)) == []
     assert story.is_tracked(ONE) is (last is Track)
 
 
@@ -92,9 +92,9 @@ def test_untrack_command_before_the_item_prevents_discovery() -> None:
     """Neither the next poll's list, nor Bedrock's event, nor the daily full list tracks the job."""
     story = Story(DISCOVERING)
     story.job(tracked=False)
-    assert story.follow(sent(1, Untrack)) == []
+    assert story.process(sent(1, Untrack)) == []
     story.poll(3)
-    assert story.follow(Hint(ONE)) == []
+    assert story.process(Hint(ONE)) == []
     story.poll(after=2 * DAY)
     assert not story.is_tracked(ONE)
 
@@ -108,7 +108,7 @@ def test_untrack_command_that_races_with_discovery_wins() -> None:
         story.poll(after=0)
 
     watched = Watched(story.world, at=("PutItem", 1, discovered))
-    assert story.follow(sent(1, Untrack), watched=watched) == []
+    assert story.process(sent(1, Untrack), watched=watched) == []
     assert not story.is_tracked(ONE)
 
 
@@ -121,7 +121,7 @@ def test_track_command_restarts_the_seven_days_of_an_unreadable_job() -> None:
     story.poll(2, after=8 * DAY)
     assert not story.is_tracked(ONE)
 
-    assert story.follow(Track(ONE, story.world.now)) == []
+    assert story.process(Track(ONE, story.world.now)) == []
     story.poll(2)
     assert story.is_tracked(ONE)
     story.world.jobs[ONE] = job
@@ -137,7 +137,7 @@ def test_track_command_for_an_ended_job_changes_nothing() -> None:
     story.end(ONE)
     story.poll()
     before = story.item(ONE)
-    assert story.follow(Track(ONE, story.world.now)) == []
+    assert story.process(Track(ONE, story.world.now)) == []
     story.poll()
     assert story.item(ONE) == before
 
@@ -151,7 +151,7 @@ def test_implausible_command_time_in_an_item_blocks_no_later_command(
     story.job()
     story.poll()
     story.write(ONE, commandAt={"S": commanded})
-    assert story.follow(Untrack(ONE, story.world.now)) == []
+    assert story.process(Untrack(ONE, story.world.now)) == []
     assert not story.is_tracked(ONE)
 
 
@@ -162,7 +162,7 @@ def test_task_of_a_job_untracked_and_tracked_again_is_called_back() -> None:
     story.poll()
     story.world.waiting["token"] = ONE
     track = Track(ONE, START + timedelta(minutes=8), WaitingTask("token"))
-    assert story.follow(track, sent(7, Untrack), Hint(ONE)) == []
+    assert story.process(track, sent(7, Untrack), Hint(ONE)) == []
     story.end(ONE)
     story.poll(2)
     assert story.world.answered == {"token": statuses.COMPLETED}
@@ -173,13 +173,13 @@ def test_task_of_a_superseded_track_command_is_called_back() -> None:
     story = Story()
     story.job()
     story.poll()
-    assert story.follow(sent(9, Untrack)) == []
+    assert story.process(sent(9, Untrack)) == []
     story.world.waiting["token"] = ONE
     track = Track(ONE, START + timedelta(minutes=8), WaitingTask("token"))
-    assert story.follow(track) == []
+    assert story.process(track) == []
     assert not story.is_tracked(ONE)
     story.end(ONE)
-    assert story.follow(sent(10, Track)) == []
+    assert story.process(sent(10, Track)) == []
     story.poll()
     assert story.world.answered == {"token": statuses.COMPLETED}
 
@@ -202,7 +202,7 @@ def test_job_that_is_tracked_while_a_poll_untracks_it_stays_tracked(
             story.world.put(arn)
         else:
             unread = Watched(story.world, {"GetModelInvocationJob": fault})
-            story.follow(Track(arn, story.world.now), watched=unread)
+            story.process(Track(arn, story.world.now), watched=unread)
 
     assert story.poll(watched=Watched(story.world, at=("UpdateItem", 1, track))).jobs_given_up == 0
     assert story.is_tracked(arn)

@@ -34,7 +34,7 @@ def test_slow_hints_send_no_command_to_the_dead_letter_queue() -> None:
     story.inbox.seat.oversight = slow
     began = story.world.now
     requests: list[Request] = [*(Hint(arn) for arn in arns), Untrack(mine, began)]
-    left = story.inbox.follow_all(requests, lambda: 30 - (story.world.now - began).total_seconds())
+    left = story.inbox.process_all(requests, lambda: 30 - (story.world.now - began).total_seconds())
     assert (story.world.now - began).total_seconds() < 30
     assert not story.is_tracked(mine)
     assert Untrack(mine, began) not in left

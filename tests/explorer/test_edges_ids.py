@@ -176,7 +176,7 @@ def test_status_that_becomes_known_as_terminal_is_an_end(monkeypatch: pytest.Mon
         arn = story.job(statuses.IN_PROGRESS, "Cancelled")
         story.poll()
         story.world.waiting["token"] = arn
-        assert story.follow(Track(arn, story.world.now, WaitingTask("token"))) == []
+        assert story.process(Track(arn, story.world.now, WaitingTask("token"))) == []
         story.end(arn)
         story.poll(2)
         assert story.is_tracked(arn)

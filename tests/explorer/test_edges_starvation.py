@@ -103,7 +103,7 @@ def waited_for(story: Story, tokens: Mapping[str, str]) -> list[str]:
         arn = story.job()
         story.poll()
         story.world.waiting[token] = arn
-        assert story.follow(Track(arn, story.world.now, WaitingTask(token))) == []
+        assert story.process(Track(arn, story.world.now, WaitingTask(token))) == []
         arns.append(arn)
     return arns
 
@@ -196,7 +196,7 @@ def test_hints_alone_never_make_a_job_unreachable() -> None:
     arn = story.job(tracked=False)
     job = story.world.jobs.pop(arn)
     for _ in range(5):
-        story.follow(Hint(arn))
+        story.process(Hint(arn))
     assert story.events(arn, event_kinds.UNREACHABLE.detail_type) == []
     assert "unreachableSince" not in story.item(arn)
     story.poll(2)

@@ -88,7 +88,7 @@ def test_task_missing_in_a_restored_item_is_called_back() -> None:
     """The backup is older than the task, the outbox is not."""
     story, arns = three_jobs()
     story.world.waiting["token"] = arns[0]
-    assert story.follow(Track(arns[0], story.world.now, WaitingTask("token"))) == []
+    assert story.process(Track(arns[0], story.world.now, WaitingTask("token"))) == []
     story.world.restore("jobs")
     story.end(arns[0])
     story.poll(3)

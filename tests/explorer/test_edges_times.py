@@ -147,12 +147,12 @@ def test_hint_and_command_under_a_wrong_clock_are_processed() -> None:
     story = Story()
     arn = story.job(tracked=False)
     story.world.skew = timedelta(days=3)
-    assert story.follow(Track(arn, story.world.now + story.world.skew)) == []
+    assert story.process(Track(arn, story.world.now + story.world.skew)) == []
     story.world.skew = timedelta(0)
     story.world.untrack(arn)
-    assert story.follow(Track(arn, story.world.now)) == []
+    assert story.process(Track(arn, story.world.now)) == []
     story.end(arn)
-    assert story.follow(Hint(arn)) == []
+    assert story.process(Hint(arn)) == []
     assert story.history(arn)[-1][1] == statuses.COMPLETED
 
 

@@ -29,21 +29,21 @@ def test_age_grows_until_the_job_is_read() -> None:
     ages = after(ReadAges(), 0, answered={"a", "b"}, active={"a", "b"})
     ages = after(ages, 4, answered={"a"}, active={"a", "b"})
     assert ages.oldest_seconds(NOW + 4 * MINUTE) == 240
-    assert ages.has_followed
+    assert ages.has_answer
 
     ages = after(ages, 5, answered={"a", "b"}, active={"a", "b"})
     assert ages.oldest_seconds(NOW + 5 * MINUTE) == 0
 
 
-def test_poll_that_read_no_job_has_not_followed_its_jobs() -> None:
+def test_poll_that_read_no_job_has_no_answer() -> None:
     """That remains while all jobs are unreachable and wait, until one is read."""
     ages = after(ReadAges(), 0, answered=set(), active={"a"})
-    assert not ages.has_followed
+    assert not ages.has_answer
     waiting = ages.after(
         active={}, is_whole=True, attempted=(), answered=(), waiting={"a": False}, now=NOW
     )
-    assert not waiting.has_followed
-    assert after(waiting, 1, answered={"a"}, active={"a"}).has_followed
+    assert not waiting.has_answer
+    assert after(waiting, 1, answered={"a"}, active={"a"}).has_answer
 
 
 def test_failing_since_counts_in_a_new_environment() -> None:
@@ -56,7 +56,7 @@ def test_failing_since_counts_in_a_new_environment() -> None:
 
 
 @pytest.mark.parametrize(
-    ("waiting", "followed"),
+    ("waiting", "expected"),
     [
         ({"a": False, "b": False}, False),
         ({"a": False, "gone": True}, True),
@@ -64,13 +64,13 @@ def test_failing_since_counts_in_a_new_environment() -> None:
     ],
 )
 def test_new_environment_uses_the_recorded_errors(
-    waiting: dict[str, bool], *, followed: bool | None
+    waiting: dict[str, bool], *, expected: bool | None
 ) -> None:
     """While all jobs are unreachable and wait, their errors decide whether the service fails."""
     ages = ReadAges().after(
         active={}, is_whole=True, attempted=(), answered=(), waiting=waiting, now=NOW
     )
-    assert ages.has_followed is followed
+    assert ages.has_answer is expected
 
 
 def test_job_that_was_not_collected_keeps_its_age() -> None:

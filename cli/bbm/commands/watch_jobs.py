@@ -17,7 +17,7 @@ from bbm.last_poll import LastPoll
 from bbm.problems import unknown_job
 from bbm.tables import Item, has_ended
 from bbm.views import cells, job_rows, lines
-from bbm.watching import Watched, is_followed
+from bbm.watching import Watched, is_polled
 from bbm.watching import watch as watch_until_ended
 
 # The lines that are not rows: heading, number of hidden jobs, footer, note, prompt, one to spare.
@@ -68,12 +68,12 @@ def _jobs_to_watch(bbm: Invocation, texts: Sequence[str] | None, *, all_: bool) 
         return found
     active = bbm.jobs.active()
     for item in active:
-        if not is_followed(item) and not has_ended(item):
+        if not is_polled(item) and not has_ended(item):
             bbm.out.note(
                 f"{item['jobArn']} is not watched, because the monitor does not poll it "
                 f"({item['lastError']['code']}). To stop tracking it, run `bbm untrack`"
             )
-    return tuple(item for item in active if is_followed(item))
+    return tuple(item for item in active if is_polled(item))
 
 
 @contextmanager

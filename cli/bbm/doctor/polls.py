@@ -99,7 +99,7 @@ def _why_not(line: LogLine) -> str:
     if (exception := line.fields.get("exceptionType")) is not None:
         return f"the newest poll failed: {exception}"
     summary = line.fields.get("summary", {})
-    codes = ", ".join(sorted(summary.get("errors", {}))) or "no job was read in the slow lane"
+    codes = ", ".join(sorted(summary.get("errors", {}))) or "no unreachable job was read"
     if line.message == "poll failed":
         return f"the newest poll failed: {codes}"
     return f"the newest poll read none of {summary.get('jobsActive', 0)} jobs: {codes}"
@@ -122,8 +122,8 @@ def _service_errors(context: CheckContext, found: list[LogLine], where: Where) -
 
 
 def _has_succeeded(line: LogLine) -> bool:
-    followed: bool = line.fields.get("summary", {}).get("followed", True)
-    return line.message == "poll finished" and followed
+    answered: bool = line.fields.get("summary", {}).get("answered", True)
+    return line.message == "poll finished" and answered
 
 
 def _oldest_read(context: CheckContext, polls_: list[LogLine], where: Where) -> Finding:

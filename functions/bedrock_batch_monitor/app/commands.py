@@ -46,7 +46,7 @@ class Commands:
     outbox: OutboxTable
     clock: Callable[[], datetime]
 
-    def follow(self, command: Track | Untrack) -> CommandResult:
+    def process(self, command: Track | Untrack) -> CommandResult:
         """Process one command; raises nothing that a service can cause."""
         try:
             if isinstance(command, Untrack):

@@ -30,8 +30,8 @@ from bedrock_batch_monitor.app.models import Models
 from bedrock_batch_monitor.app.poll import Monitor
 from bedrock_batch_monitor.app.reconcile import Reconciler
 from bedrock_batch_monitor.app.slots import SlotWatch
-from bedrock_batch_monitor.app.tag_reads import TagFollower, TagReader
-from bedrock_batch_monitor.app.usage import UsageFollower, UsageReader
+from bedrock_batch_monitor.app.tag_reads import TagReader, TagRetries
+from bedrock_batch_monitor.app.usage import UsageReader, UsageRetries
 from bedrock_batch_monitor.app.worker_pool import CONCURRENCY
 from bedrock_batch_monitor.listing.list_scan import ListScan
 from bedrock_batch_monitor.outbox.relay import Relay
@@ -149,12 +149,12 @@ class Container:
             usage=(
                 None
                 if self._usage is None
-                else UsageFollower(self._usage, self._usage_writes, self._clock)
+                else UsageRetries(self._usage, self._usage_writes, self._clock)
             ),
             tags=(
                 None
                 if reconciler.tags is None
-                else TagFollower(reconciler.tags, self._tag_writes, self.settings.rules)
+                else TagRetries(reconciler.tags, self._tag_writes, self.settings.rules)
             ),
             slots=self._slot_watch(scope) if self.settings.read_quotas else None,
             forecasts=Forecasts(

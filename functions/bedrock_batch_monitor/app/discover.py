@@ -1,6 +1,6 @@
 """Discovery: tracks jobs that nobody tracked by hand, from ListModelInvocationJobs.
 
-Jobs that run, and jobs that ended since discovery began, are followed like any other. Jobs that
+Jobs that run, and jobs that ended since discovery began, are tracked like any other. Jobs that
 ended before are recorded in the history alone (backfill), if the deployment asks for them.
 """
 

@@ -62,7 +62,7 @@ class Inbox:
         """A batch to process in the time that is left."""
         return InboxBatch(self, InlineWorkers(remaining_seconds), logger, self.relay.watch())
 
-    def follow_hint(self, job_arn: str) -> tuple[ReconcileResult, str | None]:
+    def process_hint(self, job_arn: str) -> tuple[ReconcileResult, str | None]:
         """Read a job now; with the error code if the hint is worth repeating.
 
         Raises nothing that a service can cause.
@@ -122,7 +122,7 @@ class InboxBatch:
         """What was counted so far, by the scope of the jobs."""
         return ((scope, results.summary) for scope, results in self._results.items())
 
-    def follow_messages(self, bodies: Mapping[str, str]) -> list[str]:
+    def process_messages(self, bodies: Mapping[str, str]) -> list[str]:
         """Process the events in message bodies, by message id; the ids to deliver again.
 
         A malformed event is dropped, logged and counted. No message is ever logged, because it may
@@ -140,9 +140,9 @@ class InboxBatch:
             except MalformedEventError as error:
                 self._results_of(self.inbox.monitored.home).summary.events_malformed += 1
                 self.logger.warning("event dropped", extra={"reason": str(error)})
-        return self.follow(requests)
+        return self.process(requests)
 
-    def follow(self, requests: Mapping[str, Request]) -> list[str]:
+    def process(self, requests: Mapping[str, Request]) -> list[str]:
         """Process requests, by message id; the ids to deliver again: failed, or out of time.
 
         Commands come first, in the order in which they were sent, and are done once the jobs table
@@ -151,7 +151,7 @@ class InboxBatch:
         """
         failed, to_read = [], dict[str, TrackedJob]()
         for message_id, command in _in_order(requests):
-            if self.workers.time_is_up or not self._follow_command(command, to_read):
+            if self.workers.time_is_up or not self._process_command(command, to_read):
                 failed.append(message_id)
         for job in to_read.values():
             # The polls read it in any case, so a failure is not worth repeating the command.
@@ -161,13 +161,13 @@ class InboxBatch:
         for job_arn, message_ids in _hints(requests).items():
             if job_arn in to_read:
                 continue
-            if self.workers.time_is_up or not self._follow_hints(job_arn, len(message_ids)):
+            if self.workers.time_is_up or not self._process_hints(job_arn, len(message_ids)):
                 failed.extend(message_ids)
         return failed
 
-    def _follow_command(self, command: Track | Untrack, to_read: dict[str, TrackedJob]) -> bool:
+    def _process_command(self, command: Track | Untrack, to_read: dict[str, TrackedJob]) -> bool:
         """Process a command, and remember the job to read for it; whether the command is done."""
-        result = self.inbox.commands.follow(command)
+        result = self.inbox.commands.process(command)
         to_read.pop(command.job_arn, None)
         if result.to_read is not None:
             to_read[command.job_arn] = result.to_read
@@ -175,12 +175,12 @@ class InboxBatch:
         if result.error is None:
             name = TRACK_DETAIL_TYPE if isinstance(command, Track) else UNTRACK_DETAIL_TYPE
             extra = {"jobArn": command.job_arn, "command": name, "sentAt": to_iso(command.at)}
-            self.logger.info("command followed", extra=extra)
+            self.logger.info("command processed", extra=extra)
         return result.error is None
 
-    def _follow_hints(self, job_arn: str, messages: int) -> bool:
+    def _process_hints(self, job_arn: str, messages: int) -> bool:
         """Read a job once for so many messages; whether the hints are done."""
-        result, error = self.inbox.follow_hint(job_arn)
+        result, error = self.inbox.process_hint(job_arn)
         self._handle(job_arn, result, error)
         for _ in range(messages - 1):
             # Each message that fails is counted and logged.
@@ -194,7 +194,7 @@ class InboxBatch:
         if error is not None:
             if error not in result.errors:
                 results.summary.errors[error] += 1
-            self.logger.warning("event not followed", extra={"error": error, "jobArn": job_arn})
+            self.logger.warning("event not processed", extra={"error": error, "jobArn": job_arn})
 
     def _results_of(self, scope: Scope) -> JobResults:
         if scope not in self._results:

@@ -43,8 +43,8 @@ if TYPE_CHECKING:
     from bedrock_batch_monitor.app.notifier import Notifier
     from bedrock_batch_monitor.app.reconcile import Reconciler
     from bedrock_batch_monitor.app.slots import SlotsResult, SlotWatch
-    from bedrock_batch_monitor.app.tag_reads import TagFollower
-    from bedrock_batch_monitor.app.usage import UsageFollower, UsageResult
+    from bedrock_batch_monitor.app.tag_reads import TagRetries
+    from bedrock_batch_monitor.app.usage import UsageResult, UsageRetries
     from bedrock_batch_monitor.domain.arns import Scope
     from bedrock_batch_monitor.listing.list_scan import ListScan
     from bedrock_batch_monitor.outbox.relay import Relay
@@ -94,8 +94,8 @@ class Monitor:
     logger: Logger
     new_executor: Callable[[], Executor] = lambda: ThreadPoolExecutor(CONCURRENCY)
     keys: KeyPartition = ALL_KEYS
-    usage: UsageFollower | None = None
-    tags: TagFollower | None = None
+    usage: UsageRetries | None = None
+    tags: TagRetries | None = None
     slots: SlotWatch | None = None
     forecasts: Forecasts | None = None
     home: Scope | None = None
@@ -186,9 +186,9 @@ class _Poll:
         self.log_unread(active)
         self.advance_resync(active)
         self.flush_rest()
-        self.follow_slots(active)
-        self.follow_tags(active)
-        self.follow_usage()
+        self.update_slots(active)
+        self.read_pending_tags(active)
+        self.read_pending_usage()
         self.report_never_readable()
 
     def load_state(self) -> None:
@@ -322,7 +322,7 @@ class _Poll:
         if not active.reachable and not active.unreachable and active.is_whole:
             ages = ReadAges()
         self.monitor.ages.last = ages
-        self.summary.has_followed = ages.has_followed is not False
+        self.summary.has_answer = ages.has_answer is not False
         self.summary.oldest_read_seconds = ages.oldest_seconds(active.collected_at)
 
     def advance_resync(self, active: ActiveJobs) -> None:
@@ -351,7 +351,7 @@ class _Poll:
         if state is not None and self.backlog.start != state.pending_from:
             self.bookmarks.save(self.monitor.state.set_pending_from, self.backlog.start)
 
-    def follow_slots(self, active: ActiveJobs) -> None:
+    def update_slots(self, active: ActiveJobs) -> None:
         """Count the active jobs by model, and send the events about slots that are free again."""
         watch = self.monitor.slots
         if watch is None or self.pool.time_is_up:
@@ -376,33 +376,33 @@ class _Poll:
         self.buffer.flush()
         pool.wait_for_all()
 
-    def follow_tags(self, active: ActiveJobs) -> None:
+    def read_pending_tags(self, active: ActiveJobs) -> None:
         """Read again the tags of jobs that could not be read; nothing else waits for this."""
-        follower = self.monitor.tags
-        if follower is None:
+        tags = self.monitor.tags
+        if tags is None:
             return
         pending = [arn for arn, job in active.reachable.items() if job.tags_pending]
         del pending[MOST_RETRIES_PER_POLL:]
         if not self.pool.time_is_up:
-            pending += follower.ended(MOST_RETRIES_PER_POLL - len(pending))
+            pending += tags.ended(MOST_RETRIES_PER_POLL - len(pending))
         for job_arn in pending:
             if self.pool.time_is_up:
                 break
-            self.pool.submit(partial(follower.follow, job_arn), self.results.handle)
+            self.pool.submit(partial(tags.read_again, job_arn), self.results.handle)
         self.pool.wait_for_all()
         # From the next poll on: a call that was throttled just now would be throttled again.
-        follower.remember(self.results.ended_without_tags)
+        tags.remember(self.results.ended_without_tags)
 
-    def follow_usage(self) -> None:
+    def read_pending_usage(self) -> None:
         """Try again to read the token counts of jobs that ended; nothing else waits for this."""
-        follower = self.monitor.usage
-        if follower is None or self.pool.time_is_up:
+        usage = self.monitor.usage
+        if usage is None or self.pool.time_is_up:
             return
         try:
-            for job_arn in follower.due(self.monitor.keys):
+            for job_arn in usage.due(self.monitor.keys):
                 if self.pool.time_is_up:
                     break
-                self.pool.submit(partial(follower.follow, job_arn), self._on_usage)
+                self.pool.submit(partial(usage.read_again, job_arn), self._on_usage)
         except ServiceError as error:
             self.summary.errors[error.code] += 1
         self.pool.wait_for_all()

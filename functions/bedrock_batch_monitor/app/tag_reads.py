@@ -73,7 +73,7 @@ class TagReader:
 
 
 @dataclass(frozen=True, slots=True)
-class TagFollower:
+class TagRetries:
     """Reads the tags of jobs that could not be read when the job was first recorded.
 
     The item of an active job says that its tags are missing. Jobs that have ended are remembered as
@@ -101,7 +101,7 @@ class TagFollower:
                 self._ended[job_arn] = left
         return due
 
-    def follow(self, job_arn: str) -> ReconcileResult:
+    def read_again(self, job_arn: str) -> ReconcileResult:
         """Read the tags of one job again; raises nothing that a service can cause."""
         try:
             item = self.jobs.item(job_arn)

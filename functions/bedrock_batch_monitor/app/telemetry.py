@@ -98,7 +98,7 @@ def publish(summary: PollSummary, *, failed: bool = False, scope: Scope | None =
         # A change that it recorded late is known, and no later poll reports it again.
         if DETECTION_SECONDS in figures:
             figures[LATE_SECONDS] = figures[DETECTION_SECONDS]
-    elif summary.has_followed:
+    elif summary.has_answer:
         figures[HEARTBEAT] = summary.jobs_read
     for name, value in figures.items():
         metrics.add_metric(name, _unit(name), value)

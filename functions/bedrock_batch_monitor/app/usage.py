@@ -149,7 +149,7 @@ class UsageResult:
 
 
 @dataclass(frozen=True, slots=True)
-class UsageFollower:
+class UsageRetries:
     """Reads figures that were not there when a job ended; they go into its item alone."""
 
     reader: UsageReader
@@ -161,14 +161,14 @@ class UsageFollower:
         own = (arn for arn in self.jobs.with_usage_due(self.clock()) if arn in keys)
         return islice(own, _MOST_READS_PER_POLL)
 
-    def follow(self, job_arn: str) -> UsageResult:
+    def read_again(self, job_arn: str) -> UsageResult:
         """Try one of them again; raises nothing that a service can cause."""
         try:
-            return self._follow(job_arn)
+            return self._read_if_due(job_arn)
         except ServiceError as error:
             return UsageResult(job_arn, errors=(error.code,))
 
-    def _follow(self, job_arn: str) -> UsageResult:
+    def _read_if_due(self, job_arn: str) -> UsageResult:
         try:
             job = self.jobs.get(job_arn)
             if job is None or not job.usage_is_pending:

@@ -11,13 +11,13 @@ from datetime import datetime
 class ReadAges:
     """When active jobs were last read, as far as the execution environment remembers it.
 
-    `read_at` has a time for each job that can be read and is not unreachable. `has_followed` is the
+    `read_at` has a time for each job that can be read and is not unreachable. `has_answer` is the
     verdict on the last poll that tried to read a job; None before there was one. Nothing is stored:
     a new execution environment counts from its first poll, or from the `failingSince` of a job.
     """
 
     read_at: Mapping[str, datetime] = field(default_factory=dict)
-    has_followed: bool | None = None
+    has_answer: bool | None = None
 
     def after(  # noqa: PLR0913 - what one poll says, all named
         self,
@@ -39,20 +39,20 @@ class ReadAges:
 
         A poll that had none to read says nothing, so the verdict on the one before it stays. In a
         new execution environment, the recorded errors decide: if none is about a single job, then
-        the service fails and no job is followed.
+        the service fails and no job is read.
         """
         read_at = {} if is_whole else dict(self.read_at)
         for job_arn, failing_since in active.items():
             known = self.read_at.get(job_arn) or failing_since or now
             read_at[job_arn] = now if job_arn in answered else min(known, now)
         if attempted:
-            has_followed: bool | None = not frozenset(attempted).isdisjoint(answered)
-        elif self.has_followed is None and waiting:
-            has_followed = any(waiting.values())
+            has_answer: bool | None = not frozenset(attempted).isdisjoint(answered)
+        elif self.has_answer is None and waiting:
+            has_answer = any(waiting.values())
         else:
             # An unreachable job that waits for its turn is active, and nothing is known of it.
-            has_followed = self.has_followed
-        return ReadAges(read_at, has_followed)
+            has_answer = self.has_answer
+        return ReadAges(read_at, has_answer)
 
     def oldest_seconds(self, now: datetime) -> int:
         """The age of the oldest read in whole seconds; 0 if no job can be read."""

@@ -1,7 +1,7 @@
 """The ten statuses of a batch inference job, and what each means for the monitor.
 
 Source: `ModelInvocationJobStatus` in Bedrock's API reference. A status that is not listed here is
-treated as non-terminal, so that a job with a new status is followed and not given up.
+treated as non-terminal, so that a job with a new status is read until it ends.
 """
 
 from __future__ import annotations

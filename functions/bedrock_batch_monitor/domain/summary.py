@@ -189,7 +189,7 @@ class PollSummary:
       confirmed without a Get.
     - `jobs_with_failed_records`: jobs that completed, and whose share of failed records exceeds
       `maxErrorShare`.
-    - `has_followed`: False if the poll had jobs to read and not one was answered, for a reason that
+    - `has_answer`: False if the poll had jobs to read and not one was answered, for a reason that
       is not about single jobs. Such a poll is not a success.
     - `oldest_read_seconds`: the age of the oldest read of an active job that is not unreachable.
       `detection_seconds`: the longest time from a change in Bedrock until it was recorded.
@@ -216,7 +216,7 @@ class PollSummary:
     jobs_changed: int = 0
     jobs_ended: int = 0
     jobs_with_failed_records: int = 0
-    has_followed: bool = True
+    has_answer: bool = True
     oldest_read_seconds: int = 0
     detection_seconds: int = 0
     newly_unreachable: int = 0
@@ -320,7 +320,7 @@ class PollSummary:
         }
         return figures | {
             "errors": dict(sorted(self.errors.items())),
-            "followed": self.has_followed,
+            "answered": self.has_answer,
             "complete": self.complete,
             "seconds": round(self.seconds, 3),
         }

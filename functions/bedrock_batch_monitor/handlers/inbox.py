@@ -40,7 +40,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     home = batch.inbox.monitored.home
     try:
         bodies = {record["messageId"]: record["body"] for record in event["Records"]}
-        failed = batch.follow_messages(bodies)
+        failed = batch.process_messages(bodies)
     finally:
         for scope, summary in batch.summaries():
             publish_inbox(summary, None if scope == home else scope)

@@ -243,7 +243,7 @@ class JobsTable(JobItems):
     def untrack(self, job_arn: str, *, at: datetime, now: datetime | None = None) -> WriteResult:
         """Stop polling a job, whatever its status.
 
-        A conflict means that the job has no item, or that a later command was followed already.
+        A conflict means that the job has no item, or that a later command was processed already.
         """
         update = UpdateExpression()
         update.remove(contract.TRACKING)
