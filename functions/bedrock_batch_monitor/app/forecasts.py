@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from bedrock_batch_monitor.adapters.dynamodb.job_items import KEYS_PER_CALL
 from bedrock_batch_monitor.adapters.errors import ServiceError
@@ -49,6 +49,14 @@ class _Known:
     risk: QueueRisk
 
 
+class _Waiting(NamedTuple):
+    """A job that waits, and its times."""
+
+    job: TrackedJob
+    submitted: datetime
+    deadline: datetime
+
+
 @dataclass(slots=True)
 class Forecasts:
     """Forecasts for one scope; what they rest on lasts as long as the execution environment.
@@ -77,15 +85,8 @@ class Forecasts:
         that a service can cause.
         """
         now = self.clock()
-        waiting = {
-            arn: (job, submitted, deadline)
-            for arn, job in active.items()
-            if job.status in statuses.WAITING
-            and (submitted := plausible(job.submit_time, now)) is not None
-            and (deadline := deadline_of(job)) is not None
-            and deadline > now
-        }
-        self._risks = {arn: risk for arn, risk in self._risks.items() if arn in waiting}
+        waiting = _waiting(active, now)
+        self._risks = {arn: known for arn, known in self._risks.items() if arn in waiting}
         risks: dict[str, QueueRisk] = {}
         if not waiting or not has_time():
             return QueueRisks()
@@ -94,31 +95,38 @@ class Forecasts:
             self.models.read(waiting.keys(), has_time)
             if not self._list(now, has_time):
                 return QueueRisks()
-            for arn, (job, submitted, deadline) in waiting.items():
+            for arn, each in waiting.items():
                 model = self.models.by_job.get(arn)
                 if model == "":
                     # As with too few completed jobs: a risk of before could never end otherwise.
                     risks[arn] = QueueRisk()
-                elif model is not None:
-                    forecaster = self._forecaster(short_model_id(model), has_time)
-                    if not self._is_current(job, deadline) and forecaster and budget and has_time():
-                        risk = forecaster.queue_risk(job.counts.total, submitted, deadline)
-                        known = _Known(self._listed_at, deadline, job.counts.total, risk)
-                        self._risks[arn] = known
-                        budget -= 1
-                    if arn in self._risks and self._risks[arn].deadline == deadline:
-                        risks[arn] = self._risks[arn].risk
+                    continue
+                if model is not None and budget and not self._is_current(each):
+                    budget -= self._calculate(each, model, has_time)
+                known = self._risks.get(arn)
+                if model is not None and known is not None and known.deadline == each.deadline:
+                    risks[arn] = known.risk
         except ServiceError as error:
             return QueueRisks(risks, (error.code,))
         return QueueRisks(risks)
 
-    def _is_current(self, job: TrackedJob, deadline: datetime) -> bool:
-        known = self._risks.get(job.job_arn)
+    def _is_current(self, waiting: _Waiting) -> bool:
+        known = self._risks.get(waiting.job.job_arn)
         return known is not None and (known.listed_at, known.deadline, known.records) == (
             self._listed_at,
-            deadline,
-            job.counts.total,
+            waiting.deadline,
+            waiting.job.counts.total,
         )
+
+    def _calculate(self, waiting: _Waiting, model: str, has_time: Callable[[], bool]) -> bool:
+        """Calculate the risk of a job; whether there was time for it."""
+        forecaster = self._forecaster(short_model_id(model), has_time)
+        if forecaster is None or not has_time():
+            return False
+        job, records = waiting.job, waiting.job.counts.total
+        risk = forecaster.queue_risk(records, waiting.submitted, waiting.deadline)
+        self._risks[job.job_arn] = _Known(self._listed_at, waiting.deadline, records, risk)
+        return True
 
     def _list(self, now: datetime, has_time: Callable[[], bool]) -> bool:
         """List the jobs that completed last, unless that was done lately; False without time."""
@@ -156,3 +164,15 @@ class Forecasts:
                 if plausible(sample.ended, self.clock()) is not None:
                     forecaster.keep(sample)
         return self._forecasters[model]
+
+
+def _waiting(active: Mapping[str, TrackedJob], now: datetime) -> dict[str, _Waiting]:
+    """The jobs that wait and have a deadline that is still to come."""
+    return {
+        arn: _Waiting(job, submitted, deadline)
+        for arn, job in active.items()
+        if job.status in statuses.WAITING
+        and (submitted := plausible(job.submit_time, now)) is not None
+        and (deadline := deadline_of(job)) is not None
+        and deadline > now
+    }
