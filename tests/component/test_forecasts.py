@@ -20,7 +20,7 @@ from local.bedrock import Phase, Script
 from tests.support.monitor import native_event
 
 from .conftest import START, Cloud
-from .test_owners import follow
+from .test_owners import process
 
 HOUR = 3600
 HOURS = timedelta(hours=1)
@@ -116,7 +116,7 @@ def test_native_event_keeps_the_risk_that_a_poll_found(experienced: Cloud) -> No
     """The inbox reads no history, so it neither begins nor ends the risk."""
     cloud = experienced
     arn = add_at_risk(cloud)
-    follow(cloud, native_event(arn))
+    process(cloud, native_event(arn))
     cloud.poll_after(60)
     assert (cloud.job(arn) or {})["conditions"].keys() == {"AtRisk"}
     assert warnings(cloud) == []
