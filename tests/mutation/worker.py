@@ -21,6 +21,7 @@ import os
 import select
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -33,7 +34,7 @@ from typing import Any, Final
 import pytest
 
 from tests.mutation.operators import mutated
-from tests.mutation.probes import Probes, load_with
+from tests.mutation.probes import Probes, caches_of, load_with
 from tests.mutation.recorder import Recorder
 from tests.mutation.settings import Code, Ring, read_settings
 
@@ -250,8 +251,13 @@ def run(items: Sequence[pytest.Item], failures: Failures, tell: Callable[[str], 
 
 @dataclass(eq=False)
 class Collected:
-    """Serves requests when everything is collected, in place of running the tests."""
+    """Serves requests when everything is collected, in place of running the tests.
 
+    Before the first mutant it can be told to run some tests itself: what libraries load at their
+    first use is not loaded again in each child then.
+    """
+
+    ring: Ring
     code: Code
     channel: Channel
     failures: Failures
@@ -263,11 +269,18 @@ class Collected:
         functions = live_functions(
             frozenset(str(self.code.root / path) for path in self.code.sources)
         )
-        # What lives now is not looked at, and so not copied, by the collector in each child.
-        gc.collect()
-        gc.freeze()
+        caches = self._caches()
+        _freeze()
         self.channel.tell({"ready": len(items)})
         for message in self.channel:
+            if "warm_up" in message:
+                run([items[test] for test in message["warm_up"]], self.failures, lambda _: None)
+                # No mutant may meet what the code has answered without it.
+                for cache in (*caches, *self._caches()):
+                    cache.cache_clear()
+                _freeze()
+                self.channel.tell(self._warmed_up())
+                continue
             request = request_of(message)
 
             def work(tell: Callable[[str], None], request: Request = request) -> None:
@@ -285,6 +298,25 @@ class Collected:
 
             self.channel.answer(in_child(work, request))
         return True
+
+    def _caches(self) -> list[Any]:
+        tests = (name.replace("/", ".") for name in self.ring.tests)
+        return caches_of((Path(self.ring.source).name, *tests))
+
+    def _warmed_up(self) -> dict[str, Any]:
+        """The answer after the tests of a warm-up, which must leave nothing behind."""
+        if self.failures.failed:
+            return {"error": "a test fails while the worker warms up, without any mutant"}
+        if threading.active_count() > 1:
+            # A child does not have them, and would wait for them.
+            return {"error": f"tests leave threads behind: {threading.enumerate()}"}
+        return {"warm": True}
+
+
+def _freeze() -> None:
+    """Keep what lives now from the collector: a child would copy all that it looks at."""
+    gc.collect()
+    gc.freeze()
 
 
 class Channel:
@@ -323,7 +355,7 @@ def request_of(message: Mapping[str, Any]) -> Request:
 def serve_collected(ring: Ring, code: Code, channel: Channel, options: Sequence[str]) -> None:
     """Collect all tests of a ring and serve."""
     failures = Failures()
-    plugins = [Only(ring), failures, Collected(code, channel, failures)]
+    plugins = [Only(ring), failures, Collected(ring, code, channel, failures)]
     pytest.main([*_OPTIONS, *options, *ring.tests], plugins=plugins)
 
 
@@ -331,8 +363,7 @@ def serve_fresh(ring: Ring, code: Code, channel: Channel, options: Sequence[str]
     """Import what takes long, and serve."""
     for name in ring.preload:
         importlib.import_module(name)
-    gc.collect()
-    gc.freeze()
+    _freeze()
     channel.tell({"ready": 0})
     for message in channel:
         request = request_of(message)
