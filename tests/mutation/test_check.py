@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import subprocess
 import time
 from argparse import Namespace
@@ -28,6 +29,7 @@ from tests.mutation.worker import (
     Request,
     Verdict,
     in_child,
+    live_functions,
     request_of,
 )
 
@@ -388,3 +390,15 @@ def test_worker_with_threads_is_refused(
     made, settings = project(CODE, LEAVING_A_THREAD)
     with pytest.raises(ServerError, match="tests leave threads behind"):
         check(made, settings, [], Namespace(**OPTIONS), lambda _: None)
+
+
+def test_functions_that_the_collector_does_not_see_are_found() -> None:
+    """The handlers freeze what they import; an unseen function cannot be patched in place."""
+    gc.collect()
+    gc.freeze()
+    try:
+        found = live_functions(frozenset({__file__}))
+    finally:
+        gc.unfreeze()
+    name = test_functions_that_the_collector_does_not_see_are_found.__qualname__
+    assert name in {qualname for _, qualname, _ in found}

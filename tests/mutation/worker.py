@@ -24,7 +24,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -93,6 +93,8 @@ def code_objects(code: CodeType) -> Iterator[CodeType]:
 def live_functions(paths: frozenset[str]) -> dict[tuple[str, str, int], list[FunctionType]]:
     """Every function of these files that has been made, by file, qualified name and line."""
     found: dict[tuple[str, str, int], list[FunctionType]] = {}
+    # The handlers freeze what is there once they are imported, and the collector hides it then.
+    gc.unfreeze()
     for function in gc.get_objects():
         if isinstance(function, FunctionType) and function.__code__.co_filename in paths:
             found.setdefault(_key(function.__code__), []).append(function)
@@ -274,12 +276,13 @@ class Collected:
         self.channel.tell({"ready": len(items)})
         for message in self.channel:
             if "warm_up" in message:
+                threads = set(threading.enumerate())
                 run([items[test] for test in message["warm_up"]], self.failures, lambda _: None)
                 # No mutant may meet what the code has answered without it.
                 for cache in (*caches, *self._caches()):
                     cache.cache_clear()
                 _freeze()
-                self.channel.tell(self._warmed_up())
+                self.channel.tell(self._warmed_up(set(threading.enumerate()) - threads))
                 continue
             request = request_of(message)
 
@@ -303,13 +306,13 @@ class Collected:
         tests = (name.replace("/", ".") for name in self.ring.tests)
         return caches_of((Path(self.ring.source).name, *tests))
 
-    def _warmed_up(self) -> dict[str, Any]:
+    def _warmed_up(self, threads: Collection[threading.Thread]) -> dict[str, Any]:
         """The answer after the tests of a warm-up, which must leave nothing behind."""
         if self.failures.failed:
             return {"error": "a test fails while the worker warms up, without any mutant"}
-        if threading.active_count() > 1:
+        if threads:
             # A child does not have them, and would wait for them.
-            return {"error": f"tests leave threads behind: {threading.enumerate()}"}
+            return {"error": f"tests leave threads behind: {threads}"}
         return {"warm": True}
 
 
