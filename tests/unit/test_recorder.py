@@ -241,15 +241,21 @@ def test_tasks_that_wait_are_called_back_with_the_revision_of_the_item() -> None
     assert result.callbacks == PendingCallbacks(decision.record, "Tasks#3", 2, due=NOW)
 
 
-def test_tasks_and_events_that_only_the_outbox_has_are_not_forgotten() -> None:
+@pytest.mark.parametrize("sequence", [1, 2])
+def test_tasks_and_events_that_only_the_outbox_has_are_not_forgotten(sequence: int) -> None:
     """The item was restored to a time before they were registered."""
-    kept = OutboxEntries(has_tasks=True, events=frozenset({"Ended#2"}))
+    job = replace(JOB, sequence=sequence)
+    kept = OutboxEntries(has_tasks=True, events=frozenset({"Stalled#1"}))
     tables = Tables(kept=kept)
-    result = recorded(tables, JOB, transition(JOB))
+    result = recorded(tables, job, transition(job))
     assert result.callbacks is not None
     assert result.callbacks.revision == 1
     arguments = tables.written[0][2]
-    assert arguments["pending_events"] == {"Ended#2", "Ended#3", "Tasks#3"}
+    assert arguments["pending_events"] == {
+        "Stalled#1",
+        f"Ended#{sequence + 1}",
+        f"Tasks#{sequence + 1}",
+    }
     assert arguments["expected"].carries_tasks
 
 
@@ -307,9 +313,10 @@ def test_tags_of_a_job_that_goes_on_are_not_missing_at_its_end() -> None:
     assert result.ended_without_tags is None
 
 
-def test_tags_are_read_once_whatever_the_first_write_meets() -> None:
+@pytest.mark.parametrize("tags", [TAGS, {}, None])
+def test_tags_are_read_once_whatever_the_first_write_meets(tags: dict[str, str] | None) -> None:
     """A task was registered meanwhile."""
-    tables, reader = Tables(result=CONFLICT), Tags(TagsRead(TAGS))
+    tables, reader = Tables(result=CONFLICT), Tags(TagsRead(tags))
     tables.item = lambda _: {  # type: ignore[attr-defined]
         "jobArn": {"S": ARN},
         "sequence": {"N": "0"},
@@ -317,7 +324,7 @@ def test_tags_are_read_once_whatever_the_first_write_meets() -> None:
     }
     recorded(tables, NEW, transition(NEW), WITH_TAGS, tags=reader)
     assert reader.reads == 1
-    assert [each[2]["owner"].tags for each in tables.written[:2]] == [TAGS] * 2
+    assert [each[2]["owner"].tags for each in tables.written[:2]] == [tags] * 2
 
 
 def test_deadline_after_submission_becomes_a_moment_with_the_first_known_time() -> None:

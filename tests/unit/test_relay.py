@@ -286,7 +286,7 @@ def test_no_call_is_made_once_the_time_is_over(over: list[bool], names: list[str
     """What was sent counts as sent, and is sent again."""
     tables, answers = Tables(), iter(over)
     result = relayed(tables, STALL, is_over=lambda: next(answers))
-    assert result.sent == 1
+    assert (result.sent, result.conflicts) == (1, 0)
     assert [call[0] for call in tables.calls] == names
 
 
@@ -339,6 +339,12 @@ def test_pending_callbacks_are_due_since_the_item_says_so() -> None:
     assert found.due == NOW
     assert pending(Tables(jobs=holding("Tasks#2", record=None)), errors) == []
     assert errors == {}
+
+
+def test_pending_event_has_its_message_unless_a_setting_says_otherwise() -> None:
+    (found,) = pending(Tables(jobs=holding("Ended#2")), Counter())
+    assert isinstance(found, MonitorEvent)
+    assert SECRET in found.detail
 
 
 def test_event_of_an_earlier_transition_comes_from_the_history() -> None:

@@ -76,8 +76,10 @@ def sent(
 
 
 def test_tasks_that_are_called_back_are_forgotten_and_acknowledged() -> None:
-    services = Services({"a": None, "b": None})
-    assert sent(services) == CallbackResult(ARN, DUE, sent=2)
+    services: Any = Services({"a": None, "b": None})
+    callbacks = TaskCallbacks(services, services, services, lambda: NOW)
+    assert callbacks.send(PENDING) == CallbackResult(ARN, DUE, sent=2)
+    assert services.callbacks[0].cause == SECRET
     assert services.deleted == ["a", "b"]
     assert services.acks == [
         {"pending_event": "Tasks#2", "revision": 3, "refusal": None, "now": NOW}
