@@ -26,6 +26,8 @@ ACCEPTED_OUTCOME: Final = "accepted"
 # Tests that a server runs without any mutant before it is believed.
 _CONTROL_SECONDS: Final = 8.0
 _PROGRESS: Final = 50
+# What a file of tests takes to import, for a mutant of what runs at import.
+_IMPORT_SECONDS: Final = 0.5
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,12 @@ class Check:
             hints = self.kills.hints(mutant, touched.seconds)
         tests = hints_first(attempt.rest, hints)
         budget = min(attempt.budget, self.deadline - time.monotonic())
-        chosen = in_budget(tests, touched.seconds, budget)
+        chosen = in_budget(
+            tests,
+            touched.seconds,
+            budget,
+            seconds_per_file=_IMPORT_SECONDS if mutant.at_definition else 0.0,
+        )
         verdict = lane.attempt(
             ring,
             "fresh" if mutant.at_definition else "collected",

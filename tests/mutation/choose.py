@@ -92,11 +92,24 @@ def hints_first(tests: Sequence[str], hints: Sequence[str]) -> tuple[str, ...]:
     return (*known, *(test for test in tests if test not in known))
 
 
-def in_budget(tests: Sequence[str], seconds: Mapping[str, float], budget: float) -> tuple[str, ...]:
-    """The first tests that together take no longer than the budget, and at least one."""
+def in_budget(
+    tests: Sequence[str],
+    seconds: Mapping[str, float],
+    budget: float,
+    *,
+    seconds_per_file: float = 0.0,
+) -> tuple[str, ...]:
+    """The first tests that together take no longer than the budget, and at least one.
+
+    Each file that they are in takes `seconds_per_file` to import.
+    """
     chosen: list[str] = []
+    files: set[str] = set()
     for test in tests:
         budget -= seconds[test]
+        if (file := test.partition("::")[0]) not in files:
+            files.add(file)
+            budget -= seconds_per_file
         if budget < 0 and chosen:
             break
         chosen.append(test)

@@ -194,3 +194,11 @@ def test_budget_excludes_slow_tests_but_keeps_one() -> None:
     seconds = {"a": 1.0, "b": 2.0, "c": 9.0}
     assert in_budget(("a", "b", "c"), seconds, budget=4.0) == ("a", "b")
     assert in_budget(("c",), seconds, budget=4.0) == ("c",)
+
+
+def test_files_to_import_are_part_of_the_budget() -> None:
+    """For a mutant of what runs at import, tests of many files take longer than they say."""
+    seconds = dict.fromkeys(("a.py::x", "a.py::y", "b.py::x", "c.py::x"), 0.1)
+    tests = tuple(seconds)
+    assert in_budget(tests, seconds, budget=1.0) == tests
+    assert in_budget(tests, seconds, budget=1.0, seconds_per_file=0.5) == tests[:2]

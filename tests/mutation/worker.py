@@ -46,6 +46,8 @@ _LEAST_SECONDS: Final = 8.0
 _START_SECONDS: Final = 120.0
 _OPTIONS: Final = (
     "-n0", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", "--dist=no",
+    # Nobody reads why a test failed on a mutant, and to explain it takes longer than most tests.
+    "--tb=line", "--assert=plain",
 )  # fmt: skip
 
 
