@@ -291,6 +291,8 @@ def jobs(count: int) -> tuple[PendingJob, ...]:
 def test_backlog_is_sent_in_batches_until_it_is_done() -> None:
     around = Around(pending_jobs=jobs(BATCH + 1), pending_events=(EVENT, CALLBACKS))
     backlog = around.backlog(start=AGO)
+    assert not backlog.is_left
+    backlog.is_left = True
     backlog.flush(0.5)
     assert around.groups == [-BATCH, 1, -1, 1]
     assert (around.called_back, around.after) == (2, AGO)
@@ -298,7 +300,7 @@ def test_backlog_is_sent_in_batches_until_it_is_done() -> None:
     assert around.waits == 1
 
 
-@pytest.mark.parametrize(("seconds", "time_is_up"), [([100.0, 49.0], False), ([100.0], True)])
+@pytest.mark.parametrize(("seconds", "time_is_up"), [([50.0, 49.0], False), ([100.0], True)])
 def test_backlog_without_time_continues_where_it_ended(
     seconds: list[float], *, time_is_up: bool
 ) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
+from bedrock_batch_monitor.adapters.dynamodb.jobs_table import FoundJob
 from bedrock_batch_monitor.adapters.dynamodb.outbox_table import OutboxEntries
 from bedrock_batch_monitor.adapters.dynamodb.writes import DONE, WriteOutcome, WriteResult
 from bedrock_batch_monitor.adapters.errors import ServiceError
@@ -384,6 +385,7 @@ def test_end_whose_tags_cannot_be_read_is_reported_for_a_later_read() -> None:
 
 # Jobs that continue from their history
 
+REFUSAL = ServiceError("Bedrock", "ResourceNotFoundException", "gone")
 FIRST = transition(NEW, "InProgress").record
 END = transition(replace(JOB, sequence=1)).record
 RESTORED_TASKS = OutboxEntries(has_tasks=True)
@@ -451,14 +453,11 @@ class Bedrock:
         raise self.error
 
 
-def test_end_that_is_restored_from_the_history_reports_why_the_job_was_not_read() -> None:
-    """Bedrock no longer returns the job: nobody would know that it was asked."""
-    refusal = ServiceError("Bedrock", "ResourceNotFoundException", "gone")
-    tables: Any = Tables(history=(FIRST, END))
-    bedrock: Any = Bedrock(refusal)
+def reconciler(tables: Any, failing: dict[str, datetime] | None = None) -> Reconciler:
+    """A reconciler whose reads Bedrock refuses."""
+    bedrock: Any = Bedrock(REFUSAL)
     scope = Scope(ACCOUNT, REGION)
-    failing = {ARN: AGO}
-    reconciler = Reconciler(
+    return Reconciler(
         scope,
         Scopes(scope),
         bedrock,
@@ -468,10 +467,35 @@ def test_end_that_is_restored_from_the_history_reports_why_the_job_was_not_read(
         tables,
         lambda: NOW,
         RULES,
-        failing_since=failing,
+        failing_since={} if failing is None else failing,
     )
-    result = reconciler.reconcile(replace(JOB, sequence=1), observed_by="poll")
-    assert result.errors == (refusal.code,)
+
+
+def test_end_that_is_restored_from_the_history_reports_why_the_job_was_not_read() -> None:
+    """Bedrock no longer returns the job: nobody would know that it was asked."""
+    tables, failing = Tables(history=(FIRST, END)), {ARN: AGO}
+    result = reconciler(tables, failing).reconcile(replace(JOB, sequence=1), observed_by="poll")
+    assert result.errors == (REFUSAL.code,)
     assert [event.pending_event for event in result.events] == ["Ended#2"]
     assert [name for name, _, _ in tables.written] == ["restore"]
     assert failing == {}
+
+
+def test_end_in_the_history_that_was_not_known_as_one_is_recorded_as_the_end() -> None:
+    """By a version that did not know the status; Bedrock does not return the job any more."""
+    unknown = replace(END, last=replace(END.last, event_id=None))
+    tables = Tables(history=(FIRST, unknown))
+    result = reconciler(tables).reconcile(replace(JOB, sequence=1), observed_by="poll")
+    assert [event.pending_event for event in result.events] == ["Ended#3"]
+    assert result.errors == (REFUSAL.code,)
+
+
+def test_item_that_is_gone_before_its_end_is_recognized_is_a_conflict() -> None:
+    """Somebody deleted it: the next poll does not find it."""
+    ended = replace(JOB, status="Completed")
+    tables: Any = Tables()
+    tables.find = lambda _: FoundJob(ended, is_tracked=True)
+    for stored_job in (None, StoredJob(ARN)):
+        tables.stored = stored_job
+        assert reconciler(tables).reconcile(ended, observed_by="poll").is_conflict
+    assert tables.written == []

@@ -252,7 +252,8 @@ def test_acknowledgement_that_fails_is_counted_and_the_event_was_sent() -> None:
         result = relayed(tables, ended(), ended(SECOND_ARN, "Ended#2", "Tasks#2"))
         assert (result.sent, result.pending, result.conflicts) == (2, 0, 0)
     together = Tables(batch=LOST)
-    assert relayed(together, ended(), ended(SECOND_ARN)).errors == {LOST.code: 1}
+    result = relayed(together, ended(), ended(SECOND_ARN))
+    assert (result.errors, result.conflicts) == ({LOST.code: 1}, 0)
     alone = Tables(LOST)
     assert relayed(alone, ended()).errors == {LOST.code: 1}
     assert relayed(Tables(LOST), STALL).errors == {LOST.code: 2}
@@ -288,6 +289,31 @@ def test_no_call_is_made_once_the_time_is_over(over: list[bool], names: list[str
     result = relayed(tables, STALL, is_over=lambda: next(answers))
     assert (result.sent, result.conflicts) == (1, 0)
     assert [call[0] for call in tables.calls] == names
+
+
+class Turn:
+    """A lock that another thread holds first, in which it looks at the bus."""
+
+    def __init__(self, watch: BusWatch) -> None:
+        self.watch = watch
+
+    def __enter__(self) -> None:
+        """The other thread comes first."""
+        self.watch._look()
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing."""
+
+
+def test_threads_that_confirm_the_bus_at_the_same_time_share_one_call() -> None:
+    """The look that began after this thread's call counts for it."""
+    bus: Any = Bus([THERE, MISSING])
+    watch = BusWatch(bus)
+    other: Any = Turn(watch)
+    watch.first()
+    watch._lock = other
+    assert watch.confirm() == MISSING
+    assert bus.looks == []
 
 
 # Pending events

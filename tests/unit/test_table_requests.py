@@ -100,6 +100,20 @@ def test_pending_events_are_read_consistently() -> None:
     assert client.requests == [{"RequestItems": {"jobs": {"Keys": [KEY], "ConsistentRead": True}}}]
 
 
+def test_items_that_cannot_be_read_do_not_hide_the_others() -> None:
+    """They are counted: an event in them waits for somebody to correct the item."""
+    left = ARN.replace("abcdef", "fedcba")
+    wrong = {"jobArn": {"S": ARN + "0"}, "taskRevision": {"S": "one"}}
+    answer = {
+        "Responses": {"jobs": [ITEM, {**wrong, "sequence": {"S": "x"}, "status": {"N": "1"}}]},
+        "UnprocessedKeys": {"jobs": {"Keys": [{"jobArn": {"S": left}}]}},
+    }
+    found = Acks(answering(answer), "jobs").stored([ARN, ARN + "0", left])
+    assert set(found.found) == {ARN}
+    assert found.unreadable == {ARN + "0"}
+    assert found.unprocessed == {left}
+
+
 def test_models_of_jobs_are_read_consistently() -> None:
     client = answering({"Responses": {"jobs": [{**KEY, "modelId": {"S": "model"}}]}})
     assert JobsTable(client, "jobs").model_ids([ARN]) == {ARN: "model"}

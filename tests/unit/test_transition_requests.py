@@ -21,7 +21,7 @@ from bedrock_batch_monitor.domain.events import PendingEvent
 from bedrock_batch_monitor.domain.jobs import JobObservation, TrackedJob
 from bedrock_batch_monitor.domain.owners import Owner
 from bedrock_batch_monitor.domain.times import CLOCK_TOLERANCE, to_iso
-from bedrock_batch_monitor.domain.transitions import Transition, decide
+from bedrock_batch_monitor.domain.transitions import Refresh, Transition, decide
 from tests.support.monitor import RULES
 from tests.support.strategies import ARN, NOW
 
@@ -172,6 +172,35 @@ def test_conditions_that_hold_are_written_and_others_removed() -> None:
     assert "conditions" in recorded(JOB).removed
 
 
+EPISODE = f"lastStalled = {{'began': {{'S': '{to_iso(AGO)}'}}, 'ended': {{'S': '{to_iso(NOW)}'}}}}"
+
+
+def test_condition_that_ends_is_kept_as_the_last_episode() -> None:
+    """With a transition, and with newer values of the same status."""
+    stalled = replace(JOB, conditions={STALLED.name: AGO})
+    assert EPISODE in recorded(stalled).update
+    assert "lastStalled" not in recorded(stalled, conditions={STALLED.name: AGO}).update
+    client: Any = Client()
+    refresh = Refresh(JobObservation(ARN, "InProgress"))
+    writes_on(client).refresh(refresh, expected=stalled, now=NOW)
+    assert EPISODE in sent(client).update
+
+
+def test_job_that_was_put_by_hand_has_who_tracked_it_and_when() -> None:
+    """Only if the item does not say so."""
+    update = recorded(JOB).update
+    assert "trackedBy = if_not_exists(trackedBy, user)" in update
+    assert f"trackedAt = if_not_exists(trackedAt, {to_iso(NOW)})" in update
+
+
+def test_job_that_is_tracked_again_is_no_longer_for_the_history_alone() -> None:
+    """Its later events are sent."""
+    backfilled = replace(JOB, backfilled=True)
+    assert "backfilled" in recorded(backfilled).removed
+    assert "backfilled" not in recorded(replace(backfilled, sequence=0)).removed
+    assert "backfilled" not in recorded(JOB).removed
+
+
 def test_event_of_a_condition_is_copied_and_begins_once() -> None:
     """Another poll may have recorded the condition, with another event id."""
     found = recorded(JOB, copied=(PENDING,))
@@ -226,6 +255,12 @@ def test_time_of_publication_is_in_the_item_of_an_ended_job_alone() -> None:
         Acks(client, "jobs").ack(ARN, event, published)
         is_set = f"eventPublishedAt = {to_iso(NOW)}" in sent(client).update
         assert is_set is (event == "Ended#3" and published is not None)
+
+
+def test_time_of_publication_is_in_the_items_of_jobs_that_end_together() -> None:
+    client: Any = Client()
+    Acks(client, "jobs").ack_batch({ARN: ENDED}, NOW)
+    assert f"eventPublishedAt = {to_iso(NOW)}" in sent(client).update
 
 
 def test_callbacks_are_done_only_if_no_task_was_registered_meanwhile() -> None:
