@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -499,3 +500,13 @@ def test_item_that_is_gone_before_its_end_is_recognized_is_a_conflict() -> None:
         tables.stored = stored_job
         assert reconciler(tables).reconcile(ended, observed_by="poll").is_conflict
     assert tables.written == []
+
+
+def test_new_job_that_is_refused_reads_its_history_once() -> None:
+    """It is read before the job is, so that a second read costs and says nothing."""
+    tables: Any = Tables()
+    tables.records = Mock(return_value=())
+    tables.find = lambda _: None
+    tables.record_unreadable = lambda *_, **__: DONE
+    assert reconciler(tables).reconcile(NEW, observed_by="poll").errors == (REFUSAL.code,)
+    tables.records.assert_called_once_with(ARN)
