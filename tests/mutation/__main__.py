@@ -14,8 +14,9 @@ from datetime import UTC, datetime
 from subprocess import CalledProcessError
 from typing import Final
 
-from tests.mutation.check import WORKERS, Check, report
+from tests.mutation.check import ACCEPTED_OUTCOME, NOT_TRIED, WORKERS, Check, report
 from tests.mutation.choose import base_revision, changed_lines, plan
+from tests.mutation.kills import Kills
 from tests.mutation.recordings import recordings
 from tests.mutation.servers import Project, ServerError
 from tests.mutation.settings import (
@@ -33,7 +34,7 @@ from tests.mutation.settings import (
 from tests.mutation.worker import SURVIVED
 
 _SAMPLE: Final = 300
-_BUDGET: Final = 25.0
+_BUDGET: Final = 4.0
 
 
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -43,14 +44,19 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--base", help="revision that changed lines are compared with")
     parser.add_argument("--seed", default=f"{year}-W{week:02}", help="of the sample: the ISO week")
-    parser.add_argument("--minutes", type=float, default=15.0, help="when to stop: 15")
+    parser.add_argument(
+        "--minutes", type=float, default=15.0, help="when to stop, without the recording: 15"
+    )
     parser.add_argument("--sample", type=int, default=_SAMPLE, help=f"its size: {_SAMPLE}")
     parser.add_argument("--part", choices=PARTS, action="append", help="only this part")
     parser.add_argument(
         "--only", default="", help="only mutants whose qualified name contains this text"
     )
     parser.add_argument(
-        "--budget", type=float, default=_BUDGET, help=f"seconds of tests per mutant: {_BUDGET}"
+        "--budget",
+        type=float,
+        default=_BUDGET,
+        help=f"seconds of tests that a mutant gets at first: {_BUDGET}",
     )
     return parser.parse_args(arguments)
 
@@ -89,7 +95,6 @@ def check(
 
     Raises `SettingsError`, `ServerError`, and `subprocess.CalledProcessError` for a wrong base.
     """
-    deadline = time.monotonic() + 60 * options.minutes
     code = project.code
     if missing := unresolved(code, settings.fixed_names):
         message = f"{SETTINGS.name}: nothing in the code has these names: {', '.join(missing)}"
@@ -124,18 +129,24 @@ def check(
         tell(f"{name}: {len(seconds)} tests take {sum(seconds):.0f} s")
         for test in recording.failed:
             tell(f"not used, because it fails without a mutant: {test}")
+    keys = {mutant.key for mutant in mutants}
+    began = time.monotonic()
     running = Check(
         project=project,
         rings=rings,
         recorded=recorded,
         accepted=frozenset(entry.key for entry in accepted),
+        kills=Kills.read(project.cache / "kills.json", keys),
         budget=options.budget,
-        deadline=deadline,
+        # A recording takes as long as it takes: what it leaves of the time would be nothing.
+        deadline=began + 60 * options.minutes,
         tell=tell,
     )
     running.run(planned)
-    known = {mutant.key for mutant in mutants}
-    stale = [entry for entry in accepted if entry.key not in known]
+    tried = sum(tried.outcome not in {NOT_TRIED, ACCEPTED_OUTCOME} for tried in running.results)
+    taken = time.monotonic() - began
+    tell(f"{tried} mutants tried in {taken:.0f} s: {taken / max(tried, 1):.2f} s each")
+    stale = [entry for entry in accepted if entry.key not in keys]
     survived = any(tried.outcome == SURVIVED for tried in running.results)
     return survived, report(running.results, stale)
 

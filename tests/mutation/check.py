@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from tests.mutation.choose import in_budget
+from tests.mutation.choose import hints_first, in_budget, quickest_of_each_file
+from tests.mutation.kills import Kills
 from tests.mutation.operators import Mutant
 from tests.mutation.recordings import Recording
 from tests.mutation.servers import Lane, Project, ServerError
@@ -20,12 +21,13 @@ from tests.mutation.worker import KILLED, SURVIVED, TIMED_OUT
 
 WORKERS: Final = 2
 NOT_TRIED: Final = "not tried"
+UNDECIDED: Final = "undecided"
 ACCEPTED_OUTCOME: Final = "accepted"
 # Tests that a server runs without any mutant before it is believed.
 _CONTROL_SECONDS: Final = 8.0
 _PROGRESS: Final = 50
-# So many tests that noticed a change of the same function are tried first.
-_KNOWN: Final = 3
+# What a file of tests takes to import, for a mutant of what runs at import.
+_IMPORT_SECONDS: Final = 0.5
 
 
 @dataclass(frozen=True)
@@ -51,28 +53,30 @@ class Check:
     rings: Sequence[Ring]
     recorded: Mapping[str, Recording]
     accepted: frozenset[tuple[str, str]]
+    kills: Kills
     budget: float
     deadline: float
     tell: Callable[[str], None]
     results: list[Tried] = field(default_factory=list)
     _errors: list[str] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _killers: dict[str, list[str]] = field(default_factory=dict)
 
     def run(self, planned: Sequence[tuple[str, Mutant]]) -> None:
         """Try all, in their order; raises `ServerError`.
 
-        First each mutant gets the tests that the budget allows for. Survivors get the rest of their
-        tests in what is left of the time, twice as many each time.
+        First each mutant gets the tests that the budget allows for. Those that are not detected get
+        the rest of their tests in what is left of the time, twice as many each time. A mutant that
+        has tests left in the end is undecided.
         """
         waiting = deque(_Attempt(part, mutant, self.budget) for part, mutant in planned)
         with tempfile.TemporaryDirectory() as folder:
             lanes = []
             controls = {ring.name: self._controls(ring) for ring in self.rings}
+            warm_up = {ring.name: self._warm_up(ring) for ring in self.rings}
             for number in range(WORKERS):
                 path = Path(folder, str(number))
                 path.mkdir()
-                lanes.append(Lane(self.project, path, controls))
+                lanes.append(Lane(self.project, path, controls, warm_up))
             threads = [
                 threading.Thread(target=self._work, args=(lane, waiting), daemon=True)
                 for lane in lanes
@@ -81,16 +85,22 @@ class Check:
                 thread.start()
             for thread in threads:
                 thread.join()
+        self.kills.write()
         if self._errors:
             raise ServerError("\n".join(self._errors))
         for attempt in waiting:
-            outcome = NOT_TRIED if attempt.rest is None else SURVIVED
+            outcome = NOT_TRIED if attempt.rest is None else UNDECIDED
             self.results.append(attempt.result(outcome))
 
     def _controls(self, ring: Ring) -> list[tuple[str, float]]:
         seconds = self.recorded[ring.name].touched.seconds
-        tests = sorted(seconds, key=lambda test: (seconds[test], test))
+        quickest = sorted(seconds, key=lambda test: (seconds[test], test))
+        tests = hints_first(quickest, quickest_of_each_file(seconds))
         return [(test, seconds[test]) for test in in_budget(tests, seconds, _CONTROL_SECONDS)]
+
+    def _warm_up(self, ring: Ring) -> Sequence[str]:
+        seconds = self.recorded[ring.name].touched.seconds
+        return in_budget(quickest_of_each_file(seconds), seconds, _CONTROL_SECONDS)
 
     def _work(self, lane: Lane, waiting: deque[_Attempt]) -> None:
         try:
@@ -113,11 +123,9 @@ class Check:
     def _note(self, result: Tried, to_go: int) -> None:
         self.results.append(result)
         if result.test is not None:
-            killers = self._killers.setdefault(result.mutant.name, [])
-            if result.test in killers:
-                killers.remove(result.test)
-            killers.insert(0, result.test)
+            self.kills.note(result.mutant, result.test)
         if len(self.results) % _PROGRESS == 0:
+            self.kills.write()
             self.tell(f"{len(self.results)} judged, {to_go} to go")
 
     def _try(self, lane: Lane, attempt: _Attempt) -> Tried | None:
@@ -132,10 +140,16 @@ class Check:
             attempt.of = len(attempt.rest)
         if not attempt.rest:
             return attempt.result(SURVIVED)
-        # What noticed another change of the same function comes first.
-        known = [test for test in self._killers.get(mutant.name, ()) if test in attempt.rest]
-        tests = (*known[:_KNOWN], *(test for test in attempt.rest if test not in known[:_KNOWN]))
-        chosen = in_budget(tests, touched.seconds, attempt.budget)
+        with self._lock:
+            hints = self.kills.hints(mutant, touched.seconds)
+        tests = hints_first(attempt.rest, hints)
+        budget = min(attempt.budget, self.deadline - time.monotonic())
+        chosen = in_budget(
+            tests,
+            touched.seconds,
+            budget,
+            seconds_per_file=_IMPORT_SECONDS if mutant.at_definition else 0.0,
+        )
         verdict = lane.attempt(
             ring,
             "fresh" if mutant.at_definition else "collected",
@@ -168,8 +182,17 @@ class _Attempt:
 
 
 def report(results: Sequence[Tried], stale: Sequence[Accepted]) -> str:
-    """The score of each part, and every survivor that is not accepted."""
-    lines = []
+    """The score of each part, and every survivor that is not accepted.
+
+    The score is the share of detected mutants among those that are judged: detected or survived.
+    """
+    lines = [
+        f"{tried.mutant.path}:{tried.mutant.line}: {tried.part}, {tried.mutant.operator}, "
+        f"undecided: {tried.tests} of {tried.of} tests had run when the time was up: "
+        f"{tried.mutant.mutation}"
+        for tried in results
+        if tried.outcome == UNDECIDED
+    ]
     survivors = sorted(
         (tried for tried in results if tried.outcome == SURVIVED),
         key=lambda tried: (PARTS.index(tried.part), tried.mutant.path, tried.mutant.line),
@@ -177,13 +200,7 @@ def report(results: Sequence[Tried], stale: Sequence[Accepted]) -> str:
     for tried in survivors:
         mutant = tried.mutant
         before, after = mutant.difference
-        ran = (
-            "no test runs this line"
-            if not tried.of
-            else f"tests run: {tried.tests}"
-            if tried.tests == tried.of
-            else f"tests run: {tried.tests} of {tried.of}, then the time was up"
-        )
+        ran = "no test runs this line" if not tried.of else f"tests run: {tried.tests}"
         lines += [
             f"{mutant.path}:{mutant.line}: {tried.part}, {mutant.operator}, {ran}",
             f"    - {before}",
@@ -196,14 +213,11 @@ def report(results: Sequence[Tried], stale: Sequence[Accepted]) -> str:
         for entry in stale
     ]
     lines.append("")
-    titles = ("killed", "timed out", "survived", "accepted", "not tried")
+    titles = (KILLED, TIMED_OUT, SURVIVED, ACCEPTED_OUTCOME, UNDECIDED, NOT_TRIED)
     lines.append(f"{'':<14}" + "".join(f"{title:>11}" for title in (*titles, "score")))
     for part in PARTS:
         counts = Counter(tried.outcome for tried in results if tried.part == part)
-        figures = [
-            counts[outcome]
-            for outcome in (KILLED, TIMED_OUT, SURVIVED, ACCEPTED_OUTCOME, NOT_TRIED)
-        ]
+        figures = [counts[title] for title in titles]
         noticed = counts[KILLED] + counts[TIMED_OUT]
         judged = noticed + counts[SURVIVED]
         score = f"{100 * noticed / judged:.1f} %" if judged else "-"

@@ -5,8 +5,10 @@ from __future__ import annotations
 import random
 import re
 import subprocess
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +18,8 @@ from tests.mutation.settings import CHANGED, FIXED, SAMPLE
 _HUNK: Final = re.compile(r"^@@ -\S+ \+(\d+)(?:,(\d+))? @@")
 _OF_CONDITIONS: Final = frozenset({"clause", "existence", "argument", "enum member"})
 _BRANCHES: Final = ("origin/main", "main")
+# What pytest itself takes for a test, in seconds.
+_LEAST: Final = 0.005
 
 Lines = Mapping[str, Collection[int]]
 
@@ -31,8 +35,13 @@ class Touched:
     uses: Mapping[str, frozenset[tuple[str, int]]] = field(default_factory=dict)
     """The statements in which a name is used, by name."""
 
+    @cached_property
+    def statements(self) -> Mapping[str, int]:
+        """How many statements of the code each test runs."""
+        return Counter(test for tests in self.tests.values() for test in tests)
+
     def tests_of(self, mutant: Mutant) -> tuple[str, ...]:
-        """The tests that run what a mutant changes, quickest first."""
+        """The tests that run what a mutant changes, in the order in which to try them."""
         found = set(self.tests.get((mutant.path, mutant.statement), ()))
         if mutant.at_definition:
             for name in mutant.uses:
@@ -42,14 +51,65 @@ class Touched:
             for (path, _), tests in self.tests.items():
                 if path == mutant.path:
                     found |= tests
-        return tuple(sorted(found, key=lambda test: (self.seconds[test], test)))
+        return in_order(found, self.seconds, self.statements)
 
 
-def in_budget(tests: Sequence[str], seconds: Mapping[str, float], budget: float) -> tuple[str, ...]:
-    """The first tests that together take no longer than the budget, and at least one."""
+def in_order(
+    tests: Iterable[str], seconds: Mapping[str, float], statements: Mapping[str, int]
+) -> tuple[str, ...]:
+    """Tests in the order that is likely to detect a mutant soonest.
+
+    A test that runs few statements is about those that it runs, so the weight of a test is its
+    seconds times its statements: unit tests come before those of a whole poll. Each further test of
+    a file, and each further case of a test, weighs more. So a few hundred cases of one test do not
+    take all the time.
+    """
+    weights = {test: max(seconds[test], _LEAST) * statements[test] for test in tests}
+    files: Counter[str] = Counter()
+    functions: Counter[str] = Counter()
+    found = []
+    for test in sorted(weights, key=lambda test: (weights[test], test)):
+        function = test.partition("[")[0]
+        file = test.partition("::")[0]
+        found.append((weights[test] * (1 + files[file]) * (1 + functions[function]), test))
+        files[file] += 1
+        functions[function] += 1
+    return tuple(test for _, test in sorted(found))
+
+
+def quickest_of_each_file(seconds: Mapping[str, float]) -> tuple[str, ...]:
+    """One test of each file: the quickest one, quickest first."""
+    found: dict[str, str] = {}
+    for test in sorted(seconds, key=lambda test: (seconds[test], test)):
+        found.setdefault(test.partition("::")[0], test)
+    return tuple(found.values())
+
+
+def hints_first(tests: Sequence[str], hints: Sequence[str]) -> tuple[str, ...]:
+    """The same tests, those of the hints first; a hint that is no test of these is ignored."""
+    of_these = set(tests)
+    known = [hint for hint in dict.fromkeys(hints) if hint in of_these]
+    return (*known, *(test for test in tests if test not in known))
+
+
+def in_budget(
+    tests: Sequence[str],
+    seconds: Mapping[str, float],
+    budget: float,
+    *,
+    seconds_per_file: float = 0.0,
+) -> tuple[str, ...]:
+    """The first tests that together take no longer than the budget, and at least one.
+
+    Each file that they are in takes `seconds_per_file` to import.
+    """
     chosen: list[str] = []
+    files: set[str] = set()
     for test in tests:
         budget -= seconds[test]
+        if (file := test.partition("::")[0]) not in files:
+            files.add(file)
+            budget -= seconds_per_file
         if budget < 0 and chosen:
             break
         chosen.append(test)

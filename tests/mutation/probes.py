@@ -114,6 +114,8 @@ def load_with(trees: Mapping[Path, Callable[[], ast.Module]]) -> None:
 
 def caches_of(packages: tuple[str, ...]) -> list[functools._lru_cache_wrapper[Any]]:
     """Every `functools.cache` of these packages that has been made by now."""
+    # The handlers freeze what is there once they are imported, and the collector hides it then.
+    gc.unfreeze()
     return [
         found
         for found in gc.get_objects()

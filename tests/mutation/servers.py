@@ -114,6 +114,8 @@ class Lane:
     folder: Path
     controls: Mapping[str, Sequence[tuple[str, float]]]
     """Tests by name of the ring, with the seconds that each takes."""
+    warm_up: Mapping[str, Sequence[str]]
+    """Tests by name of the ring that a server runs before its first mutant."""
     _servers: dict[tuple[str, str], Server] = field(default_factory=dict)
     _controlled: set[tuple[str, str]] = field(default_factory=set)
 
@@ -139,7 +141,7 @@ class Lane:
         }
         key = kind, ring.name
         if key not in self._servers:
-            self._servers[key] = Server(kind, ring, self.project, self.folder)
+            self._servers[key] = self._started(kind, ring)
         server = self._servers[key]
         answer = server.ask(message)
         verdict = Verdict(answer["outcome"], answer["test"], answer["seconds"])
@@ -150,6 +152,18 @@ class Lane:
         if verdict.outcome == UNPATCHABLE:
             return self.attempt(ring, "fresh", path, number, tests)
         return verdict
+
+    def _started(self, kind: str, ring: Ring) -> Server:
+        server = Server(kind, ring, self.project, self.folder)
+        # A server that is replaced after some mutants keeps too much of what ran in it.
+        if kind == "collected" and not ring.lifetime:
+            try:
+                server.ask({"warm_up": self.warm_up[ring.name]})
+            except ServerError as error:
+                server.close()
+                message = f"{ring.name}: {error}\n{server.log_end()}"
+                raise ServerError(message) from None
+        return server
 
     def close(self) -> None:
         """End all servers."""

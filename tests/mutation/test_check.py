@@ -1,22 +1,37 @@
 from __future__ import annotations
 
+import gc
 import subprocess
 import time
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from textwrap import dedent
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from tests.mutation import worker
 from tests.mutation.__main__ import check
-from tests.mutation.check import NOT_TRIED, Tried, report
+from tests.mutation.check import NOT_TRIED, UNDECIDED, Check, Tried, report
+from tests.mutation.choose import Touched
+from tests.mutation.kills import Kills
 from tests.mutation.operators import Mutant
+from tests.mutation.recordings import Recording
 from tests.mutation.servers import Project, ServerError
-from tests.mutation.settings import FIXED, SAMPLE, Accepted, Code, read_settings
-from tests.mutation.worker import KILLED, SURVIVED, TIMED_OUT, Request, in_child, request_of
+from tests.mutation.settings import FIXED, SAMPLE, Accepted, Code, Ring, read_settings
+from tests.mutation.worker import (
+    KILLED,
+    SURVIVED,
+    TIMED_OUT,
+    Request,
+    Verdict,
+    in_child,
+    live_functions,
+    request_of,
+)
 
 SETTINGS = """
 [[ring]]
@@ -134,8 +149,8 @@ def test_survivors_are_mutants_that_no_test_detects(
     assert "    + return number > 11" in lines
     assert "accepted.toml: stale, matches nothing: pack.code:gone: number > 10 -> " in text
     figures = {line[:14].strip(): line[14:].split() for line in lines[-3:]}
-    assert figures["fixed set"] == ["2", "0", "0", "0", "0", "100.0", "%"]
-    assert figures["sample"] == ["5", "0", "3", "1", "0", "62.5", "%"]
+    assert figures["fixed set"] == ["2", "0", "0", "0", "0", "0", "100.0", "%"]
+    assert figures["sample"] == ["5", "0", "3", "1", "0", "0", "62.5", "%"]
     assert {path: path.read_bytes() for path in files} == files
 
 
@@ -242,15 +257,148 @@ def test_report_counts_mutants_that_were_not_tried() -> None:
             Tried(FIXED, mutant("a"), KILLED, 1, 1),
             Tried(FIXED, mutant("b"), TIMED_OUT, 1, 1),
             Tried(SAMPLE, mutant("c"), NOT_TRIED),
-            Tried(SAMPLE, mutant("d"), SURVIVED, 2, 5),
+            Tried(SAMPLE, mutant("d"), SURVIVED, 5, 5),
             Tried(SAMPLE, mutant("e", line=9), SURVIVED),
         ],
         [],
     )
     fixed, _, sample = (line.split() for line in text.splitlines()[-3:])
-    assert fixed == ["fixed", "set", "1", "1", "0", "0", "0", "100.0", "%"]
-    assert sample == ["sample", "0", "0", "2", "0", "1", "0.0", "%"]
-    assert "pack/code.py:3: sample, comparison, tests run: 2 of 5, then the time was up" in text
+    assert fixed == ["fixed", "set", "1", "1", "0", "0", "0", "0", "100.0", "%"]
+    assert sample == ["sample", "0", "0", "2", "0", "0", "1", "0.0", "%"]
+    assert "pack/code.py:3: sample, comparison, tests run: 5" in text
     assert "pack/code.py:9: sample, comparison, no test runs this line" in text
     # As an entry of accepted.toml has it.
     assert "mutation = \"a == 'x' -> a != 'x'\"" in text
+
+
+def test_mutant_whose_tests_did_not_all_run_is_undecided() -> None:
+    """It is neither detected nor a survivor, so it is not part of the score."""
+    results = [
+        Tried(FIXED, mutant("a"), KILLED, 1, 1),
+        Tried(FIXED, mutant("b", line=7), UNDECIDED, 2, 5),
+    ]
+    lines = report(results, []).splitlines()
+    assert lines[-3].split() == ["fixed", "set", "1", "0", "0", "0", "1", "0", "100.0", "%"]
+    assert lines[0].startswith(
+        "pack/code.py:7: fixed set, comparison, undecided: 2 of 5 tests had run"
+    )
+    assert not any(line.strip().startswith("mutation =") for line in lines)
+
+
+@dataclass
+class StubLane:
+    """Answers with what becomes of mutants of this function; each test takes a second."""
+
+    killers: dict[str, str]
+    """By the number of the mutant: the test that detects it."""
+    now: float = 0.0
+    ran: list[tuple[str, ...]] = field(default_factory=list)
+
+    def attempt(
+        self, _ring: Ring, _kind: str, _path: str, number: int, tests: Sequence[tuple[str, float]]
+    ) -> Verdict:
+        """Run tests until one fails."""
+        names = tuple(name for name, _ in tests)
+        self.ran.append(names)
+        self.now += len(names)
+        killer = self.killers.get(str(number))
+        return Verdict(KILLED, killer) if killer in names else Verdict(SURVIVED)
+
+    def close(self) -> None:
+        """Nothing."""
+
+
+def tried(
+    monkeypatch: pytest.MonkeyPatch, lane: StubLane, kills: Kills, count: int, minutes: float = 1.0
+) -> list[Tried]:
+    """What becomes of so many mutants of a line that the tests a to e run."""
+    monkeypatch.setattr("tests.mutation.check.WORKERS", 1)
+    monkeypatch.setattr("tests.mutation.check.Lane", lambda *_: lane)
+    monkeypatch.setattr("tests.mutation.check.time", SimpleNamespace(monotonic=lambda: lane.now))
+    tests = ("a", "b", "c", "d", "e")
+    touched = Touched(dict.fromkeys(tests, 1.0), {("pack/code.py", 3): frozenset(tests)})
+    nothing: Any = None
+    ring = Ring("ring", "pack", ("checks",), sampled=True, exclude=(), preload=(), lifetime=0)
+    check = Check(
+        project=nothing,
+        rings=[ring],
+        recorded={"ring": Recording(touched, ())},
+        accepted=frozenset(),
+        kills=kills,
+        budget=1.0,
+        deadline=60 * minutes,
+        tell=lambda _: None,
+    )
+    planned = [
+        (FIXED, replace(mutant("f"), number=number, mutation=str(number)))
+        for number in range(count)
+    ]
+    check.run(planned)
+    return check.results
+
+
+def test_run_that_ends_early_has_tried_each_mutant_a_little(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Each gets the first budget before one gets more; what has tests left is undecided."""
+    lane = StubLane({"1": "b"})
+    found = tried(monkeypatch, lane, Kills(tmp_path / "kills"), count=3, minutes=5 / 60)
+    assert lane.ran == [("a",), ("a",), ("a",), ("b", "c")]
+    assert [(each.outcome, each.tests) for each in found] == [(UNDECIDED, 1)] * 2 + [(UNDECIDED, 3)]
+
+
+def test_mutant_survives_only_if_all_tests_have_run(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A test that detected it before is tried first, and proves nothing if it passes now."""
+    kills = Kills(tmp_path / "kills")
+    kills.note(replace(mutant("f"), mutation="0"), "d")
+    lane = StubLane({})
+    (found,) = tried(monkeypatch, lane, kills, count=1)
+    assert lane.ran == [("d",), ("a", "b"), ("c", "e")]
+    assert (found.outcome, found.tests, found.of) == (SURVIVED, 5, 5)
+
+
+def test_test_that_detected_a_mutant_is_tried_first_in_the_next_run(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It is kept in a file."""
+    path, key = tmp_path / "kills", replace(mutant("f"), mutation="0").key
+    first = StubLane({"0": "e"})
+    tried(monkeypatch, first, Kills(path), count=1)
+    assert len(first.ran) == 3
+    again = StubLane({"0": "e"})
+    (found,) = tried(monkeypatch, again, Kills.read(path, {key}), count=1)
+    assert again.ran == [("e",)]
+    assert (found.outcome, found.test) == (KILLED, "e")
+
+
+LEAVING_A_THREAD = """
+import threading
+from pack.code import Clamp
+
+def test_thread():
+    threading.Thread(target=threading.Event().wait, daemon=True).start()
+    assert Clamp().put(1) == 1
+"""
+
+
+def test_worker_with_threads_is_refused(
+    project: Callable[[str, str], tuple[Project, Any]],
+) -> None:
+    """A child would wait for threads that it does not have, and so detect every mutant."""
+    made, settings = project(CODE, LEAVING_A_THREAD)
+    with pytest.raises(ServerError, match="tests leave threads behind"):
+        check(made, settings, [], Namespace(**OPTIONS), lambda _: None)
+
+
+def test_functions_that_the_collector_does_not_see_are_found() -> None:
+    """The handlers freeze what they import; an unseen function cannot be patched in place."""
+    gc.collect()
+    gc.freeze()
+    try:
+        found = live_functions(frozenset({__file__}))
+    finally:
+        gc.unfreeze()
+    name = test_functions_that_the_collector_does_not_see_are_found.__qualname__
+    assert name in {qualname for _, qualname, _ in found}

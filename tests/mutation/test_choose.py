@@ -10,9 +10,12 @@ from tests.mutation.choose import (
     Touched,
     base_revision,
     changed_lines,
+    hints_first,
     in_budget,
+    in_order,
     parse_diff,
     plan,
+    quickest_of_each_file,
 )
 from tests.mutation.operators import Mutant, facts_of, mutants
 from tests.mutation.settings import CHANGED, FIXED, SAMPLE
@@ -130,7 +133,7 @@ def test_changes_are_counted_from_the_start_of_the_branch(tmp_path: Path) -> Non
     assert changed_lines(tmp_path, base_revision(tmp_path)) == {"code.py": {2, 3}, "new.py": {1}}
 
 
-def test_tests_that_run_the_line_are_chosen_quickest_first(found: list[Mutant]) -> None:
+def test_tests_that_run_the_line_are_chosen(found: list[Mutant]) -> None:
     """A test that does not run the changed statement is left out."""
     touched = Touched(
         seconds={"slow": 2.0, "quick": 0.1, "elsewhere": 0.1},
@@ -151,8 +154,51 @@ def test_constant_is_tested_by_tests_of_its_uses(found: list[Mutant]) -> None:
     assert touched.tests_of(mutant) == ("user",)
 
 
+def test_tests_that_run_little_else_come_first() -> None:
+    """A test of a whole poll may be as quick as a unit test, and says less about one statement."""
+    seconds = {"a.py::unit": 0.1, "b.py::poll": 0.1, "c.py::slow": 1.0}
+    statements = {"a.py::unit": 20, "b.py::poll": 900, "c.py::slow": 20}
+    assert in_order(seconds, seconds, statements) == ("a.py::unit", "c.py::slow", "b.py::poll")
+
+
+def test_cases_of_one_test_do_not_keep_other_tests_waiting() -> None:
+    """Each further case of a test weighs more, as each further test of a file does."""
+    cases = [f"a.py::cases[{number}]" for number in range(100)]
+    others = ["a.py::other", "b.py::other"]
+    seconds = dict.fromkeys(cases, 0.1) | dict.fromkeys(others, 0.15)
+    ordered = in_order(seconds, seconds, dict.fromkeys(seconds, 10))
+    assert sorted(ordered) == sorted(seconds)
+    assert max(ordered.index(test) for test in others) < 20
+
+
+def test_order_of_tests_is_the_same_each_time() -> None:
+    """Tests of the same weight are in the order of their names."""
+    tests = {"b.py::x", "a.py::x", "c.py::x"}
+    ordered = in_order(tests, dict.fromkeys(tests, 1.0), dict.fromkeys(tests, 1))
+    assert ordered == ("a.py::x", "b.py::x", "c.py::x")
+
+
+def test_hint_that_names_no_test_of_the_line_is_ignored() -> None:
+    """The others come first, in their order, and no test runs twice."""
+    tests = ("a", "b", "c", "d")
+    assert hints_first(tests, ("d", "gone", "b", "d")) == ("d", "b", "a", "c")
+
+
+def test_quickest_test_stands_for_its_file() -> None:
+    seconds = {"a.py::slow": 2.0, "a.py::quick": 0.3, "b.py::only": 0.2}
+    assert quickest_of_each_file(seconds) == ("b.py::only", "a.py::quick")
+
+
 def test_budget_excludes_slow_tests_but_keeps_one() -> None:
     """A mutant gets at least one test, however slow."""
     seconds = {"a": 1.0, "b": 2.0, "c": 9.0}
     assert in_budget(("a", "b", "c"), seconds, budget=4.0) == ("a", "b")
     assert in_budget(("c",), seconds, budget=4.0) == ("c",)
+
+
+def test_files_to_import_are_part_of_the_budget() -> None:
+    """For a mutant of what runs at import, tests of many files take longer than they say."""
+    seconds = dict.fromkeys(("a.py::x", "a.py::y", "b.py::x", "c.py::x"), 0.1)
+    tests = tuple(seconds)
+    assert in_budget(tests, seconds, budget=1.0) == tests
+    assert in_budget(tests, seconds, budget=1.0, seconds_per_file=0.5) == tests[:2]

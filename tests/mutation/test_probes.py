@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import ast
+import functools
+import gc
 from collections.abc import Callable
 from pathlib import Path
 from textwrap import dedent
@@ -9,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.mutation.operators import facts_of, mutants, mutated
-from tests.mutation.probes import Probes, statements_using
+from tests.mutation.probes import Probes, caches_of, statements_using
 from tests.mutation.worker import UnpatchableError, live_functions, patch
 
 SOURCE = dedent(
@@ -119,3 +121,15 @@ def test_change_at_import_cannot_be_patched(
     _, mutate = loaded("LIMIT = 3\n\ndef f():\n    return LIMIT\n")
     with pytest.raises(UnpatchableError):
         mutate(0)
+
+
+def test_caches_that_the_collector_does_not_see_are_found() -> None:
+    """The handlers freeze what they import; a cache that is not cleared hides what a test runs."""
+    made = functools.cache(lambda a: a)
+    made.__module__ = "frozen.package"
+    gc.collect()
+    gc.freeze()
+    try:
+        assert any(cache is made for cache in caches_of(("frozen.package",)))
+    finally:
+        gc.unfreeze()

@@ -21,9 +21,10 @@ import os
 import select
 import signal
 import sys
+import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -33,7 +34,7 @@ from typing import Any, Final
 import pytest
 
 from tests.mutation.operators import mutated
-from tests.mutation.probes import Probes, load_with
+from tests.mutation.probes import Probes, caches_of, load_with
 from tests.mutation.recorder import Recorder
 from tests.mutation.settings import Code, Ring, read_settings
 
@@ -45,6 +46,8 @@ _LEAST_SECONDS: Final = 8.0
 _START_SECONDS: Final = 120.0
 _OPTIONS: Final = (
     "-n0", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", "--dist=no",
+    # Nobody reads why a test failed on a mutant, and to explain it takes longer than most tests.
+    "--tb=line", "--assert=plain",
 )  # fmt: skip
 
 
@@ -92,6 +95,8 @@ def code_objects(code: CodeType) -> Iterator[CodeType]:
 def live_functions(paths: frozenset[str]) -> dict[tuple[str, str, int], list[FunctionType]]:
     """Every function of these files that has been made, by file, qualified name and line."""
     found: dict[tuple[str, str, int], list[FunctionType]] = {}
+    # The handlers freeze what is there once they are imported, and the collector hides it then.
+    gc.unfreeze()
     for function in gc.get_objects():
         if isinstance(function, FunctionType) and function.__code__.co_filename in paths:
             found.setdefault(_key(function.__code__), []).append(function)
@@ -250,8 +255,13 @@ def run(items: Sequence[pytest.Item], failures: Failures, tell: Callable[[str], 
 
 @dataclass(eq=False)
 class Collected:
-    """Serves requests when everything is collected, in place of running the tests."""
+    """Serves requests when everything is collected, in place of running the tests.
 
+    Before the first mutant it can be told to run some tests itself: what libraries load at their
+    first use is not loaded again in each child then.
+    """
+
+    ring: Ring
     code: Code
     channel: Channel
     failures: Failures
@@ -263,11 +273,19 @@ class Collected:
         functions = live_functions(
             frozenset(str(self.code.root / path) for path in self.code.sources)
         )
-        # What lives now is not looked at, and so not copied, by the collector in each child.
-        gc.collect()
-        gc.freeze()
+        caches = self._caches()
+        _freeze()
         self.channel.tell({"ready": len(items)})
         for message in self.channel:
+            if "warm_up" in message:
+                threads = set(threading.enumerate())
+                run([items[test] for test in message["warm_up"]], self.failures, lambda _: None)
+                # No mutant may meet what the code has answered without it.
+                for cache in (*caches, *self._caches()):
+                    cache.cache_clear()
+                _freeze()
+                self.channel.tell(self._warmed_up(set(threading.enumerate()) - threads))
+                continue
             request = request_of(message)
 
             def work(tell: Callable[[str], None], request: Request = request) -> None:
@@ -285,6 +303,25 @@ class Collected:
 
             self.channel.answer(in_child(work, request))
         return True
+
+    def _caches(self) -> list[Any]:
+        tests = (name.replace("/", ".") for name in self.ring.tests)
+        return caches_of((Path(self.ring.source).name, *tests))
+
+    def _warmed_up(self, threads: Collection[threading.Thread]) -> dict[str, Any]:
+        """The answer after the tests of a warm-up, which must leave nothing behind."""
+        if self.failures.failed:
+            return {"error": "a test fails while the worker warms up, without any mutant"}
+        if threads:
+            # A child does not have them, and would wait for them.
+            return {"error": f"tests leave threads behind: {threads}"}
+        return {"warm": True}
+
+
+def _freeze() -> None:
+    """Keep what lives now from the collector: a child would copy all that it looks at."""
+    gc.collect()
+    gc.freeze()
 
 
 class Channel:
@@ -323,7 +360,7 @@ def request_of(message: Mapping[str, Any]) -> Request:
 def serve_collected(ring: Ring, code: Code, channel: Channel, options: Sequence[str]) -> None:
     """Collect all tests of a ring and serve."""
     failures = Failures()
-    plugins = [Only(ring), failures, Collected(code, channel, failures)]
+    plugins = [Only(ring), failures, Collected(ring, code, channel, failures)]
     pytest.main([*_OPTIONS, *options, *ring.tests], plugins=plugins)
 
 
@@ -331,8 +368,7 @@ def serve_fresh(ring: Ring, code: Code, channel: Channel, options: Sequence[str]
     """Import what takes long, and serve."""
     for name in ring.preload:
         importlib.import_module(name)
-    gc.collect()
-    gc.freeze()
+    _freeze()
     channel.tell({"ready": 0})
     for message in channel:
         request = request_of(message)

@@ -20,7 +20,14 @@ from bedrock_batch_monitor.domain.conditions import (
     findings_of,
     stalled,
 )
-from bedrock_batch_monitor.domain.event_kinds import AT_RISK, BY_NAME, CONDITIONS, KINDS, STALLED
+from bedrock_batch_monitor.domain.event_kinds import (
+    AT_RISK,
+    BY_NAME,
+    CONDITIONS,
+    DEADLINE_MISSED,
+    KINDS,
+    STALLED,
+)
 from bedrock_batch_monitor.domain.forecast import QueueRisk
 from bedrock_batch_monitor.domain.jobs import JobError, JobObservation, RecordCounts, TrackedJob
 from bedrock_batch_monitor.domain.progress import UNKNOWN, Estimate
@@ -244,3 +251,16 @@ def test_read_after_an_error_keeps_the_conditions() -> None:
     )
     decision = decide(job, STILL, now=NOW, observed_by="poll", rules=WARNING)
     assert decision == Refresh(STILL, findings=(Finding(AT_RISK, SINCE),))
+
+
+def test_end_that_is_recorded_for_the_history_alone_has_no_condition() -> None:
+    """It would have an event for a deadline that passed long ago; any other end has it."""
+    missed = TrackedJob(ARN, deadline=to_iso(NOW - timedelta(hours=2)))
+    answer = JobObservation(ARN, "Completed", last_modified_time=NOW)
+
+    def kinds(job: TrackedJob) -> list[str]:
+        return [found.kind.name for found in findings_of(job, answer, now=NOW, rules=RULES)]
+
+    assert kinds(replace(missed, backfilled=True)) == []
+    assert kinds(missed) == [DEADLINE_MISSED.name]
+    assert kinds(replace(missed, backfilled=True, sequence=1)) == [DEADLINE_MISSED.name]
