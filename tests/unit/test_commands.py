@@ -90,9 +90,9 @@ class Tables:
         return self._write("resume_tracking", arguments)
 
 
-def followed(tables: Any, command: Track | Untrack) -> CommandResult:
+def processed(tables: Any, command: Track | Untrack) -> CommandResult:
     """The result of a command that was sent an hour ago."""
-    return Commands(tables, tables, lambda: NOW).follow(command)
+    return Commands(tables, tables, lambda: NOW).process(command)
 
 
 UNTRACK = Untrack(ARN, AT)
@@ -103,30 +103,30 @@ PUT: Call = ("put_untracked", {"tracked_by": "event", "at": AT})
 def test_untrack_that_waited_in_the_queue_is_judged_by_the_time_of_now() -> None:
     """By its own time, a later command would look like one from the future, and lose."""
     tables = Tables()
-    assert followed(tables, UNTRACK) == CommandResult()
+    assert processed(tables, UNTRACK) == CommandResult()
     assert tables.calls == [UNTRACKED]
 
 
 def test_untrack_of_a_job_without_an_item_keeps_discovery_from_tracking_it() -> None:
     tables = Tables(results=[CONFLICT])
-    assert followed(tables, UNTRACK) == CommandResult()
+    assert processed(tables, UNTRACK) == CommandResult()
     assert tables.calls == [UNTRACKED, PUT]
 
 
 def test_untrack_that_meets_a_later_command_is_not_repeated() -> None:
     """The queue would deliver it again."""
     tables = Tables(JOB, LATER, results=[CONFLICT])
-    assert followed(tables, UNTRACK) == CommandResult()
+    assert processed(tables, UNTRACK) == CommandResult()
     assert tables.calls == [UNTRACKED]
 
 
 def test_untrack_that_meets_another_write_is_tried_again_and_then_left_to_the_queue() -> None:
     tables = Tables(JOB, results=[CONFLICT, DONE])
-    assert followed(tables, UNTRACK) == CommandResult()
+    assert processed(tables, UNTRACK) == CommandResult()
     assert tables.calls == [UNTRACKED] * 2
     for found, calls in ((JOB, [UNTRACKED] * 3), (None, [UNTRACKED, PUT] * 3)):
         tables = Tables(found, results=[CONFLICT] * 6)
-        assert followed(tables, UNTRACK) == LOST
+        assert processed(tables, UNTRACK) == LOST
         assert tables.calls == calls
 
 
@@ -134,7 +134,7 @@ def test_untrack_that_meets_another_write_is_tried_again_and_then_left_to_the_qu
 def test_track_of_a_new_job_puts_all_that_the_command_says(task: WaitingTask | None) -> None:
     """A task without its mark in the item would never be called back."""
     tables = Tables()
-    result = followed(tables, Track(ARN, AT, task, DEADLINE))
+    result = processed(tables, Track(ARN, AT, task, DEADLINE))
     assert result == CommandResult(
         TrackedJob(ARN, task_revision=int(task is not None), deadline=DEADLINE)
     )
@@ -155,21 +155,21 @@ def test_track_of_a_new_job_puts_all_that_the_command_says(task: WaitingTask | N
 def test_track_that_meets_other_writes_is_left_to_the_queue() -> None:
     for found in (None, JOB):
         tables = Tables(found, results=[CONFLICT] * 6)
-        assert followed(tables, Track(ARN, AT)) == LOST
+        assert processed(tables, Track(ARN, AT)) == LOST
         assert len(tables.calls) == 3
 
 
 def test_track_of_a_known_job_resumes_it_without_its_errors() -> None:
     """With its errors, the job would be given up again; its deadline is the command's."""
     tables = Tables(JOB)
-    result = followed(tables, Track(ARN, AT, deadline=DEADLINE))
+    result = processed(tables, Track(ARN, AT, deadline=DEADLINE))
     assert result == CommandResult(replace(JOB, last_error=None, deadline=DEADLINE))
     assert tables.calls == [("resume_tracking", {"at": AT, "now": NOW, "deadline": DEADLINE})]
 
 
 def test_track_without_a_deadline_leaves_the_one_of_the_job() -> None:
     tables = Tables(replace(JOB, deadline=DEADLINE))
-    result = followed(tables, Track(ARN, AT))
+    result = processed(tables, Track(ARN, AT))
     assert result.to_read is not None
     assert result.to_read.deadline == DEADLINE
     assert tables.calls == [("resume_tracking", {"at": AT, "now": NOW, "deadline": None})]
@@ -178,7 +178,7 @@ def test_track_without_a_deadline_leaves_the_one_of_the_job() -> None:
 def test_deadline_after_the_submission_is_stored_as_a_moment() -> None:
     """The submission of a known job is known: its item has a time, not a duration."""
     tables = Tables(replace(JOB, submit_time=AT))
-    followed(tables, Track(ARN, AT, deadline="2h"))
+    processed(tables, Track(ARN, AT, deadline="2h"))
     assert [arguments["deadline"] for _, arguments in tables.calls] == [
         to_iso(AT + timedelta(hours=2))
     ]
@@ -187,7 +187,7 @@ def test_deadline_after_the_submission_is_stored_as_a_moment() -> None:
 def test_task_of_a_known_job_resumes_it_with_the_deadline() -> None:
     """The job is read at once, with the revision that counts the task."""
     tables = Tables(JOB)
-    result = followed(tables, Track(ARN, AT, TASK, DEADLINE))
+    result = processed(tables, Track(ARN, AT, TASK, DEADLINE))
     assert result == CommandResult(
         replace(JOB, last_error=None, deadline=DEADLINE, task_revision=1)
     )
@@ -199,7 +199,7 @@ def test_task_of_a_known_job_resumes_it_with_the_deadline() -> None:
 def test_task_of_an_older_command_waits_and_does_not_resume_the_job() -> None:
     """Somebody untracked the job later."""
     tables = Tables(JOB, LATER)
-    assert followed(tables, Track(ARN, AT, TASK)) == CommandResult(replace(JOB, task_revision=1))
+    assert processed(tables, Track(ARN, AT, TASK)) == CommandResult(replace(JOB, task_revision=1))
     assert tables.calls[1][1]["resumes"] is False
 
 
@@ -208,21 +208,21 @@ def test_track_of_an_ended_job_or_an_older_one_writes_nothing(
     job: TrackedJob, command_at: datetime | None
 ) -> None:
     tables = Tables(job, command_at)
-    assert followed(tables, Track(ARN, AT)) == CommandResult()
+    assert processed(tables, Track(ARN, AT)) == CommandResult()
     assert tables.calls == []
 
 
 def test_command_of_the_same_time_is_followed() -> None:
     """It is the same one, delivered again."""
     tables = Tables(JOB, AT)
-    followed(tables, Track(ARN, AT))
+    processed(tables, Track(ARN, AT))
     assert [name for name, _ in tables.calls] == ["resume_tracking"]
 
 
 def test_time_of_a_command_from_the_future_does_not_block_later_ones() -> None:
     """Somebody wrote it by hand, or with a wrong clock."""
     tables = Tables(JOB, NOW + timedelta(days=400))
-    followed(tables, Track(ARN, AT))
+    processed(tables, Track(ARN, AT))
     assert [name for name, _ in tables.calls] == ["resume_tracking"]
 
 
@@ -230,9 +230,9 @@ def test_task_of_an_ended_job_is_called_back_at_once() -> None:
     stored = StoredJob(
         ARN, RECORD, frozenset({"Ended#2", "Tasks#2"}), task_revision=4, pending_since=LATER
     )
-    result = followed(Tables(ENDED, stored=stored), Track(ARN, AT, TASK))
+    result = processed(Tables(ENDED, stored=stored), Track(ARN, AT, TASK))
     assert result == CommandResult(callbacks=PendingCallbacks(RECORD, "Tasks#2", 4, LATER))
-    without_time = followed(
+    without_time = processed(
         Tables(ENDED, stored=replace(stored, pending_since=None)), Track(ARN, AT, TASK)
     )
     assert without_time.callbacks is not None
@@ -243,14 +243,14 @@ def test_task_of_an_ended_job_is_called_back_at_once() -> None:
     "stored", [None, StoredJob(ARN), StoredJob(ARN, RECORD, frozenset({"Ended#2"}))]
 )
 def test_task_that_another_poll_has_called_back_is_left_alone(stored: StoredJob | None) -> None:
-    assert followed(Tables(ENDED, stored=stored), Track(ARN, AT, TASK)) == CommandResult()
+    assert processed(Tables(ENDED, stored=stored), Track(ARN, AT, TASK)) == CommandResult()
 
 
 def test_task_of_an_invalid_item_stays_in_the_queue() -> None:
     """Nobody could call it back; without a task there is nothing to lose."""
     invalid = InvalidItem(ARN, JobError("InvalidItem", "no sequence"), None)
-    assert followed(Tables(invalid), Track(ARN, AT)) == CommandResult()
-    with_task = followed(Tables(invalid), Track(ARN, AT, TASK))
+    assert processed(Tables(invalid), Track(ARN, AT)) == CommandResult()
+    with_task = processed(Tables(invalid), Track(ARN, AT, TASK))
     assert with_task == CommandResult(error="Item.InvalidItem")
 
 
@@ -258,7 +258,7 @@ def test_command_that_a_service_refuses_has_its_code(monkeypatch: pytest.MonkeyP
     """The queue keeps the command, and the log says why."""
     tables, refusal = Tables(), ServiceError("DynamoDB", "AccessDeniedException", "no")
     monkeypatch.setattr(tables, "find", Mock(side_effect=refusal))
-    assert followed(tables, Track(ARN, AT)) == CommandResult(error=refusal.code)
+    assert processed(tables, Track(ARN, AT)) == CommandResult(error=refusal.code)
 
 
 @dataclass
