@@ -237,10 +237,8 @@ class Relay:
     def _pending_of(
         self, job: StoredJob, errors: Counter[str]
     ) -> Iterator[MonitorEvent | PendingCallbacks]:
-        if not job.pending_events:
-            if not self.jobs.leave_pending_index(job.job_arn).is_done:
-                errors["DynamoDB.LostRace"] += 1
-            return
+        if not job.pending_events and not self.jobs.leave_pending_index(job.job_arn).is_done:
+            errors["DynamoDB.LostRace"] += 1
         for text in sorted(job.pending_events):
             try:
                 pending_event = PendingEvent.parse(text)
