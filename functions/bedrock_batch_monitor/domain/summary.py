@@ -139,12 +139,12 @@ class ReconcileResult:
     pending now, `callbacks` are for the tasks that wait for the end. `errors` are codes of the form
     `<Service>.<error code>`. `try_again` says that a retry may succeed. `backfilled` says that the
     entry is the end of a job that is recorded in the history alone. `never_readable` has ARN and
-    error code, without the service, of a job that became unreachable without ever having been read, `given_up` says that
-    such a job was untracked. `refused` says that Bedrock refused the read for a reason that does
-    not concern this job alone. `newly_unreachable` says that the job became unreachable, or that
-    its item was found to be wrong, with this result. `ended_without_tags` is the ARN
-    of a job whose end was recorded before its tags could be read. `changes` are the conditions that
-    began or ended.
+    error code, without the service, of a job that became unreachable without ever having been read.
+    `given_up` says that such a job was untracked. `refused` says that Bedrock refused the read for
+    a reason that does not concern this job alone. `newly_unreachable` says that the job became
+    unreachable, or that its item was found to be wrong, with this result. `ended_without_tags` is
+    the ARN of a job whose end was recorded before its tags could be read. `changes` are the
+    conditions that began or ended.
     """
 
     was_read: bool = False
