@@ -19,6 +19,7 @@ from typing import Any, Final, TypeAlias
 import boto3
 from aws_lambda_powertools import Logger
 
+from bedrock_batch_monitor.app.clock import utc_now
 from bedrock_batch_monitor.app.composition import compose
 from bedrock_batch_monitor.handlers.startup import no_garbage_collected
 from bedrock_batch_monitor.settings import Settings
@@ -32,6 +33,7 @@ _ENDING_SECONDS: Final = 60.0
 _GROUPS: Final = 96
 _GROUP_SECONDS: Final = 300.0
 _ITEMS_PER_WRITE: Final = 25
+_BETWEEN_POLLS: Final = timedelta(minutes=1)
 Item: TypeAlias = Mapping[str, Any]
 _PLAIN_TABLE: Final = "baseline"
 _CHECKED_AT: Final = "2026-11-24T20:30:16.123456+00:00"
@@ -56,12 +58,24 @@ class Environment:
         )
 
     def poll_of_monitor(self, session: boto3.Session) -> Any:  # noqa: ANN401 - a function
-        """The poll of the deployed function, run in this process with this session."""
+        """The poll of the deployed function, run in this process with this session.
+
+        By the clock of the monitor, each poll is a minute after the one before.
+        """
         quiet = Logger(service="bench", stream=io.StringIO())
+        polls = 0
         # As the deployed function starts: the collector of garbage is set here for all subjects.
         with no_garbage_collected():
-            monitor = compose(self.settings, session, quiet)
-        return lambda: monitor.poll(lambda: 900.0)
+            monitor = compose(
+                self.settings, session, quiet, lambda: utc_now() + polls * _BETWEEN_POLLS
+            )
+
+        def poll() -> None:
+            nonlocal polls
+            monitor.poll(lambda: 900.0)
+            polls += 1
+
+        return poll
 
     @property
     def tables(self) -> tuple[str, ...]:

@@ -23,7 +23,9 @@ NETWORK_SECONDS: Final = 0.03
 # The scan gets one job after another, so a few of them tell how long all take.
 _SCANNED: Final = 200
 _LEAST_OVER_NETWORK: Final = 100
-# The better of some runs: other load on the machine only adds. Long runs vary little.
+# Where nothing changes, the best of some polls of one environment counts: other load on the machine
+# only adds. Its first poll is not measured, because it opens connections, and a deployed function
+# has one first poll in hours. Long runs are measured once: all of that is little there.
 _RUNS: Final = 3
 _LONG_RUN_FROM: Final = 10_000
 
@@ -85,12 +87,8 @@ def _each(
 ) -> Iterator[Measured]:
     for name, subject in SUBJECTS.items():
         own = _own(environment, recorded, name)
-        # Where nothing changes, a second run finds the same state. Small differences matter there.
-        runs = _RUNS if name == "monitor" and not changed else 1
-        timed = min(
-            (_timed(environment, subject, own) for _ in range(runs)),
-            key=lambda cost: cost.cpu_seconds,
-        )
+        runs = 1 if changed else _runs(name, jobs)
+        timed = min(_timed(environment, subject, own, runs=runs), key=lambda cost: cost.cpu_seconds)
         yield Measured(name, jobs, changed, _counted(environment, subject, own), timed)
 
 
@@ -102,12 +100,8 @@ def _over_network(
     with environment.answering_after(NETWORK_SECONDS):
         for name, subject in subjects.items():
             own = _own(environment, recorded, name)
-            is_long = name != "monitor" and jobs >= _LONG_RUN_FROM
-            runs = 1 if name == "scan" or is_long else _RUNS
-            timed = min(
-                (_timed(environment, subject, own) for _ in range(runs)),
-                key=lambda cost: cost.seconds,
-            )
+            runs = 1 if name == "scan" else _runs(name, jobs)
+            timed = min(_timed(environment, subject, own, runs=runs), key=lambda cost: cost.seconds)
             if name == "scan":
                 whole = replace(
                     timed,
@@ -119,6 +113,10 @@ def _over_network(
                 yield OverNetwork(name, jobs, timed, jobs)
 
 
+def _runs(name: str, jobs: int) -> int:
+    return 1 if name != "monitor" and jobs >= _LONG_RUN_FROM else _RUNS
+
+
 def _own(
     environment: Environment, recorded: Mapping[str, Sequence[Item]], name: str
 ) -> dict[str, Sequence[Item]]:
@@ -128,13 +126,21 @@ def _own(
 
 
 def _timed(
-    environment: Environment, subject: Subject, recorded: Mapping[str, Sequence[Item]]
-) -> Cost:
+    environment: Environment,
+    subject: Subject,
+    recorded: Mapping[str, Sequence[Item]],
+    *,
+    runs: int,
+) -> Iterator[Cost]:
+    """The costs of so many polls of one environment, without its first if there are several."""
     environment.restore(recorded)
     poll = subject(environment, environment.session())
-    with timing() as cost:
+    if runs > 1:
         poll()
-    return cost
+    for _ in range(runs):
+        with timing() as cost:
+            poll()
+        yield cost
 
 
 def _counted(

@@ -13,9 +13,8 @@ So the version of botocore is pinned, and tests compare the results with botocor
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from botocore.parsers import JSONParser, ResponseParserFactory, RestJSONParser
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from botocore.parsers import ResponseParser
 
 _FACTORY: Final = "response_parser_factory"
+_ITEMS: Final = "ItemList"
 _ATTRIBUTE: Final = "AttributeValue"
 _AS_THEY_ARE: Final = frozenset({"S", "N", "BOOL", "SS", "NS"})
 _SUMMARIES: Final = "ModelInvocationJobSummaries"
@@ -46,37 +46,37 @@ class BedrockParser(RestJSONParser):
 
 
 class DynamoDBParser(JSONParser):
-    """Leaves simple attributes as they are."""
+    """Leaves simple attributes as they are, and whole pages that have no other."""
+
+    def _handle_list(self, shape: ListShape, node: Any) -> Any:  # noqa: ANN401 - a JSON value
+        if shape.name == _ITEMS and isinstance(node, list) and _are_simple(node):
+            return node
+        return super()._handle_list(shape, node)  # type: ignore[misc]
 
     def _handle_map(self, shape: MapShape, value: Mapping[str, Any]) -> dict[str, Any]:
         of_value = shape.value
         if of_value.name != _ATTRIBUTE:
             parsed: dict[str, Any] = super()._handle_map(shape, value)  # type: ignore[misc]
             return parsed
-        if _are_simple(value.values()):
-            return dict(value)
         return {
-            name: attribute if _are_simple((attribute,)) else self._parse_shape(of_value, attribute)  # type: ignore[attr-defined]
+            name: attribute
+            if _are_simple([{name: attribute}])
+            else self._parse_shape(of_value, attribute)  # type: ignore[attr-defined]
             for name, attribute in value.items()
         }
 
 
-def _are_simple(attributes: Collection[Any]) -> bool:
-    """Whether botocore would return all of these attributes as they are.
-
-    The loops are those of the standard library: a poll asks this of each attribute that it reads.
-    """
+def _are_simple(items: Iterable[Any]) -> bool:
+    """Whether botocore would return all of these items as they are."""
     try:
-        contents = list(chain.from_iterable(map(dict.values, attributes)))
-    except TypeError:  # not a map
+        for item in items:
+            for attribute in item.values():
+                ((kind, content),) = attribute.items()
+                if kind not in _AS_THEY_ARE or content is None:
+                    return False
+    except (AttributeError, ValueError):  # not a map, or not one of one entry
         return False
-    # As many values as maps, of which none is empty: each has one.
-    return (
-        len(contents) == len(attributes)
-        and all(attributes)
-        and None not in contents
-        and _AS_THEY_ARE.issuperset(chain.from_iterable(attributes))
-    )
+    return True
 
 
 class QuickParsers(ResponseParserFactory):

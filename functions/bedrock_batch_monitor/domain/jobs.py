@@ -151,7 +151,7 @@ class HistoryEntry:
     error_share: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class TrackedJob:
     """What is recorded of a job before it is read again.
 
@@ -163,31 +163,34 @@ class TrackedJob:
     moment, or before the job was read what a person wrote. `tags_pending` says that its tags could
     not be read yet. `queue_risk` is what the forecast says of a job that waits; None if it was not
     asked.
+
+    `Final` in place of a frozen class, which takes three times as long to make: a poll makes one of
+    each active job.
     """
 
-    job_arn: str
-    sequence: int = 0
-    status: str | None = None
-    changed_at: datetime | None = None
-    last_modified_time: datetime | None = None
-    first_in_progress_at: datetime | None = None
-    counts: RecordCounts = NO_COUNTS
-    progress_at: datetime | None = None
-    last_error: JobError | None = None
-    unreadable_polls: int = 0
-    unreachable_since: datetime | None = None
-    submit_time: datetime | None = None
-    records_per_minute: float | None = None
-    conditions: Mapping[str, datetime] = field(default_factory=dict)
-    event_id: str | None = None
-    failing_since: datetime | None = None
-    backfilled: bool = False
-    task_revision: int = 0
-    carried_events: frozenset[str] = frozenset()
-    carries_tasks: bool = False
-    deadline: str | None = None
-    tags_pending: bool = False
-    queue_risk: QueueRisk | None = None
+    job_arn: Final[str]
+    sequence: Final[int] = 0
+    status: Final[str | None] = None
+    changed_at: Final[datetime | None] = None
+    last_modified_time: Final[datetime | None] = None
+    first_in_progress_at: Final[datetime | None] = None
+    counts: Final[RecordCounts] = NO_COUNTS
+    progress_at: Final[datetime | None] = None
+    last_error: Final[JobError | None] = None
+    unreadable_polls: Final[int] = 0
+    unreachable_since: Final[datetime | None] = None
+    submit_time: Final[datetime | None] = None
+    records_per_minute: Final[float | None] = None
+    conditions: Final[Mapping[str, datetime]] = field(default_factory=dict)
+    event_id: Final[str | None] = None
+    failing_since: Final[datetime | None] = None
+    backfilled: Final[bool] = False
+    task_revision: Final[int] = 0
+    carried_events: Final[frozenset[str]] = frozenset()
+    carries_tasks: Final[bool] = False
+    deadline: Final[str | None] = None
+    tags_pending: Final[bool] = False
+    queue_risk: Final[QueueRisk | None] = None
 
     @property
     def has_ended(self) -> bool:

@@ -83,7 +83,7 @@ class JobsTable(JobItems):
                 },
             ):
                 # BETWEEN includes its upper bound, which is not a key of this range.
-                if item[contract.JOB_ARN]["S"] in key_range:
+                if item[contract.JOB_ARN]["S"] != key_range.high:
                     yield items.tracked_or_invalid(item)
 
     def with_pending_events(self, after: datetime | None = None) -> Iterator[PendingJob]:
