@@ -100,13 +100,13 @@ class Field:
         self.cloud.monitor.track(arn)
         return arn
 
-    def follow(self) -> str:
+    def track_job(self) -> str:
         """Add a job that runs for an hour, and have its first transition recorded."""
-        arn = self.add_job(_LONG, "followed")
+        arn = self.add_job(_LONG, "tracked")
         wait_for(
             lambda: self.must("bbm poll") and self.cloud.monitor.history(arn),
             30,
-            what="the followed job",
+            what="the tracked job",
         )
         return arn
 
@@ -474,7 +474,7 @@ DRILLS: Final = (
 
 def perform(place: Field, drill: Drill) -> Result:
     """Run one drill; raises AssertionError or TimeoutError if a step does not succeed."""
-    place.job = place.follow()
+    place.job = place.track_job()
     try:
         return _performed(place, drill)
     finally:

@@ -334,7 +334,7 @@ def test_commands_on_the_bus_track_and_untrack_a_job(cloud: Cloud) -> None:
 
 
 def test_native_event_is_recorded_without_a_poll(cloud: Cloud) -> None:
-    """Bedrock's own event matches the rule, and what its target gets is followed at once.
+    """Bedrock's own event matches the rule, and what its target gets is processed at once.
 
     Nobody but AWS may put an event with this source, so the pattern is tested with
     TestEventPattern and the event handed to the rule's target, as EventBridge would.
@@ -358,7 +358,7 @@ def test_native_event_is_recorded_without_a_poll(cloud: Cloud) -> None:
     url = sqs.get_queue_url(QueueName=target["Arn"].rsplit(":", 1)[-1])["QueueUrl"]
     with cloud.monitor.subscribe() as subscription:
         sqs.send_message(QueueUrl=url, MessageBody=json.dumps(event))
-        wait_for(lambda: cloud.monitor.history(arn), 30, what="the event to be followed")
+        wait_for(lambda: cloud.monitor.history(arn), 30, what="the event to be processed")
         received = once([e for e in subscription.receive() if e["resources"] == [arn]])
     assert [item["observedBy"] for item in cloud.monitor.history(arn)] == ["event"]
     assert [e["detail"]["metadata"]["observedBy"] for e in received] == ["event"]
@@ -366,7 +366,7 @@ def test_native_event_is_recorded_without_a_poll(cloud: Cloud) -> None:
 
 
 def test_dead_letter_can_be_redriven(cloud: Cloud) -> None:
-    """What the inbox could not follow five times is a dead letter that still can be followed.
+    """What the inbox could not process five times is a dead letter that still can be processed.
 
     `StartMessageMoveTask`, which moves letters on AWS, is not in the local cloud: the letter is put
     back into the queue as that does, body unchanged.
@@ -393,7 +393,7 @@ def test_dead_letter_can_be_redriven(cloud: Cloud) -> None:
             [letter] = wait_for(cloud.monitor.take_dead_letters, 120, what="the dead letter")
         assert cloud.monitor.history(arn) == []
         sqs.send_message(QueueUrl=url, MessageBody=letter)
-        wait_for(lambda: cloud.monitor.history(arn), 60, what="the letter to be followed")
+        wait_for(lambda: cloud.monitor.history(arn), 60, what="the letter to be processed")
     finally:
         sqs.set_queue_attributes(QueueUrl=url, Attributes=timeout["Attributes"])
         cloud.bedrock.faults.remove(hidden)

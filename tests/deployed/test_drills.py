@@ -36,14 +36,14 @@ def restore(place: Field, block: Block, table: str) -> None:
 
 
 @pytest.fixture
-def followed(place: Field) -> str:
+def tracked(place: Field) -> str:
     """A job with a recorded transition, and the time to restore to."""
     place.variables["RESTORE_TO"] = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    place.job = place.follow()
+    place.job = place.track_job()
     return place.job
 
 
-def test_lost_history_is_copied_from_a_restored_table(place: Field, followed: str) -> None:
+def test_lost_history_is_copied_from_a_restored_table(place: Field, tracked: str) -> None:
     """Entries that were deleted come back, and those that are there stay as they are.
 
     The emulator restores what a table has now, so it is restored before the loss.
@@ -53,7 +53,7 @@ def test_lost_history_is_copied_from_a_restored_table(place: Field, followed: st
     before = client.scan(TableName=table)["Items"]
     place.cloud.bedrock.clock.advance(3600)
     place.must("bbm poll")
-    key = {"jobArn": {"S": followed}, "sequence": {"N": "1"}}
+    key = {"jobArn": {"S": tracked}, "sequence": {"N": "1"}}
     client.delete_item(TableName=table, Key=key)
     place.must(Block("to_string(@)", RESTORED).text)
 
@@ -63,16 +63,16 @@ def test_lost_history_is_copied_from_a_restored_table(place: Field, followed: st
     client.delete_table(TableName=f"{table}-restored")
 
 
-def test_whole_table_is_replaced_by_an_earlier_one(place: Field, followed: str) -> None:
+def test_whole_table_is_replaced_by_an_earlier_one(place: Field, tracked: str) -> None:
     """The restored table gets the name of the table, and the monitor continues with it."""
     table, client = place.cloud.monitor.outputs.jobs_table_name, place.client("dynamodb")
     restore(place, Block("restore-table-to-point-in-time", RESTORED), "Jobs")
-    lost = place.follow()
+    lost = place.track_job()
     place.must(Block("create-backup", WRONG).text)
     assert "Item" not in client.get_item(TableName=table, Key={"jobArn": {"S": lost}})
     place.must("bbm rediscover --since 8d")
 
     assert place.cloud.monitor.job(lost) is not None
     assert [each["sequence"] for each in place.cloud.monitor.history(lost)] == [1]
-    assert place.cloud.monitor.job(followed) is not None
+    assert place.cloud.monitor.job(tracked) is not None
     place.must(Block('delete-table --table-name "$TABLE-restored"', WRONG).text)

@@ -194,7 +194,7 @@ def test_dead_letters_are_listed_by_kind(cloud: Cloud, run: Run) -> None:
 
 
 def test_dead_letters_are_moved_back_and_processed(cloud: Cloud, run: Run) -> None:
-    """The command in a letter is followed after all, and no letter is left."""
+    """The command in a letter is processed after all, and no letter is left."""
     arn = cloud.bedrock.add_job(script=Script((Phase("InProgress", None),)), job_name="late")
     body = {
         "source": "test",

@@ -144,7 +144,7 @@ def test_native_event_of_a_member_is_recorded(cloud: Cloud, scope: tuple[str, st
     url = sqs.get_queue_url(QueueName=queue)["QueueUrl"]
     try:
         sqs.send_message(QueueUrl=url, MessageBody=json.dumps(event))
-        wait_for(lambda: cloud.monitor.history(arn), 30, what="the event to be followed")
+        wait_for(lambda: cloud.monitor.history(arn), 30, what="the event to be processed")
     finally:
         cloud.bedrock.faults.remove(hidden)
     [entry] = cloud.monitor.history(arn)
