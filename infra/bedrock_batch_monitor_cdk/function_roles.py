@@ -278,7 +278,7 @@ def _allow_tables_of_poll(role: iam.Role, tables: Tables, config: MonitorConfig)
 def _allow_following(
     scope: Construct, role: iam.Role, tables: Tables, events: Events, config: MonitorConfig
 ) -> None:
-    """What both functions that follow jobs need: outbox, bus, and the jobs themselves."""
+    """What both functions that read jobs need: outbox, bus, and the jobs themselves."""
     # Only these two functions: the table holds task tokens. No grant, index or output names it.
     allow(
         role,

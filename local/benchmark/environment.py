@@ -229,8 +229,8 @@ def benchmark_environment() -> Iterator[Environment]:
         # The SDK's own settings, so that everything here uses the local cloud as the functions do.
         os.environ |= emulator.caller_environment()
         os.environ["AWS_ENDPOINT_URL_BEDROCK"] = bedrock.endpoint_url
-        # Each measured poll is the first of its environment. Only that one reads the models of the
-        # jobs, for their slots: one read unit for each job, which no later poll reads again.
+        # Calls are counted in the first poll of an environment. Only that one reads the models of
+        # the jobs, for their slots: one read unit for each job, which no later poll reads again.
         settings = replace(Settings.from_environment(variables), read_quotas=False)
         yield Environment(bedrock, emulator, monitor, settings)
 

@@ -2,7 +2,7 @@
 
 The histories have known distributions that were chosen before the estimator was written, and no
 value of the estimator comes from them. Each job is forecast at its submission from the jobs that
-had ended by then, and is then followed to its deadline as the monitor follows it.
+had ended by then, and is then read again until its deadline, as the monitor does it.
 """
 
 from __future__ import annotations

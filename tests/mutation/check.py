@@ -184,7 +184,9 @@ class _Attempt:
 def report(results: Sequence[Tried], stale: Sequence[Accepted]) -> str:
     """The score of each part, and every survivor that is not accepted.
 
-    The score is the share of detected mutants among those that are judged: detected or survived.
+    The score is the share of detected mutants among those that were tried. One that is undecided
+    counts against it, because most of those would survive: a mutant is detected early, and survives
+    only after its last test.
     """
     lines = [
         f"{tried.mutant.path}:{tried.mutant.line}: {tried.part}, {tried.mutant.operator}, "
@@ -219,8 +221,8 @@ def report(results: Sequence[Tried], stale: Sequence[Accepted]) -> str:
         counts = Counter(tried.outcome for tried in results if tried.part == part)
         figures = [counts[title] for title in titles]
         noticed = counts[KILLED] + counts[TIMED_OUT]
-        judged = noticed + counts[SURVIVED]
-        score = f"{100 * noticed / judged:.1f} %" if judged else "-"
+        tried_ones = noticed + counts[SURVIVED] + counts[UNDECIDED]
+        score = f"{100 * noticed / tried_ones:.1f} %" if tried_ones else "-"
         lines.append(
             f"{part:<14}" + "".join(f"{figure:>11}" for figure in figures) + f"{score:>11}"
         )

@@ -30,8 +30,13 @@ class Kills:
     @classmethod
     def read(cls, path: Path, keys: Collection[tuple[str, str]]) -> Kills:
         """What earlier runs have found about the mutants with these keys."""
-        stored = json.loads(path.read_text()) if path.exists() else []
-        return cls(path, {(name, mutation): test for name, mutation, test in stored}).of(keys)
+        try:
+            stored = json.loads(path.read_text())
+            tests = {(name, mutation): test for name, mutation, test in stored}
+        except (FileNotFoundError, ValueError):
+            # It is only a hint: without it, the same verdicts take longer.
+            tests = {}
+        return cls(path, tests).of(keys)
 
     def of(self, keys: Collection[tuple[str, str]]) -> Kills:
         """The same without mutants that do not exist."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.mutation.settings import ROOT, SETTINGS, Code, Ring
-from tests.mutation.worker import SURVIVED, TIMED_OUT, UNPATCHABLE, Verdict
+from tests.mutation.worker import BROKEN, SURVIVED, TIMED_OUT, UNPATCHABLE, Verdict
 
 
 class ServerError(Exception):
@@ -106,8 +106,9 @@ class Project:
 class Lane:
     """The servers that work one at a time, on one core: one for each kind and ring in use.
 
-    A server that is used for the first time runs its controls: tests without any mutant, in the
-    order in which mutants meet them. One that fails would count as a mutant that was noticed.
+    A server that is used for the first time runs its controls: tests without any mutant. A test
+    that detects a mutant for the first time runs once more without one. A test that fails then
+    would count as the detection of every mutant.
     """
 
     project: Project
@@ -118,21 +119,41 @@ class Lane:
     """Tests by name of the ring that a server runs before its first mutant."""
     _servers: dict[tuple[str, str], Server] = field(default_factory=dict)
     _controlled: set[tuple[str, str]] = field(default_factory=set)
+    _confirmed: set[tuple[str, str, str]] = field(default_factory=set)
 
     def attempt(
         self, ring: Ring, kind: str, path: str, number: int, tests: Sequence[tuple[str, float]]
     ) -> Verdict:
-        """Try a mutant with these tests; number -1 is no mutant at all. Raises `ServerError`."""
+        """Try a mutant with these tests; raises `ServerError`."""
         if (kind, ring.name) not in self._controlled:
             self._controlled.add((kind, ring.name))
-            verdict = self.attempt(ring, kind, path, -1, self.controls[ring.name])
-            if verdict.outcome != SURVIVED:
-                problem = (
-                    f"{ring.name}, {kind}: {verdict.test} is {verdict.outcome} without any mutant: "
-                    "it passes alone or in the order of the files, and not after quicker tests\n"
-                    f"{self._servers[kind, ring.name].log_end()}"
-                )
-                raise ServerError(problem)
+            self._control(ring, kind, path, self.controls[ring.name])
+        verdict = self._run(ring, kind, path, number, tests)
+        if verdict.outcome == UNPATCHABLE:
+            return self.attempt(ring, "fresh", path, number, tests)
+        if verdict.test is not None and (kind, ring.name, verdict.test) not in self._confirmed:
+            self._control(ring, kind, path, [each for each in tests if each[0] == verdict.test])
+            self._confirmed.add((kind, ring.name, verdict.test))
+        return verdict
+
+    def _control(
+        self, ring: Ring, kind: str, path: str, tests: Sequence[tuple[str, float]]
+    ) -> None:
+        """Run tests without a mutant; raises `ServerError` if one does not pass."""
+        verdict = self._run(ring, kind, path, -1, tests)
+        if verdict.outcome != SURVIVED:
+            server = self._servers.get((kind, ring.name))
+            problem = (
+                f"{ring.name}, {kind}: {verdict.test} is {verdict.outcome} without any mutant: it "
+                "passes alone or in the order of the files, and not by itself or after quicker "
+                f"tests\n{'' if server is None else server.log_end()}"
+            )
+            raise ServerError(problem)
+
+    def _run(
+        self, ring: Ring, kind: str, path: str, number: int, tests: Sequence[tuple[str, float]]
+    ) -> Verdict:
+        """Run tests on a mutant; number -1 is no mutant at all."""
         message = {
             "path": path,
             "number": number,
@@ -145,12 +166,13 @@ class Lane:
         server = self._servers[key]
         answer = server.ask(message)
         verdict = Verdict(answer["outcome"], answer["test"], answer["seconds"])
+        if verdict.outcome == BROKEN:
+            problem = f"{ring.name}, {kind}: no test began on a mutant\n{server.log_end()}"
+            raise ServerError(problem)
         if verdict.outcome == TIMED_OUT or server.served == ring.lifetime:
             # A test that was ended may have left a request to a process that serves all of them.
             server.close()
             del self._servers[key]
-        if verdict.outcome == UNPATCHABLE:
-            return self.attempt(ring, "fresh", path, number, tests)
         return verdict
 
     def _started(self, kind: str, ring: Ring) -> Server:

@@ -20,9 +20,10 @@ from tests.mutation.choose import Touched
 from tests.mutation.kills import Kills
 from tests.mutation.operators import Mutant
 from tests.mutation.recordings import Recording
-from tests.mutation.servers import Project, ServerError
+from tests.mutation.servers import Lane, Project, ServerError
 from tests.mutation.settings import FIXED, SAMPLE, Accepted, Code, Ring, read_settings
 from tests.mutation.worker import (
+    BROKEN,
     KILLED,
     SURVIVED,
     TIMED_OUT,
@@ -194,13 +195,13 @@ REQUEST = Request("code.py", 0, ("test_a", "test_b"), (0.0, 0.0))
         (("start 0", "start 1", "survived"), SURVIVED, None),
         (("start 0", "killed 0"), KILLED, "test_a"),
         (("start 0", "start 1"), KILLED, "test_b"),
-        ((), KILLED, None),
+        ((), BROKEN, None),
     ],
 )
-def test_child_that_ends_early_counts_as_killed(
+def test_child_that_ends_during_a_test_counts_as_killed(
     words: tuple[str, ...], outcome: str, test: str | None
 ) -> None:
-    """The test that ran detected a mutant that ends the process."""
+    """The test that ran detected a mutant that ends the process; before that, nothing did."""
 
     def work(tell: Callable[[str], None]) -> None:
         for word in words:
@@ -208,6 +209,35 @@ def test_child_that_ends_early_counts_as_killed(
 
     verdict = in_child(work, REQUEST)
     assert (verdict.outcome, verdict.test) == (outcome, test)
+
+
+@dataclass
+class ScriptedLane(Lane):
+    """Has a test that passes as a control, and then fails with and without a mutant."""
+
+    ran: list[tuple[int, str]] = field(default_factory=list)
+
+    def _run(
+        self, _ring: Ring, _kind: str, _path: str, number: int, tests: Sequence[tuple[str, float]]
+    ) -> Verdict:
+        """Fail in a test that is named so, and in `good` on a mutant."""
+        for test, _ in tests:
+            self.ran.append((number, test))
+            if test == "broken" or (test == "good" and number >= 0):
+                return Verdict(KILLED, test)
+        return Verdict(SURVIVED)
+
+
+def test_test_that_fails_without_a_mutant_detects_none() -> None:
+    """A test that fails by itself would count as the detection of every mutant."""
+    lane = ScriptedLane(None, Path(), {"ring": [("quick", 0.0)]}, {})  # type: ignore[arg-type]
+    ring = Ring("ring", "src/pack", ("checks",), sampled=True, exclude=(), preload=(), lifetime=0)
+    assert lane.attempt(ring, "collected", "a", 1, [("good", 1.0)]) == Verdict(KILLED, "good")
+    assert lane.attempt(ring, "collected", "a", 2, [("good", 1.0)]) == Verdict(KILLED, "good")
+    # Its control, and the test that detected the first mutant, run once without one.
+    assert lane.ran == [(-1, "quick"), (1, "good"), (-1, "good"), (2, "good")]
+    with pytest.raises(ServerError, match="broken is killed without any mutant"):
+        lane.attempt(ring, "collected", "a", 3, [("broken", 1.0)])
 
 
 def test_endless_test_is_ended_by_a_time_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -272,13 +302,13 @@ def test_report_counts_mutants_that_were_not_tried() -> None:
 
 
 def test_mutant_whose_tests_did_not_all_run_is_undecided() -> None:
-    """It is neither detected nor a survivor, so it is not part of the score."""
+    """It counts against the score, and is not printed as a survivor to accept."""
     results = [
         Tried(FIXED, mutant("a"), KILLED, 1, 1),
         Tried(FIXED, mutant("b", line=7), UNDECIDED, 2, 5),
     ]
     lines = report(results, []).splitlines()
-    assert lines[-3].split() == ["fixed", "set", "1", "0", "0", "0", "1", "0", "100.0", "%"]
+    assert lines[-3].split() == ["fixed", "set", "1", "0", "0", "0", "1", "0", "50.0", "%"]
     assert lines[0].startswith(
         "pack/code.py:7: fixed set, comparison, undecided: 2 of 5 tests had run"
     )

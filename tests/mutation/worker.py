@@ -40,6 +40,7 @@ from tests.mutation.settings import Code, Ring, read_settings
 
 KILLED, SURVIVED, TIMED_OUT = "killed", "survived", "timed out"
 UNPATCHABLE: Final = "unpatchable"
+BROKEN: Final = "broken"
 # Of a test that takes seconds while nothing is mutated; the machine may be busy with other things.
 _PATIENCE: Final = 6.0
 _LEAST_SECONDS: Final = 8.0
@@ -137,7 +138,8 @@ def in_child(work: Callable[[Callable[[str], None]], None], request: Request) ->
     """Run something in a fork and follow what it reports: `start N`, then `killed N` or `survived`.
 
     A child that says nothing for too long is killed with all that it started. One that ends
-    without a word counts as a mutant that was killed.
+    without a word during a test counts as a mutant that was killed; before its first test, it is
+    broken.
     """
     began = time.monotonic()
     reader, writer = os.pipe()
@@ -173,7 +175,7 @@ def _follow(reader: int, request: Request) -> Verdict:
         if not select.select([reader], [], [], limit)[0]:
             return Verdict(TIMED_OUT, test)
         if not (read := os.read(reader, 4096)):
-            return Verdict(KILLED, test)
+            return Verdict(BROKEN if test is None else KILLED, test)
         text += read
         while b"\n" in text:
             line, text = text.split(b"\n", 1)

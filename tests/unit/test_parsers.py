@@ -45,7 +45,12 @@ ATTRIBUTES = st.recursive(
     max_leaves=6,
 )
 # What DynamoDB never sends: several types, none, no object, a type that the SDK does not know.
-ODD = st.sampled_from([{}, {"S": "a", "N": "1"}, {"S": None}, {"X": "a"}, {"M": {"a": {"S": "b"}}}])
+ODD = st.sampled_from(
+    [
+        *({}, {"S": "a", "N": "1"}, {"S": None}, {"X": "a"}, {"M": {"a": {"S": "b"}}}),
+        *({"SS": "abc"}, {"NS": {"a": 1}}, {"SS": 5}, "S", None),
+    ]
+)
 # JSON has one type for numbers, so a count can be written as 1000, 1000.0 or 1e3.
 COUNTS = st.integers(0, 10**6) | st.integers(0, 10**6).map(float)
 TIMES = st.datetimes(datetime(2024, 1, 1), datetime(2030, 1, 1)).map(  # noqa: DTZ001 - UTC, below

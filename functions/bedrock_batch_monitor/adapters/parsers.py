@@ -4,8 +4,8 @@
 - Summaries of a list of Bedrock: left as the JSON document has them, because the monitor uses half
   of their members. `bedrock.listed_job` reads those.
 - Items of DynamoDB: botocore compares each attribute with ten possible types, which takes three
-  microseconds. Strings, numbers, flags and sets are the same in DynamoDB's JSON and in botocore's
-  answer, so they are taken as they are. Binary values, maps and lists are left to botocore.
+  microseconds. Strings, numbers and flags are the same in DynamoDB's JSON and in botocore's answer,
+  so they are taken as they are, whole pages of them at once. All others are left to botocore.
 
 What botocore's parsers call, and how to reach the factory of a session, is not a public interface.
 So the version of botocore is pinned, and tests compare the results with botocore's own.
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _FACTORY: Final = "response_parser_factory"
 _ITEMS: Final = "ItemList"
 _ATTRIBUTE: Final = "AttributeValue"
-_AS_THEY_ARE: Final = frozenset({"S", "N", "BOOL", "SS", "NS"})
+_AS_THEY_ARE: Final = frozenset({"S", "N", "BOOL"})
 _SUMMARIES: Final = "ModelInvocationJobSummaries"
 
 

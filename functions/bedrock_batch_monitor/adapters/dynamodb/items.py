@@ -384,7 +384,7 @@ def _digits(value: float) -> AttributeValueTypeDef:
 
 def _time(item: Item, name: str) -> datetime:
     try:
-        return from_iso(item[name].get("S", ""))
+        return from_iso(item[name].get("S") or "")
     except ValueError as cause:
         raise _wrong(item, name, "a time such as 2026-11-24T20:30:16.123Z") from cause
 
