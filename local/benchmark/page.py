@@ -16,7 +16,7 @@ from typing import Final
 from local.benchmark.baselines import SUBJECTS, WAIT_LOOP, states_per_iteration
 from local.benchmark.burst import Burst
 from local.benchmark.latency import Latency
-from local.benchmark.polls import Measured, OverNetwork
+from local.benchmark.polls import Measured, OverNetwork, cpu_per_job
 from local.benchmark.record_errors import Measured as RecordErrors
 from local.benchmark.record_errors import text_of
 from local.benchmark.start import Start
@@ -145,10 +145,7 @@ def _cpu_per_job(polls: Sequence[Measured]) -> Iterable[str]:
         (one for one in polls if one.subject == "monitor" and not one.changed),
         key=lambda one: one.jobs,
     )
-    yield (
-        f"With {most.jobs:,} jobs of which none changed, a poll takes "
-        f"{most.timed.cpu_seconds / most.jobs * 1e6:.0f} µs of CPU time per job."
-    )
+    yield cpu_per_job(most.jobs, most.cpu_seconds)
 
 
 def _over_network(measured: Sequence[OverNetwork]) -> Iterable[str]:

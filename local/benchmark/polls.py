@@ -1,13 +1,19 @@
-"""The cost of one poll, by number of jobs and the share that has ended since the last poll."""
+"""The cost of one poll, by number of jobs and the share that has ended since the last poll.
+
+`python -m local.benchmark.polls` prints the CPU time of polls in which nothing changes.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from statistics import median
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
 
 from local.benchmark.baselines import CALLS_ONLY, SUBJECTS, Subject, scan_some
-from local.benchmark.environment import Environment
+from local.benchmark.environment import Environment, benchmark_environment
 from local.benchmark.meter import Cost, Meter, timing
 
 if TYPE_CHECKING:
@@ -28,6 +34,8 @@ _LEAST_OVER_NETWORK: Final = 100
 # has one first poll in hours. Long runs are measured once: all of that is little there.
 _RUNS: Final = 3
 _LONG_RUN_FROM: Final = 10_000
+# Polls of the monitor whose CPU time is measured where nothing changes.
+_POLLS: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +47,8 @@ class Measured:
     changed: int
     counted: Cost
     timed: Cost
+    cpu_seconds: tuple[float, ...] = ()
+    """Of more polls, where nothing changed: other load on the machine changes each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +99,17 @@ def _each(
         own = _own(environment, recorded, name)
         runs = 1 if changed else _runs(name, jobs)
         timed = min(_timed(environment, subject, own, runs=runs), key=lambda cost: cost.cpu_seconds)
-        yield Measured(name, jobs, changed, _counted(environment, subject, own), timed)
+        counted = _counted(environment, subject, own)
+        more = unchanged(environment, own, _POLLS) if name == "monitor" and not changed else ()
+        yield Measured(name, jobs, changed, counted, timed, more)
+
+
+def unchanged(
+    environment: Environment, recorded: Mapping[str, Sequence[Item]], polls: int
+) -> tuple[float, ...]:
+    """The CPU seconds of so many polls of the monitor in which nothing changes."""
+    costs = _timed(environment, SUBJECTS["monitor"], recorded, runs=polls)
+    return tuple(cost.cpu_seconds for cost in costs)
 
 
 def _over_network(
@@ -153,3 +173,29 @@ def _counted(
     with meter.counting() as cost:
         poll()
     return cost
+
+
+def cpu_per_job(jobs: int, cpu_seconds: Sequence[float]) -> str:
+    """The sentence about the CPU time of polls in which nothing changes."""
+    best, middle = (value / jobs * 1e6 for value in (min(cpu_seconds), median(cpu_seconds)))
+    return (
+        f"With {jobs:,} jobs of which none changed, a poll takes {best:.0f} µs of CPU time per job "
+        f"in the best of {len(cpu_seconds)} polls, and {middle:.0f} µs in the median."
+    )
+
+
+def main(
+    *,
+    jobs: Annotated[int, typer.Option(help="Active jobs.")] = _LONG_RUN_FROM,
+    polls: Annotated[int, typer.Option(help="Polls to measure.")] = _POLLS,
+) -> None:
+    """Print the CPU time per job of polls in which nothing changes."""
+    with benchmark_environment() as environment:
+        environment.fill(jobs, ending=[jobs])
+        environment.poll_of_monitor(environment.session())()
+        recorded = environment.snapshot(environment.tables)
+        typer.echo(cpu_per_job(jobs, unchanged(environment, recorded, polls)))
+
+
+if __name__ == "__main__":
+    typer.run(main)
