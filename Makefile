@@ -55,7 +55,7 @@ demo: setup ## Run the whole monitor on this machine, without an AWS account (KE
 	@PYTHONPATH=functions python -m local.demo $(if $(KEEP),--keep)
 
 check: lint ## Run the linters, the unit tests and the documentation tests (about a minute)
-	@pytest tests/unit tests/docs
+	@pytest --hypothesis-profile=quick tests/unit tests/docs
 
 verify: setup ## Check the stack and the bundle against AWS's own data (part of make test; two minutes)
 	@pytest tests/verify
