@@ -16,6 +16,7 @@ from bedrock_batch_monitor.domain.deadlines import (
     deadline_rules_text,
     moment_of,
     parse_deadline,
+    stored_text,
 )
 
 SUBMITTED = datetime(2026, 11, 24, 20, 30, tzinfo=UTC)
@@ -148,3 +149,11 @@ def test_deadlines_that_are_not_allowed_are_refused(value: object) -> None:
     """Not JSON, no object, no pattern, no deadline, or too many."""
     with pytest.raises(ValueError, match=r".+"):
         deadline_rules_of(value)
+
+
+def test_stored_deadline_is_a_moment_once_that_is_known() -> None:
+    """A time of day or a duration has none until the submission is known."""
+    moment, duration = parse_deadline("2026-11-27T06:00:00Z"), parse_deadline("4h")
+    assert stored_text(moment, None) == "2026-11-27T06:00:00.000Z"
+    assert stored_text(duration, None) is None
+    assert stored_text(duration, SUBMITTED) == "2026-11-25T00:30:00.000Z"

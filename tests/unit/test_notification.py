@@ -501,6 +501,7 @@ def test_summary_shows_twenty_arns_and_counts_the_others() -> None:
     assert "\nand 1,214 more\n" in more.mail
     assert more.chat["content"]["description"].splitlines()[-1] == "and 1,214 more"
     assert more.subject == ("Bedrock batch monitor: 1,234 tracked job ARNs could never be read")
+    assert "\nand 1 more\n" in unreadable_texts(pairs[:21]).mail
 
 
 def test_summary_without_arns_is_refused() -> None:

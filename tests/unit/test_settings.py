@@ -8,6 +8,7 @@ import pytest
 from bedrock_batch_monitor.domain.arns import Scope
 from bedrock_batch_monitor.domain.discovery import JobFilter
 from bedrock_batch_monitor.domain.rules import Rules
+from bedrock_batch_monitor.domain.setting_kinds import ListOf, NotAllowedError
 from bedrock_batch_monitor.domain.token_usage import OutputBucket, TokenPrice, UsageRules
 from bedrock_batch_monitor.settings import NotificationSettings, SettingError, Settings
 from tests.support.variables import DEFAULT_VARIABLES
@@ -190,3 +191,16 @@ def test_notifications_without_a_topic_are_refused() -> None:
     """A notification function needs at least one topic."""
     with pytest.raises(SettingError, match=r"neither .*EMAIL_TOPIC_ARN nor CHAT_TOPIC_ARN"):
         NotificationSettings.from_environment({})
+
+
+def test_list_setting_takes_one_text_or_several_up_to_a_limit() -> None:
+    """To monitor one more Region, you write one name."""
+    kind = ListOf("[a-z]+", "names", 2)
+    assert [kind.parse(value) for value in ("one", ["one"], "one, two")] == [
+        ("one",),
+        ("one",),
+        ("one", "two"),
+    ]
+    for value in ([], "", ["one", "two", "three"]):
+        with pytest.raises(NotAllowedError):
+            kind.parse(value)

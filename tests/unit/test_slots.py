@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
+from bedrock_batch_monitor.app.slots import INVALID_PENDING, SlotWatch
 from bedrock_batch_monitor.domain.arns import Scope
 from bedrock_batch_monitor.domain.events import event_id_of, slots_event
 from bedrock_batch_monitor.domain.slots import (
@@ -235,3 +238,21 @@ def test_malformed_pending_slots_event_is_refused(text: str) -> None:
     """A person wrote it into the table."""
     with pytest.raises(ValueError, match="not a pending event"):
         PendingSlots.parse(text)
+
+
+def test_pending_event_that_cannot_be_read_is_reported() -> None:
+    """Somebody wrote a text among the pending events; the others are still sent."""
+    table: Any = Mock()
+    table.load.return_value = SlotState(pending=frozenset({"nonsense"}))
+    parts: Any = Mock()
+    watch = SlotWatch(
+        Scope("123456789012", "us-east-1"),
+        "aws",
+        parts,
+        table,
+        parts,
+        lambda: NOW,
+        emits_events=True,
+    )
+    result = watch.run(None, lambda: True)
+    assert (result.errors, result.events) == ((INVALID_PENDING,), ())
