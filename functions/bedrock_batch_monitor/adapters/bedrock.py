@@ -211,9 +211,6 @@ def _listed_time(summary: Mapping[str, Any], name: str) -> datetime | None:
 
 
 def _utc(moment: datetime) -> datetime | None:
-    if moment.tzinfo is UTC and not moment.microsecond % 1000:
-        # As Bedrock sends all of them: a poll comes here three times for each job of a list.
-        return moment
     try:
         return to_milliseconds(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
     except (OverflowError, ValueError):  # an offset out of range, or one that leads to year 0
