@@ -48,7 +48,7 @@ class Measured:
     counted: Cost
     timed: Cost
     cpu_seconds: tuple[float, ...] = ()
-    """Of more polls, where nothing changed: other load on the machine changes each."""
+    """Of each measured poll: other load on the machine changes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,18 +98,13 @@ def _each(
     for name, subject in SUBJECTS.items():
         own = _own(environment, recorded, name)
         runs = 1 if changed else _runs(name, jobs)
-        timed = min(_timed(environment, subject, own, runs=runs), key=lambda cost: cost.cpu_seconds)
+        polls = _POLLS if name == "monitor" and not changed else runs
+        costs = list(_timed(environment, subject, own, runs=polls))
+        # As many as of the others are compared.
+        timed = min(costs[:runs], key=lambda cost: cost.cpu_seconds)
+        cpu_seconds = tuple(cost.cpu_seconds for cost in costs)
         counted = _counted(environment, subject, own)
-        more = unchanged(environment, own, _POLLS) if name == "monitor" and not changed else ()
-        yield Measured(name, jobs, changed, counted, timed, more)
-
-
-def unchanged(
-    environment: Environment, recorded: Mapping[str, Sequence[Item]], polls: int
-) -> tuple[float, ...]:
-    """The CPU seconds of so many polls of the monitor in which nothing changes."""
-    costs = _timed(environment, SUBJECTS["monitor"], recorded, runs=polls)
-    return tuple(cost.cpu_seconds for cost in costs)
+        yield Measured(name, jobs, changed, counted, timed, cpu_seconds)
 
 
 def _over_network(
@@ -194,7 +189,8 @@ def main(
         environment.fill(jobs, ending=[jobs])
         environment.poll_of_monitor(environment.session())()
         recorded = environment.snapshot(environment.tables)
-        typer.echo(cpu_per_job(jobs, unchanged(environment, recorded, polls)))
+        costs = _timed(environment, SUBJECTS["monitor"], recorded, runs=polls)
+        typer.echo(cpu_per_job(jobs, [cost.cpu_seconds for cost in costs]))
 
 
 if __name__ == "__main__":
