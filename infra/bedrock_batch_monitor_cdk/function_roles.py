@@ -76,7 +76,7 @@ def monitor_role(  # noqa: PLR0913 - what it may use, all named
         name=_name_for_members(scope, "monitor", events),
     )
     _allow_tables_of_poll(role, tables, config)
-    _allow_following(scope, role, tables, events, config)
+    _allow_reading_jobs(scope, role, tables, events, config)
     # Discovery needs the list, and with many active jobs it replaces most Get calls. The operation
     # has no resource type (Service Authorization Reference, Amazon Bedrock).
     allow(role, "ListBatchJobs", ["bedrock:ListModelInvocationJobs"], ["*"])
@@ -126,7 +126,7 @@ def inbox_role(
         ["dynamodb:PutItem", "dynamodb:Query"],
         [tables.history.table_arn],
     )
-    _allow_following(scope, role, tables, events, config)
+    _allow_reading_jobs(scope, role, tables, events, config)
     _allow_reading_manifests(role, config.output_buckets or ())
     allow_key(role, "UseKeyOfTables", KEY_TO_WRITE_TABLES, events.key, through="dynamodb")
     if config.task_tokens:
@@ -275,7 +275,7 @@ def _allow_tables_of_poll(role: iam.Role, tables: Tables, config: MonitorConfig)
         allow(role, sid, [f"dynamodb:{operation}" for operation in operations], [table])
 
 
-def _allow_following(
+def _allow_reading_jobs(
     scope: Construct, role: iam.Role, tables: Tables, events: Events, config: MonitorConfig
 ) -> None:
     """What both functions that read jobs need: outbox, bus, and the jobs themselves."""

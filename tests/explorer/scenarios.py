@@ -201,8 +201,8 @@ def _run(turns: Turns, case: Case, stops: Callable[[], bool] = lambda: False) ->
             programs[name] = Program(partial(_run_poll, turns, acting), seat=acting.seat)
         else:
             requests = scenario.inboxes[name]
-            follow = partial(_follow, turns, acting, requests)
-            programs[name] = Program(follow, requests, acting.seat)
+            process = partial(_process, turns, acting, requests)
+            programs[name] = Program(process, requests, acting.seat)
     turns.run(programs, stops)
 
 
@@ -217,7 +217,7 @@ def _run_poll(turns: Turns, acting: Actor) -> Outcome:
     return Outcome(tuple(acting.poll(partial(turns.seconds_left, acting.seat.actor))))
 
 
-def _follow(turns: Turns, acting: Actor, requests: tuple[Request, ...]) -> Outcome:
+def _process(turns: Turns, acting: Actor, requests: tuple[Request, ...]) -> Outcome:
     left = acting.process_all(requests, partial(turns.seconds_left, acting.seat.actor))
     return Outcome(left=tuple(left))
 

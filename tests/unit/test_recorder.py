@@ -1,4 +1,4 @@
-"""What a recorded transition writes in all its parts, and what the poll is told of it."""
+"""What a recorded transition writes in all its parts, and what the poll gets back."""
 
 from __future__ import annotations
 
