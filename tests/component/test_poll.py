@@ -434,6 +434,17 @@ def test_running_job_that_is_put_again_continues(cloud: Cloud) -> None:
     }
 
 
+def test_error_of_a_running_job_that_was_put_again_is_reported(cloud: Cloud) -> None:
+    """The job continues from its history, and the refused read is no less an error."""
+    arn = cloud.add_job(LIFECYCLE)
+    cloud.bedrock.clock.advance(10 * MINUTE)
+    cloud.poll()
+    cloud.track(arn)
+    cloud.bedrock.faults.hide(arn)
+    assert cloud.poll().errors == {"Bedrock.ResourceNotFoundException": 1}
+    assert (cloud.job(arn) or {})["sequence"] == 1
+
+
 def test_history_expires_if_a_retention_is_set(cloud: Cloud) -> None:
     """With a retention every history item carries its time to live, and no job item does."""
     arn = cloud.add_job("Completed")

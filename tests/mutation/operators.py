@@ -490,13 +490,23 @@ class _Walk:
         """The clauses that `" AND ".join((...))` puts together, each always true."""
         match function.value, node.args:
             case ast.Constant(value=" AND "), [ast.Tuple() | ast.List() as clauses]:
-                for index, clause in enumerate(clauses.elts):
-                    value = ast.FormattedValue(clause, -1)
-                    parts = [ast.Constant("(("), value, ast.Constant(") OR NOT (")]
-                    always = ast.JoinedStr([*parts, copy.deepcopy(value), ast.Constant("))")])
-                    changes = ((clauses, "elts", index, _at(clause, always)),)
-                    shown = partial(_shown, clauses, "elts", index)
-                    yield Site("clause", clause, changes, shown, context)
+                for index, item in enumerate(clauses.elts):
+                    match item:
+                        case ast.Starred(value=ast.GeneratorExp() as several):
+                            yield self.always(several, "elt", None, context)
+                        case ast.Starred():
+                            continue
+                        case _:
+                            yield self.always(clauses, "elts", index, context)
+
+    def always(self, owner: ast.AST, name: str, index: int | None, context: _Context) -> Site:
+        """A clause that holds, and that still uses its placeholders."""
+        clause: ast.expr = _get(owner, name, index)
+        value = ast.FormattedValue(clause, -1)
+        parts = [ast.Constant("(("), value, ast.Constant(") OR NOT (")]
+        always = ast.JoinedStr([*parts, copy.deepcopy(value), ast.Constant("))")])
+        changes = ((owner, name, index, _at(clause, always)),)
+        return Site("clause", clause, changes, partial(_shown, owner, name, index), context)
 
     def dictionary(self, node: ast.Dict, context: _Context) -> Iterator[Site]:
         """The values of a dictionary; an optional argument of DynamoDB is left out as well."""

@@ -109,6 +109,11 @@ def mutations_of(source: str, operator: str) -> list[str]:
             ["a(b) -> f'(({a(b)}) OR NOT ({a(b)}))'", "x -> f'(({x}) OR NOT ({x}))'"],
         ),
         (
+            "return ' AND '.join((x, *(a(b) for b in y), *x))",
+            "clause",
+            ["x -> f'(({x}) OR NOT ({x}))'", "a(b) -> f'(({a(b)}) OR NOT ({a(b)}))'"],
+        ),
+        (
             "return f'{a(b)} AND {b}'",
             "clause",
             [

@@ -441,6 +441,18 @@ def test_only_some_codes_are_retried() -> None:
         assert written == wanted
 
 
+def test_line_that_cannot_be_retried_is_counted_and_left_out() -> None:
+    files = Files(
+        a_jsonl=b'{"recordId":"a"}\n' + inputs("b"),
+        a_jsonl_out=lines(result("a", error=failed()), result("b", error=failed())),
+    )
+    sink = BytesIO()
+    report = Analysis(files.job, files).run(Retry(sink))
+    assert dict(report.problems) == {LineProblem.INVALID: 1}
+    assert [json.loads(line)["recordId"] for line in sink.getvalue().splitlines()] == ["b"]
+    assert report.retry_records == 1
+
+
 @pytest.mark.parametrize(
     ("line", "expected"),
     [

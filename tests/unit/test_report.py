@@ -666,6 +666,26 @@ def test_job_without_a_name_shows_its_arn() -> None:
     assert Reader(page).texts == ["abcdefghijk1", ARN]
 
 
+@pytest.mark.parametrize(
+    ("deadline", "limit"),
+    [(at(3), "its deadline"), (at(5), "its expiration"), (at(7), "its expiration")],
+)
+def test_job_at_risk_names_the_earlier_limit(deadline: datetime, limit: str) -> None:
+    """At one and the same time, the expiration, because Bedrock ends the job then."""
+    job = Job(
+        "a",
+        "a",
+        status="InProgress",
+        is_tracked=True,
+        conditions={"AtRisk": at(0)},
+        expires=at(5),
+        deadline=deadline,
+    )
+    [concern] = concerns([job], at(1))
+
+    assert f"shortly before {limit}, " in concern.reason
+
+
 def test_concerns_are_sorted_by_their_time() -> None:
     """The newest comes first, whether the job has ended or not."""
     jobs = [
