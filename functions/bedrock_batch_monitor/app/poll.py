@@ -7,7 +7,6 @@ from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from bedrock_batch_monitor.adapters.dynamodb.items import InvalidItem
@@ -17,15 +16,13 @@ from bedrock_batch_monitor.app.backlog import Backlog
 from bedrock_batch_monitor.app.bookmarks import Bookmarks
 from bedrock_batch_monitor.app.discover import Discovery, record_discovery_off
 from bedrock_batch_monitor.app.job_results import JobResults
-from bedrock_batch_monitor.app.tag_reads import MOST_RETRIES_PER_POLL
+from bedrock_batch_monitor.app.optional_phases import OptionalPhases
 from bedrock_batch_monitor.app.worker_pool import CONCURRENCY, WorkerPool
-from bedrock_batch_monitor.domain.arns import scope_of
 from bedrock_batch_monitor.domain.event_kinds import UNREACHABLE
 from bedrock_batch_monitor.domain.read_ages import ReadAges
 from bedrock_batch_monitor.domain.read_failures import is_about_itself
 from bedrock_batch_monitor.domain.scopes import ALL_KEYS, KeyPartition
 from bedrock_batch_monitor.domain.state import State
-from bedrock_batch_monitor.domain.statuses import is_terminal
 from bedrock_batch_monitor.domain.summary import PollSummary, by_code, by_status
 from bedrock_batch_monitor.domain.times import plausible
 from bedrock_batch_monitor.listing.list_scan import ScanLimits
@@ -39,12 +36,12 @@ if TYPE_CHECKING:
     from bedrock_batch_monitor.adapters.dynamodb.jobs_table import JobsTable
     from bedrock_batch_monitor.adapters.dynamodb.state_table import StateTable
     from bedrock_batch_monitor.app.discover import Discoverer
-    from bedrock_batch_monitor.app.forecasts import Forecasts, QueueRisks
+    from bedrock_batch_monitor.app.forecasts import Forecasts
     from bedrock_batch_monitor.app.notifier import Notifier
     from bedrock_batch_monitor.app.reconcile import Reconciler
-    from bedrock_batch_monitor.app.slots import SlotsResult, SlotWatch
+    from bedrock_batch_monitor.app.slots import SlotWatch
     from bedrock_batch_monitor.app.tag_reads import TagRetries
-    from bedrock_batch_monitor.app.usage import UsageResult, UsageRetries
+    from bedrock_batch_monitor.app.usage import UsageRetries
     from bedrock_batch_monitor.domain.arns import Scope
     from bedrock_batch_monitor.listing.list_scan import ListScan
     from bedrock_batch_monitor.outbox.relay import Relay
@@ -52,8 +49,6 @@ if TYPE_CHECKING:
 
 # The share of a poll's time that the backlog of pending events may use before jobs are read.
 _SHARE_OF_BACKLOG: Final = 0.25
-# The share of the time left that forecasts may use before jobs are read.
-_SHARE_OF_FORECASTS: Final = 0.1
 # The share of the time left that list scans may use.
 _SHARE_OF_LISTS: Final = 0.5
 # How many jobs that could not be read a log line names for each error code.
@@ -163,13 +158,24 @@ class _Poll:
         )
         self.results = JobResults(self.summary, monitor.logger, self.buffer)
         self.reads = JobReads(monitor.reconciler, self.pool, self.results)
+        self.optional = OptionalPhases(
+            scope=monitor.scope,
+            keys=monitor.keys,
+            forecasts=monitor.forecasts,
+            slots=monitor.slots,
+            tags=monitor.tags,
+            usage=monitor.usage,
+            pool=self.pool,
+            reads=self.reads,
+            results=self.results,
+        )
 
     def run(self) -> None:
         """Run the phases; raises `ServiceError` if the active jobs cannot be listed."""
         self.load_state()
         self.backlog.flush(_SHARE_OF_BACKLOG)
         active = self.collect_active_jobs()
-        self.forecast_waiting(active)
+        self.optional.forecast_waiting(active)
         self.scan_lists(active)
         self.reconcile_each(active)
         self.reads.retry_failed()
@@ -186,9 +192,9 @@ class _Poll:
         self.log_unread(active)
         self.advance_resync(active)
         self.flush_rest()
-        self.update_slots(active)
-        self.read_pending_tags(active)
-        self.read_pending_usage()
+        self.optional.update_slots(active)
+        self.optional.read_pending_tags(active)
+        self.optional.read_pending_usage()
         self.report_never_readable()
 
     def load_state(self) -> None:
@@ -208,27 +214,6 @@ class _Poll:
             self.reads.record_status(job.job_arn, status)
         active.sort(self.monitor.reconciler)
         return active
-
-    def forecast_waiting(self, active: ActiveJobs) -> None:
-        """Find out from when on jobs that wait will probably miss their deadlines."""
-        forecasts = self.monitor.forecasts
-        if forecasts is None:
-            return
-        pool = self.pool
-        until = pool.remaining_after(_SHARE_OF_FORECASTS)
-
-        def add(found: QueueRisks) -> None:
-            self.summary.errors.update(found.errors)
-            active.add_queue_risks(found.by_job)
-
-        # In a thread, where a defect is counted and does not stop the poll.
-        pool.submit(
-            partial(
-                forecasts.queue_risks, active.reachable, lambda: pool.remaining_seconds() > until
-            ),
-            add,
-        )
-        pool.wait_for_all()
 
     def scan_lists(self, active: ActiveJobs) -> None:
         """Find the jobs that need no Get: lists confirm them, or their resync time has not come."""
@@ -351,62 +336,6 @@ class _Poll:
         if state is not None and self.backlog.start != state.pending_from:
             self.bookmarks.save(self.monitor.state.set_pending_from, self.backlog.start)
 
-    def update_slots(self, active: ActiveJobs) -> None:
-        """Count the active jobs by model, and send the events about slots that are free again."""
-        watch = self.monitor.slots
-        if watch is None or self.pool.time_is_up:
-            return
-        arns = None
-        # A new job that could not be read may use a slot, and its model is not known yet.
-        tried = active.reachable.keys() | self.reads.unread.keys()
-        unknown = tried - active.unreachable.keys() - self.reads.statuses.keys()
-        if active.is_whole and not unknown:
-            # A job that Bedrock does not know uses no slot. One that it refuses to show may do.
-            gone = {arn for arn, job in active.unreachable.items() if is_about_itself(job)}
-            arns = frozenset(
-                arn
-                for arn, status in self.reads.statuses.items()
-                if not is_terminal(status)
-                and arn not in gone
-                and scope_of(arn) == self.monitor.scope
-            )
-        pool = self.pool
-        pool.submit(partial(watch.run, arns, lambda: not pool.time_is_up), self._on_slots)
-        pool.wait_for_all()
-        self.buffer.flush()
-        pool.wait_for_all()
-
-    def read_pending_tags(self, active: ActiveJobs) -> None:
-        """Read again the tags of jobs that could not be read; nothing else waits for this."""
-        tags = self.monitor.tags
-        if tags is None:
-            return
-        pending = [arn for arn, job in active.reachable.items() if job.tags_pending]
-        del pending[MOST_RETRIES_PER_POLL:]
-        if not self.pool.time_is_up:
-            pending += tags.ended(MOST_RETRIES_PER_POLL - len(pending))
-        for job_arn in pending:
-            if self.pool.time_is_up:
-                break
-            self.pool.submit(partial(tags.read_again, job_arn), self.results.handle)
-        self.pool.wait_for_all()
-        # From the next poll on: a call that was throttled just now would be throttled again.
-        tags.remember(self.results.ended_without_tags)
-
-    def read_pending_usage(self) -> None:
-        """Try again to read the token counts of jobs that ended; nothing else waits for this."""
-        usage = self.monitor.usage
-        if usage is None or self.pool.time_is_up:
-            return
-        try:
-            for job_arn in usage.due(self.monitor.keys):
-                if self.pool.time_is_up:
-                    break
-                self.pool.submit(partial(usage.read_again, job_arn), self._on_usage)
-        except ServiceError as error:
-            self.summary.errors[error.code] += 1
-        self.pool.wait_for_all()
-
     def report_never_readable(self) -> None:
         """Notify people of ARNs that were never readable, in one message for all of them."""
         if self.results.never_readable and self.monitor.new_notifier is not None:
@@ -438,23 +367,6 @@ class _Poll:
         self.summary.conditions[UNREACHABLE.name] += self.reads.unreachable
         self.summary.active_by_status = by_status(self.reads.statuses.values())
         self.summary.seconds = (now - started).total_seconds()
-
-    def _on_slots(self, result: SlotsResult) -> None:
-        self.summary.slots = result.slots
-        self.summary.errors.update(result.errors)
-        self.summary.conflicts += result.is_conflict
-        if result.quota_error is not None:
-            extra = {"error": result.quota_error}
-            self.monitor.logger.info("quotas not read", extra=extra)
-        self.buffer.add(result.events)
-
-    def _on_usage(self, result: UsageResult) -> None:
-        self.summary.count_usage(result.model_id, result.usage)
-        self.summary.errors.update(result.errors)
-        if result.problem is not None:
-            self.summary.usage_given_up += 1
-            extra = {"jobArn": result.job_arn, "reason": result.problem.code}
-            self.monitor.logger.warning("usage given up", extra=extra)
 
     def _on_defect(self, defect: BaseException, job_arn: str | None) -> None:
         """Count what no service caused: a defect in handling one job must not stop the others."""
