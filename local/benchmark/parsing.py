@@ -14,7 +14,7 @@ from typing import Any, Final
 import typer
 from botocore.parsers import RestJSONParser
 
-from bedrock_batch_monitor.adapters.bedrock import listed_job
+from bedrock_batch_monitor.adapters.bedrock import listed_state
 from bedrock_batch_monitor.adapters.parsers import BedrockParser
 from bedrock_batch_monitor.domain.list_pages import SUMMARIES_PER_PAGE
 from local.bedrock import ManualClock, StandIn
@@ -54,7 +54,7 @@ def measure() -> Parsing:
 
     def read(parser: RestJSONParser) -> list[Any]:
         page = parser.parse(response, operation.output_shape)
-        return [listed_job(summary) for summary in page["invocationJobSummaries"]]
+        return [listed_state(summary) for summary in page["invocationJobSummaries"]]
 
     readers: list[Callable[[], Any]] = [
         partial(read, parser) for parser in (RestJSONParser(), BedrockParser())

@@ -65,7 +65,7 @@ def run_jobs(cloud: Cloud, subscription: Subscription) -> Watched:
     cloud.monitor.track(scenario.MISTAKEN_ARN)
     say(
         f"Submitted {len(watched.names)} jobs with CreateModelInvocationJob. The monitor discovers "
-        "them, and the demo follows them to their end, for about 45 seconds. The jobs table also "
+        "them, and the demo shows them until their end, for about 45 seconds. The jobs table also "
         "has an ARN that is not that of a batch job. For some time, Bedrock throttles half of all "
         "calls.\n"
     )

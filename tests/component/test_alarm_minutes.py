@@ -102,7 +102,7 @@ def _breaches(alarm: Mapping[str, Any], values: list[float]) -> bool:
 
 
 def job_of(cloud: Cloud, number: int) -> str:
-    """One of the jobs that the monitor follows before the fault."""
+    """One of the jobs that the monitor tracks before the fault."""
     items = cloud.dynamodb.scan(TableName="jobs")["Items"]
     return sorted(str(item["jobArn"]["S"]) for item in items if "tracking" in item)[number]
 

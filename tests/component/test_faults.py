@@ -402,7 +402,7 @@ class Counted:
                 submit_time=START + timedelta(seconds=number),
             )
 
-    def page(self, *_: Any) -> Any:
+    def states(self, *_: Any) -> Any:
         """Fail as well."""
         return self.get("list")
 

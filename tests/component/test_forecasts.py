@@ -33,7 +33,7 @@ WAITS = Script((Phase("Scheduled", 20 * HOUR), Phase("InProgress", None)))
 
 @pytest.fixture
 def experienced(cloud: Cloud) -> Cloud:
-    """A monitor that has followed six usual jobs to their end, four hours after the start."""
+    """A monitor that has tracked six usual jobs to their end, four hours after the start."""
     cloud = cloud.with_rules(read_tags=True)
     for _ in range(6):
         cloud.add_job(USUAL, model_id=HAIKU, total_records=1000)
@@ -163,7 +163,7 @@ def test_list_scan_gets_a_job_that_comes_at_risk(experienced: Cloud) -> None:
 
 
 def test_failed_read_of_the_history_is_counted_and_changes_nothing(experienced: Cloud) -> None:
-    """The job is followed as without a forecast, and the next poll tries again."""
+    """The job is tracked as without a forecast, and the next poll tries again."""
     cloud = experienced
     arn = add_waiting(cloud, "2h")
     cloud.poll()
@@ -246,7 +246,7 @@ def test_risk_of_a_job_without_a_model_ends_with_a_new_deadline(experienced: Clo
 
 
 def test_defect_of_the_forecast_does_not_stop_the_poll(cloud: Cloud) -> None:
-    """It is counted, and the jobs are followed as without a forecast."""
+    """It is counted, and the jobs are tracked as without a forecast."""
     add_waiting(cloud, "2h")
     cloud.poll()
     running = cloud.add_job("InProgress")

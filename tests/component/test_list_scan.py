@@ -126,7 +126,7 @@ def test_failed_list_confirms_no_job(cloud: Cloud, fault: str, code: str, calls:
         faults.throttle(operation=LIST)
     else:
         for arn in jobs:
-            faults.override(arn, {"submitTime": "the day before yesterday"}, operation=LIST)
+            faults.override(arn, {"lastModifiedTime": "yesterday"}, operation=LIST)
     scanned = scan(cloud, jobs)
     assert scanned == Scanned(frozenset(), Counter({code: calls}), Counter({LIST: calls}))
 

@@ -26,7 +26,7 @@ MARK: Final = "pending event left"
 TRACKING: Final = "tracked after the end"
 UNTRACKED: Final = "tracked after a person untracked or deleted it"
 NOT_COUNTED: Final = "tokens not found"
-NOT_FOLLOWED: Final = "end not recorded"
+NOT_RECORDED: Final = "end not recorded"
 DEFECT: Final = "exception"
 UNANSWERED: Final = "task not called back"
 UNWANTED: Final = "event of a backfilled job"
@@ -269,7 +269,7 @@ def _of_job(world: World, arn: str, entries: list[Item], *, ends: bool) -> Itera
         return
     if item is None:
         if ends:
-            yield Violation(NOT_FOLLOWED, f"{where}: it has no item")
+            yield Violation(NOT_RECORDED, f"{where}: it has no item")
         return
     pending_events = {contract.EVENT_PENDING, contract.PENDING_SINCE, "pendingEvents"}
     left = sorted(pending_events.intersection(item))
@@ -288,7 +288,7 @@ def _of_job(world: World, arn: str, entries: list[Item], *, ends: bool) -> Itera
         and arn not in world.untracked
         and not (ended and entries[-1]["status"]["S"] == job.status)
     ):
-        yield Violation(NOT_FOLLOWED, f"{where}: {job.status}, recorded are {len(entries)}")
+        yield Violation(NOT_RECORDED, f"{where}: {job.status}, recorded are {len(entries)}")
 
 
 def _of_item(where: str, item: Item, last: Item, *, ended: bool) -> Iterator[Violation]:

@@ -98,8 +98,8 @@ def test_sample_of_pairs_of_faults_has_no_violation() -> None:
         (variants.job_condition_dropped, "deleted", invariants.UNTRACKED),
         (variants.history_condition_dropped, "ends-Completed", invariants.HISTORY),
         # Lists that lag behind, or leave jobs out.
-        (variants.lists_trusted, "swept-lists-stand-still", invariants.NOT_FOLLOWED),
-        (variants.missing_is_unchanged, "swept-by-status", invariants.NOT_FOLLOWED),
+        (variants.lists_trusted, "swept-lists-stand-still", invariants.NOT_RECORDED),
+        (variants.missing_is_unchanged, "swept-by-status", invariants.NOT_RECORDED),
         # Events of conditions.
         (variants.acknowledged_first, "at-risk", invariants.LOST),
         (variants.risk_condition_dropped, "at-risk", invariants.TWICE),
@@ -119,9 +119,9 @@ def test_sample_of_pairs_of_faults_has_no_violation() -> None:
         (
             variants.outcome_of_track_discarded,
             "untracked-and-tracked-moving",
-            invariants.NOT_FOLLOWED,
+            invariants.NOT_RECORDED,
         ),
-        (variants.commands_by_arrival, "untracked-then-tracked", invariants.NOT_FOLLOWED),
+        (variants.commands_by_arrival, "untracked-then-tracked", invariants.NOT_RECORDED),
         (variants.commands_by_arrival, "tracked-then-untracked", invariants.UNTRACKED),
         # A bus that is missing and takes events all the same.
         (variants.unknown_bus_taken_for_existing, "bus-unknown", invariants.LOST),
@@ -130,7 +130,7 @@ def test_sample_of_pairs_of_faults_has_no_violation() -> None:
         # Sequences that start again, tables that are lost or restored.
         (variants.id_from_sequence, "jobs-and-history-lost", invariants.TWO_FACTS),
         (variants.history_not_consulted, "expired-ended", invariants.HISTORY),
-        (variants.table_not_recognized, "jobs-lost", invariants.NOT_FOLLOWED),
+        (variants.table_not_recognized, "jobs-lost", invariants.NOT_RECORDED),
         (variants.outbox_not_consulted, "jobs-restored-task", invariants.UNANSWERED),
         # Counts and times.
         (variants.older_answer_accepted, "progresses-meanwhile", invariants.BACKWARDS),
@@ -138,8 +138,8 @@ def test_sample_of_pairs_of_faults_has_no_violation() -> None:
         (variants.poll_without_deadline, "slow-reads", invariants.LATE),
         (variants.inbox_without_deadline, "slow-hints", invariants.LATE),
         # Pages.
-        (variants.first_page_is_the_list, "discovered", invariants.NOT_FOLLOWED),
-        (variants.first_page_is_the_index, "unreadable-on-first-page", invariants.NOT_FOLLOWED),
+        (variants.first_page_is_the_list, "discovered", invariants.NOT_RECORDED),
+        (variants.first_page_is_the_index, "unreadable-on-first-page", invariants.NOT_RECORDED),
     ],
     ids=lambda value: getattr(value, "__name__", value),
 )

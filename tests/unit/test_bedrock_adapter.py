@@ -13,10 +13,15 @@ from botocore.utils import parse_timestamp
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bedrock_batch_monitor.adapters.bedrock import BatchInferenceJobs, listed_job, observation
+from bedrock_batch_monitor.adapters.bedrock import (
+    BatchInferenceJobs,
+    listed_job,
+    listed_state,
+    observation,
+)
 from bedrock_batch_monitor.adapters.errors import UNUSABLE_ANSWER, ServiceError
 from bedrock_batch_monitor.domain.jobs import RecordCounts
-from bedrock_batch_monitor.domain.list_pages import Listing, ListPage
+from bedrock_batch_monitor.domain.list_pages import ListedJob, Listing, ListPage
 from bedrock_batch_monitor.domain.times import plausible
 from tests.support.network import Network, session
 from tests.support.strategies import ARN
@@ -77,7 +82,7 @@ def page(*names: str, token: object = None) -> bytes:
     return json.dumps(document).encode()
 
 
-def names(found: ListPage) -> list[str]:
+def names(found: ListPage[ListedJob]) -> list[str]:
     return [job.job_name for job in found.jobs]
 
 
@@ -110,9 +115,11 @@ def test_counts_are_unknown_while_the_total_is_zero(
     }
     answer = {"jobArn": ARN, "status": "Validating", **counts}
     assert observation(ARN, answer).counts == known
-    listed = listed_job(summary("a", **counts) | {"submitTime": datetime(2026, 11, 24, tzinfo=UTC)})
-    assert listed is not None
-    assert listed.counts == known
+    submitted = {"submitTime": datetime(2026, 11, 24, tzinfo=UTC)}
+    for read in (listed_job, listed_state):
+        listed = read(summary("a", **counts) | submitted)
+        assert listed is not None
+        assert listed.counts == known
 
 
 # Pages of a list
@@ -271,6 +278,17 @@ def test_summary_without_a_job_is_skipped(
     ]
     network.answers = [json.dumps({"invocationJobSummaries": odd}).encode()]
     assert names(reader.page(LISTING, None)) == ["good"]
+
+
+def test_state_of_a_summary_requires_only_its_arn(
+    jobs: tuple[BatchInferenceJobs, Network],
+) -> None:
+    """A missing status is another one than any recorded status, so the job is fetched."""
+    reader, network = jobs
+    summaries = [{"status": "Failed"}, {"jobArn": "a"}, {"jobArn": "b", "status": "Failed"}]
+    network.answers = [json.dumps({"invocationJobSummaries": summaries}).encode()]
+    states = reader.states(LISTING, None).jobs
+    assert [(state.job_arn, state.status) for state in states] == [("a", ""), ("b", "Failed")]
 
 
 # Any answer

@@ -212,7 +212,7 @@ def test_track_of_an_ended_job_or_an_older_one_writes_nothing(
     assert tables.calls == []
 
 
-def test_command_of_the_same_time_is_followed() -> None:
+def test_command_of_the_same_time_is_executed() -> None:
     """It is the same one, delivered again."""
     tables = Tables(JOB, AT)
     processed(tables, Track(ARN, AT))

@@ -130,7 +130,7 @@ AT_RISK_SINCE = {"conditions": {"AtRisk": SINCE}}
         (AT_RISK_SINCE | {"queue_risk": LATER}, SINCE),
         (AT_RISK_SINCE | {"queue_risk": HAS_HOPE}, None),
         (AT_RISK_SINCE | {"queue_risk": LATE, "deadline": None}, None),
-        # An event that Bedrock sends meanwhile is followed without a forecast.
+        # After an event of Bedrock, a job is read without a forecast.
         (AT_RISK_SINCE, SINCE),
         ({"queue_risk": LATE, "deadline": to_iso(NOW)}, None),
         # Without a forecast, the last tenth of the time is too late to wait.

@@ -60,7 +60,7 @@ def progress(of: list[tuple[int, float]]) -> Iterator[int]:
     return (round(TOTAL * done / whole) for done in accumulate(weights))
 
 
-def followed(of: list[tuple[int, float]], rules: Rules) -> Iterator[tuple[datetime, TrackedJob]]:
+def observed(of: list[tuple[int, float]], rules: Rules) -> Iterator[tuple[datetime, TrackedJob]]:
     """What is recorded of a job after each poll."""
     job = JOB
     for minute, processed in enumerate(progress(of), start=1):
@@ -121,7 +121,7 @@ def test_conditions_equal_those_of_writing_every_change(
 @given(parts)
 def test_recorded_counts_are_at_most_one_step_behind(of: list[tuple[int, float]]) -> None:
     """Once the interval is over, fewer records than the share of the total are not written."""
-    for (now, job), processed in zip(followed(of, RULES), progress(of), strict=True):
+    for (now, job), processed in zip(observed(of, RULES), progress(of), strict=True):
         assert job.progress_at is not None
         age, behind = now - job.progress_at, processed - (job.counts.processed or 0)
         assert age < LONGEST_UNWRITTEN or behind == 0
@@ -136,8 +136,8 @@ def test_estimated_end_equals_that_of_writing_every_change(of: list[tuple[int, f
     The two write in different minutes of an interval, so ends are compared with all near ones.
     """
     near = (RULES.progress_interval + RULES.poll_interval) // MINUTE
-    exact = [recorded_end(job) for _, job in followed(of, EVERY_CHANGE)]
-    for minute, (now, job) in enumerate(followed(of, RULES)):
+    exact = [recorded_end(job) for _, job in observed(of, EVERY_CHANGE)]
+    for minute, (now, job) in enumerate(observed(of, RULES)):
         ends_at = recorded_end(job)
         others = exact[max(0, minute - near) : minute + near + 1]
         if ends_at is None:

@@ -12,7 +12,7 @@ from botocore.parsers import JSONParser, RestJSONParser
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bedrock_batch_monitor.adapters.bedrock import BatchInferenceJobs, listed_job
+from bedrock_batch_monitor.adapters.bedrock import BatchInferenceJobs, listed_job, listed_state
 from bedrock_batch_monitor.adapters.dynamodb.connection import connect
 from bedrock_batch_monitor.adapters.errors import ServiceError
 from bedrock_batch_monitor.adapters.parsers import (
@@ -117,9 +117,10 @@ def test_parsed_summaries_equal_those_of_botocore(summary: dict[str, Any]) -> No
     own = parsed(RestJSONParser(), LIST, document)
 
     assert quick.keys() == own.keys()
-    assert [listed_job(each) for each in quick["invocationJobSummaries"]] == [
-        listed_job(each) for each in own["invocationJobSummaries"]
-    ]
+    for read in (listed_job, listed_state):
+        assert [read(each) for each in quick["invocationJobSummaries"]] == [
+            read(each) for each in own["invocationJobSummaries"]
+        ]
 
 
 @pytest.mark.parametrize("odd", ["no time", "2026-13-01T00:00:00Z", [], {}, "9" * 400])

@@ -18,8 +18,14 @@ from bedrock_batch_monitor.adapters.errors import (
 )
 from bedrock_batch_monitor.adapters.parsers import quick_parsers
 from bedrock_batch_monitor.adapters.sdk import bounded_config
-from bedrock_batch_monitor.domain.jobs import CUT, JobObservation, RecordCounts
-from bedrock_batch_monitor.domain.list_pages import SUMMARIES_PER_PAGE, ListedJob, Listing, ListPage
+from bedrock_batch_monitor.domain.jobs import CUT, JobObservation, ListedState, RecordCounts
+from bedrock_batch_monitor.domain.list_pages import (
+    SUMMARIES_PER_PAGE,
+    ListedJob,
+    Listing,
+    ListPage,
+    Summary,
+)
 from bedrock_batch_monitor.domain.tags import tags_in_answer
 from bedrock_batch_monitor.domain.times import to_milliseconds
 
@@ -62,12 +68,45 @@ class BatchInferenceJobs:
             answer: Mapping[str, Any] = self._client.list_tags_for_resource(resourceARN=job_arn)
             return tags_in_answer(answer)
 
-    def page(self, listing: Listing, token: str | None) -> ListPage:
+    def page(self, listing: Listing, token: str | None) -> ListPage[ListedJob]:
         """Get one page of a list; the first page has no token.
 
         A summary without ARN, name or submission time, which the API promises, is skipped.
         Raises `ServiceError`; the same page can be requested again then.
         """
+        return self._page(listing, token, listed_job)
+
+    def states(self, listing: Listing, token: str | None) -> ListPage[ListedState]:
+        """Get one page as `page` does, for a comparison with the state that is recorded.
+
+        It takes half the time, because most members of a summary are not read.
+        """
+        return self._page(listing, token, listed_state)
+
+    def pages(self, listing: Listing, token: str | None = None) -> Iterator[ListPage[ListedJob]]:
+        """The pages of a list from a token on, each requested when the caller takes it.
+
+        A page can be empty although others follow. Raises `ServiceError`; the pages before it are
+        valid then, and the list can be continued from the last token. A list that returns to an
+        earlier page is an unusable answer, so that it cannot go on indefinitely.
+        """
+        seen = {token}
+        while True:
+            page = self.page(listing, token)
+            yield page
+            token = page.next_token
+            if token is None:
+                return
+            if token in seen:
+                raise ServiceError(SERVICE, UNUSABLE_ANSWER, "the pages of the list go in a circle")
+            seen.add(token)
+
+    def _page(
+        self,
+        listing: Listing,
+        token: str | None,
+        read: Callable[[Mapping[str, Any]], Summary | None],
+    ) -> ListPage[Summary]:
         request: ListModelInvocationJobsRequestTypeDef = {
             "submitTimeAfter": listing.submitted_after,
             "sortBy": "CreationTime",
@@ -95,26 +134,8 @@ class BatchInferenceJobs:
             raise ServiceError(SERVICE, UNUSABLE_ANSWER, "a page of the list points to itself")
         summaries = answer.get("invocationJobSummaries") or ()
         with _calling():
-            jobs = [listed_job(job) for job in summaries if isinstance(job, Mapping)]
+            jobs = [read(job) for job in summaries if isinstance(job, Mapping)]
         return ListPage(tuple(job for job in jobs if job is not None), next_token)
-
-    def pages(self, listing: Listing, token: str | None = None) -> Iterator[ListPage]:
-        """The pages of a list from a token on, each requested when the caller takes it.
-
-        A page can be empty although others follow. Raises `ServiceError`; the pages before it are
-        valid then, and the list can be continued from the last token. A list that returns to an
-        earlier page is an unusable answer, so that it cannot go on indefinitely.
-        """
-        seen = {token}
-        while True:
-            page = self.page(listing, token)
-            yield page
-            token = page.next_token
-            if token is None:
-                return
-            if token in seen:
-                raise ServiceError(SERVICE, UNUSABLE_ANSWER, "the pages of the list go in a circle")
-            seen.add(token)
 
 
 @contextmanager
@@ -163,6 +184,20 @@ def listed_job(summary: Mapping[str, Any]) -> ListedJob | None:
         last_modified_time=_listed_time(summary, "lastModifiedTime"),
         job_expiration_time=_listed_time(summary, "jobExpirationTime"),
         counts=_counts(summary),
+    )
+
+
+def listed_state(summary: Mapping[str, Any]) -> ListedState | None:
+    """Read what of a summary can change; None without an ARN. Raises what `listed_job` raises."""
+    arn = _text(summary, "jobArn")
+    if arn is None:
+        return None
+    return ListedState(
+        arn,
+        _text(summary, "status") or "",
+        _listed_time(summary, "lastModifiedTime"),
+        _listed_time(summary, "jobExpirationTime"),
+        _counts(summary),
     )
 
 

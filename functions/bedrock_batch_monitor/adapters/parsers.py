@@ -2,7 +2,7 @@
 
 - Timestamps of Bedrock: see `timestamps.py`.
 - Summaries of a list of Bedrock: left as the JSON document has them, because the monitor uses half
-  of their members. `bedrock.listed_job` reads those.
+  of their members. `bedrock.listed_job` and `listed_state` read those.
 - Items of DynamoDB: botocore compares each attribute with ten possible types, which takes three
   microseconds. Strings, numbers and flags are the same in DynamoDB's JSON and in botocore's answer,
   so they are taken as they are, whole pages of them at once. All others are left to botocore.

@@ -135,11 +135,6 @@ class JobReads:
             self._submit(job, is_retry=True)
         self.pool.wait_for_all()
 
-    def record_status(self, job_arn: str, status: str | None) -> None:
-        """Record the status that a job has now; None if it has none."""
-        if status is not None:
-            self.statuses[job_arn] = status
-
     def _submit(self, job: TrackedJob | InvalidItem, *, is_retry: bool) -> None:
         self.pool.wait_for_place()
         reconciler = self.reconciler
@@ -156,7 +151,7 @@ class JobReads:
     ) -> None:
         self._unreachable[job.job_arn] = result.is_unreachable
         if result.entry is not None:
-            self.record_status(job.job_arn, result.entry.status)
+            self.statuses[job.job_arn] = result.entry.status
         self._record_errors(job.job_arn, result)
         if not result.is_conflict:
             self.attempted.add(job.job_arn)

@@ -53,7 +53,7 @@ class Discoverer:
     wanted: JobFilter
     reach: timedelta = timedelta(0)
 
-    def pages(self, listing: Listing, token: str | None = None) -> Iterator[ListPage]:
+    def pages(self, listing: Listing, token: str | None = None) -> Iterator[ListPage[ListedJob]]:
         """The pages of a list, each requested when it is needed; raises `ServiceError`."""
         return self.bedrock.pages(listing, token)
 
@@ -226,7 +226,7 @@ class Discovery:
 
     def _track_page(
         self,
-        page: ListPage,
+        page: ListPage[ListedJob],
         progress: _ListProgress,
         track: Callable[[Sequence[ListedJob]], Iterator[TrackedJob]],
     ) -> bool:

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
-from bedrock_batch_monitor.adapters.dynamodb.items import InvalidItem
 from bedrock_batch_monitor.adapters.errors import ServiceError
 from bedrock_batch_monitor.app.active_jobs import ActiveJobs, JobReads
 from bedrock_batch_monitor.app.backlog import Backlog
@@ -19,6 +18,7 @@ from bedrock_batch_monitor.app.job_results import JobResults
 from bedrock_batch_monitor.app.optional_phases import OptionalPhases
 from bedrock_batch_monitor.app.worker_pool import CONCURRENCY, WorkerPool
 from bedrock_batch_monitor.domain.event_kinds import UNREACHABLE
+from bedrock_batch_monitor.domain.jobs import TrackedJob
 from bedrock_batch_monitor.domain.read_ages import ReadAges
 from bedrock_batch_monitor.domain.read_failures import is_about_itself
 from bedrock_batch_monitor.domain.scopes import ALL_KEYS, KeyPartition
@@ -209,9 +209,11 @@ class _Poll:
         active = ActiveJobs(self.monitor.clock())
         active.collect(self.monitor.jobs, self.monitor.keys, state.start_at, self.pool)
         self.summary.jobs_active = len(active.jobs)
-        for job in active.jobs:
-            status = None if isinstance(job, InvalidItem) else job.status
-            self.reads.record_status(job.job_arn, status)
+        self.reads.statuses.update(
+            (job.job_arn, job.status)
+            for job in active.jobs
+            if isinstance(job, TrackedJob) and job.status is not None
+        )
         active.sort(self.monitor.reconciler)
         return active
 

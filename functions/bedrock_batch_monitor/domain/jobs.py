@@ -107,11 +107,13 @@ class JobObservation:
 
 
 class ListedState(NamedTuple):
-    """The members of an observation that a list shows and that can change while the job runs.
+    """The members of a list's summary that can change while the job runs.
 
-    Times that do not change are those of the item.
+    Times that do not change are those of the item. The status is "" if the summary has none.
+    A named tuple, because a poll makes one of each active job.
     """
 
+    job_arn: str
     status: str
     last_modified_time: datetime | None = None
     job_expiration_time: datetime | None = None

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, NamedTuple
+from typing import Final, Generic, NamedTuple, TypeVar
 
-from bedrock_batch_monitor.domain.jobs import NO_COUNTS, RecordCounts
+from bedrock_batch_monitor.domain.jobs import NO_COUNTS, ListedState, RecordCounts
 
 # The most that the API gives (`maxResults`); whether pages always fill is not documented.
 SUMMARIES_PER_PAGE: Final = 1000
@@ -27,10 +27,7 @@ class Listing:
 
 
 class ListedJob(NamedTuple):
-    """One summary of ListModelInvocationJobs; only the members that the monitor uses.
-
-    A named tuple, because a poll makes one of each active job.
-    """
+    """One summary of ListModelInvocationJobs; only the members that discovery uses."""
 
     job_arn: str
     job_name: str
@@ -43,8 +40,11 @@ class ListedJob(NamedTuple):
     job_expiration_time: datetime | None = None
 
 
-class ListPage(NamedTuple):
+Summary = TypeVar("Summary", ListedJob, ListedState)
+
+
+class ListPage(NamedTuple, Generic[Summary]):
     """One page of a list, and the token of the next if there is one."""
 
-    jobs: tuple[ListedJob, ...]
+    jobs: tuple[Summary, ...]
     next_token: str | None

@@ -16,7 +16,7 @@ from typing import Final
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.discovery import LONGEST_JOB
 from bedrock_batch_monitor.domain.jobs import ListedState, TrackedJob
-from bedrock_batch_monitor.domain.list_pages import ListedJob, Listing
+from bedrock_batch_monitor.domain.list_pages import Listing
 from bedrock_batch_monitor.domain.rules import Rules
 from bedrock_batch_monitor.domain.times import CLOCK_TOLERANCE
 from bedrock_batch_monitor.domain.transitions import is_older, is_unchanged
@@ -54,26 +54,19 @@ def is_confirmable(job: TrackedJob, now: datetime) -> bool:
     )
 
 
-def requires_fetch(
-    job: TrackedJob, summary: ListedJob | None, *, now: datetime, rules: Rules
-) -> bool:
-    """Whether to get a job, given its summary (None: the job is on no page).
+def requires_fetch(job: TrackedJob, summary: ListedState, *, now: datetime, rules: Rules) -> bool:
+    """Whether to get a confirmable job, given its summary.
 
     The job is fetched when applying the summary to the stored state would change anything: a new
     status, counts due to be saved, a new stall, or an older `lastModifiedTime`. A newer
     `lastModifiedTime` alone requires no fetch: nothing else that is recorded depends on it.
     """
-    if summary is None or summary.status is None or not is_confirmable(job, now):
+    if summary.status != job.status or is_older(job, summary, now):
         return True
-    listed = ListedState(
-        summary.status, summary.last_modified_time, summary.job_expiration_time, summary.counts
-    )
-    if listed.status != job.status or is_older(job, listed, now):
-        return True
-    counts = listed.counts.not_below(job.counts)
-    if counts != listed.counts:
-        listed = listed._replace(counts=counts)
-    return not is_unchanged(job, listed, now=now, rules=rules)
+    counts = summary.counts.not_below(job.counts)
+    if counts != summary.counts:
+        summary = summary._replace(counts=counts)
+    return not is_unchanged(job, summary, now=now, rules=rules)
 
 
 def plan_lists(jobs: Iterable[TrackedJob]) -> tuple[PlannedList, ...]:

@@ -13,8 +13,8 @@ from datetime import datetime
 
 from bedrock_batch_monitor.adapters.bedrock import BatchInferenceJobs
 from bedrock_batch_monitor.adapters.errors import ServiceError
-from bedrock_batch_monitor.domain.jobs import TrackedJob
-from bedrock_batch_monitor.domain.list_pages import ListedJob, ListPage
+from bedrock_batch_monitor.domain.jobs import ListedState, TrackedJob
+from bedrock_batch_monitor.domain.list_pages import ListPage
 from bedrock_batch_monitor.domain.list_summaries import (
     FETCH_EACH_UP_TO,
     PlannedList,
@@ -88,7 +88,7 @@ class _Reading:
     jobs: Mapping[str, TrackedJob]
     now: datetime
     limits: ScanLimits
-    confirmed: dict[str, ListedJob] = field(default_factory=dict)
+    confirmed: dict[str, ListedState] = field(default_factory=dict)
     doubtful: set[str] = field(default_factory=set)
     is_refused: bool = False
 
@@ -106,14 +106,14 @@ class _Reading:
                 return
             token = page.next_token
 
-    def _page(self, planned: PlannedList, token: str | None) -> ListPage | None:
+    def _page(self, planned: PlannedList, token: str | None) -> ListPage[ListedState] | None:
         """One page, with one retry if the budget allows it; None if it cannot be read."""
         concurrency, is_retry = self.limits.concurrency, False
         while self.limits.may_go_on():
             if not is_retry:
                 concurrency.on_first_call()
             try:
-                page = self.scan.bedrock.page(planned.listing, token)
+                page = self.scan.bedrock.states(planned.listing, token)
             except ServiceError as error:
                 self.limits.errors[error.code] += 1
                 if error.is_refusal:
@@ -128,7 +128,7 @@ class _Reading:
                 return page
         return None
 
-    def _judge(self, summary: ListedJob) -> None:
+    def _judge(self, summary: ListedState) -> None:
         """Confirm a job, unless this summary or another page's says otherwise."""
         arn = summary.job_arn
         job = self.jobs.get(arn)
