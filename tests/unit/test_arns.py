@@ -8,7 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bedrock_batch_monitor.domain.arns import PARTITIONS, InvalidJobArnError, JobArn, Scope
+from bedrock_batch_monitor.domain.arns import (
+    PARTITIONS,
+    InvalidJobArnError,
+    JobArn,
+    Scope,
+    is_job_arn_in,
+)
 from bedrock_batch_monitor.domain.event_kinds import KINDS
 from tests.support.contracts import schema_of
 from tests.support.hostile import HOSTILE_TEXTS, hostile_characters_in
@@ -128,3 +134,30 @@ def test_parsing_raises_only_the_documented_error(text: str) -> None:
     """Any text at all either is an ARN or raises the one documented error."""
     with suppress(InvalidJobArnError):
         assert str(JobArn.parse(text)) == text
+
+
+@given(
+    st.sampled_from(["aws", "aws-cn"]),
+    st.sampled_from(["us-east-1", "us-east-10", "eu-west-1"]),
+    st.sampled_from(["123456789012", "000000000000"]),
+    st.from_regex("(model-invocation-job|model)/[a-z0-9]{11,13}(/x|\n|A|\u0131)?", fullmatch=True),
+    st.sampled_from(["", " ", "x"]),
+)
+def test_arn_is_in_a_scope_exactly_if_its_parts_say_so(
+    partition: str, region: str, account: str, resource: str, before: str
+) -> None:
+    """The quick check of a poll agrees with the parser."""
+    text = f"{before}arn:{partition}:bedrock:{region}:{account}:{resource}"
+    try:
+        arn = JobArn.parse(text)
+    except InvalidJobArnError:
+        parsed = None
+    else:
+        parsed = (arn.partition, arn.scope)
+    scope = Scope("123456789012", "us-east-1")
+    assert is_job_arn_in(text, "aws", scope) is (parsed == ("aws", scope))
+
+
+def test_tracked_arn_is_in_its_own_scope() -> None:
+    """The property above meets it rarely."""
+    assert is_job_arn_in(ARN, "aws", Scope("123456789012", "us-east-1"))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from bedrock_batch_monitor.domain.arns import InvalidJobArnError, JobArn, Scope, is_job_arn
+from bedrock_batch_monitor.domain.arns import InvalidJobArnError, JobArn, Scope, is_job_arn_in
 from bedrock_batch_monitor.domain.events import pending_unreachable
 from bedrock_batch_monitor.domain.jobs import JobError, TrackedJob, bounded
 from bedrock_batch_monitor.domain.read_failures import (
@@ -30,9 +30,7 @@ if TYPE_CHECKING:
 
 def why_not_monitored(job_arn: str, scope: Scope, monitored: Scopes) -> JobError | None:
     """Why Bedrock is never called for this job in this scope; None if it is."""
-    # Without splitting the ARN: a poll asks this of each active job.
-    own = f"arn:{monitored.partition}:bedrock:{scope.region}:{scope.account}:"
-    if job_arn.startswith(own) and is_job_arn(job_arn):
+    if is_job_arn_in(job_arn, monitored.partition, scope):
         return None
     try:
         arn = JobArn.parse(job_arn)

@@ -263,17 +263,16 @@ def reader_of(
         for each in rows
         if each.field not in attributes.COUNT_FIELDS
     )
-    of_counts = tuple(
-        (each.name, each.field) for each in rows if each.field in attributes.COUNT_FIELDS
-    )
+    names = {each.field: each.name for each in rows}
+    of_counts = tuple(names[field] for field in RecordCounts._fields if field in names)
 
     def read(item: Item) -> dict[str, Any]:
         for name in needed:
             _require(item, name)
         values = {field: reader(item, name) for name, field, reader in readings if name in item}
-        counts = {field: _number(item, name) for name, field in of_counts if name in item}
-        if counts:
-            values["counts"] = RecordCounts(**counts)
+        if of_counts:
+            counts = [_number(item, name) if name in item else None for name in of_counts]
+            values["counts"] = RecordCounts(*counts)
         return values
 
     return read
