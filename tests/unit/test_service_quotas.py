@@ -76,7 +76,7 @@ def test_answer_without_quotas_is_an_error(answer: bytes) -> None:
     assert caught.value.message
 
 
-def test_call_has_two_attempts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_call_has_two_attempts_over_one_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     """The next poll reads the quotas again."""
     monkeypatch.setattr(botocore.endpoint.time, "sleep", lambda _: None)
     network = Network(500, page(quota("A", 1)), 500, 500, 500)
@@ -85,3 +85,4 @@ def test_call_has_two_attempts(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ServiceError):
         quotas.limits(always)
     assert len(network.sent) == 4
+    assert quotas._client.meta.config.max_pool_connections == 1

@@ -99,7 +99,7 @@ def test_topics_of_a_deployment_are_made_in_their_order() -> None:
     assert (mails.arn, chat.arn) == (MAILS, CHAT)
 
 
-def test_message_has_three_attempts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_message_has_three_attempts_over_one_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     """A repeated message does no harm."""
     monkeypatch.setattr(botocore.endpoint.time, "sleep", lambda _: None)
     (topic,) = topics(session(), MAILS)
@@ -111,3 +111,4 @@ def test_message_has_three_attempts(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ServiceError, match=r"SNS\.InternalError"):
         topic.publish("text", subject="subject")
     assert len(network.sent) == 3
+    assert client.meta.config.max_pool_connections == 1
