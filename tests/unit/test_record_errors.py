@@ -516,6 +516,15 @@ def test_duplicates_and_bad_lines_are_counted() -> None:
     assert (report.totals.success, report.totals.missing) == (1, 1)
 
 
+@pytest.mark.parametrize("retry", [None, Retry(BytesIO())])
+def test_bad_lines_of_an_input_are_counted(retry: Retry | None) -> None:
+    content = inputs("a") + b"x\n" + inputs("b")
+    files = Files(a_jsonl=content, a_jsonl_out=lines(result("a")))
+    report = Analysis(files.job, files).run(retry)
+    assert dict(report.problems) == {LineProblem.INVALID: 1}
+    assert (report.totals.success, report.totals.missing) == (1, 1)
+
+
 def test_deadline_keeps_what_was_read() -> None:
     answers = iter([False, False, True, True, True, True])
     content = lines(result("a"), result("b"), result("c"))

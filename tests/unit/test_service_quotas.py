@@ -42,6 +42,19 @@ def test_limits_are_read_from_all_pages() -> None:
     network = Network(page(quota("Nova Pro", 5.0), following="2"), page(quota("Nova Lite", 20)))
     assert quotas_on(network).limits(always) == {"Nova Lite": 20, "Nova Pro": 5}
     assert network.sent == ["https://servicequotas.eu-west-1.amazonaws.com/"] * 2
+    first, second = map(json.loads, network.bodies)
+    assert first["ServiceCode"] == "bedrock"
+    assert second == first | {"NextToken": "2"}
+
+
+def test_pages_are_as_large_as_service_quotas_allows() -> None:
+    """There are more than a thousand quotas."""
+    network = Network(page())
+    quotas = quotas_on(network)
+    assert quotas.limits(always) == {}
+    shape = quotas._client.meta.service_model.operation_model("ListServiceQuotas").input_shape
+    (request,) = map(json.loads, network.bodies)
+    assert request["MaxResults"] == shape.members["MaxResults"].metadata["max"]
 
 
 def test_quota_without_a_name_or_a_value_is_ignored() -> None:
@@ -74,6 +87,11 @@ def test_answer_without_quotas_is_an_error(answer: bytes) -> None:
         limits(answer)
     assert caught.value.code == f"ServiceQuotas.{UNUSABLE_ANSWER}"
     assert caught.value.message
+
+
+def test_answer_without_a_list_of_quotas_is_called_so() -> None:
+    with pytest.raises(ServiceError, match="the answer is not a list of quotas"):
+        limits(b"{}")
 
 
 def test_call_has_two_attempts_over_one_connection(monkeypatch: pytest.MonkeyPatch) -> None:
