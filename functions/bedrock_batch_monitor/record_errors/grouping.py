@@ -54,7 +54,6 @@ class Groups:
             self._remember(number, record_id)
         if len(self._numbers) > self.most_patterns:
             self._shorten()
-            number = self.current(number)
         return number
 
     def current(self, number: int) -> int:
