@@ -219,6 +219,13 @@ def test_ids_that_follow_those_shown_take_the_place_of_records_that_succeeded() 
         assert group == ErrorGroup(400, "broken", 7, tuple(ids[5:10]))
 
 
+def test_number_of_ids_that_are_kept_does_not_grow() -> None:
+    groups = Groups()
+    numbers = {groups.number(400, "broken", f"r{n:02}") for n in range(30)}
+    (number,) = numbers
+    assert groups.ids(number) == tuple(f"r{n:02}" for n in range(10))
+
+
 def test_id_that_is_there_again_is_shown_once() -> None:
     tally = tally_of([failure(each) for each in "cabcabc"])
     assert tally.error_groups() == (ErrorGroup(400, "broken", 3, ("a", "b", "c")),)
