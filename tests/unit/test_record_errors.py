@@ -634,6 +634,7 @@ def test_results_belong_to_the_input_with_their_name() -> None:
     given = [StoredFile("in", f"batch/{name}", 5) for name in ("b.jsonl", "a.jsonl")]
     place = S3Uri("in", "batch/")
     found = stored("a.jsonl.out", "manifest.json.out", "a.jsonl.out.gz", "notes.txt")
+    assert [file.name for file in found[:2]] == ["a.jsonl.out", "manifest.json.out"]
     files = job_files(found, inputs_among(given, place), FOLDER, place)
     assert [(p.input and p.input.name, p.results and p.results.name) for p in files.pairs] == [
         ("a.jsonl", "a.jsonl.out"),
@@ -652,9 +653,19 @@ def test_equal_names_are_matched_by_their_folders() -> None:
     ]
 
 
+@pytest.mark.parametrize(("names", "ignored"), [("abc", 1), ("a", 1), ("", 1), ("abx", 2)])
+def test_files_that_are_no_results_of_an_input_are_ignored(names: str, ignored: int) -> None:
+    given = [StoredFile("in", f"batch/{name}.jsonl", 5) for name in "abc"]
+    found = stored(*(f"{name}.jsonl.out" for name in names), "notes.txt")
+    files = job_files(found, given, FOLDER, S3Uri("in", "batch/"))
+    matched = len(names) + 1 - ignored
+    assert (files.ignored, files.without_results) == (ignored, 3 - matched)
+
+
 def test_every_result_counts_without_the_input() -> None:
     found = stored("b.jsonl.out", "a.jsonl.out", "manifest.json.out", "c.gz")
     files = job_files(found, None, FOLDER)
+    assert {pair.input for pair in files.pairs} == {None}
     assert [p.results and p.results.name for p in files.pairs] == ["a.jsonl.out", "b.jsonl.out"]
     assert (files.has_inputs, files.ignored) == (False, 1)
 
