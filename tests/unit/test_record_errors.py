@@ -530,7 +530,7 @@ def test_deadline_keeps_what_was_read() -> None:
     content = lines(result("a"), result("b"), result("c"))
     size = len(result("a")) + 1
     files = Files(size, a_jsonl=inputs("a", "b", "c"), a_jsonl_out=content)
-    report = Analysis(files.job, files, is_over=lambda: next(answers, True)).run()
+    report = Analysis(files.job, files, expected=9, is_over=lambda: next(answers, True)).run()
     assert (report.totals.success, report.totals.missing) == (2, None)
     assert (report.is_complete, report.was_stopped) == (False, True)
 

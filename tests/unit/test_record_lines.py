@@ -170,6 +170,9 @@ def test_error_code_is_a_number_or_a_short_text(value: object, code: object) -> 
         ({}, None, ""),
         ({"errorMessage": "no", "errorCode": 1}, 1, "no"),
         ({"errorMessage": ["no"]}, None, ""),
+        # The rest would be in no pattern.
+        ("x" * 2000, None, "x" * 2000),
+        ("x" * 2001, None, "x" * 2000),
     ],
 )
 def test_error_of_another_form_is_a_failure(error: object, code: object, message: str) -> None:
