@@ -21,7 +21,7 @@ class _Body(io.BytesIO):
 
 
 class Network:
-    """Records each request, and responds to it.
+    """Records the URL and the body of each request, and responds to it.
 
     `answers` are the next responses: a body with status 200, a status with the body `{}`, both with
     headers, or an exception of the SDK; then `{}`. `meanwhile` is called before each response.
@@ -29,12 +29,14 @@ class Network:
 
     def __init__(self, *answers: Answer) -> None:
         self.sent: list[str] = []
+        self.bodies: list[bytes] = []
         self.answers = list(answers)
         self.meanwhile: Callable[[], object] = lambda: None
 
     def send(self, request: Any) -> AWSResponse:
         """Record a request and return the next response."""
         self.sent.append(request.url)
+        self.bodies.append(request.body)
         answer = self.answers.pop(0) if self.answers else b"{}"
         self.meanwhile()
         if isinstance(answer, Exception):

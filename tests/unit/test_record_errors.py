@@ -4,9 +4,11 @@ import json
 import random
 import tempfile
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
+from time import sleep
 from typing import Any
 
 import pytest
@@ -23,7 +25,13 @@ from bedrock_batch_monitor.domain.stored_files import (
     inputs_among,
     job_files,
 )
-from bedrock_batch_monitor.record_errors.analysis import Analysis, FileFailure, Report, Retry
+from bedrock_batch_monitor.record_errors.analysis import (
+    Analysis,
+    FileFailure,
+    Progress,
+    Report,
+    Retry,
+)
 from bedrock_batch_monitor.record_errors.grouping import MOST_GROUPS, Groups
 from bedrock_batch_monitor.record_errors.lines import (
     Block,
@@ -253,6 +261,13 @@ def test_values_of_one_record_are_replaced(message: str, pattern: str) -> None:
     assert pattern_of(message) == pattern
 
 
+def test_pattern_is_made_of_the_first_characters_and_cut_to_300() -> None:
+    assert pattern_of("x" * 300) == "x" * 300
+    assert pattern_of("x" * 301) == "x" * 299 + "\u2026"
+    assert pattern_of('"' + "x" * 998 + '"') == "<value>"
+    assert pattern_of('"' + "x" * 999 + '"') != "<value>"
+
+
 @given(st.text(max_size=3000))
 def test_pattern_is_one_bounded_line(message: str) -> None:
     pattern = pattern_of(message)
@@ -361,10 +376,133 @@ def test_file_without_results_has_missing_records() -> None:
     assert (report.totals.missing, report.files_without_results) == (2, 1)
 
 
-def test_compressed_file_is_not_read() -> None:
-    report = report_of(Files(9, a_jsonl_out=b"\x1f\x8b\x08" + b"x" * 20))
+@pytest.mark.parametrize(
+    "magic", [b"\x1f\x8b\x08", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd", b"PK\3\4"]
+)
+def test_compressed_file_is_not_read(magic: bytes) -> None:
+    report = report_of(Files(9, a_jsonl_out=magic + b"x" * 20))
     assert [failure.code for failure in report.failures] == ["NotJsonLines"]
     assert not report.problems
+
+
+@pytest.mark.parametrize(("place", "is_read"), [(0, False), (511, False), (512, True)])
+def test_file_with_a_zero_byte_near_its_start_is_not_read(place: int, *, is_read: bool) -> None:
+    """Text has none. Later ones are a matter of their line, as is one in a later piece."""
+    content = b" " * place + b"\0\n" + lines(result("a"))
+    report = report_of(Files(1000, a_jsonl_out=content))
+    assert (report.totals.success, report.is_complete) == ((1, True) if is_read else (0, False))
+    report = report_of(Files(50, a_jsonl_out=b" " * 50 + b"\0\n" + lines(result("a"))))
+    assert (report.totals.success, report.is_complete) == (1, True)
+
+
+def test_part_of_a_file_that_breaks_off_is_counted_without_its_last_line() -> None:
+    """The half of a line at the end is no problem of the file."""
+
+    class Broken(Files):
+        def chunks(self, file: StoredFile) -> Iterator[bytes]:
+            yield from super().chunks(file)
+            service = "S3"
+            raise ServiceError(service, "IncompleteReadError", "it broke off")
+
+    broken = Broken(a_jsonl_out=lines(result("a")) + b'{"recordId"')
+    report = report_of(broken)
+    assert (report.totals.success, dict(report.problems)) == (1, {})
+    assert [failure.code for failure in report.failures] == ["S3.IncompleteReadError"]
+    assert not report.is_complete
+
+
+def test_failures_are_in_the_order_of_the_files() -> None:
+    denied = ServiceError("S3", "AccessDenied", "no", status=403)
+    files = Files(**{f"{name}_jsonl_out": denied for name in "cabed"})
+    for pairs in (files.job.pairs, files.job.pairs[::-1]):
+        report = Analysis(replace(files.job, pairs=pairs), files).run()
+        assert [failure.file.key[0] for failure in report.failures] == list("abcde")
+
+
+def test_total_of_the_job_says_nothing_if_a_file_was_not_read() -> None:
+    denied = ServiceError("S3", "AccessDenied", "no", status=403)
+    for content, missing in ((denied, None), (lines(result("b")), 3)):
+        files = Files(a_jsonl_out=lines(result("a")), b_jsonl_out=content)
+        job = replace(files.job, has_inputs=False)
+        assert Analysis(job, files, expected=5).run().totals.missing == missing
+
+
+def test_results_without_the_input_are_not_unmatched() -> None:
+    files = Files(a_jsonl_out=lines(result("a"), result("b", error=failed())))
+    report = Analysis(replace(files.job, has_inputs=False, ignored=3), files).run()
+    assert (report.unmatched, report.unmatched_failures, report.ignored_files) == (0, 0, 3)
+    report = Analysis(files.job, files).run()
+    assert (report.unmatched, report.unmatched_failures, report.ignored_files) == (2, 1, 0)
+
+
+def test_progress_counts_bytes_and_records() -> None:
+    """The input has bytes only; a record counts when its line is complete."""
+    found: list[Progress] = []
+    content, given = lines(result("a"), result("b", error=failed()), result(None)), inputs("a", "b")
+    size = len(result("a")) + 1
+    files = Files(size, a_jsonl=given, a_jsonl_out=content)
+    Analysis(files.job, files, on_progress=found.append, concurrency=1).run()
+    sizes = [each.bytes_read for each in found]
+    assert sizes == sorted(sizes)
+    assert (sizes[0], sizes[-1]) == (size, len(content) + len(given))
+    assert [each.records for each in found][:2] == [1, 1]
+    assert found[-1].records == 3
+
+
+def test_line_that_is_too_long_is_counted_once() -> None:
+    class Long(Files):
+        def chunks(self, _: StoredFile) -> Iterator[bytes]:
+            yield lines(result("a"))
+            yield from [b"x" * 2**20] * 65
+            yield b"\n" + lines(result("b"))
+
+    files = Long(a_jsonl_out=b"")
+    report = report_of(files)
+    assert dict(report.problems) == {LineProblem.TOO_LONG: 1}
+    assert report.totals.success == 2
+    assert LineProblem.TOO_LONG not in report_of(Files(a_jsonl_out=lines(result("a")))).problems
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt])
+def test_error_in_one_file_ends_the_reading_of_the_others(error: type[BaseException]) -> None:
+    read: list[int] = []
+
+    class Endless(Files):
+        def chunks(self, file: StoredFile) -> Iterator[bytes]:
+            if file.key.startswith("a"):
+                raise error
+            for number in range(1000):
+                read.append(number)
+                sleep(0.001)
+                yield b"\n"
+
+    files = Endless(a_jsonl_out=b"", b_jsonl_out=b"")
+    with nullcontext() if error is KeyboardInterrupt else pytest.raises(error):
+        assert report_of(files).was_stopped
+    assert len(read) < 1000
+
+
+def test_interrupt_while_the_retry_file_is_written_leaves_no_retry_file() -> None:
+    class Interrupted(BytesIO):
+        def write(self, _: Any) -> int:
+            raise KeyboardInterrupt
+
+    files = Files(a_jsonl=inputs("a", "b"), a_jsonl_out=lines(result("a", error=failed())))
+    report = Analysis(files.job, files).run(Retry(Interrupted()))
+    assert (report.retry_records, report.was_stopped, report.is_complete) == (None, True, False)
+    assert (report.totals.error, report.totals.missing) == (1, None)
+
+
+def test_input_that_breaks_off_leaves_no_retry_file() -> None:
+    """The records that were written may not be all."""
+    denied = ServiceError("S3", "AccessDenied", "no", status=403)
+    files = Files(
+        a_jsonl=inputs("a"), b_jsonl=denied, a_jsonl_out=lines(result("a", error=failed()))
+    )
+    sink = BytesIO()
+    report = Analysis(files.job, files).run(Retry(sink))
+    assert (report.retry_records, report.is_complete, report.was_stopped) == (None, False, False)
+    assert sink.getvalue()
 
 
 def test_duplicates_and_bad_lines_are_counted() -> None:
@@ -378,12 +516,21 @@ def test_duplicates_and_bad_lines_are_counted() -> None:
     assert (report.totals.success, report.totals.missing) == (1, 1)
 
 
+@pytest.mark.parametrize("retry", [None, Retry(BytesIO())])
+def test_bad_lines_of_an_input_are_counted(retry: Retry | None) -> None:
+    content = inputs("a") + b"x\n" + inputs("b")
+    files = Files(a_jsonl=content, a_jsonl_out=lines(result("a")))
+    report = Analysis(files.job, files).run(retry)
+    assert dict(report.problems) == {LineProblem.INVALID: 1}
+    assert (report.totals.success, report.totals.missing) == (1, 1)
+
+
 def test_deadline_keeps_what_was_read() -> None:
     answers = iter([False, False, True, True, True, True])
     content = lines(result("a"), result("b"), result("c"))
     size = len(result("a")) + 1
     files = Files(size, a_jsonl=inputs("a", "b", "c"), a_jsonl_out=content)
-    report = Analysis(files.job, files, is_over=lambda: next(answers, True)).run()
+    report = Analysis(files.job, files, expected=9, is_over=lambda: next(answers, True)).run()
     assert (report.totals.success, report.totals.missing) == (2, None)
     assert (report.is_complete, report.was_stopped) == (False, True)
 
@@ -487,6 +634,7 @@ def test_results_belong_to_the_input_with_their_name() -> None:
     given = [StoredFile("in", f"batch/{name}", 5) for name in ("b.jsonl", "a.jsonl")]
     place = S3Uri("in", "batch/")
     found = stored("a.jsonl.out", "manifest.json.out", "a.jsonl.out.gz", "notes.txt")
+    assert [file.name for file in found[:2]] == ["a.jsonl.out", "manifest.json.out"]
     files = job_files(found, inputs_among(given, place), FOLDER, place)
     assert [(p.input and p.input.name, p.results and p.results.name) for p in files.pairs] == [
         ("a.jsonl", "a.jsonl.out"),
@@ -505,9 +653,19 @@ def test_equal_names_are_matched_by_their_folders() -> None:
     ]
 
 
+@pytest.mark.parametrize(("names", "ignored"), [("abc", 1), ("a", 1), ("", 1), ("abx", 2)])
+def test_files_that_are_no_results_of_an_input_are_ignored(names: str, ignored: int) -> None:
+    given = [StoredFile("in", f"batch/{name}.jsonl", 5) for name in "abc"]
+    found = stored(*(f"{name}.jsonl.out" for name in names), "notes.txt")
+    files = job_files(found, given, FOLDER, S3Uri("in", "batch/"))
+    matched = len(names) + 1 - ignored
+    assert (files.ignored, files.without_results) == (ignored, 3 - matched)
+
+
 def test_every_result_counts_without_the_input() -> None:
     found = stored("b.jsonl.out", "a.jsonl.out", "manifest.json.out", "c.gz")
     files = job_files(found, None, FOLDER)
+    assert {pair.input for pair in files.pairs} == {None}
     assert [p.results and p.results.name for p in files.pairs] == ["a.jsonl.out", "b.jsonl.out"]
     assert (files.has_inputs, files.ignored) == (False, 1)
 

@@ -8,7 +8,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from bedrock_batch_monitor.adapters.errors import ServiceError
-from bedrock_batch_monitor.adapters.sts import REFUSAL_HOLDS, RENEWED_AT_MOST_EVERY, RoleSessions
+from bedrock_batch_monitor.adapters.sts import RoleSessions
 
 ROLE = "arn:aws:iam::222222222222:role/BedrockBatchMonitorMember-eu-west-1"
 START = datetime(2026, 11, 24, 20, 0, tzinfo=UTC)
@@ -90,7 +90,10 @@ def test_refusal_is_an_sts_error_until_the_role_exists(sts: Sts) -> None:
         assert ROLE in str(caught.value)
     assert len(sts.asked) == 1
     sts.refuses = False
-    sts.now += REFUSAL_HOLDS
+    sts.now += timedelta(seconds=29)
+    with pytest.raises(ServiceError):
+        key(credentials)
+    sts.now += timedelta(seconds=1)
     assert key(credentials) == "key-2"
 
 
@@ -143,7 +146,34 @@ def test_refused_session_is_renewed_at_most_every_five_minutes(sts: Sts) -> None
         return used
 
     assert call(200) == "key-1"
-    sts.now += RENEWED_AT_MOST_EVERY
+    sts.now += timedelta(minutes=4, seconds=59)
+    assert [call(403), call(403)] == ["key-1", "key-1"]
+    sts.now += timedelta(seconds=1)
     assert [call(403), call(403), call(403)] == ["key-1", "key-2", "key-2"]
-    sts.now += RENEWED_AT_MOST_EVERY
-    assert [call(403), call(429), call(429)] == ["key-2", "key-3", "key-3"]
+    sts.now += timedelta(minutes=5)
+    assert [call(401), call(429), call(400)] == ["key-2", "key-3", "key-3"]
+    sts.now += timedelta(minutes=5)
+    assert [call(429), call(400), call(402), call(404), call(500)] == ["key-3"] * 5
+
+
+def test_sessions_share_the_models_of_the_services(sts: Sts) -> None:
+    """A parsed model is large, and there can be many accounts."""
+    roles = RoleSessions(sts, "111/us-east-1", lambda: sts.now)  # type: ignore[arg-type]
+    loaders = {roles.of(role)._session.get_component("data_loader") for role in (ROLE, ROLE + "2")}
+    assert len(loaders) == 1
+
+
+def test_role_is_assumed_in_two_attempts_over_one_connection() -> None:
+    asked: list[Any] = []
+
+    class Session(Sts):
+        def client(self, service: str, **options: Any) -> Sts:
+            asked.append(options["config"])
+            return super().client(service)
+
+    found = Session()
+    roles = RoleSessions(found, "111/us-east-1", lambda: START)  # type: ignore[arg-type]
+    assert key(roles.of(ROLE).get_credentials()) == "key-1"
+    (config,) = asked
+    assert config.retries == {"mode": "standard", "total_max_attempts": 2}
+    assert config.max_pool_connections == 1

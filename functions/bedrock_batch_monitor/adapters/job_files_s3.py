@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.type_defs import CompletedPartTypeDef
 
-CONNECT_SECONDS: Final = 2
 ANSWER_SECONDS: Final = 20
 CHUNK_BYTES: Final = 2**19
 # How often a file is read on after its connection broke.
@@ -39,12 +38,7 @@ class JobFilesInS3:
     @classmethod
     def connect(cls, session: boto3.Session, concurrency: int) -> Self:
         """Files whose connection pool serves `concurrency` threads."""
-        config = bounded_config(
-            concurrency=concurrency,
-            attempts=3,
-            connect_seconds=CONNECT_SECONDS,
-            answer_seconds=ANSWER_SECONDS,
-        )
+        config = bounded_config(concurrency=concurrency, attempts=3, answer_seconds=ANSWER_SECONDS)
         return cls(session.client("s3", config=config))
 
     def list(self, place: S3Uri) -> tuple[StoredFile, ...]:

@@ -119,5 +119,5 @@ def _is_of_the_task(error: ServiceError) -> bool:
         return False
     if error.status is None:
         return True
-    is_client_error = HTTPStatus.BAD_REQUEST <= error.status < HTTPStatus.INTERNAL_SERVER_ERROR
-    return is_client_error and error.status not in _STATUSES_OF_THE_CALLER
+    # An error of the server is retryable.
+    return error.status >= HTTPStatus.BAD_REQUEST and error.status not in _STATUSES_OF_THE_CALLER

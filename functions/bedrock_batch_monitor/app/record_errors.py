@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from aws_lambda_powertools import Logger
 
     from bedrock_batch_monitor.adapters.sdk import Session
-    from bedrock_batch_monitor.domain.jobs import StoredJob
+    from bedrock_batch_monitor.domain.jobs import JobObservation, StoredJob
     from bedrock_batch_monitor.domain.token_usage import OutputBucket
     from bedrock_batch_monitor.settings import RecordErrorSettings
 
@@ -93,11 +93,12 @@ class RecordErrors:
         if job_arn is None:
             return Handled.MALFORMED
         found = self.jobs.job(job_arn)
-        if found is None or found[0].record is None or found[0].record.last.event_id is None:
+        record = None if found is None else found[0].record
+        if found is None or record is None or record.last.event_id is None:
             return Handled.UNKNOWN
         job, analysis = found
         if analysis is None:
-            made = self._analyze(job, seconds_left)
+            made = self._analyze(record.observation, seconds_left)
             if isinstance(made, Handled):
                 return made
             # After a conflict, another delivery has stored its analysis: this one sends that.
@@ -111,14 +112,11 @@ class RecordErrors:
         return Handled.SENT
 
     def _analyze(
-        self, job: StoredJob, seconds_left: Callable[[], float]
+        self, observation: JobObservation, seconds_left: Callable[[], float]
     ) -> ErrorAnalysis | Handled:
-        if job.record is None:
-            return Handled.UNKNOWN
-        observation = job.record.observation
         if not may_have_errors(observation.counts):
             return Handled.NO_ERRORS
-        job_id = JobArn.parse(job.job_arn).job_id
+        job_id = JobArn.parse(observation.job_arn).job_id
         results = _place(output_s3_uri(observation.output_data_config, job_id))
         if results is None or not self._may_read(results):
             return Handled.NOT_ALLOWED
@@ -144,13 +142,12 @@ class RecordErrors:
         for failure in report.failures:
             # The name of a file can be chosen by others; the code is the SDK's.
             self.logger.warning("file not read", extra={"error": failure.code})
-        has_retry = place is not None and report.retry_records
         return analysis_of(
             report.groups,
             report.totals,
             complete=report.is_complete,
             now=self.clock(),
-            retry=(place, report.retry_records) if place and has_retry else None,  # type: ignore[arg-type]
+            retry=(place, report.retry_records) if place and report.retry_records else None,
             with_messages=self.with_messages,
         )
 

@@ -25,7 +25,7 @@ class StoredFile:
     @property
     def name(self) -> str:
         """The name without folders."""
-        return self.key.rsplit("/", 1)[-1]
+        return self.key.rpartition("/")[2]
 
     def __str__(self) -> str:
         """`s3://bucket/key`."""

@@ -88,16 +88,16 @@ class Report:
     groups: tuple[ErrorGroup, ...]
     is_complete: bool
     was_stopped: bool
-    failures: tuple[FileFailure, ...] = ()
-    problems: Counter[LineProblem] = field(default_factory=Counter)
-    duplicates: int = 0
-    duplicate_inputs: int = 0
-    inputs_without_id: int = 0
-    unmatched: int = 0
-    files_without_results: int = 0
-    ignored_files: int = 0
-    retry_records: int | None = None
-    unmatched_failures: int = 0
+    failures: tuple[FileFailure, ...]
+    problems: Counter[LineProblem]
+    duplicates: int
+    duplicate_inputs: int
+    inputs_without_id: int
+    unmatched: int
+    files_without_results: int
+    ignored_files: int
+    retry_records: int | None
+    unmatched_failures: int
 
 
 @dataclass(slots=True)

@@ -54,7 +54,6 @@ class Groups:
             self._remember(number, record_id)
         if len(self._numbers) > self.most_patterns:
             self._shorten()
-            number = self.current(number)
         return number
 
     def current(self, number: int) -> int:
@@ -94,10 +93,9 @@ class Groups:
         return number
 
     def _remember(self, number: int, record_id: str) -> None:
-        ids = self._ids[number]
-        is_late = len(ids) == 2 * SHOWN_IDS and record_id >= ids[-1]
-        if is_late or len(record_id) > _ID_CHARACTERS:
+        if len(record_id) > _ID_CHARACTERS:
             return
+        ids = self._ids[number]
         place = bisect.bisect_left(ids, record_id)
         if ids[place : place + 1] != [record_id]:
             ids.insert(place, record_id)

@@ -23,7 +23,7 @@ from bedrock_batch_monitor.record_errors.lines import (
 from bedrock_batch_monitor.record_errors.patterns import pattern_of
 
 # A state is twice this, plus one once the id was in the input. From `_FAILED` on, it is the number
-# of the group plus `_FAILED`.
+# of the group plus `_FAILED`. Twice `_SUCCESS` is 0 as well: a success whose id is in no input.
 _SUCCESS: Final = 0
 _MISSING: Final = 1
 _FAILED: Final = 2
@@ -53,7 +53,7 @@ class Tally:
         self._successes_without_id += results.successes_without_id
         self.results_without_id += results.successes_without_id
         before = len(self._states)
-        self._states.update(dict.fromkeys(results.successes, 2 * _SUCCESS))
+        self._states.update(dict.fromkeys(results.successes, _SUCCESS))
         self.duplicates += len(results.successes) - (len(self._states) - before)
         for failure in results.failures:
             self._add_failure(failure)
@@ -68,7 +68,7 @@ class Tally:
         state = self._states.get(failure.digest)
         if state is not None:
             self.duplicates += 1
-            if state == 2 * _SUCCESS:
+            if state == _SUCCESS:
                 return
             number = self.groups.earlier(number, state // 2 - _FAILED)
         self._states[failure.digest] = 2 * (number + _FAILED)
@@ -119,8 +119,7 @@ class Tally:
 
     def unmatched_failures(self) -> int:
         """Failed records whose id is in no input, or that have none."""
-        failed = 2 * _FAILED
-        unmatched = sum(1 for state in self._states.values() if not state % 2 and state >= failed)
+        unmatched = sum(1 for state in self._states.values() if not state % 2 and state != _SUCCESS)
         return unmatched + self._failures_without_id.total()
 
     def error_groups(self, most: int = MOST_GROUPS) -> tuple[ErrorGroup, ...]:
