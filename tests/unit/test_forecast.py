@@ -266,10 +266,52 @@ def test_percentiles_are_those_of_the_earlier_jobs() -> None:
 
 def test_longest_time_is_extended_above_all_known_times() -> None:
     """Of five jobs not one in ten took longer than the longest: it can be longer by half."""
-    expected = forecaster_of(*jobs(5)).forecast(100, NOW)
+    five = [Sample(NOW - place * DAY, 0, 1000 * place, 100) for place in (5, 4, 3, 2, 1)]
+    expected = forecaster_of(*five).forecast(100, NOW)
     assert expected is not None
-    assert expected.total == Range(4200, 6300)
-    assert expected.jobs == 5
+    assert (expected.total.p90, expected.jobs) == (7500, 5)
+
+
+def test_new_job_counts_as_much_as_the_job_that_counts_most() -> None:
+    """It may take the longest of all: with one job of the same hour, five others are needed."""
+    others = [
+        Sample(NOW - WEEK - (9 - place) * 5 * HOUR, 0, 100 + place, 100) for place in range(8)
+    ]
+    expected = forecaster_of(*others, Sample(NOW - WEEK, 0, 100, 100)).forecast(100, NOW)
+    assert expected is not None
+    assert expected.total.p50 == 104
+
+
+def risk_if_only_one_was_in_time(place: int, *, of: int) -> QueueRisk:
+    """The risk of a job if one of so many earlier ones, one a week, was in time."""
+    samples = [Sample(NOW - (of - each) * WEEK, 600, LONG, 100) for each in range(of)]
+    samples[place] = Sample(samples[place].submitted, 600, SHORT, 100)
+    return forecaster_of(*samples).queue_risk(100, NOW, NOW + timedelta(seconds=600 + SHORT))
+
+
+def test_job_is_at_risk_with_a_chance_below_a_twentieth() -> None:
+    """It stays at risk until its chance is 15 %."""
+    ends_at = NOW + timedelta(seconds=600 + LONG)
+    assert risk_if_only_one_was_in_time(0, of=26) == QueueRisk(NOW, NOW, ends_at)
+    # 1 of 19, 1 of 8.8, and 1 of 6.5, as older ones count less.
+    assert risk_if_only_one_was_in_time(25, of=26) == QueueRisk(holds=NOW)
+    assert risk_if_only_one_was_in_time(9, of=10) == QueueRisk(holds=NOW)
+    assert risk_if_only_one_was_in_time(6, of=7) == QueueRisk()
+
+
+def test_jobs_that_waited_equally_long_are_compared_together() -> None:
+    """One of them was in time, so there is a chance as long as the others can begin, too."""
+    samples = [Sample(NOW - DAY, 0, 60 if place == 0 else 7200, 100) for place in range(10)]
+    assert forecaster_of(*samples).queue_risk(100, NOW, NOW + HOUR).begins is None
+
+
+def test_job_that_was_done_at_the_deadline_was_in_time() -> None:
+    """Once the new job has waited for longer than it, it says nothing more."""
+    mixed = sorted([*jobs(20, queue=600), *jobs(10, queue=7200)], key=lambda each: each.ended)
+    forecaster = forecaster_of(*mixed)
+    done = NOW + timedelta(seconds=4200)
+    assert forecaster.queue_risk(100, NOW, done).begins == NOW + 10 * MINUTE
+    assert forecaster.queue_risk(100, NOW, done - timedelta(seconds=1)).begins == NOW
 
 
 def level_after(*runs: float) -> float:

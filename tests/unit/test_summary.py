@@ -91,7 +91,8 @@ def test_refusals_and_unknown_statuses_of_a_transition_are_counted() -> None:
     """The alarm about jobs that need attention counts a status that this version does not know."""
     summary = PollSummary()
     summary.count(ReconcileResult(refused=True))
-    summary.count(ReconcileResult(entry=ENTRY))
+    for known in (ENTRY, ENDED):
+        summary.count(ReconcileResult(entry=known))
     summary.count(ReconcileResult(entry=replace(ENTRY, status="Paused")))
     summary.count(ReconcileResult(newly_unreachable=True))
     assert (summary.refused, summary.newly_unknown) == (1, 1)
@@ -204,7 +205,7 @@ def ended(name: str, since: datetime = SINCE) -> ConditionChange:
         # What it had before is not known to have ended.
         (STALLED_JOB, LOST, (began("Unreachable"),)),
         # An item that is wrong makes no job unreachable.
-        (STALLED_JOB, replace(LOST, is_unreachable=False), ()),
+        (STALLED_JOB, ReconcileResult(newly_unreachable=True), ()),
         (STALLED_JOB, replace(LOST, newly_unreachable=False), ()),
         # What another execution recorded, or an older answer, says nothing.
         (STALLED_JOB, replace(READ, is_conflict=True), ()),
