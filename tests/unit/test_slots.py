@@ -223,6 +223,8 @@ def test_event_id_depends_on_account_and_moment_only() -> None:
     ids = {event_id_of(slots_event(pending, scope, "aws")) for scope in scopes}
     assert len(ids) == len(scopes)
     again = PendingSlots.parse(str(pending))
+    event = slots_event(pending, scopes[0], "aws")
+    assert (event.slots_of, event.time) == (scopes[0], pending.detected_at)
     later = replace(pending, detected_at=NOW + timedelta(hours=1))
     for same in (again, later):
         assert event_id_of(slots_event(same, scopes[0], "aws")) in ids
