@@ -39,6 +39,11 @@ from tests.support.strategies import ARN, NOW, counts
         (RecordCounts(1000, 1000, None, 1000), 0, "AllRecordsFailed", 1),
         (RecordCounts(1000, None, None, 2), 0, "Completed", None),
         (RecordCounts(0, 0, 0, 0), 0, "Completed", None),
+        (RecordCounts(1, 1, 0, 1), 0, "AllRecordsFailed", 1),
+        (RecordCounts(None, 9, 10, None), 0, "Completed", 0),
+        (RecordCounts(None, 10, 10, None), 0, "Completed", 0),
+        (RecordCounts(None, 10, 9, None), 0.1, "Completed", 0.1),
+        (RecordCounts(3, 3, 2, 1), 0.33333, "CompletedWithErrors", 0.33333),
         # One in a million is not zero, and all but one is not all.
         (RecordCounts(10**6, 10**6, 10**6 - 1, 1), 0, "CompletedWithErrors", 0.00001),
         (RecordCounts(10**6, 10**6, 1, 10**6 - 1), 0, "CompletedWithErrors", 0.99999),

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import pytest
@@ -227,38 +229,38 @@ DEADLINES = (DeadlineRule("nightly-*", "06:00 Europe/Berlin"),)
 
 
 @pytest.mark.parametrize(
-    ("kind", "value", "expected", "text"),
+    ("make", "value", "expected", "text"),
     [
-        (Whole(1, 60), 1, 1, "1"),
-        (Whole(1, 60), "60", 60, "60"),
-        (Whole(0, 10**9), "9" * 9, 999_999_999, "9" * 9),
-        (Share(), 0, 0.0, "0.0"),
-        (Share(), 1, 1.0, "1.0"),
-        (Share(), "0.05", 0.05, "0.05"),
-        (Share(), ".5", 0.5, "0.5"),
-        (Share(), "0." + "0" * 17 + "1", 1e-18, "0." + "0" * 17 + "1"),
-        (Share(), 1e-7, 1e-7, "0.0000001"),
-        (OneOfNumbers(1, 7), "7", 7, "7"),
-        (OneOfNumbers(1, 7), 1, 1, "1"),
-        (Flag(), True, True, "true"),
-        (Flag(), "on", True, "true"),
-        (Flag(), "true", True, "true"),
-        (Flag(), False, False, "false"),
-        (Flag(), "off", False, "false"),
-        (Flag(), "false", False, "false"),
-        (OneOf("off", "on"), "off", "off", "off"),
-        (Matching("[a-z]+", "letters"), "abc", "abc", "abc"),
-        (ListOf("[a-z]+", "names", 3), "b, a ,b", ("b", "a"), "b,a"),
-        (ListOf("[a-z]+", "names", 3), ("b", "a"), ("b", "a"), "b,a"),
-        (Buckets(), "results, other/team-a", BUCKETS, "results/,other/team-a/"),
-        (Buckets(), ' ["results", "other/team-a"]', BUCKETS, "results/,other/team-a/"),
-        (Buckets(), BUCKETS, BUCKETS, "results/,other/team-a/"),
-        (Buckets(), ("results", BUCKETS[1]), BUCKETS, "results/,other/team-a/"),
-        (Prices(), PRICES, PRICES, '{"m":{"input":0.1,"output":2}}'),
-        (Prices(), {"m": {"input": 0.1, "output": 2}}, PRICES, '{"m":{"input":0.1,"output":2}}'),
-        (Deadlines(), DEADLINES, DEADLINES, '{"nightly-*":"06:00 Europe/Berlin"}'),
+        (partial(Whole, 1, 60), 1, 1, "1"),
+        (partial(Whole, 1, 60), "60", 60, "60"),
+        (partial(Whole, 0, 10**9), "9" * 9, 999_999_999, "9" * 9),
+        (Share, 0, 0.0, "0.0"),
+        (Share, 1, 1.0, "1.0"),
+        (Share, "0.05", 0.05, "0.05"),
+        (Share, ".5", 0.5, "0.5"),
+        (Share, "0." + "0" * 17 + "1", 1e-18, "0." + "0" * 17 + "1"),
+        (Share, 1e-7, 1e-7, "0.0000001"),
+        (partial(OneOfNumbers, 1, 7), "7", 7, "7"),
+        (partial(OneOfNumbers, 1, 7), 1, 1, "1"),
+        (Flag, True, True, "true"),
+        (Flag, "on", True, "true"),
+        (Flag, "true", True, "true"),
+        (Flag, False, False, "false"),
+        (Flag, "off", False, "false"),
+        (Flag, "false", False, "false"),
+        (partial(OneOf, "off", "on"), "off", "off", "off"),
+        (partial(Matching, "[a-z]+", "letters"), "abc", "abc", "abc"),
+        (partial(ListOf, "[a-z]+", "names", 3), "b, a ,b", ("b", "a"), "b,a"),
+        (partial(ListOf, "[a-z]+", "names", 3), ("b", "a"), ("b", "a"), "b,a"),
+        (Buckets, "results, other/team-a", BUCKETS, "results/,other/team-a/"),
+        (Buckets, ' ["results", "other/team-a"]', BUCKETS, "results/,other/team-a/"),
+        (Buckets, BUCKETS, BUCKETS, "results/,other/team-a/"),
+        (Buckets, ("results", BUCKETS[1]), BUCKETS, "results/,other/team-a/"),
+        (Prices, PRICES, PRICES, '{"m":{"input":0.1,"output":2}}'),
+        (Prices, {"m": {"input": 0.1, "output": 2}}, PRICES, '{"m":{"input":0.1,"output":2}}'),
+        (Deadlines, DEADLINES, DEADLINES, '{"nightly-*":"06:00 Europe/Berlin"}'),
         (
-            Deadlines(),
+            Deadlines,
             {"nightly-*": "06:00 Europe/Berlin"},
             DEADLINES,
             '{"nightly-*":"06:00 Europe/Berlin"}',
@@ -266,9 +268,10 @@ DEADLINES = (DeadlineRule("nightly-*", "06:00 Europe/Berlin"),)
     ],
 )
 def test_value_of_each_kind_is_read_and_written_as_text(
-    kind: Kind[Any], value: object, expected: object, text: str
+    make: Callable[[], Kind[Any]], value: object, expected: object, text: str
 ) -> None:
     """The text is what the function's environment has: it means the same."""
+    kind = make()
     found = kind.parse(value)
     assert (found, type(found)) == (expected, type(expected))
     assert kind.text(found) == text
@@ -276,36 +279,37 @@ def test_value_of_each_kind_is_read_and_written_as_text(
 
 
 @pytest.mark.parametrize(
-    ("kind", "allowed", "values"),
+    ("make", "allowed", "values"),
     [
         (
-            Whole(1, 60),
+            partial(Whole, 1, 60),
             "a whole number from 1 to 60",
             [0, 61, "0", "61", "", "1.0", 1.0, True, None, "-1", "0" * 9 + "1", "1\n"],
         ),
         (
-            Share(),
+            Share,
             "a number from 0 to 1",
             [-0.1, 1.1, "1.1", "1e-2", "-0", "1.", "", True, None, [], "0." + "0" * 19],
         ),
-        (OneOfNumbers(1, 7), "one of 1, 7", [2, "2", "one", None]),
-        (Flag(), "true or false", ["yes", "On", 1, None, ""]),
-        (OneOf("off", "on"), "one of off, on", ["Off", "", None, 1]),
-        (Matching("[a-z]+", "small letters"), "small letters", ["A", "", "a\n", None, 1]),
+        (partial(OneOfNumbers, 1, 7), "one of 1, 7", [2, "2", "one", None]),
+        (Flag, "true or false", ["yes", "On", 1, None, ""]),
+        (partial(OneOf, "off", "on"), "one of off, on", ["Off", "", None, 1]),
+        (partial(Matching, "[a-z]+", "small letters"), "small letters", ["A", "", "a\n", None, 1]),
         (
-            ListOf("[a-z]+", "small letters", 2),
+            partial(ListOf, "[a-z]+", "small letters", 2),
             "small letters, up to 2 of them as a JSON list or with commas between them",
             [[], ["a", "b", "c"], ["a", 1], "a,", "A", None, 1, {"a": 1}],
         ),
-        (Buckets(), "bucket names, each with a /prefix or without", [[], "[", "A", None, ["a", 1]]),
-        (Prices(), "a JSON object such as", ["{", {}, {"m": 1}, (), ("m",)]),
-        (Deadlines(), "a JSON object such as", ["{", {}, {"m": 1}, (), ("m",)]),
+        (Buckets, "bucket names, each with a /prefix or without", [[], "[", "A", None, ["a", 1]]),
+        (Prices, "a JSON object such as", ["{", {}, {"m": 1}, (), ("m",), (*PRICES, "m")]),
+        (Deadlines, "a JSON object such as", ["{", {}, {"m": 1}, (), ("m",), (*DEADLINES, "m")]),
     ],
 )
 def test_value_that_is_not_allowed_is_refused_by_each_kind(
-    kind: Kind[Any], allowed: str, values: list[object]
+    make: Callable[[], Kind[Any]], allowed: str, values: list[object]
 ) -> None:
     """The words for what is allowed are part of the error of a deployment."""
+    kind = make()
     assert kind.allowed.startswith(allowed)
     for value in values:
         with pytest.raises(NotAllowedError):
