@@ -107,3 +107,17 @@ def test_only_an_ended_job_has_an_outcome(status: str, found: RecordCounts) -> N
 def test_error_share_is_rounded_to_neither_zero_nor_one(share: float, text: str) -> None:
     """A small share does not read as zero, and a large one not as all."""
     assert percent(share) == text
+
+
+def test_severity_of_an_outcome_follows_from_its_output() -> None:
+    """A person has nothing to do, or records to submit again, or no output at all."""
+    found = {name: str(words.severity) for name, words in OUTCOMES.items()}
+    assert found == {
+        "Completed": "note",
+        "Stopped": "note",
+        "CompletedWithErrors": "warning",
+        "PartiallyCompleted": "warning",
+        "AllRecordsFailed": "alarm",
+        "Failed": "alarm",
+        "Expired": "alarm",
+    }
