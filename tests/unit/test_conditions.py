@@ -30,7 +30,13 @@ from bedrock_batch_monitor.domain.event_kinds import (
     STALLED,
 )
 from bedrock_batch_monitor.domain.forecast import QueueRisk
-from bedrock_batch_monitor.domain.jobs import JobError, JobObservation, RecordCounts, TrackedJob
+from bedrock_batch_monitor.domain.jobs import (
+    NO_COUNTS,
+    JobError,
+    JobObservation,
+    RecordCounts,
+    TrackedJob,
+)
 from bedrock_batch_monitor.domain.progress import UNKNOWN, Estimate
 from bedrock_batch_monitor.domain.rules import Rules
 from bedrock_batch_monitor.domain.times import to_iso
@@ -282,6 +288,31 @@ def test_facts_of_a_risk_are_those_of_the_earlier_limit() -> None:
         "expiration",
         to_iso(expiration),
     )
+
+
+def test_fields_that_are_always_there_are_those_of_the_least_known_job() -> None:
+    """Counts, rate and estimate can be unknown, and so can the expiration."""
+    stalls = stalled(replace(JOB, counts=NO_COUNTS), NOTHING, NOW, STALLING)
+    waits = replace(WAITS, counts=NO_COUNTS, deadline=to_iso(NOW + SECOND))
+    late = at_risk(waits, replace(NOTHING, status="Scheduled"), NOW, RULES)
+    for found in (stalls, late):
+        assert found is not None
+        known = {name for name, value in found.facts.items() if value is not None}
+        assert known == {field.name for field in found.kind.fields if field.is_required}
+
+
+NOTHING = JobObservation(ARN, "InProgress")
+
+
+def test_severity_of_a_condition_says_whether_something_is_lost() -> None:
+    """A job that stalls or is at risk can still be in time."""
+    found = {kind.name: str(kind.words.severity) for kind in CONDITIONS if kind.words is not None}
+    assert found == {
+        "Stalled": "warning",
+        "AtRisk": "warning",
+        "DeadlineMissed": "alarm",
+        "Unreachable": "alarm",
+    }
 
 
 DUE = NOW - MINUTE

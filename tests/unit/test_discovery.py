@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bedrock_batch_monitor.domain.discovery import (
-    FULL_LIST_PERIOD,
     LONGEST_JOB,
     OVERLAP,
     Bookmark,
@@ -240,8 +239,8 @@ def test_lost_state_is_replaced_by_the_age_of_the_table(
     ("changes", "is_full"),
     [
         ({}, False),
-        ({"full_list_at": NOW - FULL_LIST_PERIOD + SECOND}, False),
-        ({"full_list_at": NOW - FULL_LIST_PERIOD}, True),
+        ({"full_list_at": NOW - DAY + SECOND}, False),
+        ({"full_list_at": NOW - DAY}, True),
         ({"full_list_at": None}, True),
         ({"full_list_at": NOW + SECOND}, True),
         ({"full_list_at": NOW.replace(year=1)}, True),
@@ -324,8 +323,8 @@ def test_bookmark_advances_while_no_job_is_submitted() -> None:
     ("changes", "expected"),
     [
         ({}, False),
-        ({"seen_until": STORED.seen_until + OVERLAP / 3 - SECOND}, False),
-        ({"seen_until": STORED.seen_until + OVERLAP / 3}, True),
+        ({"seen_until": STORED.seen_until + 5 * MINUTE - SECOND}, False),
+        ({"seen_until": STORED.seen_until + 5 * MINUTE}, True),
         ({"seen_until": STORED.seen_until - SECOND}, True),
         ({"full_list_at": NOW}, True),
         ({"table_id": "another"}, True),

@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import jsonschema
 import pytest
@@ -38,6 +39,7 @@ from bedrock_batch_monitor.domain.jobs import (
     TrackedJob,
     Usage,
 )
+from bedrock_batch_monitor.domain.times import from_iso
 from bedrock_batch_monitor.domain.transitions import Transition, decide, end_id, event_id
 from tests.docs import schemas
 from tests.support.contracts import SCHEMAS, as_delivered, assert_keeps_to_schema, schema_of
@@ -249,6 +251,35 @@ def test_put_events_calls_have_at_most_10_entries_and_256_kb(sizes: list[int]) -
         assert len(group) == 1 or sum(event.size for event in group) <= BYTES_PER_CALL
 
 
+def examples(kind: EventKind) -> dict[str, Any]:
+    """The example of each field, as the samples of the reference have it."""
+    fields = (*kind.fields, *((kind.since,) if kind.since is not None else ()))
+    return {field.name: field.example for field in fields}
+
+
+def test_examples_of_events_fit_together() -> None:
+    """Whoever reads a sample can calculate one value from the others."""
+    stalled = examples(event_kinds.STALLED)
+    since = from_iso(stalled["stalledSince"])
+    assert NOW - since == timedelta(seconds=stalled["stalledSeconds"])
+    assert stalled["lastProgress.at"] == stalled["stalledSince"]
+    began = RECORD.first_in_progress_at
+    assert began is not None
+    minutes = (since - began) / timedelta(minutes=1)
+    assert stalled["lastProgress.processed"] == minutes * stalled["lastProgress.recordsPerMinute"]
+    risk = examples(event_kinds.AT_RISK)
+    assert risk["atRiskSince"] == AT
+    left = stalled["lastProgress.total"] - stalled["lastProgress.processed"]
+    ends_at = NOW + timedelta(minutes=left / risk["recordsPerMinute"])
+    assert from_iso(risk["estimatedEndTime"]) == ends_at
+    assert risk["risk.estimatedEndTime"] == risk["estimatedEndTime"]
+    expiration = from_iso(risk["jobExpirationTime"])
+    assert ends_at - expiration == timedelta(seconds=risk["secondsPastExpiration"])
+    assert risk["risk.at"] == risk["jobExpirationTime"]
+    slots = examples(event_kinds.SLOTS_AVAILABLE)
+    assert slots["slots.active"] + slots["slots.free"] == slots["slots.limit"] == 20
+
+
 def events_of(*sizes: int) -> list[MonitorEvent]:
     """Events of so many bytes, as EventBridge counts them."""
     empty = MonitorEvent(ARN, "Ended#1", event_kinds.ENDED.detail_type, "", NOW)
@@ -420,6 +451,15 @@ TEXTS = [
     f"Stalled#1#{AT}#{AT}#odd=1",
     f"AtRisk#1#{AT}#{AT}#recordsPerMinute=nan",
     f"AtRisk#1#{AT}#{AT}#estimatedEndTime=soon",
+    f"AtRisk#1#{AT}#{AT}#recordsPerMinute=inf",
+    f"AtRisk#1#{AT}#{AT}#risk.reason=a1",
+    f"AtRisk#1#{AT}#{AT}#risk.reason=",
+    f"AtRisk#1#{AT}#{AT}#risk.reason=\u00fcber",
+    f"Stalled#1#{AT}#{AT}#stalledSeconds=\u00b2",
+    f"Stalled#1#{AT}#{AT}#stalledSeconds=",
+    f"Stalled#1#{AT}",
+    "Ended#\u00b2",
+    "Tasks#-1",
 ]
 
 
