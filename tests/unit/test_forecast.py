@@ -305,6 +305,38 @@ def test_jobs_that_waited_equally_long_are_compared_together() -> None:
     assert forecaster_of(*samples).queue_risk(100, NOW, NOW + HOUR).begins is None
 
 
+SOON = NOW + 10 * MINUTE
+
+
+@pytest.mark.parametrize(
+    ("early", "late", "risk"),
+    [
+        # Of the first group all were in time; of the others, which waited longer, one of ten.
+        ((20, 20), (1, 10), QueueRisk(holds=SOON)),
+        # Half of the first group, and three of ten.
+        ((10, 20), (3, 10), QueueRisk()),
+        (
+            (20, 20),
+            (0, 10),
+            QueueRisk(SOON, SOON, NOW + timedelta(seconds=7200 + LONG)),
+        ),
+    ],
+)
+def test_jobs_that_began_earlier_no_longer_count(
+    early: tuple[int, int], late: tuple[int, int], risk: QueueRisk
+) -> None:
+    """Neither those that were in time nor the others; each group has so many of each."""
+    samples = [
+        Sample(NOW - (100 - place) * WEEK, queue, SHORT if place < in_time else LONG, 100)
+        for queue, (in_time, number) in ((600, early), (7200, late))
+        for place in range(number)
+    ]
+    forecaster = Forecaster()
+    for sample in samples:
+        forecaster.keep(sample)
+    assert forecaster.queue_risk(100, NOW, NOW + timedelta(seconds=7200 + SHORT)) == risk
+
+
 def test_job_that_was_done_at_the_deadline_was_in_time() -> None:
     """Once the new job has waited for longer than it, it says nothing more."""
     mixed = sorted([*jobs(20, queue=600), *jobs(10, queue=7200)], key=lambda each: each.ended)

@@ -71,6 +71,18 @@ def test_complete_environment_becomes_typed_settings() -> None:
     )
 
 
+def test_rules_without_a_setting_are_those_of_the_default_settings() -> None:
+    """They read tags in addition."""
+    settings = Settings.from_environment(COMPLETE | DEFAULT_VARIABLES)
+    assert settings.rules == Rules(
+        progress_interval=timedelta(minutes=5),
+        poll_interval=timedelta(minutes=1),
+        unreachable_after_polls=3,
+        read_tags=True,
+    )
+    assert settings.rules.full_read == timedelta(hours=24)
+
+
 def test_history_retention_is_optional() -> None:
     """History is kept indefinitely unless a number of days is set."""
     settings = Settings.from_environment(COMPLETE | {"HISTORY_RETENTION_DAYS": "90"})

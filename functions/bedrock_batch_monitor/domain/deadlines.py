@@ -94,7 +94,7 @@ class Deadline:
         assert self.time_of_day is not None  # noqa: S101 - one of the parts is set
         zone = _zone(self.zone)
         day = submitted.astimezone(zone).date()
-        # A zone can skip a whole day, as Samoa did in 2011.
+        # Where the clock is put back just after midnight, the next day has begun before.
         found = (
             _moment_of(day + timedelta(days=more), self.time_of_day, zone) for more in range(3)
         )
