@@ -87,6 +87,13 @@ def test_each_result_adds_to_its_own_figures(
     }
 
 
+def test_figures_of_a_poll_without_a_job_are_zero() -> None:
+    """Nothing is counted that did not happen."""
+    assert set(PollSummary().figures().values()) == {0}
+    assert PollSummary().as_json()["seconds"] == 0
+    assert (PollSummary().refused, PollSummary().newly_unknown) == (0, 0)
+
+
 def test_refusals_and_unknown_statuses_of_a_transition_are_counted() -> None:
     """The alarm about jobs that need attention counts a status that this version does not know."""
     summary = PollSummary()
