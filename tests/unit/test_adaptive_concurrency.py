@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -65,7 +66,43 @@ def test_retry_budget_bounds_the_retries_of_a_poll(jobs: int) -> None:
     concurrency = AdaptiveConcurrency(MOST)
     for _ in range(jobs):
         concurrency.on_first_call()
-    granted = 0
-    while concurrency.may_retry():
-        granted += 1
+    granted = sum(concurrency.may_retry() for _ in range(1_100))
     assert granted == min(1000, max(10, jobs // 2))
+
+
+def test_first_throttled_call_halves_the_limit_at_once() -> None:
+    """Also after calls that succeeded."""
+    for successes in (0, 1, 5):
+        concurrency = AdaptiveConcurrency(MOST)
+        for _ in range(successes):
+            concurrency.on_success()
+        concurrency.on_throttle(0)
+        assert concurrency.limit == 16
+
+
+@pytest.mark.parametrize(("successes", "limits"), [(0, [16, 16, 8]), (1, [16, 8]), (2, [8])])
+def test_calls_that_were_under_way_are_counted_whatever_their_answers(
+    successes: int, limits: list[int]
+) -> None:
+    """Two of them: then the next throttled call began after the decrease."""
+    concurrency = AdaptiveConcurrency(MOST)
+    concurrency.on_throttle(2)
+    for _ in range(successes):
+        concurrency.on_success()
+    found = []
+    for _ in limits:
+        concurrency.on_throttle(9)
+        found.append(concurrency.limit)
+    assert found == limits
+
+
+def test_limit_rises_by_one_after_as_many_calls_as_it_allows() -> None:
+    """So it rises by about one in the time of one call."""
+    concurrency = AdaptiveConcurrency(MOST)
+    for _ in range(6):
+        concurrency.on_throttle(0)
+    limits = [concurrency.limit]
+    for _ in range(7):
+        concurrency.on_success()
+        limits.append(concurrency.limit)
+    assert limits == [1, 2, 2, 2, 3, 3, 3, 4]

@@ -13,7 +13,9 @@ from bedrock_batch_monitor.domain.arns import (
     InvalidJobArnError,
     JobArn,
     Scope,
+    is_job_arn,
     is_job_arn_in,
+    scope_of,
 )
 from bedrock_batch_monitor.domain.event_kinds import KINDS
 from tests.support.contracts import schema_of
@@ -161,3 +163,22 @@ def test_arn_is_in_a_scope_exactly_if_its_parts_say_so(
 def test_tracked_arn_is_in_its_own_scope() -> None:
     """The property above meets it rarely."""
     assert is_job_arn_in(ARN, "aws", Scope("123456789012", "us-east-1"))
+
+
+def test_longest_arn_is_an_arn() -> None:
+    """The longest partition, and a Region of twenty characters."""
+    longest = f"arn:aws-us-gov:bedrock:{'r' * 20}:123456789012:model-invocation-job/abcdef123456"
+    assert is_job_arn(longest)
+    assert scope_of(longest) == Scope("123456789012", "r" * 20)
+    assert str(JobArn.parse(longest)) == longest
+    for text in (longest.replace("r" * 20, "r" * 21), longest + "x", "x" + longest, ""):
+        assert not is_job_arn(text)
+        assert scope_of(text) is None
+
+
+def test_text_that_is_no_arn_is_quoted_up_to_120_characters() -> None:
+    """That is longer than any ARN of a job."""
+    for text, shown in (("x" * 120, "'" + "x" * 120 + "'"), ("x" * 121, "'" + "x" * 120 + "…")):
+        with pytest.raises(InvalidJobArnError) as caught:
+            JobArn.parse(text)
+        assert str(caught.value).startswith(f"{shown} is not the ARN of a batch inference job")

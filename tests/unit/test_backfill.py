@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bedrock_batch_monitor.domain import statuses
-from bedrock_batch_monitor.domain.backfill import is_backfill, open_window
+from bedrock_batch_monitor.domain.backfill import Window, is_backfill, open_window
 from bedrock_batch_monitor.domain.discovery import LONGEST_JOB, Bookmark, JobFilter, tracking_of
 from bedrock_batch_monitor.domain.events import pending_for
 from bedrock_batch_monitor.domain.jobs import HistoryEntry, JobObservation, TrackedJob
@@ -109,3 +109,40 @@ def test_backfilled_job_has_no_pending_event_if_first_read_as_ended(
         is_quiet = sequence == 1 and statuses.is_terminal(status)
         found = pending_for([decision.entry], emit_status_changes=emits)
         assert found == (frozenset() if is_quiet else usual)
+
+
+def test_window_is_from_the_limit_to_a_second_after_what_is_recorded() -> None:
+    """Whether the list includes its last moment is not documented."""
+    began = BOOKMARK.began_at
+    second = timedelta(seconds=1)
+    first = open_window(BOOKMARK, None, now=NOW, reach=9 * DAY)
+    assert first == Window(NOW - 9 * DAY, began + second)
+    assert open_window(BOOKMARK, NOW - 2 * DAY, now=NOW, reach=9 * DAY) == Window(
+        NOW - 9 * DAY, NOW - 2 * DAY + second
+    )
+    assert open_window(BOOKMARK, NOW - 9 * DAY, now=NOW, reach=9 * DAY) is None
+
+
+@pytest.mark.parametrize(
+    ("status", "submitted", "ended", "expected"),
+    [
+        ("Failed", timedelta(0), timedelta(seconds=1), True),
+        ("Failed", DAY, timedelta(0), False),
+        ("Failed", timedelta(seconds=1), None, True),
+        ("Failed", timedelta(0), None, False),
+        ("InProgress", 9 * DAY, 9 * DAY, False),
+        # Without a status, the longest time that a job can take decides.
+        (None, 8 * DAY + timedelta(seconds=1), None, True),
+        (None, 8 * DAY, None, False),
+        (None, DAY, timedelta(seconds=1), True),
+    ],
+)
+def test_job_that_ended_before_discovery_began_is_backfilled(
+    status: str | None, submitted: timedelta, ended: timedelta | None, *, expected: bool
+) -> None:
+    """The times are before discovery began."""
+    began = BOOKMARK.began_at
+    job = ListedJob(
+        ARN, "nightly", status, began - submitted, None if ended is None else began - ended
+    )
+    assert is_backfill(job, bookmark=BOOKMARK, now=NOW, wanted=JobFilter()) == expected

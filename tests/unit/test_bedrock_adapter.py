@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -144,6 +145,23 @@ def test_empty_page_with_a_token_does_not_end_a_list(
     assert [names(found) for found in reader.pages(LISTING)] == [[], ["a"], [], ["b"]]
     network.answers = [page(token="1"), page("a", token="2"), page(token="3"), page("b")]  # noqa: S106
     assert [job.job_name for page in reader.pages(LISTING) for job in page.jobs] == ["a", "b"]
+
+
+def test_list_is_requested_with_as_many_jobs_per_page_as_the_api_gives(
+    jobs: tuple[BatchInferenceJobs, Network],
+) -> None:
+    """Oldest first, or newest first."""
+    reader, network = jobs
+    operation = reader._client.meta.service_model.operation_model("ListModelInvocationJobs")
+    most = operation.input_shape.members["maxResults"].metadata["max"]
+    for listing, order in (
+        (LISTING, "Ascending"),
+        (replace(LISTING, newest_first=True), "Descending"),
+    ):
+        network.answers = [page()]
+        assert [*reader.pages(listing)]
+        assert f"maxResults={most}&" in f"{network.sent[-1]}&"
+        assert f"sortOrder={order}" in network.sent[-1]
 
 
 def test_page_is_requested_only_when_the_caller_reads_it(

@@ -17,6 +17,7 @@ from bedrock_batch_monitor.domain.conditions import (
     at_risk,
     beginning,
     conditions_of,
+    deadline_missed,
     findings_of,
     stalled,
 )
@@ -29,7 +30,13 @@ from bedrock_batch_monitor.domain.event_kinds import (
     STALLED,
 )
 from bedrock_batch_monitor.domain.forecast import QueueRisk
-from bedrock_batch_monitor.domain.jobs import JobError, JobObservation, RecordCounts, TrackedJob
+from bedrock_batch_monitor.domain.jobs import (
+    NO_COUNTS,
+    JobError,
+    JobObservation,
+    RecordCounts,
+    TrackedJob,
+)
 from bedrock_batch_monitor.domain.progress import UNKNOWN, Estimate
 from bedrock_batch_monitor.domain.rules import Rules
 from bedrock_batch_monitor.domain.times import to_iso
@@ -153,6 +160,205 @@ def test_event_of_a_waiting_job_has_the_end_that_the_forecast_expects() -> None:
     assert found is not None
     assert found.facts["risk.reason"] == "deadline"
     assert found.facts["risk.estimatedEndTime"] == to_iso(DEADLINE + HOUR)
+
+
+@pytest.mark.parametrize(
+    ("waited", "left", "is_late"),
+    [
+        # The last tenth of ten hours.
+        (9 * HOUR, HOUR, True),
+        (9 * HOUR, HOUR + SECOND, False),
+        # Never less than five minutes, and never more than six hours.
+        (10 * MINUTE, 5 * MINUTE, True),
+        (10 * MINUTE, 5 * MINUTE + SECOND, False),
+        (100 * HOUR, 6 * HOUR, True),
+        (100 * HOUR, 6 * HOUR + SECOND, False),
+        # The limit has passed.
+        (HOUR, timedelta(0), False),
+        (HOUR, SECOND, True),
+    ],
+)
+def test_job_that_waits_is_at_risk_in_the_last_tenth_of_its_time(
+    waited: timedelta, left: timedelta, *, is_late: bool
+) -> None:
+    """Before its expiration, with `emitAtRisk`, and before its deadline."""
+    job = replace(WAITS, submit_time=NOW - waited, deadline=None)
+    expires = JobObservation(ARN, "Scheduled", counts=COUNTS, job_expiration_time=NOW + left)
+    found = at_risk(job, expires, NOW, WARNING)
+    assert (found is not None) == is_late
+    if found is not None:
+        assert found.facts["risk.reason"] == "queue"
+        assert found.facts["risk.at"] == to_iso(NOW + left)
+        assert found.facts["jobExpirationTime"] == to_iso(NOW + left)
+        assert found.facts["estimatedEndTime"] is None
+    assert at_risk(job, expires, NOW, RULES) is None
+    due = replace(job, deadline=to_iso(NOW + left), queue_risk=QueueRisk())
+    found = at_risk(due, SCHEDULED, NOW, RULES)
+    assert (found is not None) == is_late
+
+
+SCHEDULED = replace(STILL, status="Scheduled")
+
+
+def test_risk_of_a_waiting_job_stays_while_its_expiration_is_unknown() -> None:
+    """A list summary can lack it; a job that was not at risk does not become so."""
+    job = replace(WAITS, deadline=None)
+    recorded = replace(job, conditions={"AtRisk": SINCE})
+    assert at_risk(recorded, SCHEDULED, NOW, WARNING) == Finding(AT_RISK, SINCE)
+    assert at_risk(job, SCHEDULED, NOW, WARNING) is None
+    assert at_risk(recorded, SCHEDULED, NOW, RULES) is None
+    expires = replace(SCHEDULED, job_expiration_time=NOW + 10 * HOUR)
+    assert at_risk(recorded, expires, NOW, WARNING) is None
+    # Without a submission nobody knows how much of the time is left.
+    unknown = replace(job, submit_time=None)
+    soon = replace(SCHEDULED, job_expiration_time=NOW + MINUTE)
+    assert at_risk(unknown, soon, NOW, WARNING) is None
+    assert at_risk(unknown, replace(soon, submit_time=NOW - HOUR), NOW, WARNING) is not None
+
+
+@pytest.mark.parametrize(
+    ("deadline", "since", "expected"),
+    [
+        # The estimated end is in two hours: a tenth of them is tolerated.
+        (NOW + 108 * MINUTE - SECOND, None, NOW),
+        (NOW + 108 * MINUTE, None, None),
+        # A deadline that is at risk stays so up to a twentieth of the time to it.
+        (NOW + 126 * MINUTE, SINCE, SINCE),
+        (NOW + 126.4 * MINUTE, SINCE, None),
+        # It passed: it is missed, and no longer at risk.
+        (NOW, None, None),
+        (NOW + SECOND, None, NOW),
+    ],
+)
+def test_deadline_of_a_running_job_is_at_risk_beyond_the_error_of_the_estimate(
+    deadline: datetime, since: datetime | None, expected: datetime | None
+) -> None:
+    """So that most warnings come true, and do not come and go."""
+    conditions = {} if since is None else {"AtRisk": since}
+    job = replace(JOB, deadline=to_iso(deadline), conditions=conditions)
+    found = at_risk(job, MOVED, NOW, RULES)
+    assert (None if found is None else found.since) == expected
+
+
+@pytest.mark.parametrize(("late", "stays"), [(HOUR - SECOND, True), (HOUR, False)])
+def test_risk_of_a_long_job_ends_an_hour_before_its_limit(late: timedelta, *, stays: bool) -> None:
+    """30 records an hour: the other 1,200 take forty hours."""
+    moved = replace(MOVED, counts=RecordCounts(1240, 40, 10, 0))
+    job = replace(JOB, counts=RecordCounts(1240, 10, 10, 0), conditions={"AtRisk": SINCE})
+    expires = replace(moved, job_expiration_time=NOW + 40 * HOUR + late)
+    found = at_risk(job, expires, NOW, WARNING)
+    assert (found is not None) == stays
+
+
+def test_risk_stays_while_the_estimate_is_unknown() -> None:
+    """Without the number of all records, for example."""
+    job = replace(JOB, counts=RecordCounts(None, 10), conditions={"AtRisk": SINCE})
+    answer = JobObservation(
+        ARN,
+        "InProgress",
+        counts=RecordCounts(None, 40),
+        job_expiration_time=NOW + 99 * HOUR,
+    )
+    assert at_risk(job, answer, NOW, WARNING) == Finding(AT_RISK, SINCE)
+    assert at_risk(replace(job, conditions={}), answer, NOW, WARNING) is None
+
+
+def test_facts_of_a_risk_are_those_of_the_earlier_limit() -> None:
+    """The deadline comes first, and the expiration is in the event, too."""
+    expiration = NOW + 119 * MINUTE
+    job = replace(JOB, deadline=to_iso(NOW + HOUR))
+    found = at_risk(job, replace(MOVED, job_expiration_time=expiration), NOW, WARNING)
+    ends_at = to_iso(NOW + 2 * HOUR)
+    assert found == Finding(
+        AT_RISK,
+        NOW,
+        {
+            "recordsPerMinute": 0.5,
+            "estimatedEndTime": ends_at,
+            "jobExpirationTime": to_iso(expiration),
+            "secondsPastExpiration": 60,
+            "risk.reason": "deadline",
+            "risk.at": to_iso(NOW + HOUR),
+            "risk.estimatedEndTime": ends_at,
+        },
+    )
+    found = at_risk(JOB, replace(MOVED, job_expiration_time=expiration), NOW, WARNING)
+    assert found is not None
+    assert (found.facts["risk.reason"], found.facts["risk.at"]) == (
+        "expiration",
+        to_iso(expiration),
+    )
+
+
+def test_fields_that_are_always_there_are_those_of_the_least_known_job() -> None:
+    """Counts, rate and estimate can be unknown, and so can the expiration."""
+    stalls = stalled(replace(JOB, counts=NO_COUNTS), NOTHING, NOW, STALLING)
+    waits = replace(WAITS, counts=NO_COUNTS, deadline=to_iso(NOW + SECOND))
+    late = at_risk(waits, replace(NOTHING, status="Scheduled"), NOW, RULES)
+    for found in (stalls, late):
+        assert found is not None
+        known = {name for name, value in found.facts.items() if value is not None}
+        assert known == {field.name for field in found.kind.fields if field.is_required}
+
+
+NOTHING = JobObservation(ARN, "InProgress")
+
+
+def test_severity_of_a_condition_says_whether_something_is_lost() -> None:
+    """A job that stalls or is at risk can still be in time."""
+    found = {kind.name: str(kind.words.severity) for kind in CONDITIONS if kind.words is not None}
+    assert found == {
+        "Stalled": "warning",
+        "AtRisk": "warning",
+        "DeadlineMissed": "alarm",
+        "Unreachable": "alarm",
+    }
+
+
+DUE = NOW - MINUTE
+
+
+@pytest.mark.parametrize(
+    ("observation", "now", "expected"),
+    [
+        (STILL, DUE - SECOND, None),
+        (STILL, DUE, DUE),
+        (STILL, NOW, DUE),
+        # The end decides, or else the last change, or the time of the read.
+        (JobObservation(ARN, "Completed", end_time=DUE), NOW, None),
+        (JobObservation(ARN, "Completed", end_time=DUE + SECOND), NOW, DUE),
+        (JobObservation(ARN, "Failed", last_modified_time=DUE), NOW, None),
+        (JobObservation(ARN, "Failed", last_modified_time=DUE + SECOND), NOW, DUE),
+        (JobObservation(ARN, "Failed", end_time=DUE, last_modified_time=NOW), NOW, None),
+        (JobObservation(ARN, "Failed"), NOW, DUE),
+        (JobObservation(ARN, "Failed"), DUE, None),
+    ],
+)
+def test_deadline_is_missed_by_a_job_that_ends_later(
+    observation: JobObservation, now: datetime, expected: datetime | None
+) -> None:
+    """It began at the deadline; a job without one misses none."""
+    found = deadline_missed(replace(JOB, deadline=to_iso(DUE)), observation, now, RULES)
+    assert found == (None if expected is None else Finding(DEADLINE_MISSED, expected))
+    assert deadline_missed(JOB, observation, now, RULES) is None
+
+
+def test_facts_of_a_stall_are_those_of_the_last_progress() -> None:
+    """A stall that is recorded has no new ones."""
+    job = replace(JOB, records_per_minute=2.5)
+    assert stalled(job, STILL, NOW + SECOND, STALLING) == Finding(
+        STALLED,
+        SINCE,
+        {
+            "stalledSeconds": 3601,
+            "lastProgress.at": to_iso(SINCE),
+            "lastProgress.processed": 10,
+            "lastProgress.total": 100,
+            "lastProgress.recordsPerMinute": 2.5,
+        },
+    )
+    again = replace(job, conditions={"Stalled": SINCE})
+    assert stalled(again, STILL, NOW, STALLING) == Finding(STALLED, SINCE)
 
 
 def test_transition_ends_at_risk_and_stalled() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import accumulate
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -178,6 +179,80 @@ def test_counts_are_due_after_a_relevant_change(
         records_per_minute=100 / 3,
     )
     assert is_counts_write_due(job, answer, now=now, rules=RULES) == is_due
+
+
+@pytest.mark.parametrize(
+    ("known", "processed", "is_due"),
+    [
+        # 15 hours are left, a tenth of them is 89 minutes: the end moves by 84, 96, 73 or 93.
+        (20_000, 20_172, False),
+        (20_000, 20_150, True),
+        (20_000, 20_500, False),
+        (20_000, 20_600, True),
+        # Twenty minutes are left: the end moves by 3.5 or by 5.7 minutes.
+        (49_000, 49_250, False),
+        (49_000, 49_200, True),
+    ],
+)
+def test_counts_are_due_if_the_estimated_end_moves_by_a_tenth_of_the_time_left(
+    known: int, processed: int, *, is_due: bool
+) -> None:
+    """And by no less than five minutes; the records are less than the share of the total."""
+    now = START + timedelta(hours=10)
+    job = replace(
+        JOB,
+        counts=RecordCounts(TOTAL, known, known, 0),
+        progress_at=now - 10 * MINUTE,
+        records_per_minute=100 / 3,
+    )
+    assert is_counts_write_due(job, seen(processed), now=now, rules=RULES) == is_due
+
+
+@pytest.mark.parametrize(
+    ("known", "found", "is_due"),
+    [
+        (RecordCounts(1000, 500, 400, 100), RecordCounts(1000, 519, 419, 100), False),
+        (RecordCounts(1000, 500, 400, 100), RecordCounts(1000, 520, 419, 100), True),
+        (RecordCounts(1000, 500, 400, 100), RecordCounts(1000, 519, 420, 100), True),
+        (RecordCounts(1000, 500, 400, 100), RecordCounts(1000, 519, 400, 120), True),
+        (RecordCounts(1000, 500, 400, 100), RecordCounts(1000, 519, 400, 119), False),
+        # Another total, or none.
+        (RecordCounts(1000, 500, 400, 100), RecordCounts(1001, 500, 400, 100), True),
+        (RecordCounts(None, 500, 400, 100), RecordCounts(None, 501, 401, 100), True),
+        # The first record of a kind, and the last one.
+        (RecordCounts(1000, 0, None, None), RecordCounts(1000, 1, None, None), True),
+        (RecordCounts(1000, 500, 500, 0), RecordCounts(1000, 501, 500, 1), True),
+        (RecordCounts(1000, None, 500, None), RecordCounts(1000, 1, 500, None), True),
+        (RecordCounts(1000, 999, 400, 100), RecordCounts(1000, 1000, 400, 100), True),
+        (RecordCounts(1000, 998, 400, 100), RecordCounts(1000, 999, 400, 100), False),
+        # A count that Bedrock no longer reports.
+        (RecordCounts(1000, 500, 400, 100), RecordCounts(1000, None, 400, 101), False),
+    ],
+)
+def test_small_steps_of_counts_are_not_due(
+    known: RecordCounts, found: RecordCounts, *, is_due: bool
+) -> None:
+    """Of a job without an estimate, 2 % of the records or more of any count are."""
+    job = replace(JOB, status="Stopping", counts=known, progress_at=START)
+    answer = JobObservation(ARN, "Stopping", counts=found)
+    assert is_counts_write_due(job, answer, now=START + 6 * MINUTE, rules=RULES) == is_due
+
+
+def test_counts_may_be_written_after_the_interval() -> None:
+    """At once after a stall, after a failed read, and if nobody knows when they were written."""
+    now, answer = START + 5 * MINUTE, seen(100)
+
+    def may(**changes: Any) -> bool:
+        return may_write_counts(replace(JOB, **changes), answer, now=now, rules=RULES)
+
+    assert may(progress_at=START)
+    recent = START + timedelta(seconds=1)
+    assert not may(progress_at=recent)
+    assert may(progress_at=recent, conditions={"Stalled": START})
+    assert may(progress_at=recent, unreadable_polls=1)
+    assert may(progress_at=None)
+    assert may(progress_at=now + timedelta(days=1))
+    assert not may(progress_at=None, counts=answer.counts)
 
 
 def test_every_change_is_written_without_an_interval() -> None:

@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bedrock_batch_monitor.domain.discovery import (
-    FULL_LIST_PERIOD,
     LONGEST_JOB,
     OVERLAP,
     Bookmark,
@@ -17,6 +16,7 @@ from bedrock_batch_monitor.domain.discovery import (
     TableInfo,
     Tracking,
     advanced,
+    everything,
     is_worth_storing,
     list_from,
     resume,
@@ -29,6 +29,7 @@ from tests.support.strategies import ARN, NOW, any_status, times
 HOUR = timedelta(hours=1)
 MINUTE = timedelta(minutes=1)
 SECOND = timedelta(seconds=1)
+DAY = timedelta(days=1)
 BOOKMARK = Bookmark(began_at=NOW - HOUR, seen_until=NOW - MINUTE)
 STORED = replace(BOOKMARK, full_list_at=NOW - HOUR, table_id="table-1")
 TABLE = TableInfo("table-1", NOW - HOUR, is_restored=False)
@@ -150,6 +151,56 @@ def test_job_matches_when_prefix_and_pattern_match(prefix: str, pattern: str, na
     assert both.is_limited == bool(prefix or pattern)
 
 
+@pytest.mark.parametrize(
+    ("prefix", "pattern", "text"),
+    [
+        ("", "", ""),
+        ("nightly-", "", "nightly-"),
+        ("a", "*-prod-?-eu", "prod-"),
+        ("nightly-", "*-prod", "nightly-"),
+        ("", "+-.a*b", "a"),
+        ("", "*?*", ""),
+    ],
+)
+def test_list_is_shortened_by_the_longest_text_of_all_names(
+    prefix: str, pattern: str, text: str
+) -> None:
+    """It begins with a letter or digit, as Bedrock requires."""
+    assert JobFilter(prefix, pattern).name_contains == text
+
+
+def test_list_of_everything_loses_no_job_that_can_still_run() -> None:
+    """It also tracks jobs that ended since then."""
+    bookmark = everything(NOW)
+    assert list_from(bookmark) == NOW - timedelta(days=8, minutes=15)
+    job = ListedJob(ARN, "nightly", "Failed", NOW - 9 * DAY, NOW - 8 * DAY)
+    assert tracking_of(job, bookmark=bookmark, now=NOW, wanted=JobFilter()) is Tracking.LIVE
+    earlier = job._replace(end_time=NOW - 8 * DAY - SECOND)
+    assert tracking_of(earlier, bookmark=bookmark, now=NOW, wanted=JobFilter()) is None
+
+
+def test_list_that_was_cut_short_continues_at_its_last_job() -> None:
+    """At most now, and never before the bookmark."""
+    for last, expected in (
+        (NOW, NOW),
+        (NOW + HOUR, NOW),
+        (NOW - 2 * MINUTE, BOOKMARK.seen_until),
+        (NOW - SECOND, NOW - SECOND),
+        (None, BOOKMARK.seen_until),
+    ):
+        after = advanced(BOOKMARK, now=NOW, last=last, whole=False)
+        assert after == replace(BOOKMARK, seen_until=expected)
+
+
+@pytest.mark.parametrize("moment", [NOW + timedelta(days=1), NOW.replace(year=1)])
+def test_implausible_times_without_discovery_are_forgotten(moment: datetime) -> None:
+    """Then no end is recorded in the history only."""
+    bookmark = resumed(replace(STORED, off_since=moment, on_again_at=moment))
+    assert (bookmark.off_since, bookmark.on_again_at) == (None, None)
+    bookmark = resumed(replace(STORED, off_since=NOW - HOUR, on_again_at=NOW - MINUTE))
+    assert (bookmark.off_since, bookmark.on_again_at) == (NOW - HOUR, NOW - MINUTE)
+
+
 def resumed(
     stored: Bookmark | None, *, state_exists: bool = True, table: TableInfo = TABLE
 ) -> Bookmark:
@@ -188,8 +239,8 @@ def test_lost_state_is_replaced_by_the_age_of_the_table(
     ("changes", "is_full"),
     [
         ({}, False),
-        ({"full_list_at": NOW - FULL_LIST_PERIOD + SECOND}, False),
-        ({"full_list_at": NOW - FULL_LIST_PERIOD}, True),
+        ({"full_list_at": NOW - DAY + SECOND}, False),
+        ({"full_list_at": NOW - DAY}, True),
         ({"full_list_at": None}, True),
         ({"full_list_at": NOW + SECOND}, True),
         ({"full_list_at": NOW.replace(year=1)}, True),
@@ -272,8 +323,8 @@ def test_bookmark_advances_while_no_job_is_submitted() -> None:
     ("changes", "expected"),
     [
         ({}, False),
-        ({"seen_until": STORED.seen_until + OVERLAP / 3 - SECOND}, False),
-        ({"seen_until": STORED.seen_until + OVERLAP / 3}, True),
+        ({"seen_until": STORED.seen_until + 5 * MINUTE - SECOND}, False),
+        ({"seen_until": STORED.seen_until + 5 * MINUTE}, True),
         ({"seen_until": STORED.seen_until - SECOND}, True),
         ({"full_list_at": NOW}, True),
         ({"table_id": "another"}, True),

@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
 
 import jsonschema
 import pytest
@@ -10,7 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bedrock_batch_monitor.domain import event_kinds, statuses
+from bedrock_batch_monitor.domain.arns import Scope
 from bedrock_batch_monitor.domain.conditions import Finding
+from bedrock_batch_monitor.domain.error_analysis import ErrorAnalysis
 from bedrock_batch_monitor.domain.event_kinds import EventKind
 from bedrock_batch_monitor.domain.events import (
     BYTES_PER_CALL,
@@ -19,6 +23,7 @@ from bedrock_batch_monitor.domain.events import (
     PendingEvent,
     calls,
     condition_event,
+    errors_event,
     pending_condition,
     pending_for,
     pending_unreachable,
@@ -32,8 +37,10 @@ from bedrock_batch_monitor.domain.jobs import (
     RecordCounts,
     StoredJob,
     TrackedJob,
+    Usage,
 )
-from bedrock_batch_monitor.domain.transitions import Transition, decide, end_id
+from bedrock_batch_monitor.domain.times import from_iso
+from bedrock_batch_monitor.domain.transitions import Transition, decide, end_id, event_id
 from tests.docs import schemas
 from tests.support.contracts import SCHEMAS, as_delivered, assert_keeps_to_schema, schema_of
 from tests.support.monitor import RULES
@@ -184,6 +191,9 @@ def test_recorded_message_is_omitted_with_record_messages_off() -> None:
         assert "customer" not in event.detail
         assert_keeps_to_schema(as_delivered(event))
     assert "customer" in status_event(record, entry).detail
+    assert "customer" in (
+        condition_event(StoredJob(ARN, record), pending_unreachable(5, now=NOW)).detail
+    )
 
 
 @pytest.mark.parametrize(
@@ -210,6 +220,7 @@ def test_output_uri_is_the_folder_of_the_job(prefix: str, expected: str) -> None
         (120, None, {"queuedSeconds": 120}),
         (None, None, None),
         (-5, 3720, {"totalSeconds": 3720}),
+        (3720, 3720, {"queuedSeconds": 3720, "runningSeconds": 0, "totalSeconds": 3720}),
         (4000, 3720, {"queuedSeconds": 4000, "totalSeconds": 3720}),
     ],
 )
@@ -240,6 +251,198 @@ def test_put_events_calls_have_at_most_10_entries_and_256_kb(sizes: list[int]) -
         assert len(group) == 1 or sum(event.size for event in group) <= BYTES_PER_CALL
 
 
+def examples(kind: EventKind) -> dict[str, Any]:
+    """The example of each field, as the samples of the reference have it."""
+    fields = (*kind.fields, *((kind.since,) if kind.since is not None else ()))
+    return {field.name: field.example for field in fields}
+
+
+def test_examples_of_events_fit_together() -> None:
+    """Whoever reads a sample can calculate one value from the others."""
+    stalled = examples(event_kinds.STALLED)
+    since = from_iso(stalled["stalledSince"])
+    assert NOW - since == timedelta(seconds=stalled["stalledSeconds"])
+    assert stalled["lastProgress.at"] == stalled["stalledSince"]
+    began = RECORD.first_in_progress_at
+    assert began is not None
+    minutes = (since - began) / timedelta(minutes=1)
+    assert stalled["lastProgress.processed"] == minutes * stalled["lastProgress.recordsPerMinute"]
+    risk = examples(event_kinds.AT_RISK)
+    assert risk["atRiskSince"] == AT
+    left = stalled["lastProgress.total"] - stalled["lastProgress.processed"]
+    ends_at = NOW + timedelta(minutes=left / risk["recordsPerMinute"])
+    assert from_iso(risk["estimatedEndTime"]) == ends_at
+    assert risk["risk.estimatedEndTime"] == risk["estimatedEndTime"]
+    expiration = from_iso(risk["jobExpirationTime"])
+    assert ends_at - expiration == timedelta(seconds=risk["secondsPastExpiration"])
+    assert risk["risk.at"] == risk["jobExpirationTime"]
+    slots = examples(event_kinds.SLOTS_AVAILABLE)
+    assert slots["slots.active"] + slots["slots.free"] == slots["slots.limit"] == 20
+
+
+def events_of(*sizes: int) -> list[MonitorEvent]:
+    """Events of so many bytes, as EventBridge counts them."""
+    empty = MonitorEvent(ARN, "Ended#1", event_kinds.ENDED.detail_type, "", NOW)
+    return [replace(empty, detail="x" * (size - empty.size)) for size in sizes]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "entries"),
+    [
+        ([], []),
+        ([300] * 10, [10]),
+        ([300] * 11, [10, 1]),
+        ([300] * 25, [10, 10, 5]),
+        ([128 * 1024] * 4, [2, 2]),
+        ([128 * 1024, 128 * 1024 + 1], [1, 1]),
+        ([300, 256 * 1024 - 300, 300], [2, 1]),
+        # Larger than a call: EventBridge refuses it, and no other with it.
+        ([300, 300 * 1024, 300], [1, 1, 1]),
+    ],
+)
+def test_put_events_calls_are_as_full_as_they_can_be(sizes: list[int], entries: list[int]) -> None:
+    """Ten events or 256 KB are in one call."""
+    assert [len(group) for group in calls(events_of(*sizes))] == entries
+
+
+def test_size_of_an_event_is_counted_in_bytes() -> None:
+    """The time counts 14, as the user guide of EventBridge says, and a letter up to four."""
+    event = MonitorEvent("arn", "Ended#1", "type", "\u00fc\U0001f468", NOW)
+    assert event.size == 14 + len("bedrock-batch-monitor") + len("arn") + len("type") + 2 + 4
+
+
+def test_events_are_equal_whatever_else_is_pending() -> None:
+    """The same event is made again from the item, in which more can be pending."""
+    one = status_event(RECORD, ENTRY)
+    assert one == status_event(RECORD, ENTRY, all_pending=frozenset({"Ended#5"}))
+    assert one != replace(one, detail="{}")
+
+
+def test_only_events_that_the_history_does_not_have_are_copied() -> None:
+    """The history has the end and every change of the status; slots have an item of their own."""
+    kinds = event_kinds.BY_NAME
+    copied = {
+        name: MonitorEvent(ARN, f"{name}#1", kind.detail_type, "", NOW).has_copy
+        for name, kind in kinds.items()
+    }
+    assert {name for name, has_copy in copied.items() if not has_copy} == {"Ended", "StatusChanged"}
+    slots = kinds["SlotsAvailable"].detail_type
+    scope = Scope("123456789012", "us-east-1")
+    assert not MonitorEvent(ARN, "{}", slots, "", NOW, slots_of=scope).has_copy
+
+
+def test_end_without_an_event_id_is_not_pending() -> None:
+    """A version that did not know the status recorded it; the entries after it still count."""
+    unknown = replace(ENTRY, event_id=None)
+    later = replace(ENTRY, sequence=6)
+    found = pending_for([unknown, later], emit_status_changes=True, has_tasks=True)
+    assert found == {"Ended#6", "Tasks#6"}
+
+
+def test_facts_of_a_pending_event_are_read_by_their_types() -> None:
+    """A name with a dot is a field of an inner object."""
+    text = (
+        f"Stalled#4#{AT}#{AT}#stalledSeconds=2700#lastProgress.at={AT}#lastProgress.total=1000"
+        "#lastProgress.recordsPerMinute=2.5"
+    )
+    pending_event = PendingEvent.parse(text)
+    assert pending_event.fact_values() == {
+        "stalledSeconds": 2700,
+        "lastProgress": {"at": AT, "total": 1000, "recordsPerMinute": 2.5},
+    }
+    assert (str(pending_event), pending_event.name) == (text, f"Stalled#4#{AT}#{AT}")
+    assert PendingEvent.parse(f"AtRisk#1#{AT}#{AT}#risk.reason=queue").fact_values() == {
+        "risk": {"reason": "queue"}
+    }
+
+
+def test_events_of_conditions_have_the_error_only_if_it_is_their_cause() -> None:
+    """A job that cannot be read; its other conditions are known from earlier reads."""
+    stored = StoredJob(ARN, RUNNING, last_error=DENIED, pending_events=frozenset({"Ended#5"}))
+    lost = condition_event(stored, pending_unreachable(4, now=NOW))
+    data = detail(lost)["data"]
+    assert isinstance(data, dict)
+    assert data["error"] == {"code": DENIED.code, "message": DENIED.message}
+    assert data["unreachableSince"] == AT
+    assert (data["account"], data["region"]) == ("123456789012", "us-east-1")
+    assert data["status"] == "InProgress"
+    assert lost.all_pending == {"Ended#5"}
+    assert lost.time == NOW
+    missed = condition_event(stored, PendingEvent("DeadlineMissed", 4, NOW, NOW))
+    data = detail(missed)["data"]
+    assert isinstance(data, dict)
+    assert "error" not in data
+    never_read = detail(condition_event(StoredJob(ARN), pending_unreachable(0, now=NOW)))["data"]
+    assert never_read == {
+        "jobArn": ARN,
+        "account": "123456789012",
+        "region": "us-east-1",
+        "unreachableSince": AT,
+    }
+
+
+def test_event_of_an_end_has_every_known_field() -> None:
+    """In the order of the reference; what is not known is absent."""
+    usage = Usage(1000, 0, Decimal("0.000250"))
+    entry = replace(ENTRY, usage=usage, outcome="CompletedWithErrors", message="done")
+    record = JobRecord(ENDED, entry, SUBMITTED + timedelta(seconds=120), {"team": "a"})
+    event = status_event(record, entry)
+    assert detail(event) == {
+        "metadata": {
+            "schemaVersion": "1",
+            "eventId": end_id(ARN),
+            "sequence": 5,
+            "observedBy": "poll",
+            "observedAt": AT,
+        },
+        "data": {
+            "jobArn": ARN,
+            "jobName": "nightly-summaries",
+            "modelId": "anthropic.claude-sonnet-4-20250514-v1:0",
+            "account": "123456789012",
+            "region": "us-east-1",
+            "status": "Completed",
+            "previousStatus": "InProgress",
+            "outcome": "CompletedWithErrors",
+            "message": "done",
+            "submitTime": "2026-11-24T19:28:16.123Z",
+            "endTime": AT,
+            "changedAt": AT,
+            "durations": {"queuedSeconds": 120, "runningSeconds": 3600, "totalSeconds": 3720},
+            "records": {
+                "total": 1000,
+                "processed": 1000,
+                "success": 998,
+                "error": 2,
+                "errorShare": 0.002,
+            },
+            "tokens": {"input": 1000, "output": 0},
+            "estimatedCostUsd": 0.00025,
+            "tags": {"team": "a"},
+            "inputS3Uri": "s3://in/records.jsonl",
+            "outputS3Uri": "s3://out/results/abcdef123456/",
+            "modelInvocationType": "InvokeModel",
+        },
+    }
+
+
+def test_status_change_has_no_end_and_knows_only_what_was_known_then() -> None:
+    """A repeated event has the same content as the first one, although more is known by now."""
+    queued = replace(RUNNING.last, status="Scheduled", changed_at=SUBMITTED + timedelta(seconds=60))
+    running_since = SUBMITTED + timedelta(seconds=120)
+
+    def durations_of(entry: HistoryEntry, since: datetime | None) -> object:
+        data = detail(status_event(JobRecord(ENDED, entry, since), entry))["data"]
+        assert isinstance(data, dict)
+        assert "endTime" not in data
+        return data.get("durations")
+
+    assert durations_of(RUNNING.last, running_since) == {"queuedSeconds": 120}
+    assert durations_of(queued, running_since) is None
+    assert durations_of(replace(RUNNING.last, changed_at=None), running_since) is None
+    assert durations_of(RUNNING.last, None) is None
+
+
 AT = "2026-11-24T20:30:16.123Z"
 TEXTS = [
     *("", "Ended", "Ended#", "Ended#x", "Ended#-1", "#1", "Stalled#1", "Stalled#1#x#y", "Odd#1"),
@@ -248,6 +451,15 @@ TEXTS = [
     f"Stalled#1#{AT}#{AT}#odd=1",
     f"AtRisk#1#{AT}#{AT}#recordsPerMinute=nan",
     f"AtRisk#1#{AT}#{AT}#estimatedEndTime=soon",
+    f"AtRisk#1#{AT}#{AT}#recordsPerMinute=inf",
+    f"AtRisk#1#{AT}#{AT}#risk.reason=a1",
+    f"AtRisk#1#{AT}#{AT}#risk.reason=",
+    f"AtRisk#1#{AT}#{AT}#risk.reason=\u00fcber",
+    f"Stalled#1#{AT}#{AT}#stalledSeconds=\u00b2",
+    f"Stalled#1#{AT}#{AT}#stalledSeconds=",
+    f"Stalled#1#{AT}",
+    "Ended#\u00b2",
+    "Tasks#-1",
 ]
 
 
@@ -297,6 +509,28 @@ def test_every_condition_event_matches_its_schema(  # noqa: PLR0913, PLR0917 - d
     event = condition_event(stored, pending_of(kind, tracked.sequence, since, max(NOW, since)))
     assert_keeps_to_schema(as_delivered(event))
     assert event == condition_event(stored, PendingEvent.parse(event.pending_event))
+
+
+def test_event_about_failed_records_has_groups_and_summary() -> None:
+    """It is about the last transition; a job that was never read has none."""
+    summary = {"analyzedAt": "2026-11-24T20:31:16.123Z", "complete": True}
+    analysis = ErrorAnalysis(({"count": 2},), summary)
+    entry = replace(ENTRY, message="a text")
+    event = errors_event(StoredJob(ARN, replace(RECORD, last=entry)), analysis)
+    data = detail(event)["data"]
+    assert isinstance(data, dict)
+    assert (data["errorGroups"], data["errorAnalysis"]) == ([{"count": 2}], summary)
+    assert (data["status"], data["message"]) == ("Completed", "a text")
+    assert (event.pending_event, event.time) == ("ErrorsAnalyzed#5", NOW + timedelta(minutes=1))
+    assert detail(event)["metadata"] == {
+        "schemaVersion": "1",
+        "eventId": event_id(ARN, "ErrorsAnalyzed"),
+        "sequence": 5,
+        "observedBy": "event",
+        "observedAt": "2026-11-24T20:31:16.123Z",
+    }
+    with pytest.raises(ValueError, match="was never read"):
+        errors_event(StoredJob(ARN), analysis)
 
 
 def test_condition_event_of_a_transition_is_refused() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -13,13 +14,14 @@ from bedrock_batch_monitor.domain.forecast import (
     FEWEST_JOBS,
     Forecaster,
     QueueRisk,
+    Range,
     Sample,
     sample_of,
 )
 from local.benchmark.forecast import HISTORIES, replay
 
 NOW = datetime(2026, 11, 24, 20, tzinfo=UTC)
-DAY = timedelta(days=1)
+DAY, HOUR, MINUTE = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)
 
 
 def forecaster_of(*samples: Sample) -> Forecaster:
@@ -48,9 +50,6 @@ def test_run_time_is_proportional_to_the_records() -> None:
     assert expected is not None
     assert (expected.queue.p50, expected.run.p50, expected.total.p50) == (600, 10800, 11400)
     assert expected.chance == 0
-
-
-HOUR = timedelta(hours=1)
 
 
 def test_waiting_job_is_compared_with_jobs_that_waited_as_long() -> None:
@@ -160,3 +159,238 @@ def test_nine_of_ten_jobs_end_within_p90(name: str) -> None:
     for uses_forecast in (False, True):
         assert score.announced[uses_forecast] >= 0.9 * score.missed
         assert score.false_alarms[uses_forecast] <= 0.1 * score.forecasts
+
+
+WEEK = 7 * DAY
+SHORT, LONG = 60.0, 12 * 3600.0
+
+
+def chance_if_only_one_was_in_time(
+    place: int, *, of: int = 26, apart: timedelta = timedelta(0)
+) -> float:
+    """The chance of a job if one of so many earlier ones was in time, and all others were not.
+
+    They were submitted once a week at the hour of the new job, and that one so much later.
+    """
+    samples = [Sample(NOW - (of - each) * WEEK, 0, LONG, 100) for each in range(of)]
+    samples[place] = Sample(samples[place].submitted + apart, 0, SHORT, 100)
+    expected = forecaster_of(*samples).forecast(100, NOW, by=NOW + HOUR)
+    assert expected is not None
+    assert expected.chance is not None
+    return expected.chance
+
+
+def test_chance_is_the_share_of_jobs_that_would_be_in_time() -> None:
+    """A job that would end at that very moment is in time."""
+    samples = [
+        Sample(NOW - 6 * DAY + place * HOUR, 600, 3000 if place % 2 else 3001, 100)
+        for place in range(60)
+    ]
+    forecaster = forecaster_of(*samples)
+    chances = [
+        expected.chance
+        for seconds in (3599, 3600, 3601)
+        if (expected := forecaster.forecast(100, NOW, by=NOW + timedelta(seconds=seconds)))
+    ]
+    assert chances == [0, pytest.approx(0.5, abs=0.05), 1]
+    expected = forecaster.forecast(100, NOW)
+    assert expected is not None
+    assert expected.chance is None
+
+
+def test_job_counts_half_after_25_newer_ones() -> None:
+    """All were submitted at the same hour of the week."""
+    newest, oldest = chance_if_only_one_was_in_time(25), chance_if_only_one_was_in_time(0)
+    assert oldest / newest == pytest.approx(0.5)
+    assert 0 < newest < 0.1
+
+
+@pytest.mark.parametrize(
+    ("apart", "share"),
+    [
+        (timedelta(0), 1),
+        (90 * MINUTE, 1),
+        (-90 * MINUTE, 1),
+        (91 * MINUTE, 0.2),
+        (-91 * MINUTE, 0.2),
+        (12 * HOUR, 0.2),
+        (DAY, 0.5),
+        (3 * DAY + 90 * MINUTE, 0.5),
+        (3 * DAY - 90 * MINUTE, 0.5),
+        (3 * DAY + 91 * MINUTE, 0.2),
+    ],
+)
+def test_job_of_the_same_hour_of_the_week_counts_most(apart: timedelta, share: float) -> None:
+    """One of the same hour of another day counts half of it, and any other one a fifth."""
+    same, other = (chance_if_only_one_was_in_time(9, apart=each) for each in (timedelta(0), apart))
+    # Its own weight is also in the sum of all weights.
+    assert other / (1 - other) == pytest.approx(share * same / (1 - same))
+
+
+def test_only_the_last_200_jobs_are_known() -> None:
+    """Older jobs are forgotten, in whatever order they are added."""
+    forecaster = forecaster_of(*jobs(200))
+    for sample in (Sample(NOW - 400 * DAY, 1, 1, 100), Sample(NOW - DAY, 2, 2, 100)):
+        forecaster.keep(sample)
+    expected = forecaster.forecast(100, NOW)
+    assert expected is not None
+    assert expected.jobs == 200
+    # All of them took 4,200 seconds but the newest.
+    early = forecaster.forecast(100, NOW, by=NOW + timedelta(seconds=3))
+    late = forecaster.forecast(100, NOW, by=NOW + timedelta(seconds=4))
+    assert early is not None
+    assert late is not None
+    assert early.chance == 0
+    assert late.chance == pytest.approx(0.03, abs=0.01)
+
+
+def test_job_that_ends_at_the_submission_is_known() -> None:
+    """One that ends a moment later is not."""
+    five = [Sample(NOW - DAY, 0, 60 * place, 100) for place in range(1, 6)]
+    ended = five[-1].ended
+    assert forecaster_of(*five).forecast(100, ended) is not None
+    assert forecaster_of(*five).forecast(100, ended - timedelta(microseconds=1)) is None
+
+
+def test_percentiles_are_those_of_the_earlier_jobs() -> None:
+    """Of eleven jobs, each quicker than the one before, the sixth and the longest one."""
+    forecaster = Forecaster()
+    for place in range(11, 0, -1):
+        forecaster.keep(Sample(NOW - place * WEEK, 10 * place, 100 * place, 100))
+    expected = forecaster.forecast(100, NOW)
+    assert expected is not None
+    assert (expected.queue, expected.run) == (Range(60, 110), Range(600, 1100))
+    assert expected.total == Range(660, 1210)
+    assert forecaster.queue_risk(100, NOW, NOW).ends_at == NOW + timedelta(seconds=660)
+
+
+def test_longest_time_is_extended_above_all_known_times() -> None:
+    """Of five jobs not one in ten took longer than the longest: it can be longer by half."""
+    five = [Sample(NOW - place * DAY, 0, 1000 * place, 100) for place in (5, 4, 3, 2, 1)]
+    expected = forecaster_of(*five).forecast(100, NOW)
+    assert expected is not None
+    assert (expected.total.p90, expected.jobs) == (7500, 5)
+
+
+def test_new_job_counts_as_much_as_the_job_that_counts_most() -> None:
+    """It may take the longest of all: with one job of the same hour, five others are needed."""
+    others = [
+        Sample(NOW - WEEK - (9 - place) * 5 * HOUR, 0, 100 + place, 100) for place in range(8)
+    ]
+    expected = forecaster_of(*others, Sample(NOW - WEEK, 0, 100, 100)).forecast(100, NOW)
+    assert expected is not None
+    assert expected.total.p50 == 104
+
+
+def risk_if_only_one_was_in_time(place: int, *, of: int) -> QueueRisk:
+    """The risk of a job if one of so many earlier ones, one a week, was in time."""
+    samples = [Sample(NOW - (of - each) * WEEK, 600, LONG, 100) for each in range(of)]
+    samples[place] = Sample(samples[place].submitted, 600, SHORT, 100)
+    return forecaster_of(*samples).queue_risk(100, NOW, NOW + timedelta(seconds=600 + SHORT))
+
+
+def test_job_is_at_risk_with_a_chance_below_a_twentieth() -> None:
+    """It stays at risk until its chance is 15 %."""
+    ends_at = NOW + timedelta(seconds=600 + LONG)
+    assert risk_if_only_one_was_in_time(0, of=26) == QueueRisk(NOW, NOW, ends_at)
+    # 1 of 19, 1 of 8.8, and 1 of 6.5, as older ones count less.
+    assert risk_if_only_one_was_in_time(25, of=26) == QueueRisk(holds=NOW)
+    assert risk_if_only_one_was_in_time(9, of=10) == QueueRisk(holds=NOW)
+    assert risk_if_only_one_was_in_time(6, of=7) == QueueRisk()
+
+
+def test_jobs_that_waited_equally_long_are_compared_together() -> None:
+    """One of them was in time, so there is a chance as long as the others can begin, too."""
+    samples = [Sample(NOW - DAY, 0, 60 if place == 0 else 7200, 100) for place in range(10)]
+    assert forecaster_of(*samples).queue_risk(100, NOW, NOW + HOUR).begins is None
+
+
+SOON = NOW + 10 * MINUTE
+
+
+@pytest.mark.parametrize(
+    ("early", "late", "risk"),
+    [
+        # Of the first group all were in time; of the others, which waited longer, one of ten.
+        ((20, 20), (1, 10), QueueRisk(holds=SOON)),
+        # Half of the first group, and three of ten.
+        ((10, 20), (3, 10), QueueRisk()),
+        (
+            (20, 20),
+            (0, 10),
+            QueueRisk(SOON, SOON, NOW + timedelta(seconds=7200 + LONG)),
+        ),
+    ],
+)
+def test_jobs_that_began_earlier_no_longer_count(
+    early: tuple[int, int], late: tuple[int, int], risk: QueueRisk
+) -> None:
+    """Neither those that were in time nor the others; each group has so many of each."""
+    samples = [
+        Sample(NOW - (100 - place) * WEEK, queue, SHORT if place < in_time else LONG, 100)
+        for queue, (in_time, number) in ((600, early), (7200, late))
+        for place in range(number)
+    ]
+    forecaster = Forecaster()
+    for sample in samples:
+        forecaster.keep(sample)
+    assert forecaster.queue_risk(100, NOW, NOW + timedelta(seconds=7200 + SHORT)) == risk
+
+
+def test_job_that_was_done_at_the_deadline_was_in_time() -> None:
+    """Once the new job has waited for longer than it, it says nothing more."""
+    mixed = sorted([*jobs(20, queue=600), *jobs(10, queue=7200)], key=lambda each: each.ended)
+    forecaster = forecaster_of(*mixed)
+    done = NOW + timedelta(seconds=4200)
+    assert forecaster.queue_risk(100, NOW, done).begins == NOW + 10 * MINUTE
+    assert forecaster.queue_risk(100, NOW, done - timedelta(seconds=1)).begins == NOW
+
+
+def level_after(*runs: float) -> float:
+    """The quantile for the ninetieth percentile after jobs that ran so long, one a day."""
+    samples = [Sample(NOW - (1000 - day) * DAY, 0, run, 100) for day, run in enumerate(runs)]
+    return forecaster_of(*samples).level
+
+
+def test_ninetieth_percentile_corrects_itself() -> None:
+    """One job that takes longer than it says is made up for by nine that do not."""
+    usual = [3600.0] * FEWEST_JOBS
+    start = level_after(*usual)
+    assert start == 0.9
+    # The first job that can be compared: at most 1.5 times the longest one is what was said of it.
+    assert level_after(*usual, 5400) < start < level_after(*usual, 5401)
+    missed = level_after(*usual, 10**5)
+    assert level_after(*usual, 10**5, *[3600.0] * 8) > start
+    assert level_after(*usual, 10**5, *[3600.0] * 9) == pytest.approx(start)
+    assert missed - start == pytest.approx(9 * (start - level_after(*usual, 3600)))
+
+
+def test_ninetieth_percentile_stays_within_bounds() -> None:
+    """It is never below the sixtieth, and never an endless time."""
+    assert level_after(*[3600.0] * 500) == 0.6
+    assert level_after(*(1.6**exponent for exponent in range(25))) == 0.999
+
+
+def test_samples_need_known_times_and_records() -> None:
+    """A job of exactly thirty days is one, and so is one of the first moment that is plausible."""
+    begin = datetime(2020, 1, 1, tzinfo=UTC)
+    assert sample_of(begin, begin + DAY, begin + 30 * DAY, 7) == Sample(
+        begin, 86_400, 29 * 86_400, 7
+    )
+    assert sample_of(begin, begin + DAY, begin + 30 * DAY + timedelta(seconds=1), 7) is None
+    assert sample_of(begin - timedelta(seconds=1), begin, begin + DAY, 7) is None
+    for missing in range(4):
+        known: list[Any] = [begin, begin, begin + DAY, 7]
+        known[missing] = None
+        assert sample_of(*known) is None
+
+
+def test_median_number_of_records_stands_for_an_unknown_one() -> None:
+    """Jobs of 1, 2, 3, 40 and 50 records run for an hour per record: the new one takes three."""
+    forecaster = Forecaster()
+    for place, records in enumerate((50, 1, 40, 2, 3)):
+        forecaster.keep(Sample(NOW - 20 * DAY + place * HOUR, 60, 3600 * records, records))
+    deadline = NOW + 3 * HOUR
+    assert forecaster.queue_risk(None, NOW, deadline) == forecaster.queue_risk(3, NOW, deadline)
+    assert forecaster.queue_risk(None, NOW, deadline).begins == NOW
+    assert forecaster.queue_risk(None, NOW, deadline + MINUTE) == QueueRisk()

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -219,3 +219,106 @@ def test_token_length_is_measured_in_utf16_code_units(
     else:
         with pytest.raises(MalformedEventError, match="1 to 2,048 characters"):
             request_of(event, HERE, NOW)
+
+
+def track(**detail: Any) -> dict[str, Any]:
+    """A command of half an hour ago to track the job."""
+    return {
+        "time": "2026-11-24T20:00:00Z",
+        "detail-type": "Track Batch Inference Job",
+        "detail": {"jobArn": ARN, **detail},
+    }
+
+
+SENT = datetime(2026, 11, 24, 20, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("detail", "expected"),
+    [
+        ({}, Track(ARN, SENT)),
+        ({"deadline": None}, Track(ARN, SENT)),
+        ({"deadline": " 4h "}, Track(ARN, SENT, deadline="4h")),
+        # It was in the future when the command was sent.
+        (
+            {"deadline": "2026-11-24T20:10:00Z"},
+            Track(ARN, SENT, deadline="2026-11-24T20:10:00Z"),
+        ),
+        ({"taskToken": "x"}, Track(ARN, SENT, WaitingTask("x"))),
+        (
+            {"taskToken": "x", "deadline": "06:00 UTC"},
+            Track(ARN, SENT, WaitingTask("x"), "06:00 UTC"),
+        ),
+        (
+            {
+                "taskToken": "x",
+                "partiallyCompletedIsSuccess": True,
+                "completedWithErrorsIsSuccess": False,
+            },
+            Track(
+                ARN,
+                SENT,
+                WaitingTask(
+                    "x",
+                    partially_completed_is_success=True,
+                    completed_with_errors_is_success=False,
+                ),
+            ),
+        ),
+    ],
+)
+def test_track_command_can_have_a_task_and_a_deadline(
+    detail: dict[str, Any], expected: Track
+) -> None:
+    """What it leaves out has its default."""
+    assert request_of(track(**detail), HERE, NOW) == expected
+
+
+@pytest.mark.parametrize(
+    ("detail", "reason"),
+    [
+        ({"deadline": 7}, "deadline must be a text: it is a int"),
+        ({"deadline": "soon"}, "deadline is not a deadline after the command was sent: write a mo"),
+        ({"deadline": "2026-11-24T20:00:00Z"}, "deadline is not a deadline after the command was"),
+        ({"taskToken": ""}, "taskToken must be a text of 1 to 2,048 characters"),
+        ({"taskToken": None}, "taskToken must be a text of 1 to 2,048 characters"),
+        ({"taskToken": "\ud800"}, "taskToken has characters that cannot be stored"),
+        (
+            {"taskToken": "x", "partiallyCompletedIsSuccess": 1},
+            "partiallyCompletedIsSuccess must be true or false: it is a int",
+        ),
+        (
+            {"taskToken": "x", "completedWithErrorsIsSuccess": None},
+            "completedWithErrorsIsSuccess must be true or false: it is a NoneType",
+        ),
+    ],
+)
+def test_track_command_that_cannot_be_done_is_refused(detail: dict[str, Any], reason: str) -> None:
+    """As a whole: nobody would notice that a deadline is missing."""
+    with pytest.raises(MalformedEventError) as caught:
+        request_of(track(**detail), HERE, NOW)
+    assert str(caught.value).startswith(reason)
+
+
+def test_task_is_refused_unless_tasks_may_wait() -> None:
+    """The setting `taskTokens`; the job alone can be tracked."""
+    assert request_of(track(), HERE, NOW, takes_tasks=False) == Track(ARN, SENT)
+    with pytest.raises(MalformedEventError, match="deploy the monitor with taskTokens=true"):
+        request_of(track(taskToken="x"), HERE, NOW, takes_tasks=False)
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("x" * 12, "'" + "x" * 12 + "'"),
+        ("x" * 13, "'" + "x" * 12 + "'…"),
+        ("arn:" + "x" * 76, "'arn:" + "x" * 76 + "'"),
+        ("arn:" + "x" * 77, "'arn:" + "x" * 76 + "'…"),
+        (None, "'NoneType'"),
+    ],
+)
+def test_reason_quotes_the_beginning_of_a_value(value: object, shown: str) -> None:
+    """More of what looks like an ARN: the end is where it differs from others."""
+    with pytest.raises(MalformedEventError) as caught:
+        request_of({"detail-type": value, "detail": {}}, HERE, NOW)
+    assert str(caught.value).endswith(f": {shown}")

@@ -21,7 +21,6 @@ from bedrock_batch_monitor.domain.jobs import (
 )
 from bedrock_batch_monitor.domain.list_pages import SUMMARIES_PER_PAGE, Listing, ListPage
 from bedrock_batch_monitor.domain.list_summaries import (
-    FETCH_EACH_UP_TO,
     is_confirmable,
     plan_lists,
     requires_fetch,
@@ -295,7 +294,7 @@ def test_list_is_planned_only_above_the_number_of_parallel_gets() -> None:
     """Thirty-two Gets run in parallel; the list begins with the thirty-third job."""
     lists = Lists({"InProgress": [page([])]})
     list_scan = ListScan(lists, RULES, lambda: NOW)  # type: ignore[arg-type]
-    for jobs, calls in ((FETCH_EACH_UP_TO, 0), (FETCH_EACH_UP_TO + 1, 1)):
+    for jobs, calls in ((32, 0), (33, 1)):
         limits = ScanLimits(AdaptiveConcurrency(32), Counter(), lambda: True)
         list_scan.run(jobs_in({"InProgress": jobs}), limits)
         assert len(lists.asked) == calls

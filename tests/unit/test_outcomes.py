@@ -39,6 +39,11 @@ from tests.support.strategies import ARN, NOW, counts
         (RecordCounts(1000, 1000, None, 1000), 0, "AllRecordsFailed", 1),
         (RecordCounts(1000, None, None, 2), 0, "Completed", None),
         (RecordCounts(0, 0, 0, 0), 0, "Completed", None),
+        (RecordCounts(1, 1, 0, 1), 0, "AllRecordsFailed", 1),
+        (RecordCounts(None, 9, 10, None), 0, "Completed", 0),
+        (RecordCounts(None, 10, 10, None), 0, "Completed", 0),
+        (RecordCounts(None, 10, 9, None), 0.1, "Completed", 0.1),
+        (RecordCounts(3, 3, 2, 1), 0.33333, "CompletedWithErrors", 0.33333),
         # One in a million is not zero, and all but one is not all.
         (RecordCounts(10**6, 10**6, 10**6 - 1, 1), 0, "CompletedWithErrors", 0.00001),
         (RecordCounts(10**6, 10**6, 1, 10**6 - 1), 0, "CompletedWithErrors", 0.99999),
@@ -88,6 +93,13 @@ def test_only_an_ended_job_has_an_outcome(status: str, found: RecordCounts) -> N
         (0.0001, "0.01 %"),
         (0.002, "0.2 %"),
         (0.12345, "12.3 %"),
+        (0.00009, "below 0.01 %"),
+        (0.998, "99.8 %"),
+        (0.9986, "99.9 %"),
+        (0.99912, "99.91 %"),
+        (0.9996, "99.96 %"),
+        (0.9999, "99.99 %"),
+        (0.99991, "above 99.99 %"),
         (0.99999, "above 99.99 %"),
         (1, "100 %"),
     ],
@@ -95,3 +107,17 @@ def test_only_an_ended_job_has_an_outcome(status: str, found: RecordCounts) -> N
 def test_error_share_is_rounded_to_neither_zero_nor_one(share: float, text: str) -> None:
     """A small share does not read as zero, and a large one not as all."""
     assert percent(share) == text
+
+
+def test_severity_of_an_outcome_follows_from_its_output() -> None:
+    """A person has nothing to do, or records to submit again, or no output at all."""
+    found = {name: str(words.severity) for name, words in OUTCOMES.items()}
+    assert found == {
+        "Completed": "note",
+        "Stopped": "note",
+        "CompletedWithErrors": "warning",
+        "PartiallyCompleted": "warning",
+        "AllRecordsFailed": "alarm",
+        "Failed": "alarm",
+        "Expired": "alarm",
+    }

@@ -19,6 +19,7 @@ from bedrock_batch_monitor.domain.progress import (
     end_of,
     estimate_after,
     rate_after,
+    recorded_end,
     seconds_past,
 )
 from bedrock_batch_monitor.domain.rules import Rules
@@ -152,6 +153,67 @@ def test_rate_within_the_window_is_the_mean_since_the_start() -> None:
     assert paces_of(points) == [20, 8]
 
 
+def test_rate_after_the_window_is_a_mean_over_the_last_hour() -> None:
+    """Twice as fast for half an hour counts half, however long the job has run."""
+    before, point = Point(START, 0), Point(START + 30 * MINUTE, 600)
+    for running_for in (HOUR, 5 * HOUR):
+        assert rate_after(10, before, point, running=running_for) == 15
+    # A job that has run for forty minutes, and one that was not read for two hours.
+    assert rate_after(10, before, point, running=40 * MINUTE) == 17.5
+    assert rate_after(10, before, Point(START + 2 * HOUR, 2400), running=5 * HOUR) == 20
+
+
+def test_rate_has_six_digits() -> None:
+    """More would be no information, and the item would be longer."""
+    before, point = Point(START, 0), Point(START + 3 * MINUTE, 1_000_000)
+    assert rate_after(None, before, point, running=HOUR) == 333_333
+    assert rate_after(None, before, Point(point.at, 10), running=HOUR) == 3.33333
+
+
+def test_one_record_a_day_is_the_slowest_rate() -> None:
+    """One in a second more is none."""
+    day = 24 * HOUR
+    before = Point(START, 1)
+    assert rate_after(None, before, Point(START + day, 2), running=HOUR) == 0.000694444
+    slower = Point(START + day + timedelta(seconds=1), 2)
+    assert rate_after(None, before, slower, running=HOUR) is None
+
+
+def test_estimate_uses_the_time_since_the_job_began_to_run() -> None:
+    """Without a plausible one, the last hour."""
+    later = START + 30 * MINUTE
+    job = running(0, START, records_per_minute=10.0)
+    found = [
+        estimate_after(replace(job, first_in_progress_at=began), seen(600), now=later)
+        for began in (START, START - 30 * MINUTE, None, later + timedelta(days=1))
+    ]
+    rates = [each.records_per_minute for each in found]
+    assert rates == [20, 15, 15, 15]
+    assert found[0].ends_at == later + 20 * MINUTE
+
+
+def test_estimate_requires_that_the_job_was_running_before() -> None:
+    """Its first counts in a status are only a starting point."""
+    later = START + 5 * MINUTE
+    assert estimate_after(running(0, START, status="Scheduled"), seen(100), now=later) == UNKNOWN
+    assert estimate_after(replace(running(0, START), progress_at=None), seen(9), now=later) == (
+        UNKNOWN
+    )
+
+
+def test_recorded_end_follows_from_the_values_in_the_item() -> None:
+    """Unknown without the count, its time, the total or the rate."""
+    job = running(400, START, records_per_minute=10.0)
+    assert recorded_end(job) == START + HOUR
+    for changes in (
+        {"progress_at": None},
+        {"counts": RecordCounts(1000, None)},
+        {"counts": RecordCounts(None, 400)},
+        {"records_per_minute": None},
+    ):
+        assert recorded_end(replace(job, **changes)) is None
+
+
 def test_count_that_fell_makes_the_rate_unknown_until_it_rises() -> None:
     """Earlier counts cannot be trusted then, and one point gives no rate."""
     points = [Point(START + n * MINUTE, count) for n, count in enumerate((0, 100, 40, 50))]
@@ -201,6 +263,7 @@ def test_estimate_requires_a_running_job_with_progress() -> None:
 def test_late_end_is_measured_in_whole_seconds_past_the_expiration() -> None:
     """The value is absent if the end is in time or unknown."""
     assert seconds_past(START + MINUTE, START) == 60
+    assert seconds_past(START + timedelta(seconds=1.9), START) == 1
     assert seconds_past(START, START) is None
     assert seconds_past(None, START) is None
     assert seconds_past(START, None) is None

@@ -9,12 +9,10 @@ from hypothesis import given
 
 from bedrock_batch_monitor.domain.jobs import JobError, TrackedJob
 from bedrock_batch_monitor.domain.read_failures import (
-    FAILING_NOTED_AFTER,
-    FAILING_STORED_AFTER,
-    GIVE_UP_AFTER,
     Failing,
     Unreadable,
     failing,
+    is_about_itself,
     is_given_up,
     unreadable,
 )
@@ -26,6 +24,8 @@ DENIED = JobError("AccessDeniedException", "no")
 GONE = JobError("ResourceNotFoundException", "no such job")
 HOUR = timedelta(hours=1)
 SECOND = timedelta(seconds=1)
+QUARTER = timedelta(minutes=15)
+WEEK = timedelta(days=7)
 
 
 def test_third_consecutive_refusal_makes_a_job_unreachable() -> None:
@@ -80,19 +80,19 @@ def test_refusal_of_a_read_that_an_event_triggered_does_not_count() -> None:
     ("changes", "passed", "expected"),
     [
         ({}, timedelta(0), None),
-        ({}, FAILING_STORED_AFTER - SECOND, None),
-        ({}, FAILING_STORED_AFTER, Failing(NOW)),
-        ({"failing_since": NOW}, FAILING_STORED_AFTER, None),
-        ({"failing_since": NOW}, FAILING_NOTED_AFTER - SECOND, None),
-        ({"failing_since": NOW}, FAILING_NOTED_AFTER, Unreadable(DENIED, 0, NOW + HOUR)),
-        ({"unreadable_polls": 2}, FAILING_NOTED_AFTER, Unreadable(DENIED, 2, NOW + HOUR)),
-        ({"unreachable_since": NOW}, FAILING_NOTED_AFTER, None),
+        ({}, QUARTER - SECOND, None),
+        ({}, QUARTER, Failing(NOW)),
+        ({"failing_since": NOW}, QUARTER, None),
+        ({"failing_since": NOW}, HOUR - SECOND, None),
+        ({"failing_since": NOW}, HOUR, Unreadable(DENIED, 0, NOW + HOUR)),
+        ({"unreadable_polls": 2}, HOUR, Unreadable(DENIED, 2, NOW + HOUR)),
+        ({"unreachable_since": NOW}, HOUR, None),
     ],
 )
 def test_missing_responses_become_an_error_once_they_last_an_hour(
     changes: dict[str, Any], passed: timedelta, expected: object
 ) -> None:
-    """Throttling, 5xx and no response: one write at first, one after the hour, none between."""
+    """Throttling, 5xx, no response: a write after a quarter of an hour, and one after an hour."""
     job = replace(TrackedJob(ARN), **changes)
     assert failing(job, DENIED, since=NOW, now=NOW + passed) == expected
 
@@ -116,5 +116,24 @@ def test_arn_that_was_never_readable_is_untracked_after_seven_days(
 ) -> None:
     """A job of which something is recorded stays tracked."""
     job = replace(TrackedJob(ARN), **changes)
-    assert not is_given_up(job, NOW + GIVE_UP_AFTER - SECOND)
-    assert is_given_up(job, NOW + GIVE_UP_AFTER) == expected
+    assert not is_given_up(job, NOW + WEEK - SECOND)
+    assert is_given_up(job, NOW + WEEK) == expected
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (None, False),
+        (GONE, True),
+        (JobError("ValidationException", "no"), True),
+        (DENIED, False),
+        (JobError("ThrottlingException", "slow down"), False),
+    ],
+)
+def test_error_about_one_job_says_nothing_about_others(
+    error: JobError | None,
+    *,
+    expected: bool,
+) -> None:
+    """Others can be read, so the monitor's permissions are all right."""
+    assert is_about_itself(TrackedJob(ARN, last_error=error)) == expected

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 from bedrock_batch_monitor.domain.jobs import (
@@ -80,3 +81,24 @@ def test_terminal_status_without_an_event_is_recorded_as_the_end() -> None:
     assert isinstance(decision, Transition)
     assert decision.entry.sequence == 4
     assert decision.entry.event_id is not None
+
+
+def test_message_of_a_response_is_restored_only_with_its_setting() -> None:
+    """`recordMessages` off: it is in no item."""
+    answer = JobObservation(ARN, "Failed", last_modified_time=NOW, message="a customer's text")
+    for records, expected in ((True, "a customer's text"), (False, None)):
+        rules = replace(RULES, record_messages=records)
+        decision = decide_from_history(RUNNING, answer, now=NOW, observed_by="poll", rules=rules)
+        assert isinstance(decision, Transition)
+        assert decision.entry.message == expected
+        assert decision.entry.observed_by == "poll"
+
+
+def test_restored_record_has_the_time_of_its_entry() -> None:
+    """And it knows since when the job runs, with a response or without one."""
+    same = JobObservation(ARN, "InProgress", last_modified_time=NOW, message="a newer text")
+    for answer in (None, same):
+        decision = decided(RUNNING, answer)
+        assert isinstance(decision, JobRecord)
+        assert (decision.last, decision.first_in_progress_at) == (RUNNING[-1].last, EARLIER)
+        assert decision.observation.message is None

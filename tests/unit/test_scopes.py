@@ -79,6 +79,18 @@ def test_text_of_many_scopes_names_a_few() -> None:
     assert str(Scopes(HOME)) == "111111111111/us-east-1"
     many = Scopes.named(HOME, accounts=[f"{number:012}" for number in range(50)])
     assert str(many).endswith("000000000003/us-east-1 and 46 more")
+    five, six = (
+        str(Scopes.named(HOME, accounts=[f"{number:012}" for number in range(more)]))
+        for more in (4, 5)
+    )
+    assert five.endswith(", 000000000003/us-east-1")
+    assert six.endswith(", 000000000003/us-east-1 and 1 more")
+
+
+def test_ranges_that_only_touch_have_no_key_in_common() -> None:
+    """A query for an empty range would be a call for nothing."""
+    assert KeyRange("a", "b").meet(KeyRange("b", "c")) is None
+    assert KeyRange("a", "c").meet(KeyRange("b", None)) == KeyRange("b", "c")
 
 
 @given(monitored, keys)

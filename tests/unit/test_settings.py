@@ -1,14 +1,31 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
+from functools import partial
+from typing import Any
 
 import pytest
 
 from bedrock_batch_monitor.domain.arns import Scope
+from bedrock_batch_monitor.domain.deadlines import DeadlineRule
 from bedrock_batch_monitor.domain.discovery import JobFilter
 from bedrock_batch_monitor.domain.rules import Rules
-from bedrock_batch_monitor.domain.setting_kinds import ListOf, NotAllowedError
+from bedrock_batch_monitor.domain.setting_kinds import (
+    Buckets,
+    Deadlines,
+    Flag,
+    Kind,
+    ListOf,
+    Matching,
+    NotAllowedError,
+    OneOf,
+    OneOfNumbers,
+    Prices,
+    Share,
+    Whole,
+)
 from bedrock_batch_monitor.domain.token_usage import OutputBucket, TokenPrice, UsageRules
 from bedrock_batch_monitor.settings import NotificationSettings, SettingError, Settings
 from tests.support.variables import DEFAULT_VARIABLES
@@ -52,6 +69,18 @@ def test_complete_environment_becomes_typed_settings() -> None:
         ),
         read_quotas=True,
     )
+
+
+def test_rules_without_a_setting_are_those_of_the_default_settings() -> None:
+    """They read tags in addition."""
+    settings = Settings.from_environment(COMPLETE | DEFAULT_VARIABLES)
+    assert settings.rules == Rules(
+        progress_interval=timedelta(minutes=5),
+        poll_interval=timedelta(minutes=1),
+        unreachable_after_polls=3,
+        read_tags=True,
+    )
+    assert settings.rules.full_read == timedelta(hours=24)
 
 
 def test_history_retention_is_optional() -> None:
@@ -204,3 +233,104 @@ def test_list_setting_takes_one_text_or_several_up_to_a_limit() -> None:
     for value in ([], "", ["one", "two", "three"]):
         with pytest.raises(NotAllowedError):
             kind.parse(value)
+
+
+BUCKETS = (OutputBucket("results"), OutputBucket("other", "team-a/"))
+PRICES = (TokenPrice("m", Decimal("0.1"), Decimal(2)),)
+DEADLINES = (DeadlineRule("nightly-*", "06:00 Europe/Berlin"),)
+
+
+@pytest.mark.parametrize(
+    ("make", "value", "expected", "text"),
+    [
+        (partial(Whole, 1, 60), 1, 1, "1"),
+        (partial(Whole, 1, 60), "60", 60, "60"),
+        (partial(Whole, 0, 10**9), "9" * 9, 999_999_999, "9" * 9),
+        (Share, 0, 0.0, "0.0"),
+        (Share, 1, 1.0, "1.0"),
+        (Share, "0.05", 0.05, "0.05"),
+        (Share, ".5", 0.5, "0.5"),
+        (Share, "0." + "0" * 17 + "1", 1e-18, "0." + "0" * 17 + "1"),
+        (Share, 1e-7, 1e-7, "0.0000001"),
+        (partial(OneOfNumbers, 1, 7), "7", 7, "7"),
+        (partial(OneOfNumbers, 1, 7), 1, 1, "1"),
+        (Flag, True, True, "true"),
+        (Flag, "on", True, "true"),
+        (Flag, "true", True, "true"),
+        (Flag, False, False, "false"),
+        (Flag, "off", False, "false"),
+        (Flag, "false", False, "false"),
+        (partial(OneOf, "off", "on"), "off", "off", "off"),
+        (partial(Matching, "[a-z]+", "letters"), "abc", "abc", "abc"),
+        (partial(ListOf, "[a-z]+", "names", 3), "b, a ,b", ("b", "a"), "b,a"),
+        (partial(ListOf, "[a-z]+", "names", 3), ("b", "a"), ("b", "a"), "b,a"),
+        (Buckets, "results, other/team-a", BUCKETS, "results/,other/team-a/"),
+        (Buckets, ' ["results", "other/team-a"]', BUCKETS, "results/,other/team-a/"),
+        (Buckets, BUCKETS, BUCKETS, "results/,other/team-a/"),
+        (Buckets, ("results", BUCKETS[1]), BUCKETS, "results/,other/team-a/"),
+        (Prices, PRICES, PRICES, '{"m":{"input":0.1,"output":2}}'),
+        (Prices, {"m": {"input": 0.1, "output": 2}}, PRICES, '{"m":{"input":0.1,"output":2}}'),
+        (Deadlines, DEADLINES, DEADLINES, '{"nightly-*":"06:00 Europe/Berlin"}'),
+        (
+            Deadlines,
+            {"nightly-*": "06:00 Europe/Berlin"},
+            DEADLINES,
+            '{"nightly-*":"06:00 Europe/Berlin"}',
+        ),
+    ],
+)
+def test_value_of_each_kind_is_read_and_written_as_text(
+    make: Callable[[], Kind[Any]], value: object, expected: object, text: str
+) -> None:
+    """The text is what the function's environment has: it means the same."""
+    kind = make()
+    found = kind.parse(value)
+    assert (found, type(found)) == (expected, type(expected))
+    assert kind.text(found) == text
+    assert kind.parse(text) == found
+
+
+@pytest.mark.parametrize(
+    ("make", "allowed", "values"),
+    [
+        (
+            partial(Whole, 1, 60),
+            "a whole number from 1 to 60",
+            [0, 61, "0", "61", "", "1.0", 1.0, True, None, "-1", "0" * 9 + "1", "1\n"],
+        ),
+        (
+            Share,
+            "a number from 0 to 1",
+            [-0.1, 1.1, "1.1", "1e-2", "-0", "1.", "", True, None, [], "0." + "0" * 19],
+        ),
+        (partial(OneOfNumbers, 1, 7), "one of 1, 7", [2, "2", "one", None]),
+        (Flag, "true or false", ["yes", "On", 1, None, ""]),
+        (partial(OneOf, "off", "on"), "one of off, on", ["Off", "", None, 1]),
+        (partial(Matching, "[a-z]+", "small letters"), "small letters", ["A", "", "a\n", None, 1]),
+        (
+            partial(ListOf, "[a-z]+", "small letters", 2),
+            "small letters, up to 2 of them as a JSON list or with commas between them",
+            [[], ["a", "b", "c"], ["a", 1], "a,", "A", None, 1, {"a": 1}],
+        ),
+        (Buckets, "bucket names, each with a /prefix or without", [[], "[", "A", None, ["a", 1]]),
+        (Prices, "a JSON object such as", ["{", {}, {"m": 1}, (), ("m",), (*PRICES, "m")]),
+        (Deadlines, "a JSON object such as", ["{", {}, {"m": 1}, (), ("m",), (*DEADLINES, "m")]),
+    ],
+)
+def test_value_that_is_not_allowed_is_refused_by_each_kind(
+    make: Callable[[], Kind[Any]], allowed: str, values: list[object]
+) -> None:
+    """The words for what is allowed are part of the error of a deployment."""
+    kind = make()
+    assert kind.allowed.startswith(allowed)
+    for value in values:
+        with pytest.raises(NotAllowedError):
+            kind.parse(value)
+
+
+def test_value_is_used_in_the_unit_of_its_setting() -> None:
+    """Minutes as a span of time, and a list as a set."""
+    assert Whole(1, 60, timedelta(minutes=1)).used(5) == timedelta(minutes=5)
+    assert Whole(1, 60).used(5) == 5
+    assert ListOf("[a-z]+", "names", 3).used(("b", "a")) == frozenset({"a", "b"})
+    assert Share().used(0.5) == 0.5

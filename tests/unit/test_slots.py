@@ -9,6 +9,7 @@ from unittest.mock import Mock
 
 import pytest
 
+from bedrock_batch_monitor.adapters.errors import ServiceError
 from bedrock_batch_monitor.app.slots import INVALID_PENDING, SlotWatch
 from bedrock_batch_monitor.domain.arns import Scope
 from bedrock_batch_monitor.domain.events import event_id_of, slots_event
@@ -161,6 +162,15 @@ def test_slots_available_has_one_event_after_all_were_in_use() -> None:
         ([20, 19, 20, 19, 20, 19, 20, 19, 20], 20, 0),
         # One slot, but for five minutes.
         ([20, 19, 19, 19, 19, 19, 19], 20, 1),
+        # For four minutes.
+        ([20, 19, 19, 19, 19, 19], 20, 0),
+        # A tenth of many slots, but two of a few.
+        ([100, 91], 100, 0),
+        ([100, 90], 100, 1),
+        ([101, 91], 101, 0),
+        ([101, 90], 101, 1),
+        ([5, 4], 5, 0),
+        ([5, 3], 5, 1),
         # A pause of the count starts the five minutes again.
         ([20, 19, 19, 19, 20, 19, 19, 19], 20, 0),
         # Never full.
@@ -192,6 +202,41 @@ def test_episode_continues_while_the_quota_is_zero() -> None:
     assert len(state_after(state, 1, 20).pending) == 1
 
 
+def test_quota_of_zero_begins_no_episode() -> None:
+    """It is not used up: the account cannot submit any job of the model."""
+    assert change_of(SlotState(), [ModelSlots(HAIKU, 1, "Claude 3 Haiku", 0)], NOW) is None
+    assert change_of(SlotState(), [ModelSlots(HAIKU, 1, None, None)], NOW) is None
+
+
+def test_events_of_several_models_have_numbers_of_their_own() -> None:
+    """Two become free in the same poll, after seven earlier events."""
+    models = (HAIKU, "amazon.nova-micro-v1:0")
+    state = SlotState(full=dict.fromkeys(models, FullEpisode(NOW)), sequence=7)
+    slots = [ModelSlots(model, 1, "a name", 20) for model in models]
+    change = change_of(state, slots, NOW + MINUTE)
+    assert change is not None
+    assert [(each.model_id, each.sequence) for each in change.due] == [(HAIKU, 8), (models[1], 9)]
+    assert change.full == {}
+
+
+def test_event_says_how_many_slots_are_free() -> None:
+    """Account and Region are those of the quota."""
+    (pending,) = play([20, 18])
+    assert pending.data(Scope("123456789012", "us-east-1")) == {
+        "modelId": HAIKU,
+        "account": "123456789012",
+        "region": "us-east-1",
+        "fullSince": "2026-11-24T20:00:00.000Z",
+        "slots": {"active": 18, "limit": 20, "free": 2, "quotaName": "Claude 3 Haiku"},
+    }
+    scope = Scope("123456789012", "eu-west-1")
+    assert (
+        pending.resource(scope, "aws-x") == f"arn:aws-x:bedrock:eu-west-1::foundation-model/{HAIKU}"
+    )
+    arn = "arn:aws:bedrock:us-east-1:123456789012:custom-model/a"
+    assert replace(pending, model_id=arn).resource(scope, "aws") == arn
+
+
 def test_slots_of_a_model_are_counted_together_by_id_and_arn() -> None:
     """Bedrock takes both for the same model, and the quota is one."""
     arn = f"arn:aws:bedrock:us-east-1::foundation-model/{HAIKU}"
@@ -202,6 +247,16 @@ def test_slots_of_a_model_are_counted_together_by_id_and_arn() -> None:
 def test_limits_are_numbers_that_a_table_can_store() -> None:
     """DynamoDB refuses a number of more than 38 digits."""
     assert limits_in([(QUOTA + "Claude 3 Haiku", 1e300)]) == {}
+    assert limits_in([(QUOTA + "a", 1e9)]) == {"a": 10**9}
+    assert limits_in([(QUOTA + "a", 1e9 + 1)]) == {}
+
+
+def test_limits_are_bounded_in_number_and_length() -> None:
+    """An item of the table has room for 300 names of 80 characters, the first in order."""
+    quotas = [(f"{QUOTA}{place:03}", 1.0) for place in reversed(range(301))]
+    assert list(limits_in(quotas)) == [f"{place:03}" for place in range(300)]
+    assert limits_in([(QUOTA + "x" * 80, 1.0)]) == {"x" * 80: 1}
+    assert limits_in([(QUOTA + "x" * 81, 1.0)]) == {"x" * 79 + "\u2026": 1}
 
 
 def test_episode_continues_while_the_quota_is_unknown() -> None:
@@ -223,6 +278,8 @@ def test_event_id_depends_on_account_and_moment_only() -> None:
     ids = {event_id_of(slots_event(pending, scope, "aws")) for scope in scopes}
     assert len(ids) == len(scopes)
     again = PendingSlots.parse(str(pending))
+    event = slots_event(pending, scopes[0], "aws")
+    assert (event.slots_of, event.time) == (scopes[0], pending.detected_at)
     later = replace(pending, detected_at=NOW + timedelta(hours=1))
     for same in (again, later):
         assert event_id_of(slots_event(same, scopes[0], "aws")) in ids
@@ -256,3 +313,57 @@ def test_pending_event_that_cannot_be_read_is_reported() -> None:
     )
     result = watch.run(None, lambda: True)
     assert (result.errors, result.events) == ((INVALID_PENDING,), ())
+
+
+@pytest.mark.parametrize(
+    ("answer", "limits", "read_again_after"),
+    [
+        ([{"a": 1}], {"a": 1}, timedelta(days=1)),
+        # Refused: the quota may be another by the next attempt.
+        (ServiceError("ServiceQuotas", "AccessDenied", "no", status=403), {}, timedelta(days=1)),
+        (
+            ServiceError("ServiceQuotas", "Odd", "no", status=500),
+            {"old": 2},
+            timedelta(hours=1),
+        ),
+    ],
+)
+def test_quotas_are_read_again_after_a_day_or_an_hour(
+    answer: Any, limits: dict[str, int], read_again_after: timedelta
+) -> None:
+    """An hour after a call without an answer, with the limits that are known."""
+    table, quotas, models = Mock(), Mock(), Mock()
+    quotas.limits.side_effect = answer
+    models.by_job = {"a job": "a model"}
+    for due_at, is_read in ((NOW + timedelta(seconds=1), False), (NOW, True), (None, True)):
+        table.load.return_value = SlotState(limits={"old": 2}, due_at=due_at)
+        table.save_limits.reset_mock()
+        quotas.limits.side_effect = answer
+        scope = Scope("123456789012", "us-east-1")
+        watch = SlotWatch(scope, "aws", models, table, quotas, lambda: NOW, emits_events=False)
+        watch.run({"a job"}, lambda: True)
+        if is_read:
+            table.save_limits.assert_called_once_with(scope, limits, NOW + read_again_after)
+        else:
+            table.save_limits.assert_not_called()
+
+
+def test_quotas_are_read_for_half_a_minute() -> None:
+    """So that the poll has time for the rest of its work."""
+    table, quotas, models = Mock(), Mock(), Mock()
+    table.load.return_value = SlotState()
+    models.by_job = {}
+    clock = Mock(return_value=NOW)
+    found = []
+
+    def limits(may_read: Any) -> dict[str, int]:
+        for seconds in (0, 29, 30):
+            clock.return_value = NOW + timedelta(seconds=seconds)
+            found.append(may_read())
+        return {}
+
+    quotas.limits.side_effect = limits
+    scope = Scope("123456789012", "us-east-1")
+    watch = SlotWatch(scope, "aws", models, table, quotas, clock, emits_events=False)
+    watch.run({"a job"}, lambda: True)
+    assert found == [True, True, False]

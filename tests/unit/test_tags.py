@@ -32,3 +32,22 @@ def test_cleaning_tags_is_idempotent_and_independent_of_order(tags: dict[str, st
     assert len(found) <= MOST_TAGS
     assert sum(len(name.encode()) + len(text.encode()) for name, text in found.items()) <= 16 * 1024
     json.dumps(found, ensure_ascii=False).encode()
+
+
+def test_fifty_tags_are_kept_in_the_order_of_their_keys() -> None:
+    """AWS allows no more of a resource."""
+    found = tags_of((f"{place:02}", "") for place in reversed(range(51)))
+    assert list(found) == [f"{place:02}" for place in range(50)]
+
+
+def test_tags_of_16_kb_are_kept() -> None:
+    """In bytes; one byte more leaves the last one out."""
+    most = {f"{place:02}".ljust(100, "k"): "ü" * 120 + "x" for place in range(48)}
+    assert tags_in(most | {"z": "x" * 15}) == most | {"z": "x" * 15}
+    assert tags_in(most | {"z": "x" * 16}) == most
+
+
+def test_first_value_in_order_is_kept_of_keys_that_are_equal_once_cleaned() -> None:
+    """So the result does not depend on the order of the response."""
+    pairs = [("team", "b"), ("team ", "a"), ("te\u200bam", "c")]
+    assert tags_of(pairs) == tags_of(reversed(pairs)) == {"team": "a"}

@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
+import botocore.session
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,7 +15,6 @@ from bedrock_batch_monitor.domain.jobs import TEXT_CHARACTERS, JobObservation, J
 from bedrock_batch_monitor.domain.rules import Rules
 from bedrock_batch_monitor.domain.tasks import (
     CAUSE_CHARACTERS,
-    OUTPUT_CHARACTERS,
     TOKEN_CHARACTERS,
     PendingCallbacks,
     WaitingTask,
@@ -24,6 +24,15 @@ from bedrock_batch_monitor.domain.transitions import Transition, decide
 from bedrock_batch_monitor.domain.utf16 import utf16_length
 from tests.support.monitor import RULES
 from tests.support.strategies import ARN, NOW, observations
+
+SERVICE = botocore.session.get_session().get_service_model("stepfunctions")
+
+
+def most_of(shape: str) -> int:
+    """The longest text of this kind in the service model of Step Functions."""
+    most: int = SERVICE.shape_for(shape).metadata["max"]
+    return most
+
 
 tokens = st.text(
     alphabet=st.characters(exclude_categories=["Cs"]), min_size=1, max_size=TOKEN_CHARACTERS
@@ -113,7 +122,7 @@ def test_callback_of_the_largest_job_fits() -> None:
     )
     answer = callback_for(ended(observation, "Completed"), WaitingTask(SECRET))
     assert answer.output is not None
-    assert utf16_length(answer.output) < OUTPUT_CHARACTERS
+    assert utf16_length(answer.output) < most_of("SensitiveData")
     failed = callback_for(ended(observation, "Failed"), WaitingTask(SECRET))
     assert utf16_length(failed.cause) <= CAUSE_CHARACTERS
 
@@ -128,3 +137,42 @@ def test_repr_never_contains_a_token() -> None:
         PendingCallbacks(record, "Tasks#2", 1, NOW),
     )
     assert all(SECRET not in repr(each) for each in held)
+
+
+def test_limits_are_those_of_step_functions() -> None:
+    """A token that it can make is accepted, and a cause that it accepts is not cut."""
+    assert most_of("TaskToken") == TOKEN_CHARACTERS
+    record = ended(JobObservation(ARN, "Failed", message="x" * 40_000), "Failed")
+    assert len(callback_for(record, WaitingTask(SECRET)).cause) == most_of("SensitiveCause")
+
+
+@pytest.mark.parametrize(
+    ("outcome", "succeeds"),
+    [
+        ("Completed", (True, True)),
+        ("CompletedWithErrors", (True, False)),
+        ("PartiallyCompleted", (False, True)),
+        ("AllRecordsFailed", (False, False)),
+        ("Failed", (False, False)),
+        ("Stopped", (False, False)),
+    ],
+)
+def test_outcomes_that_succeed_can_be_chosen(outcome: str, succeeds: tuple[bool, bool]) -> None:
+    """By default, and with the opposite of both choices."""
+    other = WaitingTask(
+        SECRET, partially_completed_is_success=True, completed_with_errors_is_success=False
+    )
+    assert (WaitingTask(SECRET).succeeds(outcome), other.succeeds(outcome)) == succeeds
+
+
+def test_callback_of_an_entry_without_an_outcome_uses_its_status() -> None:
+    """An earlier version recorded it."""
+    record = ended(JobObservation(ARN, "Completed", message="all is well"), "Completed")
+    record = replace(record, last=replace(record.last, outcome=None))
+    callback = callback_for(record, WaitingTask(SECRET))
+    assert callback.output is not None
+    assert "all is well" in callback.output
+    stopped = ended(JobObservation(ARN, "Stopped", message="by hand"), "Stopped")
+    stopped = replace(stopped, last=replace(stopped.last, outcome=None))
+    found = callback_for(stopped, WaitingTask(SECRET))
+    assert (found.error, found.cause) == ("Stopped", "by hand")

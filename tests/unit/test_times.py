@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bedrock_batch_monitor.domain.times import from_iso, seconds_between, to_iso, to_milliseconds
+from bedrock_batch_monitor.domain.times import (
+    from_iso,
+    plausible,
+    seconds_between,
+    to_iso,
+    to_milliseconds,
+)
 from tests.support.strategies import optional_times, times
 
 
@@ -46,3 +52,50 @@ def test_seconds_are_whole_and_never_negative(start: datetime | None, end: datet
     else:
         assert isinstance(seconds, int)
         assert seconds <= (end - start).total_seconds() < seconds + 1
+
+
+NOW = datetime(2026, 11, 24, 20, 30, tzinfo=UTC)
+MOMENT = timedelta(microseconds=1)
+FIRST = datetime(2020, 1, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("moment", "ahead", "is_plausible"),
+    [
+        (FIRST, None, True),
+        (FIRST - MOMENT, None, False),
+        (NOW + timedelta(hours=2), None, True),
+        (NOW + timedelta(hours=2) + MOMENT, None, False),
+        (NOW, timedelta(0), True),
+        (NOW + MOMENT, timedelta(0), False),
+        (NOW + timedelta(days=30), timedelta(days=30), True),
+    ],
+)
+def test_plausible_time_is_between_2020_and_two_hours_from_now(
+    moment: datetime, ahead: timedelta | None, *, is_plausible: bool
+) -> None:
+    """Clocks differ; a time that lies ahead by its nature can be later."""
+    found = plausible(moment, NOW) if ahead is None else plausible(moment, NOW, ahead=ahead)
+    assert found == (moment if is_plausible else None)
+    assert plausible(None, NOW) is None
+
+
+def test_time_out_of_range_in_utc_is_refused() -> None:
+    """The first hours of the year 1 east of Greenwich were in the year 0."""
+    with pytest.raises(ValueError, match=r"^'0001-01-01T00:00:00[+]01:00' is out of range in UTC$"):
+        from_iso("0001-01-01T00:00:00+01:00")
+    assert from_iso("2026-01-01T01:00:00+01:00") == datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def test_time_of_another_zone_is_cut_to_milliseconds_in_utc() -> None:
+    """What is stored reads back equal."""
+    moment = datetime(2026, 1, 1, 1, 0, 0, 1999, tzinfo=timezone(timedelta(hours=1)))
+    assert to_milliseconds(moment) == datetime(2026, 1, 1, 0, 0, 0, 1000, tzinfo=UTC)
+    assert to_milliseconds(moment).tzinfo is UTC
+
+
+def test_span_without_length_is_known() -> None:
+    """It is zero, not unknown."""
+    assert seconds_between(NOW, NOW) == 0
+    assert seconds_between(NOW, NOW - MOMENT) is None
+    assert seconds_between(NOW, NOW + timedelta(seconds=1.9)) == 1

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.jobs import (
+    HistoryEntry,
     JobError,
     JobObservation,
     RecordCounts,
@@ -107,6 +108,94 @@ def test_decision_for_any_input_is_valid(
         assert entry.counts == observation.counts.not_below(tracked.counts)
         assert entry.changed_at == observation.last_modified_time
         assert entry.seconds_in_previous_status is None or entry.seconds_in_previous_status >= 0
+
+
+SEEN = JobObservation(
+    ARN,
+    "Completed",
+    model_id="a-model",
+    job_name="nightly",
+    message="done",
+    last_modified_time=NOW,
+    counts=RecordCounts(10, 10, 9, 1),
+)
+RUNNING = TrackedJob(
+    ARN,
+    sequence=2,
+    status="InProgress",
+    changed_at=BEFORE,
+    last_modified_time=BEFORE,
+    first_in_progress_at=BEFORE,
+    counts=RecordCounts(10, 5, 5, 0),
+    progress_at=BEFORE,
+)
+
+
+def test_transition_has_what_was_observed_and_what_follows_from_it() -> None:
+    """The entry of an end has an outcome and the share of failed records."""
+    decision = decide(RUNNING, SEEN, now=NOW, observed_by="event", rules=RULES)
+    assert isinstance(decision, Transition)
+    assert decision.entry == HistoryEntry(
+        ARN,
+        sequence=3,
+        status="Completed",
+        observed_at=NOW,
+        observed_by="event",
+        event_id=end_id(ARN),
+        previous_status="InProgress",
+        changed_at=NOW,
+        seconds_in_previous_status=3600,
+        job_name="nightly",
+        model_id="a-model",
+        message="done",
+        counts=RecordCounts(10, 10, 9, 1),
+        outcome="CompletedWithErrors",
+        error_share=0.1,
+    )
+    assert decision.first_in_progress_at == BEFORE
+    assert decision.record.observation == SEEN
+
+
+@pytest.mark.parametrize(
+    ("backfilled", "sequence", "status", "expected"),
+    [
+        (True, 0, "Completed", True),
+        (True, 0, "InProgress", False),
+        (True, 1, "Completed", False),
+        (False, 0, "Completed", False),
+    ],
+)
+def test_only_the_first_entry_of_a_backfilled_job_is_for_the_history_alone(
+    *, backfilled: bool, sequence: int, status: str, expected: bool
+) -> None:
+    """A job that was seen to run first is followed like any other."""
+    tracked = TrackedJob(ARN, sequence=sequence, backfilled=backfilled)
+    decision = decided(tracked, replace(SEEN, status=status))
+    assert isinstance(decision, Transition)
+    assert decision.entry.backfilled == expected
+
+
+def test_small_change_of_counts_is_written_with_a_condition_that_begins() -> None:
+    """The condition follows from the estimate of these counts."""
+    job = replace(
+        RUNNING,
+        counts=RecordCounts(1000, 500),
+        progress_at=NOW - timedelta(minutes=10),
+        records_per_minute=1.0,
+    )
+    rules = replace(RULES, emit_at_risk=True)
+    # The other 490 records take 490 minutes.
+    answer = JobObservation(ARN, "InProgress", counts=RecordCounts(1000, 510))
+    assert decide(job, answer, now=NOW, observed_by="poll", rules=rules) == Unchanged()
+    expires = replace(answer, job_expiration_time=NOW + timedelta(minutes=489))
+    decision = decide(job, expires, now=NOW, observed_by="poll", rules=rules)
+    assert isinstance(decision, Refresh)
+    assert (decision.counts_moved, decision.observation) == (True, expires)
+    assert decision.estimate is not None
+    assert decision.estimate.ends_at == NOW + timedelta(minutes=490)
+    # Counts that may not be written yet are not, and neither is their estimate.
+    recent = replace(job, progress_at=NOW - timedelta(minutes=4), unreadable_polls=0)
+    assert decide(recent, expires, now=NOW, observed_by="poll", rules=rules) == Unchanged()
 
 
 @given(seen_jobs, observations)

@@ -117,7 +117,9 @@ def test_only_named_buckets_and_folders_are_read(
     named: str, place: S3Uri, *, allowed: bool
 ) -> None:
     """A prefix is a folder; it does not match another folder whose name begins with it."""
-    assert is_allowed(place, UsageRules((OutputBucket.parse(named),))) is allowed
+    bucket = OutputBucket.parse(named)
+    assert is_allowed(place, UsageRules((bucket,))) is allowed
+    assert is_allowed(place, UsageRules((OutputBucket("other"), bucket))) is allowed
 
 
 @pytest.mark.parametrize("text", ["", "A", "bucket_", "results/a*", "results/?", "results/${x}"])
@@ -260,6 +262,12 @@ def test_cost_requires_every_charged_count(usage: Usage, cost: str | None) -> No
     assert estimated_cost(usage, MODEL, (price,)) == expected
 
 
+def test_cost_is_rounded_once_whatever_the_digits_of_the_price() -> None:
+    """It is just below half a millionth; rounded to 28 digits before, it would be half of one."""
+    price = TokenPrice(MODEL, Decimal("100.0000000000000000004999999999"))
+    assert estimated_cost(Usage(10**15, None), MODEL, (price,)) == Decimal(10**14)
+
+
 def test_cost_does_not_require_a_count_without_a_price() -> None:
     """An embedding model has no output; its cost is the cost of its input."""
     price = TokenPrice("amazon.titan-embed-text-v2:0", Decimal("0.00001"))
@@ -356,3 +364,60 @@ def test_next_manifest_read_is_always_in_the_future(seconds: int) -> None:
 def test_malformed_usage_is_unknown(attributes: Any) -> None:
     """A value that was written by hand does not prevent an event."""
     assert items.usage(attributes) is None
+
+
+def test_manifest_of_64_kb_is_read() -> None:
+    """What is a byte larger is something else."""
+    body = b'{"inputTokenCount": 7}'
+    assert tokens_in(body + b" " * (64 * 1024 - len(body))) == Usage(7, None)
+    with pytest.raises(MalformedManifestError, match="it has more than 65536 bytes"):
+        tokens_in(body + b" " * (64 * 1024 + 1 - len(body)))
+
+
+def test_count_in_a_text_has_up_to_40_characters() -> None:
+    """A longer text is not looked at."""
+    for characters, count in ((40, 7), (41, None)):
+        body = json.dumps({"inputTokenCount": "7".rjust(characters, "0")}).encode()
+        assert tokens_in(body) == Usage(count, None)
+
+
+def test_price_is_up_to_1000_dollars_for_a_model_id_of_up_to_2048_characters() -> None:
+    """That is the longest ARN in Bedrock's service model."""
+    longest = "m" * 2048
+    assert prices_of({longest: {"input": 1000, "output": 0}}) == (
+        TokenPrice(longest, Decimal(1000), Decimal(0)),
+    )
+    with pytest.raises(ValueError, match="the input price of m must be a number of USD"):
+        prices_of({"m": {"input": Decimal("1000.000001")}})
+    with pytest.raises(ValueError, match="is not a model id"):
+        prices_of({longest + "m": {"input": 1}})
+
+
+@pytest.mark.parametrize("value", [7, None, {}, [], ""])
+def test_buckets_that_name_none_are_refused(value: object) -> None:
+    """Not a list and not a text, or an empty one."""
+    with pytest.raises(ValueError, match=r"it names no bucket|'' is not a bucket name"):
+        buckets_of(value)
+    with pytest.raises(ValueError, match=r"^7 is not text$"):
+        buckets_of(["results", 7])
+
+
+@pytest.mark.parametrize(
+    ("text", "is_bucket"),
+    [
+        ("abc", True),
+        ("ab", False),
+        ("a" * 63, True),
+        ("a" * 64, False),
+        ("results/" + "x" * 500, True),
+        ("results/" + "x" * 501, False),
+        (" s3://results/team-a ", True),
+    ],
+)
+def test_bucket_names_and_prefixes_have_the_lengths_of_s3(text: str, *, is_bucket: bool) -> None:
+    """3 to 63 characters of a name, and 500 of a prefix."""
+    if is_bucket:
+        assert OutputBucket.parse(text).name == text.strip().removeprefix("s3://").split("/")[0]
+    else:
+        with pytest.raises(ValueError, match="is not a bucket name, or bucket/prefix without"):
+            OutputBucket.parse(text)

@@ -80,3 +80,26 @@ def test_text_that_fits_is_unchanged() -> None:
 def test_negative_number_of_units_is_refused() -> None:
     with pytest.raises(ValueError, match="not -1"):
         cut_utf16("text", -1)
+
+
+@pytest.mark.parametrize(
+    ("points", "units", "kept"),
+    [
+        # Pairs of the first and last halves.
+        ((0x10000,), 1, 0),
+        ((0x10FFFF,), 1, 0),
+        ((0x10FC00,), 1, 0),
+        ((0x103FF,), 1, 0),
+        # Halves that are not a pair, and their neighbors.
+        ((0xD7FF, 0xDC00), 1, 1),
+        ((0xDC00, 0xDC00), 1, 1),
+        ((0xDBFF, 0xDBFF), 1, 1),
+        ((0xD800, 0xE000), 1, 1),
+        ((0xDC00, 0x78, 0xD800), 0, 0),
+        ((0xDC00,), 0, 0),
+    ],
+)
+def test_only_pairs_are_kept_whole(points: tuple[int, ...], units: int, kept: int) -> None:
+    """U+D800 to U+DBFF before U+DC00 to U+DFFF."""
+    text = "".join(map(chr, points))
+    assert cut_utf16(text, units) == text[:kept]

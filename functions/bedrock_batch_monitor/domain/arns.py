@@ -28,10 +28,6 @@ _JOB_ARN: Final = re.compile(
     rf":(?P<account>[0-9]{{12}}):model-invocation-job/(?P<job_id>{_JOB_ID.pattern})",
     re.ASCII,
 )
-# The longest text that the pattern can match.
-_MOST_CHARACTERS: Final = (
-    len("arn::bedrock:::model-invocation-job/") + max(map(len, PARTITIONS)) + 20 + 12 + 12
-)
 _SHOWN_CHARACTERS: Final = 120
 
 
@@ -67,7 +63,7 @@ class JobArn:
         Raises `InvalidJobArnError`, which names the text (shortened, in one line, with everything
         unprintable escaped) and the expected form.
         """
-        match = _JOB_ARN.fullmatch(text) if len(text) <= _MOST_CHARACTERS else None
+        match = _JOB_ARN.fullmatch(text)
         if match is None:
             message = (
                 f"{quoted(text, _SHOWN_CHARACTERS)} is not the ARN of a batch inference job, which "
@@ -97,7 +93,7 @@ def scope_of(text: str) -> Scope | None:
 
 def is_job_arn(text: str) -> bool:
     """Whether a text is the ARN of a batch inference job in a real partition."""
-    return len(text) <= _MOST_CHARACTERS and _JOB_ARN.fullmatch(text) is not None
+    return _JOB_ARN.fullmatch(text) is not None
 
 
 def is_job_arn_in(text: str, partition: str, scope: Scope) -> bool:

@@ -78,12 +78,12 @@ class Deadline:
             return None
         zone = _zone(self.zone)
         local = self._next(submitted).astimezone(zone)
-        if local.time().replace(tzinfo=None, fold=0) != self.time_of_day:
+        if local.time() != self.time_of_day:
             return (
                 f"{self.time_of_day:%H:%M} {self.zone} does not occur on {local:%Y-%m-%d}, because "
                 f"the clock is put forward: the deadline is {local:%H:%M}"
             )
-        if local.replace(fold=1).utcoffset() != local.replace(fold=0).utcoffset():
+        if local.replace(fold=1).utcoffset() != local.utcoffset():
             return (
                 f"{self.time_of_day:%H:%M} {self.zone} occurs twice on {local:%Y-%m-%d}, because "
                 "the clock is put back: the deadline is the first occurrence"
@@ -94,7 +94,7 @@ class Deadline:
         assert self.time_of_day is not None  # noqa: S101 - one of the parts is set
         zone = _zone(self.zone)
         day = submitted.astimezone(zone).date()
-        # A zone can skip a whole day, as Samoa did in 2011.
+        # Where the clock is put back just after midnight, the next day has begun before.
         found = (
             _moment_of(day + timedelta(days=more), self.time_of_day, zone) for more in range(3)
         )

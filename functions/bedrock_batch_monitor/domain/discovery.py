@@ -120,10 +120,10 @@ def resume(
     - Another table than the last time, or a day without a full list: list everything that may
       still run.
     """
+    earliest = now - LONGEST_JOB
     if stored is None:
         began_at = now if state_exists else _created(table, now)
-        stored = Bookmark(began_at=began_at, seen_until=now - LONGEST_JOB)
-    earliest = now - LONGEST_JOB
+        stored = Bookmark(began_at=began_at, seen_until=earliest)
     began_at = stored.began_at if stored.began_at <= now else earliest
     seen_until = plausible(stored.seen_until, now, ahead=timedelta(0)) or earliest
     is_replaced = (

@@ -128,8 +128,7 @@ class Forecast:
 class Forecaster:
     """The forecasts for one model; jobs are added in the order in which they ended."""
 
-    _samples: list[tuple[datetime, int, Sample]] = field(default_factory=list)
-    _added: int = 0
+    _samples: list[tuple[datetime, Sample]] = field(default_factory=list)
     level: float = _TARGET
 
     def add(self, sample: Sample) -> None:
@@ -139,8 +138,7 @@ class Forecaster:
 
     def keep(self, sample: Sample) -> None:
         """Learn from a job that ended, for `queue_risk` alone, which needs no correction."""
-        self._added += 1
-        insort(self._samples, (sample.ended, self._added, sample), key=lambda each: each[:2])
+        insort(self._samples, (sample.ended, sample), key=lambda each: each[0])
         del self._samples[:-MOST_JOBS]
 
     def _correct(self, sample: Sample) -> None:
@@ -165,7 +163,8 @@ class Forecaster:
         chance = None
         if by is not None:
             left = (by - submitted).total_seconds()
-            whole = sum(weight for _, weight in known)
+            # Of the same weights in the same order, so that no part of the sum exceeds the whole.
+            whole = sum(weight for _, weight in totals)
             chance = sum(weight for seconds, weight in totals if seconds <= left) / whole
         return Forecast(
             len(known), self._range(queues), self._range(runs), self._range(totals), chance
@@ -178,7 +177,7 @@ class Forecaster:
         not known yet, it has as many as the median of the known jobs.
         """
         # Also jobs that ended while this one waits.
-        samples = [sample for _, _, sample in self._samples]
+        samples = [sample for _, sample in self._samples]
         if len(samples) < FEWEST_JOBS:
             return QueueRisk()
         count = records or sorted(sample.records for sample in samples)[len(samples) // 2]
@@ -207,12 +206,11 @@ class Forecaster:
         return QueueRisk(holds=holds)
 
     def _range(self, times: Sequence[tuple[float, float]]) -> Range:
-        half = _quantile(times, 0.5)
-        return Range(half, max(_quantile(times, self.level), half))
+        return Range(_quantile(times, 0.5), _quantile(times, self.level))
 
     def _ended_by(self, moment: datetime) -> list[Sample]:
         """The jobs that had ended by then, the oldest first."""
-        return [sample for ended, _, sample in self._samples if ended <= moment]
+        return [sample for ended, sample in self._samples if ended <= moment]
 
 
 def _weighted(samples: Sequence[Sample], submitted: datetime) -> list[tuple[Sample, float]]:

@@ -104,7 +104,7 @@ def error_share(counts: RecordCounts) -> float | None:
     error, processed = _failed_of(counts)
     if error is None or not processed:
         return None
-    if error in {0, processed} or error > processed:
+    if error == 0 or error >= processed:
         return float(error > 0)
     return min(max(round(error / processed, _DECIMALS), _SMALLEST), 1 - _SMALLEST)
 

@@ -14,6 +14,8 @@ from typing import Final
 CUT: Final = "…"
 # The smallest share that people are shown as a number.
 _SMALLEST_SHARE: Final = 0.0001
+# From here on, three digits would be rounded to 100 %.
+_LARGE_SHARE: Final = 0.999
 # No job has this many records, tokens or seconds, and no sum of such counts loses digits.
 IMPLAUSIBLE: Final = 10**15
 
@@ -95,4 +97,5 @@ def percent(share: float) -> str:
         return f"below {100 * _SMALLEST_SHARE:g} %"
     if 1 - _SMALLEST_SHARE < share < 1:
         return f"above {100 * (1 - _SMALLEST_SHARE):g} %"
-    return f"{100 * share:.3g} %"
+    digits = 3 if share < _LARGE_SHARE else 4
+    return f"{100 * share:.{digits}g} %"

@@ -18,11 +18,10 @@ from bedrock_batch_monitor.domain.jobs import JobRecord
 from bedrock_batch_monitor.domain.outcomes import COMPLETED_WITH_ERRORS
 from bedrock_batch_monitor.domain.utf16 import cut_utf16
 
-# `TaskToken`, `SensitiveCause` and `SensitiveData` in the service model of Step Functions, in
-# UTF-16 code units.
+# `TaskToken` and `SensitiveCause` in the service model of Step Functions, in UTF-16 code units. An
+# output is always far below the limit of `SensitiveData`.
 TOKEN_CHARACTERS: Final = 2048
 CAUSE_CHARACTERS: Final = 32768
-OUTPUT_CHARACTERS: Final = 262144
 
 _ID_CHARACTERS: Final = 32
 
