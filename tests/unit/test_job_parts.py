@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -14,6 +15,7 @@ from bedrock_batch_monitor.domain.arns import Scope
 from bedrock_batch_monitor.domain.slots import ModelSlots
 from bedrock_batch_monitor.presentation import job_table, palette, parts, words
 from bedrock_batch_monitor.presentation.attention import concerns
+from bedrock_batch_monitor.presentation.badges import badges_of
 from bedrock_batch_monitor.presentation.job_table import LiveView
 from bedrock_batch_monitor.presentation.job_view import Job, job_of, models_in_use
 from bedrock_batch_monitor.presentation.markup import Html, element, text
@@ -381,6 +383,50 @@ def test_concern_about_an_active_job_names_what_is_known(
     assert concern.reason.startswith(reason)
 
 
+COUNTS = {"processed": 9, "total": 9}
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"status": "Failed", "message": "m", "failed": 2, **COUNTS}, "m"),
+        ({"outcome": "CompletedWithErrors", "message": "m", "failed": 2, **COUNTS}, "2 of 9 reco"),
+        ({"outcome": "CompletedWithErrors", "message": "m"}, "m"),
+        ({"status": "Failed", "failed": 2, **COUNTS}, "2 of 9 records failed."),
+        ({"status": "Failed", "processed": 4, "total": 9}, "4 of 9 records were processed."),
+        ({"status": "Failed", **COUNTS}, "No message is recorded."),
+        ({"status": "Failed", "processed": 4}, "No message is recorded."),
+        ({"status": "Failed", "total": 9}, "No message is recorded."),
+    ],
+)
+def test_reason_of_an_ended_job_is_its_message_or_its_counts(
+    changes: dict[str, Any], reason: str
+) -> None:
+    """The counts come first if only records failed, the message if the job did."""
+    [concern] = concerns([replace(ENDED, **changes)], NOW)
+    assert concern.reason.startswith(reason)
+
+
+def test_ended_job_keeps_the_badge_of_its_missed_deadline() -> None:
+    """Next to the one of its outcome."""
+    late = replace(ENDED, conditions={"DeadlineMissed": NOW})
+    assert [badge.text for badge in badges_of(late, NOW)] == ["deadline missed"]
+    with_errors = replace(late, outcome="CompletedWithErrors")
+    assert [badge.text for badge in badges_of(with_errors, NOW)] == [
+        "completed with errors",
+        "deadline missed",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "number"),
+    [(0, 0), (10**15 - 1, 10**15 - 1), (10**15, None), (-1, None), (True, None)],
+)
+def test_absurd_number_of_an_item_is_unknown(value: object, number: int | None) -> None:
+    """As is one of another type."""
+    assert item(totalRecordCount=9, processedRecordCount=value).processed == number
+
+
 @pytest.mark.parametrize(
     ("estimated_end", "badges"),
     [(NOW + HOUR, []), (NOW + HOUR + timedelta(milliseconds=1), ["at risk"])],
@@ -514,6 +560,20 @@ def test_active_job_without_a_time_comes_last_in_the_order_of_need() -> None:
     """Among those that are as urgent."""
     known = replace(ACTIVE, changed=NOW)
     assert job_table.in_order_of_need([ACTIVE, known], NOW) == [known, ACTIVE]
+
+
+def test_widget_as_large_as_allowed_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With one byte less, half of the jobs are left out, also if there are only ended ones."""
+    for view in (
+        LiveView([], [failed("m" * 200)] * 4, {}, {"Failed": 4}, NOW - HOUR),
+        LiveView([ACTIVE] * 4, [], {"InProgress": 4}, {}, NOW - HOUR),
+    ):
+        whole = job_table.live(view, NOW, dark=False)
+        monkeypatch.setattr(job_table, "MOST_BYTES", len(json.dumps(whole)))
+        assert job_table.live(view, NOW, dark=False) == whole
+        monkeypatch.setattr(job_table, "MOST_BYTES", len(json.dumps(whole)) - 1)
+        page = job_table.live(view, NOW, dark=False)
+        assert page.count('<td role="cell" class="c-status">') == 2
 
 
 # Reading an item
