@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
+import botocore.session
 import pytest
 
+from bedrock_batch_monitor.declarations import all_settings
 from bedrock_batch_monitor.domain.arns import Scope
 from bedrock_batch_monitor.domain.discovery import JobFilter
+from bedrock_batch_monitor.domain.outcomes import NOTIFIABLE
 from bedrock_batch_monitor.domain.rules import Rules
 from bedrock_batch_monitor.domain.setting_kinds import ListOf, NotAllowedError
 from bedrock_batch_monitor.domain.token_usage import OutputBucket, TokenPrice, UsageRules
@@ -204,3 +209,105 @@ def test_list_setting_takes_one_text_or_several_up_to_a_limit() -> None:
     for value in ([], "", ["one", "two", "three"]):
         with pytest.raises(NotAllowedError):
             kind.parse(value)
+
+
+BY_KEY = {setting.key: setting for setting in all_settings()}
+
+
+@pytest.mark.parametrize(
+    ("key", "least", "most", "unit"),
+    [
+        ("pollIntervalMinutes", 1, 60, timedelta(minutes=1)),
+        ("backfillDays", 0, 365, timedelta(days=1)),
+        ("progressIntervalMinutes", 0, 1440, timedelta(minutes=1)),
+        ("stalledAfterMinutes", 1, 10080, timedelta(minutes=1)),
+        ("unreachableAfterPolls", 1, 1000, 1),
+        ("fullReadHours", 1, 168, timedelta(hours=1)),
+        ("historyRetentionDays", 1, 3650, timedelta(days=1)),
+        ("functionMemoryMegabytes", 128, 10240, 1),
+        ("functionReservedConcurrency", 1, 1000, 1),
+        ("maxErrorShare", 0, 1, 1),
+    ],
+)
+def test_number_is_allowed_from_its_least_to_its_most(
+    key: str, least: int, most: int, unit: Any
+) -> None:
+    """And counts as many minutes, hours or days as its name says."""
+    setting = BY_KEY[key]
+    assert [setting.parse(value) for value in (least, str(most))] == [least, most]
+    assert setting.kind.used(most) == most * unit
+    for value in (least - 1, most + 1):
+        with pytest.raises(NotAllowedError, match=f"from {least} to {most}"):
+            setting.parse(value)
+
+
+@pytest.mark.parametrize(
+    ("key", "most", "entry"),
+    [
+        ("discoveryModelIds", 10, "amazon.nova-lite-v1:{}"),
+        ("vpcSubnetIds", 16, "subnet-0000000{:x}"),
+        ("vpcSecurityGroupIds", 5, "sg-0000000{}"),
+        ("regions", 40, "eu-{}-1"),
+        ("accounts", 100, "{:012}"),
+        ("notifyOutcomes", len(NOTIFIABLE), "{}"),
+    ],
+)
+def test_list_is_allowed_up_to_its_number_of_entries(key: str, most: int, entry: str) -> None:
+    """One more is refused."""
+    letters = [chr(97 + place // 26) + chr(97 + place % 26) for place in range(most + 1)]
+    names = {"regions": letters, "notifyOutcomes": [*NOTIFIABLE, "Failed"]}
+    values = [entry.format(name) for name in names.get(key, range(most + 1))]
+    assert len(BY_KEY[key].parse(values[:most])) == most
+    with pytest.raises(NotAllowedError):
+        BY_KEY[key].parse(values)
+
+
+def test_deployment_without_settings_has_the_documented_defaults() -> None:
+    """Another default would change what every deployment does at its next update."""
+    assert {
+        key: setting.default for key, setting in BY_KEY.items() if setting.default is not None
+    } == {
+        "pollIntervalMinutes": 1,
+        "discovery": True,
+        "backfillDays": 0,
+        "taskTokens": True,
+        "emitStatusChanges": False,
+        "progressIntervalMinutes": 5,
+        "emitAtRisk": False,
+        "maxErrorShare": 0.0,
+        "readTags": True,
+        "readQuotas": True,
+        "emitSlotsAvailable": False,
+        "deadlineTag": "bbm:deadline",
+        "unreachableAfterPolls": 3,
+        "fullReadHours": 24,
+        "recordMessages": True,
+        "recordErrors": "off",
+        "removalPolicy": "retain",
+        "kms": "aws",
+        "lateAlarms": False,
+        "runbookUrl": "docs/operating.md",
+        "notifyChat": False,
+        "schemaRegistry": False,
+        "logRetentionDays": 30,
+        "logLevel": "INFO",
+        "functionMemoryMegabytes": 512,
+        "allowUnknownRegions": False,
+        "memberRoleName": "BedrockBatchMonitorMember",
+    }
+
+
+def test_retention_of_logs_is_one_that_cloudwatch_accepts() -> None:
+    """The service model lists the values in the description of the request alone."""
+    model = botocore.session.get_session().get_service_model("logs")
+    request: Any = model.shape_for("PutRetentionPolicyRequest")
+    text = request.members["retentionInDays"].documentation
+    accepted = set(map(int, re.findall(r"[0-9]+", text.partition("</p>")[0])))
+    setting = BY_KEY["logRetentionDays"]
+    assert accepted >= {1, 30, 3653}
+    for days in range(4000):
+        if days in accepted:
+            assert setting.parse(days) == days
+        else:
+            with pytest.raises(NotAllowedError):
+                setting.parse(days)
