@@ -169,6 +169,7 @@ def test_counts_by_status_are_in_the_order_of_a_job(
         (3000, 1999, 1, "66 % 2.00 k of 3.00 k · 1 failed"),
         (10, 10, 10, "100 % 10 of 10 · 10 failed"),
         (10, 12, None, "100 % 12 of 10"),
+        (1, 1, None, "100 % 1 of 1"),
     ],
 )
 def test_progress_of_a_job_has_its_counts(
@@ -500,6 +501,21 @@ def widget(**changes: Any) -> str:
 def test_widget_counts_the_jobs_that_it_does_not_show(changes: dict[str, Any], text: str) -> None:
     """A count of what was not read to its end is a lower bound, and says so."""
     assert text in widget(**changes)
+
+
+def test_widget_shows_active_and_ended_jobs_in_tables_of_their_kind() -> None:
+    """And counts only those that are in neither."""
+    page = widget(
+        active=[replace(ACTIVE, changed=NOW, estimated_end=NOW)],
+        ended=[replace(ENDED, ended=NOW, submitted=NOW - HOUR)],
+        active_by_status={"InProgress": 2},
+        ended_by_status={"Completed": 3},
+    )
+    active, _, ended = page.partition("3 jobs ended")
+    assert "EndsIn status" in active
+    assert "and 1 more active job not shown" in active
+    assert "EndedTook" in ended
+    assert "and 2 more jobs not shown" in ended
 
 
 def test_widget_says_how_old_the_newest_change_is() -> None:

@@ -8,14 +8,22 @@ from typing import Any
 import botocore.session
 import pytest
 
-from bedrock_batch_monitor.declarations import all_settings
+from bedrock_batch_monitor.declarations import Setting, all_settings
 from bedrock_batch_monitor.domain.arns import Scope
 from bedrock_batch_monitor.domain.discovery import JobFilter
+from bedrock_batch_monitor.domain.locations import S3Uri
 from bedrock_batch_monitor.domain.outcomes import NOTIFIABLE
 from bedrock_batch_monitor.domain.rules import Rules
 from bedrock_batch_monitor.domain.setting_kinds import ListOf, NotAllowedError
 from bedrock_batch_monitor.domain.token_usage import OutputBucket, TokenPrice, UsageRules
-from bedrock_batch_monitor.settings import NotificationSettings, SettingError, Settings
+from bedrock_batch_monitor.settings import (
+    MemberRoles,
+    NotificationSettings,
+    OverviewSettings,
+    RecordErrorSettings,
+    SettingError,
+    Settings,
+)
 from tests.support.variables import DEFAULT_VARIABLES
 
 COMPLETE = {
@@ -211,7 +219,8 @@ def test_list_setting_takes_one_text_or_several_up_to_a_limit() -> None:
             kind.parse(value)
 
 
-BY_KEY = {setting.key: setting for setting in all_settings()}
+def settings_by_key() -> dict[str, Setting]:
+    return {setting.key: setting for setting in all_settings()}
 
 
 @pytest.mark.parametrize(
@@ -233,7 +242,7 @@ def test_number_is_allowed_from_its_least_to_its_most(
     key: str, least: int, most: int, unit: Any
 ) -> None:
     """And counts as many minutes, hours or days as its name says."""
-    setting = BY_KEY[key]
+    setting = settings_by_key()[key]
     assert [setting.parse(value) for value in (least, str(most))] == [least, most]
     assert setting.kind.used(most) == most * unit
     for value in (least - 1, most + 1):
@@ -257,15 +266,17 @@ def test_list_is_allowed_up_to_its_number_of_entries(key: str, most: int, entry:
     letters = [chr(97 + place // 26) + chr(97 + place % 26) for place in range(most + 1)]
     names = {"regions": letters, "notifyOutcomes": [*NOTIFIABLE, "Failed"]}
     values = [entry.format(name) for name in names.get(key, range(most + 1))]
-    assert len(BY_KEY[key].parse(values[:most])) == most
+    assert len(settings_by_key()[key].parse(values[:most])) == most
     with pytest.raises(NotAllowedError):
-        BY_KEY[key].parse(values)
+        settings_by_key()[key].parse(values)
 
 
 def test_deployment_without_settings_has_the_documented_defaults() -> None:
     """Another default would change what every deployment does at its next update."""
     assert {
-        key: setting.default for key, setting in BY_KEY.items() if setting.default is not None
+        key: setting.default
+        for key, setting in settings_by_key().items()
+        if setting.default is not None
     } == {
         "pollIntervalMinutes": 1,
         "discovery": True,
@@ -303,7 +314,7 @@ def test_retention_of_logs_is_one_that_cloudwatch_accepts() -> None:
     request: Any = model.shape_for("PutRetentionPolicyRequest")
     text = request.members["retentionInDays"].documentation
     accepted = set(map(int, re.findall(r"[0-9]+", text.partition("</p>")[0])))
-    setting = BY_KEY["logRetentionDays"]
+    setting = settings_by_key()["logRetentionDays"]
     assert accepted >= {1, 30, 3653}
     for days in range(4000):
         if days in accepted:
@@ -311,3 +322,62 @@ def test_retention_of_logs_is_one_that_cloudwatch_accepts() -> None:
         else:
             with pytest.raises(NotAllowedError):
                 setting.parse(days)
+
+
+def test_scopes_are_the_own_one_and_those_that_are_named() -> None:
+    """Accounts, Regions or both; each account is read in each Region."""
+    own = Settings.from_environment(COMPLETE)
+    assert (own.others, own.members) == (None, None)
+    assert [*own.scopes] == [Scope("123456789012", "us-east-1")]
+
+    regions = Settings.from_environment(COMPLETE | {"MONITORED_REGIONS": "us-east-1,eu-west-1"})
+    assert set(regions.scopes) == {
+        Scope("123456789012", "us-east-1"),
+        Scope("123456789012", "eu-west-1"),
+    }
+    assert regions.members is None
+
+    roles = {"MEMBER_ROLE_NAME": "Member", "MEMBER_EXTERNAL_ID": "123456789012/us-east-1"}
+    accounts = Settings.from_environment(
+        COMPLETE | roles | {"MONITORED_ACCOUNTS": "111111111111,222222222222"}
+    )
+    assert {scope.account for scope in accounts.scopes} == {
+        "123456789012",
+        "111111111111",
+        "222222222222",
+    }
+    assert accounts.members == MemberRoles("Member", "123456789012/us-east-1", "aws")
+    assert accounts.members.arn_in(Scope("111111111111", "us-east-1")) == (
+        "arn:aws:iam::111111111111:role/Member-us-east-1"
+    )
+
+
+@pytest.mark.parametrize(
+    ("variables", "state"), [({}, None), ({"STATE_TABLE_NAME": ""}, None), (COMPLETE, "state")]
+)
+def test_widget_needs_the_tables_of_jobs_and_history(
+    variables: dict[str, str], state: str | None
+) -> None:
+    """And shows slots with the table of the state."""
+    tables = {"JOBS_TABLE_NAME": "jobs", "HISTORY_TABLE_NAME": "history"}
+    assert OverviewSettings.from_environment(tables | variables) == OverviewSettings(
+        "jobs", "history", state
+    )
+    for name in tables:
+        with pytest.raises(SettingError, match=name):
+            OverviewSettings.from_environment({**tables, name: ""})
+
+
+def test_record_errors_need_buckets_and_may_have_a_place_for_retry_files() -> None:
+    """A place that is no S3 URI is named with its variable."""
+    variables = COMPLETE | {"OUTPUT_BUCKETS": "results", "RECORD_MESSAGES": "false"}
+    assert RecordErrorSettings.from_environment(variables) == RecordErrorSettings(
+        "jobs", "bus", (OutputBucket("results"),), None, record_messages=False
+    )
+    prefix = {"RETRY_FILE_PREFIX": "s3://retries/again"}
+    found = RecordErrorSettings.from_environment(variables | prefix)
+    assert found.retry_prefix == S3Uri("retries", "again")
+    with pytest.raises(SettingError, match="RETRY_FILE_PREFIX: "):
+        RecordErrorSettings.from_environment(variables | {"RETRY_FILE_PREFIX": "retries"})
+    with pytest.raises(SettingError, match="OUTPUT_BUCKETS is not set"):
+        RecordErrorSettings.from_environment(COMPLETE)
