@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import botocore.session
 import pytest
@@ -134,6 +135,39 @@ def test_empty_token_ends_a_list(
     network.answers = [page("a", token="next"), page("b", token=token)]  # noqa: S106 - no secret
     assert [names(found) for found in reader.pages(LISTING)] == [["a"], ["b"]]
     assert ["nextToken=next" in url for url in network.sent] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("listing", "query"),
+    [
+        (LISTING, {"sortOrder": "Ascending"}),
+        (Listing(LISTING.submitted_after, status="Failed"), {"statusEquals": "Failed"}),
+        (Listing(LISTING.submitted_after, name_contains="daily"), {"nameContains": "daily"}),
+        (
+            Listing(
+                LISTING.submitted_after,
+                submitted_before=datetime(2026, 11, 25, tzinfo=UTC),
+                newest_first=True,
+            ),
+            {"submitTimeBefore": "2026-11-25T00:00:00Z", "sortOrder": "Descending"},
+        ),
+    ],
+)
+def test_request_has_what_limits_and_orders_the_list(
+    jobs: tuple[BatchInferenceJobs, Network], listing: Listing, query: dict[str, str]
+) -> None:
+    """And nothing else: a limit that is not set hides no job."""
+    reader, network = jobs
+    network.answers = [page("a")]
+    reader.page(listing, None)
+    [url] = network.sent
+    assert dict(parse_qsl(urlsplit(url).query)) == {
+        "submitTimeAfter": "2026-11-24T00:00:00Z",
+        "sortBy": "CreationTime",
+        "sortOrder": "Ascending",
+        "maxResults": "1000",
+        **query,
+    }
 
 
 def test_empty_page_with_a_token_does_not_end_a_list(

@@ -113,6 +113,15 @@ def test_jobs_that_wait_and_partial_results_have_a_ring() -> None:
     assert "<path" not in parts.icon(statuses.SUBMITTED)
 
 
+def test_ring_of_an_icon_fills_its_square() -> None:
+    """It is in the middle, and its stroke of 1.5 units is not cut off."""
+    page = parts.icon(statuses.SCHEDULED)
+    size = float(re.findall(r'viewBox="0 0 ([\d.]+) 12"', page)[0])
+    [cx], [cy], [r] = (re.findall(f' {name}="([^"]*)"', page) for name in ("cx", "cy", "r"))
+    assert float(cx) == float(cy) == size / 2
+    assert size / 2 - 0.5 < float(r) + 0.75 <= size / 2
+
+
 @pytest.mark.parametrize("status", [None, "", "Odd"])
 def test_status_that_is_not_known_has_its_own_look(status: str | None) -> None:
     """Neither its class nor its shape has anything of the text."""
@@ -185,6 +194,9 @@ def test_progress_bar_is_filled_by_the_share_of_processed_records() -> None:
 
     def filled(processed: int, total: int) -> list[str]:
         bar = parts.progress(replace(ACTIVE, total=total, processed=processed)) or Html()
+        # The bar, its background and its filled part are equally high.
+        assert len(heights := re.findall(r'height="(\d+)"', bar)) == 3
+        assert len(set(heights)) == 1
         assert f"{100 * min(processed, total) // total} % of the records processed" in bar
         return re.findall(r'class="done" width="([^"]*)"', bar)
 
@@ -275,6 +287,49 @@ def test_time_has_its_whole_form_as_title() -> None:
 def test_duration_has_the_units_that_people_use(span: timedelta, text: str) -> None:
     """A year has 365.25 days, and a month a twelfth of that."""
     assert words.duration(span.total_seconds()) == text
+
+
+@pytest.mark.parametrize(
+    ("span", "text"),
+    [
+        (12 * HOUR + 2 * MINUTE, "in the last 12 hours"),
+        (12 * HOUR + 2 * MINUTE + timedelta(seconds=1), "since 23 Nov 2026, 23:57"),
+        (48 * HOUR, "in the last 48 hours"),
+        (49 * HOUR, "since 22 Nov 2026, 11:00"),
+        (31 * DAY + timedelta(minutes=30), "in the last 31 days"),
+        (31 * DAY + timedelta(minutes=31), "since 24 Oct 2026, 11:29"),
+        (90 * MINUTE + timedelta(seconds=30), "in the last 90 minutes"),
+        (90 * MINUTE + timedelta(seconds=31), "since 24 Nov 2026, 10:29"),
+        (20 * MINUTE + timedelta(seconds=30), "in the last 20 minutes"),
+        (timedelta(days=365.25) / 6, "since 24 Sep 2026"),
+        (timedelta(days=365.25) / 6 - timedelta(seconds=1), "since 24 Sep 2026, 15:00"),
+        (timedelta(0), "since 24 Nov 2026, 12:00"),
+    ],
+)
+def test_period_is_whole_within_a_tolerance(span: timedelta, text: str) -> None:
+    """A period that follows the clock is never exact; a long one needs no time of the day."""
+    assert words.since(NOW - span, NOW) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (999.4, "999"),
+        (999.5, "1.00 k"),
+        (9_500, "9.50 k"),
+        (10_000, "10.0 k"),
+        (10_500, "10.5 k"),
+        (99_500, "99.5 k"),
+        (100_000, "100 k"),
+        (100_600, "101 k"),
+        (999_499, "999 k"),
+        (999_500, "1.00 M"),
+        (5e12, "5000 B"),
+    ],
+)
+def test_short_number_loses_decimals_as_it_grows(value: float, text: str) -> None:
+    """Beyond billions it only has more digits."""
+    assert words.short(value) == text
 
 
 # Message, output and links
@@ -756,6 +811,20 @@ def test_newest_end_of_a_job_counts() -> None:
     assert message(zero, unknown) == "?"
     assert message(unknown, zero) == "0"
     assert message(zero, first) == message(first, zero) == "1"
+
+
+def test_ended_job_has_what_its_item_or_its_entry_says() -> None:
+    """The item comes first: usage that became known later is only there. An end is final."""
+    end = replace(ENDED, changed=NOW, ended=NOW, message="of the entry", model="m", total=9)
+    current = replace(end, message="of the item", model=None, input_tokens=7, ended=NOW + HOUR)
+    [job] = ended_jobs([end], {ARN: current})
+    assert job == replace(current, model="m")
+
+    again = replace(current, status="Submitted", changed=NOW + DAY, ended=None, is_tracked=True)
+    [job] = ended_jobs([end], {ARN: again})
+    assert (job.status, job.changed, job.ended) == ("Completed", NOW, NOW)
+    assert (job.message, job.input_tokens) == ("of the item", 7)
+    assert ended_jobs([end], {}) == (end,)
 
 
 def test_element_writes_flags_and_numbers_as_html_has_them() -> None:
