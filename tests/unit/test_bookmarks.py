@@ -57,7 +57,7 @@ def test_own_scope_is_read_once(home: Scope | None) -> None:
 
 
 def test_state_that_cannot_be_read_is_counted() -> None:
-    """Unknown after an error; after a state that was changed by hand, all that may run is listed."""
+    """Unknown after an error; all that may run is listed after a change of the state by hand."""
     failed: Any = bookmarks()
     failed.table.load.side_effect = FAILURE
     failed.load(None, NOW)
