@@ -21,7 +21,7 @@ from bedrock_batch_monitor.adapters.bedrock import (
     observation,
 )
 from bedrock_batch_monitor.adapters.errors import UNUSABLE_ANSWER, ServiceError
-from bedrock_batch_monitor.domain.jobs import CUT, ListedState, RecordCounts
+from bedrock_batch_monitor.domain.jobs import CUT, JobObservation, ListedState, RecordCounts
 from bedrock_batch_monitor.domain.list_pages import ListedJob, Listing, ListPage
 from bedrock_batch_monitor.domain.times import plausible
 from tests.support.network import Network, session
@@ -384,6 +384,16 @@ def test_lists_in_the_configuration_of_a_job_are_bounded() -> None:
 
     assert subnets(32) == [f"subnet-{place}" for place in range(32)]
     assert subnets(33) == [*subnets(32), CUT]
+
+
+def test_value_of_another_type_is_unknown() -> None:
+    """A time without an offset is in UTC, as the SDK's own."""
+    naive = datetime(2026, 11, 24, 20)  # noqa: DTZ001 - that is what it is about
+    odd = {"modelId": 7, "message": ["m"], "vpcConfig": "text", "outputDataConfig": {}}
+    found = observation(
+        ARN, {"jobArn": ARN, "status": "Failed", "submitTime": naive, "endTime": "soon", **odd}
+    )
+    assert found == JobObservation(ARN, "Failed", submit_time=naive.replace(tzinfo=UTC))
 
 
 def test_answer_about_another_job_is_unusable() -> None:
