@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import botocore.session
 import pytest
@@ -21,7 +22,7 @@ from bedrock_batch_monitor.adapters.bedrock import (
     observation,
 )
 from bedrock_batch_monitor.adapters.errors import UNUSABLE_ANSWER, ServiceError
-from bedrock_batch_monitor.domain.jobs import RecordCounts
+from bedrock_batch_monitor.domain.jobs import CUT, JobObservation, ListedState, RecordCounts
 from bedrock_batch_monitor.domain.list_pages import ListedJob, Listing, ListPage
 from bedrock_batch_monitor.domain.times import plausible
 from tests.support.network import Network, session
@@ -135,6 +136,39 @@ def test_empty_token_ends_a_list(
     network.answers = [page("a", token="next"), page("b", token=token)]  # noqa: S106 - no secret
     assert [names(found) for found in reader.pages(LISTING)] == [["a"], ["b"]]
     assert ["nextToken=next" in url for url in network.sent] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("listing", "query"),
+    [
+        (LISTING, {"sortOrder": "Ascending"}),
+        (Listing(LISTING.submitted_after, status="Failed"), {"statusEquals": "Failed"}),
+        (Listing(LISTING.submitted_after, name_contains="daily"), {"nameContains": "daily"}),
+        (
+            Listing(
+                LISTING.submitted_after,
+                submitted_before=datetime(2026, 11, 25, tzinfo=UTC),
+                newest_first=True,
+            ),
+            {"submitTimeBefore": "2026-11-25T00:00:00Z", "sortOrder": "Descending"},
+        ),
+    ],
+)
+def test_request_has_what_limits_and_orders_the_list(
+    jobs: tuple[BatchInferenceJobs, Network], listing: Listing, query: dict[str, str]
+) -> None:
+    """And nothing else: a limit that is not set hides no job."""
+    reader, network = jobs
+    network.answers = [page("a")]
+    reader.page(listing, None)
+    [url] = network.sent
+    assert dict(parse_qsl(urlsplit(url).query)) == {
+        "submitTimeAfter": "2026-11-24T00:00:00Z",
+        "sortBy": "CreationTime",
+        "sortOrder": "Ascending",
+        "maxResults": "1000",
+        **query,
+    }
 
 
 def test_empty_page_with_a_token_does_not_end_a_list(
@@ -307,6 +341,94 @@ def test_state_of_a_summary_requires_only_its_arn(
     network.answers = [json.dumps({"invocationJobSummaries": summaries}).encode()]
     states = reader.states(LISTING, None).jobs
     assert [(state.job_arn, state.status) for state in states] == [("a", ""), ("b", "Failed")]
+
+
+def test_summary_is_read_with_all_that_discovery_and_scans_use(
+    jobs: tuple[BatchInferenceJobs, Network],
+) -> None:
+    """Its times are in UTC, whatever their offset."""
+    reader, network = jobs
+    members = summary(
+        "a",
+        status="InProgress",
+        modelId="m",
+        endTime="2026-11-24T23:00:00Z",
+        lastModifiedTime="2026-11-24T22:30:00.5+01:00",
+        jobExpirationTime="2026-11-25T20:00:00Z",
+        totalRecordCount=9,
+        processedRecordCount=8.0,
+        successRecordCount=7,
+        errorRecordCount=1e0,
+    )
+    body = json.dumps({"invocationJobSummaries": [members, "odd"]}).encode()
+    network.answers = [body, body]
+    changed = datetime(2026, 11, 24, 21, 30, 0, 500_000, tzinfo=UTC)
+    expires, counts = datetime(2026, 11, 25, 20, tzinfo=UTC), RecordCounts(9, 8, 7, 1)
+    assert reader.page(LISTING, None).jobs == (
+        ListedJob(
+            job_arn="arn-a",
+            job_name="a",
+            status="InProgress",
+            submit_time=datetime(2026, 11, 24, 20, tzinfo=UTC),
+            end_time=datetime(2026, 11, 24, 23, tzinfo=UTC),
+            last_modified_time=changed,
+            counts=counts,
+            model_id="m",
+            job_expiration_time=expires,
+        ),
+    )
+    assert reader.states(LISTING, None).jobs == (
+        ListedState("arn-a", "InProgress", changed, expires, counts),
+    )
+
+
+def test_page_that_points_to_itself_is_refused(
+    jobs: tuple[BatchInferenceJobs, Network],
+) -> None:
+    """Also to a caller that asks for one page only."""
+    reader, network = jobs
+    network.answers = [page("a", token="1")]  # noqa: S106
+    with pytest.raises(ServiceError, match="points to itself"):
+        reader.page(LISTING, "1")
+
+
+def test_lists_in_the_configuration_of_a_job_are_bounded() -> None:
+    """An item has a maximum size; Bedrock allows far fewer subnets."""
+
+    def subnets(number: int) -> Any:
+        config = {"subnetIds": [f"subnet-{place}" for place in range(number)]}
+        answer = {"jobArn": ARN, "status": "Failed", "vpcConfig": config}
+        return (observation(ARN, answer).vpc_config or {})["subnetIds"]
+
+    assert subnets(32) == [f"subnet-{place}" for place in range(32)]
+    assert subnets(33) == [*subnets(32), CUT]
+
+
+def test_value_of_another_type_is_unknown() -> None:
+    """A time without an offset is in UTC, as the SDK's own."""
+    naive = datetime(2026, 11, 24, 20)  # noqa: DTZ001 - that is what it is about
+    odd = {"modelId": 7, "message": ["m"], "vpcConfig": "text", "outputDataConfig": {}}
+    found = observation(
+        ARN, {"jobArn": ARN, "status": "Failed", "submitTime": naive, "endTime": "soon", **odd}
+    )
+    assert found == JobObservation(ARN, "Failed", submit_time=naive.replace(tzinfo=UTC))
+
+
+def test_answer_about_another_job_is_unusable() -> None:
+    """And so is one without a status: a body that is cut off has neither."""
+    for answer in ({"jobArn": "other", "status": "Failed"}, {"jobArn": ARN}, {}):
+        with pytest.raises(ServiceError) as caught:
+            observation(ARN, answer)
+        assert caught.value.reason == UNUSABLE_ANSWER
+
+
+@pytest.mark.parametrize(
+    ("count", "known"), [(7, 7), (7.0, 7), (7.5, None), (True, None), (0, 0), (-1.0, None)]
+)
+def test_count_is_a_whole_number_however_json_writes_it(count: object, known: int | None) -> None:
+    """JSON has one type for numbers."""
+    answer = {"jobArn": ARN, "status": "InProgress", "processedRecordCount": count}
+    assert observation(ARN, answer).counts.processed == known
 
 
 # Any answer

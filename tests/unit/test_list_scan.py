@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from math import ceil
+from unittest.mock import Mock, call
 
 import pytest
 from hypothesis import assume, given
@@ -372,6 +373,20 @@ def test_throttled_page_is_retried_once() -> None:
     assert [token for _, token in scanned.asked] == [None, "2", "2"]
     assert scanned.errors == {"Bedrock.ThrottlingException": 1}
     assert concurrency.limit < 32
+
+
+def test_pages_share_the_concurrency_of_the_poll() -> None:
+    """Each page but a retry raises the budget for retries; a throttled page was the only call."""
+    concurrency = Mock(wraps=AdaptiveConcurrency(32))
+    scan(FOUR, {"InProgress": [page([FIRST], "2"), THROTTLED, page([])]}, concurrency=concurrency)
+    assert concurrency.mock_calls == [
+        call.on_first_call(),
+        call.on_success(),
+        call.on_first_call(),
+        call.on_throttle(1),
+        call.may_retry(),
+        call.on_success(),
+    ]
 
 
 def test_page_that_fails_twice_ends_only_its_own_list() -> None:

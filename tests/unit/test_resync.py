@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import NamedTuple
 
@@ -10,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bedrock_batch_monitor.domain.times import from_iso, to_iso, to_milliseconds
-from bedrock_batch_monitor.listing.resync import ResyncLane, remember
+from bedrock_batch_monitor.listing.resync import Lane, ResyncLane, reachable_lane, remember
+from tests.support.monitor import RULES
 from tests.support.strategies import ARN, NOW, times
 
 MILLISECOND = timedelta(milliseconds=1)
@@ -159,6 +161,18 @@ def test_job_waits_at_most_a_period_and_the_time_without_conclusions(
         assert all(now - at <= lane.period + lost + gap for at in last_read.values())
 
 
+@given(lanes, times)
+def test_cursor_is_just_before_the_first_job_without_conclusion(
+    lane: ResyncLane, now: datetime
+) -> None:
+    """So that no job with an earlier resync time is read again."""
+    jobs = arns(20)
+    due = lane.due(jobs, None, now)
+    cursor = lane.advance(jobs, None, due - {jobs[7]}, now)
+    assert jobs[7] in lane.due(jobs, cursor, now)
+    assert jobs[7] not in lane.due(jobs, cursor + MILLISECOND, now)
+
+
 def test_job_that_was_read_for_another_reason_is_concluded() -> None:
     """A poll that fetched every job leaves no job to resync, in any lane."""
     lane, jobs = ResyncLane(HOUR), arns(50)
@@ -295,3 +309,85 @@ def test_memory_of_reads_is_empty_once_the_cursor_is_at_now() -> None:
     assert remember(held, ["b"], cursor=later, now=later) == {}
     # A clock that was set back: reads in the future say nothing about the resync times to come.
     assert remember(held, [], cursor=NOW - HOUR, now=NOW - MINUTE) == {}
+
+
+@given(lanes, times)
+def test_read_counts_from_the_resync_time_of_the_job_on(lane: ResyncLane, now: datetime) -> None:
+    """A read of the future says nothing, because the clock was set back since."""
+    job = ARN
+    slot = lane.advance([job], None, [], now) + MILLISECOND
+    before, after = slot - MILLISECOND, to_milliseconds(now) + MILLISECOND
+    assert lane.due([job], None, now, {job: before}) == {job}
+    assert lane.due([job], None, now, {job: slot}) == frozenset()
+    assert lane.due([job], None, now, {job: now}) == frozenset()
+    assert lane.due([job], None, now, {job: after}) == {job}
+
+
+def test_reads_are_remembered_from_the_cursor_to_now() -> None:
+    """Others are done for good, or of a clock that was set back."""
+    earlier = {
+        "at the cursor": NOW - HOUR,
+        "after it": NOW - HOUR + MILLISECOND,
+        "now": NOW,
+        "later": NOW + MILLISECOND,
+    }
+    kept = remember(earlier, ["read"], cursor=NOW - HOUR, now=NOW)
+    assert kept == {"after it": NOW - HOUR + MILLISECOND, "now": NOW, "read": NOW}
+
+
+@pytest.mark.parametrize(
+    ("full_read", "poll_interval", "period"),
+    [
+        (24 * HOUR, MINUTE, 23 * HOUR),
+        (48 * HOUR, MINUTE, 46 * HOUR),
+        (HOUR, MINUTE, 57.5 * MINUTE),
+        (HOUR, 10 * MINUTE, 50 * MINUTE),
+        (HOUR, HOUR, HOUR),
+    ],
+)
+def test_period_leaves_time_for_a_read_that_has_to_wait(
+    full_read: timedelta, poll_interval: timedelta, period: timedelta
+) -> None:
+    """At least a poll, and never less than the time from one poll to the next."""
+    rules = replace(RULES, full_read=full_read, poll_interval=poll_interval)
+    assert reachable_lane(rules).period == period
+
+
+EARLIER, LATER = NOW - 20 * MINUTE, NOW - 10 * MINUTE
+
+
+@pytest.mark.parametrize(
+    ("known", "stored", "cursor"),
+    [
+        (None, None, None),
+        (None, LATER, LATER),
+        (LATER, None, LATER),
+        (EARLIER, LATER, LATER),
+        (LATER, EARLIER, LATER),
+        (EARLIER, NOW, NOW),
+        (LATER, NOW + HOUR, LATER),
+        (NOW + HOUR, LATER, LATER),
+        (NOW + HOUR, NOW + 2 * HOUR, NOW + HOUR),
+        (NOW + 2 * HOUR, NOW + HOUR, NOW + HOUR),
+    ],
+)
+def test_lane_continues_from_the_later_of_two_cursors(
+    known: datetime | None, stored: datetime | None, cursor: datetime | None
+) -> None:
+    """The known one and the stored one; one of the future only if there is no other."""
+    lane, jobs = ResyncLane(HOUR), arns(60)
+    remembered = Lane(known)
+    assert remembered.due(lane, jobs, stored, NOW) == lane.due(jobs, cursor, NOW)
+    assert remembered.cursor == cursor
+
+
+def test_lane_remembers_what_was_read_while_a_job_holds_it_back() -> None:
+    """The next poll is due only for that job, and for those whose resync time came since."""
+    lane, jobs, remembered = ResyncLane(HOUR), arns(60), Lane()
+    failing = min(jobs, key=lambda job: lane.advance([job], None, [], NOW))
+    assert remembered.due(lane, jobs, None, NOW) == set(jobs)
+    cursor = remembered.advance(lane, jobs, set(jobs) - {failing}, NOW)
+    assert cursor == remembered.cursor == lane.advance([failing], None, [], NOW)
+    assert remembered.due(lane, jobs, None, NOW) == {failing}
+    assert remembered.advance(lane, jobs, {failing}, NOW) == to_milliseconds(NOW)
+    assert remembered.due(lane, jobs, None, NOW) == frozenset()

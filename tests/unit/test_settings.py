@@ -1,16 +1,21 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
 from functools import partial
 from typing import Any
 
+import botocore.session
 import pytest
 
+from bedrock_batch_monitor.declarations import Setting, all_settings
 from bedrock_batch_monitor.domain.arns import Scope
 from bedrock_batch_monitor.domain.deadlines import DeadlineRule
 from bedrock_batch_monitor.domain.discovery import JobFilter
+from bedrock_batch_monitor.domain.locations import S3Uri
+from bedrock_batch_monitor.domain.outcomes import NOTIFIABLE
 from bedrock_batch_monitor.domain.rules import Rules
 from bedrock_batch_monitor.domain.setting_kinds import (
     Buckets,
@@ -27,7 +32,14 @@ from bedrock_batch_monitor.domain.setting_kinds import (
     Whole,
 )
 from bedrock_batch_monitor.domain.token_usage import OutputBucket, TokenPrice, UsageRules
-from bedrock_batch_monitor.settings import NotificationSettings, SettingError, Settings
+from bedrock_batch_monitor.settings import (
+    MemberRoles,
+    NotificationSettings,
+    OverviewSettings,
+    RecordErrorSettings,
+    SettingError,
+    Settings,
+)
 from tests.support.variables import DEFAULT_VARIABLES
 
 COMPLETE = {
@@ -334,3 +346,167 @@ def test_value_is_used_in_the_unit_of_its_setting() -> None:
     assert Whole(1, 60).used(5) == 5
     assert ListOf("[a-z]+", "names", 3).used(("b", "a")) == frozenset({"a", "b"})
     assert Share().used(0.5) == 0.5
+
+
+def settings_by_key() -> dict[str, Setting]:
+    return {setting.key: setting for setting in all_settings()}
+
+
+@pytest.mark.parametrize(
+    ("key", "least", "most", "unit"),
+    [
+        ("pollIntervalMinutes", 1, 60, timedelta(minutes=1)),
+        ("backfillDays", 0, 365, timedelta(days=1)),
+        ("progressIntervalMinutes", 0, 1440, timedelta(minutes=1)),
+        ("stalledAfterMinutes", 1, 10080, timedelta(minutes=1)),
+        ("unreachableAfterPolls", 1, 1000, 1),
+        ("fullReadHours", 1, 168, timedelta(hours=1)),
+        ("historyRetentionDays", 1, 3650, timedelta(days=1)),
+        ("functionMemoryMegabytes", 128, 10240, 1),
+        ("functionReservedConcurrency", 1, 1000, 1),
+        ("maxErrorShare", 0, 1, 1),
+    ],
+)
+def test_number_is_allowed_from_its_least_to_its_most(
+    key: str, least: int, most: int, unit: Any
+) -> None:
+    """And counts as many minutes, hours or days as its name says."""
+    setting = settings_by_key()[key]
+    assert [setting.parse(value) for value in (least, str(most))] == [least, most]
+    assert setting.kind.used(most) == most * unit
+    for value in (least - 1, most + 1):
+        with pytest.raises(NotAllowedError, match=f"from {least} to {most}"):
+            setting.parse(value)
+
+
+@pytest.mark.parametrize(
+    ("key", "most", "entry"),
+    [
+        ("discoveryModelIds", 10, "amazon.nova-lite-v1:{}"),
+        ("vpcSubnetIds", 16, "subnet-0000000{:x}"),
+        ("vpcSecurityGroupIds", 5, "sg-0000000{}"),
+        ("regions", 40, "eu-{}-1"),
+        ("accounts", 100, "{:012}"),
+        ("notifyOutcomes", len(NOTIFIABLE), "{}"),
+    ],
+)
+def test_list_is_allowed_up_to_its_number_of_entries(key: str, most: int, entry: str) -> None:
+    """One more is refused."""
+    letters = [chr(97 + place // 26) + chr(97 + place % 26) for place in range(most + 1)]
+    names = {"regions": letters, "notifyOutcomes": [*NOTIFIABLE, "Failed"]}
+    values = [entry.format(name) for name in names.get(key, range(most + 1))]
+    assert len(settings_by_key()[key].parse(values[:most])) == most
+    with pytest.raises(NotAllowedError):
+        settings_by_key()[key].parse(values)
+
+
+def test_deployment_without_settings_has_the_documented_defaults() -> None:
+    """Another default would change what every deployment does at its next update."""
+    assert {
+        key: setting.default
+        for key, setting in settings_by_key().items()
+        if setting.default is not None
+    } == {
+        "pollIntervalMinutes": 1,
+        "discovery": True,
+        "backfillDays": 0,
+        "taskTokens": True,
+        "emitStatusChanges": False,
+        "progressIntervalMinutes": 5,
+        "emitAtRisk": False,
+        "maxErrorShare": 0.0,
+        "readTags": True,
+        "readQuotas": True,
+        "emitSlotsAvailable": False,
+        "deadlineTag": "bbm:deadline",
+        "unreachableAfterPolls": 3,
+        "fullReadHours": 24,
+        "recordMessages": True,
+        "recordErrors": "off",
+        "removalPolicy": "retain",
+        "kms": "aws",
+        "lateAlarms": False,
+        "runbookUrl": "docs/operating.md",
+        "notifyChat": False,
+        "schemaRegistry": False,
+        "logRetentionDays": 30,
+        "logLevel": "INFO",
+        "functionMemoryMegabytes": 512,
+        "allowUnknownRegions": False,
+        "memberRoleName": "BedrockBatchMonitorMember",
+    }
+
+
+def test_retention_of_logs_is_one_that_cloudwatch_accepts() -> None:
+    """The service model lists the values in the description of the request alone."""
+    model = botocore.session.get_session().get_service_model("logs")
+    request: Any = model.shape_for("PutRetentionPolicyRequest")
+    text = request.members["retentionInDays"].documentation
+    accepted = set(map(int, re.findall(r"[0-9]+", text.partition("</p>")[0])))
+    setting = settings_by_key()["logRetentionDays"]
+    assert accepted >= {1, 30, 3653}
+    for days in range(4000):
+        if days in accepted:
+            assert setting.parse(days) == days
+        else:
+            with pytest.raises(NotAllowedError):
+                setting.parse(days)
+
+
+def test_scopes_are_the_own_one_and_those_that_are_named() -> None:
+    """Accounts, Regions or both; each account is read in each Region."""
+    own = Settings.from_environment(COMPLETE)
+    assert (own.others, own.members) == (None, None)
+    assert [*own.scopes] == [Scope("123456789012", "us-east-1")]
+
+    regions = Settings.from_environment(COMPLETE | {"MONITORED_REGIONS": "us-east-1,eu-west-1"})
+    assert set(regions.scopes) == {
+        Scope("123456789012", "us-east-1"),
+        Scope("123456789012", "eu-west-1"),
+    }
+    assert regions.members is None
+
+    roles = {"MEMBER_ROLE_NAME": "Member", "MEMBER_EXTERNAL_ID": "123456789012/us-east-1"}
+    accounts = Settings.from_environment(
+        COMPLETE | roles | {"MONITORED_ACCOUNTS": "111111111111,222222222222"}
+    )
+    assert {scope.account for scope in accounts.scopes} == {
+        "123456789012",
+        "111111111111",
+        "222222222222",
+    }
+    assert accounts.members == MemberRoles("Member", "123456789012/us-east-1", "aws")
+    assert accounts.members.arn_in(Scope("111111111111", "us-east-1")) == (
+        "arn:aws:iam::111111111111:role/Member-us-east-1"
+    )
+
+
+@pytest.mark.parametrize(
+    ("variables", "state"), [({}, None), ({"STATE_TABLE_NAME": ""}, None), (COMPLETE, "state")]
+)
+def test_widget_needs_the_tables_of_jobs_and_history(
+    variables: dict[str, str], state: str | None
+) -> None:
+    """And shows slots with the table of the state."""
+    tables = {"JOBS_TABLE_NAME": "jobs", "HISTORY_TABLE_NAME": "history"}
+    assert OverviewSettings.from_environment(tables | variables) == OverviewSettings(
+        "jobs", "history", state
+    )
+    for name in tables:
+        with pytest.raises(SettingError, match=name):
+            OverviewSettings.from_environment({**tables, name: ""})
+
+
+def test_record_errors_need_buckets_and_may_have_a_place_for_retry_files() -> None:
+    """A place that is no S3 URI is named with its variable."""
+    variables = COMPLETE | {"OUTPUT_BUCKETS": "results", "RECORD_MESSAGES": "false"}
+    assert RecordErrorSettings.from_environment(variables) == RecordErrorSettings(
+        "jobs", "bus", (OutputBucket("results"),), None, record_messages=False
+    )
+    prefix = {"RETRY_FILE_PREFIX": "s3://retries/again"}
+    found = RecordErrorSettings.from_environment(variables | prefix)
+    assert found.retry_prefix == S3Uri("retries", "again")
+    with pytest.raises(SettingError, match="RETRY_FILE_PREFIX: "):
+        RecordErrorSettings.from_environment(variables | {"RETRY_FILE_PREFIX": "retries"})
+    with pytest.raises(SettingError, match="OUTPUT_BUCKETS is not set"):
+        RecordErrorSettings.from_environment(COMPLETE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -9,8 +10,11 @@ from unittest.mock import Mock
 
 import pytest
 
+from bedrock_batch_monitor.adapters.dynamodb.items import InvalidItemError
 from bedrock_batch_monitor.adapters.errors import ServiceError
-from bedrock_batch_monitor.app.slots import INVALID_PENDING, SlotWatch
+from bedrock_batch_monitor.adapters.service_quotas import NO_TIME
+from bedrock_batch_monitor.app.models import Models
+from bedrock_batch_monitor.app.slots import INVALID_PENDING, INVALID_STATE, SlotWatch
 from bedrock_batch_monitor.domain.arns import Scope
 from bedrock_batch_monitor.domain.events import event_id_of, slots_event
 from bedrock_batch_monitor.domain.slots import (
@@ -367,3 +371,139 @@ def test_quotas_are_read_for_half_a_minute() -> None:
     watch = SlotWatch(scope, "aws", models, table, quotas, clock, emits_events=False)
     watch.run({"a job"}, lambda: True)
     assert found == [True, True, False]
+
+
+class Slots:
+    """A watch on one model, with what its table and the quotas say, and a clock to set."""
+
+    def __init__(self, **state: Any) -> None:
+        self.now = NOW
+        self.table: Any = Mock()
+        self.table.load.return_value = SlotState(**state)
+        self.table.save_change.return_value.is_done = True
+        self.quotas: Any = Mock()
+        self.quotas.limits.return_value = {"Claude 3 Haiku": 2}
+        jobs: Any = Mock()
+        jobs.model_ids.side_effect = lambda arns: dict.fromkeys(arns, HAIKU)
+        self.models = Models(jobs)
+
+    def watch(self, *, emits_events: bool = True) -> SlotWatch:
+        """A new execution environment."""
+        scope = Scope("123456789012", "us-east-1")
+        return SlotWatch(
+            scope, "aws", self.models, self.table, self.quotas, lambda: self.now, emits_events
+        )
+
+
+def test_quotas_are_read_once_a_day_and_stored() -> None:
+    """By any execution environment; the time until the next read is stored as well."""
+    slots = Slots()
+    result = slots.watch().run(["a", "b"], lambda: True)
+    assert result.slots == (ModelSlots(HAIKU, 2, "Claude 3 Haiku", 2),)
+    [(_, limits, due_at)] = [call.args for call in slots.table.save_limits.call_args_list]
+    assert (limits, due_at) == ({"Claude 3 Haiku": 2}, NOW + timedelta(days=1))
+
+    known = Slots(limits={"Claude 3 Haiku": 5}, due_at=NOW + MINUTE)
+    assert known.watch().run(["a"], lambda: True).slots[0].limit == 5
+    known.quotas.limits.assert_not_called()
+    known.now += MINUTE
+    assert known.watch().run(["a"], lambda: True).slots[0].limit == 2
+
+
+@pytest.mark.parametrize(
+    ("reason", "status", "limit", "again"),
+    [
+        ("AccessDeniedException", 400, None, timedelta(days=1)),
+        ("ThrottlingException", 400, 5, timedelta(hours=1)),
+        (NO_TIME, None, 5, timedelta(hours=1)),
+    ],
+)
+def test_quotas_that_cannot_be_read_are_read_again_later(
+    reason: str, status: int | None, limit: int | None, again: timedelta
+) -> None:
+    """A refusal makes them unknown; after an error that passes, the known ones still count."""
+    slots = Slots(limits={"Claude 3 Haiku": 5}, due_at=NOW)
+    slots.quotas.limits.side_effect = ServiceError("ServiceQuotas", reason, "m", status=status)
+    result = slots.watch().run(["a"], lambda: True)
+    assert result.slots[0].limit == limit
+    assert result.quota_error == f"ServiceQuotas.{reason}"
+    assert slots.table.save_limits.call_args.args[2] == NOW + again
+
+
+def test_read_of_the_quotas_has_a_limited_time() -> None:
+    """A slow service must not use up the time of the poll."""
+    slots = Slots()
+    slots.watch().run(["a"], lambda: True)
+    [may_read] = slots.quotas.limits.call_args.args
+    assert may_read()
+    slots.now += timedelta(seconds=29)
+    assert may_read()
+    slots.now += timedelta(seconds=1)
+    assert not may_read()
+    slots.now = NOW
+    slots.watch().run(["a"], lambda: False)
+    assert not slots.quotas.limits.call_args.args[0]()
+
+
+def test_slots_are_counted_only_if_all_active_jobs_are_known() -> None:
+    """A part of the jobs would look like free slots, and cause an event."""
+    full = {HAIKU: FullEpisode(NOW - timedelta(hours=1))}
+    slots = Slots(limits={"Claude 3 Haiku": 2}, due_at=NOW + MINUTE, full=full)
+    for active, has_time in ((None, True), (["a"], False)):
+        result = slots.watch().run(active, lambda has_time=has_time: has_time)
+        assert (result.slots, result.events, result.is_conflict) == ((), (), False)
+    slots.table.save_change.assert_not_called()
+    # That none is active is known.
+    assert len(slots.watch().run([], lambda: True).events) == 1
+    slots.table.save_change.assert_called_once()
+
+
+def test_slots_that_another_poll_has_recorded_cause_no_event() -> None:
+    """The other poll sends it."""
+    full = {HAIKU: FullEpisode(NOW - timedelta(hours=1))}
+    slots = Slots(limits={"Claude 3 Haiku": 2}, due_at=NOW + MINUTE, full=full)
+    slots.table.save_change.return_value.is_done = False
+    result = slots.watch().run([], lambda: True)
+    assert (result.events, result.is_conflict) == ((), True)
+
+
+def test_pending_slots_events_are_sent_in_their_order() -> None:
+    """Together with the one that this poll has found."""
+    earlier = [
+        PendingSlots(name, number, NOW, NOW, 1, 2, name) for number, name in ((8, "b"), (9, "a"))
+    ]
+    full = {HAIKU: FullEpisode(NOW - timedelta(hours=1))}
+    slots = Slots(
+        limits={"Claude 3 Haiku": 2},
+        due_at=NOW + MINUTE,
+        full=full,
+        sequence=9,
+        pending=frozenset(map(str, earlier)),
+    )
+    events = slots.watch().run([], lambda: True).events
+    sent = [json.loads(event.detail)["data"]["modelId"] for event in events]
+    assert sent == ["b", "a", HAIKU]
+
+
+def test_state_of_slots_is_read_each_time_only_if_events_depend_on_it() -> None:
+    """Without events it only saves the quotas, and without active jobs nothing at all."""
+    for emits_events, reads in ((True, 2), (False, 1)):
+        slots = Slots()
+        watch = slots.watch(emits_events=emits_events)
+        for _ in range(2):
+            assert len(watch.run(["a"], lambda: True).slots) == 1
+        assert slots.table.load.call_count == reads
+        assert slots.quotas.limits.call_count == (2 if emits_events else 1)
+        slots.table.save_change.assert_not_called()
+    idle = Slots()
+    assert idle.watch(emits_events=False).run([], lambda: True).slots == ()
+    idle.table.load.assert_not_called()
+
+
+def test_error_of_the_state_of_slots_is_reported() -> None:
+    """Nothing that a service or an item causes is raised."""
+    slots = Slots()
+    slots.table.load.side_effect = ServiceError("DynamoDB", "InternalServerError", "m")
+    assert slots.watch().run(["a"], lambda: True).errors == ("DynamoDB.InternalServerError",)
+    slots.table.load.side_effect = InvalidItemError("m")
+    assert slots.watch().run(["a"], lambda: True).errors == (INVALID_STATE,)
