@@ -258,7 +258,7 @@ def examples(kind: EventKind) -> dict[str, Any]:
 
 
 def test_examples_of_events_fit_together() -> None:
-    """Whoever reads a sample can calculate one value from the others."""
+    """A reader of a sample can calculate one value from the others."""
     stalled = examples(event_kinds.STALLED)
     since = from_iso(stalled["stalledSince"])
     assert NOW - since == timedelta(seconds=stalled["stalledSeconds"])

@@ -49,5 +49,5 @@ def test_tags_of_16_kb_are_kept() -> None:
 
 def test_first_value_in_order_is_kept_of_keys_that_are_equal_once_cleaned() -> None:
     """So the result does not depend on the order of the response."""
-    pairs = [("team", "b"), ("team ", "a"), ("te\u200bam", "c")]
+    pairs = [("team", "b"), ("team ", "a"), ("tea\u200bm", "c")]
     assert tags_of(pairs) == tags_of(reversed(pairs)) == {"team": "a"}
