@@ -621,7 +621,16 @@ def test_model_input_is_copied_byte_for_byte(line: bytes, expected: bytes) -> No
     assert retry_line(line) == expected
 
 
-@pytest.mark.parametrize("line", [b"", b"{}", b"[]", b'{"recordId":"a"}', b'{"recordId":"a",}'])
+@pytest.mark.parametrize(
+    "line",
+    [
+        *(b"", b"{}", b"[]", b'{"recordId":"a"}', b'{"recordId":"a",}'),
+        b'["recordId":"a","modelInput":{}}',
+        b'{"recordId"="a","modelInput":{}}',
+        b'{"recordId":"a";"modelInput":{}}',
+        b'{"recordId":"a","modelInput":{}',
+    ],
+)
 def test_line_without_a_record_is_refused(line: bytes) -> None:
     with pytest.raises(NoRetryLineError):
         retry_line(line)
