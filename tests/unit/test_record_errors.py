@@ -611,13 +611,26 @@ def test_line_that_cannot_be_retried_is_counted_and_left_out() -> None:
             b'\xef\xbb\xbf {"other": {}, "modelInput":{"t":"\\u00e9 \xc3\xa9"} , "recordId":"b"}\r',
             b'{"recordId":"b","modelInput":{"t":"\\u00e9 \xc3\xa9"}}\n',
         ),
+        (
+            b'{ "recordId" : "c" , "modelInput" : {} , "other" : 1 } ',
+            b'{"recordId":"c","modelInput":{}}\n',
+        ),
     ],
 )
 def test_model_input_is_copied_byte_for_byte(line: bytes, expected: bytes) -> None:
     assert retry_line(line) == expected
 
 
-@pytest.mark.parametrize("line", [b"", b"{}", b"[]", b'{"recordId":"a"}', b'{"recordId":"a",}'])
+@pytest.mark.parametrize(
+    "line",
+    [
+        *(b"", b"{}", b"[]", b'{"recordId":"a"}', b'{"recordId":"a",}'),
+        b'["recordId":"a","modelInput":{}}',
+        b'{"recordId"="a","modelInput":{}}',
+        b'{"recordId":"a";"modelInput":{}}',
+        b'{"recordId":"a","modelInput":{}',
+    ],
+)
 def test_line_without_a_record_is_refused(line: bytes) -> None:
     with pytest.raises(NoRetryLineError):
         retry_line(line)

@@ -226,6 +226,13 @@ def test_number_of_ids_that_are_kept_does_not_grow() -> None:
     assert groups.ids(number) == tuple(f"r{n:02}" for n in range(10))
 
 
+def test_group_that_was_merged_with_another_keeps_no_ids() -> None:
+    groups = Groups(most_patterns=1)
+    first = groups.number(400, "a b c d", "r1")
+    groups.number(400, "a b c e", "r2")
+    assert (groups.ids(first), groups.ids(groups.current(first))) == ((), ("r1", "r2"))
+
+
 def test_id_that_is_there_again_is_shown_once() -> None:
     tally = tally_of([failure(each) for each in "cabcabc"])
     assert tally.error_groups() == (ErrorGroup(400, "broken", 3, ("a", "b", "c")),)
