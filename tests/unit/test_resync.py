@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bedrock_batch_monitor.domain.times import from_iso, to_iso, to_milliseconds
-from bedrock_batch_monitor.listing.resync import ResyncLane, remember
+from bedrock_batch_monitor.listing.resync import UNREACHABLE_LANE, ResyncLane, remember
 from tests.support.strategies import ARN, NOW, times
 
 MILLISECOND = timedelta(milliseconds=1)
@@ -295,3 +295,14 @@ def test_memory_of_reads_is_empty_once_the_cursor_is_at_now() -> None:
     assert remember(held, ["b"], cursor=later, now=later) == {}
     # A clock that was set back: reads in the future say nothing about the resync times to come.
     assert remember(held, [], cursor=NOW - HOUR, now=NOW - MINUTE) == {}
+
+
+def test_unreachable_job_is_read_four_times_an_hour() -> None:
+    """By polls that are a minute apart, each job in its own one."""
+    begin, minute = datetime(2026, 11, 24, tzinfo=UTC), timedelta(minutes=1)
+    reads = Counter(
+        arn
+        for poll in range(240)
+        for arn in UNREACHABLE_LANE.due(arns(8), begin + poll * minute, begin + (poll + 1) * minute)
+    )
+    assert reads == dict.fromkeys(arns(8), 16)
