@@ -374,6 +374,12 @@ def test_manifest_of_64_kb_is_read() -> None:
         tokens_in(body + b" " * (64 * 1024 + 1 - len(body)))
 
 
+def test_count_is_at_most_a_quadrillion() -> None:
+    """No job has more tokens, and DynamoDB stores it exactly."""
+    for count, known in ((10**15, 10**15), (10**15 + 1, None)):
+        assert tokens_in(json.dumps({"outputTokenCount": count}).encode()) == Usage(None, known)
+
+
 def test_count_in_a_text_has_up_to_40_characters() -> None:
     """A longer text is not looked at."""
     for characters, count in ((40, 7), (41, None)):
