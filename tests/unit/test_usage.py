@@ -399,6 +399,12 @@ def test_price_is_up_to_1000_dollars_for_a_model_id_of_up_to_2048_characters() -
         prices_of({longest + "m": {"input": 1}})
 
 
+def test_side_without_a_price_costs_nothing() -> None:
+    """Input or output."""
+    assert prices_of({"m": {"output": 1}}) == (TokenPrice("m", Decimal(0), Decimal(1)),)
+    assert prices_of({"m": {"input": 1}}) == (TokenPrice("m", Decimal(1), Decimal(0)),)
+
+
 @pytest.mark.parametrize("value", [7, None, {}, [], ""])
 def test_buckets_that_name_none_are_refused(value: object) -> None:
     """Not a list and not a text, or an empty one."""
