@@ -32,6 +32,8 @@ class Server:
         ]  # fmt: skip
         environment = {
             **{name: text for name, text in os.environ.items() if not name.startswith("PYTEST_")},
+            # `tests/conftest.py` loads it.
+            "HYPOTHESIS_PROFILE": "mutation",
             # Examples of Hypothesis and the order of sets are the same each time.
             "CI": "1",
             "PYTHONHASHSEED": "0",

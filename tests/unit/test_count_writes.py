@@ -189,8 +189,8 @@ def test_counts_are_due_after_a_relevant_change(
         (20_000, 20_150, True),
         (20_000, 20_500, False),
         (20_000, 20_600, True),
-        # Twenty minutes are left: the end moves by 3.5 or by 5.7 minutes.
-        (49_000, 49_250, False),
+        # Twenty minutes are left: the end moves by 4.6 or by 5.7 minutes.
+        (49_000, 49_225, False),
         (49_000, 49_200, True),
     ],
 )
@@ -206,6 +206,27 @@ def test_counts_are_due_if_the_estimated_end_moves_by_a_tenth_of_the_time_left(
         records_per_minute=100 / 3,
     )
     assert is_counts_write_due(job, seen(processed), now=now, rules=RULES) == is_due
+
+
+def test_end_that_moves_by_exactly_a_tenth_is_not_due() -> None:
+    """46 records in ten minutes, at ten a minute before: 5,940 minutes in place of 5,400."""
+    now = START + timedelta(hours=10)
+    job = replace(
+        JOB,
+        counts=RecordCounts(60_000, 5_900, 5_900, 0),
+        progress_at=now - 10 * MINUTE,
+        records_per_minute=10.0,
+    )
+    for processed, is_due in ((5_946, False), (5_945, True)):
+        answer = seen(processed, total=60_000)
+        assert is_counts_write_due(job, answer, now=now, rules=RULES) == is_due
+
+
+def test_first_estimate_of_a_job_is_due() -> None:
+    """However few records it rests on."""
+    job = replace(JOB, counts=RecordCounts(TOTAL, 20_000, 20_000, 0))
+    now = START + 6 * MINUTE
+    assert is_counts_write_due(job, seen(20_001), now=now, rules=RULES)
 
 
 @pytest.mark.parametrize(

@@ -257,6 +257,14 @@ def examples(kind: EventKind) -> dict[str, Any]:
     return {field.name: field.example for field in fields}
 
 
+def test_example_of_each_field_has_its_type() -> None:
+    """As JSON Schema names it."""
+    types = {"string": str, "integer": int, "number": float}
+    for kind in event_kinds.KINDS:
+        for field in kind.fields:
+            assert type(field.example) is types[field.type.json_type]
+
+
 def test_examples_of_events_fit_together() -> None:
     """A reader of a sample can calculate one value from the others."""
     stalled = examples(event_kinds.STALLED)

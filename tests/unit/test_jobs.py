@@ -15,6 +15,7 @@ from bedrock_batch_monitor.domain.jobs import (
     JobError,
     JobObservation,
     RecordCounts,
+    StoredJob,
     TrackedJob,
     bounded,
     first_in_progress_at,
@@ -187,6 +188,14 @@ def test_end_is_recorded_with_an_event_id() -> None:
     assert (unknown.has_ended, unknown.has_terminal_status) == (False, True)
     for job in (JOB, TrackedJob(ARN), replace(JOB, event_id="an id")):
         assert (job.has_ended, job.has_terminal_status) == (False, False)
+
+
+def test_job_of_which_nothing_is_known_waits_for_nothing() -> None:
+    """No task, no tags and no token counts are to be handled."""
+    new, stored = TrackedJob(ARN), StoredJob(ARN)
+    assert (new.sequence, new.task_revision, stored.task_revision) == (0, 0, 0)
+    known = (new.carries_tasks, new.tags_pending, new.backfilled, new.has_read_failures)
+    assert not any((*known, stored.tags_pending, stored.usage_is_pending, stored.pending_events))
 
 
 def test_first_time_in_progress_stays_as_it_is_known() -> None:

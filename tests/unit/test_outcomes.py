@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.jobs import JobObservation, RecordCounts, TrackedJob
 from bedrock_batch_monitor.domain.outcomes import (
+    NOTIFIABLE,
     OUTCOMES,
     WITH_FAILED_RECORDS,
     error_share,
@@ -121,3 +122,9 @@ def test_severity_of_an_outcome_follows_from_its_output() -> None:
         "Failed": "alarm",
         "Expired": "alarm",
     }
+
+
+def test_people_can_be_notified_of_every_outcome_and_condition() -> None:
+    """Not of an event that has no words for people."""
+    conditions = {"Stalled", "AtRisk", "DeadlineMissed", "Unreachable"}
+    assert NOTIFIABLE.keys() == OUTCOMES.keys() | conditions

@@ -123,6 +123,14 @@ def test_owner_has_the_tags_and_the_deadline_to_write(
     assert owner_of(job, SEEN, tags, BY_PATTERN, by) == expected
 
 
+def test_deadline_of_a_new_job_was_set_by_a_person() -> None:
+    """Nothing else sets one before the first read."""
+    job = replace(JOB, deadline="4h")
+    assert owner_of(job, SEEN, {}, BY_PATTERN) == Owner(
+        {}, deadline=IN_FOUR_HOURS, deadline_by=SetBy.USER
+    )
+
+
 def test_owner_without_a_deadline_has_only_tags() -> None:
     """No tag and no pattern gives one."""
     assert owner_of(JOB, SEEN, {"team": "a"}, RULES) == Owner({"team": "a"})

@@ -158,6 +158,8 @@ def test_rate_after_the_window_is_a_mean_over_the_last_hour() -> None:
     before, point = Point(START, 0), Point(START + 30 * MINUTE, 600)
     for running_for in (HOUR, 5 * HOUR):
         assert rate_after(10, before, point, running=running_for) == 15
+    # No record in this time.
+    assert rate_after(10, before, Point(START + 30 * MINUTE, 0), running=5 * HOUR) == 5
     # A job that has run for forty minutes, and one that was not read for two hours.
     assert rate_after(10, before, point, running=40 * MINUTE) == 17.5
     assert rate_after(10, before, Point(START + 2 * HOUR, 2400), running=5 * HOUR) == 20
@@ -223,6 +225,7 @@ def test_count_that_fell_makes_the_rate_unknown_until_it_rises() -> None:
 def test_clock_that_was_set_back_keeps_the_rate() -> None:
     before, after = Point(START, 100), Point(START - HOUR, 300)
     assert rate_after(60, before, after, running=HOUR) == 60
+    assert rate_after(60, before, Point(START, 300), running=HOUR) == 60
     assert rate_after(None, before, after, running=HOUR) is None
 
 

@@ -11,7 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bedrock_batch_monitor.domain.times import from_iso, to_iso, to_milliseconds
-from bedrock_batch_monitor.listing.resync import Lane, ResyncLane, reachable_lane, remember
+from bedrock_batch_monitor.listing.resync import (
+    UNREACHABLE_LANE,
+    Lane,
+    ResyncLane,
+    reachable_lane,
+    remember,
+)
 from tests.support.monitor import RULES
 from tests.support.strategies import ARN, NOW, times
 
@@ -391,3 +397,14 @@ def test_lane_remembers_what_was_read_while_a_job_holds_it_back() -> None:
     assert remembered.due(lane, jobs, None, NOW) == {failing}
     assert remembered.advance(lane, jobs, {failing}, NOW) == to_milliseconds(NOW)
     assert remembered.due(lane, jobs, None, NOW) == frozenset()
+
+
+def test_unreachable_job_is_read_four_times_an_hour() -> None:
+    """By polls that are a minute apart, each job in its own one."""
+    begin, minute = datetime(2026, 11, 24, tzinfo=UTC), timedelta(minutes=1)
+    reads = Counter(
+        arn
+        for poll in range(240)
+        for arn in UNREACHABLE_LANE.due(arns(8), begin + poll * minute, begin + (poll + 1) * minute)
+    )
+    assert reads == dict.fromkeys(arns(8), 16)

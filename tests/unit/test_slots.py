@@ -206,6 +206,13 @@ def test_episode_continues_while_the_quota_is_zero() -> None:
     assert len(state_after(state, 1, 20).pending) == 1
 
 
+def test_nothing_is_remembered_at_first() -> None:
+    """The first event has number one, and the quotas are read at once."""
+    state = SlotState()
+    assert (state.sequence, state.revision, state.due_at) == (0, 0, None)
+    assert not any((state.limits, state.full, state.pending))
+
+
 def test_quota_of_zero_begins_no_episode() -> None:
     """It is not used up: the account cannot submit any job of the model."""
     assert change_of(SlotState(), [ModelSlots(HAIKU, 1, "Claude 3 Haiku", 0)], NOW) is None

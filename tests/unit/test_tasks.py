@@ -137,6 +137,9 @@ def test_repr_never_contains_a_token() -> None:
         PendingCallbacks(record, "Tasks#2", 1, NOW),
     )
     assert all(SECRET not in repr(each) for each in held)
+    done = ended(JobObservation(ARN, "Completed", message="a customer's text"), "Completed")
+    for each in (record, done):
+        assert "customer" not in repr(callback_for(each, task))
 
 
 def test_limits_are_those_of_step_functions() -> None:

@@ -374,6 +374,12 @@ def test_manifest_of_64_kb_is_read() -> None:
         tokens_in(body + b" " * (64 * 1024 + 1 - len(body)))
 
 
+def test_count_is_at_most_a_quadrillion() -> None:
+    """No job has more tokens, and DynamoDB stores it exactly."""
+    for count, known in ((10**15, 10**15), (10**15 + 1, None)):
+        assert tokens_in(json.dumps({"outputTokenCount": count}).encode()) == Usage(None, known)
+
+
 def test_count_in_a_text_has_up_to_40_characters() -> None:
     """A longer text is not looked at."""
     for characters, count in ((40, 7), (41, None)):
@@ -391,6 +397,12 @@ def test_price_is_up_to_1000_dollars_for_a_model_id_of_up_to_2048_characters() -
         prices_of({"m": {"input": Decimal("1000.000001")}})
     with pytest.raises(ValueError, match="is not a model id"):
         prices_of({longest + "m": {"input": 1}})
+
+
+def test_side_without_a_price_costs_nothing() -> None:
+    """Input or output."""
+    assert prices_of({"m": {"output": 1}}) == (TokenPrice("m", Decimal(0), Decimal(1)),)
+    assert prices_of({"m": {"input": 1}}) == (TokenPrice("m", Decimal(1), Decimal(0)),)
 
 
 @pytest.mark.parametrize("value", [7, None, {}, [], ""])
