@@ -250,6 +250,8 @@ def test_unknown_table_stops_only_a_discovery_that_begins() -> None:
     case.run()
     assert case.names == ["0001"]
     assert case.summary.errors == {failure.code: 1}
+    [(bookmark, _)] = case.saved
+    assert bookmark.table_id == "table"
     new = Case([page(listed(1))], table=failure, state=State(exists=False))
     new.run()
     assert (new.listings, new.saved) == ([], [])

@@ -391,3 +391,20 @@ def test_lane_remembers_what_was_read_while_a_job_holds_it_back() -> None:
     assert remembered.due(lane, jobs, None, NOW) == {failing}
     assert remembered.advance(lane, jobs, {failing}, NOW) == to_milliseconds(NOW)
     assert remembered.due(lane, jobs, None, NOW) == frozenset()
+
+
+def test_shortest_period_has_one_resync_time() -> None:
+    """Each job is due in each poll then."""
+    lane = ResyncLane(MILLISECOND)
+    assert lane.due(arns(3), NOW - MINUTE, NOW) == set(arns(3))
+
+
+def test_job_is_due_from_its_resync_time_until_it_is_read() -> None:
+    """An hour has one such time for each job, to the millisecond."""
+    lane = ResyncLane(HOUR)
+    for job in arns(5):
+        slot = lane.advance([job], None, [], NOW) + MILLISECOND
+        assert lane.due([job], slot - MILLISECOND, NOW) == {job}
+        assert lane.due([job], slot, NOW) == frozenset()
+        assert lane.due([job], None, NOW, {job: slot - MILLISECOND}) == {job}
+        assert lane.due([job], None, NOW, {job: slot}) == frozenset()
