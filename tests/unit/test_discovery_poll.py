@@ -54,6 +54,7 @@ class Case:
     started: list[TrackedJob] = field(default_factory=list)
     saved: list[tuple[Any, ...]] = field(default_factory=list)
     written: WriteResult = DONE
+    waits: int = 0
     jobs: Any = field(default_factory=Mock)
 
     def run(self, *tracked: str) -> None:
@@ -117,6 +118,7 @@ class Pool:
 
     def wait_for_all(self) -> None:
         """Nothing is under way."""
+        self.case.waits += 1
 
 
 def page(*jobs: ListedJob, token: str | None = None) -> ListPage[ListedJob]:
@@ -189,6 +191,33 @@ def test_list_ends_after_half_of_the_time(left: float, names: list[str]) -> None
     [(bookmark, position)] = case.saved
     assert position is None
     assert (bookmark.seen_until == NOW - 50 * HOUR / 60) is (names == ["0050"])
+
+
+def test_page_that_was_not_tracked_to_its_end_is_not_passed() -> None:
+    """The bookmark stays at the last job of the batches that were tracked."""
+    jobs = [listed(number) for number in range(BATCH + 1, 0, -1)]
+    case = Case([page(*jobs)])
+
+    def unknown(arns: Sequence[str]) -> set[str]:
+        case.seconds = 14.0
+        return set(arns)
+
+    case._unknown = unknown  # type: ignore[method-assign]
+    case.run()
+    assert len(case.started) == BATCH
+    assert case.waits == 1
+    [(bookmark, _)] = case.saved
+    assert bookmark.seen_until == max(BOOKMARK.seen_until, jobs[BATCH - 1].submit_time)
+    assert bookmark.seen_until < NOW - HOUR / 60
+
+
+def test_jobs_with_odd_times_do_not_move_the_bookmark() -> None:
+    """They are tracked, and the list is read again from where it began."""
+    odd = datetime(1, 1, 1, tzinfo=NOW.tzinfo)
+    case = Case([page(listed(1, submit_time=odd), token="2"), THROTTLED])  # noqa: S106
+    case.run()
+    assert case.names == ["0001"]
+    assert [bookmark.seen_until for bookmark, _ in case.saved] == [BOOKMARK.seen_until]
 
 
 @pytest.mark.parametrize(
@@ -282,6 +311,11 @@ def test_ended_jobs_of_the_past_are_recorded_in_the_history_alone() -> None:
     )
     failed.run()
     assert failed.saved[-1] == (NOW - 3 * DAY,)
+    nothing = Case([page(), THROTTLED], state=State(discovery=began), reach=5 * DAY)
+    nothing.wanted = JobFilter("nightly-")
+    nothing.run()
+    assert nothing.saved == []
+    assert nothing.listings[-1][0].name_contains == "nightly-"
     done = Case([page()], state=State(discovery=began, backfilled_since=NOW - 5 * DAY))
     done.reach = 5 * DAY
     done.run()
