@@ -65,6 +65,27 @@ def test_index_is_read_as_far_as_there_is_time() -> None:
     assert (found.jobs, found.not_collected, found.is_whole) == ([], job(1).job_arn, False)
 
 
+def test_time_is_checked_after_each_thousand_jobs() -> None:
+    """A long index must not use up the time of the poll."""
+    looks = iter([False, False, True])
+    jobs = [job(number) for number in range(2002)]
+
+    class Pool:
+        """A pool whose time is up at the third look."""
+
+        @property
+        def time_is_up(self) -> bool:
+            """Whether it is."""
+            return next(looks)
+
+    table: Any = Mock()
+    table.active.return_value = iter(jobs)
+    pool: Any = Pool()
+    found = ActiveJobs(NOW)
+    found.collect(table, ALL_KEYS, None, pool)
+    assert (found.jobs, found.not_collected) == (jobs[:2000], jobs[2000].job_arn)
+
+
 def test_jobs_before_an_error_of_the_index_are_kept() -> None:
     """They are reconciled before the poll fails."""
     error = ServiceError("DynamoDB", "InternalServerError", "m")
@@ -204,3 +225,18 @@ def test_job_that_another_writer_changed_is_neither_attempted_nor_concluded() ->
     reads = Case(conflict, conflict, READ).read(job(1), job(1), job(2))
     assert reads.attempted == reads.concluded == {job(2).job_arn}
     assert reads.unreachable == 1
+
+
+def test_reads_share_the_concurrency_and_the_budget_of_the_poll() -> None:
+    """Each first read counts, waits for a place, and a success raises the limit."""
+    case = Case(READ)
+    pool: Any = Mock(wraps=case.reads.pool)
+    concurrency: Any = Mock(wraps=AdaptiveConcurrency(8))
+    pool.concurrency, pool.remaining_seconds = concurrency, lambda: 900.0
+    case.reads.pool = pool
+    case.reads.start(job(1))
+    pool.wait_for_all()
+    assert [name for name, _, _ in concurrency.mock_calls] == ["on_first_call", "on_success"]
+    called = [name for name, _, _ in pool.mock_calls if not name.startswith("concurrency")]
+    assert called == ["wait_for_place", "submit", "wait_for_all"]
+    assert pool.submit.call_args.kwargs == {"job_arn": job(1).job_arn}

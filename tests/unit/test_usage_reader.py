@@ -5,14 +5,25 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
+from bedrock_batch_monitor.adapters.dynamodb.items import InvalidItemError
+from bedrock_batch_monitor.adapters.dynamodb.writes import DONE, WriteOutcome, WriteResult
 from bedrock_batch_monitor.adapters.errors import ServiceError
-from bedrock_batch_monitor.app.usage import Reading, UsageReader
-from bedrock_batch_monitor.domain.jobs import HistoryEntry, JobObservation, RecordCounts, Usage
-from bedrock_batch_monitor.domain.token_usage import OutputBucket, UsageRules
+from bedrock_batch_monitor.app.usage import Reading, UsageReader, UsageResult, UsageRetries
+from bedrock_batch_monitor.domain.jobs import (
+    HistoryEntry,
+    JobObservation,
+    JobRecord,
+    RecordCounts,
+    StoredJob,
+    Usage,
+)
+from bedrock_batch_monitor.domain.token_usage import OutputBucket, TokenPrice, UsageRules
 from tests.support.strategies import ARN
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
@@ -133,3 +144,105 @@ def test_reason_without_figures_is_named(config: Any, answer: bytes, code: str) 
     assert found is not None
     assert found.problem.code == code
     assert (found.due_at is not None) is (code == "MalformedManifest")
+
+
+def test_figures_have_a_cost_where_the_model_has_a_price() -> None:
+    """By the prices of the deployment."""
+    case = Case(MANIFEST, MANIFEST)
+    price = TokenPrice("m", Decimal(1), Decimal(2))
+    rules = UsageRules((OutputBucket("results"),), (price,))
+    reader = replace(case.reader, rules=rules)
+    found = reader.at_end(replace(OBSERVATION, model_id="m"), END).usage
+    assert found is not None
+    assert found.estimated_cost_usd == Decimal("0.023")
+    assert reader.at_end(replace(OBSERVATION, model_id="n"), END) == Reading(Usage(7, 8))
+
+
+# Later attempts
+
+
+STORED = StoredJob(
+    ARN,
+    JobRecord(OBSERVATION, replace(END, model_id="m")),
+    usage_is_pending=True,
+    usage_due_at=NOW,
+)
+CONFLICT = WriteResult(WriteOutcome.CONFLICT)
+
+
+def retried(
+    stored: Any, *answers: bytes | ServiceError, hours: float = 0, written: WriteResult = DONE
+) -> tuple[UsageResult, list[str]]:
+    """One more attempt so many hours after the end: its result, and the names of the writes."""
+    case = Case(*answers)
+    case.now += hours * 3600 * SECOND
+    jobs: Any = Mock()
+    jobs.get.side_effect = [stored]
+    for name in ("add_usage", "postpone_usage", "forget_usage"):
+        getattr(jobs, name).return_value = written
+    result = UsageRetries(case.reader, jobs, lambda: case.now).read_again(ARN)
+    return result, [name for name, _, _ in jobs.mock_calls if name != "get"]
+
+
+def test_later_figures_are_added_to_the_item_once() -> None:
+    """On a conflict another poll has counted them."""
+    found = UsageResult(ARN, "m", Usage(7, 8))
+    assert retried(STORED, MANIFEST) == (found, ["add_usage"])
+    conflict = retried(STORED, MANIFEST, written=CONFLICT)
+    assert conflict == (UsageResult(ARN, "m"), ["add_usage"])
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [None, replace(STORED, usage_is_pending=False), replace(STORED, usage_due_at=NOW + SECOND)],
+)
+def test_figures_that_are_not_due_are_not_read(stored: StoredJob | None) -> None:
+    """The index can lag behind the items."""
+    assert retried(stored) == (UsageResult(ARN), [])
+
+
+@pytest.mark.parametrize(
+    ("entry", "hours", "written", "code"),
+    [
+        (END, 1, DONE, None),
+        (END, 24, DONE, "NoSuchKey"),
+        (END, 24, CONFLICT, None),
+        (replace(END, status="Failed"), 24, DONE, None),
+    ],
+)
+def test_problem_is_reported_when_there_is_no_other_attempt(
+    entry: HistoryEntry, hours: float, written: WriteResult, code: str | None
+) -> None:
+    """That a job without results has no manifest is no problem of the deployment."""
+    stored = replace(STORED, record=JobRecord(OBSERVATION, entry))
+    result, writes = retried(stored, NO_KEY, hours=hours, written=written)
+    assert writes == ["postpone_usage"]
+    assert (result.problem and result.problem.code) == code
+    assert result.usage is None
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [replace(STORED, record=None), replace(STORED, usage_due_at=None), InvalidItemError("m")],
+)
+def test_item_that_was_changed_by_hand_is_given_up(stored: Any) -> None:
+    """It would stay due indefinitely; on a conflict another poll has given it up."""
+    result, writes = retried(stored)
+    assert (result.problem and result.problem.code, writes) == ("InvalidItem", ["forget_usage"])
+    assert retried(stored, written=CONFLICT)[0] == UsageResult(ARN)
+
+
+def test_error_of_a_later_attempt_is_reported() -> None:
+    """Nothing that a service causes is raised."""
+    error = ServiceError("DynamoDB", "InternalServerError", "m")
+    assert retried(error) == (UsageResult(ARN, errors=(error.code,)), [])
+
+
+def test_due_jobs_are_those_of_the_key_partition_up_to_a_limit() -> None:
+    """Each poll reads a bounded number."""
+    jobs: Any = Mock()
+    jobs.with_usage_due.return_value = (f"{number}" for number in range(500))
+    even: Any = {f"{number}" for number in range(0, 500, 2)}
+    due = [*UsageRetries(Case().reader, jobs, lambda: NOW).due(even)]
+    assert due == [f"{number}" for number in range(0, 400, 2)]
+    jobs.with_usage_due.assert_called_once_with(NOW)
