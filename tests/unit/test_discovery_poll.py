@@ -195,8 +195,10 @@ def test_list_ends_after_half_of_the_time(left: float, names: list[str]) -> None
 
 def test_page_that_was_not_tracked_to_its_end_is_not_passed() -> None:
     """The bookmark stays at the last job of the batches that were tracked."""
-    jobs = [listed(number) for number in range(BATCH + 31, 30, -1)]
-    case = Case([page(*jobs)])
+    numbers = range(BATCH + 31, 30, -1)
+    jobs = [listed(number, submit_time=NOW - number * HOUR / 6) for number in numbers]
+    early = replace(BOOKMARK, seen_until=NOW - 23 * HOUR)
+    case = Case([page(*jobs)], state=State(discovery=early))
 
     def unknown(arns: Sequence[str]) -> set[str]:
         case.seconds = 14.0
