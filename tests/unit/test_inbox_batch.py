@@ -43,6 +43,7 @@ class Case:
     commands: dict[str, CommandResult] = field(default_factory=dict)
     wanted: JobFilter | None = None
     seconds: float = 900.0
+    takes_tasks: bool = True
     calls: list[tuple[str, str]] = field(default_factory=list)
     logger: Any = field(default_factory=Mock)
     tables: Any = field(default_factory=Mock)
@@ -66,7 +67,7 @@ class Case:
             callbacks=unused,
             clock=lambda: NOW,
             wanted=self.wanted,
-            takes_tasks=True,
+            takes_tasks=self.takes_tasks,
         )
         return inbox.batch(lambda: self.seconds, self.logger)
 
@@ -270,3 +271,21 @@ def test_results_are_counted_by_the_scope_of_the_job() -> None:
     assert counted == {HOME: (1, 1), WEST: (1, 0)}
     [(message,)] = [each.args for each in case.logger.warning.mock_calls]
     assert message == "event dropped"
+
+
+@pytest.mark.parametrize(("takes_tasks", "calls"), [(True, [("Track", ARN)]), (False, [])])
+def test_command_of_a_task_is_malformed_where_no_task_may_wait(
+    takes_tasks: bool,  # noqa: FBT001 - a value of the table
+    calls: list[tuple[str, str]],
+) -> None:
+    """The setting `taskTokens` decides."""
+    case = Case(takes_tasks=takes_tasks)
+    event = {
+        "source": "my.app",
+        "detail-type": "Track Batch Inference Job",
+        "detail": {"jobArn": ARN, "taskToken": "token"},
+    }
+    batch = case.batch()
+    assert batch.process_messages({"1": json.dumps(event)}) == []
+    assert case.calls == calls
+    assert sum(summary.events_malformed for _, summary in batch.summaries()) == (not takes_tasks)

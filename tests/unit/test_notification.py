@@ -3,6 +3,7 @@ from __future__ import annotations
 import copy
 import json
 import re
+from dataclasses import replace
 from typing import Any
 
 import jsonschema
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from bedrock_batch_monitor.domain import event_kinds, statuses
 from bedrock_batch_monitor.domain.outcomes import NOTIFIABLE, OUTCOMES
 from bedrock_batch_monitor.presentation.messages import (
+    Fact,
     NotANotificationError,
     Notification,
     chat_message_of,
@@ -577,3 +579,80 @@ def test_top_reason_of_any_value_is_one_bounded_line(groups: Any) -> None:
 def test_end_notification_has_no_reason_of_record_errors() -> None:
     """The event of the end does not wait for the analysis."""
     assert "Top reason" not in facts_of(told("CompletedWithErrors"))
+
+
+def test_subject_keeps_every_printable_character_of_ascii() -> None:
+    """From the blank to the tilde; what follows is a question mark."""
+    assert subject_of(told("Failed", jobName="a ~!b\u00e4")).endswith(": a ~!b?")
+
+
+def test_description_holds_the_facts_that_fit() -> None:
+    """The most important first; a shorter one can still fit after one that does not."""
+
+    def shown(*lengths: int) -> list[int]:
+        facts = tuple(Fact("A", "x" * (length - len("*A:* "))) for length in lengths)
+        text = chat_message_of(replace(told("Failed"), facts=facts))["content"]["description"]
+        assert len(text) < 8000
+        return [len(line) for line in text.splitlines()]
+
+    assert shown(4000, 3998) == [4000, 3998]
+    assert shown(4000, 3999) == [4000]
+    assert shown(4000, 2000, 1997) == [4000, 2000, 1997]
+    assert shown(4000, 2000, 1998, 20) == [4000, 2000, 20]
+
+
+@pytest.mark.parametrize(("last", "more"), [(394, ""), (395, "and 1 more")])
+def test_summary_holds_the_arns_that_fit_into_a_chat(last: int, more: str) -> None:
+    """Escaped, twenty odd ARNs can be longer than a message may be."""
+
+    def pair(length: int) -> tuple[str, str]:
+        arn = "&" * 70
+        return arn + "x" * (length - len(arn) * len("&amp;") - len(": CC")), "CC"
+
+    texts = unreadable_texts([*[pair(394)] * 19, pair(last)])
+    lines = texts.chat["content"]["description"].splitlines()
+    assert [len(line) for line in lines[:19]] == [394] * 19
+    assert lines[19:] == [more] if more else len(lines) == 20
+    assert texts.mail.count("&" * 70) == 20
+
+
+@pytest.mark.parametrize(
+    ("name", "title"),
+    [
+        ("&" * 24 + "x" * 4, "&amp;" * 24 + "x" * 4),
+        ("&" * 24 + "x" * 5, "&amp;" * 24 + "x" * 4 + "…"),
+        ("&" * 25, "&amp;" * 24 + "…"),
+    ],
+)
+def test_escaped_name_is_cut_between_two_characters(name: str, title: str) -> None:
+    """Half of the title is for the name; no escape is cut in two."""
+    summary = chat_message_of(told("Failed", jobName=name))["metadata"]["summary"]
+    assert summary == f"Batch job {title} failed"
+
+
+@pytest.mark.parametrize(
+    ("risk", "text"),
+    [
+        ({"reason": "deadline", "at": "2026-11-25T00:00:00Z"}, "deadline, 2026-11-25T00:00:00Z"),
+        ({"reason": "deadline"}, None),
+        ({"at": "2026-11-25T00:00:00Z"}, None),
+        (7, None),
+    ],
+)
+def test_risk_is_shown_with_its_limit(risk: Any, text: str | None) -> None:
+    """Both or nothing."""
+    assert facts_of(told("AtRisk", risk=risk)).get("At risk") == text
+
+
+@pytest.mark.parametrize("groups", [{"0": {"count": 1}}, [], "text", [7], None])
+def test_groups_of_errors_of_another_type_are_no_reason(groups: Any) -> None:
+    assert "Top reason" not in facts_of(told("Failed", errorGroups=groups))
+
+
+@pytest.mark.parametrize(
+    ("share", "text"), [(1, "2 errors (100 %)"), (1.5, "2 errors"), (-0.5, "2 errors")]
+)
+def test_share_is_shown_from_0_to_1(share: float, text: str) -> None:
+    """Any other number is unknown."""
+    records = {"error": 2, "errorShare": share}
+    assert facts_of(told("Failed", records=records))["Records"] == text

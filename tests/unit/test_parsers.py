@@ -123,6 +123,16 @@ def test_parsed_summaries_equal_those_of_botocore(summary: dict[str, Any]) -> No
         ]
 
 
+def test_only_summaries_are_left_as_the_document_has_them() -> None:
+    """A page has thousands of them; botocore parses every other list, without unknown members."""
+    summary = {"jobArn": "a", "submitTime": "2026-11-24T20:00:00Z", "other": 1}
+    summaries = parsed(BedrockParser(), LIST, {"invocationJobSummaries": [summary]})
+    assert summaries["invocationJobSummaries"] == [summary]
+    tags = {"tags": [{"key": "team", "value": "search", "other": 1}]}
+    of_tags = shape_of("bedrock", "ListTagsForResource")
+    assert parsed(BedrockParser(), of_tags, tags)["tags"] == [{"key": "team", "value": "search"}]
+
+
 @pytest.mark.parametrize("odd", ["no time", "2026-13-01T00:00:00Z", [], {}, "9" * 400])
 def test_page_with_an_invalid_time_is_unusable(odd: object) -> None:
     """As with botocore's parser: the jobs of such a page are fetched."""

@@ -408,3 +408,20 @@ def test_unreachable_job_is_read_four_times_an_hour() -> None:
         for arn in UNREACHABLE_LANE.due(arns(8), begin + poll * minute, begin + (poll + 1) * minute)
     )
     assert reads == dict.fromkeys(arns(8), 16)
+
+
+def test_shortest_period_has_one_resync_time() -> None:
+    """Each job is due in each poll then."""
+    lane = ResyncLane(MILLISECOND)
+    assert lane.due(arns(3), NOW - MINUTE, NOW) == set(arns(3))
+
+
+def test_job_is_due_from_its_resync_time_until_it_is_read() -> None:
+    """An hour has one such time for each job, to the millisecond."""
+    lane = ResyncLane(HOUR)
+    for job in arns(5):
+        slot = lane.advance([job], None, [], NOW) + MILLISECOND
+        assert lane.due([job], slot - MILLISECOND, NOW) == {job}
+        assert lane.due([job], slot, NOW) == frozenset()
+        assert lane.due([job], None, NOW, {job: slot - MILLISECOND}) == {job}
+        assert lane.due([job], None, NOW, {job: slot}) == frozenset()

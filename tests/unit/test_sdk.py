@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 from typing import Any
@@ -19,6 +19,7 @@ from bedrock_batch_monitor.adapters.sdk import (
     InvocationOverError,
     bounded_config,
     guard,
+    pages_of,
     run_in,
 )
 from bedrock_batch_monitor.adapters.stepfunctions import TaskClient
@@ -250,3 +251,19 @@ def test_task_callback_has_two_attempts_and_the_given_concurrency() -> None:
         tasks.answer(SUCCESS)
     assert len(network.sent) == 2
     assert client.meta.config.max_pool_connections == 7
+
+
+def test_pages_end_with_the_last_or_with_an_error_of_the_service() -> None:
+    """Each is requested when the caller takes it, and those before an error are valid."""
+
+    def pages() -> Iterator[int]:
+        yield 1
+        yield 2
+        raise ReadTimeoutError(endpoint_url="https://service")
+
+    assert [*pages_of("Service", [1, 2])] == [1, 2]
+    assert [*pages_of("Service", [])] == []
+    taken = pages_of("Service", pages())
+    assert [next(taken), next(taken)] == [1, 2]
+    with pytest.raises(ServiceError, match=r"Service\.ReadTimeoutError"):
+        next(taken)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from bedrock_batch_monitor.adapters.sdk import InvocationOverError, guard
+from bedrock_batch_monitor.app import worker_pool
 from bedrock_batch_monitor.app.worker_pool import InlineWorkers, WorkerPool
 from bedrock_batch_monitor.domain.throttling import AdaptiveConcurrency
 from tests.support.network import Network, session
@@ -149,6 +150,24 @@ def test_calls_are_not_waited_for_without_time(seconds: float) -> None:
     case.executor.finish(0)
     case.pool.wait_for_all()
     assert case.results == ["a"]
+
+
+@pytest.mark.parametrize(("seconds", "patience"), [(900.0, 897.0), (3.5, 0.5), (2.0, 0.0)])
+def test_pool_waits_until_just_before_the_end_of_the_invocation(
+    seconds: float, patience: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three seconds are left for the response of the poll."""
+    waits: list[float] = []
+
+    def wait(_: object, *, timeout: float, **__: object) -> tuple[set[Any], set[Any]]:
+        waits.append(timeout)
+        return set(), set()
+
+    monkeypatch.setattr(worker_pool, "wait", wait)
+    case = Case(seconds)
+    case.submit("a")
+    case.pool.wait_for_all()
+    assert waits == [patience]
 
 
 def test_throttled_call_halves_the_concurrency_once_for_all_under_way() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -156,8 +156,7 @@ class InboxBatch:
         for job in to_read.values():
             # The polls read it in any case, so a failure is not worth repeating the command.
             if not self.workers.time_is_up:
-                result = self.inbox.reconcile(job)
-                self._handle(job.job_arn, replace(result, try_again=False))
+                self._handle(job.job_arn, self.inbox.reconcile(job))
         for job_arn, message_ids in _hints(requests).items():
             if job_arn in to_read:
                 continue
