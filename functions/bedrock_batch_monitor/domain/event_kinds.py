@@ -66,22 +66,14 @@ def _time(text: str) -> str:
 class FieldType(Enum):
     """The type of a data field: its name in JSON Schema, and how its text is read."""
 
-    _value_: tuple[str, Callable[[str], Any]]
-
     TEXT = ("string", _word)
     TIME = ("string", _time)
     WHOLE = ("integer", _whole)
     NUMBER = ("number", _finite)
 
-    @property
-    def json_type(self) -> str:
-        """The name of the type in JSON Schema."""
-        return self._value_[0]
-
-    @property
-    def parse(self) -> Callable[[str], Any]:
-        """The value of a text; raises ValueError for a text that is none."""
-        return self._value_[1]
+    def __init__(self, json_type: str, parse: Callable[[str], Any]) -> None:
+        self.json_type = json_type
+        self.parse = parse
 
 
 @dataclass(frozen=True, slots=True)
