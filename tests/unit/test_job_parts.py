@@ -9,6 +9,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bedrock_batch_monitor.domain import statuses
 from bedrock_batch_monitor.domain.arns import Scope
@@ -314,12 +316,15 @@ def test_period_is_whole_within_a_tolerance(span: timedelta, text: str) -> None:
 @pytest.mark.parametrize(
     ("value", "text"),
     [
+        (0, "0"),
         (999.4, "999"),
         (999.5, "1.00 k"),
         (9_500, "9.50 k"),
+        (9_999, "10.0 k"),
         (10_000, "10.0 k"),
         (10_500, "10.5 k"),
         (99_500, "99.5 k"),
+        (99_999, "100 k"),
         (100_000, "100 k"),
         (100_600, "101 k"),
         (999_499, "999 k"),
@@ -330,6 +335,11 @@ def test_period_is_whole_within_a_tolerance(span: timedelta, text: str) -> None:
 def test_short_number_loses_decimals_as_it_grows(value: float, text: str) -> None:
     """Beyond billions it only has more digits."""
     assert words.short(value) == text
+
+
+@given(st.integers(1_000, 10**12 - 10**9))
+def test_short_number_has_three_digits_and_a_unit(value: int) -> None:
+    assert re.fullmatch(r"(\d\.\d\d|\d\d\.\d|\d{3}) [kMB]", words.short(value))
 
 
 # Message, output and links

@@ -416,21 +416,6 @@ def test_axis_of_ended_jobs_has_whole_numbers(peak: int, marks: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "told"),
-    [
-        (0, "0"),
-        (999, "999"),
-        (1000, "1.00 k"),
-        (12_345, "12.3 k"),
-        (999_950, "1.00 M"),
-        (8.03e9, "8.03 B"),
-    ],
-)
-def test_short_number_has_three_digits_and_a_unit(value: int, told: str) -> None:
-    assert words.short(value) == told
-
-
-@pytest.mark.parametrize(
     ("hours", "text"),
     [
         (0.5, "in the last 30 minutes"),

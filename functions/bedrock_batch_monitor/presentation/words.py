@@ -106,7 +106,8 @@ def short(value: float) -> str:
         amount /= _THOUSAND
     if not unit:
         return f"{value:,.0f}"
-    digits = 0 if amount >= 100 else 1 if amount >= 10 else 2  # noqa: PLR2004 - three digits
+    # Three digits. The limits are what would be rounded to one digit more.
+    digits = 0 if amount >= 99.95 else 1 if amount >= 9.995 else 2  # noqa: PLR2004
     return f"{amount:.{digits}f}{unit}"
 
 
