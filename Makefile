@@ -55,7 +55,7 @@ demo: setup ## Run the whole monitor on this machine, without an AWS account (KE
 	@PYTHONPATH=functions python -m local.demo $(if $(KEEP),--keep)
 
 check: lint ## Run the linters, the unit tests and the documentation tests (about a minute)
-	@pytest --hypothesis-profile=quick tests/unit tests/docs
+	@pytest tests/unit tests/docs
 
 verify: setup ## Check the stack and the bundle against AWS's own data (part of make test; two minutes)
 	@pytest tests/verify
@@ -67,7 +67,8 @@ test: lint ## Run every check, and every test but those marked scale
 bench: setup ## Measure the monitor and its baselines; writes docs/performance.md (ARGS=--quick: five minutes, writes nothing)
 	@PYTHONPATH=functions:infra python -m local.benchmark $(ARGS)
 
-explore: setup ## Run the fault explorer: every crash and refusal at every call of overlapping polls (ARGS="--cases 0": all of them)
+explore: setup ## Test properties with 1,000 examples, then run the fault explorer (ARGS="--cases 0": all cases)
+	@pytest --hypothesis-profile=thorough tests/unit
 	@PYTHONPATH=functions:. python -m tests.explorer $(ARGS)
 
 mutate: setup ## Change the code in small ways and see whether a test notices (ARGS="--base REV --minutes 15")

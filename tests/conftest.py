@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import os
+from typing import Final
 
 from hypothesis import Phase, settings
 
-# A slow machine must not fail tests; in continuous integration the same cases run each time.
-settings.register_profile("default", deadline=None)
-settings.register_profile("ci", deadline=None, derandomize=True)
-# For `make check`: a quarter of the examples.
-settings.register_profile("quick", deadline=None, max_examples=25)
-# For `make mutate`: each run of a mutant has the same cases, and a failure is not made smaller,
-# because that takes longer than to find it.
+# A slow machine must not fail tests. `make explore` runs forty times as many examples.
+_FEW: Final = settings(deadline=None, max_examples=25)
+settings.register_profile("default", _FEW)
+# In continuous integration the same cases run each time.
+settings.register_profile("ci", _FEW, derandomize=True)
+# For `make mutate`, too. A failure is not made smaller there: that takes longer than to find it.
 settings.register_profile(
-    "mutation", deadline=None, derandomize=True, phases=[Phase.explicit, Phase.generate]
+    "mutation", _FEW, derandomize=True, phases=[Phase.explicit, Phase.generate]
 )
+settings.register_profile("thorough", _FEW, max_examples=1000)
 settings.load_profile(
     os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "default")
 )

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bedrock_batch_monitor.domain.arns import Scope
@@ -85,7 +85,6 @@ def test_unusable_event_is_refused_with_the_reason(event: object, reason: str) -
     assert len(str(caught.value)) < 500
 
 
-@settings(max_examples=1000)
 @given(
     json_values
     | st.fixed_dictionaries(

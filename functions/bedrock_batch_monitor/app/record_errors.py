@@ -49,8 +49,7 @@ if TYPE_CHECKING:
     from bedrock_batch_monitor.domain.token_usage import OutputBucket
     from bedrock_batch_monitor.settings import RecordErrorSettings
 
-# Left for storing and sending, and for a call of S3 that is under way: its three attempts can take 66
-# seconds.
+# Left for storing and sending, and for a call of S3 that is under way, which can take 66 seconds.
 SECONDS_TO_STORE: Final = 90
 
 
