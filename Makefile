@@ -67,7 +67,7 @@ test: lint ## Run every check, and every test but those marked scale
 bench: setup ## Measure the monitor and its baselines; writes docs/performance.md (ARGS=--quick: five minutes, writes nothing)
 	@PYTHONPATH=functions:infra python -m local.benchmark $(ARGS)
 
-explore: setup ## Test properties with 1,000 examples, then run the fault explorer (ARGS="--cases 0": all cases)
+explore: setup ## Test properties with 400 examples, then run the fault explorer (ARGS="--cases 0": all cases)
 	@pytest --hypothesis-profile=thorough tests/unit
 	@PYTHONPATH=functions:. python -m tests.explorer $(ARGS)
 

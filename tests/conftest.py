@@ -7,7 +7,7 @@ from typing import Final
 
 from hypothesis import Phase, settings
 
-# A slow machine must not fail tests. `make explore` runs forty times as many examples.
+# A slow machine must not fail tests. `make explore` runs sixteen times as many examples.
 _FEW: Final = settings(deadline=None, max_examples=25)
 settings.register_profile("default", _FEW)
 # In continuous integration the same cases run each time.
@@ -16,7 +16,7 @@ settings.register_profile("ci", _FEW, derandomize=True)
 settings.register_profile(
     "mutation", _FEW, derandomize=True, phases=[Phase.explicit, Phase.generate]
 )
-settings.register_profile("thorough", _FEW, max_examples=1000)
+settings.register_profile("thorough", _FEW, max_examples=400)
 settings.load_profile(
     os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "default")
 )
