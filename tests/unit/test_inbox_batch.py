@@ -111,7 +111,7 @@ def test_hint_for_a_tracked_job_reads_it_once() -> None:
     ],
     ids=["untracked", "invalid", "ended", "unknown"],
 )
-def test_hint_for_a_job_that_is_not_followed_is_done(found: FoundJob | None) -> None:
+def test_hint_for_a_job_that_is_not_tracked_is_done(found: FoundJob | None) -> None:
     """Without discovery, nobody wants a job that has no item."""
     case = Case({ARN: found})
     assert case.batch().process({"1": Hint(ARN)}) == []

@@ -132,7 +132,7 @@ def test_status_that_is_not_known_has_its_own_look(status: str | None) -> None:
     assert palette.css_class("Failed") == "s-failed"
 
 
-def test_style_of_the_widget_has_the_colours_of_its_theme() -> None:
+def test_style_of_the_widget_has_the_colors_of_its_theme() -> None:
     """Of the page and of each status, also of one that is not known."""
     looks = {**palette.LOOKS, "Odd": palette.OTHER}
     for dark, colours in ((False, palette.LIGHT), (True, palette.DARK)):

@@ -285,7 +285,9 @@ def test_event_that_the_bus_does_not_take_is_an_error(bus: Bus, code: str) -> No
 
 
 @pytest.mark.parametrize(("seconds", "complete"), [(90, True), (89.9, False)])
-def test_last_minute_is_left_for_storing_and_sending(seconds: float, *, complete: bool) -> None:
+def test_last_ninety_seconds_are_left_for_storing_and_sending(
+    seconds: float, *, complete: bool
+) -> None:
     jobs, files = Jobs((job(), None)), Files()
     assert handle(function(jobs, files=files), seconds=seconds) is Handled.SENT
     (stored,) = jobs.added
