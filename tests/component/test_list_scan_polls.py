@@ -309,13 +309,13 @@ def test_slow_lists_leave_time_for_the_jobs(scanning: Cloud) -> None:
     scanning.poll()
     scanning.bedrock.faults.short_pages(1)
     left = [55.0]
-    page = scanning.monitor.reconciler.bedrock.page
+    states = scanning.monitor.reconciler.bedrock.states
 
     def slow(*request: Any) -> Any:
         left[0] -= 8
-        return page(*request)
+        return states(*request)
 
-    scanning.monitor.reconciler.bedrock.page = slow  # type: ignore[method-assign]
+    scanning.monitor.reconciler.bedrock.states = slow  # type: ignore[method-assign]
     summary = scanning.monitor.poll(lambda: left[0])
     assert (summary.jobs_read, summary.complete) == (20, True)
     assert 0 < summary.jobs_listed < 5

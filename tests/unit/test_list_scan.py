@@ -8,7 +8,7 @@ from math import ceil
 from unittest.mock import Mock, call
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bedrock_batch_monitor.adapters.errors import ServiceError
@@ -159,13 +159,35 @@ def test_fetch_required_when_counts_are_due_to_be_saved() -> None:
     assert requires_fetch(recently, moved, now=NOW + 5 * MINUTE, rules=RULES)
 
 
-@given(tracked_jobs, summaries, times, all_rules)
-def test_fetch_required_for_every_summary_that_would_change_something(
-    job: TrackedJob, summary: ListedState, now: datetime, rules: Rules
+@given(
+    job=tracked_jobs,
+    status=st.sampled_from(statuses.NON_TERMINAL),
+    summary=summaries,
+    now=times,
+    rules=all_rules,
+    has_same_status=st.booleans(),
+)
+def test_fetch_required_for_every_summary_that_would_change_something(  # noqa: PLR0913 - drawn
+    job: TrackedJob,
+    status: str,
+    summary: ListedState,
+    now: datetime,
+    rules: Rules,
+    *,
+    has_same_status: bool,
 ) -> None:
     """A job is confirmed only where the summary, applied as an observation, changes nothing."""
-    job = replace(job, submit_time=now, last_error=None, unreadable_polls=0, failing_since=None)
-    assume(is_confirmable(job, now))
+    if has_same_status:
+        summary = summary._replace(status=status)
+    job = replace(
+        job,
+        status=status,
+        submit_time=now,
+        last_error=None,
+        unreadable_polls=0,
+        failing_since=None,
+    )
+    assert is_confirmable(job, now)
     answer = JobObservation(
         ARN,
         summary.status,
