@@ -16,6 +16,7 @@ from bedrock_batch_monitor_cdk.bundling import (
     BundlingError,
     PipRunner,
     bundle,
+    dependencies_of,
     run_pip,
 )
 
@@ -115,6 +116,12 @@ def test_model_of_every_client_is_in_the_bundle() -> None:
         for service in re.findall(r"\.(?:create_)?client\(\s*\"([\w-]+)\"", file.read_text())
     }
     assert made == set(SERVICE_MODELS)
+
+
+def test_requirements_of_a_checkout_are_kept_for_all_syntheses(tmp_path: Path) -> None:
+    """`make clean` removes them with everything else in `build`."""
+    found = {dependencies_of(tmp_path / output) for output in ("one/asset", "other/asset")}
+    assert {path.parent for path in found} == {Path(__file__).parents[2] / "build"}
 
 
 def test_pip_installs_pinned_wheels_for_the_platform_of_lambda(

@@ -153,7 +153,10 @@ def test_functions_can_assume_only_the_roles_of_the_members(
             f"arn:aws:iam::{MEMBER}:role/BedrockBatchMonitorMember-{region}"
             for region in ("us-east-1", "eu-west-1")
         }
-    assert statements(synthesize(REGION_ALONE), of_type, "AssumeMemberRoles") == []
+    one_account = synthesize(REGION_ALONE)
+    assert statements(one_account, of_type, "AssumeMemberRoles") == []
+    for statement in statements(one_account, of_type, "ReadBatchJobs"):
+        assert len(as_tuple(statement["Resource"])) == 2
 
 
 def test_roles_that_members_trust_have_fixed_names(synthesize: Synthesize, of_type: OfType) -> None:

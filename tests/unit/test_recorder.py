@@ -510,3 +510,16 @@ def test_new_job_that_is_refused_reads_its_history_once() -> None:
     tables.record_unreadable = lambda *_, **__: DONE
     assert reconciler(tables).reconcile(NEW, observed_by="poll").errors == (REFUSAL.code,)
     tables.records.assert_called_once_with(ARN)
+
+
+@pytest.mark.parametrize("written", [DONE, CONFLICT])
+def test_tracking_of_a_recorded_end_is_stopped_unless_the_item_changed(
+    written: WriteResult,
+) -> None:
+    """Bedrock is not called: the end has its event."""
+    tables: Any = Tables()
+    tables.stop_tracking = Mock(return_value=written)
+    ended = replace(JOB, status="Completed", event_id="e")
+    result = reconciler(tables).reconcile(ended, observed_by="poll")
+    assert result == ReconcileResult(is_conflict=written is CONFLICT)
+    tables.stop_tracking.assert_called_once_with(ended)
