@@ -12,6 +12,7 @@ from unittest.mock import patch
 import pytest
 
 from bedrock_batch_monitor.adapters.dynamodb.slots_table import SlotsTable
+from bedrock_batch_monitor.adapters.dynamodb.writes import DONE, WriteOutcome, WriteResult
 from bedrock_batch_monitor.adapters.errors import ServiceError
 from bedrock_batch_monitor.app import models
 from bedrock_batch_monitor.domain.slots import ModelSlots, SlotState
@@ -40,7 +41,7 @@ def quotas(monkeypatch: pytest.MonkeyPatch) -> Iterator[Quotas]:
 
 @pytest.fixture
 def watched(cloud: Cloud, quotas: Quotas) -> Cloud:
-    """A monitor that follows slots and sends events about them."""
+    """A monitor that counts slots and sends events about them."""
     assert quotas.calls == 0
     return cloud.with_settings(read_quotas=True, emit_slots_available=True)
 
@@ -363,6 +364,21 @@ def test_overlapping_polls_record_an_episode_once(watched: Cloud) -> None:
     assert summary.conflicts == 1
     assert len(available(watched)) == 1
     assert slots_item(watched)["sequence"] == 1
+
+
+def test_slots_event_is_acknowledged_once(watched: Cloud) -> None:
+    """A second acknowledgement, and one of another event, change nothing and say so."""
+    fill_and_free(watched)
+    with patch.object(SlotsTable, "ack", side_effect=ServiceError("DynamoDB", "Crash", "test")):
+        watched.poll()
+    (pending,) = slots_item(watched)["pendingSlots"]
+    assert watched.monitor.slots is not None
+    table, scope = watched.monitor.slots.table, watched.monitor.scope
+    assert table.ack(scope, "another event") == WriteResult(WriteOutcome.CONFLICT)
+    assert slots_item(watched)["pendingSlots"] == {pending}
+    assert table.ack(scope, pending) == DONE
+    assert "pendingSlots" not in slots_item(watched)
+    assert table.ack(scope, pending) == WriteResult(WriteOutcome.CONFLICT)
 
 
 def test_bus_that_is_missing_keeps_the_event_pending(watched: Cloud) -> None:

@@ -136,11 +136,15 @@ def test_any_context_makes_a_page(invoke: Invoke, event: dict[str, Any]) -> None
     assert "No active job" in invoke(**event)
 
 
-def test_unreadable_tables_are_reported(cloud: Cloud, invoke: Invoke) -> None:
-    """The widget shows the error code."""
+def test_unreadable_tables_are_reported(
+    cloud: Cloud, invoke: Invoke, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The widget and the log have the error code."""
     cloud.dynamodb.delete_table(TableName="jobs")
 
     assert "DynamoDB.ResourceNotFoundException" in invoke()
+    (logged,) = [record for record in caplog.records if record.message == "jobs not shown"]
+    assert vars(logged)["error"] == "DynamoDB.ResourceNotFoundException"
 
 
 @pytest.mark.parametrize(

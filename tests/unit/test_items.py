@@ -186,7 +186,16 @@ def test_sequence_without_a_status_is_refused() -> None:
         items.tracked_job({"jobArn": items.text(ARN), "sequence": items.number(2)})
 
 
-@pytest.mark.parametrize("value", [{"S": "denied"}, {"M": {}}, {"M": {"code": {"N": "1"}}}])
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"S": "denied"},
+        {"M": {}},
+        {"M": {"code": {"N": "1"}}},
+        {"M": {"code": {"S": "denied"}}},
+        {"M": {"message": {"S": "no"}}},
+    ],
+)
 def test_invalid_last_error_is_ignored(value: dict[str, object]) -> None:
     """A `lastError` in another form is written again instead of failing the read."""
     item = {"jobArn": items.text(ARN), "lastError": value}

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from botocore.exceptions import ClientError
@@ -13,6 +14,7 @@ from botocore.exceptions import ClientError
 from bedrock_batch_monitor.adapters.dynamodb import items
 from bedrock_batch_monitor.adapters.dynamodb.acks import Acks
 from bedrock_batch_monitor.adapters.dynamodb.history_table import HistoryTable
+from bedrock_batch_monitor.adapters.dynamodb.job_items import read_batch
 from bedrock_batch_monitor.adapters.dynamodb.jobs_table import JobsTable
 from bedrock_batch_monitor.adapters.dynamodb.outbox_table import (
     KEPT_FOR,
@@ -325,3 +327,14 @@ def test_transaction_that_is_written_is_done() -> None:
     client = answering({})
     assert transact(client, []) == DONE
     assert client.requests == [{"TransactItems": []}]
+
+
+def test_batch_with_keys_that_were_not_processed_is_an_error() -> None:
+    """Jobs that are missing from the answer would pass for jobs that nobody tracks."""
+    client: Any = Mock()
+    item = {"jobArn": items.text(ARN)}
+    client.batch_get_item.return_value = {"Responses": {"jobs": [item]}, "UnprocessedKeys": {}}
+    assert read_batch(client, "jobs", [ARN]) == [item]
+    client.batch_get_item.return_value["UnprocessedKeys"] = {"jobs": {"Keys": [item]}}
+    with pytest.raises(ServiceError, match="UnprocessedKeys"):
+        read_batch(client, "jobs", [ARN])
