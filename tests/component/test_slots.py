@@ -15,7 +15,7 @@ from bedrock_batch_monitor.adapters.dynamodb.slots_table import SlotsTable
 from bedrock_batch_monitor.adapters.dynamodb.writes import DONE, WriteOutcome, WriteResult
 from bedrock_batch_monitor.adapters.errors import ServiceError
 from bedrock_batch_monitor.app import models
-from bedrock_batch_monitor.domain.slots import ModelSlots, SlotState
+from bedrock_batch_monitor.domain.slots import ModelSlots, PendingSlots, SlotChange, SlotState
 from bedrock_batch_monitor.outbox.relay import Relay
 from local.bedrock import Phase, Script
 from tests.support.monitor import ACCOUNT, REGION
@@ -379,6 +379,18 @@ def test_slots_event_is_acknowledged_once(watched: Cloud) -> None:
     assert table.ack(scope, pending) == DONE
     assert "pendingSlots" not in slots_item(watched)
     assert table.ack(scope, pending) == WriteResult(WriteOutcome.CONFLICT)
+
+
+def test_next_event_continues_after_the_last_of_several(watched: Cloud) -> None:
+    """Two models have free slots in one poll: no later event has the number of one of them."""
+    assert watched.monitor.slots is not None
+    table, scope = watched.monitor.slots.table, watched.monitor.scope
+    due = tuple(
+        PendingSlots(model, number, START, START, 1, 2, "name")
+        for number, model in ((1, HAIKU), (2, MISTRAL))
+    )
+    assert table.save_change(scope, SlotChange({}, due), SlotState()) == DONE
+    assert (table.load(scope).sequence, len(table.load(scope).pending)) == (2, 2)
 
 
 def test_bus_that_is_missing_keeps_the_event_pending(watched: Cloud) -> None:
