@@ -17,7 +17,7 @@ from tests.mutation.operators import Mutant
 from tests.mutation.recordings import Recording
 from tests.mutation.servers import Lane, Project, ServerError
 from tests.mutation.settings import ACCEPTED, PARTS, Accepted, Ring
-from tests.mutation.worker import INVALID, KILLED, SURVIVED, TIMED_OUT
+from tests.mutation.worker import KILLED, SURVIVED, TIMED_OUT
 
 WORKERS: Final = 2
 NOT_TRIED: Final = "not tried"
@@ -157,9 +157,6 @@ class Check:
             mutant.number,
             [(test, touched.seconds[test]) for test in chosen],
         )
-        if verdict.outcome == INVALID:
-            # Not a program, such as a tuple without its brackets: nobody can make this change.
-            return attempt.result(ACCEPTED_OUTCOME)
         attempt.rest = tests[len(chosen) :]
         attempt.budget *= 2
         if verdict.outcome == SURVIVED and attempt.rest:

@@ -15,7 +15,7 @@ import pytest
 
 from tests.mutation import worker
 from tests.mutation.__main__ import check
-from tests.mutation.check import ACCEPTED_OUTCOME, NOT_TRIED, UNDECIDED, Check, Tried, report
+from tests.mutation.check import NOT_TRIED, UNDECIDED, Check, Tried, report
 from tests.mutation.choose import Touched
 from tests.mutation.kills import Kills
 from tests.mutation.operators import Mutant
@@ -24,7 +24,6 @@ from tests.mutation.servers import Lane, Project, ServerError
 from tests.mutation.settings import FIXED, SAMPLE, Accepted, Code, Ring, read_settings
 from tests.mutation.worker import (
     BROKEN,
-    INVALID,
     KILLED,
     SURVIVED,
     TIMED_OUT,
@@ -376,23 +375,6 @@ def test_run_that_ends_early_has_tried_each_mutant_a_little(
     found = tried(monkeypatch, lane, Kills(tmp_path / "kills"), count=3, minutes=5 / 60)
     assert lane.ran == [("a",), ("a",), ("a",), ("b", "c")]
     assert [(each.outcome, each.tests) for each in found] == [(UNDECIDED, 1)] * 2 + [(UNDECIDED, 3)]
-
-
-@dataclass
-class InvalidLane(StubLane):
-    """Says that no mutant is a program."""
-
-    def attempt(self, *_: object) -> Verdict:
-        """Try a mutant."""
-        return Verdict(INVALID)
-
-
-def test_change_that_is_no_program_is_neither_killed_nor_a_survivor(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """Nobody can make it, and no test would detect it."""
-    (found,) = tried(monkeypatch, InvalidLane({}), Kills(tmp_path / "kills"), count=1)
-    assert found.outcome == ACCEPTED_OUTCOME
 
 
 def test_mutant_survives_only_if_all_tests_have_run(

@@ -41,7 +41,6 @@ from tests.mutation.settings import Code, Ring, read_settings
 KILLED, SURVIVED, TIMED_OUT = "killed", "survived", "timed out"
 UNPATCHABLE: Final = "unpatchable"
 BROKEN: Final = "broken"
-INVALID: Final = "invalid"
 # Of a test that takes seconds while nothing is mutated; the machine may be busy with other things.
 _PATIENCE: Final = 6.0
 _LEAST_SECONDS: Final = 8.0
@@ -294,14 +293,11 @@ class Collected:
             def work(tell: Callable[[str], None], request: Request = request) -> None:
                 if request.number >= 0:
                     tree = mutated(self.code.sources[request.path], self.code.facts, request.number)
+                    code = compile(
+                        tree, str(self.code.root / request.path), "exec", dont_inherit=True
+                    )
                     try:
-                        code = compile(
-                            tree, str(self.code.root / request.path), "exec", dont_inherit=True
-                        )
                         patch(functions, code)
-                    except SyntaxError:
-                        tell(INVALID)
-                        return
                     except UnpatchableError:
                         tell(UNPATCHABLE)
                         return
@@ -382,11 +378,6 @@ def serve_fresh(ring: Ring, code: Code, channel: Channel, options: Sequence[str]
         def work(tell: Callable[[str], None], request: Request = request) -> None:
             if request.number >= 0:
                 tree = mutated(code.sources[request.path], code.facts, request.number)
-                try:
-                    compile(tree, request.path, "exec", dont_inherit=True)
-                except SyntaxError:
-                    tell(INVALID)
-                    return
                 load_with({code.root / request.path: lambda: tree})
             failures = Failures()
             wanted = frozenset(request.tests)
