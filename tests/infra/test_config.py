@@ -18,48 +18,7 @@ from bedrock_batch_monitor.domain.outcomes import NOTIFIABLE
 from bedrock_batch_monitor.domain.token_usage import OutputBucket, TokenPrice
 from bedrock_batch_monitor_cdk.config import MOST_BUCKETS, ConfigError, MonitorConfig
 from tests.docs.generate import settings
-
-# Released settings: their names and defaults are part of the public contract.
-RELEASED = {
-    "pollIntervalMinutes": 1,
-    "discovery": True,
-    "discoveryNamePrefix": None,
-    "discoveryNamePattern": None,
-    "discoveryModelIds": None,
-    "backfillDays": 0,
-    "taskTokens": True,
-    "emitStatusChanges": False,
-    "progressIntervalMinutes": 5,
-    "stalledAfterMinutes": None,
-    "emitAtRisk": False,
-    "unreachableAfterPolls": 3,
-    "fullReadHours": 24,
-    "recordMessages": True,
-    "historyRetentionDays": None,
-    "outputBuckets": None,
-    "tokenPrices": None,
-    "eventBusName": None,
-    "removalPolicy": "retain",
-    "kms": "aws",
-    "alarmEmail": None,
-    "notifyEmail": None,
-    "notifyChat": False,
-    "notifyOutcomes": None,
-    "schemaRegistry": False,
-    "logRetentionDays": 30,
-    "logLevel": "INFO",
-    "functionMemoryMegabytes": 512,
-    "functionReservedConcurrency": None,
-    "regions": None,
-    "accounts": None,
-    "organizationId": None,
-    "memberRoleName": "BedrockBatchMonitorMember",
-    "memberExternalId": None,
-    "memberOf": None,
-    "allowUnknownRegions": False,
-    "vpcSubnetIds": None,
-    "vpcSecurityGroupIds": None,
-}
+from tests.support.released_settings import RELEASED
 
 BUS_IN_GOV_CLOUD = "arn:aws-us-gov:events:us-gov-west-1:111111111111:event-bus/jobs"
 BUS = "arn:aws:events:us-east-1:111111111111:event-bus/jobs"

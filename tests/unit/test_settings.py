@@ -40,6 +40,7 @@ from bedrock_batch_monitor.settings import (
     SettingError,
     Settings,
 )
+from tests.support.released_settings import RELEASED
 from tests.support.variables import DEFAULT_VARIABLES
 
 COMPLETE = {
@@ -406,35 +407,7 @@ def test_deployment_without_settings_has_the_documented_defaults() -> None:
         key: setting.default
         for key, setting in settings_by_key().items()
         if setting.default is not None
-    } == {
-        "pollIntervalMinutes": 1,
-        "discovery": True,
-        "backfillDays": 0,
-        "taskTokens": True,
-        "emitStatusChanges": False,
-        "progressIntervalMinutes": 5,
-        "emitAtRisk": False,
-        "maxErrorShare": 0.0,
-        "readTags": True,
-        "readQuotas": True,
-        "emitSlotsAvailable": False,
-        "deadlineTag": "bbm:deadline",
-        "unreachableAfterPolls": 3,
-        "fullReadHours": 24,
-        "recordMessages": True,
-        "recordErrors": "off",
-        "removalPolicy": "retain",
-        "kms": "aws",
-        "lateAlarms": False,
-        "runbookUrl": "docs/operating.md",
-        "notifyChat": False,
-        "schemaRegistry": False,
-        "logRetentionDays": 30,
-        "logLevel": "INFO",
-        "functionMemoryMegabytes": 512,
-        "allowUnknownRegions": False,
-        "memberRoleName": "BedrockBatchMonitorMember",
-    }
+    } == {key: default for key, default in RELEASED.items() if default is not None}
 
 
 def test_retention_of_logs_is_one_that_cloudwatch_accepts() -> None:
