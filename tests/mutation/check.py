@@ -144,15 +144,16 @@ class Check:
             hints = self.kills.hints(mutant, touched.seconds)
         tests = hints_first(attempt.rest, hints)
         budget = min(attempt.budget, self.deadline - time.monotonic())
+        at_import = touched.runs_at_import(mutant)
         chosen = in_budget(
             tests,
             touched.seconds,
             budget,
-            seconds_per_file=_IMPORT_SECONDS if mutant.at_definition else 0.0,
+            seconds_per_file=_IMPORT_SECONDS if at_import else 0.0,
         )
         verdict = lane.attempt(
             ring,
-            "fresh" if mutant.at_definition else "collected",
+            "fresh" if at_import else "collected",
             mutant.path,
             mutant.number,
             [(test, touched.seconds[test]) for test in chosen],

@@ -34,24 +34,56 @@ class Touched:
     """Node ids by path and first line of a statement."""
     uses: Mapping[str, frozenset[tuple[str, int]]] = field(default_factory=dict)
     """The statements in which a name is used, by name."""
+    imported: frozenset[tuple[str, int]] = frozenset()
+    """The statements of functions that run while the code is imported, as path and first line."""
+    made_with: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """The names that are defined with a name while a module is imported, by that name."""
+    mentions: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """The tests whose own code has a name, by name."""
 
     @cached_property
     def statements(self) -> Mapping[str, int]:
         """How many statements of the code each test runs."""
         return Counter(test for tests in self.tests.values() for test in tests)
 
+    def runs_at_import(self, mutant: Mutant) -> bool:
+        """Whether what a mutant changes runs while a module is imported, and in no test."""
+        place = (mutant.path, mutant.statement)
+        return mutant.at_definition or (place in self.imported and not self.tests.get(place))
+
     def tests_of(self, mutant: Mutant) -> tuple[str, ...]:
-        """The tests that run what a mutant changes, in the order in which to try them."""
-        found = set(self.tests.get((mutant.path, mutant.statement), ()))
-        if mutant.at_definition:
-            for name in mutant.uses:
-                for statement in self.uses.get(name, ()):
-                    found |= self.tests.get(statement, frozenset())
-        if mutant.at_definition and not found:
+        """The tests that run what a mutant changes, in the order in which to try them.
+
+        Those of what runs at import are the tests that have the name of what is changed; then those
+        that run a statement with this name, or with a name that is defined with it.
+        """
+        direct = self.tests.get((mutant.path, mutant.statement), frozenset())
+        if not self.runs_at_import(mutant):
+            return in_order(direct, self.seconds, self.statements)
+        names = mutant.uses or {mutant.qualname.rpartition(".")[2]}
+        named = {test for name in names for test in self.mentions.get(name, ())}
+        found = set(direct)
+        for name in self._defined_with(names):
+            for statement in self.uses.get(name, ()):
+                found |= self.tests.get(statement, frozenset())
+        if not named | found:
             for (path, _), tests in self.tests.items():
                 if path == mutant.path:
                     found |= tests
-        return in_order(found, self.seconds, self.statements)
+        return (
+            *in_order(named, self.seconds, self.statements),
+            *in_order(found - named, self.seconds, self.statements),
+        )
+
+    def _defined_with(self, names: Iterable[str]) -> set[str]:
+        """These names, and all that are defined with one of them."""
+        found: set[str] = set()
+        waiting = list(names)
+        while waiting:
+            if (name := waiting.pop()) not in found:
+                found.add(name)
+                waiting += self.made_with.get(name, ())
+        return found
 
 
 def in_order(

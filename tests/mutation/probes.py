@@ -132,9 +132,54 @@ def statements_using(sources: Mapping[str, str]) -> dict[str, frozenset[tuple[st
                 continue
             for block in _blocks(function):
                 for statement in block:
-                    for node in ast.walk(statement):
-                        if isinstance(node, ast.Name):
-                            found.setdefault(node.id, set()).add((path, statement.lineno))
-                        elif isinstance(node, ast.Attribute):
-                            found.setdefault(node.attr, set()).add((path, statement.lineno))
+                    for name in _names(statement):
+                        found.setdefault(name, set()).add((path, statement.lineno))
     return {name: frozenset(places) for name, places in found.items()}
+
+
+def names_made_with(sources: Mapping[str, str]) -> dict[str, frozenset[str]]:
+    """The names that a module or a class defines with a name or an attribute, by that name."""
+    found: dict[str, set[str]] = {}
+    for source in sources.values():
+        tree = ast.parse(source)
+        owners = (tree, *(node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)))
+        for statement in (statement for owner in owners for statement in owner.body):
+            if not isinstance(statement, ast.Assign | ast.AnnAssign) or statement.value is None:
+                continue
+            targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+            made = {name for target in targets for name in _names(target)}
+            for name in _names(statement.value):
+                found.setdefault(name, set()).update(made)
+    return {name: frozenset(made) for name, made in found.items()}
+
+
+def mentions_of(sources: Mapping[str, str], tests: Iterable[str]) -> dict[str, frozenset[str]]:
+    """The tests whose own function has a name or an attribute, by that name.
+
+    What a file has outside of its tests counts for each of its tests.
+    """
+    functions: dict[tuple[str, str], set[str]] = {}
+    shared: dict[str, set[str]] = {}
+    for path, source in sources.items():
+        tree = ast.parse(source)
+        classes = (node for node in tree.body if isinstance(node, ast.ClassDef))
+        for statement in (*tree.body, *(part for node in classes for part in node.body)):
+            if isinstance(statement, ast.FunctionDef) and statement.name.startswith("test_"):
+                functions[path, statement.name] = set(_names(statement))
+            elif not isinstance(statement, ast.ClassDef | ast.Import | ast.ImportFrom):
+                shared.setdefault(path, set()).update(_names(statement))
+    found: dict[str, set[str]] = {}
+    for test in tests:
+        path, _, rest = test.partition("::")
+        function = rest.partition("[")[0].rpartition("::")[2]
+        for name in (*functions.get((path, function), ()), *shared.get(path, ())):
+            found.setdefault(name, set()).add(test)
+    return {name: frozenset(named) for name, named in found.items()}
+
+
+def _names(node: ast.AST) -> Iterable[str]:
+    for part in ast.walk(node):
+        if isinstance(part, ast.Name):
+            yield part.id
+        elif isinstance(part, ast.Attribute):
+            yield part.attr

@@ -27,6 +27,8 @@ class Recorder:
     seconds: dict[str, float] = field(default_factory=dict)
     lines: dict[str, list[int]] = field(default_factory=dict)
     failed: list[str] = field(default_factory=list)
+    imported: frozenset[int] = frozenset()
+    """What has run before the first test: while modules are imported and tests are collected."""
     _of_fixture: dict[Any, tuple[frozenset[int], float]] = field(default_factory=dict)
     _caches: list[Any] | None = None
     _extra: float = 0.0
@@ -37,6 +39,7 @@ class Recorder:
         """Start with nothing noted, and keep what was by the end."""
         # Each test runs what it uses, whatever an earlier one has left in a cache.
         if self._caches is None:
+            self.imported = frozenset(self.probes.hits)
             self._caches = caches_of(self.packages)
         for cache in self._caches:
             cache.cache_clear()
@@ -121,6 +124,7 @@ class Recorder:
                 [*self.probes.place(number), tests] for number, tests in statements.items()
             ],
             "failed": self.failed,
+            "imported": [self.probes.place(number) for number in sorted(self.imported)],
         }
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.mutation.choose import Touched
-from tests.mutation.probes import statements_using
+from tests.mutation.probes import mentions_of, names_made_with, statements_using
 from tests.mutation.servers import Project, Server, ServerError
 from tests.mutation.settings import Code, Ring
 
@@ -80,7 +80,7 @@ def _files(
     return fresh
 
 
-_NOTHING: Final[Mapping[str, Any]] = {"tests": [], "statements": [], "failed": []}
+_NOTHING: Final[Mapping[str, Any]] = {"tests": [], "statements": [], "failed": [], "imported": []}
 
 
 def by_file(recorded: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -104,6 +104,8 @@ def by_file(recorded: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
             by.setdefault(name.partition("::")[0], []).append(place)
         for file, places in by.items():
             found[file]["statements"].append([path, line, places])
+    for entry in found.values():
+        entry["imported"] = recorded["imported"]
     return found
 
 
@@ -167,24 +169,26 @@ def _recording(files: Mapping[str, Any], ring: Ring, code: Code) -> Recording:
     seconds: dict[str, float] = {}
     tests: dict[tuple[str, int], set[str]] = {}
     failed: list[str] = []
+    imported: set[tuple[str, int]] = set()
     for entry in files.values():
         names = [name for name, _ in entry["tests"]]
         seconds.update((name, taken) for name, taken in entry["tests"])
         failed += entry["failed"]
+        imported.update((path, line) for path, line in entry["imported"])
         for path, line, indexes in entry["statements"]:
             tests.setdefault((path, line), set()).update(names[index] for index in indexes)
     if not seconds:
         message = f"{ring.name}: no test passes without a mutant: {', '.join(failed[:5])}"
         raise ServerError(message)
-    touched = Touched(
-        seconds,
-        {place: frozenset(found) for place, found in tests.items()},
-        statements_using(_sources(code, ring)),
-    )
-    return Recording(touched, tuple(sorted(failed)))
-
-
-def _sources(code: Code, ring: Ring) -> dict[str, str]:
-    return {
+    sources = {
         path: source for path, source in code.sources.items() if path.startswith(f"{ring.source}/")
     }
+    touched = Touched(
+        seconds=seconds,
+        tests={place: frozenset(found) for place, found in tests.items()},
+        uses=statements_using(sources),
+        imported=frozenset(imported),
+        made_with=names_made_with(sources),
+        mentions=mentions_of({name: (code.root / name).read_text() for name in files}, seconds),
+    )
+    return Recording(touched, tuple(sorted(failed)))

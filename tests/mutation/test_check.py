@@ -155,6 +155,32 @@ def test_survivors_are_mutants_that_no_test_detects(
     assert {path: path.read_bytes() for path in files} == files
 
 
+def test_function_that_runs_only_at_import_is_tested(
+    project: Callable[[str, str], tuple[Project, Any]],
+) -> None:
+    """The module is imported again for the tests of what it makes."""
+    code = """
+        def _row(number: int) -> int:
+            return number + 1
+
+        ROWS = (_row(1), _row(2))
+
+        def rows():
+            return ROWS
+        """
+    tests = """
+        from pack.code import rows
+
+        def test_rows():
+            assert rows() == (2, 3)
+        """
+    made, settings = project(dedent(code), dedent(tests))
+    settings = replace(settings, fixed={})
+    found, text = check(made, settings, [], Namespace(**OPTIONS), lambda _: None)
+    assert not found, text
+    assert text.splitlines()[-1].split()[:3] == ["sample", "7", "0"]
+
+
 def test_tests_that_depend_on_their_order_are_refused(
     project: Callable[[str, str], tuple[Project, Any]],
 ) -> None:

@@ -154,6 +154,40 @@ def test_constant_is_tested_by_tests_of_its_uses(found: list[Mutant]) -> None:
     assert touched.tests_of(mutant) == ("user",)
 
 
+def test_constant_is_tested_by_tests_that_name_it(found: list[Mutant]) -> None:
+    """They come first, however slow: no function of the code has to use the constant."""
+    touched = Touched(
+        seconds={"names it": 5.0, "user": 1.0, "user of a table": 2.0, "elsewhere": 0.1},
+        tests={
+            (PATH, 4): frozenset({"user"}),
+            (PATH, 6): frozenset({"user of a table"}),
+            (PATH, 8): frozenset({"elsewhere"}),
+        },
+        uses={"LIMIT": frozenset({(PATH, 4)}), "TABLE": frozenset({(PATH, 6)})},
+        made_with={"LIMIT": frozenset({"ROW"}), "ROW": frozenset({"TABLE", "ROW"})},
+        mentions={"LIMIT": frozenset({"names it"})},
+    )
+    mutant = next(mutant for mutant in found if mutant.qualname == "<module>")
+    assert touched.tests_of(mutant) == ("names it", "user", "user of a table")
+
+
+def test_function_of_an_import_is_tested_by_tests_of_what_it_makes(found: list[Mutant]) -> None:
+    """No test runs it, so each test needs a module that is imported with the mutant."""
+    touched = Touched(
+        seconds={"user": 1.0, "elsewhere": 0.1},
+        tests={(PATH, 4): frozenset({"user"}), (PATH, 6): frozenset({"elsewhere"})},
+        uses={"TABLE": frozenset({(PATH, 4)})},
+        imported=frozenset({(PATH, 8), (PATH, 6)}),
+        made_with={"other": frozenset({"TABLE"})},
+    )
+    mutants_of = {mutant.qualname: mutant for mutant in found}
+    assert touched.tests_of(mutants_of["other"]) == ("user",)
+    assert touched.runs_at_import(mutants_of["other"])
+    # Tests call this one as well: they see a mutant of it without another import.
+    assert touched.tests_of(mutants_of["Table.get"]) == ("elsewhere",)
+    assert not touched.runs_at_import(mutants_of["Table.get"])
+
+
 def test_tests_that_run_little_else_come_first() -> None:
     """A test of a whole poll may be as quick as a unit test, and says less about one statement."""
     seconds = {"a.py::unit": 0.1, "b.py::poll": 0.1, "c.py::slow": 1.0}

@@ -11,7 +11,13 @@ from typing import Any
 import pytest
 
 from tests.mutation.operators import facts_of, mutants, mutated
-from tests.mutation.probes import Probes, caches_of, statements_using
+from tests.mutation.probes import (
+    Probes,
+    caches_of,
+    mentions_of,
+    names_made_with,
+    statements_using,
+)
 from tests.mutation.worker import UnpatchableError, live_functions, patch
 
 SOURCE = dedent(
@@ -63,6 +69,44 @@ def test_uses_of_a_name_are_found() -> None:
     found = statements_using({"code.py": SOURCE, "other.py": "def g():\n    return code.LIMIT\n"})
     assert ("code.py", 14) in found["LIMIT"]
     assert ("other.py", 2) in found["LIMIT"]
+
+
+def test_names_defined_with_a_name_are_found() -> None:
+    """In a module and in a class; not in a function, which runs later."""
+    source = """\
+ROWS = (row(LIMIT), other.KIND)
+class Table:
+    rows: tuple = ROWS
+def f():
+    local = LIMIT
+"""
+    assert names_made_with({"code.py": source}) == {
+        "row": {"ROWS"},
+        "LIMIT": {"ROWS"},
+        "other": {"ROWS"},
+        "KIND": {"ROWS"},
+        "ROWS": {"rows"},
+    }
+
+
+def test_tests_that_mention_a_name_are_found() -> None:
+    """In their own code or decorators, or in what a file has for all of them; imports say less."""
+    source = """\
+from code import LIMIT, ROWS, f
+def helper():
+    return f()
+@cases(LIMIT)
+def test_a(a):
+    assert a
+class TestRows:
+    def test_b(self):
+        assert code.ROWS
+"""
+    tests = ("test_x.py::test_a[1]", "test_x.py::test_a[2]", "test_x.py::TestRows::test_b")
+    found = mentions_of({"test_x.py": source}, tests)
+    assert found["LIMIT"] == {*tests[:2]}
+    assert found["ROWS"] == {tests[2]}
+    assert found["f"] == {*tests}
 
 
 @pytest.fixture

@@ -15,19 +15,27 @@ def test_recording_is_split_by_file() -> None:
         "tests": [["b.py::test_1", 0.5], ["a.py::test_2", 1.0], ["b.py::test_3[x::y]", 2.0]],
         "statements": [["code.py", 3, [0, 1]], ["code.py", 4, [2]]],
         "failed": ["c.py::test_4"],
+        "imported": [["code.py", 1]],
     }
     assert by_file(recorded) == {
         "b.py": {
             "tests": [["b.py::test_1", 0.5], ["b.py::test_3[x::y]", 2.0]],
             "statements": [["code.py", 3, [0]], ["code.py", 4, [1]]],
             "failed": [],
+            "imported": [["code.py", 1]],
         },
         "a.py": {
             "tests": [["a.py::test_2", 1.0]],
             "statements": [["code.py", 3, [0]]],
             "failed": [],
+            "imported": [["code.py", 1]],
         },
-        "c.py": {"tests": [], "statements": [], "failed": ["c.py::test_4"]},
+        "c.py": {
+            "tests": [],
+            "statements": [],
+            "failed": ["c.py::test_4"],
+            "imported": [["code.py", 1]],
+        },
     }
 
 
