@@ -89,7 +89,7 @@ def service_quotas() -> Iterator[Quotas]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     quotas.endpoint_url = f"http://127.0.0.1:{server.server_port}"
-    thread = Thread(target=server.serve_forever, daemon=True)
+    thread = Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:
         yield quotas
