@@ -40,6 +40,8 @@ class Touched:
     """The names that are defined with a name while a module is imported, by that name."""
     mentions: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """The tests whose own code has a name, by name."""
+    importers: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """The files of tests that import a module, by the module's name."""
 
     @cached_property
     def statements(self) -> Mapping[str, int]:
@@ -54,8 +56,9 @@ class Touched:
     def tests_of(self, mutant: Mutant) -> tuple[str, ...]:
         """The tests that run what a mutant changes, in the order in which to try them.
 
-        Those of what runs at import are the tests that have the name of what is changed; then those
-        that run a statement with this name, or with a name that is defined with it.
+        Those of what runs at import are the tests that have the name of what is changed, and those
+        that run a statement with this name, or with a name that is defined with it. The tests of
+        files that import the module come first: they are about it.
         """
         direct = self.tests.get((mutant.path, mutant.statement), frozenset())
         if not self.runs_at_import(mutant):
@@ -66,13 +69,16 @@ class Touched:
         for name in self._defined_with(names):
             for statement in self.uses.get(name, ()):
                 found |= self.tests.get(statement, frozenset())
-        if not named | found:
+        found |= named
+        if not found:
             for (path, _), tests in self.tests.items():
                 if path == mutant.path:
                     found |= tests
-        return (
-            *in_order(named, self.seconds, self.statements),
-            *in_order(found - named, self.seconds, self.statements),
+        importers = self.importers.get(mutant.module, frozenset())
+        about = {test for test in found if test.partition("::")[0] in importers}
+        groups = (about & named, about - named, named - about, found - about - named)
+        return tuple(
+            test for group in groups for test in in_order(group, self.seconds, self.statements)
         )
 
     def _defined_with(self, names: Iterable[str]) -> set[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
 import tempfile
@@ -183,12 +184,29 @@ def _recording(files: Mapping[str, Any], ring: Ring, code: Code) -> Recording:
     sources = {
         path: source for path, source in code.sources.items() if path.startswith(f"{ring.source}/")
     }
+    texts = {name: (code.root / name).read_text() for name in files}
     touched = Touched(
         seconds=seconds,
         tests={place: frozenset(found) for place, found in tests.items()},
         uses=statements_using(sources),
         imported=frozenset(imported),
         made_with=names_made_with(sources),
-        mentions=mentions_of({name: (code.root / name).read_text() for name in files}, seconds),
+        importers=importers_of(texts),
+        mentions=mentions_of(texts, seconds),
     )
     return Recording(touched, tuple(sorted(failed)))
+
+
+def importers_of(sources: Mapping[str, str]) -> dict[str, frozenset[str]]:
+    """The files that import a module or something of it, by the name that they import."""
+    found: dict[str, set[str]] = {}
+    for path, source in sources.items():
+        for node in ast.walk(ast.parse(source)):
+            names: list[str] = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.module is not None:
+                names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+            for name in names:
+                found.setdefault(name, set()).add(path)
+    return {name: frozenset(paths) for name, paths in found.items()}

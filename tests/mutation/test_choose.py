@@ -171,6 +171,20 @@ def test_constant_is_tested_by_tests_that_name_it(found: list[Mutant]) -> None:
     assert touched.tests_of(mutant) == ("names it", "user", "user of a table")
 
 
+def test_tests_of_a_file_that_imports_the_module_come_first(found: list[Mutant]) -> None:
+    """They are about the constant; the first of all are those that name it."""
+    seconds = {"a.py::user": 0.1, "b.py::named": 3.0, "c.py::about": 9.0, "c.py::both": 9.5}
+    touched = Touched(
+        seconds=seconds,
+        tests={(PATH, 4): frozenset(seconds)},
+        uses={"LIMIT": frozenset({(PATH, 4)})},
+        mentions={"LIMIT": frozenset({"b.py::named", "c.py::both"})},
+        importers={"pack.code": frozenset({"c.py"})},
+    )
+    mutant = next(mutant for mutant in found if mutant.qualname == "<module>")
+    assert touched.tests_of(mutant) == ("c.py::both", "c.py::about", "b.py::named", "a.py::user")
+
+
 def test_function_of_an_import_is_tested_by_tests_of_what_it_makes(found: list[Mutant]) -> None:
     """No test runs it, so each test needs a module that is imported with the mutant."""
     touched = Touched(

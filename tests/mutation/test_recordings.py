@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mutation.recordings import by_file, files_of_tests, in_parts
+from tests.mutation.recordings import by_file, files_of_tests, importers_of, in_parts
 from tests.mutation.servers import Project
 from tests.mutation.settings import Code, Ring
 
@@ -88,3 +88,16 @@ def test_ring_contains_folders_or_files(tmp_path: Path) -> None:
 
     assert files("checks") == ["checks/test_one.py", "checks/test_two.py"]
     assert files("checks/test_two.py") == ["checks/test_two.py"]
+
+
+def testimporters_of_of_a_module_are_found() -> None:
+    """With a plain import, of the module itself, and of something in it."""
+    found = importers_of(
+        {
+            "a.py": "import pack.code",
+            "b.py": "from pack import code as c",
+            "c.py": "from pack.code import f",
+            "d.py": "from pack.other import code",
+        }
+    )
+    assert found["pack.code"] == {"a.py", "b.py", "c.py"}
