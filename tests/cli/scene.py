@@ -29,9 +29,12 @@ from bedrock_batch_monitor.domain.jobs import RecordCounts
 from bedrock_batch_monitor.domain.outcomes import outcome_of
 from bedrock_batch_monitor.domain.statuses import is_terminal
 from bedrock_batch_monitor.domain.times import from_iso, to_iso
+from tests.support import quick_moto
 from tests.support.tables import create_tables
 
 from .morning import ENDED, FAILURES, RUNNING, Past
+
+quick_moto.use()
 
 ACCOUNT: Final = "123456789012"
 REGION: Final = "us-east-1"

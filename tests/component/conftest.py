@@ -29,10 +29,13 @@ from bedrock_batch_monitor.app.poll import Monitor
 from bedrock_batch_monitor.domain.summary import PollSummary
 from bedrock_batch_monitor.settings import Settings
 from local.bedrock import ManualClock, Phase, Script, StandIn
+from tests.support import quick_moto
 from tests.support.contracts import assert_keeps_to_schema
 from tests.support.monitor import ACCOUNT, REGION, SETTINGS, InlineExecutor
 from tests.support.service_models import shared_loader
 from tests.support.tables import create_tables
+
+quick_moto.use()
 
 START = datetime(2026, 11, 24, 20, 0, tzinfo=UTC)
 # Powertools keeps one logger per service name, and with it the stream of its first user.
