@@ -527,7 +527,7 @@ def test_badges_of_any_severity_are_in_its_order(monkeypatch: pytest.MonkeyPatch
     """Also if a condition is only a note."""
     kinds = [
         replace(kind, words=replace(kind.words, short=severity, severity=severity))
-        for kind, severity in zip(event_kinds.CONDITIONS, reversed(Severity), strict=False)
+        for kind, severity in zip(event_kinds.CONDITIONS, Severity, strict=False)
         if kind.words is not None
     ]
     monkeypatch.setattr(badges, "CONDITIONS", kinds)
