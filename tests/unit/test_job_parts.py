@@ -171,6 +171,12 @@ def test_style_of_the_widget_has_the_colors_of_its_theme() -> None:
             False,
             ["3 Not polled yet", "2 Never read", "5 c", "1 a", "1 b"],
         ),
+        (dict.fromkeys("abcdefgh", 1), False, [f"1 {name}" for name in "abcdefgh"]),
+        (
+            {**dict.fromkeys("abcdefghi", 1), "z": 2},
+            False,
+            ["2 z", *(f"1 {name}" for name in "abcdefg"), "2 Other"],
+        ),
     ],
 )
 def test_counts_by_status_are_in_the_order_of_a_job(
@@ -178,8 +184,8 @@ def test_counts_by_status_are_in_the_order_of_a_job(
     more: bool,  # noqa: FBT001 - a value of the table
     texts: list[str],
 ) -> None:
-    """Then those that were never read, then other statuses, the most frequent first."""
-    page = parts.counts_by_status(counts, more=more)
+    """Then those that were never read, then the eight most frequent of the other statuses."""
+    page = parts.counts_by_status(counts, more=True) if more else parts.counts_by_status(counts)
     assert [shown(each) for each in re.findall(r"<li>(.*?)</li>", page)] == texts
 
 
@@ -466,6 +472,15 @@ def test_concern_about_an_active_job_names_what_is_known(
     """An unknown time is left out of the sentence."""
     [concern] = concerns([replace(ACTIVE, **changes)], NOW)
     assert concern.reason.startswith(reason)
+
+
+def test_concern_without_any_time_comes_last() -> None:
+    """The newest is the news."""
+    unknown, old, new = (
+        replace(failed("m"), arn=name, ended=ended)
+        for name, ended in (("unknown", None), ("old", NOW - 900 * DAY), ("new", NOW))
+    )
+    assert [one.job for one in concerns([unknown, old, new], NOW)] == [new, old, unknown]
 
 
 COUNTS = {"processed": 9, "total": 9}
