@@ -6,6 +6,7 @@ import json
 import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -527,11 +528,13 @@ def test_ended_job_keeps_the_badge_of_its_missed_deadline() -> None:
         ({"error": "e"}, "badge alarm", "not readable"),
         ({"is_unreachable": True}, "badge alarm", "unreachable"),
         ({"expires": NOW}, "badge alarm", "past expiration"),
+        ({"expires": NOW, "estimated_end": NOW + HOUR}, "badge alarm", "past expiration"),
         ({"conditions": {"DeadlineMissed": NOW}}, "badge alarm", "deadline missed"),
     ],
 )
 def test_badge_has_the_color_of_its_severity(changes: dict[str, Any], kind: str, text: str) -> None:
-    """A job whose badge is only a note needs no attention."""
+    """A job whose badge is only a note needs no attention, nor does one without a badge."""
+    assert not needs_attention(ACTIVE, NOW)
     job = replace(ACTIVE, **changes)
     assert parts.badges(badges_of(job, NOW)) == f'<span class="{kind}">{text}</span>'
     assert needs_attention(job, NOW) is (kind != "badge")
@@ -564,7 +567,16 @@ def test_job_that_is_not_said_to_be_tracked_is_not_active() -> None:
 
 @pytest.mark.parametrize(
     ("value", "number"),
-    [(0, 0), (10**15 - 1, 10**15 - 1), (10**15, None), (-1, None), (True, None)],
+    [
+        (0, 0),
+        (10**15 - 1, 10**15 - 1),
+        (10**15, None),
+        (-1, None),
+        (True, None),
+        (Decimal("7.9"), 7),
+        (Decimal("NaN"), None),
+        (Decimal("Infinity"), None),
+    ],
 )
 def test_absurd_number_of_an_item_is_unknown(value: object, number: int | None) -> None:
     """As is one of another type."""
