@@ -122,6 +122,9 @@ def test_top_reason_of_an_item_has_a_short_code() -> None:
 
     assert code(40) == "c" * 40
     assert code(41) == "c" * 39 + "…"
+    assert [item(errorGroups=groups).top_reason for groups in ([], {"0": 1}, [7], None)] == [
+        None
+    ] * 4
 
 
 # Status and shape
@@ -873,6 +876,41 @@ def test_outcome_that_is_not_known_is_the_status(
     attributes: dict[str, str], outcome: str | None
 ) -> None:
     assert item(**attributes).outcome == outcome
+
+
+@pytest.mark.parametrize(
+    ("status", "has_failed"),
+    [
+        *(("Failed", True), ("PartiallyCompleted", True), ("Expired", True)),
+        *(("Completed", False), ("Stopped", False), ("InProgress", False), ("Odd", False)),
+        (None, False),
+    ],
+)
+def test_job_has_failed_if_it_ended_without_all_of_its_output(
+    status: str | None, *, has_failed: bool
+) -> None:
+    """Not if it was stopped: someone wanted that."""
+    assert replace(ACTIVE, status=status).has_failed is has_failed
+
+
+def test_job_without_a_status_is_not_polled_yet_or_was_never_read() -> None:
+    assert item(status=None).shown_status == "Not polled yet"
+    assert item(status=None, lastError={"code": "c"}).shown_status == "Never read"
+
+
+def test_counts_of_an_item_are_unknown_while_the_total_is_0() -> None:
+    """Bedrock reports 0 for all of them until it has validated the job."""
+    counts = {"processedRecordCount": 0, "errorRecordCount": 0}
+    for total, known in ((0, None), (1, 0)):
+        job = item(totalRecordCount=total, **counts)
+        assert (job.total, job.processed, job.failed) == (total or None, known, known)
+
+
+def test_conditions_of_an_item_have_the_time_at_which_they_began() -> None:
+    """A condition holds also if its time cannot be read."""
+    job = item(conditions={"Stalled": "2026-11-24T12:00:00Z", "AtRisk": "soon"})
+    assert job.conditions == {"Stalled": NOW, "AtRisk": None}
+    assert item(conditions="Stalled").conditions == {}
 
 
 @pytest.mark.parametrize(
