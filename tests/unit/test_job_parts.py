@@ -6,18 +6,20 @@ import json
 import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bedrock_batch_monitor.domain import statuses
+from bedrock_batch_monitor.domain import event_kinds, statuses
 from bedrock_batch_monitor.domain.arns import Scope
+from bedrock_batch_monitor.domain.event_kinds import Severity
 from bedrock_batch_monitor.domain.slots import ModelSlots
-from bedrock_batch_monitor.presentation import job_table, palette, parts, words
+from bedrock_batch_monitor.presentation import badges, job_table, palette, parts, words
 from bedrock_batch_monitor.presentation.attention import concerns
-from bedrock_batch_monitor.presentation.badges import badges_of
+from bedrock_batch_monitor.presentation.badges import badges_of, needs_attention
 from bedrock_batch_monitor.presentation.job_table import LiveView
 from bedrock_batch_monitor.presentation.job_view import Job, job_of, models_in_use
 from bedrock_batch_monitor.presentation.markup import Html, element, text
@@ -105,6 +107,26 @@ def test_output_location_longer_than_any_key_is_no_link() -> None:
     assert output(longest + 1) is None
 
 
+@pytest.mark.parametrize(("digits", "ended"), [(43, NOW), (44, None)])
+def test_time_of_an_item_is_read_up_to_64_characters(digits: int, ended: datetime | None) -> None:
+    """No form of a time is longer, whatever digits a second has; a longer text is no time."""
+    text = f"2026-11-24T12:00:00.{'0' * digits}Z"
+    assert item(status="Failed", endTime=text).ended == ended
+
+
+def test_top_reason_of_an_item_has_a_short_code() -> None:
+    """Of 40 characters at most."""
+
+    def code(characters: int) -> str | None:
+        return item(errorGroups=[{"errorCode": "c" * characters}]).top_reason
+
+    assert code(40) == "c" * 40
+    assert code(41) == "c" * 39 + "…"
+    assert [item(errorGroups=groups).top_reason for groups in ([], {"0": 1}, [7], None)] == [
+        None
+    ] * 4
+
+
 # Status and shape
 
 
@@ -153,6 +175,12 @@ def test_style_of_the_widget_has_the_colors_of_its_theme() -> None:
             False,
             ["3 Not polled yet", "2 Never read", "5 c", "1 a", "1 b"],
         ),
+        (dict.fromkeys("abcdefgh", 1), False, [f"1 {name}" for name in "abcdefgh"]),
+        (
+            {**dict.fromkeys("abcdefghi", 1), "z": 2},
+            False,
+            ["2 z", *(f"1 {name}" for name in "abcdefg"), "2 Other"],
+        ),
     ],
 )
 def test_counts_by_status_are_in_the_order_of_a_job(
@@ -160,8 +188,8 @@ def test_counts_by_status_are_in_the_order_of_a_job(
     more: bool,  # noqa: FBT001 - a value of the table
     texts: list[str],
 ) -> None:
-    """Then those that were never read, then other statuses, the most frequent first."""
-    page = parts.counts_by_status(counts, more=more)
+    """Then those that were never read, then the eight most frequent of the other statuses."""
+    page = parts.counts_by_status(counts, more=True) if more else parts.counts_by_status(counts)
     assert [shown(each) for each in re.findall(r"<li>(.*?)</li>", page)] == texts
 
 
@@ -300,6 +328,7 @@ def test_duration_has_the_units_that_people_use(span: timedelta, text: str) -> N
         (49 * HOUR, "since 22 Nov 2026, 11:00"),
         (31 * DAY + timedelta(minutes=30), "in the last 31 days"),
         (31 * DAY + timedelta(minutes=31), "since 24 Oct 2026, 11:29"),
+        (32 * DAY, "since 23 Oct 2026, 12:00"),
         (90 * MINUTE + timedelta(seconds=30), "in the last 90 minutes"),
         (90 * MINUTE + timedelta(seconds=31), "since 24 Nov 2026, 10:29"),
         (20 * MINUTE + timedelta(seconds=30), "in the last 20 minutes"),
@@ -449,6 +478,15 @@ def test_concern_about_an_active_job_names_what_is_known(
     assert concern.reason.startswith(reason)
 
 
+def test_concern_without_any_time_comes_last() -> None:
+    """The newest is the news."""
+    unknown, old, new = (
+        replace(failed("m"), arn=name, ended=ended)
+        for name, ended in (("unknown", None), ("old", NOW - 900 * DAY), ("new", NOW))
+    )
+    assert [one.job for one in concerns([unknown, old, new], NOW)] == [new, old, unknown]
+
+
 COUNTS = {"processed": 9, "total": 9}
 
 
@@ -485,8 +523,63 @@ def test_ended_job_keeps_the_badge_of_its_missed_deadline() -> None:
 
 
 @pytest.mark.parametrize(
+    ("changes", "kind", "text"),
+    [
+        ({"is_tracked": False}, "badge", "untracked"),
+        ({"conditions": {"Stalled": NOW}}, "badge warn", "stalled"),
+        ({"conditions": {"AtRisk": NOW}}, "badge warn", "at risk"),
+        ({"error": "e"}, "badge alarm", "not readable"),
+        ({"is_unreachable": True}, "badge alarm", "unreachable"),
+        ({"expires": NOW}, "badge alarm", "past expiration"),
+        ({"expires": NOW, "estimated_end": NOW + HOUR}, "badge alarm", "past expiration"),
+        ({"conditions": {"DeadlineMissed": NOW}}, "badge alarm", "deadline missed"),
+    ],
+)
+def test_badge_has_the_color_of_its_severity(changes: dict[str, Any], kind: str, text: str) -> None:
+    """A job whose badge is only a note needs no attention, nor does one without a badge."""
+    assert not needs_attention(ACTIVE, NOW)
+    job = replace(ACTIVE, **changes)
+    assert parts.badges(badges_of(job, NOW)) == f'<span class="{kind}">{text}</span>'
+    assert needs_attention(job, NOW) is (kind != "badge")
+    assert bool(concerns([job], NOW)) is (kind != "badge")
+
+
+def test_badges_of_any_severity_are_in_its_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also if a condition is only a note."""
+    kinds = [
+        replace(kind, words=replace(kind.words, short=severity, severity=severity))
+        for kind, severity in zip(event_kinds.CONDITIONS, Severity, strict=False)
+        if kind.words is not None
+    ]
+    monkeypatch.setattr(badges, "CONDITIONS", kinds)
+    job = replace(ACTIVE, conditions={kind.name: NOW for kind in kinds})
+    assert [badge.severity for badge in badges_of(job, NOW)] == [
+        Severity.ALARM,
+        Severity.WARNING,
+        Severity.NOTE,
+    ]
+
+
+def test_job_that_is_not_said_to_be_tracked_is_not_active() -> None:
+    """Only an item says so."""
+    job = Job(ARN, "abcdefghijk1", status="InProgress")
+    assert not job.is_active
+    assert [badge.text for badge in badges_of(job, NOW)] == ["untracked"]
+    assert tally([job]).untracked == 1
+
+
+@pytest.mark.parametrize(
     ("value", "number"),
-    [(0, 0), (10**15 - 1, 10**15 - 1), (10**15, None), (-1, None), (True, None)],
+    [
+        (0, 0),
+        (10**15 - 1, 10**15 - 1),
+        (10**15, None),
+        (-1, None),
+        (True, None),
+        (Decimal("7.9"), 7),
+        (Decimal("NaN"), None),
+        (Decimal("Infinity"), None),
+    ],
 )
 def test_absurd_number_of_an_item_is_unknown(value: object, number: int | None) -> None:
     """As is one of another type."""
@@ -616,6 +709,28 @@ def test_widget_counts_concerns_of_jobs_that_it_did_not_read() -> None:
     assert "Needs attention" not in widget(ended=[ENDED], needing_attention=2)
 
 
+@pytest.mark.parametrize(("jobs", "more"), [(8, ""), (9, "and 1 more job; bbm report shows all.")])
+def test_widget_shows_eight_concerns_and_counts_the_others(jobs: int, more: str) -> None:
+    """They are above the tables, so more of them would hide the tables."""
+    ended = [replace(failed("m"), arn=f"{ARN[:-1]}{number}") for number in range(jobs)]
+    page = widget(ended=ended)
+    assert page.count("Next: ") == 8
+    assert ("bbm report" in page) is (more != "")
+    assert more in page
+    # As many urgent jobs take the place of newer ones in the table of ended jobs.
+    newer = [
+        Job(str(age), str(age), status="Completed", observed=NOW - age * DAY) for age in range(9)
+    ]
+    found = job_table.newest_ended([*newer, *ended], 9, NOW)
+    assert sum(job.status == "Failed" for job in found) == 8
+
+
+def test_message_in_the_widget_has_240_characters_at_most() -> None:
+    job = replace(ACTIVE, message="m" * 240)
+    assert "m" * 240 in widget(active=[job])
+    assert "m" * 239 + "…" in widget(active=[replace(job, message="m" * 241)])
+
+
 def test_widget_shows_the_newest_and_the_urgent_of_the_ended_jobs() -> None:
     """Newest first; a job whose observation has no time is the oldest."""
 
@@ -655,6 +770,18 @@ def test_widget_as_large_as_allowed_is_whole(monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.setattr(job_table, "MOST_BYTES", len(json.dumps(whole)) - 1)
         page = job_table.live(view, NOW, dark=False)
         assert page.count('<td role="cell" class="c-status">') == 2
+
+
+def test_widget_is_at_most_a_megabyte_in_json() -> None:
+    """Lambda allows six, but a dashboard should load faster."""
+
+    def page(characters: int) -> str:
+        view = LiveView([replace(ACTIVE, model="m" * characters)], [], {}, {}, NOW)
+        return json.dumps(job_table.live(view, NOW, dark=False))
+
+    longest = 100 + 1_000_000 - len(page(100))
+    assert len(page(longest)) == 1_000_000
+    assert "abcdefghijk1" not in page(longest + 1)
 
 
 # Reading an item
@@ -749,6 +876,41 @@ def test_outcome_that_is_not_known_is_the_status(
     attributes: dict[str, str], outcome: str | None
 ) -> None:
     assert item(**attributes).outcome == outcome
+
+
+@pytest.mark.parametrize(
+    ("status", "has_failed"),
+    [
+        *(("Failed", True), ("PartiallyCompleted", True), ("Expired", True)),
+        *(("Completed", False), ("Stopped", False), ("InProgress", False), ("Odd", False)),
+        (None, False),
+    ],
+)
+def test_job_has_failed_if_it_ended_without_all_of_its_output(
+    status: str | None, *, has_failed: bool
+) -> None:
+    """Not if it was stopped: someone wanted that."""
+    assert replace(ACTIVE, status=status).has_failed is has_failed
+
+
+def test_job_without_a_status_is_not_polled_yet_or_was_never_read() -> None:
+    assert item(status=None).shown_status == "Not polled yet"
+    assert item(status=None, lastError={"code": "c"}).shown_status == "Never read"
+
+
+def test_counts_of_an_item_are_unknown_while_the_total_is_0() -> None:
+    """Bedrock reports 0 for all of them until it has validated the job."""
+    counts = {"processedRecordCount": 0, "errorRecordCount": 0}
+    for total, known in ((0, None), (1, 0)):
+        job = item(totalRecordCount=total, **counts)
+        assert (job.total, job.processed, job.failed) == (total or None, known, known)
+
+
+def test_conditions_of_an_item_have_the_time_at_which_they_began() -> None:
+    """A condition holds also if its time cannot be read."""
+    job = item(conditions={"Stalled": "2026-11-24T12:00:00Z", "AtRisk": "soon"})
+    assert job.conditions == {"Stalled": NOW, "AtRisk": None}
+    assert item(conditions="Stalled").conditions == {}
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@ from __future__ import annotations
 import copy
 import json
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -656,3 +657,98 @@ def test_share_is_shown_from_0_to_1(share: float, text: str) -> None:
     """Any other number is unknown."""
     records = {"error": 2, "errorShare": share}
     assert facts_of(told("Failed", records=records))["Records"] == text
+
+
+def of_event(outcome: str, path: str, label: str) -> Callable[[str], str]:
+    """How a notification shows a text at a path of its event, by the label of the fact."""
+
+    def shown(text: str) -> str:
+        event = event_of(outcome)
+        *folders, name = path.split(".")
+        inner = event["detail"]
+        for folder in folders:
+            inner = inner.setdefault(folder, {})
+        inner[name] = text
+        return facts_of(notification_of(event))[label]
+
+    return shown
+
+
+def in_actions(text: str) -> str:
+    context = chat_message_of(told("Failed", outputS3Uri=text))["metadata"]["additionalContext"]
+    return str(context["outputS3Uri"])
+
+
+def in_mail(text: str) -> str:
+    """The end of the mail has the id of the event."""
+    event = event_of("Failed")
+    event["detail"]["metadata"]["eventId"] = text
+    return mail_of(notification_of(event)).splitlines()[-1].removeprefix("Event ")
+
+
+def in_summary(text: str, code: str = "c") -> tuple[str, str]:
+    """ARN and code of a summary of ARNs."""
+    arn, _, shown = unreadable_texts([(text, code)]).mail.splitlines()[2].partition(": ")
+    return arn, shown
+
+
+@pytest.mark.parametrize(
+    ("characters", "shown"),
+    [
+        (100, lambda text: told("Failed", jobName=text).job),
+        (100, in_mail),
+        (100, of_event("Failed", "data.endTime", "Ended")),
+        (100, of_event("AtRisk", "data.estimatedEndTime", "Estimated end")),
+        (100, of_event("AtRisk", "data.jobExpirationTime", "Expiration")),
+        (100, of_event("DeadlineMissed", "data.deadline", "Deadline")),
+        (300, of_event("Failed", "data.message", "Message")),
+        (300, of_event("Failed", "data.modelId", "Model")),
+        (1100, of_event("Failed", "data.outputS3Uri", "Output folder")),
+        (1100, of_event("Failed", "data.errorAnalysis.retryFile.s3Uri", "Retry file")),
+        (1024, in_actions),
+        (120, lambda text: in_summary(text)[0]),
+        (100, lambda text: in_summary(ARN, text)[1]),
+    ],
+    ids=[
+        *("name", "event", "end", "estimate", "expiration", "deadline", "message", "model"),
+        *("output", "retry file", "action", "ARN", "code"),
+    ],
+)
+def test_text_of_a_notification_is_whole_up_to_its_room(
+    characters: int, shown: Callable[[str], str]
+) -> None:
+    """A longer one is cut: an email is read on a phone, and a custom action refuses longer ones."""
+    assert shown("x" * characters) == "x" * characters
+    assert shown("x" * (characters + 1)) == "x" * (characters - 1) + "\u2026"
+
+
+def test_top_reason_has_room_for_a_code_and_a_pattern() -> None:
+    """40 characters and 300."""
+
+    def reason(code: int, pattern: int) -> str:
+        group = {"count": 2, "errorCode": "c" * code, "pattern": "p" * pattern}
+        return facts_of(analyzed(errorGroups=[group]))["Top reason"]
+
+    assert reason(40, 300) == f"{'c' * 40}: {'p' * 300} (2 records)"
+    assert reason(41, 301) == f"{'c' * 39}\u2026: {'p' * 299}\u2026 (2 records)"
+
+
+def test_tags_of_a_notification_have_one_line_of_600_characters() -> None:
+    """Each tag can have 384 of them."""
+
+    def shown(characters: int) -> str:
+        tags = {"a": "x" * 256, "b": "y" * 256, "c": "z" * characters}
+        return facts_of(told("Failed", tags=tags))["Tags"]
+
+    whole = f"a={'x' * 256}, b={'y' * 256}, c={'z' * 78}"
+    assert shown(78) == whole
+    assert len(whole) == 600
+    assert shown(79) == whole[:-1] + "\u2026"
+
+
+def test_subject_has_at_most_99_characters() -> None:
+    """SNS accepts fewer than 100."""
+    start = "Bedrock batch job failed: "
+    name = "x" * (99 - len(start))
+    assert subject_of(told("Failed", jobName=name)) == start + name
+    assert subject_of(told("Failed", jobName=name + "y")) == start + name

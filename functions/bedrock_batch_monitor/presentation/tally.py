@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Final
 
 from bedrock_batch_monitor.domain import statuses
@@ -25,9 +25,9 @@ class Tally:
     `by_status` has the words of `Job.shown_status`.
     """
 
-    by_status: Counter[str] = field(default_factory=Counter)
-    active: int = 0
-    ended: int = 0
+    by_status: Counter[str]
+    active: int
+    ended: int
 
     @property
     def jobs(self) -> int:
