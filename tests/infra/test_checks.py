@@ -45,18 +45,34 @@ def test_template_equals_its_snapshot(
 
 
 @pytest.mark.parametrize("config", CONFIGS)
-def test_stack_meets_the_rules_of_cdk_nag(
+def test_stack_meets_the_rules_of_cdk_nag_and_the_cdk(
     make_app: Callable[[], aws_cdk.App], config: MonitorConfig
 ) -> None:
-    """These are the AWS Solutions rules, except for findings acknowledged with a reason."""
+    """These are the AWS Solutions rules, except for findings acknowledged with a reason.
+
+    Those of the CDK compare the template with the schemas of CloudFormation.
+    """
     app = make_app()
     stack_of(app, config)
     report = AwsSolutionsChecks(app).validate_scope(app)
 
     assert [(finding.rule_name, finding.description) for finding in report.violations] == []
     # Registered as the CDK's validation would run it: a finding raises.
-    aws_cdk.Validations.of(app).add_plugins(AwsSolutionsChecks(app))
+    aws_cdk.Validations.of(app).add_plugins(
+        AwsSolutionsChecks(app), aws_cdk.CloudFormationValidatePlugin()
+    )
     app.synth()
+
+
+def test_rules_of_the_cdk_refuse_an_unknown_property(make_app: Callable[[], aws_cdk.App]) -> None:
+    """The check can fail."""
+    app = make_app()
+    stack = aws_cdk.Stack(app, "Careless")
+    aws_cdk.CfnResource(stack, "Queue", type="AWS::SQS::Queue", properties={"Visibility": 30})
+    aws_cdk.Validations.of(app).add_plugins(aws_cdk.CloudFormationValidatePlugin())
+
+    with pytest.raises(RuntimeError, match="Visibility: Additional properties are not allowed"):
+        app.synth()
 
 
 def test_cdk_nag_finds_an_unprotected_queue(make_app: Callable[[], aws_cdk.App]) -> None:
