@@ -570,7 +570,7 @@ def test_dashboard_begins_with_alarms_and_jobs_and_fills_its_rows(
     assert [
         (widget["properties"]["title"], widget["y"], widget["height"]) for widget in widgets[:2]
     ] == [("Alarms", 0, 3), ("Jobs", 3, 11)]
-    for y, row in rows.items():
+    for row in rows.values():
         ends = [widget["x"] + widget["width"] for widget in row]
         assert [widget["x"] for widget in row] == [0, *ends[:-1]]
         assert len({widget["height"] for widget in row}) == 1
