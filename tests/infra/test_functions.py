@@ -1,7 +1,6 @@
 """What the functions have in common: code and settings."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,8 +16,6 @@ INBOX = "InboxFunctionE487909E"
 WIDGET = "WidgetFunction9DF40104"
 NOTIFICATIONS = "NotificationsFunction75C140BC"
 RECORD_ERRORS = "RecordErrorsFunction2F20AEF1"
-INBOX_QUEUE = "InboxQueue96F60793"
-RECORD_ERRORS_QUEUE = "RecordErrorsQueue86EE0A5C"
 
 
 @pytest.mark.parametrize("config", [MonitorConfig(), ALL_KEYS])
@@ -60,75 +57,6 @@ def test_function_of_record_errors_has_only_its_settings(
     assert read.record_messages is ALL_KEYS.record_messages
     assert "OUTBOX_TABLE_NAME" not in function["Environment"]["Variables"]
     assert function["Timeout"] == 900
-
-
-def test_functions_have_the_time_that_their_work_takes(
-    synthesize: Callable[[MonitorConfig], dict[str, Any]],
-) -> None:
-    """Polls end before the next; results are read for as long as Lambda allows.
-
-    Half a minute is for a few calls, and a queue hides messages for six times as long.
-    """
-    resources = synthesize(replace(ALL_KEYS, poll_interval_minutes=1))["Resources"]
-    timeouts = {
-        name: resource["Properties"]["Timeout"]
-        for name, resource in resources.items()
-        if resource["Type"] == "AWS::Lambda::Function"
-    }
-
-    assert timeouts == {
-        MONITOR: 60 - 5,
-        INBOX: 30,
-        WIDGET: 30,
-        NOTIFICATIONS: 30,
-        RECORD_ERRORS: 15 * 60,
-    }
-
-
-def test_messages_are_hidden_until_their_invocation_has_ended(
-    synthesize: Callable[[MonitorConfig], dict[str, Any]],
-) -> None:
-    """Lambda recommends six times the timeout; failed results are read again after 20 minutes."""
-    resources = synthesize(ALL_KEYS)["Resources"]
-
-    def of(queue: str, function: str) -> tuple[int, int]:
-        return (
-            resources[queue]["Properties"]["VisibilityTimeout"],
-            resources[function]["Properties"]["Timeout"],
-        )
-
-    hidden, timeout = of(INBOX_QUEUE, INBOX)
-    assert hidden == 6 * timeout
-    hidden, timeout = of(RECORD_ERRORS_QUEUE, RECORD_ERRORS)
-    assert hidden == timeout + 5 * 60
-
-
-def test_function_of_record_errors_reads_two_jobs_at_a_time(
-    synthesize: Callable[[MonitorConfig], dict[str, Any]], render: Callable[[Any], Any]
-) -> None:
-    """One job in each invocation: its results can take all of the time."""
-    (source,) = [
-        source["Properties"]
-        for source in render(synthesize(ALL_KEYS)["Resources"]).values()
-        if source["Type"] == "AWS::Lambda::EventSourceMapping"
-        and source["Properties"]["EventSourceArn"] == f"<{RECORD_ERRORS_QUEUE}.Arn>"
-    ]
-
-    assert source["FunctionName"] == f"<{RECORD_ERRORS}>"
-    assert source["BatchSize"] == 1
-    assert source["ScalingConfig"] == {"MaximumConcurrency": 2}
-
-
-@pytest.mark.parametrize(("megabytes", "used"), [(512, 1024), (1024, 1024), (2048, 2048)])
-def test_function_of_record_errors_has_at_least_a_gigabyte(
-    synthesize: Callable[[MonitorConfig], dict[str, Any]], megabytes: int, used: int
-) -> None:
-    """The setting can ask for more; the others have what it says."""
-    config = replace(ALL_KEYS, function_memory_megabytes=megabytes)
-    resources = synthesize(config)["Resources"]
-
-    assert resources[RECORD_ERRORS]["Properties"]["MemorySize"] == used
-    assert resources[MONITOR]["Properties"]["MemorySize"] == megabytes
 
 
 def test_discovery_off_is_set_in_both_functions(

@@ -557,46 +557,6 @@ def test_dashboard_has_tokens_with_output_buckets(
         assert (graph["start"], graph["period"], graph["stacked"]) == ("-P14D", 86400, True)
 
 
-def test_dashboard_begins_with_alarms_and_jobs_and_fills_its_rows(
-    template: Template, of_type: OfType, render: Render
-) -> None:
-    """A row is 24 columns wide; only the queues, which settings add to, may end earlier."""
-    dashboard = only(of_type(template, "AWS::CloudWatch::Dashboard"))
-    widgets = json.loads(render(dashboard["DashboardBody"]))["widgets"]
-    rows: dict[int, list[dict[str, Any]]] = {}
-    for widget in widgets:
-        rows.setdefault(widget["y"], []).append(widget)
-
-    assert [
-        (widget["properties"]["title"], widget["y"], widget["height"]) for widget in widgets[:2]
-    ] == [("Alarms", 0, 3), ("Jobs", 3, 11)]
-    for row in rows.values():
-        ends = [widget["x"] + widget["width"] for widget in row]
-        assert [widget["x"] for widget in row] == [0, *ends[:-1]]
-        assert len({widget["height"] for widget in row}) == 1
-        of_queue = "Queue: " in row[-1]["properties"].get("title", "")
-        assert ends[-1] <= 24 if of_queue else ends[-1] == 24
-
-
-def test_dashboard_shows_metrics_by_five_minutes(
-    template: Template, of_type: OfType, render: Render
-) -> None:
-    """It is CloudWatch's own period, which the widgets leave out, and the searches name."""
-    dashboard = only(of_type(template, "AWS::CloudWatch::Dashboard"))
-    graphs = [
-        widget["properties"]
-        for widget in json.loads(render(dashboard["DashboardBody"]))["widgets"]
-        if widget["type"] == "metric"
-    ]
-    metrics = [metric for graph in graphs for metric in graph["metrics"]]
-    searches = [metric[0]["expression"] for metric in metrics if isinstance(metric[0], dict)]
-
-    assert len(searches) == 4
-    assert all(search.endswith(", 300)") for search in searches)
-    for metric in metrics:
-        assert metric[-1].get("period", 300) == 300
-
-
 def test_dashboard_shows_every_metric(template: Template, of_type: OfType, render: Render) -> None:
     """Also alarms, functions, queues and Bedrock."""
     dashboard = only(of_type(template, "AWS::CloudWatch::Dashboard"))
