@@ -104,7 +104,7 @@ class Dashboard(Construct):
         logs: Sequence[logs_.ILogGroup],
         tables: Mapping[str, dynamodb.ITableV2],
         poll_interval: Duration,
-        by_scope: bool = False,
+        by_scope: bool,
         shows_usage: bool,
     ) -> None:
         super().__init__(scope, construct_id)

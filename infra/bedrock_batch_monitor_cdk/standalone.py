@@ -29,6 +29,8 @@ _PROPERTIES: Final[Mapping[str, tuple[str, str]]] = {
     "functionMemoryMegabytes": ("AWS::Lambda::Function", "MemorySize"),
     "logRetentionDays": ("AWS::Logs::LogGroup", "RetentionInDays"),
 }
+# Of a function that needs more memory than the setting may say: its size is that of the synthesis.
+_HANDLER_WITH_OWN_MEMORY: Final = ".record_errors.handler"
 
 
 def standalone(
@@ -113,7 +115,11 @@ def _parameter_of_variable(
 def _parameter_of_property(
     template: dict[str, Any], key: str, description: str, kind: str, name: str
 ) -> None:
-    found = _of_type(template, kind)
+    found = [
+        properties
+        for properties in _of_type(template, kind)
+        if not properties.get("Handler", "").endswith(_HANDLER_WITH_OWN_MEMORY)
+    ]
     template["Parameters"][parameter_name(key)] = {
         "Type": "Number",
         "Default": found[0][name],

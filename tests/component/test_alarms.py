@@ -39,7 +39,9 @@ MINUTE = 60
 def template(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The template of a deployment that looks for stalled jobs too."""
     app = aws_cdk.App(
-        context={"aws:cdk:bundling-stacks": []}, outdir=str(tmp_path_factory.mktemp("cdk.out"))
+        context={"aws:cdk:bundling-stacks": []},
+        outdir=str(tmp_path_factory.mktemp("cdk.out")),
+        builtin_cloud_formation_validation=False,
     )
     MonitorStack(app, STACK_ID, config=MonitorConfig(stalled_after_minutes=30, late_alarms=True))
     synthesized: dict[str, Any] = app.synth().get_stack_by_name(STACK_ID).template

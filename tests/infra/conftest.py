@@ -132,10 +132,15 @@ def cdk_json() -> Mapping[str, Any]:
 def make_app(
     cdk_json: Mapping[str, Any], tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[], aws_cdk.App]:
-    """Makes an app as `cdk synth` would, with the feature flags of `cdk.json`."""
+    """Makes an app as `cdk synth` would, with the feature flags of `cdk.json`.
+
+    Without the CDK's validation of templates, which takes longer to load than a template to make:
+    `test_checks.py` has it.
+    """
 
     def make() -> aws_cdk.App:
         return aws_cdk.App(
+            builtin_cloud_formation_validation=False,
             context={**cdk_json["context"], "aws:cdk:bundling-stacks": []},
             outdir=str(tmp_path_factory.mktemp("cdk.out")),
         )

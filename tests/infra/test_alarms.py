@@ -119,6 +119,21 @@ def test_missing_data_triggers_only_the_alarm_for_absent_polls(alarms: Alarms) -
     } == {("notBreaching", "GreaterThanThreshold")}
 
 
+@pytest.mark.parametrize(
+    ("minutes", "periods"), [(1, 12), (2, 12), (3, 10), (10, 3), (15, 3), (60, 3)]
+)
+def test_errors_persist_over_an_hour_and_three_periods(
+    alarms: Alarms, minutes: int, periods: int
+) -> None:
+    """A failure of some minutes does not trigger it, whatever the interval of polls is."""
+    alarm = alarms(MonitorConfig(poll_interval_minutes=minutes))["ErrorsPersist"]
+
+    assert alarm["EvaluationPeriods"] == periods
+    assert alarm["Period"] == 60 * max(5, 2 * minutes)
+    assert alarm["Period"] * periods >= 3600
+    assert "DatapointsToAlarm" not in alarm
+
+
 @pytest.mark.parametrize("minutes", [1, 2, 3, 15, 60])
 def test_every_alarm_period_contains_a_poll(alarms: Alarms, minutes: int) -> None:
     """For any interval, no alarm changes its state only because no poll was due."""
@@ -127,6 +142,8 @@ def test_every_alarm_period_contains_a_poll(alarms: Alarms, minutes: int) -> Non
 
     assert all(alarm["Period"] >= 2 * 60 * minutes for alarm in own)
     assert found["NoPoll"]["Period"] == 60 * max(5, 3 * minutes)
+    # An unreachable job, which is read every 15 minutes, is refused in each window.
+    assert found["BedrockDenies"]["Period"] == 60 * max(20, 3 * minutes)
     assert found["JobsLate"]["Threshold"] == 60 * max(10, 3 * minutes)
     assert found["ErrorsPersist"]["Period"] * found["ErrorsPersist"]["EvaluationPeriods"] >= 3000
     # What CloudWatch allows: a day in all for periods below an hour, a week for others.

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from bedrock_batch_monitor_cdk import bundling
 from bedrock_batch_monitor_cdk.bundling import (
     PIP_INSTALL,
     SERVICE_MODELS,
     SOURCE,
     BundlingError,
+    LocalBundling,
     PipRunner,
     bundle,
     dependencies_of,
@@ -254,5 +256,20 @@ def test_python_without_pip_has_an_error_with_the_remedy(monkeypatch: pytest.Mon
 
 def test_pip_failure_is_quoted_in_the_error() -> None:
     """The error contains the output of pip, which the user needs."""
-    with pytest.raises(BundlingError, match="no such option: --no-such-option"):
+    with pytest.raises(BundlingError) as caught:
         run_pip(["install", "--no-such-option"])
+
+    first, *quoted = str(caught.value).splitlines()
+    assert first == "pip could not install the function's requirements:"
+    assert "no such option: --no-such-option" in quoted
+
+
+def test_bundling_on_this_machine_never_leads_to_docker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The CDK runs Docker if local bundling returns False."""
+    made: list[Path] = []
+    monkeypatch.setattr(bundling, "bundle", made.append)
+
+    assert LocalBundling().try_bundle(str(tmp_path), image="not used") is True
+    assert made == [tmp_path]

@@ -353,6 +353,15 @@ def test_number_of_buckets_is_limited_by_the_policies_of_a_role() -> None:
         MonitorConfig(output_buckets=buckets)
 
 
+def test_number_of_buckets_is_halved_by_record_errors() -> None:
+    """Their function lists the buckets too, which takes another statement for each 30."""
+    buckets = [f"bucket-{number:03}" for number in range(121)]
+    allowed = MonitorConfig(output_buckets=buckets[1:], record_errors="on")
+    assert len(allowed.output_buckets or ()) == 120
+    with pytest.raises(ConfigError, match=r"121 buckets: with recordErrors.* for 120$"):
+        MonitorConfig(output_buckets=buckets, record_errors="on")
+
+
 @pytest.mark.parametrize(
     ("region", "said"),
     [
@@ -533,7 +542,7 @@ def test_number_is_read_from_text_or_json(minutes: int) -> None:
 
 def test_log_retention_allows_the_values_of_cloudwatch(tmp_path: Path) -> None:
     """Every number of days that the CDK knows is allowed, and no other."""
-    app = aws_cdk.App(outdir=str(tmp_path))
+    app = aws_cdk.App(outdir=str(tmp_path), builtin_cloud_formation_validation=False)
     stack = aws_cdk.Stack(app, "Stack")
     for member in aws_logs.RetentionDays:
         aws_logs.LogGroup(stack, member.name, retention=member)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ MADE = [
     *("AlarmEmail", "CodeBucket", "CodeKey", "DiscoveryNamePrefix", "EmitStatusChanges"),
     *("FunctionMemoryMegabytes", "HistoryRetentionDays", "LogRetentionDays"),
 ]
+WITH_RECORD_ERRORS = MonitorConfig(output_buckets=ALL_KEYS.output_buckets, record_errors="on")
 
 
 @pytest.fixture
@@ -78,10 +80,15 @@ def substituted(value: Any, values: Mapping[str, Any]) -> Any:
             return value
 
 
+@pytest.mark.parametrize(
+    "config", [MonitorConfig(), WITH_RECORD_ERRORS], ids=["default", "record errors"]
+)
 def test_default_parameters_make_the_template_of_the_cdk(
-    template: Template, made: Template
+    synthesize: Callable[[MonitorConfig], Template], config: MonitorConfig
 ) -> None:
     """Except for the code."""
+    template = synthesize(config)
+    made = standalone(template, code_key="functions.zip")
     values = {name: one.get("Default", "") for name, one in made["Parameters"].items()}
     plain = substituted(made["Resources"], values)
     for name, resource in template["Resources"].items():
@@ -118,6 +125,28 @@ def test_chosen_settings_are_the_defaults_of_parameters(
     endpoints = [json.dumps(one["Properties"]["Endpoint"]) for one in subscriptions.values()]
     assert sorted(endpoints) == ['"b@example.com"', '{"Ref": "AlarmEmail"}']
     assert made["Conditions"]["HasAlarmEmail"]
+
+
+@pytest.mark.parametrize("megabytes", [512, 1024, 2048])
+def test_parameter_of_memory_leaves_out_the_function_of_record_errors(
+    synthesize: Callable[[MonitorConfig], Template], of_type: OfType, megabytes: int
+) -> None:
+    """With less than a gigabyte it could not read large results."""
+    config = replace(WITH_RECORD_ERRORS, function_memory_megabytes=megabytes)
+    made = standalone(synthesize(config), code_key="k")
+    sizes = {
+        function["Properties"]["Handler"].split(".")[-2]: function["Properties"]["MemorySize"]
+        for function in of_type(made, "AWS::Lambda::Function").values()
+    }
+    parameter = {"Ref": "FunctionMemoryMegabytes"}
+
+    assert made["Parameters"]["FunctionMemoryMegabytes"]["Default"] == megabytes
+    assert sizes == {
+        "monitor": parameter,
+        "inbox": parameter,
+        "widget": parameter,
+        "record_errors": max(megabytes, 1024),
+    }
 
 
 def test_functions_read_the_parameters(made: Template, of_type: OfType) -> None:

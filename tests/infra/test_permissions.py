@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from bedrock_batch_monitor.domain.token_usage import OutputBucket
 from bedrock_batch_monitor_cdk.config import MonitorConfig
 from tests.infra.conftest import ALL_KEYS, EVERYWHERE, MEMBERS
 
@@ -287,6 +288,32 @@ def test_role_of_record_errors_reads_only_the_configured_buckets(
     (sends,) = (one for one in after[added] if one["Action"] == "events:PutEvents")
     allowed = sends["Condition"]["ForAllValues:StringEquals"]
     assert allowed == {"events:detail-type": ["Batch Inference Job Errors Analyzed"]}
+
+
+def test_buckets_are_divided_among_statements_of_30(
+    synthesize: Callable[[MonitorConfig], dict[str, Any]],
+    of_type: Callable[[dict[str, Any], str], dict[str, Any]],
+    render: Callable[[Any], Any],
+) -> None:
+    """No statement is too long for a managed policy, and no bucket is left out."""
+    buckets = tuple(OutputBucket(f"bucket-{number:02}") for number in range(31))
+    template = synthesize(MonitorConfig(output_buckets=buckets, record_errors="on"))
+    found: dict[str, list[list[str]]] = {}
+    for kind in ("AWS::IAM::Policy", "AWS::IAM::ManagedPolicy"):
+        for policy in of_type(template, kind).values():
+            for statement in render(policy["Properties"]["PolicyDocument"]["Statement"]):
+                arns = [arn.partition(":s3:::")[2] for arn in as_tuple(statement["Resource"])]
+                if "s3:" in str(statement["Action"]):
+                    found.setdefault(statement["Sid"].rstrip("1"), []).append(arns)
+
+    names = [bucket.name for bucket in buckets]
+    divided = [names[:30], names[30:]]
+    both = [part for part in divided for _ in ("monitor", "inbox")]
+    assert {sid: sorted(parts) for sid, parts in found.items()} == {
+        "ReadManifests": [[f"{name}/*/manifest.json.out" for name in part] for part in both],
+        "ReadInputsAndResults": [[f"{name}/*" for name in part] for part in divided],
+        "ListInputsAndResults": divided,
+    }
 
 
 def test_functions_cannot_send_callbacks_with_task_tokens_off(
