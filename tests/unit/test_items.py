@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,6 +12,8 @@ from bedrock_batch_monitor.adapters.dynamodb import items
 from bedrock_batch_monitor.domain.jobs import JobError, JobObservation, TrackedJob
 from bedrock_batch_monitor.domain.progress import UNKNOWN, Estimate
 from bedrock_batch_monitor.domain.transitions import Transition, decide
+from tests.support import full_job
+from tests.support.full_job import at
 from tests.support.monitor import RULES
 from tests.support.strategies import (
     ARN,
@@ -20,6 +23,16 @@ from tests.support.strategies import (
     seen_jobs,
     tracked_jobs,
 )
+
+WITH_LATER_USAGE = replace(
+    full_job.STORED,
+    record=replace(full_job.RECORD, last=replace(full_job.ENTRY, usage=None)),
+)
+
+
+def without(item: full_job.Item, name: str) -> full_job.Item:
+    """The item without an attribute."""
+    return {each: value for each, value in item.items() if each != name}
 
 
 def transition(tracked: TrackedJob, observation: JobObservation) -> Transition | None:
@@ -71,45 +84,157 @@ def test_history_expires_only_with_a_retention(
         assert item["expiresAt"] == {"N": str(int(expires_at.timestamp()))}
 
 
-def test_attributes_have_the_names_of_the_contract() -> None:
-    """Every attribute of a full job item is one that the contract or the monitor's index names."""
-    observation = JobObservation(
-        job_arn=ARN,
-        status="Completed",
-        model_id="m",
-        job_name="n",
-        message="x",
-        submit_time=NOW,
-        last_modified_time=NOW,
-        end_time=NOW,
-        job_expiration_time=NOW,
-        timeout_duration_in_hours=24,
-        role_arn="r",
-        client_request_token="t",  # noqa: S106 - an idempotency token
-        model_invocation_type="Converse",
-        input_data_config={"s3InputDataConfig": {"s3Uri": "s3://in/"}},
-        output_data_config={"s3OutputDataConfig": {"s3Uri": "s3://out/"}},
-        vpc_config={"subnetIds": ["s"], "securityGroupIds": ["g"]},
-    )
-    assert items.observed_attributes(observation) == {
-        "jobName": {"S": "n"},
-        "modelId": {"S": "m"},
-        "status": {"S": "Completed"},
-        "message": {"S": "x"},
-        "roleArn": {"S": "r"},
-        "clientRequestToken": {"S": "t"},
-        "modelInvocationType": {"S": "Converse"},
-        "submitTime": {"S": "2026-11-24T20:30:16.123Z"},
-        "lastModifiedTime": {"S": "2026-11-24T20:30:16.123Z"},
-        "endTime": {"S": "2026-11-24T20:30:16.123Z"},
-        "jobExpirationTime": {"S": "2026-11-24T20:30:16.123Z"},
-        "inputDataConfig": {"M": {"s3InputDataConfig": {"M": {"s3Uri": {"S": "s3://in/"}}}}},
-        "outputDataConfig": {"M": {"s3OutputDataConfig": {"M": {"s3Uri": {"S": "s3://out/"}}}}},
-        "vpcConfig": {
-            "M": {"subnetIds": {"L": [{"S": "s"}]}, "securityGroupIds": {"L": [{"S": "g"}]}}
-        },
-        "timeoutDurationInHours": {"N": "24"},
+def test_observation_is_stored_under_the_names_of_bedrock() -> None:
+    """All that GetModelInvocationJob returns; the ARN is the key."""
+    assert items.observed_attributes(full_job.OBSERVATION) == full_job.OF_OBSERVATION
+
+
+def test_transition_is_repeated_in_the_item_of_its_job() -> None:
+    """What the observation says in addition is not part of it."""
+    assert items.transition_attributes(full_job.ENTRY, at(7)) == {
+        **full_job.OF_TRANSITION,
+        **full_job.OF_USAGE,
+        **full_job.OF_FIRST_IN_PROGRESS,
+        # The status has just changed.
+        "progressAt": full_job.OF_TRANSITION["observedAt"],
     }
+
+
+def test_history_entry_is_stored_with_all_that_is_known_of_the_transition() -> None:
+    """It is read as it was written."""
+    item = items.history_item(full_job.ENTRY, None)
+    assert item == full_job.OF_ENTRY
+    assert items.history_entry(item) == full_job.ENTRY
+
+
+def test_history_entry_of_an_end_is_stored_with_the_whole_job() -> None:
+    """A lost item is restored from it; it expires with the other entries."""
+    item = items.history_item(full_job.ENTRY, at(30), full_job.RECORD)
+    assert item == {
+        **full_job.OF_ENTRY,
+        **full_job.OF_OBSERVATION,
+        **full_job.OF_TAGS,
+        **full_job.OF_FIRST_IN_PROGRESS,
+        "expiresAt": {"N": "1795552216"},
+    }
+    assert items.job_record(item) == full_job.RECORD
+
+
+def test_estimate_and_usage_are_stored_under_the_names_of_the_contract() -> None:
+    assert items.estimate_attributes(full_job.ESTIMATE) == full_job.OF_ESTIMATE
+    assert items.usage_attributes(full_job.USAGE) == full_job.OF_USAGE
+    assert items.follow_up_attributes(full_job.FOLLOW_UP) == full_job.OF_FOLLOW_UP
+
+
+def test_item_with_every_attribute_is_read_as_a_tracked_job() -> None:
+    assert items.tracked_job(full_job.ITEM) == full_job.TRACKED
+
+
+def test_item_with_every_attribute_is_read_as_a_stored_job() -> None:
+    """Usage that was found after the end is no part of what the event of the end says."""
+    assert items.stored_job(full_job.ITEM) == WITH_LATER_USAGE
+    at_the_end = without(full_job.ITEM, "usageReadAt")
+    assert items.stored_job(at_the_end) == full_job.STORED
+
+
+def test_item_without_a_sequence_is_read_as_a_job_that_was_never_read() -> None:
+    """What was written by the monitor about reads and tasks counts, and no observation."""
+    assert items.tracked_job(without(full_job.ITEM, "sequence")) == TrackedJob(
+        job_arn=ARN,
+        last_error=full_job.ERROR,
+        unreadable_polls=2,
+        unreachable_since=at(11),
+        failing_since=at(12),
+        backfilled=True,
+        task_revision=4,
+        deadline="2026-11-24T20:19:16.123Z",
+        tags_pending=True,
+    )
+
+
+NO_TEXT, NO_COUNT, NO_TIME = "a string", "a whole number from 0", "a time such as"
+REFUSED: dict[str, tuple[Any, tuple[str, ...]]] = {
+    NO_TEXT: (
+        {"N": "1"},
+        (
+            *("status", "previousStatus", "observedBy", "eventId", "outcome", "jobName"),
+            *("modelId", "message", "roleArn", "clientRequestToken", "modelInvocationType"),
+            "deadline",
+        ),
+    ),
+    NO_COUNT: (
+        {"N": "1.5"},
+        (
+            *("sequence", "secondsInPreviousStatus", "timeoutDurationInHours"),
+            *("totalRecordCount", "processedRecordCount"),
+            *("successRecordCount", "errorRecordCount", "unreadablePolls", "taskRevision"),
+        ),
+    ),
+    NO_TIME: (
+        {"S": "soon"},
+        (
+            *("changedAt", "observedAt", "firstInProgressAt", "progressAt", "submitTime"),
+            *("lastModifiedTime", "endTime", "jobExpirationTime"),
+            *("unreachableSince", "failingSince"),
+        ),
+    ),
+    "a number above 0": ({"N": "0"}, ("recordsPerMinute",)),
+    "a number from 0 to 1": ({"N": "1.1"}, ("errorShare",)),
+    "a map": ({"S": "{}"}, ("inputDataConfig", "outputDataConfig", "vpcConfig")),
+    "a map of times": ({"M": {"Stalled": {"S": "soon"}}}, ("conditions",)),
+    "a set of strings": ({"S": "Ended#3"}, ("pendingEvents",)),
+}
+
+
+@pytest.mark.parametrize("expected", REFUSED)
+def test_attribute_on_which_something_depends_is_refused_with_another_value(expected: str) -> None:
+    """A poll and the relay either refuse the item, or do not read the attribute."""
+    value, names = REFUSED[expected]
+    for name in names:
+        refusals = []
+        for read, whole in (
+            (items.tracked_job, full_job.TRACKED),
+            (items.stored_job, WITH_LATER_USAGE),
+        ):
+            try:
+                assert read(full_job.ITEM | {name: value}) == whole
+            except items.InvalidItemError as error:
+                refusals.append(str(error))
+        assert refusals
+        for refusal in refusals:
+            assert refusal.startswith(f"attribute {name} is {value}, expected {expected}")
+
+
+def test_attribute_on_which_nothing_depends_is_unknown_with_another_value() -> None:
+    """A value that was written by hand stops neither a poll nor an event."""
+    names = (
+        *("tags", "lastError", "pendingSince", "usageDueAt", "deadlineBy", "commandAt"),
+        *("tokens", "estimatedCostUsd", "trackedAt", "eventPublishedAt", "usageReadAt"),
+        *("lastErrorAt", "estimatedEndTime", "taskTokenErrorAt", "lastStalled"),
+    )
+    item = full_job.ITEM | {name: {"BOOL": False} for name in names}
+    assert items.tracked_job(item) == replace(full_job.TRACKED, last_error=None)
+    assert items.stored_job(item) == replace(
+        full_job.STORED,
+        record=replace(full_job.RECORD, last=replace(full_job.ENTRY, usage=None), tags={}),
+        last_error=None,
+        pending_since=None,
+        usage_due_at=None,
+        deadline_by=None,
+    )
+    assert items.command_at(item) is None
+    assert items.usage(item) is None
+
+
+def test_wrong_value_is_shown_up_to_80_characters() -> None:
+    """As DynamoDB JSON; the rest of a longer one could be anything."""
+    for characters, shown in ((71, "x" * 71 + "'},"), (72, "x" * 72 + "'…,")):
+        item = full_job.ITEM | {"changedAt": items.text("x" * characters)}
+        with pytest.raises(items.InvalidItemError) as caught:
+            items.tracked_job(item)
+        assert str(caught.value).startswith(
+            f"attribute changedAt is {{'S': '{shown} expected a time"
+        )
 
 
 def test_manually_tracked_job_is_new() -> None:

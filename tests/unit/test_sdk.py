@@ -13,6 +13,8 @@ import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 from moto import mock_aws
 
+from bedrock_batch_monitor.adapters.bedrock import BatchInferenceJobs
+from bedrock_batch_monitor.adapters.dynamodb.connection import connect
 from bedrock_batch_monitor.adapters.errors import ServiceError, calling
 from bedrock_batch_monitor.adapters.sdk import (
     Invocation,
@@ -22,6 +24,7 @@ from bedrock_batch_monitor.adapters.sdk import (
     pages_of,
     run_in,
 )
+from bedrock_batch_monitor.adapters.service_quotas import BatchQuotas
 from bedrock_batch_monitor.adapters.stepfunctions import TaskClient
 from tests.support.network import Network, session
 from tests.support.tables import create_tables
@@ -251,6 +254,24 @@ def test_task_callback_has_two_attempts_and_the_given_concurrency() -> None:
         tasks.answer(SUCCESS)
     assert len(network.sent) == 2
     assert client.meta.config.max_pool_connections == 7
+
+
+@pytest.mark.parametrize(
+    "client_of",
+    [
+        lambda of: connect(of, 1),
+        lambda of: TaskClient.connect(of, 1)._client,
+        lambda of: BatchInferenceJobs.connect(of, "us-east-1", 1)._client,
+        lambda of: BatchQuotas(of, "us-east-1")._client,
+    ],
+    ids=["dynamodb", "stepfunctions", "bedrock", "service-quotas"],
+)
+def test_call_waits_two_seconds_for_a_connection_and_five_for_an_answer(
+    client_of: Callable[[Any], Any],
+) -> None:
+    """Unless the adapter of the service says otherwise: a thread of the poll waits for it."""
+    config = client_of(session()).meta.config
+    assert (config.connect_timeout, config.read_timeout) == (2, 5)
 
 
 def test_pages_end_with_the_last_or_with_an_error_of_the_service() -> None:

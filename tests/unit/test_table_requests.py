@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -14,14 +15,15 @@ from botocore.exceptions import ClientError
 from bedrock_batch_monitor.adapters.dynamodb import items
 from bedrock_batch_monitor.adapters.dynamodb.acks import Acks
 from bedrock_batch_monitor.adapters.dynamodb.history_table import HistoryTable
+from bedrock_batch_monitor.adapters.dynamodb.items import InvalidItemError
 from bedrock_batch_monitor.adapters.dynamodb.job_items import read_batch
 from bedrock_batch_monitor.adapters.dynamodb.jobs_table import JobsTable
 from bedrock_batch_monitor.adapters.dynamodb.outbox_table import (
     KEPT_FOR,
-    PAGE,
     OutboxEntries,
     OutboxTable,
 )
+from bedrock_batch_monitor.adapters.dynamodb.state_table import StateTable
 from bedrock_batch_monitor.adapters.dynamodb.writes import (
     DONE,
     WriteOutcome,
@@ -30,7 +32,13 @@ from bedrock_batch_monitor.adapters.dynamodb.writes import (
     write,
 )
 from bedrock_batch_monitor.adapters.errors import ServiceError
+from bedrock_batch_monitor.app.models import Models
+from bedrock_batch_monitor.domain.arns import Scope
+from bedrock_batch_monitor.domain.discovery import Bookmark
+from bedrock_batch_monitor.domain.state import ListPosition, State
 from bedrock_batch_monitor.domain.tasks import WaitingTask
+from tests.support import full_job
+from tests.support.full_job import at
 from tests.support.strategies import ARN, NOW
 
 KEY = {"jobArn": {"S": ARN}}
@@ -123,6 +131,16 @@ def test_models_of_jobs_are_read_consistently() -> None:
     assert request["RequestItems"]["jobs"]["ConsistentRead"] is True
 
 
+def test_models_of_many_jobs_are_read_with_100_keys_for_each_call() -> None:
+    """A BatchGetItem has no more."""
+    client = answering({"Responses": {}})
+    models = Models(JobsTable(client, "jobs"))
+    assert models.read([f"{ARN}{number}" for number in range(201)], lambda: True)
+    assert [len(request["RequestItems"]["jobs"]["Keys"]) for request in client.requests] == [
+        *(100, 100, 1)
+    ]
+
+
 # The outbox
 
 
@@ -142,12 +160,16 @@ def test_outbox_is_read_consistently_with_its_events_and_tasks() -> None:
             "KeyConditionExpression": "jobArn = :jobArn",
             "ExpressionAttributeValues": {":jobArn": {"S": ARN}},
             "ConsistentRead": True,
-            "Limit": PAGE,
+            "Limit": 100,
         }
     ]
 
 
-@pytest.mark.parametrize(("count", "has_tasks"), [(0, False), (PAGE - 1, False), (PAGE, True)])
+def test_outbox_without_entries_has_neither_events_nor_tasks() -> None:
+    assert OutboxTable(answering({"Items": []}), "outbox").entries(ARN) == OutboxEntries()
+
+
+@pytest.mark.parametrize(("count", "has_tasks"), [(0, False), (99, False), (100, True)])
 def test_full_page_of_events_may_hide_a_task(count: int, *, has_tasks: bool) -> None:
     entries = [entry(f"event#Stalled#{number}") for number in range(count)]
     found = OutboxTable(answering({"Items": entries}), "outbox").entries(ARN)
@@ -187,7 +209,8 @@ def test_task_is_stored_for_as_long_as_an_execution_can_run() -> None:
     task = WaitingTask("token", partially_completed_is_success=True)
     outbox = OutboxTable(client, "outbox")
     outbox.put_task(ARN, task, NOW)
-    expires_at = {"N": str(int((NOW + KEPT_FOR).timestamp()))}
+    # 2027-11-25T20:30:16Z, which is 366 days later.
+    expires_at = {"N": "1827174616"}
     assert client.requests.pop() == {
         "TableName": "outbox",
         "Item": {
@@ -214,6 +237,82 @@ def test_entry_that_is_done_is_deleted() -> None:
         entry(f"task#{task.id}"),
         entry("event#Stalled#1"),
     ]
+
+
+# The bookmarks
+
+SCOPE = Scope("123456789012", "eu-west-1")
+BOOKMARK = Bookmark(at(1), at(2), at(3), at(4), at(5), "a-table-id")
+POSITION = ListPosition(at(6), "a-token")
+OF_BOOKMARK: full_job.Item = {
+    "discoveryBeganAt": {"S": "2026-11-24T20:01:16.123Z"},
+    "discoveredUntil": {"S": "2026-11-24T20:02:16.123Z"},
+    "fullListAt": {"S": "2026-11-24T20:03:16.123Z"},
+    "discoveryOffSince": {"S": "2026-11-24T20:04:16.123Z"},
+    "discoveryOnAgainAt": {"S": "2026-11-24T20:05:16.123Z"},
+    "jobsTableId": {"S": "a-table-id"},
+}
+OF_POSITION: full_job.Item = {
+    "listedFrom": {"S": "2026-11-24T20:06:16.123Z"},
+    "listToken": {"S": "a-token"},
+}
+OF_POLLS: full_job.Item = {
+    "startAt": {"S": ARN},
+    "pendingFrom": {"S": "2026-11-24T20:07:16.123Z"},
+    "resyncedUntil": {"S": "2026-11-24T20:08:16.123Z"},
+    "backfilledSince": {"S": "2026-11-24T20:09:16.123Z"},
+}
+STATE = OF_BOOKMARK | OF_POSITION | OF_POLLS
+
+
+def test_bookmarks_of_a_scope_are_read_as_they_were_written() -> None:
+    found = StateTable(answering({"Item": STATE}), "state").load(SCOPE)
+    assert found == State(True, ARN, at(7), BOOKMARK, at(8), at(9), POSITION)  # noqa: FBT003
+    assert StateTable(answering({}), "state").load(SCOPE) == State(exists=False)
+
+
+@pytest.mark.parametrize(
+    ("write", "is_set", "is_removed"),
+    [
+        (
+            lambda table: table.set_discovery(SCOPE, BOOKMARK, POSITION),
+            OF_BOOKMARK | OF_POSITION,
+            set(),
+        ),
+        (lambda table: table.set_discovery(SCOPE, BOOKMARK, None), OF_BOOKMARK, {*OF_POSITION}),
+        (
+            lambda table: table.set_discovery(SCOPE, Bookmark(at(1), at(2)), None),
+            {name: OF_BOOKMARK[name] for name in ("discoveryBeganAt", "discoveredUntil")},
+            {"fullListAt", "discoveryOffSince", "discoveryOnAgainAt", "jobsTableId", *OF_POSITION},
+        ),
+        (
+            lambda table: table.set_discovery_off(SCOPE, at(4)),
+            {"discoveryOffSince": OF_BOOKMARK["discoveryOffSince"]},
+            {"discoveryOnAgainAt"},
+        ),
+        (lambda table: table.set_start_at(SCOPE, None), {}, {"startAt"}),
+        (lambda table: table.set_pending_from(SCOPE, None), {}, {"pendingFrom"}),
+    ],
+)
+def test_bookmarks_are_written_or_removed_if_they_are_not_known(
+    write: Callable[[StateTable], None], is_set: full_job.Item, is_removed: set[str]
+) -> None:
+    client = answering({})
+    write(StateTable(client, "state"))
+    (request,) = client.requests
+    assert request["Key"] == {"scope": {"S": "123456789012/eu-west-1"}}
+    sets, _, removes = f" {request['UpdateExpression']}".partition(" REMOVE ")
+    values = request.get("ExpressionAttributeValues", {})
+    assert {name: values[value] for name, value in re.findall(r"#(\w+) = (:\w+)", sets)} == is_set
+    assert {*re.findall(r"#(\w+)", removes)} == is_removed
+
+
+@pytest.mark.parametrize("name", STATE)
+def test_bookmark_of_another_type_is_refused(name: str) -> None:
+    """A poll then lists all jobs that may run."""
+    wrong = {"N": "1"} if name in {"startAt", "jobsTableId", "listToken"} else {"S": "soon"}
+    with pytest.raises(InvalidItemError, match=f"^attribute {name} is "):
+        StateTable(answering({"Item": STATE | {name: wrong}}), "state").load(SCOPE)
 
 
 # New items

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,17 +12,30 @@ import pytest
 
 from bedrock_batch_monitor.adapters.dynamodb import write_conditions
 from bedrock_batch_monitor.adapters.dynamodb.acks import Acks
+from bedrock_batch_monitor.adapters.dynamodb.error_analyses import ErrorAnalyses
 from bedrock_batch_monitor.adapters.dynamodb.expressions import UpdateExpression
 from bedrock_batch_monitor.adapters.dynamodb.history_table import HistoryTable
+from bedrock_batch_monitor.adapters.dynamodb.jobs_table import JobsTable
 from bedrock_batch_monitor.adapters.dynamodb.outbox_table import OutboxTable
 from bedrock_batch_monitor.adapters.dynamodb.transition_writes import TransitionWrites
+from bedrock_batch_monitor.adapters.dynamodb.usage_writes import UsageWrites
 from bedrock_batch_monitor.domain.deadlines import SetBy
+from bedrock_batch_monitor.domain.error_analysis import ErrorAnalysis
 from bedrock_batch_monitor.domain.event_kinds import STALLED
 from bedrock_batch_monitor.domain.events import PendingEvent
-from bedrock_batch_monitor.domain.jobs import JobObservation, TrackedJob
+from bedrock_batch_monitor.domain.jobs import (
+    HistoryEntry,
+    JobObservation,
+    JobRecord,
+    TrackedJob,
+    Usage,
+)
 from bedrock_batch_monitor.domain.owners import Owner
+from bedrock_batch_monitor.domain.progress import UNKNOWN
+from bedrock_batch_monitor.domain.read_failures import Unreadable
 from bedrock_batch_monitor.domain.times import CLOCK_TOLERANCE, to_iso
 from bedrock_batch_monitor.domain.transitions import Refresh, Transition, decide
+from tests.support import full_job
 from tests.support.monitor import RULES
 from tests.support.strategies import ARN, NOW
 
@@ -61,11 +75,15 @@ def plain(text: str, names: dict[str, str], values: dict[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class Sent:
-    """What was sent to the jobs table, and next to it in the same transaction."""
+    """What was sent to the jobs table, and next to it in the same transaction.
+
+    `changed` has the names of the attributes in each clause of the update.
+    """
 
     update: str
     condition: str
     others: tuple[dict[str, Any], ...]
+    changed: dict[str, list[str]]
 
     @property
     def removed(self) -> list[str]:
@@ -85,7 +103,20 @@ def sent(client: Any) -> Sent:
         plain(request["UpdateExpression"], names, values),
         plain(request["ConditionExpression"], names, values),
         tuple(others),
+        {
+            clause: re.findall(r"(?:^|, )#(\w+)", rest)
+            for clause, rest in re.findall(
+                r"([A-Z]+) (.+?)(?= [A-Z]+ #|$)", request["UpdateExpression"]
+            )
+        },
     )
+
+
+def sent_by(write: Callable[[Any], object]) -> Sent:
+    """The requests of a write on a client."""
+    client = Client()
+    write(client)
+    return sent(client)
 
 
 def writes_on(client: Any) -> TransitionWrites:
@@ -275,3 +306,152 @@ def test_callbacks_are_done_only_if_no_task_was_registered_meanwhile() -> None:
     Acks(without, "jobs").ack_callbacks(ARN, "Tasks#3", revision=0, refusal=None, now=NOW)
     assert sent(without).condition.endswith("AND attribute_not_exists(taskRevision)")
     assert "taskTokenError" not in sent(without).update
+
+
+# What each write sets and removes
+
+OBSERVED = (
+    *("status", "modelId", "jobName", "message", "endTime", "timeoutDurationInHours", "roleArn"),
+    *("clientRequestToken", "modelInvocationType", "inputDataConfig", "outputDataConfig"),
+    *("vpcConfig", "totalRecordCount", "processedRecordCount"),
+    *("successRecordCount", "errorRecordCount"),
+)
+KEPT = ("submitTime", "lastModifiedTime", "jobExpirationTime")
+ERRORS = ("lastError", "lastErrorAt", "unreadablePolls", "unreachableSince", "failingSince")
+LAST_TRANSITION = (
+    *("sequence", "previousStatus", "changedAt", "observedAt", "observedBy"),
+    *("secondsInPreviousStatus", "eventId", "outcome", "errorShare"),
+    *("firstInProgressAt", "progressAt"),
+)
+ESTIMATE = ("recordsPerMinute", "estimatedEndTime")
+USAGE = ("tokens", "estimatedCostUsd", "usageReadAt", *full_job.OF_FOLLOW_UP)
+TRACKED = ("trackedBy", "trackedAt")
+BARE = JobObservation(ARN, "Validating")
+FIRST = JobRecord(BARE, HistoryEntry(ARN, 1, "Validating", NOW, "poll"))
+ALL_SET: dict[str, tuple[Callable[[Any], object], tuple[str, ...], tuple[str, ...]]] = {
+    "a transition": (
+        lambda client: writes_on(client).record(
+            full_job.RECORD,
+            expected=replace(JOB, backfilled=True),
+            pending_events=frozenset(),
+            follow_up=full_job.FOLLOW_UP,
+        ),
+        # Tags are written on their own.
+        (*OBSERVED, *KEPT, *LAST_TRANSITION, "backfilled", *set(USAGE) - {"usageReadAt"}, *TRACKED),
+        (*ERRORS, *ESTIMATE, "usageReadAt", "conditions", "tracking"),
+    ),
+    "a transition of which little is known": (
+        lambda client: writes_on(client).record(
+            FIRST, expected=TrackedJob(ARN), pending_events=frozenset()
+        ),
+        ("status", "sequence", "observedAt", "observedBy", "progressAt", *TRACKED),
+        (
+            *set(OBSERVED) - {"status"},
+            *set(LAST_TRANSITION) - {"sequence", "observedAt", "observedBy", "progressAt"},
+            *(*ERRORS, *ESTIMATE, *USAGE, "conditions"),
+        ),
+    ),
+    "newer values": (
+        lambda client: writes_on(client).refresh(
+            Refresh(full_job.OBSERVATION, counts_moved=True, estimate=full_job.ESTIMATE),
+            expected=JOB,
+            now=NOW,
+        ),
+        (*OBSERVED, *KEPT, "progressAt", *ESTIMATE),
+        ERRORS,
+    ),
+    "newer values of which little is known": (
+        lambda client: writes_on(client).refresh(
+            Refresh(BARE, estimate=UNKNOWN), expected=JOB, now=NOW
+        ),
+        ("status",),
+        (*set(OBSERVED) - {"status"}, *ERRORS, *ESTIMATE),
+    ),
+    "newer values with the known estimate": (
+        lambda client: writes_on(client).refresh(Refresh(BARE), expected=JOB, now=NOW),
+        ("status",),
+        (*set(OBSERVED) - {"status"}, *ERRORS),
+    ),
+    "an error of a read": (
+        lambda client: writes_on(client).record_unreadable(
+            Unreadable(full_job.ERROR, 3, AGO), expected=JOB, now=NOW
+        ),
+        ("lastError", "lastErrorAt", "unreadablePolls", "unreachableSince"),
+        (),
+    ),
+    "an error before the first read": (
+        lambda client: writes_on(client).record_error(ARN, full_job.ERROR, NOW),
+        ("lastError", "lastErrorAt", "failingSince"),
+        (),
+    ),
+    "a job that is given up": (
+        lambda client: writes_on(client).give_up(JOB, full_job.ERROR, NOW),
+        ("lastError", "lastErrorAt"),
+        ("tracking",),
+    ),
+    "a job that is polled again": (
+        lambda client: JobsTable(client, "jobs").resume_tracking(ARN, at=AGO, now=NOW),
+        ("tracking", "commandAt"),
+        ERRORS,
+    ),
+    "token counts": (
+        lambda client: UsageWrites(client, "jobs").add_usage(
+            ARN, full_job.USAGE, due_at=AGO, now=NOW
+        ),
+        ("tokens", "estimatedCostUsd", "usageReadAt"),
+        tuple(full_job.OF_FOLLOW_UP),
+    ),
+    "token counts that are not known": (
+        lambda client: UsageWrites(client, "jobs").add_usage(ARN, Usage(), due_at=AGO, now=NOW),
+        ("usageReadAt",),
+        (*set(USAGE) - {"usageReadAt"},),
+    ),
+    "the next attempt to read token counts": (
+        lambda client: UsageWrites(client, "jobs").postpone_usage(
+            ARN, full_job.FOLLOW_UP, due_at=AGO
+        ),
+        tuple(full_job.OF_FOLLOW_UP),
+        (),
+    ),
+    "no further attempt to read token counts": (
+        lambda client: UsageWrites(client, "jobs").postpone_usage(
+            ARN, replace(full_job.FOLLOW_UP, due_at=None), due_at=AGO
+        ),
+        ("usageError",),
+        ("usagePending", "usageDueAt"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ALL_SET)
+def test_write_sets_what_it_knows_and_removes_what_it_replaces(name: str) -> None:
+    """Each attribute once: DynamoDB refuses an update with two clauses for the same one."""
+    write, is_set, is_removed = ALL_SET[name]
+    changed = sent_by(write).changed
+    assert sorted(changed.get("SET", ())) == sorted(is_set)
+    assert sorted(changed.get("REMOVE", ())) == sorted(is_removed)
+    assert changed.keys() <= {"SET", "REMOVE"}
+
+
+def test_analysis_of_errors_is_read_as_it_was_written() -> None:
+    """Once for each end."""
+    analysis = ErrorAnalysis(
+        ({"errorCode": 400, "count": 1},),
+        {
+            "analyzedAt": "2026-11-24T20:15:16.123Z",
+            "complete": True,
+            "records": {"success": 8, "error": 1},
+        },
+    )
+    client: Any = Client()
+    assert ErrorAnalyses(client, "jobs").add(ARN, analysis).is_done
+    (request,) = client.requests
+    assert [*request["ExpressionAttributeValues"].values()] == [*full_job.OF_ANALYSIS.values()]
+    assert sent(client).changed == {"SET": ["errorGroups", "errorAnalysis"]}
+    assert sent(client).condition == (
+        "attribute_exists(eventId) AND attribute_not_exists(errorAnalysis)"
+    )
+    client.get_item = lambda **_: {"Item": full_job.ITEM}
+    found = ErrorAnalyses(client, "jobs").job(ARN)
+    assert found is not None
+    assert found[1] == analysis

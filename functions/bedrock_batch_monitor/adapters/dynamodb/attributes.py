@@ -202,7 +202,7 @@ JOB_ATTRIBUTES: Final = (
     _attribute(contract.TAGS, Kind.TAGS),
     _attribute(TAGS_PENDING, Kind.FLAG),
     _attribute(DEADLINE, Kind.TEXT),
-    _attribute(DEADLINE_BY, Kind.OPTIONAL_TEXT, is_indexed=False),
+    _attribute(DEADLINE_BY, Kind.OPTIONAL_TEXT),
     # Reads that fail, and conditions
     _attribute(contract.LAST_ERROR, Kind.ERROR, Group.UNREADABLE),
     _attribute(contract.LAST_ERROR_AT, Kind.TIME, Group.UNREADABLE),
