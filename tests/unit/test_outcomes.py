@@ -124,6 +124,17 @@ def test_severity_of_an_outcome_follows_from_its_output() -> None:
     }
 
 
+def test_severity_of_a_condition_follows_from_what_is_certain() -> None:
+    """A deadline that passed, or a job that cannot be followed; the others can still end well."""
+    conditions = NOTIFIABLE.keys() - OUTCOMES.keys()
+    assert {name: str(NOTIFIABLE[name].severity) for name in conditions} == {
+        "Stalled": "warning",
+        "AtRisk": "warning",
+        "DeadlineMissed": "alarm",
+        "Unreachable": "alarm",
+    }
+
+
 def test_people_can_be_notified_of_every_outcome_and_condition() -> None:
     """Not of an event that has no words for people."""
     conditions = {"Stalled", "AtRisk", "DeadlineMissed", "Unreachable"}

@@ -37,6 +37,9 @@ def test_poll_without_a_change_has_no_metric() -> None:
         (PollSummary(errors=Counter({"Bedrock.ThrottlingException": 4})), {}),
         (PollSummary(errors=Counter({"DynamoDB.InternalServerError": 4})), {"Errors": 4}),
         (PollSummary(conditions=Counter({"AtRisk": 1})), {"JobsAtRisk": 1}),
+        (PollSummary(conditions=Counter({"Stalled": 2})), {"JobsStalled": 2}),
+        (PollSummary(conditions=Counter({"DeadlineMissed": 3})), {"JobsPastDeadline": 3}),
+        (PollSummary(conditions=Counter({"Unreachable": 4})), {"JobsUnreachable": 4}),
     ],
 )
 def test_numbers_that_are_not_zero_or_late_are_published(
