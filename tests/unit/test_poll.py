@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any
 from unittest.mock import Mock
 
@@ -34,6 +35,7 @@ class Case:
     result: ReconcileResult = field(default_factory=lambda: ReconcileResult(was_read=True))
     scanned_until: list[float] = field(default_factory=list)
     seconds: float = 115.0
+    now: datetime = NOW
     steps: list[str] = field(default_factory=list)
     may_go_on: list[bool] = field(default_factory=list)
 
@@ -54,7 +56,7 @@ class Case:
             scan=scan,
             callbacks=Mock(),
             discoverer=None,
-            clock=lambda: NOW,
+            clock=lambda: self.now,
             logger=self.logger,
             new_executor=InlineExecutor,
         )
@@ -125,3 +127,19 @@ def test_unreachable_job_waits_for_its_time_unless_everything_is_read() -> None:
         case.poll(**options)
         reads.append(case.steps.count(ARN))
     assert reads == [1, 1, 2, 2]
+
+
+def test_unreachable_job_is_read_every_quarter_of_an_hour() -> None:
+    """By polls that are a minute apart; after the first one at its own time."""
+    case = Case([TrackedJob(ARN, unreachable_since=NOW)])
+    found = []
+    for minute in range(61):
+        before = len(case.steps)
+        case.poll()
+        if ARN in case.steps[before:]:
+            found.append(minute)
+        case.now += timedelta(minutes=1)
+    first, begin, *rest = found
+    assert first == 0
+    assert 0 < begin <= 15
+    assert rest == [begin + 15, begin + 30, begin + 45]

@@ -383,7 +383,7 @@ def test_number_is_allowed_from_its_least_to_its_most(
 
 
 # A variable, a text that is not its default, and what the functions have in place of the default.
-USED: list[tuple[str, str, str, object]] = [
+USED: list[tuple[str, str, str, Any]] = [
     ("POLL_INTERVAL_MINUTES", "7", "rules.poll_interval", timedelta(minutes=7)),
     ("DISCOVERY", "false", "discovery_prefix", None),
     ("DISCOVERY_NAME_PREFIX", "a-", "discovery_prefix", "a-"),
@@ -414,7 +414,7 @@ USED: list[tuple[str, str, str, object]] = [
     ("variable", "text", "attribute", "value"), USED, ids=[variable for variable, *_ in USED]
 )
 def test_setting_of_the_functions_is_used_where_it_belongs(
-    variable: str, text: str, attribute: str, value: object
+    variable: str, text: str, attribute: str, value: Any
 ) -> None:
     """Its variable changes nothing but this attribute."""
     variables = COMPLETE | {"OUTPUT_BUCKETS": "any"}
