@@ -12,7 +12,7 @@ import pytest
 
 from bedrock_batch_monitor.adapters.dynamodb.writes import DONE, WriteOutcome, WriteResult
 from bedrock_batch_monitor.adapters.errors import ServiceError
-from bedrock_batch_monitor.app.discover import BATCH, Discoverer, Discovery, record_discovery_off
+from bedrock_batch_monitor.app.discover import Discoverer, Discovery, record_discovery_off
 from bedrock_batch_monitor.domain.discovery import Bookmark, JobFilter, TableInfo, list_from
 from bedrock_batch_monitor.domain.jobs import TrackedJob
 from bedrock_batch_monitor.domain.list_pages import ListedJob, Listing, ListPage
@@ -152,11 +152,11 @@ def test_job_that_another_writer_tracked_is_left_to_it() -> None:
 
 def test_jobs_are_looked_up_in_whole_batches() -> None:
     """As many keys as one call takes, and none that the limits exclude."""
-    jobs = [listed(number) for number in range(BATCH + 1, 0, -1)]
+    jobs = [listed(number) for number in range(201, 0, -1)]
     case = Case([page(*jobs)])
     case.run()
-    assert [len(batch) for batch in case.asked] == [BATCH, 1]
-    assert len(case.started) == BATCH + 1
+    assert [len(batch) for batch in case.asked] == [100, 100, 1]
+    assert len(case.started) == 201
 
     none = Case([page(*jobs)], wanted=JobFilter("nightly-"))
     none.run()
@@ -195,7 +195,7 @@ def test_list_ends_after_half_of_the_time(left: float, names: list[str]) -> None
 
 def test_page_that_was_not_tracked_to_its_end_is_not_passed() -> None:
     """The bookmark stays at the last job of the batches that were tracked."""
-    numbers = range(BATCH + 31, 30, -1)
+    numbers = range(131, 30, -1)
     jobs = [listed(number, submit_time=NOW - number * HOUR / 6) for number in numbers]
     early = replace(BOOKMARK, seen_until=NOW - 23 * HOUR)
     case = Case([page(*jobs)], state=State(discovery=early))
@@ -206,10 +206,10 @@ def test_page_that_was_not_tracked_to_its_end_is_not_passed() -> None:
 
     case._unknown = unknown  # type: ignore[method-assign]
     case.run()
-    assert len(case.started) == BATCH
+    assert len(case.started) == 100
     assert case.waits == 1
     [(bookmark, _)] = case.saved
-    assert bookmark.seen_until == jobs[BATCH - 1].submit_time
+    assert bookmark.seen_until == jobs[99].submit_time
 
 
 def test_jobs_with_odd_times_do_not_move_the_bookmark() -> None:

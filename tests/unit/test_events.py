@@ -42,7 +42,7 @@ from bedrock_batch_monitor.domain.jobs import (
 from bedrock_batch_monitor.domain.times import from_iso
 from bedrock_batch_monitor.domain.transitions import Transition, decide, end_id, event_id
 from tests.docs import schemas
-from tests.support.contracts import SCHEMAS, as_delivered, assert_keeps_to_schema, schema_of
+from tests.support.contracts import FILES, SCHEMAS, as_delivered, assert_keeps_to_schema, schema_of
 from tests.support.monitor import RULES
 from tests.support.strategies import ARN, NOW, observations, seen_jobs, times, tracked_jobs
 
@@ -118,6 +118,36 @@ def test_published_schemas_and_samples_are_those_that_the_code_generates() -> No
         str(path.relative_to(SCHEMAS)): path.read_text() for path in SCHEMAS.rglob("*.json")
     }
     assert published == schemas.files()
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        event_kinds.ENDED,
+        event_kinds.STATUS_CHANGED,
+        event_kinds.STALLED,
+        event_kinds.UNREACHABLE,
+        event_kinds.AT_RISK,
+        event_kinds.DEADLINE_MISSED,
+        event_kinds.ERRORS_ANALYZED,
+        event_kinds.SLOTS_AVAILABLE,
+    ],
+    ids=lambda kind: kind.name,
+)
+def test_published_schema_and_sample_have_what_is_declared_of_the_kind(kind: EventKind) -> None:
+    """Subscribers generate code from them: types, required fields and examples are a promise."""
+    published = schema_of(kind.detail_type)
+    assert published == schemas.schema_for(kind)
+    sample = (SCHEMAS / "v1/samples" / FILES[kind.detail_type]).read_text()
+    assert json.loads(sample) == schemas.sample_of(kind)
+    data = published["properties"]["detail"]["properties"]["data"]
+    assert ("jobArn" in data["properties"]) == kind.is_about_job
+    assert ("error" in data["properties"]) == kind.has_error
+    for field in kind.fields:
+        *outer, name = field.name.split(".")
+        owner = data["properties"][outer[0]] if outer else data
+        assert owner["properties"][name]["type"] == field.type.json_type
+        assert (name in owner.get("required", ())) == field.is_required
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in (SCHEMAS / "v1").glob("*.json")))

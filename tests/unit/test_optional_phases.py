@@ -10,7 +10,6 @@ from bedrock_batch_monitor.adapters.errors import ServiceError
 from bedrock_batch_monitor.app.active_jobs import ActiveJobs, JobReads
 from bedrock_batch_monitor.app.job_results import JobResults
 from bedrock_batch_monitor.app.optional_phases import OptionalPhases
-from bedrock_batch_monitor.app.tag_reads import MOST_RETRIES_PER_POLL
 from bedrock_batch_monitor.app.worker_pool import STOP_BEFORE_DEADLINE_SECONDS, WorkerPool
 from bedrock_batch_monitor.domain.arns import Scope
 from bedrock_batch_monitor.domain.forecast import QueueRisk
@@ -175,16 +174,22 @@ def tags(case: Case, *ended: str) -> Any:
 
 
 def test_pending_tags_of_active_jobs_are_read_before_those_of_ended_ones() -> None:
-    """Both together are bounded in each poll."""
+    """Both together are 32 at most in each poll."""
     case = Case()
-    for number in range(MOST_RETRIES_PER_POLL - 1):
+    for number in range(31):
         case.active.reachable[arn(number)] = TrackedJob(arn(number), tags_pending=True)
     case.active.reachable[arn(99)] = TrackedJob(arn(99))
     case.tags = tags(case, arn(101), arn(102))
     case.results.ended_without_tags.append(arn(103))
     case.phases().read_pending_tags(case.active)
-    assert case.read == [*map(arn, range(MOST_RETRIES_PER_POLL - 1)), arn(101)]
+    assert case.read == [*map(arn, range(31)), arn(101)]
     case.tags.remember.assert_called_once_with([arn(103)])
+    many = Case()
+    for number in range(33):
+        many.active.reachable[arn(number)] = TrackedJob(arn(number), tags_pending=True)
+    many.tags = tags(many, arn(101))
+    many.phases().read_pending_tags(many.active)
+    assert many.read == [*map(arn, range(32))]
 
 
 def test_pending_tags_are_read_only_while_there_is_time() -> None:

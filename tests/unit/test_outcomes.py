@@ -9,6 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bedrock_batch_monitor.domain import statuses
+from bedrock_batch_monitor.domain.event_kinds import (
+    AT_RISK,
+    DEADLINE_MISSED,
+    STALLED,
+    UNREACHABLE,
+    EventKind,
+)
 from bedrock_batch_monitor.domain.jobs import JobObservation, RecordCounts, TrackedJob
 from bedrock_batch_monitor.domain.outcomes import (
     NOTIFIABLE,
@@ -122,6 +129,23 @@ def test_severity_of_an_outcome_follows_from_its_output() -> None:
         "Failed": "alarm",
         "Expired": "alarm",
     }
+
+
+@pytest.mark.parametrize(
+    ("kind", "severity"),
+    [
+        (STALLED, "warning"),
+        (AT_RISK, "warning"),
+        (DEADLINE_MISSED, "alarm"),
+        (UNREACHABLE, "alarm"),
+    ],
+    ids=lambda each: getattr(each, "name", each),
+)
+def test_severity_of_a_condition_follows_from_what_is_certain(
+    kind: EventKind, severity: str
+) -> None:
+    """A deadline that passed, or a job that cannot be followed; the others can still end well."""
+    assert NOTIFIABLE[kind.name].severity == severity
 
 
 def test_people_can_be_notified_of_every_outcome_and_condition() -> None:

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from functools import partial
+from operator import attrgetter
 from typing import Any
 
 import botocore.session
@@ -380,12 +382,67 @@ def test_number_is_allowed_from_its_least_to_its_most(
             setting.parse(value)
 
 
+# A variable, a text that is not its default, and what the functions have in place of the default.
+USED: list[tuple[str, str, str, Any]] = [
+    ("POLL_INTERVAL_MINUTES", "7", "rules.poll_interval", timedelta(minutes=7)),
+    ("DISCOVERY", "false", "discovery_prefix", None),
+    ("DISCOVERY_NAME_PREFIX", "a-", "discovery_prefix", "a-"),
+    ("DISCOVERY_NAME_PATTERN", "*-b", "discovery_pattern", "*-b"),
+    ("DISCOVERY_MODEL_IDS", "m,n", "discovery_models", frozenset({"m", "n"})),
+    ("BACKFILL_DAYS", "9", "backfill", timedelta(days=9)),
+    ("TASK_TOKENS", "false", "task_tokens", False),
+    ("EMIT_STATUS_CHANGES", "true", "rules.emit_status_changes", True),
+    ("PROGRESS_INTERVAL_MINUTES", "6", "rules.progress_interval", timedelta(minutes=6)),
+    ("STALLED_AFTER_MINUTES", "8", "rules.stalled_after", timedelta(minutes=8)),
+    ("EMIT_AT_RISK", "false", "rules.emit_at_risk", False),
+    ("MAX_ERROR_SHARE", "0.25", "rules.max_error_share", 0.25),
+    ("READ_TAGS", "false", "rules.read_tags", False),
+    ("READ_QUOTAS", "false", "read_quotas", False),
+    ("EMIT_SLOTS_AVAILABLE", "true", "emit_slots_available", True),
+    ("DEADLINE_TAG", "due", "rules.deadline_tag", "due"),
+    ("DEADLINES", '{"nightly-*":"06:00 Europe/Berlin"}', "rules.deadlines", DEADLINES),
+    ("UNREACHABLE_AFTER_POLLS", "5", "rules.unreachable_after_polls", 5),
+    ("FULL_READ_HOURS", "12", "rules.full_read", timedelta(hours=12)),
+    ("RECORD_MESSAGES", "false", "rules.record_messages", False),
+    ("HISTORY_RETENTION_DAYS", "90", "history_retention", timedelta(days=90)),
+    ("OUTPUT_BUCKETS", "results,other/team-a/", "usage.buckets", BUCKETS),
+    ("TOKEN_PRICES", '{"m":{"input":0.1,"output":2}}', "usage.prices", PRICES),
+]
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "attribute", "value"), USED, ids=[variable for variable, *_ in USED]
+)
+def test_setting_of_the_functions_is_used_where_it_belongs(
+    variable: str, text: str, attribute: str, value: Any
+) -> None:
+    """Its variable changes nothing but this attribute."""
+    variables = COMPLETE | {"OUTPUT_BUCKETS": "any"}
+    default = Settings.from_environment(variables)
+    settings = Settings.from_environment(variables | {variable: text})
+    used = attrgetter(attribute)
+    assert used(default) != value
+    assert used(settings) == value
+    group, _, name = attribute.rpartition(".")
+    if group:
+        default = replace(default, **{group: replace(getattr(default, group), **{name: value})})
+    else:
+        default = replace(default, **{name: value})
+    assert settings == default
+
+
+def test_every_setting_of_the_functions_has_a_use() -> None:
+    """The stack writes the variables of these settings."""
+    written = {setting.variable for setting in all_settings() if setting.path is not None}
+    assert written == {variable for variable, *_ in USED}
+
+
 @pytest.mark.parametrize(
     ("key", "most", "entry"),
     [
         ("discoveryModelIds", 10, "amazon.nova-lite-v1:{}"),
-        ("vpcSubnetIds", 16, "subnet-0000000{:x}"),
-        ("vpcSecurityGroupIds", 5, "sg-0000000{}"),
+        ("vpcSubnetIds", 16, "subnet-000000{:02x}"),
+        ("vpcSecurityGroupIds", 5, "sg-000000{:02x}"),
         ("regions", 40, "eu-{}-1"),
         ("accounts", 100, "{:012}"),
         ("notifyOutcomes", len(NOTIFIABLE), "{}"),

@@ -8,6 +8,12 @@ from collections import Counter
 import pytest
 
 from bedrock_batch_monitor.app import telemetry
+from bedrock_batch_monitor.domain.event_kinds import (
+    AT_RISK,
+    DEADLINE_MISSED,
+    STALLED,
+    UNREACHABLE,
+)
 from bedrock_batch_monitor.domain.summary import HEARTBEAT, METRICS, PollSummary
 
 
@@ -36,7 +42,10 @@ def test_poll_without_a_change_has_no_metric() -> None:
         (PollSummary(newly_unknown=2), {"JobsNeedAttention": 2}),
         (PollSummary(errors=Counter({"Bedrock.ThrottlingException": 4})), {}),
         (PollSummary(errors=Counter({"DynamoDB.InternalServerError": 4})), {"Errors": 4}),
-        (PollSummary(conditions=Counter({"AtRisk": 1})), {"JobsAtRisk": 1}),
+        (PollSummary(conditions=Counter({AT_RISK.name: 1})), {"JobsAtRisk": 1}),
+        (PollSummary(conditions=Counter({STALLED.name: 2})), {"JobsStalled": 2}),
+        (PollSummary(conditions=Counter({DEADLINE_MISSED.name: 3})), {"JobsPastDeadline": 3}),
+        (PollSummary(conditions=Counter({UNREACHABLE.name: 4})), {"JobsUnreachable": 4}),
     ],
 )
 def test_numbers_that_are_not_zero_or_late_are_published(

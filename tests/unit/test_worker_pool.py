@@ -139,6 +139,21 @@ def test_place_is_free_below_the_limit_of_the_concurrency() -> None:
     assert (case.results, case.pool.jobs_under_way) == (["b"], ["a"])
 
 
+def test_poll_has_up_to_32_calls_under_way() -> None:
+    """The next one waits for the first result; more threads would share the same core."""
+    case = Case()
+    case.pool = WorkerPool(case.executor, lambda: case.seconds, lambda *_: None)
+    for number in range(31):
+        case.submit(str(number))
+        case.executor.finish(number)
+    case.pool.wait_for_place()
+    assert len(case.pool.jobs_under_way) == 31
+    case.submit("31")
+    case.pool.wait_for_place()
+    assert case.pool.jobs_under_way == ["31"]
+    assert len(case.results) == 31
+
+
 @pytest.mark.parametrize("seconds", [3.0, 0.0])
 def test_calls_are_not_waited_for_without_time(seconds: float) -> None:
     """Those that have not returned are abandoned; what has returned is handled."""

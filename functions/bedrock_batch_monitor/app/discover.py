@@ -51,7 +51,7 @@ class Discoverer:
     jobs: JobsTable
     clock: Callable[[], datetime]
     wanted: JobFilter
-    reach: timedelta = timedelta(0)
+    reach: timedelta
 
     def pages(self, listing: Listing, token: str | None = None) -> Iterator[ListPage[ListedJob]]:
         """The pages of a list, each requested when it is needed; raises `ServiceError`."""
