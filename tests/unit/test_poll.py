@@ -11,7 +11,8 @@ from unittest.mock import Mock
 import pytest
 
 from bedrock_batch_monitor.adapters.dynamodb.jobs_table import PendingJob
-from bedrock_batch_monitor.app.poll import Monitor
+from bedrock_batch_monitor.adapters.errors import ServiceError
+from bedrock_batch_monitor.app.poll import Monitor, PollError
 from bedrock_batch_monitor.domain.jobs import TrackedJob
 from bedrock_batch_monitor.domain.state import State
 from bedrock_batch_monitor.domain.summary import PollSummary, ReconcileResult
@@ -38,19 +39,21 @@ class Case:
     now: datetime = NOW
     steps: list[str] = field(default_factory=list)
     may_go_on: list[bool] = field(default_factory=list)
+    confirmed: frozenset[str] = frozenset()
+    fails: Exception | None = None
 
     def __post_init__(self) -> None:
         self.logger: Any = Mock()
         jobs: Any = Mock(active=self._active, with_pending_events=self._with_pending_events)
         relay: Any = Mock(pending=self._pending)
         reconciler: Any = Mock(reconcile=self._reconcile, failing_since={}, rules=RULES)
-        state: Any = Mock()
-        state.load.return_value = State()
+        self.state: Any = Mock()
+        self.state.load.return_value = State()
         scan: Any = Mock(run=self._scan, fetch_each_up_to=10)
         self.monitor = Monitor(
             scope=SETTINGS.scope,
             jobs=jobs,
-            state=state,
+            state=self.state,
             reconciler=reconciler,
             relay=relay,
             scan=scan,
@@ -68,6 +71,8 @@ class Case:
     def _active(self, *_: object) -> Iterator[TrackedJob]:
         self.steps.append("list")
         yield from self.jobs
+        if isinstance(self.fails, ServiceError):
+            raise self.fails
 
     def _with_pending_events(self, _: object) -> Iterator[PendingJob]:
         """A batch of pending events for each time that is left."""
@@ -84,11 +89,14 @@ class Case:
         for seconds in self.scanned_until:
             self.seconds = seconds
             self.may_go_on.append(limits.may_go_on())
-        return ScanResult()
+        return ScanResult(self.confirmed)
 
     def _reconcile(self, job: TrackedJob, *, observed_by: str) -> ReconcileResult:
         assert observed_by == "poll"
         self.steps.append(job.job_arn)
+        self.now += timedelta(seconds=2)
+        if self.fails is not None and not isinstance(self.fails, ServiceError):
+            raise self.fails
         return self.result
 
 
@@ -138,8 +146,55 @@ def test_unreachable_job_is_read_every_quarter_of_an_hour() -> None:
         case.poll()
         if ARN in case.steps[before:]:
             found.append(minute)
-        case.now += timedelta(minutes=1)
+        case.now = NOW + (minute + 1) * timedelta(minutes=1)
     first, begin, *rest = found
     assert first == 0
     assert 0 < begin <= 15
     assert rest == [begin + 15, begin + 30, begin + 45]
+
+
+def test_poll_that_cannot_list_its_jobs_fails_once_those_that_it_knows_are_read() -> None:
+    """The summary of the error says what it did until then."""
+    error = ServiceError("DynamoDB", "InternalServerError", "oops")
+    case = Case([TrackedJob(ARN)], fails=error)
+    with pytest.raises(PollError, match="the active jobs cannot be listed: ") as caught:
+        case.poll()
+    assert case.steps == ["list", ARN]
+    summary = caught.value.summary
+    assert (summary.errors, summary.complete) == ({error.code: 1}, False)
+    assert (summary.jobs_read, summary.seconds) == (1, 2)
+    assert case.state.set_start_at.mock_calls == []
+
+
+def test_defect_while_one_job_is_handled_is_counted_and_stops_no_other() -> None:
+    """The text of the exception is not logged: it may quote a job's message."""
+    case = Case([TrackedJob(arn(1)), TrackedJob(arn(2))], fails=KeyError("a customer's text"))
+    assert case.poll().errors == {"Monitor.KeyError": 2}
+    assert case.steps == ["list", arn(1), arn(2)]
+    assert [call.kwargs["extra"]["jobArn"] for call in case.logger.error.mock_calls] == [
+        arn(1),
+        arn(2),
+    ]
+    assert "customer" not in repr(case.logger.mock_calls)
+
+
+def test_job_that_a_list_confirms_is_counted_and_not_read() -> None:
+    """The others are."""
+    jobs = [TrackedJob(arn(1), status="InProgress"), TrackedJob(arn(2), status="Scheduled")]
+    case = Case(jobs, confirmed=frozenset({arn(1)}))
+    summary = case.poll()
+    assert case.steps == ["list", arn(2)]
+    assert (summary.jobs_active, summary.jobs_read, summary.jobs_listed) == (2, 2, 1)
+    assert (summary.active_by_status["InProgress"], summary.active_by_status["Scheduled"]) == (1, 1)
+    assert summary.complete
+    assert summary.has_answer
+
+
+def test_poll_without_time_for_each_job_says_where_the_next_one_begins() -> None:
+    """And that it is not complete."""
+    case = Case([TrackedJob(arn(1)), TrackedJob(arn(2))], scanned_until=[14.0])
+    assert not case.poll().complete
+    assert case.steps == ["list"]
+    case.state.set_start_at.assert_called_once_with(SETTINGS.scope, arn(1))
+    ((line,), named) = case.logger.warning.call_args
+    assert (line, named["extra"]["jobArn"]) == ("poll incomplete", arn(1))
