@@ -415,10 +415,21 @@ def test_default_template_has_no_resources_for_members(template: Template) -> No
         assert word not in text
 
 
-def test_settings_of_members_require_a_known_account(make_app: Callable[[], aws_cdk.App]) -> None:
+@pytest.mark.parametrize(
+    "env",
+    [
+        None,
+        aws_cdk.Environment(account="111111111111"),
+        aws_cdk.Environment(region="us-east-1"),
+    ],
+    ids=["neither", "no Region", "no account"],
+)
+def test_settings_of_members_require_a_known_account(
+    make_app: Callable[[], aws_cdk.App], env: aws_cdk.Environment | None
+) -> None:
     """Without account and Region the scopes cannot be determined; the error has the remedy."""
     with pytest.raises(ConfigError, match="have AWS credentials and a Region in the environment"):
-        MonitorStack(make_app(), STACK_ID, config=MEMBERS)
+        MonitorStack(make_app(), STACK_ID, config=MEMBERS, env=env)
 
 
 @pytest.mark.parametrize(
