@@ -308,8 +308,6 @@ def _allow_reading_jobs(
 
 
 def _allow_reading_manifests(role: iam.Role, buckets: Sequence[OutputBucket]) -> None:
-    if not buckets:
-        return
     # Where Bedrock puts a manifest depends on the job: `<prefix>/<job id>/manifest.json.out`. The
     # wildcard stands for that, in the buckets and folders that the setting names. There is no
     # ListBucket: S3 then answers the same for a missing and for a forbidden manifest.
