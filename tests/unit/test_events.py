@@ -120,20 +120,7 @@ def test_published_schemas_and_samples_are_those_that_the_code_generates() -> No
     assert published == schemas.files()
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [
-        event_kinds.ENDED,
-        event_kinds.STATUS_CHANGED,
-        event_kinds.STALLED,
-        event_kinds.UNREACHABLE,
-        event_kinds.AT_RISK,
-        event_kinds.DEADLINE_MISSED,
-        event_kinds.ERRORS_ANALYZED,
-        event_kinds.SLOTS_AVAILABLE,
-    ],
-    ids=lambda kind: kind.name,
-)
+@pytest.mark.parametrize("kind", event_kinds.KINDS, ids=lambda kind: kind.name)
 def test_published_schema_and_sample_have_what_is_declared_of_the_kind(kind: EventKind) -> None:
     """Subscribers generate code from them: types, required fields and examples are a promise."""
     published = schema_of(kind.detail_type)
