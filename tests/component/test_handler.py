@@ -4,14 +4,17 @@ import json
 from dataclasses import dataclass, replace
 from io import StringIO
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
 from bedrock_batch_monitor import contract, settings
 from bedrock_batch_monitor.app.poll import PollError
+from bedrock_batch_monitor.app.record_errors import Handled
 from bedrock_batch_monitor.app.telemetry import logger, metrics
-from bedrock_batch_monitor.domain.summary import HEARTBEAT
+from bedrock_batch_monitor.domain.summary import HEARTBEAT, PollSummary
 from bedrock_batch_monitor.handlers import monitor as module
+from bedrock_batch_monitor.handlers import record_errors as record_errors_module
 from local.bedrock import Script
 from tests.support.variables import DEFAULT_VARIABLES
 
@@ -213,6 +216,38 @@ def test_messages_of_jobs_are_never_logged(
     captured = capsys.readouterr()
     assert "job changed" in log.getvalue()
     assert SECRET not in log.getvalue() + captured.out + captured.err
+
+
+@pytest.mark.usefixtures("deployed")
+def test_poll_gets_the_time_that_is_left_in_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lambda has it in milliseconds."""
+    monitor = Mock()
+    monitor.poll.return_value = PollSummary()
+    monkeypatch.setattr(module, "monitor", lambda _: monitor)
+    invoke()
+    ((remaining_seconds,), _) = monitor.poll.call_args
+    assert remaining_seconds() == 50
+
+
+def test_message_of_an_ended_job_is_handled_and_one_that_is_no_event_is_a_warning(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The log has what became of it, and nothing of the message."""
+    handle = Mock(side_effect=[Handled.SENT, Handled.MALFORMED])
+    log = StringIO()
+    before = record_errors_module.logger.registered_handler.setStream(log)
+    monkeypatch.setattr(record_errors_module, "record_errors", lambda: Mock(handle=handle))
+    event = {"Records": [{"body": "an event"}, {"body": SECRET}]}
+    record_errors_module.handler(event, Context())  # type: ignore[arg-type]
+    record_errors_module.logger.registered_handler.setStream(before)
+    lines = [json.loads(line) for line in log.getvalue().splitlines()]
+    assert [(line["level"], line["message"]) for line in lines] == [
+        ("INFO", "errors of records"),
+        ("WARNING", "event dropped"),
+    ]
+    assert [call.args[0] for call in handle.call_args_list] == ["an event", SECRET]
+    assert {call.args[1]() for call in handle.call_args_list} == {50}
+    assert SECRET not in log.getvalue()
 
 
 def test_poll_that_cannot_list_active_jobs_fails_the_invocation(

@@ -68,6 +68,20 @@ def test_jobs_that_ended_before_the_time_range_are_omitted(cloud: Cloud, invoke:
     assert "yesterday" not in invoke(widgetContext=zoom)
 
 
+@pytest.mark.parametrize("start", [None, "now", True, 1e30])
+def test_widget_without_a_usable_time_range_shows_the_last_twelve_hours(
+    cloud: Cloud, invoke: Invoke, start: object
+) -> None:
+    """A person can invoke the function without a dashboard."""
+    cloud.add_job("Completed", job_name="ended")
+    cloud.poll()
+    asked = {"widgetContext": {"timeRange": {"start": start}}}
+    cloud.bedrock.clock.advance(12 * 3600)
+    assert "ended</span>" in invoke(**asked)
+    cloud.bedrock.clock.advance(1)
+    assert "ended</span>" not in invoke(**asked)
+
+
 def test_failure_is_shown_however_many_jobs_ended_after_it(cloud: Cloud, invoke: Invoke) -> None:
     """The newest failures are among the jobs that are read, with their messages."""
     cloud.add_job(Script((Phase("Failed", None, "line 7 is wrong"),)), job_name="went-wrong")

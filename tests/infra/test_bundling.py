@@ -110,6 +110,18 @@ def test_bundle_contains_what_the_functions_need(into: Bundler) -> None:
     ]
 
 
+def test_packages_without_scripts_are_bundled(into: Bundler) -> None:
+    """Pip makes the folder of scripts only if a package has one."""
+    pip = StubPip()
+
+    def without_scripts(arguments: Sequence[str]) -> None:
+        pip(arguments)
+        (target,) = (a[9:] for a in arguments if a.startswith("--target="))
+        shutil.rmtree(Path(target, "bin"))
+
+    assert files(into("out", without_scripts)) == files(into("other", StubPip()))
+
+
 def test_model_of_every_client_is_in_the_bundle() -> None:
     """Without its model, the client of a service could not be created."""
     made = {

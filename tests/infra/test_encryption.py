@@ -1,5 +1,6 @@
 """The customer-managed key: what it encrypts, and who can use it."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -127,3 +128,22 @@ def test_key_is_retained_with_the_tables(
 
     assert key["DeletionPolicy"] == key["UpdateReplacePolicy"] == policy
     assert template["Resources"]["TablesJobs313634AE"]["DeletionPolicy"] == policy
+
+
+def test_every_role_with_access_to_a_table_can_use_the_key_through_dynamodb(
+    synthesize: Synthesize, of_type: OfType, render: Render
+) -> None:
+    """Without it, DynamoDB refuses each call of a function that may otherwise make it."""
+    template = render(synthesize(ALL_KEYS))
+    with_tables, with_key = set(), set()
+    for kind in ("AWS::IAM::Policy", "AWS::IAM::ManagedPolicy"):
+        for policy in of_type(template, kind).values():
+            for statement in policy["Properties"]["PolicyDocument"]["Statement"]:
+                text = json.dumps(statement)
+                if "dynamodb:" in str(statement["Action"]):
+                    with_tables.update(policy["Properties"]["Roles"])
+                if "kms:Decrypt" in text and "dynamodb.<AWS::Region>" in text:
+                    with_key.update(policy["Properties"]["Roles"])
+
+    assert len(with_tables) > 1
+    assert with_tables <= with_key

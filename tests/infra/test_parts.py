@@ -20,13 +20,14 @@ from bedrock_batch_monitor_cdk.dashboard import Dashboard
 from bedrock_batch_monitor_cdk.events import Events
 from bedrock_batch_monitor_cdk.inbox import Inbox
 from bedrock_batch_monitor_cdk.monitor import Monitor, PollSchedule
+from bedrock_batch_monitor_cdk.multi_scope import multi_scope_of
 from bedrock_batch_monitor_cdk.notifications import Notifications
 from bedrock_batch_monitor_cdk.queue_target import build_queue
 from bedrock_batch_monitor_cdk.record_errors import RecordErrors
 from bedrock_batch_monitor_cdk.service import name_service
 from bedrock_batch_monitor_cdk.tables import Tables
 from bedrock_batch_monitor_cdk.widget import Widget
-from tests.infra.conftest import ALL_KEYS
+from tests.infra.conftest import ALL_KEYS, HOME
 
 pytestmark = pytest.mark.xdist_group("template")
 
@@ -54,7 +55,7 @@ class Parts:
         self.config = config
         name_service(stack)
         self.tables = Tables(stack, "Tables", config, None)
-        self.events = Events(stack, "Events", config, None)
+        self.events = Events(stack, "Events", config, None, multi_scope_of(stack, config))
 
     def inbox(self) -> Inbox:
         """The inbox."""
@@ -138,7 +139,7 @@ def parts() -> Callable[[MonitorConfig], Parts]:
 
     def of(config: MonitorConfig) -> Parts:
         app = aws_cdk.App(context={"aws:cdk:bundling-stacks": []})
-        return Parts(aws_cdk.Stack(app, "Stack"), config)
+        return Parts(aws_cdk.Stack(app, "Stack", env=HOME), config)
 
     return of
 
@@ -302,6 +303,16 @@ def test_alarms_look_at_three_intervals_and_persistent_errors_at_an_hour(
         name: ((alarm.period or 0) / 60, alarm.evaluation_periods, alarm.threshold)
         for name, alarm in found.items()
     } == ALARMS[minutes]
+
+
+def test_dashboard_has_of_another_scope_only_the_alarm_on_absent_polls(parts: MakeParts) -> None:
+    """Its widget shows at most 100 alarms, and there can be 40 Regions of 100 accounts."""
+    home = parts(DEFAULT).alarms()
+    both = parts(MonitorConfig(regions=("eu-west-1",))).alarms()
+
+    (other,) = both.keys() - home.keys()
+    assert other.startswith("NoPoll-")
+    assert other.endswith("-eu-west-1")
 
 
 def test_dashboard_begins_with_alarms_and_jobs_and_fills_its_rows(parts: MakeParts) -> None:

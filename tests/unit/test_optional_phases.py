@@ -119,6 +119,15 @@ def slots_of(case: Case) -> frozenset[str] | None:
     return found
 
 
+def test_events_about_slots_are_sent_before_the_poll_goes_on() -> None:
+    """A poll that ended meanwhile would leave them to the next one, which sends them again."""
+    case = Case()
+    sent: list[str] = []
+    case.buffer.flush.side_effect = lambda: case.pool.submit(lambda: "sent", sent.append)
+    slots_of(case)
+    assert sent == ["sent"]
+
+
 def test_slots_are_those_of_active_jobs_of_the_scope() -> None:
     """A job that ended, or that Bedrock does not know, uses none."""
     case = Case()
