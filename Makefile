@@ -11,14 +11,14 @@ PIP_AUDIT_VERSION := 2.10.1
 TEXTS := $(wildcard *.md) Makefile app.py pyproject.toml cli docs examples functions infra local schemas tests
 
 # Whatever the configuration of pip says about where to install. An index, a certificate and a proxy
-# of your own apply.
+# of your own apply. Python compiles what is imported: all packages would take half a minute.
 PIP := env -u PIP_USER -u PIP_TARGET -u PIP_PREFIX -u PIP_ROOT -u PIP_DRY_RUN \
-  $(BIN)/python -m pip --quiet --disable-pip-version-check install --no-user
+  $(BIN)/python -m pip --quiet --disable-pip-version-check install --no-user --no-compile
 # The CDK asks the network for notices and versions otherwise.
 export CDK_DISABLE_CLI_TELEMETRY := true
 export PATH := $(CURDIR)/$(BIN):$(CURDIR)/node_modules/.bin:$(PATH)
 
-.PHONY: help setup demo check verify test lint format pictures audit bench explore mutate drills docs synth bootstrap deploy package destroy lock clean
+.PHONY: help setup demo check verify test tests lint format pictures audit bench explore mutate drills docs synth bootstrap deploy package destroy lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -60,8 +60,12 @@ check: lint ## Run the linters, the unit tests and the documentation tests (abou
 verify: setup ## Check the stack and the bundle against AWS's own data (part of make test; two minutes)
 	@pytest tests/verify
 
-test: lint ## Run every check, and every test but those marked scale
+test: setup ## Run every check, and every test but those marked scale
 	@python -m local.browser
+	@# Types take a minute of one core, and some tests wait.
+	@$(MAKE) --no-print-directory --jobs=2 lint tests
+
+tests: setup
 	@pytest
 
 bench: setup ## Measure the monitor and its baselines; writes docs/performance.md (ARGS=--quick: five minutes, writes nothing)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 from moto import mock_aws
 from moto.core.serialize import BaseJSONSerializer
 from moto.dynamodb.models.dynamo_type import Item
@@ -50,13 +52,66 @@ def responses() -> list[Any]:
         ]
 
 
-def test_shortcuts_of_moto_change_no_response(monkeypatch: pytest.MonkeyPatch) -> None:
+# Update expressions that DynamoDB refuses, and one that it accepts.
+UPDATES = (
+    "SET a = :v, b = :v, a = :v",
+    "SET a.b = :v, c = :v, a = :v",
+    "SET a = :v SET b = :v",
+    "REMOVE a SET b = :v REMOVE c",
+    "SET a = :v, b = :v REMOVE c, d",
+)
+
+
+def problems() -> list[str | None]:
+    """What moto says about each of the updates."""
+    found: list[str | None] = []
+    with mock_aws():
+        client = boto3.client("dynamodb", region_name="us-east-1")
+        create_tables(client)
+        for expression in UPDATES:
+            try:
+                client.update_item(
+                    TableName="jobs",
+                    Key={"jobArn": {"S": "arn"}},
+                    UpdateExpression=expression,
+                    ExpressionAttributeValues={":v": {"S": "v"}},
+                )
+                found.append(None)
+            except ClientError as error:
+                found.append(str(error))
+    return found
+
+
+@pytest.fixture
+def without_shortcuts(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Switches to moto's own functions."""
+
+    def switch() -> None:
+        monkeypatch.setattr(Item, "project", quick_moto.MOTO_PROJECT)
+        monkeypatch.setattr(
+            BaseJSONSerializer, "_serialize_type_structure", quick_moto.MOTO_SERIALIZE
+        )
+        for validator in quick_moto.WHOLE_EXPRESSION:
+            monkeypatch.setattr(validator, "traverse_node_recursively", quick_moto.MOTO_TRAVERSE)
+
+    return switch
+
+
+def test_shortcuts_of_moto_change_no_response(without_shortcuts: Callable[[], None]) -> None:
     """Reads of a whole item, of an index, of nested parts, and old values of a write."""
-    monkeypatch.setattr(Item, "project", quick_moto.project)
-    monkeypatch.setattr(BaseJSONSerializer, "_serialize_type_structure", quick_moto.serialize)
+    quick_moto.use()
     quick = responses()
-    monkeypatch.setattr(Item, "project", quick_moto.MOTO_PROJECT)
-    monkeypatch.setattr(BaseJSONSerializer, "_serialize_type_structure", quick_moto.MOTO_SERIALIZE)
+    without_shortcuts()
 
     assert quick == responses()
     assert quick[0] == ITEM
+
+
+def test_shortcuts_of_moto_change_no_refusal(without_shortcuts: Callable[[], None]) -> None:
+    """Updates with a path twice, with a part of it, and with a clause twice."""
+    quick_moto.use()
+    quick = problems()
+    without_shortcuts()
+
+    assert quick == problems()
+    assert [problem is None for problem in quick] == [False, False, False, False, True]

@@ -11,9 +11,14 @@ from typing import Any, Final
 from botocore.model import StructureShape
 from moto.core.serialize import BaseJSONSerializer
 from moto.dynamodb.models.dynamo_type import Item
+from moto.dynamodb.parsing.ast_nodes import DepthFirstTraverser, Node
+from moto.dynamodb.parsing.validators import ActionCountValidator, OverlappingPathsValidator
 
 MOTO_PROJECT: Final = Item.project
 MOTO_SERIALIZE: Final = BaseJSONSerializer._serialize_type_structure
+
+MOTO_TRAVERSE: Final = DepthFirstTraverser.traverse_node_recursively
+WHOLE_EXPRESSION: Final = (ActionCountValidator, OverlappingPathsValidator)
 
 
 class _Converted:
@@ -51,7 +56,14 @@ def serialize(
     serializer._default_serialize(serialized, found, shape, key)
 
 
+def traverse(validator: DepthFirstTraverser, node: Node, _child: int = -1) -> Node:
+    """As moto's method, which checks a whole expression again from each of its actions on."""
+    return validator.process(node)
+
+
 def use() -> None:
     """Use the shortcuts in this process."""
     Item.project = project
     BaseJSONSerializer._serialize_type_structure = serialize
+    for validator in WHOLE_EXPRESSION:
+        validator.traverse_node_recursively = traverse
