@@ -9,7 +9,6 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-import aws_cdk
 import boto3
 import pytest
 
@@ -24,6 +23,7 @@ from bedrock_batch_monitor_cdk.alarms import ALARMS
 from bedrock_batch_monitor_cdk.config import MonitorConfig
 from bedrock_batch_monitor_cdk.stack import STACK_ID, MonitorStack
 from local.bedrock import Phase, Script
+from tests.support.quick_app import quick_app
 
 from .conftest import REGION, SETTINGS, Cloud, InlineExecutor
 from .test_handler import Context
@@ -38,11 +38,7 @@ MINUTE = 60
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The template of a deployment that looks for stalled jobs too."""
-    app = aws_cdk.App(
-        context={"aws:cdk:bundling-stacks": []},
-        outdir=str(tmp_path_factory.mktemp("cdk.out")),
-        builtin_cloud_formation_validation=False,
-    )
+    app = quick_app(tmp_path_factory.mktemp("cdk.out"))
     MonitorStack(app, STACK_ID, config=MonitorConfig(stalled_after_minutes=30, late_alarms=True))
     synthesized: dict[str, Any] = app.synth().get_stack_by_name(STACK_ID).template
     return synthesized

@@ -18,6 +18,7 @@ from bedrock_batch_monitor.domain.token_usage import OutputBucket, TokenPrice
 from bedrock_batch_monitor_cdk.config import MonitorConfig
 from bedrock_batch_monitor_cdk.member import MEMBER_STACK_ID, MemberStack
 from bedrock_batch_monitor_cdk.stack import STACK_ID, MonitorStack
+from tests.support.quick_app import quick_app
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -132,18 +133,10 @@ def cdk_json() -> Mapping[str, Any]:
 def make_app(
     cdk_json: Mapping[str, Any], tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[], aws_cdk.App]:
-    """Makes an app as `cdk synth` would, with the feature flags of `cdk.json`.
-
-    Without the CDK's validation of templates, which takes longer to load than a template to make:
-    `test_checks.py` has it.
-    """
+    """Makes an app as `cdk synth` would, with the feature flags of `cdk.json`."""
 
     def make() -> aws_cdk.App:
-        return aws_cdk.App(
-            builtin_cloud_formation_validation=False,
-            context={**cdk_json["context"], "aws:cdk:bundling-stacks": []},
-            outdir=str(tmp_path_factory.mktemp("cdk.out")),
-        )
+        return quick_app(tmp_path_factory.mktemp("cdk.out"), cdk_json["context"])
 
     return make
 
@@ -199,3 +192,25 @@ def render() -> Callable[[Any], Any]:
                 return value
 
     return of
+
+
+@pytest.fixture(scope="session")
+def statements_of_roles(
+    of_type: Callable[[Template, str], dict[str, Any]], render: Callable[[Any], Any]
+) -> Callable[[Template], list[tuple[str, Mapping[str, Any]]]]:
+    """Each statement of a policy, rendered, with the role that has it."""
+
+    def find(template: Template) -> list[tuple[str, Mapping[str, Any]]]:
+        policies = [
+            render(policy["Properties"])
+            for kind in ("AWS::IAM::Policy", "AWS::IAM::ManagedPolicy")
+            for policy in of_type(template, kind).values()
+        ]
+        return [
+            (role, statement)
+            for policy in policies
+            for role in policy["Roles"]
+            for statement in policy["PolicyDocument"]["Statement"]
+        ]
+
+    return find

@@ -18,6 +18,7 @@ from bedrock_batch_monitor.domain.outcomes import NOTIFIABLE
 from bedrock_batch_monitor.domain.token_usage import OutputBucket, TokenPrice
 from bedrock_batch_monitor_cdk.config import MOST_BUCKETS, ConfigError, MonitorConfig
 from tests.docs.generate import settings
+from tests.support.quick_app import quick_app
 from tests.support.released_settings import RELEASED
 
 BUS_IN_GOV_CLOUD = "arn:aws-us-gov:events:us-gov-west-1:111111111111:event-bus/jobs"
@@ -542,7 +543,7 @@ def test_number_is_read_from_text_or_json(minutes: int) -> None:
 
 def test_log_retention_allows_the_values_of_cloudwatch(tmp_path: Path) -> None:
     """Every number of days that the CDK knows is allowed, and no other."""
-    app = aws_cdk.App(outdir=str(tmp_path), builtin_cloud_formation_validation=False)
+    app = quick_app(tmp_path)
     stack = aws_cdk.Stack(app, "Stack")
     for member in aws_logs.RetentionDays:
         aws_logs.LogGroup(stack, member.name, retention=member)

@@ -19,6 +19,7 @@ from bedrock_batch_monitor_cdk import BedrockBatchMonitor, MonitorConfig
 from bedrock_batch_monitor_cdk.stack import STACK_ID, MonitorStack
 from tests.infra.conftest import ALL_KEYS
 from tests.support.patterns import ENDINGS, TROUBLE, matched_by
+from tests.support.quick_app import quick_app
 
 pytestmark = pytest.mark.xdist_group("template")
 
@@ -89,12 +90,7 @@ GRANTED_WITH_KEY = {
 @pytest.fixture
 def stack(tmp_path: Path) -> aws_cdk.Stack:
     """A stack of an app without any feature flag, as any app may be."""
-    app = aws_cdk.App(
-        context={"aws:cdk:bundling-stacks": []},
-        outdir=str(tmp_path),
-        builtin_cloud_formation_validation=False,
-    )
-    return aws_cdk.Stack(app, "Pipeline")
+    return aws_cdk.Stack(quick_app(tmp_path), "Pipeline")
 
 
 def template_of(stack: aws_cdk.Stack) -> Template:

@@ -15,6 +15,7 @@ Template = dict[str, Any]
 OfType = Callable[[Template, str], dict[str, Any]]
 Synthesize = Callable[[MonitorConfig], Template]
 Render = Callable[[Any], Any]
+StatementsOfRoles = Callable[[Template], list[tuple[str, Any]]]
 
 KEY = "Key961B73FD"
 CUSTOMER = MonitorConfig(kms="customer")
@@ -131,19 +132,16 @@ def test_key_is_retained_with_the_tables(
 
 
 def test_every_role_with_access_to_a_table_can_use_the_key_through_dynamodb(
-    synthesize: Synthesize, of_type: OfType, render: Render
+    synthesize: Synthesize, statements_of_roles: StatementsOfRoles
 ) -> None:
     """Without it, DynamoDB refuses each call of a function that may otherwise make it."""
-    template = render(synthesize(ALL_KEYS))
     with_tables, with_key = set(), set()
-    for kind in ("AWS::IAM::Policy", "AWS::IAM::ManagedPolicy"):
-        for policy in of_type(template, kind).values():
-            for statement in policy["Properties"]["PolicyDocument"]["Statement"]:
-                text = json.dumps(statement)
-                if "dynamodb:" in str(statement["Action"]):
-                    with_tables.update(policy["Properties"]["Roles"])
-                if "kms:Decrypt" in text and "dynamodb.<AWS::Region>" in text:
-                    with_key.update(policy["Properties"]["Roles"])
+    for role, statement in statements_of_roles(synthesize(ALL_KEYS)):
+        text = json.dumps(statement)
+        if "dynamodb:" in str(statement["Action"]):
+            with_tables.add(role)
+        if "kms:Decrypt" in text and "dynamodb.<AWS::Region>" in text:
+            with_key.add(role)
 
     assert len(with_tables) > 1
     assert with_tables <= with_key

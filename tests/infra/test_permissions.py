@@ -292,19 +292,16 @@ def test_role_of_record_errors_reads_only_the_configured_buckets(
 
 def test_buckets_are_divided_among_statements_of_30(
     synthesize: Callable[[MonitorConfig], dict[str, Any]],
-    of_type: Callable[[dict[str, Any], str], dict[str, Any]],
-    render: Callable[[Any], Any],
+    statements_of_roles: Callable[[dict[str, Any]], list[tuple[str, Any]]],
 ) -> None:
     """No statement is too long for a managed policy, and no bucket is left out."""
     buckets = tuple(OutputBucket(f"bucket-{number:02}") for number in range(31))
     template = synthesize(MonitorConfig(output_buckets=buckets, record_errors="on"))
     found: dict[str, list[list[str]]] = {}
-    for kind in ("AWS::IAM::Policy", "AWS::IAM::ManagedPolicy"):
-        for policy in of_type(template, kind).values():
-            for statement in render(policy["Properties"]["PolicyDocument"]["Statement"]):
-                arns = [arn.partition(":s3:::")[2] for arn in as_tuple(statement["Resource"])]
-                if "s3:" in str(statement["Action"]):
-                    found.setdefault(statement["Sid"].rstrip("1"), []).append(arns)
+    for _, statement in statements_of_roles(template):
+        arns = [arn.partition(":s3:::")[2] for arn in as_tuple(statement["Resource"])]
+        if "s3:" in str(statement["Action"]):
+            found.setdefault(statement["Sid"].rstrip("1"), []).append(arns)
 
     names = [bucket.name for bucket in buckets]
     divided = [names[:30], names[30:]]

@@ -15,6 +15,7 @@ from bedrock_batch_monitor_cdk import BedrockBatchMonitor, MonitorConfig
 from bedrock_batch_monitor_cdk.encryption import DELIVER_EVENTS
 from bedrock_batch_monitor_cdk.member import MEMBER_STACK_ID, MemberStack
 from tests.infra.conftest import ALL_KEYS, BUS_ARN, EVERYWHERE, HOME, MEMBERS
+from tests.support.quick_app import quick_app
 
 pytestmark = pytest.mark.xdist_group("template")
 
@@ -99,11 +100,7 @@ def resources_of(
     config: MonitorConfig, env: aws_cdk.Environment | None, flags: Mapping[str, Any], path: Path
 ) -> Resources:
     """The resources of another app with a monitor in one of its stacks."""
-    app = aws_cdk.App(
-        context={**flags, "aws:cdk:bundling-stacks": []},
-        outdir=str(path),
-        builtin_cloud_formation_validation=False,
-    )
+    app = quick_app(path, flags)
     stack = aws_cdk.Stack(app, "Pipeline", env=env)
     BedrockBatchMonitor(stack, "Batches", config=config)
     resources: Resources = app.synth().get_stack_by_name("Pipeline").template["Resources"]
@@ -210,7 +207,7 @@ def test_member_admits_no_service_without_a_condition(
     render: Render, tmp_path: Path, *, record_messages: bool
 ) -> None:
     """The member stack in an app without flags: its roles trust by condition, all of them."""
-    app = aws_cdk.App(outdir=str(tmp_path), builtin_cloud_formation_validation=False)
+    app = quick_app(tmp_path)
     config = MonitorConfig(member_of=BUS_ARN, record_messages=record_messages)
     MemberStack(app, MEMBER_STACK_ID, config=config, bus_arn=BUS_ARN)
     template = app.synth().get_stack_by_name(MEMBER_STACK_ID).template
@@ -222,7 +219,7 @@ def test_member_admits_no_service_without_a_condition(
 
 def test_open_policy_is_found_by_the_check(render: Render, tmp_path: Path) -> None:
     """The check can fail: EventBridge of every account may publish to this topic."""
-    app = aws_cdk.App(outdir=str(tmp_path), builtin_cloud_formation_validation=False)
+    app = quick_app(tmp_path)
     stack = aws_cdk.Stack(app, "Careless")
     topic = sns.Topic(stack, "Topic")
     topic.grant_publish(iam.ServicePrincipal("events.amazonaws.com"))

@@ -123,11 +123,11 @@ def caches_of(packages: tuple[str, ...]) -> list[functools._lru_cache_wrapper[An
     ]
 
 
-def statements_using(sources: Mapping[str, str]) -> dict[str, frozenset[tuple[str, int]]]:
+def statements_using(trees: Mapping[str, ast.Module]) -> dict[str, frozenset[tuple[str, int]]]:
     """The statements in functions that use a name or an attribute, by that name."""
     found: dict[str, set[tuple[str, int]]] = {}
-    for path, source in sources.items():
-        for function in ast.walk(ast.parse(source)):
+    for path, tree in trees.items():
+        for function in ast.walk(tree):
             if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
                 continue
             for block in _blocks(function):
@@ -137,11 +137,10 @@ def statements_using(sources: Mapping[str, str]) -> dict[str, frozenset[tuple[st
     return {name: frozenset(places) for name, places in found.items()}
 
 
-def names_made_with(sources: Mapping[str, str]) -> dict[str, frozenset[str]]:
+def names_made_with(trees: Iterable[ast.Module]) -> dict[str, frozenset[str]]:
     """The names that a module or a class defines with a name or an attribute, by that name."""
     found: dict[str, set[str]] = {}
-    for source in sources.values():
-        tree = ast.parse(source)
+    for tree in trees:
         owners = (tree, *(node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)))
         for statement in (statement for owner in owners for statement in owner.body):
             if not isinstance(statement, ast.Assign | ast.AnnAssign) or statement.value is None:
@@ -153,15 +152,14 @@ def names_made_with(sources: Mapping[str, str]) -> dict[str, frozenset[str]]:
     return {name: frozenset(made) for name, made in found.items()}
 
 
-def mentions_of(sources: Mapping[str, str], tests: Iterable[str]) -> dict[str, frozenset[str]]:
+def mentions_of(trees: Mapping[str, ast.Module], tests: Iterable[str]) -> dict[str, frozenset[str]]:
     """The tests whose own function has a name or an attribute, by that name.
 
     What a file has outside of its tests counts for each of its tests.
     """
     functions: dict[tuple[str, str], set[str]] = {}
     shared: dict[str, set[str]] = {}
-    for path, source in sources.items():
-        tree = ast.parse(source)
+    for path, tree in trees.items():
         classes = (node for node in tree.body if isinstance(node, ast.ClassDef))
         for statement in (*tree.body, *(part for node in classes for part in node.body)):
             if isinstance(statement, ast.FunctionDef) and statement.name.startswith("test_"):

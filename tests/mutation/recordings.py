@@ -181,27 +181,29 @@ def _recording(files: Mapping[str, Any], ring: Ring, code: Code) -> Recording:
     if not seconds:
         message = f"{ring.name}: no test passes without a mutant: {', '.join(failed[:5])}"
         raise ServerError(message)
-    sources = {
-        path: source for path, source in code.sources.items() if path.startswith(f"{ring.source}/")
+    of_code = {
+        path: ast.parse(source)
+        for path, source in code.sources.items()
+        if path.startswith(f"{ring.source}/")
     }
-    texts = {name: (code.root / name).read_text() for name in files}
+    of_tests = {name: ast.parse((code.root / name).read_text()) for name in files}
     touched = Touched(
         seconds=seconds,
         tests={place: frozenset(found) for place, found in tests.items()},
-        uses=statements_using(sources),
+        uses=statements_using(of_code),
         imported=frozenset(imported),
-        made_with=names_made_with(sources),
-        importers=importers_of(texts),
-        mentions=mentions_of(texts, seconds),
+        made_with=names_made_with(of_code.values()),
+        importers=importers_of(of_tests),
+        mentions=mentions_of(of_tests, seconds),
     )
     return Recording(touched, tuple(sorted(failed)))
 
 
-def importers_of(sources: Mapping[str, str]) -> dict[str, frozenset[str]]:
+def importers_of(trees: Mapping[str, ast.Module]) -> dict[str, frozenset[str]]:
     """The files that import a module or something of it, by the name that they import."""
     found: dict[str, set[str]] = {}
-    for path, source in sources.items():
-        for node in ast.walk(ast.parse(source)):
+    for path, tree in trees.items():
+        for node in ast.walk(tree):
             names: list[str] = []
             if isinstance(node, ast.Import):
                 names = [alias.name for alias in node.names]

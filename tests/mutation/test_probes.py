@@ -66,7 +66,12 @@ def test_probes_record_which_statements_ran() -> None:
 
 def test_uses_of_a_name_are_found() -> None:
     """The statement in a function, with the plain name or after a dot."""
-    found = statements_using({"code.py": SOURCE, "other.py": "def g():\n    return code.LIMIT\n"})
+    found = statements_using(
+        {
+            "code.py": ast.parse(SOURCE),
+            "other.py": ast.parse("def g():\n    return code.LIMIT\n"),
+        }
+    )
     assert ("code.py", 14) in found["LIMIT"]
     assert ("other.py", 2) in found["LIMIT"]
 
@@ -80,7 +85,7 @@ class Table:
 def f():
     local = LIMIT
 """
-    assert names_made_with({"code.py": source}) == {
+    assert names_made_with([ast.parse(source)]) == {
         "row": {"ROWS"},
         "LIMIT": {"ROWS"},
         "other": {"ROWS"},
@@ -103,7 +108,7 @@ class TestRows:
         assert code.ROWS
 """
     tests = ("test_x.py::test_a[1]", "test_x.py::test_a[2]", "test_x.py::TestRows::test_b")
-    found = mentions_of({"test_x.py": source}, tests)
+    found = mentions_of({"test_x.py": ast.parse(source)}, tests)
     assert found["LIMIT"] == {*tests[:2]}
     assert found["ROWS"] == {tests[2]}
     assert found["f"] == {*tests}

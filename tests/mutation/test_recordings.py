@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 
 import pytest
@@ -90,14 +91,14 @@ def test_ring_contains_folders_or_files(tmp_path: Path) -> None:
     assert files("checks/test_two.py") == ["checks/test_two.py"]
 
 
-def testimporters_of_of_a_module_are_found() -> None:
+def test_importers_of_a_module_are_found() -> None:
     """With a plain import, of the module itself, and of something in it."""
     found = importers_of(
         {
-            "a.py": "import pack.code",
-            "b.py": "from pack import code as c",
-            "c.py": "from pack.code import f",
-            "d.py": "from pack.other import code",
+            "a.py": ast.parse("import pack.code"),
+            "b.py": ast.parse("from pack import code as c"),
+            "c.py": ast.parse("from pack.code import f"),
+            "d.py": ast.parse("from pack.other import code"),
         }
     )
     assert found["pack.code"] == {"a.py", "b.py", "c.py"}
