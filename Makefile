@@ -5,6 +5,8 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# The pip that comes with Python 3.11 takes twice as long.
+PIP_VERSION := 26.3
 UV_VERSION := 0.13.9
 PIP_AUDIT_VERSION := 2.10.1
 # What people read: pages, code with its comments and messages, schemas.
@@ -14,11 +16,14 @@ TEXTS := $(wildcard *.md) Makefile app.py pyproject.toml cli docs examples funct
 # of your own apply. Python compiles what is imported: all packages would take half a minute.
 PIP := env -u PIP_USER -u PIP_TARGET -u PIP_PREFIX -u PIP_ROOT -u PIP_DRY_RUN \
   $(BIN)/python -m pip --quiet --disable-pip-version-check install --no-user --no-compile
+# Images of containers often turn off the cache of compiled modules: with it, the commands that the
+# tests start take a third of the time.
+unexport PYTHONDONTWRITEBYTECODE
 # The CDK asks the network for notices and versions otherwise.
 export CDK_DISABLE_CLI_TELEMETRY := true
 export PATH := $(CURDIR)/$(BIN):$(CURDIR)/node_modules/.bin:$(PATH)
 
-.PHONY: help setup demo check verify test tests lint format pictures audit bench explore mutate drills docs synth bootstrap deploy package destroy lock clean
+.PHONY: help setup demo check verify test tests browser lint format pictures audit bench explore mutate drills docs synth bootstrap deploy package destroy lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -29,6 +34,7 @@ $(VENV)/.installed: requirements-dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else f"Python 3.11 or newer is needed, $(PYTHON) is {sys.version.split()[0]}: set PYTHON=<path>")'
 	@echo "Installing the pinned Python packages into $(VENV) (about a minute) ..."
 	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) pip==$(PIP_VERSION)
 	@$(PIP) --require-hashes -r requirements-dev.txt
 	@$(PIP) --no-deps --no-build-isolation --editable .
 	@test -x $(BIN)/ruff || { echo "pip installed elsewhere: look at 'pip config list' for target, prefix or root" >&2; exit 1; }
@@ -60,10 +66,13 @@ check: lint ## Run the linters, the unit tests and the documentation tests (abou
 verify: setup ## Check the stack and the bundle against AWS's own data (part of make test; two minutes)
 	@pytest tests/verify
 
-test: setup ## Run every check, and every test but those marked scale
-	@python -m local.browser
+test: ## Run every check, and every test but those marked scale
+	@$(MAKE) --no-print-directory --jobs=2 setup browser
 	@# Types take a minute of one core, and some tests wait.
 	@$(MAKE) --no-print-directory --jobs=2 lint tests
+
+browser:
+	@$(PYTHON) -m local.browser
 
 tests: setup
 	@pytest

@@ -5,7 +5,12 @@ from __future__ import annotations
 import os
 from typing import Final
 
+import botocore.session
 from hypothesis import Phase, settings
+
+from tests.support.service_models import shared_loader
+
+botocore.session.create_loader = shared_loader
 
 # A slow machine must not fail tests. `make explore` runs sixteen times as many examples.
 _FEW: Final = settings(deadline=None, max_examples=25)

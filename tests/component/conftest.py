@@ -32,7 +32,6 @@ from local.bedrock import ManualClock, Phase, Script, StandIn
 from tests.support import quick_moto
 from tests.support.contracts import assert_keeps_to_schema
 from tests.support.monitor import ACCOUNT, REGION, SETTINGS, InlineExecutor
-from tests.support.service_models import shared_loader
 from tests.support.tables import create_tables
 
 quick_moto.use()
@@ -231,7 +230,6 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
     """A cloud of its own for each test."""
     for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_SESSION_TOKEN"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr("botocore.session.create_loader", shared_loader)
     with StandIn(clock=ManualClock(START), seed=7) as bedrock, mock_aws():
         # The stand-in takes the account from the key; moto has set one of its own just now.
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCOUNT)

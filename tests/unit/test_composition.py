@@ -13,13 +13,7 @@ from bedrock_batch_monitor.app.composition import compose, compose_inbox
 from bedrock_batch_monitor.app.poll import Monitor
 from tests.support.monitor import RULES, SETTINGS
 from tests.support.network import session
-from tests.support.service_models import shared_loader
 from tests.support.strategies import NOW
-
-
-@pytest.fixture(autouse=True)
-def _models(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("botocore.session.create_loader", shared_loader)
 
 
 def composed(**changes: Any) -> Monitor:
