@@ -23,6 +23,8 @@ _SETTINGS = {
     # No network calls for notices and new versions.
     "CDK_DISABLE_CLI_TELEMETRY": "true",
     "CDK_DISABLE_VERSION_CHECK": "1",
+    # It takes several seconds, and `tests/infra/test_checks.py` validates the same templates.
+    "CDK_VALIDATION": "false",
     "AWS_CONFIG_FILE": os.devnull,
     "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
     "AWS_EC2_METADATA_DISABLED": "true",

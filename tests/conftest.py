@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from typing import Final
 
-import botocore.session
 from hypothesis import Phase, settings
 
-from tests.support.service_models import shared_loader
+from tests.support import quick_botocore
 
-botocore.session.create_loader = shared_loader
+quick_botocore.use()
+# The CDK's validation of a template takes longer to load than the template to make, in each process
+# that a test starts, too. `tests/infra/test_checks.py` has it explicitly.
+os.environ["CDK_VALIDATION"] = "false"
 
 # A slow machine must not fail tests. `make explore` runs sixteen times as many examples.
 _FEW: Final = settings(deadline=None, max_examples=25)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import boto3
 import pytest
 from botocore.exceptions import ClientError
 from moto import mock_aws
-from moto.core.serialize import BaseJSONSerializer
-from moto.dynamodb.models.dynamo_type import Item
 
 from tests.support import quick_moto
 from tests.support.tables import create_tables
@@ -82,36 +80,73 @@ def problems() -> list[str | None]:
     return found
 
 
+# A put, an update, a delete and a check; then one of each that fails after them.
+KEY = {"jobArn": {"S": "arn"}}
+UPDATE = {"UpdateExpression": "SET a = :v", "ExpressionAttributeValues": {":v": {"S": "v"}}}
+OPERATIONS = (
+    {"Put": {"TableName": "jobs", "Item": {"jobArn": {"S": "put"}, "a": {"S": "new"}}}},
+    {"Update": {"TableName": "jobs", "Key": KEY, **UPDATE}},
+    {"Update": {"TableName": "jobs", "Key": {"jobArn": {"S": "created"}}, **UPDATE}},
+    {"Delete": {"TableName": "history", "Key": KEY | {"sequence": {"N": "1"}}}},
+)
+FAILURES = (
+    {},
+    {"ConditionCheck": {"TableName": "jobs", "Key": KEY, "ConditionExpression": "a = b"}},
+    {"Update": {"TableName": "jobs", "Key": KEY, **UPDATE}},
+    {
+        "Update": {
+            "TableName": "jobs",
+            "Key": {"jobArn": {"S": "x"}},
+            **UPDATE,
+            "UpdateExpression": "!",
+        }
+    },
+)
+
+
+def transactions() -> list[Any]:
+    """What moto says to each transaction, and the items after it."""
+    found: list[Any] = []
+    for failure in FAILURES:
+        with mock_aws():
+            client = boto3.client("dynamodb", region_name="us-east-1")
+            create_tables(client)
+            client.put_item(TableName="jobs", Item=ITEM)
+            for number in ("1", "2"):
+                entry = KEY | {"sequence": {"N": number}}
+                client.put_item(TableName="history", Item=entry)
+            try:
+                client.transact_write_items(
+                    TransactItems=[*OPERATIONS, *([failure] if failure else [])]
+                )
+            except ClientError as error:
+                found.append((str(error), error.response.get("CancellationReasons")))
+            found.append([client.scan(TableName=name)["Items"] for name in ("jobs", "history")])
+    return found
+
+
 @pytest.fixture
-def without_shortcuts(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+def without_shortcuts() -> Iterator[Callable[[], None]]:
     """Switches to moto's own functions."""
-
-    def switch() -> None:
-        monkeypatch.setattr(Item, "project", quick_moto.MOTO_PROJECT)
-        monkeypatch.setattr(
-            BaseJSONSerializer, "_serialize_type_structure", quick_moto.MOTO_SERIALIZE
-        )
-        for validator in quick_moto.WHOLE_EXPRESSION:
-            monkeypatch.setattr(validator, "traverse_node_recursively", quick_moto.MOTO_TRAVERSE)
-
-    return switch
-
-
-def test_shortcuts_of_moto_change_no_response(without_shortcuts: Callable[[], None]) -> None:
-    """Reads of a whole item, of an index, of nested parts, and old values of a write."""
+    yield lambda: quick_moto.use(quick_moto.ORIGINALS)
     quick_moto.use()
-    quick = responses()
+
+
+@pytest.mark.parametrize("ask", [responses, problems, transactions])
+def test_shortcuts_of_moto_change_no_answer(
+    without_shortcuts: Callable[[], None], ask: Callable[[], list[Any]]
+) -> None:
+    """Reads of items, updates that are refused, and transactions that change all or nothing."""
+    quick = ask()
     without_shortcuts()
 
-    assert quick == responses()
-    assert quick[0] == ITEM
+    assert quick == ask()
 
 
-def test_shortcuts_of_moto_change_no_refusal(without_shortcuts: Callable[[], None]) -> None:
-    """Updates with a path twice, with a part of it, and with a clause twice."""
-    quick_moto.use()
-    quick = problems()
-    without_shortcuts()
-
-    assert quick == problems()
-    assert [problem is None for problem in quick] == [False, False, False, False, True]
+def test_compared_answers_are_of_many_kinds() -> None:
+    """Or the comparison would prove nothing."""
+    assert responses()[0] == ITEM
+    assert [problem is None for problem in problems()] == [False, False, False, False, True]
+    accepted, *refused = transactions()
+    assert [len(items) for items in accepted] == [3, 1]
+    assert [[len(items) for items in after] for after in refused[1::2]] == [[1, 2]] * 3

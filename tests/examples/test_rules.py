@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from bedrock_batch_monitor.domain.event_kinds import CONDITIONS, SLOTS_AVAILABLE
 from bedrock_batch_monitor.domain.outcomes import OUTCOMES
 from bedrock_batch_monitor.domain.statuses import NON_TERMINAL
 from tests.examples.conftest import EXAMPLES, names_of
+from tests.support.cfn_lint import assert_has_no_findings
 from tests.support.contracts import FILES
 from tests.support.patterns import (
     ENDED,
@@ -171,19 +170,7 @@ def test_consumer_bus_admits_the_account_of_the_monitor(templates: dict[str, Any
 
 
 def test_examples_pass_cfn_lint(templates: dict[str, Any], tmp_path: Path) -> None:
-    files = []
-    for name, template in templates.items():
-        file = tmp_path / f"{name}.json"
-        file.write_text(json.dumps(template))
-        files.append(str(file))
-    result = subprocess.run(  # noqa: S603 - our own command
-        [str(Path(sys.executable).with_name("cfn-lint")), "--ignore-checks=W3005", *files],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+    assert_has_no_findings(templates, tmp_path)
 
 
 def test_every_example_app_has_a_cdk_json() -> None:

@@ -2,8 +2,6 @@
 
 import json
 import re
-import subprocess
-import sys
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -18,7 +16,7 @@ from bedrock_batch_monitor.settings import Settings
 from bedrock_batch_monitor_cdk.config import MonitorConfig
 from bedrock_batch_monitor_cdk.standalone import standalone
 from tests.infra.conftest import ALL_KEYS, ROOT
-from tests.infra.test_checks import CFN_LINT_IGNORED
+from tests.support.cfn_lint import assert_has_no_findings
 
 pytestmark = pytest.mark.xdist_group("template")
 
@@ -171,24 +169,15 @@ def test_functions_read_the_parameters(made: Template, of_type: OfType) -> None:
         assert settings.discovery_prefix == ""
 
 
-@pytest.mark.parametrize("config", [MonitorConfig(), ALL_KEYS], ids=["default", "all settings"])
 def test_plain_template_passes_cfn_lint(
-    synthesize: Callable[[MonitorConfig], Template], config: MonitorConfig, tmp_path: Path
+    synthesize: Callable[[MonitorConfig], Template], tmp_path: Path
 ) -> None:
-    file = tmp_path / "template.json"
-    file.write_text(json.dumps(standalone(synthesize(config), code_key="k")))
-    result = subprocess.run(  # noqa: S603 - our own command
-        [
-            str(Path(sys.executable).with_name("cfn-lint")),
-            f"--ignore-checks={CFN_LINT_IGNORED}",
-            str(file),
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
+    """By default and with all settings."""
+    configs = {"default": MonitorConfig(), "all": ALL_KEYS}
+    assert_has_no_findings(
+        {name: standalone(synthesize(config), code_key="k") for name, config in configs.items()},
+        tmp_path,
     )
-
-    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
 
 
 def test_terraform_module_matches_the_package(made: Template) -> None:

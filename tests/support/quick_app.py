@@ -12,11 +12,9 @@ import aws_cdk
 def quick_app(outdir: Path, context: Mapping[str, Any] | None = None) -> aws_cdk.App:
     """An app that bundles no code and has no flags but those in `context`.
 
-    It has no validation by the CDK, which takes longer to load than a template to make:
-    `tests/infra/test_checks.py` validates the templates.
+    `tests/conftest.py` turns the validation by the CDK off.
     """
     return aws_cdk.App(
-        builtin_cloud_formation_validation=False,
         context={**(context or {}), "aws:cdk:bundling-stacks": []},
         outdir=str(outdir),
     )

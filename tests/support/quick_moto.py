@@ -5,20 +5,30 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Mapping
+from copy import deepcopy
+from functools import cache
+from types import SimpleNamespace
 from typing import Any, Final
 
+import moto.core.responses
+import moto.dynamodb.models
+import moto.dynamodb.parsing.validators
+from botocore.auth import SigV4Auth
 from botocore.model import StructureShape
 from moto.core.serialize import BaseJSONSerializer
-from moto.dynamodb.models.dynamo_type import Item
+from moto.core.utils import method_names_from_class
+from moto.dynamodb.models import DynamoDBBackend
+from moto.dynamodb.models.dynamo_type import DynamoType, Item
+from moto.dynamodb.models.table import Table
 from moto.dynamodb.parsing.ast_nodes import DepthFirstTraverser, Node
+from moto.dynamodb.parsing.expressions import UpdateExpressionParser
 from moto.dynamodb.parsing.validators import ActionCountValidator, OverlappingPathsValidator
 
-MOTO_PROJECT: Final = Item.project
-MOTO_SERIALIZE: Final = BaseJSONSerializer._serialize_type_structure
-
-MOTO_TRAVERSE: Final = DepthFirstTraverser.traverse_node_recursively
-WHOLE_EXPRESSION: Final = (ActionCountValidator, OverlappingPathsValidator)
+_project: Final = Item.project
+_serialize: Final = BaseJSONSerializer._serialize_type_structure
+_transact: Final = DynamoDBBackend.transact_write_items
 
 
 class _Converted:
@@ -35,7 +45,7 @@ class _Converted:
 
 def project(item: Item, expressions: list[list[str]]) -> Item:
     """As `Item.project`, which converts the whole item again for each attribute of an index."""
-    projected: Item = MOTO_PROJECT(_Converted(item), expressions)  # type: ignore[arg-type]
+    projected: Item = _project(_Converted(item), expressions)  # type: ignore[arg-type]
     return projected
 
 
@@ -48,7 +58,7 @@ def serialize(
 ) -> None:
     """As moto's method, which looks for each of the ten types of a value under several names."""
     if shape.name != "AttributeValue" or not isinstance(value, Mapping):
-        MOTO_SERIALIZE(serializer, serialized, value, shape, key)
+        _serialize(serializer, serialized, value, shape, key)
         return
     found: dict[str, Any] = {}
     for name, part in value.items():
@@ -56,14 +66,83 @@ def serialize(
     serializer._default_serialize(serialized, found, shape, key)
 
 
-def traverse(validator: DepthFirstTraverser, node: Node, _child: int = -1) -> Node:
+def traverse(processor: DepthFirstTraverser, node: Node) -> Node:
+    """As moto's method, which asks for the kinds of nodes to process again at each node."""
+    kinds = processor.nodes_to_be_processed()
+
+    def visit(node: Any, number: int) -> Any:
+        if not isinstance(node, Node):
+            return node
+        parent = node.parent
+        for position, child in enumerate(node.children or ()):
+            processor.pre_processing_of_child(node, position)
+            visit(child, position)
+        if isinstance(node, kinds):
+            node = processor.process(node)
+            node.parent = parent
+            if parent:
+                parent.children[number] = node
+        return node
+
+    return visit(node, -1)
+
+
+def check_whole(validator: DepthFirstTraverser, node: Node) -> Node:
     """As moto's method, which checks a whole expression again from each of its actions on."""
     return validator.process(node)
 
 
-def use() -> None:
-    """Use the shortcuts in this process."""
-    Item.project = project
-    BaseJSONSerializer._serialize_type_structure = serialize
-    for validator in WHOLE_EXPRESSION:
-        validator.traverse_node_recursively = traverse
+@cache
+def _pickled(node: Node) -> bytes:
+    return pickle.dumps(node)
+
+
+def copied(value: Any) -> Any:
+    """As `deepcopy`; quick for parsed expressions. Of tables, `transact` copies what matters."""
+    if isinstance(value, Table):
+        return value
+    return pickle.loads(_pickled(value)) if isinstance(value, Node) else deepcopy(value)  # noqa: S301
+
+
+def transact(backend: DynamoDBBackend, operations: list[dict[str, Any]]) -> None:
+    """As moto's method, which copies each item of the tables, in case the transaction fails."""
+    before: list[tuple[Table, DynamoType, Any]] = []
+    for operation in (inner for outer in operations for inner in outer.values()):
+        table = backend.tables.get(operation.get("TableName"))
+        key = (operation.get("Key") or operation.get("Item", {})).get(table and table.hash_key_attr)
+        if table and key:
+            partition = DynamoType(key)
+            before.append((table, partition, deepcopy(table.items.get(partition))))
+    try:
+        _transact(backend, operations)
+    except Exception:
+        for table, partition, items in before:
+            table.items.pop(partition, None)
+            if items is not None:
+                table.items[partition] = items
+        raise
+
+
+# By the class or module that has the original, and the original's name.
+SHORTCUTS: Final[dict[tuple[Any, str], Any]] = {
+    (Item, "project"): project,
+    (BaseJSONSerializer, "_serialize_type_structure"): serialize,
+    (DepthFirstTraverser, "traverse"): traverse,
+    (ActionCountValidator, "traverse"): check_whole,
+    (OverlappingPathsValidator, "traverse"): check_whole,
+    (UpdateExpressionParser, "make"): cache(UpdateExpressionParser.make),
+    (moto.dynamodb.parsing.validators, "deepcopy"): copied,
+    (moto.dynamodb.models, "copy"): SimpleNamespace(deepcopy=copied),
+    (DynamoDBBackend, "transact_write_items"): transact,
+    # These read the class for each request, and sign what nobody verifies.
+    (moto.core.responses, "method_names_from_class"): cache(method_names_from_class),
+    (SigV4Auth, "canonical_request"): lambda *_: "",
+    (SigV4Auth, "signature"): lambda *_: "",
+}
+ORIGINALS: Final = {place: getattr(*place) for place in SHORTCUTS}
+
+
+def use(functions: Mapping[tuple[Any, str], Any] = SHORTCUTS) -> None:
+    """Use the shortcuts in this process, or the originals again."""
+    for (owner, name), function in functions.items():
+        setattr(owner, name, function)

@@ -1,16 +1,15 @@
 """cfn-lint over the variants, for Regions of several partitions."""
 
-import json
-import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.infra.test_checks import CFN_LINT_IGNORED
-from tests.verify.conftest import VARIANTS
+from bedrock_batch_monitor_cdk.config import MonitorConfig
+from tests.infra.test_checks import CONFIGS
+from tests.support.cfn_lint import assert_has_no_findings
+from tests.verify.conftest import STACKS, VARIANTS
 
 pytestmark = pytest.mark.xdist_group("template")
 
@@ -18,21 +17,13 @@ REGIONS = ("us-east-1", "eu-central-1", "ap-southeast-2", "cn-north-1", "us-gov-
 
 
 def test_templates_are_valid_in_every_region(
-    templates: Callable[[str], Mapping[str, Any]], tmp_path: Path
+    templates: Callable[[str], Mapping[str, Any]],
+    synthesize: Callable[[MonitorConfig], Mapping[str, Any]],
+    tmp_path: Path,
 ) -> None:
     """Types, properties and values exist in each Region, for every variant."""
-    for variant in VARIANTS:
-        (tmp_path / f"{variant}.json").write_text(json.dumps(templates(variant)))
-    result = subprocess.run(  # noqa: S603 - our own command
-        [
-            str(Path(sys.executable).with_name("cfn-lint")),
-            f"--ignore-checks={CFN_LINT_IGNORED}",
-            *("--regions", *REGIONS, "--"),
-            *(str(tmp_path / f"{variant}.json") for variant in VARIANTS),
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+    others = [config for config in CONFIGS if config not in STACKS.values()]
+    checked = {variant: templates(variant) for variant in VARIANTS} | {
+        f"configuration {number}": synthesize(config) for number, config in enumerate(others)
+    }
+    assert_has_no_findings(checked, tmp_path, regions=REGIONS)

@@ -1,13 +1,19 @@
-"""The descriptions of the services that botocore reads, parsed once for each process of tests."""
+"""Shortcuts in botocore for tests, whose clients are many and short-lived."""
 
 from __future__ import annotations
 
 import os
 from functools import cache
 from pathlib import Path
+from typing import Final
 
 import boto3
+import botocore.session
+from botocore.hooks import EventAliaser
 from botocore.loaders import Loader
+
+_ALIASES: Final = EventAliaser(None)  # type: ignore[no-untyped-call]
+_alias: Final = cache(_ALIASES._alias_event_name)
 
 
 class _SharedLoader(Loader):
@@ -20,10 +26,16 @@ class _SharedLoader(Loader):
 
 
 @cache
-def shared_loader(_search_path: str | None = None) -> Loader:
+def _shared_loader(_search_path: str | None = None) -> Loader:
     """Replaces `botocore.session.create_loader`, whose sessions each parse the files again.
 
     Nothing writes to what a loader returns: the clients of one session share it, too. The path of
     AWS_DATA_PATH is not searched.
     """
     return _SharedLoader(extra_search_paths=[os.fspath(Path(boto3.__file__).parent / "data")])
+
+
+def use() -> None:
+    """Use the shortcuts in this process: a session parses no file and aliases no name again."""
+    botocore.session.create_loader = _shared_loader
+    EventAliaser._alias_event_name = lambda _, name: _alias(name)
