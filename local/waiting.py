@@ -6,7 +6,11 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-_PAUSE_SECONDS = 0.05
+# A pause is a twentieth of the time so far, within these bounds: a condition that asks a server
+# takes the server's time from what it waits for.
+_PAUSE_SHARE = 0.05
+_SHORTEST_PAUSE_SECONDS = 0.02
+_LONGEST_PAUSE_SECONDS = 1.0
 
 
 def wait_for(
@@ -17,12 +21,14 @@ def wait_for(
     The condition is tried at least once. Raises TimeoutError if it is still false after `timeout`
     seconds; the message says `what` was waited for and what the condition returned last.
     """
-    deadline = time.monotonic() + timeout
+    start = time.monotonic()
     while True:
         value = condition()
         if value:
             return value
-        if time.monotonic() >= deadline:
+        waited = time.monotonic() - start
+        if waited >= timeout:
             message = f"waited {timeout:g} s for {what}, got {value!r}"
             raise TimeoutError(message)
-        time.sleep(_PAUSE_SECONDS)
+        pause = min(max(_SHORTEST_PAUSE_SECONDS, waited * _PAUSE_SHARE), _LONGEST_PAUSE_SECONDS)
+        time.sleep(min(pause, timeout - waited))

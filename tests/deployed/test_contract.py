@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -115,20 +115,28 @@ def test_tracked_job_is_recorded_and_published_to_its_end(cloud: Cloud) -> None:
     assert {name: job.get(name) for name in last} == last
 
 
-@pytest.mark.parametrize("ending", statuses.TERMINAL)
-def test_every_end_reaches_a_subscriber_to_its_status_only(cloud: Cloud, ending: str) -> None:
-    """A rule on the status receives the jobs that ended so, and no others."""
-    pattern = {
+def ends_with(status: str) -> dict[str, Any]:
+    """A pattern for the jobs that end in this status."""
+    return {
         "source": ["bedrock-batch-monitor"],
         "detail-type": ["Batch Inference Job Ended"],
-        "detail": {"data": {"status": [ending]}},
+        "detail": {"data": {"status": [status]}},
     }
-    with cloud.monitor.subscribe(pattern) as subscription:
+
+
+def test_every_end_reaches_the_subscriber_to_its_status_only(cloud: Cloud) -> None:
+    """A rule on the status receives the jobs that ended so, and no others."""
+    with ExitStack() as stack:
+        subscriptions = {
+            status: stack.enter_context(cloud.monitor.subscribe(ends_with(status)))
+            for status in statuses.TERMINAL
+        }
         arns = {status: job_in(cloud, status) for status in statuses.TERMINAL}
         poll_until_recorded(cloud, *arns.values())
-        events = subscription.receive()
-    assert [event["resources"] for event in once(events)] == [[arns[ending]]]
-    assert_keeps_to_schema(events[0])
+        for status, subscription in subscriptions.items():
+            events = subscription.receive()
+            assert [event["resources"] for event in once(events)] == [[arns[status]]]
+            assert_keeps_to_schema(events[0])
 
 
 def test_schedule_polls_without_an_invocation(cloud: Cloud) -> None:

@@ -12,10 +12,10 @@ from functools import cache
 from types import SimpleNamespace
 from typing import Any, Final
 
+import jsonpath_ng.ext
 import moto.core.responses
 import moto.dynamodb.models
 import moto.dynamodb.parsing.validators
-from botocore.auth import SigV4Auth
 from botocore.model import StructureShape
 from moto.core.serialize import BaseJSONSerializer
 from moto.core.utils import method_names_from_class
@@ -134,10 +134,9 @@ SHORTCUTS: Final[dict[tuple[Any, str], Any]] = {
     (moto.dynamodb.parsing.validators, "deepcopy"): copied,
     (moto.dynamodb.models, "copy"): SimpleNamespace(deepcopy=copied),
     (DynamoDBBackend, "transact_write_items"): transact,
-    # These read the class for each request, and sign what nobody verifies.
+    # Both are the same for each request, and for each event of a rule.
     (moto.core.responses, "method_names_from_class"): cache(method_names_from_class),
-    (SigV4Auth, "canonical_request"): lambda *_: "",
-    (SigV4Auth, "signature"): lambda *_: "",
+    (jsonpath_ng.ext, "parse"): cache(jsonpath_ng.ext.parse),
 }
 ORIGINALS: Final = {place: getattr(*place) for place in SHORTCUTS}
 
