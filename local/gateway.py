@@ -10,15 +10,23 @@ StartMessageMoveTask; this process adds it.
 
 It also corrects the server where its IAM differs from AWS: the value of
 `aws:PrincipalArn`, and the resource that a call about an event bus is checked against.
+
+The code of a function is extracted once. The server does it for each execution environment, of
+which a burst of events starts dozens.
 """
 
+import hashlib
 import json
 import os
 import re
 import shutil
 import signal
 import sys
+import tempfile
 import threading
+import zipfile
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
@@ -27,6 +35,7 @@ from ministack.app import main  # type: ignore[import-untyped] # it has no annot
 from ministack.core import (  # type: ignore[import-untyped] # nor have these
     iam_actions,
     iam_evaluator,
+    lambda_runtime,
 )
 from ministack.services import sqs, stepfunctions  # type: ignore[import-untyped]
 
@@ -38,6 +47,24 @@ _SESSION = re.compile(
 _ON_BUSES = frozenset({"CreateEventBus", "DeleteEventBus", "DescribeEventBus", "UpdateEventBus"})
 _value_of_key = iam_evaluator._resolve_condition_key  # noqa: SLF001 - of the pinned version
 _resource_of = iam_actions.extract_resource_arn
+_extracting = threading.Lock()
+
+
+class _ExtractedOnce(zipfile.ZipFile):
+    """An archive whose files are extracted once; every later directory is a link to the first."""
+
+    def extractall(self, path: Any = None, members: Any = None, pwd: Any = None) -> None:  # noqa: ANN401, ARG002 - as the original
+        """Replace the directory `path`, which is empty, with a link to the extracted files."""
+        with Path(str(self.filename)).open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        extracted = Path(tempfile.gettempdir()) / f"code-{digest}"
+        with _extracting:
+            if not extracted.exists():
+                partial = extracted.with_suffix(".partial")
+                super().extractall(partial)
+                partial.rename(extracted)
+        Path(path).rmdir()
+        Path(path).symlink_to(extracted)
 
 
 def _value_as_on_aws(key: str, context: Any) -> Any:  # noqa: ANN401 - the emulator's own types
@@ -135,6 +162,7 @@ if __name__ == "__main__":
     arguments, sys.argv[1:] = sys.argv[1:], []
     iam_evaluator._resolve_condition_key = _value_as_on_aws  # noqa: SLF001 - as above
     iam_actions.extract_resource_arn = _resource_as_on_aws
+    lambda_runtime.zipfile = SimpleNamespace(**{**vars(zipfile), "ZipFile": _ExtractedOnce})
     sqs._HANDLERS["StartMessageMoveTask"] = _move_messages  # noqa: SLF001 - as below
     stepfunctions._SERVICE_DISPATCH[_SUBMIT] = _submit  # noqa: SLF001 - the server has no hook
     threading.Thread(target=_end_with_starter, args=(arguments,), daemon=True).start()
