@@ -32,7 +32,7 @@ setup: $(VENV)/.installed node_modules/.installed ## Install the pinned Python p
 
 $(VENV)/.installed: requirements-dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else f"Python 3.11 or newer is needed, $(PYTHON) is {sys.version.split()[0]}: set PYTHON=<path>")'
-	@echo "Installing the pinned Python packages into $(VENV) (about a minute) ..."
+	@echo "Installing the pinned Python packages into $(VENV) (half a minute) ..."
 	@$(PYTHON) -m venv $(VENV)
 	@$(PIP) pip==$(PIP_VERSION)
 	@$(PIP) --require-hashes -r requirements-dev.txt
@@ -68,7 +68,7 @@ verify: setup ## Check the stack and the bundle against AWS's own data (part of 
 
 test: ## Run every check, and every test but those marked scale
 	@$(MAKE) --no-print-directory --jobs=2 setup browser
-	@# Types take a minute of one core, and some tests wait.
+	@# Linting takes half a minute of one core, and some tests wait.
 	@$(MAKE) --no-print-directory --jobs=2 lint tests
 
 browser:
