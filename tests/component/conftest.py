@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -119,6 +119,13 @@ class Cloud:
             Item={"jobArn": {"S": job_arn}, "tracking": {"S": "ACTIVE"}},
         )
         return job_arn
+
+    def put_all(self, items: Sequence[dict[str, Any]], table: str = "jobs") -> None:
+        """Put items into a table, 25 a call."""
+        for start in range(0, len(items), 25):
+            puts = [{"PutRequest": {"Item": item}} for item in items[start : start + 25]]
+            answer = self.dynamodb.batch_write_item(RequestItems={table: puts})
+            assert not answer["UnprocessedItems"]
 
     def job(self, job_arn: str) -> dict[str, Any] | None:
         """A job's item as plain values."""

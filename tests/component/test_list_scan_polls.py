@@ -50,14 +50,6 @@ def asking(cloud: Cloud) -> Iterator[Counter[str]]:
         made[operation] += times
 
 
-def put_all(cloud: Cloud, content: list[dict[str, Any]]) -> None:
-    """Put items into the jobs table, 25 a call."""
-    for start in range(0, len(content), 25):
-        batch = content[start : start + 25]
-        puts = [{"PutRequest": {"Item": item}} for item in batch]
-        assert not cloud.dynamodb.batch_write_item(RequestItems={"jobs": puts})["UnprocessedItems"]
-
-
 def recorded(cloud: Cloud, count: int, *, ending: int = 0) -> list[TrackedJob]:
     """So many jobs with an item, in all non-terminal statuses; some are about to end."""
     jobs = []
@@ -95,7 +87,7 @@ def recorded(cloud: Cloud, count: int, *, ending: int = 0) -> list[TrackedJob]:
                 **items.observed_attributes(seen),
             }
         )
-    put_all(cloud, with_item)
+    cloud.put_all(with_item)
     return sorted(jobs, key=lambda job: job.job_arn)
 
 

@@ -168,6 +168,7 @@ def test_widget_is_bounded_with_many_jobs(
     cloud: Cloud, invoke: Invoke, characters: int, told: str
 ) -> None:
     """With 1,000 jobs the widget makes a few calls, and shows as many jobs as fit."""
+    jobs, history = [], []
     for index in range(1000):
         status = "Failed" if index % 2 else "InProgress"
         arn = f"arn:aws:bedrock:us-east-1:123456789012:model-invocation-job/many{index:08}"
@@ -180,10 +181,12 @@ def test_widget_is_bounded_with_many_jobs(
         }
         if status == "Failed":
             entry = {"sequence": {"N": "1"}, "observedAt": {"S": "2026-11-24T19:30:01.000Z"}}
-            cloud.dynamodb.put_item(TableName="history", Item=item | entry)
+            history.append(item | entry)
         else:
             item["tracking"] = {"S": "ACTIVE"}
-        cloud.dynamodb.put_item(TableName="jobs", Item=item)
+        jobs.append(item)
+    cloud.put_all(jobs)
+    cloud.put_all(history, "history")
     calls: list[str] = []
     client = module.overview()._client
     client.meta.events.register("before-call", lambda model, **_: calls.append(model.name))
@@ -237,15 +240,18 @@ def deep(levels: int) -> dict[str, Any]:
 )
 def test_hostile_items_make_a_bounded_page(cloud: Cloud, invoke: Invoke, text: str) -> None:
     """The page has no hostile characters, whatever the items contain."""
+    jobs, history = [], []
     for number in range(80):
         item = hostile_item(number, text)
         entry = {"sequence": {"N": "1"}, "observedAt": {"S": "2026-11-24T19:30:01.000Z"}}
         if number % 2:
-            cloud.dynamodb.put_item(TableName="jobs", Item=item | {"tracking": {"S": "ACTIVE"}})
+            jobs.append(item | {"tracking": {"S": "ACTIVE"}})
         else:
             ended = item | {"status": {"S": "Failed"}}
-            cloud.dynamodb.put_item(TableName="jobs", Item=ended)
-            cloud.dynamodb.put_item(TableName="history", Item=ended | entry)
+            jobs.append(ended)
+            history.append(ended | entry)
+    cloud.put_all(jobs)
+    cloud.put_all(history, "history")
     html = invoke()
 
     assert "active jobs" in html

@@ -24,7 +24,7 @@ def imported(file: Path) -> Iterator[str]:
 
 
 def test_types_of_each_imported_module_of_the_cdk_are_checked() -> None:
-    """Add a module to the list in pyproject.toml: without it, mypy accepts any use of the module."""
+    """Add the module to the list in pyproject.toml: otherwise mypy accepts any use of it."""
     checks = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["mypy"]
     folders = (ROOT / name for name in ("infra", "local", "examples"))
     files = [ROOT / "app.py", *(file for folder in folders for file in folder.rglob("*.py"))]
