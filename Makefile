@@ -60,7 +60,7 @@ format: setup ## Format the code
 demo: setup ## Run the whole monitor on this machine, without an AWS account (KEEP=1 leaves it running)
 	@PYTHONPATH=functions python -m local.demo $(if $(KEEP),--keep)
 
-check: lint ## Run the linters, the unit tests and the documentation tests (about a minute)
+check: lint ## Run the linters, the unit tests and the documentation tests (less than a minute)
 	@pytest tests/unit tests/docs
 
 verify: setup ## Check the stack and the bundle against AWS's own data (part of make test; two minutes)

@@ -30,7 +30,7 @@ def main(
     say("[bold]Bedrock Batch Monitor[/] on this machine, without an AWS account.\n")
     say(
         "First, a local cloud starts, and the real [bold]cdk[/] deploys the stack to it. This "
-        "takes about a minute."
+        "takes less than a minute."
     )
     with contextlib.ExitStack() as stack:
         with _working("cdk bootstrap and cdk deploy are running ..."):

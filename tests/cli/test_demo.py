@@ -93,5 +93,5 @@ def test_demo_prints_its_first_lines_before_the_emulator_starts() -> None:
         check=False,
     )
     assert done.stderr.strip() == "the cloud starts"
-    assert "This takes about a minute" in " ".join(done.stdout.split())
+    assert "This takes less than a minute" in " ".join(done.stdout.split())
     assert max(map(len, done.stdout.splitlines())) <= 80
