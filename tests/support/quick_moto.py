@@ -1,4 +1,4 @@
-"""Shortcuts in moto's DynamoDB, with the same results in less time.
+"""Shortcuts in moto, with the same results in less time.
 
 `tests/component/test_quick_moto.py` compares the results.
 """
@@ -117,8 +117,9 @@ def transact(backend: DynamoDBBackend, operations: list[dict[str, Any]]) -> None
         _transact(backend, operations)
     except Exception:
         for table, partition, items in before:
-            table.items.pop(partition, None)
-            if items is not None:
+            if items is None:
+                table.items.pop(partition, None)
+            else:
                 table.items[partition] = items
         raise
 
