@@ -16,8 +16,7 @@ from local.pictures.sample import NOW, Sample, report_of, widget_page
 
 Show = Callable[..., Any]
 
-# The layout changes more on small screens.
-WIDTHS: Final = (*range(320, 800, 20), *range(800, 1921, 80))
+WIDTHS: Final = range(320, 1921, 20)
 # The pages use the font of the system. DejaVu Sans, which Linux falls back to, is about as wide as
 # any of them; with letter spacing it is wider than all. The condensed one is as narrow as those of
 # Windows and macOS.

@@ -31,10 +31,8 @@ from .test_alarms import template  # noqa: F401 - a fixture
 from .test_handler import Context
 
 MINUTE = 60
-# Minutes before the fault, so that every period of an alarm is healthy, and after it. Only the last
-# of the healthy ones are polled: the earlier ones are like them.
+# Minutes before the fault, so that every period of an alarm is healthy, and after it.
 HEALTHY = 20
-HEALTHY_POLLS = 3
 FAULTY = 75
 # Periods that begin at the same time as the fault.
 DEAD_LETTERS, INBOX_AGE = "ApproximateNumberOfMessagesVisible", "ApproximateAgeOfOldestMessage"
@@ -193,25 +191,18 @@ def minutes_of(
 ) -> dict[str, list[int]]:
     """The minutes of a fault in which each alarm is on; minute 1 is the first with the fault."""
     measured = Metrics()
-    cloud.bedrock.clock.advance((HEALTHY - HEALTHY_POLLS) * MINUTE)
-    cloud.add_job(
-        Script((Phase("InProgress", (HEALTHY_POLLS + 10) * MINUTE), Phase("Completed", None)))
-    )
+    cloud.add_job(Script((Phase("InProgress", (HEALTHY + 10) * MINUTE), Phase("Completed", None))))
     for _ in range(4):
         cloud.add_job("InProgress")
     found: dict[str, list[int]] = {}
-    for minute in range(-HEALTHY_POLLS, FAULTY):
+    for minute in range(-HEALTHY, FAULTY):
         if minute == 0:
             fault.begin(cloud)
         begun = minute >= 0
         # A poll that crashes publishes nothing, as one that does not run.
         if not begun or (fault.polls(minute) and not fault.fails(minute)):
             invoke_()
-        output = published()
-        measured.add_published(output, minute)
-        if minute == -1:
-            for earlier in range(-HEALTHY, -HEALTHY_POLLS):
-                measured.add_published(output, earlier)
+        measured.add_published(published(), minute)
         age = (minute + 1) * MINUTE if fault.inbox_stops and begun else 0
         measured.add("AWS/SQS", INBOX_AGE, None, minute, [age])
         measured.add("AWS/SQS", DEAD_LETTERS, None, minute, [fault.dead_letters if begun else 0])

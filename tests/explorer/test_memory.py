@@ -15,7 +15,7 @@ from tests.explorer.scenarios import SCENARIOS, Memory, _beginning, play
 from tests.explorer.schedules import Case
 from tests.explorer.simulation import START, World
 
-_SCHEDULES = 2
+_SCHEDULES = 4
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +48,7 @@ def test_verdict_is_the_same_where_a_case_continues_from_a_copy(scenario: str) -
     """Schedules in which an actor is interrupted, and then continues from a copy of the run."""
     memory = Memory()
     interrupted = [each for each in plan(scenario, 1) if each.preemptions == 1]
-    for each in interrupted[:: len(interrupted) // 4]:
+    for each in interrupted[:: len(interrupted) // 8]:
         some = [replace(each.case, faults=(fault,)) for fault in each.faults[::5]]
         # The conduct without a fault is known from the first case on.
         remembered = [play(case, memory) for case in (each.case, *some)]

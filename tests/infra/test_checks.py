@@ -54,8 +54,10 @@ def test_stack_meets_the_rules_of_cdk_nag_and_the_cdk(
     report = AwsSolutionsChecks(app).validate_scope(app)
 
     assert [(finding.rule_name, finding.description) for finding in report.violations] == []
-    # A finding raises.
-    aws_cdk.Validations.of(app).add_plugins(aws_cdk.CloudFormationValidatePlugin())
+    # Registered as the CDK's validation would run it: a finding raises.
+    aws_cdk.Validations.of(app).add_plugins(
+        AwsSolutionsChecks(app), aws_cdk.CloudFormationValidatePlugin()
+    )
     app.synth()
 
 

@@ -340,7 +340,7 @@ def test_construct_meets_the_rules_of_cdk_nag(
     tmp_path: Path, environment: aws_cdk.Environment | None, kms: str
 ) -> None:
     """In any stack, with a known environment or without."""
-    app = aws_cdk.App(context={"aws:cdk:bundling-stacks": []}, outdir=str(tmp_path))
+    app = quick_app(tmp_path)
     stack = aws_cdk.Stack(app, "Pipeline", env=environment)
     config = MonitorConfig(kms=kms, output_buckets=ALL_KEYS.output_buckets)
     BedrockBatchMonitor(stack, "Batches", config=config)

@@ -12,8 +12,8 @@ import botocore.session
 from botocore.hooks import EventAliaser
 from botocore.loaders import Loader
 
-_ALIASES: Final = EventAliaser(None)  # type: ignore[no-untyped-call]
-_alias: Final = cache(_ALIASES._alias_event_name)
+# It remembers the names, as each session's own does.
+_alias: Final = EventAliaser(None)._alias_event_name  # type: ignore[no-untyped-call]
 
 
 class _SharedLoader(Loader):

@@ -109,9 +109,9 @@ def transact(backend: DynamoDBBackend, operations: list[dict[str, Any]]) -> None
     before: list[tuple[Table, DynamoType, Any]] = []
     for operation in (inner for outer in operations for inner in outer.values()):
         table = backend.tables.get(operation.get("TableName"))
-        key = (operation.get("Key") or operation.get("Item", {})).get(table and table.hash_key_attr)
-        if table and key:
-            partition = DynamoType(key)
+        key = operation.get("Key") or operation.get("Item", {})
+        if table is not None and table.hash_key_attr in key:
+            partition = DynamoType(key[table.hash_key_attr])
             before.append((table, partition, deepcopy(table.items.get(partition))))
     try:
         _transact(backend, operations)

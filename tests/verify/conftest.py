@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import aws_cdk
@@ -23,6 +24,7 @@ from tests.infra.conftest import (
     make_app,
     synthesize,
 )
+from tests.support.quick_app import quick_app
 
 __all__ = ["cdk_json", "make_app", "synthesize"]
 
@@ -111,9 +113,9 @@ STACKS: Mapping[str, MonitorConfig] = {
 VARIANTS = (*STACKS, OWN_APP)
 
 
-def own_app(outdir: str) -> Template:
+def own_app(outdir: Path) -> Template:
     """An app without the feature flags of this repository, which uses grants and rules."""
-    app = aws_cdk.App(outdir=outdir, context={"aws:cdk:bundling-stacks": []})
+    app = quick_app(outdir)
     stack = aws_cdk.Stack(app, "Pipeline", env=HOME)
     config = MonitorConfig(kms="customer", accounts=("222222222222",), notify_chat=True)
     monitor = BedrockBatchMonitor(stack, "Batches", config=config)
@@ -137,7 +139,7 @@ def templates(
     def of(variant: str) -> Template:
         if variant not in made:
             made[variant] = (
-                own_app(str(tmp_path_factory.mktemp("own.out")))
+                own_app(tmp_path_factory.mktemp("own.out"))
                 if variant == OWN_APP
                 else synthesize(STACKS[variant])
             )
